@@ -1,1 +1,16 @@
-//! See the crate description.
+//! What the kernel programs and the daemon must agree on, and the decisions that both sides can make.
+//!
+//! Everything here is `no_std`, allocation-free and without I/O, so that the same function runs in the kernel and
+//! under a unit test. Layout rules: `repr(C)`, no implicit padding, sizes asserted beside each type, the byte order
+//! of every field stated.
+//!
+//! | module | shared between |
+//! |---|---|
+//! | [`steal`] | `interceptor-ebpf/src/steal.rs` and `interceptor/src/datapath` |
+//! | [`heartbeat`] | the same two: the proof that somebody is there to accept |
+//! | [`addr`] | map keys made of addresses |
+#![no_std]
+
+pub mod addr;
+pub mod heartbeat;
+pub mod steal;

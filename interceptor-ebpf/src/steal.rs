@@ -1,2 +1,169 @@
-//! x
-fn main() {}
+//! `sk_lookup`: new connections to a redirected port get the relay's listener instead of the application's.
+//!
+//! The program is attached to one pod's network namespace and runs when TCP looks for a *listener*, so established
+//! connections never meet it. It always returns `SK_PASS`: without a selection the kernel goes on to find the
+//! application's socket by itself, so every way out of here that is not "steered" is the way to the application.
+//! (Kernel documentation: `Documentation/bpf/prog_sk_lookup.rst`; Linux 5.9.)
+#![no_std]
+#![no_main]
+#![allow(unsafe_code, reason = "kernel maps and the context are raw memory")]
+
+use core::ptr::{addr_of, read_volatile};
+
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_SK_LOOKUP_F_REPLACE, bpf_sk_lookup, sk_action},
+    helpers::bpf_ktime_get_ns,
+    macros::{map, sk_lookup},
+    maps::{Array, HashMap, PerCpuArray, SockMap},
+    programs::SkLookupContext,
+};
+use interceptor_common::{
+    addr::Source,
+    heartbeat::{Beat, is_fresh},
+    steal::{
+        COUNTERS, Family, LISTENERS, MAX_OWN, MAX_PORTS, MAX_WORKERS, Port, Verdict, counter_index,
+        listener_index, worker_for,
+    },
+};
+
+/// Redirected ports, by number in host byte order. Written by the daemon.
+#[map(name = "PORTS")]
+static PORTS: HashMap<u32, Port> = HashMap::with_max_entries(MAX_PORTS, 0);
+
+/// The workers' listening sockets. A listener that is closed leaves this map by itself.
+#[map(name = "LISTENERS")]
+static LISTENER_SOCKETS: SockMap = SockMap::with_max_entries(LISTENERS, 0);
+
+/// When each worker was last seen accepting; the daemon stores through a memory mapping (Linux 5.5).
+#[map(name = "HEARTBEATS")]
+static HEARTBEATS: Array<Beat> = Array::with_max_entries(MAX_WORKERS, BPF_F_MMAPABLE);
+
+/// Sources of the relay's own connections to this namespace. Filled before each connect, emptied at its close.
+#[map(name = "OWN")]
+static OWN: HashMap<Source, u8> = HashMap::with_max_entries(MAX_OWN, BPF_F_NO_PREALLOC);
+
+/// Verdicts by port, see `counter_index`.
+#[map(name = "VERDICTS")]
+static VERDICTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
+
+/// How many workers the daemon runs; a constant to the verifier.
+#[unsafe(no_mangle)]
+static WORKERS: u32 = 1;
+
+const IPPROTO_TCP: u32 = 6;
+const AF_INET: u32 = 2;
+const ENOENT: i32 = 2;
+
+/// The hook: see the top of this file.
+#[sk_lookup]
+#[expect(unreachable_pub, reason = "the macro exports it to the loader")]
+pub fn steal(ctx: SkLookupContext) -> u32 {
+    // SAFETY: the kernel passes a valid context, which the verifier checks.
+    let lookup = unsafe { Lookup::read(ctx.lookup) };
+    if lookup.protocol == IPPROTO_TCP
+        // SAFETY: the value is copied at once, and the daemon replaces values whole.
+        && let Some(port) = unsafe { PORTS.get(lookup.local_port) }.copied()
+    {
+        count(port.slot, steer(&ctx, &lookup, port.expires_at));
+    }
+    sk_action::SK_PASS
+}
+
+/// Chooses a live worker for the connection and selects its listener.
+#[inline(always)]
+fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64) -> Verdict {
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if now >= expires_at {
+        return Verdict::Expired;
+    }
+    // SAFETY: only the presence of the key matters.
+    if unsafe { OWN.get(lookup.source) }.is_some() {
+        return Verdict::Own;
+    }
+    let mut verdict = Verdict::Stale;
+    // SAFETY: the daemon set this constant before loading; a volatile read keeps the compiler from assuming 1.
+    let workers = unsafe { read_volatile(&raw const WORKERS) };
+    let mut attempt = 0;
+    while attempt < MAX_WORKERS && attempt < workers {
+        let worker = worker_for(lookup.source_port, attempt, workers);
+        attempt += 1;
+        let Some(beat) = HEARTBEATS.get_ptr(worker) else { continue };
+        // SAFETY: array values live as long as the map; the daemon stores to this one at any time.
+        if !is_fresh(now, unsafe { read_volatile(beat) }) {
+            continue;
+        }
+        // REPLACE: an earlier program in this namespace may have selected a socket, for example that of the daemon
+        // that this one takes over from.
+        let index = listener_index(lookup.family, worker);
+        match LISTENER_SOCKETS.redirect_sk_lookup(ctx, index, u64::from(BPF_SK_LOOKUP_F_REPLACE)) {
+            Ok(()) => return Verdict::Steered,
+            Err(error) if error == -ENOENT => verdict = Verdict::NoListener,
+            Err(_) => verdict = Verdict::AssignFailed,
+        }
+    }
+    verdict
+}
+
+#[inline(always)]
+fn count(slot: u32, verdict: Verdict) {
+    if let Some(counter) = VERDICTS.get_ptr_mut(counter_index(slot, verdict)) {
+        // SAFETY: a per-CPU cell, and this program is not re-entered on the same CPU.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// What the program needs of the context.
+struct Lookup {
+    family: Family,
+    protocol: u32,
+    /// Host byte order.
+    local_port: u32,
+    source: Source,
+    /// Host byte order.
+    source_port: u16,
+}
+
+// === impl Lookup ===
+
+impl Lookup {
+    /// Reads each field by itself: the verifier knows the context only by field, so a copy of the whole is refused.
+    ///
+    /// # Safety
+    /// `ctx` must be the context that the kernel passed to the program.
+    #[inline(always)]
+    unsafe fn read(ctx: *const bpf_sk_lookup) -> Self {
+        // SAFETY: see above; volatile keeps the loads from being merged into wider ones.
+        unsafe {
+            let source_port = u16::from_be(read_volatile(addr_of!((*ctx).remote_port)));
+            let (family, source) = if read_volatile(addr_of!((*ctx).family)) == AF_INET {
+                (Family::V4, Source::from_ip4(read_volatile(addr_of!((*ctx).remote_ip4)), source_port))
+            } else {
+                let words = addr_of!((*ctx).remote_ip6).cast::<u32>();
+                let addr = [
+                    read_volatile(words),
+                    read_volatile(words.add(1)),
+                    read_volatile(words.add(2)),
+                    read_volatile(words.add(3)),
+                ];
+                (Family::V6, Source::from_ip6(addr, source_port))
+            };
+            Self {
+                family,
+                protocol: read_volatile(addr_of!((*ctx).protocol)),
+                local_port: read_volatile(addr_of!((*ctx).local_port)),
+                source,
+                source_port,
+            }
+        }
+    }
+}
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

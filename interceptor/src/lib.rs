@@ -1,1 +1,3 @@
 //! The node daemon as a library.
+pub mod datapath;
+pub mod netns;

@@ -1,0 +1,67 @@
+//! The heartbeat array, mapped into the daemon's memory.
+//!
+//! Every worker stores the time into a cell of *every* armed namespace ten times a second. As memory that is a store
+//! each; through the `bpf` system call a hundred namespaces would cost two thousand calls a second.
+#![allow(unsafe_code, reason = "memory shared with the kernel")]
+
+use std::{num::NonZeroUsize, os::fd::AsFd, ptr::NonNull, sync::atomic::AtomicU64, sync::atomic::Ordering};
+
+use interceptor_common::{heartbeat::Beat, steal::MAX_WORKERS};
+use nix::{
+    sys::mman::{MapFlags, ProtFlags, mmap, munmap},
+    time::{ClockId, clock_gettime},
+};
+
+/// The cells of one namespace's program, one a worker.
+#[derive(Debug)]
+pub struct HeartbeatPage {
+    cells: NonNull<AtomicU64>,
+}
+
+const LENGTH: NonZeroUsize = match NonZeroUsize::new(MAX_WORKERS as usize * size_of::<Beat>()) {
+    Some(length) => length,
+    None => unreachable!(),
+};
+
+// SAFETY: the cells are atomics, and the mapping lives until the value is dropped.
+unsafe impl Send for HeartbeatPage {}
+// SAFETY: as above.
+unsafe impl Sync for HeartbeatPage {}
+
+// === impl HeartbeatPage ===
+
+impl HeartbeatPage {
+    /// Maps the array with the file descriptor `map` (made with `BPF_F_MMAPABLE`, Linux 5.5).
+    pub(super) fn new(map: impl AsFd) -> nix::Result<Self> {
+        // SAFETY: a fresh shared mapping that nothing else in this process refers to.
+        let page = unsafe {
+            mmap(None, LENGTH, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, map, 0)
+        }?;
+        Ok(Self { cells: page.cast() })
+    }
+
+    /// Stores the time of `worker`'s beat; [`interceptor_common::heartbeat::NO_BEAT`] says that it stopped accepting.
+    pub fn store(&self, worker: u32, beat: Beat) {
+        assert!(worker < MAX_WORKERS, "worker {worker} has no heartbeat cell");
+        // SAFETY: inside the mapping by the assertion; array values of eight bytes lie side by side.
+        let cell = unsafe { self.cells.add(worker as usize).as_ref() };
+        cell.store(beat, Ordering::Relaxed);
+    }
+}
+
+impl Drop for HeartbeatPage {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `new` made, not used after this.
+        if let Err(error) = unsafe { munmap(self.cells.cast(), LENGTH.get()) } {
+            tracing::warn!(%error, "unmap the heartbeats");
+        }
+    }
+}
+
+/// The time as the kernel programs read it: `CLOCK_MONOTONIC` in nanoseconds.
+#[must_use]
+pub fn now() -> Beat {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC exists on every Linux");
+    // Both are positive: the clock starts at boot.
+    now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+}

@@ -1,0 +1,186 @@
+//! The `sk_lookup` program of one namespace with its maps: which ports it takes, and what it did with them.
+
+use std::{num::NonZeroU16, os::fd::AsFd, os::fd::AsRawFd, sync::Arc};
+
+use aya::{
+    EbpfLoader,
+    maps::{HashMap, Map, MapData, MapError, PerCpuArray, SockMap},
+    programs::{SkLookup, sk_lookup::SkLookupLink},
+};
+use interceptor_common::steal::{
+    Family, MAX_PORTS, NEVER, Port, Verdict, counter_index, listener_index,
+};
+
+use super::{DatapathError, HeartbeatPage, OwnConnections};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_STEAL"));
+
+/// The program and maps of one network namespace.
+///
+/// Built in the order that never takes a connection without somebody to serve it: load, give it listeners, let the
+/// workers beat, name ports, attach.
+#[derive(Debug)]
+pub struct Steal {
+    /// Detaches when dropped; `None` until attached. First field: the link goes before the maps.
+    link: Option<SkLookupLink>,
+    program: aya::Ebpf,
+    ports: HashMap<MapData, u32, Port>,
+    listeners: SockMap<MapData>,
+    verdicts: PerCpuArray<MapData, u64>,
+    heartbeats: Arc<HeartbeatPage>,
+    own: Arc<OwnConnections>,
+    /// Which port each row of the counters belongs to.
+    slots: [Option<NonZeroU16>; MAX_PORTS as usize],
+}
+
+// === impl Steal ===
+
+impl Steal {
+    /// Loads the program for a daemon with this many workers. Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+    ///
+    /// # Errors
+    /// When the kernel has no `sk_lookup` (before 5.9), or a right is missing.
+    pub fn load(workers: u32) -> Result<Self, DatapathError> {
+        let mut program = EbpfLoader::new().override_global("WORKERS", &workers, true).load(OBJECT)?;
+        let heartbeats = match program.take_map("HEARTBEATS") {
+            Some(Map::Array(map)) => Arc::new(HeartbeatPage::new(map.fd().as_fd())?),
+            _ => return Err(missing("HEARTBEATS")),
+        };
+        let own = HashMap::try_from(take(&mut program, "OWN")?).map_err(in_map("OWN"))?;
+        let steal = Self {
+            link: None,
+            ports: HashMap::try_from(take(&mut program, "PORTS")?).map_err(in_map("PORTS"))?,
+            listeners: SockMap::try_from(take(&mut program, "LISTENERS")?).map_err(in_map("LISTENERS"))?,
+            verdicts: PerCpuArray::try_from(take(&mut program, "VERDICTS")?).map_err(in_map("VERDICTS"))?,
+            heartbeats,
+            own: OwnConnections::new(own),
+            slots: [None; MAX_PORTS as usize],
+            program,
+        };
+        Ok(steal)
+    }
+
+    /// The cells into which the workers store their heartbeats.
+    #[must_use]
+    pub fn heartbeats(&self) -> Arc<HeartbeatPage> {
+        Arc::clone(&self.heartbeats)
+    }
+
+    /// Where the relay enters its own connections.
+    #[must_use]
+    pub fn own_connections(&self) -> Arc<OwnConnections> {
+        Arc::clone(&self.own)
+    }
+
+    /// Gives the program the listener of `worker` for `family`. The socket must be listening already.
+    ///
+    /// # Errors
+    /// When the kernel refuses the socket.
+    pub fn set_listener(
+        &mut self,
+        family: Family,
+        worker: u32,
+        socket: &impl AsRawFd,
+    ) -> Result<(), DatapathError> {
+        self.listeners.set(listener_index(family, worker), socket, 0).map_err(in_map("LISTENERS"))
+    }
+
+    /// Takes `port` from now on, until `expires_at` (`CLOCK_MONOTONIC` nanoseconds; `None`: until told otherwise).
+    ///
+    /// # Errors
+    /// When all rows are taken or the kernel refuses.
+    pub fn take_port(&mut self, port: NonZeroU16, expires_at: Option<u64>) -> Result<(), DatapathError> {
+        let slot = self
+            .slots
+            .iter()
+            .position(|&owner| owner == Some(port))
+            .or_else(|| self.slots.iter().position(Option::is_none))
+            .ok_or(DatapathError::TooManyPorts)?;
+        if self.slots[slot].is_none() {
+            self.reset_verdicts(slot as u32)?;
+        }
+        let entry = Port { expires_at: expires_at.unwrap_or(NEVER), slot: slot as u32, reserved: 0 };
+        self.ports.insert(u32::from(port.get()), entry, 0).map_err(in_map("PORTS"))?;
+        self.slots[slot] = Some(port);
+        Ok(())
+    }
+
+    /// Gives `port` back: the next look-up passes.
+    ///
+    /// # Errors
+    /// When the kernel refuses; a port that was not taken is no error.
+    pub fn release_port(&mut self, port: NonZeroU16) -> Result<(), DatapathError> {
+        if let Some(slot) = self.slots.iter_mut().find(|owner| **owner == Some(port)) {
+            *slot = None;
+        }
+        match self.ports.remove(&u32::from(port.get())) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(source) => Err(DatapathError::Map { name: "PORTS", source }),
+        }
+    }
+
+    /// Attaches to the network namespace `netns`.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attach(&mut self, netns: impl AsFd) -> Result<(), DatapathError> {
+        let program: &mut SkLookup = self
+            .program
+            .program_mut("steal")
+            .ok_or_else(|| missing("steal"))?
+            .try_into()
+            .map_err(DatapathError::Program)?;
+        program.load()?;
+        let id = program.attach(netns)?;
+        self.link = Some(program.take_link(id)?);
+        Ok(())
+    }
+
+    /// Detaches: from here on no look-up meets the program. Listeners and counters stay.
+    pub fn detach(&mut self) {
+        self.link = None;
+    }
+
+    /// How often each verdict fell for `port` since it was taken.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn verdicts(&self, port: NonZeroU16) -> Result<Vec<(Verdict, u64)>, DatapathError> {
+        let Some(slot) = self.slots.iter().position(|&owner| owner == Some(port)) else {
+            return Ok(Vec::new());
+        };
+        Verdict::ALL
+            .into_iter()
+            .map(|verdict| {
+                let cells = self
+                    .verdicts
+                    .get(&counter_index(slot as u32, verdict), 0)
+                    .map_err(in_map("VERDICTS"))?;
+                Ok((verdict, cells.iter().sum()))
+            })
+            .collect()
+    }
+
+    fn reset_verdicts(&mut self, slot: u32) -> Result<(), DatapathError> {
+        for verdict in Verdict::ALL {
+            let index = counter_index(slot, verdict);
+            let mut cells = self.verdicts.get(&index, 0).map_err(in_map("VERDICTS"))?;
+            cells.iter_mut().for_each(|cell| *cell = 0);
+            self.verdicts.set(index, cells, 0).map_err(in_map("VERDICTS"))?;
+        }
+        Ok(())
+    }
+}
+
+fn take(program: &mut aya::Ebpf, name: &'static str) -> Result<Map, DatapathError> {
+    program.take_map(name).ok_or_else(|| missing(name))
+}
+
+fn missing(name: &'static str) -> DatapathError {
+    let source = MapError::InvalidName { name: name.into() };
+    DatapathError::Map { name, source }
+}
+
+fn in_map(name: &'static str) -> impl Fn(MapError) -> DatapathError {
+    move |source| DatapathError::Map { name, source }
+}

@@ -1,0 +1,245 @@
+//! Network namespaces: what identifies one, and the only way into one.
+//!
+//! A namespace is identified by the device and inode of its file, never by its path: a pod sandbox that is made
+//! again comes back under a path of the same form with another inode. [`Netns::enter`] is the only `setns` in the
+//! daemon. It takes a plain closure, so no `await` can happen inside, and the thread is home again when it returns.
+
+use std::{
+    fmt,
+    fs::File,
+    io,
+    net::IpAddr,
+    os::fd::{AsFd, BorrowedFd},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use nix::sched::{CloneFlags, setns};
+use nix::sys::statfs::{FsType, fstatfs};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+/// `NSFS_MAGIC` of `linux/magic.h`: the file system that namespace files live in.
+const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
+
+/// What makes a namespace the same one: device and inode of its nsfs file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NetnsId {
+    device: u64,
+    inode: u64,
+}
+
+/// The namespace that the daemon itself lives in; every thread starts here and returns here.
+#[derive(Debug)]
+pub struct HomeNetns {
+    file: File,
+    id: NetnsId,
+    /// The namespace of process 1, when it can be seen and is another one.
+    init: Option<NetnsId>,
+}
+
+/// Somebody's network namespace, held open. It lives at least as long as this value: release it promptly.
+#[derive(Debug)]
+pub struct Netns {
+    file: File,
+    id: NetnsId,
+    path: PathBuf,
+    home: &'static HomeNetns,
+}
+
+/// Why a network namespace can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NetnsError {
+    /// Nothing is there (yet).
+    #[error("{path}: no such network namespace", path = path.display())]
+    NotFound {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Something is there, but no namespace is mounted on it (yet).
+    #[error("{path}: not a network namespace", path = path.display())]
+    NotANetns {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The node's own namespace, where everybody's traffic passes.
+    #[error("{path} is the node's own network namespace (hostNetwork?); it is never touched", path = path.display())]
+    Host {
+        /// The path that led there.
+        path: PathBuf,
+    },
+    /// The file can't be opened.
+    #[error("open {path}: {source}", path = path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// `setns` failed.
+    #[error(
+        "enter network namespace {path}: {source}{hint}",
+        path = path.display(),
+        hint = if *source == nix::Error::EPERM { " (needs CAP_SYS_ADMIN)" } else { "" }
+    )]
+    Enter {
+        /// The namespace.
+        path: PathBuf,
+        /// What the kernel said.
+        source: nix::Error,
+    },
+}
+
+// === impl NetnsId ===
+
+impl NetnsId {
+    fn of(file: &File) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        Ok(Self { device: meta.dev(), inode: meta.ino() })
+    }
+}
+
+impl fmt::Display for NetnsId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "net:[{}]", self.inode)
+    }
+}
+
+// === impl HomeNetns ===
+
+impl HomeNetns {
+    /// Notes where this thread, and so the daemon, lives. Call it once, before any thread is started.
+    ///
+    /// # Errors
+    /// When `/proc` is not mounted.
+    pub fn capture() -> io::Result<&'static Self> {
+        let file = File::open("/proc/thread-self/ns/net")?;
+        let id = NetnsId::of(&file)?;
+        // Not readable without CAP_SYS_PTRACE over process 1; then the daemon's own namespace is what can be told.
+        let init = File::open("/proc/1/ns/net").and_then(|file| NetnsId::of(&file)).ok();
+        Ok(Box::leak(Box::new(Self { file, id, init: init.filter(|&init| init != id) })))
+    }
+
+    /// Whether `ip` is one of this namespace's own addresses.
+    ///
+    /// The kernel is asked by binding to it: always current, and nothing to parse.
+    #[must_use]
+    pub fn has_address(&self, ip: IpAddr) -> bool {
+        tcp_socket(ip).is_ok_and(|socket| is_own_address(&socket, ip))
+    }
+}
+
+// === impl Netns ===
+
+impl Netns {
+    /// Opens the namespace that is mounted on `path`, or that `path` leads to in `/proc`.
+    ///
+    /// # Errors
+    /// When nothing usable is there, see [`NetnsError`]; above all when it is the node's own.
+    pub fn open(path: &Path, home: &'static HomeNetns) -> Result<Self, NetnsError> {
+        let io_error = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => NetnsError::NotFound { path: path.to_owned() },
+            _ => NetnsError::Open { path: path.to_owned(), source },
+        };
+        let file = File::open(path).map_err(io_error)?;
+        if !fstatfs(&file).is_ok_and(|fs| fs.filesystem_type() == NSFS_MAGIC) {
+            return Err(NetnsError::NotANetns { path: path.to_owned() });
+        }
+        let id = NetnsId::of(&file).map_err(io_error)?;
+        if id == home.id || Some(id) == home.init {
+            return Err(NetnsError::Host { path: path.to_owned() });
+        }
+        Ok(Self { file, id, path: path.to_owned(), home })
+    }
+
+    /// What identifies this namespace.
+    #[must_use]
+    pub fn id(&self) -> NetnsId {
+        self.id
+    }
+
+    /// Runs `f` with the calling thread inside this namespace.
+    ///
+    /// # Errors
+    /// When the namespace can't be entered; `f` was not called then.
+    pub fn enter<T>(&self, f: impl FnOnce() -> T) -> Result<T, NetnsError> {
+        /// Brings the thread home on every way out, a panic in `f` included.
+        struct Return<'a>(&'a HomeNetns);
+        impl Drop for Return<'_> {
+            fn drop(&mut self) {
+                if let Err(error) = setns(&self.0.file, CloneFlags::CLONE_NEWNET) {
+                    // A thread lost in a pod would open the node's next sockets there. Our death gives the traffic back.
+                    tracing::error!(%error, "can't return to the node's network namespace");
+                    std::process::abort();
+                }
+            }
+        }
+        setns(&self.file, CloneFlags::CLONE_NEWNET)
+            .map_err(|source| NetnsError::Enter { path: self.path.clone(), source })?;
+        let _return = Return(self.home);
+        Ok(f())
+    }
+
+    /// A TCP socket that belongs to this namespace whoever uses it: non-blocking, of the family of `ip`.
+    ///
+    /// # Errors
+    /// When the namespace can't be entered or the kernel has no socket to give.
+    pub fn tcp_socket(&self, ip: IpAddr) -> io::Result<Socket> {
+        self.enter(|| tcp_socket(ip)).map_err(io::Error::other)?
+    }
+
+    /// Whether `ip` is an address of this namespace.
+    #[must_use]
+    pub fn has_address(&self, ip: IpAddr) -> bool {
+        self.tcp_socket(ip).is_ok_and(|socket| is_own_address(&socket, ip))
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// A TCP socket in the calling thread's namespace: non-blocking, of the family of `ip`.
+///
+/// # Errors
+/// When the kernel has no socket to give.
+pub fn tcp_socket(ip: IpAddr) -> io::Result<Socket> {
+    let domain = if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
+}
+
+/// Binds `socket` to `ip` with any port, and tells whether that worked: it does for an address of the socket's own
+/// namespace only (`EADDRNOTAVAIL` otherwise).
+pub fn is_own_address(socket: &Socket, ip: IpAddr) -> bool {
+    socket.bind(&SockAddr::from(std::net::SocketAddr::new(ip, 0))).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemons_own_namespace_is_refused_whatever_the_path() {
+        let home = HomeNetns::capture().expect("procfs");
+        let path = PathBuf::from(format!("/proc/{}/ns/net", std::process::id()));
+        assert!(matches!(Netns::open(&path, home), Err(NetnsError::Host { .. })));
+    }
+
+    #[test]
+    fn a_plain_file_is_not_a_namespace() {
+        let home = HomeNetns::capture().expect("procfs");
+        let error = Netns::open(Path::new("/proc/self/status"), home).expect_err("not a namespace");
+        assert!(matches!(error, NetnsError::NotANetns { .. }), "{error}");
+        let error = Netns::open(Path::new("/nowhere/at/all"), home).expect_err("nothing there");
+        assert!(matches!(error, NetnsError::NotFound { .. }), "{error}");
+    }
+
+    #[test]
+    fn own_addresses_are_told_from_others() {
+        let home = HomeNetns::capture().expect("procfs");
+        assert!(home.has_address("127.0.0.1".parse().expect("address")));
+        // TEST-NET-3 of RFC 5737: nobody's address.
+        assert!(!home.has_address("203.0.113.9".parse().expect("address")));
+    }
+}
