@@ -1,0 +1,23 @@
+//! CPU time that this process used.
+
+use anyhow::{Context, Result};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+use serde::{Deserialize, Serialize};
+
+/// Seconds of CPU, in user space and in the kernel.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Cpu {
+    pub(crate) user: f64,
+    pub(crate) sys: f64,
+}
+
+/// All threads of this process since it started.
+pub(crate) fn of_self() -> Result<Cpu> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).context("getrusage")?;
+    Ok(Cpu { user: seconds(usage.user_time()), sys: seconds(usage.system_time()) })
+}
+
+fn seconds(time: TimeVal) -> f64 {
+    time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6
+}
