@@ -1,0 +1,375 @@
+//! From text to rules: one function per line of the grammar.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use crate::ast::{Condition, Percent, Places, Ports, ProxyProtocol, Rule, Target};
+use crate::error::{ErrorKind, ParseError};
+use crate::lexer::{Broken, Lexer, Token, TokenKind};
+use crate::limits::{Limit, MAX_CONDITION, MAX_PORTS, MAX_RULE_TEXT, MAX_RULES, MAX_TTL, MIN_TTL};
+use crate::span::Span;
+use crate::{suggest, target, visible};
+
+/// Parses the value of an annotation.
+///
+/// ```text
+/// rules   = rule { ";" rule } [ ";" ]
+/// rule    = [ ports "->" ] target { clause }
+/// ports   = port { "," port }
+/// target  = ipv4 ":" port | "[" ipv6 "]" ":" port | hostname ":" port | session-name
+/// clause  = "when" condition | "percent" number | "ttl" duration | "with" "proxy-v2"
+/// ```
+///
+/// White space between the parts does not matter, the case of words does. Clauses come in any order, each at
+/// most once. A condition goes on to the next clause word that stands alone outside of quotes and brackets,
+/// to a `;` outside of them, or to the end. The result has at least one rule.
+pub fn parse(text: &str) -> Result<Vec<Rule>, ParseError> {
+    check_text(text)?;
+    let mut parser = Parser { text, lexer: Lexer::new(text) };
+    let mut rules = Vec::new();
+    loop {
+        let next = parser.lexer.peek();
+        if next.kind == TokenKind::End && !rules.is_empty() {
+            return Ok(rules);
+        }
+        if rules.len() == MAX_RULES {
+            let span = Span::new(next.span.start, text.len());
+            return Err(ParseError::limit(text, Limit::Rules, span, "one more".to_owned()));
+        }
+        rules.push(parser.rule()?);
+    }
+}
+
+/// What has to hold before a single word is read.
+fn check_text(text: &str) -> Result<(), ParseError> {
+    if text.len() > MAX_RULE_TEXT {
+        let span = Span::new(text.floor_char_boundary(MAX_RULE_TEXT), text.len());
+        return Err(ParseError::limit(text, Limit::RuleText, span, format!("{} bytes", text.len())));
+    }
+    if let Some((start, c)) = text.char_indices().find(|(_, c)| visible::is_invisible(*c)) {
+        let span = Span::new(start, start + c.len_utf8());
+        let expected = "only characters that can be seen, and spaces, tabs and line ends";
+        return Err(ParseError::new(text, ErrorKind::InvisibleCharacter, span, expected));
+    }
+    Ok(())
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    lexer: Lexer<'a>,
+}
+
+/// The clauses of one rule as far as they were read, each with its place.
+#[derive(Default)]
+struct Clauses {
+    when: Option<(Condition, Span)>,
+    percent: Option<(Percent, Span)>,
+    ttl: Option<(Duration, Span)>,
+    with: Option<(ProxyProtocol, Span)>,
+}
+
+impl Parser<'_> {
+    /// One rule and the `;` behind it.
+    fn rule(&mut self) -> Result<Rule, ParseError> {
+        let start = self.lexer.peek().span;
+        let ports = self.ports()?;
+        let (target, target_place) = self.target(&ports)?;
+        let mut clauses = Clauses::default();
+        let mut end = target_place;
+        loop {
+            let token = self.lexer.next();
+            match token.kind {
+                TokenKind::End | TokenKind::Semicolon => break,
+                TokenKind::Word => end = self.clause(token.span, &mut clauses)?,
+                _ => return Err(self.not_a_clause(token)),
+            }
+        }
+        let places = Places {
+            rule: start.to(end),
+            target: target_place,
+            when: clauses.when.as_ref().map(|(_, span)| *span),
+            percent: clauses.percent.map(|(_, span)| span),
+        };
+        Ok(Rule {
+            ports,
+            target,
+            when: clauses.when.map(|(condition, _)| condition),
+            percent: clauses.percent.map(|(percent, _)| percent),
+            ttl: clauses.ttl.map(|(ttl, _)| ttl),
+            proxy_protocol: clauses.with.map(|(version, _)| version),
+            places,
+        })
+    }
+
+    /// The ports and the arrow, if there are any. What follows the first word decides it.
+    fn ports(&mut self) -> Result<Ports, ParseError> {
+        let mut ahead = self.lexer;
+        let first = ahead.next();
+        let second = ahead.next();
+        if first.kind != TokenKind::Word {
+            return Err(self.not_a_rule(first));
+        }
+        let number = first.span.of(self.text).bytes().all(|b| b.is_ascii_digit());
+        match second.kind {
+            TokenKind::Comma | TokenKind::Arrow | TokenKind::WrongArrow => {}
+            TokenKind::Word if number => {}
+            _ => return Ok(Ports::Declared),
+        }
+
+        let mut ports = Vec::new();
+        loop {
+            let word = self.lexer.next();
+            let port = self.listed_port(word, &ports)?;
+            ports.push(port);
+            let separator = self.lexer.next();
+            match separator.kind {
+                TokenKind::Comma => {}
+                TokenKind::Arrow => return Ok(Ports::Listed(ports)),
+                _ => return Err(self.not_an_arrow(separator)),
+            }
+        }
+    }
+
+    fn listed_port(&self, token: Token, before: &[NonZeroU16]) -> Result<NonZeroU16, ParseError> {
+        if token.kind != TokenKind::Word {
+            return Err(ParseError::new(self.text, ErrorKind::Port, token.span, "a port behind the `,`"));
+        }
+        if before.len() == MAX_PORTS {
+            return Err(ParseError::limit(self.text, Limit::Ports, token.span, "one more".to_owned()));
+        }
+        let port = target::port(self.text, token.span)?;
+        // At most MAX_PORTS entries, so looking at each is fine.
+        if before.contains(&port) {
+            let expected = "each port once";
+            return Err(ParseError::new(self.text, ErrorKind::DuplicatePort, token.span, expected)
+                .with_found(format!("a second `{port}`")));
+        }
+        Ok(port)
+    }
+
+    fn target(&mut self, ports: &Ports) -> Result<(Target, Span), ParseError> {
+        let token = self.lexer.next();
+        if token.kind != TokenKind::Word {
+            let expected = "a target behind the `->`: `host:port`, `[ipv6]:port` or a session name";
+            return Err(ParseError::new(self.text, ErrorKind::Target, token.span, expected));
+        }
+        let target = target::target(self.text, token.span).map_err(|error| {
+            let word = token.span.of(self.text);
+            if *ports == Ports::Declared && target::port(word, Span::new(0, word.len())).is_ok() {
+                error.suggest(format!("did you mean `{word} -> host:port`?"))
+            } else {
+                error
+            }
+        })?;
+        Ok((target, token.span))
+    }
+
+    /// The clause that begins with the word at `word`; returns the place of the whole clause.
+    fn clause(&mut self, word: Span, clauses: &mut Clauses) -> Result<Span, ParseError> {
+        let word = self.lexer.split_when(word);
+        let name = word.of(self.text);
+        let taken = match name {
+            "when" => clauses.when.is_some(),
+            "percent" => clauses.percent.is_some(),
+            "ttl" => clauses.ttl.is_some(),
+            "with" => clauses.with.is_some(),
+            _ => return Err(self.not_a_clause(Token { kind: TokenKind::Word, span: word })),
+        };
+        if taken {
+            let expected = "each clause at most once";
+            return Err(ParseError::new(self.text, ErrorKind::DuplicateClause, word, expected)
+                .with_found(format!("a second `{name}`")));
+        }
+        let end = match name {
+            "when" => {
+                let (condition, end) = self.condition()?;
+                clauses.when = Some((condition, word.to(end)));
+                end
+            }
+            "percent" => {
+                let (percent, end) = self.percent()?;
+                clauses.percent = Some((percent, word.to(end)));
+                end
+            }
+            "ttl" => {
+                let (ttl, end) = self.ttl()?;
+                clauses.ttl = Some((ttl, word.to(end)));
+                end
+            }
+            _ => {
+                let (version, end) = self.with()?;
+                clauses.with = Some((version, word.to(end)));
+                end
+            }
+        };
+        Ok(word.to(end))
+    }
+
+    fn condition(&mut self) -> Result<(Condition, Span), ParseError> {
+        let error = |span, expected| ParseError::new(self.text, ErrorKind::Condition, span, expected);
+        let span = self.lexer.condition().map_err(|broken| match broken {
+            Broken::Quote(quote) => {
+                error(quote, "a quote that closes this string").with_found("the end of the line or text")
+            }
+            Broken::Open(open) => {
+                error(open, "a bracket that closes this one").with_found("the end of the text")
+            }
+            Broken::Close(close) => {
+                error(close, "an opening bracket in front of this one").with_found("none")
+            }
+            Broken::Mismatch { open, close } => {
+                let opened = visible::quoted(open.of(self.text));
+                let line = crate::Position::of(self.text, open.start);
+                error(close, "a closing bracket of the same kind as the opening one")
+                    .suggest(format!("{opened} is open since line {}, column {}", line.line, line.column))
+            }
+            Broken::Comment(comment) => error(comment, "a condition without comments"),
+        })?;
+        if span.start == span.end {
+            let next = self.lexer.peek().span;
+            return Err(error(next, "a condition (a CEL expression) behind `when`"));
+        }
+        if span.end - span.start > MAX_CONDITION {
+            let found = format!("{} bytes", span.end - span.start);
+            return Err(ParseError::limit(self.text, Limit::Condition, span, found));
+        }
+        Ok((Condition::new(span.of(self.text)), span))
+    }
+
+    fn percent(&mut self) -> Result<(Percent, Span), ParseError> {
+        let span = self.word(ErrorKind::Percent, "a number behind `percent`")?;
+        let word = span.of(self.text);
+        let error = || {
+            let expected = "a number above 0 and up to 100, with at most 4 decimals";
+            ParseError::new(self.text, ErrorKind::Percent, span, expected)
+        };
+        match parts_per_million(word).and_then(Percent::from_parts_per_million) {
+            Some(percent) => Ok((percent, span)),
+            None => Err(match word.strip_suffix('%') {
+                Some(number) if parts_per_million(number).is_some() => {
+                    error().suggest(format!("did you mean `{number}`?"))
+                }
+                _ => error(),
+            }),
+        }
+    }
+
+    fn ttl(&mut self) -> Result<(Duration, Span), ParseError> {
+        let mut span = self.word(ErrorKind::Ttl, "a duration behind `ttl`")?;
+        // `1h 30m` is one duration, and nothing else that may follow begins with a digit.
+        loop {
+            let next = self.lexer.peek();
+            if next.kind != TokenKind::Word
+                || !next.span.of(self.text).starts_with(|c: char| c.is_ascii_digit())
+            {
+                break;
+            }
+            span = span.to(self.lexer.next().span);
+        }
+        let word = span.of(self.text);
+        let ttl = humantime::parse_duration(word).map_err(|_| {
+            let error =
+                ParseError::new(self.text, ErrorKind::Ttl, span, "a duration such as `30m`, `8h` or `1h30m`");
+            if word.bytes().all(|b| b.is_ascii_digit()) {
+                error.suggest(format!("a duration has a unit: `{word}s`, `{word}m` or `{word}h`"))
+            } else {
+                error
+            }
+        })?;
+        let limit = match ttl {
+            short if short < MIN_TTL => Limit::MinTtl,
+            long if long > MAX_TTL => Limit::MaxTtl,
+            _ => return Ok((ttl, span)),
+        };
+        Err(ParseError::limit(self.text, limit, span, visible::quoted(word)))
+    }
+
+    fn with(&mut self) -> Result<(ProxyProtocol, Span), ParseError> {
+        let span = self.word(ErrorKind::With, "`proxy-v2` behind `with`")?;
+        match span.of(self.text) {
+            "proxy-v2" => Ok((ProxyProtocol::V2, span)),
+            other => {
+                let error = ParseError::new(self.text, ErrorKind::With, span, "`proxy-v2` behind `with`");
+                Err(if other.to_ascii_lowercase().starts_with("proxy") {
+                    error.suggest("did you mean `proxy-v2`?")
+                } else {
+                    error
+                })
+            }
+        }
+    }
+
+    fn word(&mut self, kind: ErrorKind, expected: &'static str) -> Result<Span, ParseError> {
+        let token = self.lexer.next();
+        if token.kind != TokenKind::Word {
+            return Err(ParseError::new(self.text, kind, token.span, expected));
+        }
+        Ok(token.span)
+    }
+
+    fn not_a_rule(&self, token: Token) -> ParseError {
+        let error = |kind, expected: &'static str| ParseError::new(self.text, kind, token.span, expected);
+        match token.kind {
+            TokenKind::Arrow | TokenKind::WrongArrow => error(ErrorKind::Port, "a port in front of the `->`")
+                .suggest("for all declared ports write the target alone"),
+            TokenKind::Comma => error(ErrorKind::Port, "a port in front of the `,`"),
+            _ => error(ErrorKind::Empty, "a rule"),
+        }
+    }
+
+    fn not_an_arrow(&self, token: Token) -> ParseError {
+        let error =
+            ParseError::new(self.text, ErrorKind::Arrow, token.span, "`->` between the ports and the target");
+        match token.kind {
+            TokenKind::WrongArrow => error.suggest("did you mean `->`?"),
+            TokenKind::Word => match token.span.of(self.text) {
+                clause if suggest::CLAUSES.contains(&clause) => error,
+                target => error.suggest(format!("did you mean `-> {target}`?")),
+            },
+            _ => error,
+        }
+    }
+
+    /// A token that stands where a clause, `;` or the end has to be.
+    fn not_a_clause(&self, token: Token) -> ParseError {
+        let expected = "`when`, `percent`, `ttl`, `with`, `;` or the end";
+        let error = ParseError::new(self.text, ErrorKind::Clause, token.span, expected);
+        let mut ahead = Lexer::new(&self.text[token.span.end..]);
+        let followed = ahead.next().kind;
+        match token.kind {
+            TokenKind::Word => {
+                let word = token.span.of(self.text);
+                if let Some(clause) = suggest::clause(word) {
+                    return error.suggest(format!("did you mean `{clause}`?"));
+                }
+                // Anything that reads like the beginning of a rule.
+                let another = word.contains(':') || matches!(followed, TokenKind::Arrow | TokenKind::Comma);
+                if another { error.suggest("rules are separated by `;`") } else { error }
+            }
+            TokenKind::Comma => error.suggest("a rule has one target; rules are separated by `;`"),
+            TokenKind::Arrow | TokenKind::WrongArrow => {
+                error.suggest("a rule has one `->`; rules are separated by `;`")
+            }
+            TokenKind::Semicolon | TokenKind::End => error,
+        }
+    }
+}
+
+/// `12.5` as 125 000; nothing for anything but digits with an optional point and at most four decimals.
+fn parts_per_million(word: &str) -> Option<u32> {
+    let (whole, decimals) = match word.split_once('.') {
+        Some((_, "")) => return None,
+        Some(parts) => parts,
+        None => (word, ""),
+    };
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty()
+        || whole.len() > 3
+        || !digits(whole)
+        || !digits(decimals)
+        || decimals.len() > Percent::DECIMALS
+    {
+        return None;
+    }
+    format!("{whole}{decimals:0<width$}", width = Percent::DECIMALS).parse().ok()
+}
