@@ -1,0 +1,142 @@
+//! What a child process does between fork and exec: enter a namespace, give up rights.
+//!
+//! The steps run in the order in which they were added, so give up rights last.
+#![allow(
+    unsafe_code,
+    reason = "`pre_exec` runs in the child of a threaded process, where only system calls are safe"
+)]
+
+use std::{
+    ffi::{CString, c_int},
+    fs::File,
+    io,
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
+    path::Path,
+    process::Command,
+};
+
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, setns, unshare},
+    sys::resource::{Resource, setrlimit},
+};
+
+/// Adds a step that makes nothing but system calls: no allocation, no lock.
+fn before_exec(command: &mut Command, step: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: each caller below passes a closure that only makes system calls on values prepared before the fork.
+    unsafe { command.pre_exec(step) };
+}
+
+pub(crate) fn enter_netns(command: &mut Command, netns: File) {
+    before_exec(command, move || Ok(setns(&netns, CloneFlags::CLONE_NEWNET)?));
+}
+
+/// Confinement for a [`Command`].
+pub trait CommandExt {
+    /// Shows it another `/etc/resolv.conf`, in a mount namespace of its own.
+    fn resolv_conf(&mut self, file: &Path) -> io::Result<&mut Self>;
+
+    /// Limits how many files it may have open.
+    fn open_files(&mut self, limit: u64) -> &mut Self;
+
+    /// Takes these capabilities away, for good.
+    fn without(&mut self, capabilities: &[Capability]) -> &mut Self;
+
+    /// Takes all other capabilities away, for good. It keeps uid 0.
+    fn only(&mut self, capabilities: &[Capability]) -> &mut Self;
+}
+
+impl CommandExt for Command {
+    fn resolv_conf(&mut self, file: &Path) -> io::Result<&mut Self> {
+        let file = CString::new(file.canonicalize()?.as_os_str().as_bytes())?;
+        // The mount point has to be the file itself, not a link to it.
+        let target = CString::new(Path::new("/etc/resolv.conf").canonicalize()?.as_os_str().as_bytes())?;
+        before_exec(self, move || {
+            const NONE: Option<&str> = None;
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE)?;
+            Ok(mount(Some(file.as_c_str()), target.as_c_str(), NONE, MsFlags::MS_BIND, NONE)?)
+        });
+        Ok(self)
+    }
+
+    fn open_files(&mut self, limit: u64) -> &mut Self {
+        before_exec(self, move || Ok(setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?));
+        self
+    }
+
+    fn without(&mut self, capabilities: &[Capability]) -> &mut Self {
+        let dropped = mask(capabilities);
+        before_exec(self, move || limit_capabilities(!dropped));
+        self
+    }
+
+    fn only(&mut self, capabilities: &[Capability]) -> &mut Self {
+        let kept = mask(capabilities);
+        before_exec(self, move || limit_capabilities(kept));
+        self
+    }
+}
+
+/// The capabilities that matter to the daemon; the numbers are the kernel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "capabilities(7) has it all")]
+pub enum Capability {
+    Chown = 0,
+    DacOverride = 1,
+    Kill = 5,
+    Setgid = 6,
+    Setuid = 7,
+    NetBindService = 10,
+    NetAdmin = 12,
+    NetRaw = 13,
+    SysPtrace = 19,
+    SysAdmin = 21,
+    SysResource = 24,
+    Perfmon = 38,
+    Bpf = 39,
+    CheckpointRestore = 40,
+}
+
+fn mask(capabilities: &[Capability]) -> u64 {
+    capabilities.iter().fold(0, |mask, capability| mask | 1 << (*capability as u8))
+}
+
+/// Lets exec give root at most these: what root gains there is its bounding set, plus what is inheritable.
+fn limit_capabilities(kept: u64) -> io::Result<()> {
+    for number in 0..64 {
+        if kept & 1 << number != 0 {
+            continue;
+        }
+        // SAFETY: plain integers; this reads nothing of ours.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number as libc::c_ulong, 0, 0, 0) } == -1 {
+            let error = io::Error::last_os_error();
+            // EINVAL: past the last capability that this kernel knows.
+            if error.raw_os_error() == Some(libc::EINVAL) {
+                break;
+            }
+            return Err(error);
+        }
+    }
+
+    // <linux/capability.h>: version 3, the calling thread; then effective, permitted, inheritable, low words first.
+    let header = [0x2008_0522_u32, 0];
+    let mut sets = [[0_u32; 3]; 2];
+    // SAFETY: both arrays have the size and layout that version 3 of the call has.
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr()) })?;
+    for (word, kept) in sets.iter_mut().zip([kept as u32, (kept >> 32) as u32]) {
+        word[2] &= kept;
+    }
+    // SAFETY: as above.
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) })?;
+    // SAFETY: plain integers.
+    let cleared: c_int = unsafe {
+        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0, 0, 0)
+    };
+    check(cleared.into())
+}
+
+fn check(result: libc::c_long) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

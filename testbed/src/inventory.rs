@@ -1,0 +1,91 @@
+//! All that a program could leave behind in a network namespace, as text that can be compared.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::Namespace;
+
+/// What each question said; see [`netns_inventory`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetnsInventory(pub BTreeMap<String, String>);
+
+impl NetnsInventory {
+    /// The lines that differ, with `-` for what was before and `+` for what is now; empty if nothing does.
+    pub fn diff(&self, before: &Self) -> String {
+        let mut diff = String::new();
+        for question in before.0.keys().chain(self.0.keys().filter(|key| !before.0.contains_key(*key))) {
+            let lines = |inventory: &Self| {
+                let text = inventory.0.get(question).cloned().unwrap_or_default();
+                text.lines().map(str::to_owned).collect::<Vec<_>>()
+            };
+            let (old, new) = (lines(before), lines(self));
+            for line in old.iter().filter(|line| !new.contains(line)) {
+                _ = writeln!(diff, "{question}: - {line}");
+            }
+            for line in new.iter().filter(|line| !old.contains(line)) {
+                _ = writeln!(diff, "{question}: + {line}");
+            }
+        }
+        diff
+    }
+}
+
+/// Asks a namespace for addresses, routes, rules, packet filters, traffic control and a few sysctls.
+///
+/// Sockets are left out: they come and go with their programs.
+pub fn netns_inventory(netns: &Namespace) -> Result<NetnsInventory> {
+    const QUESTIONS: [&str; 9] = [
+        "ip -oneline addr",
+        "ip -4 route show table all",
+        "ip -6 route show table all",
+        "ip -4 rule",
+        "ip -6 rule",
+        "tc qdisc show",
+        "tc filter show dev eth0 ingress",
+        "tc filter show dev eth0 egress",
+        "ip -oneline link",
+    ];
+    // Those that may be missing, and then there is nothing to list either.
+    const FILTERS: [&str; 3] = ["nft list ruleset", "iptables-save", "ip6tables-save"];
+    const SYSCTLS: [&str; 6] = [
+        "net/ipv4/ip_forward",
+        "net/ipv4/conf/all/rp_filter",
+        "net/ipv4/conf/all/route_localnet",
+        "net/ipv4/tcp_fwmark_accept",
+        "net/ipv4/ip_unprivileged_port_start",
+        "net/ipv6/conf/all/forwarding",
+    ];
+
+    let mut answers = BTreeMap::new();
+    for question in QUESTIONS.into_iter().filter(|q| !q.contains("eth0") || netns.label() != "node") {
+        answers.insert(question.to_owned(), ask(netns, question)?);
+    }
+    for question in FILTERS {
+        if let Ok(answer) = ask(netns, question) {
+            answers.insert(question.to_owned(), answer);
+        }
+    }
+    for key in SYSCTLS {
+        let value = netns.run(|| fs::read_to_string(Path::new("/proc/sys").join(key)));
+        answers.insert(key.to_owned(), value.unwrap_or_default().trim().to_owned());
+    }
+    Ok(NetnsInventory(answers))
+}
+
+fn ask(netns: &Namespace, question: &str) -> Result<String> {
+    let mut words = question.split(' ');
+    let output = netns
+        .command(words.next().unwrap_or_default())
+        .args(words)
+        .output()
+        .with_context(|| format!("run `{question}`"))?;
+    ensure!(output.status.success(), "`{question}`: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(stable(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Leaves out what changes by itself: comments with the time, counters, cached routes.
+fn stable(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.contains("cache"));
+    lines.map(|line| format!("{}\n", line.split('[').next().unwrap_or(line).trim_end())).collect()
+}

@@ -1,0 +1,131 @@
+//! A real program in the background, inside a namespace: nginx, wrk, the daemon.
+
+use std::{
+    fs::{self, File},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill, killpg},
+    unistd::Pid,
+};
+
+use crate::{Namespace, wait_until};
+
+/// Ends the program, and its children, when dropped.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    netns: Namespace,
+}
+
+impl Process {
+    pub(crate) fn spawn(netns: &Namespace, command: &mut Command) -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+        let name = program.to_string_lossy().into_owned();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let log = netns.dir().join(format!("{}-{name}-{number}.log", netns.label()));
+        let output = File::create(&log).with_context(|| format!("make {}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().context("share the log")?)
+            .stderr(output)
+            // A group of its own: its workers end with it, and Ctrl-C in the terminal is ours alone.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("start {name} in {}", netns.label()))?;
+        Ok(Self { name, child, log, netns: netns.clone() })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal to the process itself, not to its children.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(self.nix_pid(), signal).with_context(|| format!("send {signal} to {}", self.name))
+    }
+
+    /// All that it printed so far, both streams.
+    pub fn logs(&self) -> String {
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Its exit status, if it ended.
+    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.try_wait().with_context(|| format!("look after {}", self.name))
+    }
+
+    /// Waits until it ended.
+    pub fn wait(&mut self, timeout: Duration) -> Result<ExitStatus> {
+        let what = format!("the end of {}", self.name);
+        wait_until(&what, timeout, || self.child.try_wait().ok().flatten())
+    }
+
+    /// Waits until someone in its namespace listens on the TCP port; makes no connection.
+    pub fn wait_for_port(&mut self, port: u16, timeout: Duration) -> Result<()> {
+        let what = format!("{} to listen on port {port}", self.name);
+        let netns = self.netns.clone();
+        let exited = wait_until(&what, timeout, || {
+            if netns.run(|| listens(port)) {
+                return Some(None);
+            }
+            self.child.try_wait().ok().flatten().map(Some)
+        })?;
+        if let Some(status) = exited {
+            bail!("{} ended ({status}) instead of listening on port {port}:\n{}", self.name, self.logs());
+        }
+        Ok(())
+    }
+
+    fn nix_pid(&self) -> Pid {
+        // Linux has no process id above 2^22.
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::env::var_os("INTERCEPTOR_KEEP").is_some_and(|value| value == "1") {
+            eprintln!("--- {} is left running, pid {}, log {}", self.name, self.pid(), self.log.display());
+            return;
+        }
+        let group = self.nix_pid();
+        if let Ok(None) = self.child.try_wait() {
+            // First politely, since a database that is killed leaves shared memory behind.
+            let _ = killpg(group, Signal::SIGTERM);
+            let _ = killpg(group, Signal::SIGCONT);
+            let ended =
+                wait_until("a polite end", Duration::from_secs(2), || self.child.try_wait().ok().flatten());
+            if ended.is_ok() {
+                return;
+            }
+        }
+        let _ = killpg(group, Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether a TCP socket listens on `port` in the namespace of the calling thread.
+fn listens(port: u16) -> bool {
+    // Not /proc/net, which is the namespace of the main thread.
+    ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"].iter().any(|table| {
+        let table = fs::read_to_string(table).unwrap_or_default();
+        table.lines().skip(1).any(|line| {
+            // slot, local address:port, remote address:port, state; 0A is LISTEN.
+            let mut fields = line.split_whitespace().skip(1);
+            let local = fields.next().and_then(|local| local.rsplit_once(':'));
+            local.and_then(|(_, hex)| u16::from_str_radix(hex, 16).ok()) == Some(port)
+                && fields.nth(1) == Some("0A")
+        })
+    })
+}

@@ -1,0 +1,34 @@
+//! Whether this machine can run tests that need root, namespaces and kernel programs.
+
+use std::{env, path::Path, process::Command, sync::OnceLock};
+
+use crate::bpf;
+
+/// `Some` when it can. If not, it says so loudly and returns `None`; in CI (`CI=true`) it panics, since a test that is
+/// skipped there is a test that nobody runs.
+///
+/// # Panics
+/// In CI, when the machine can't.
+pub fn require_root() -> Option<()> {
+    static WHY_NOT: OnceLock<Option<String>> = OnceLock::new();
+    let Some(why) = WHY_NOT.get_or_init(why_not) else { return Some(()) };
+    assert!(env::var("CI").is_ok_and(|value| value != "true"), "can't run privileged tests: {why}");
+    eprintln!("\nSKIPPED: {why}\n");
+    None
+}
+
+/// What is missing to run privileged tests, in words for people.
+pub fn why_not() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("network namespaces need root; run this as root or with sudo".into());
+    }
+    if !Command::new("ip").arg("-V").output().is_ok_and(|output| output.status.success()) {
+        return Some("`ip` is missing; install the package iproute2".into());
+    }
+    if !Path::new("/proc/thread-self/ns/net").exists() {
+        return Some("this kernel has no network namespaces, or /proc is not mounted".into());
+    }
+    bpf::probe_sk_lookup().err().map(|error| {
+        format!("the kernel refuses an sk_lookup program, which needs Linux 5.9 and CAP_BPF: {error}")
+    })
+}

@@ -1,0 +1,235 @@
+//! TCP servers inside a namespace: the app, the laptop, and difficult characters.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    io::{self, BufRead as _, BufReader, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context as _, Result};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use crate::{Namespace, bulk, http};
+
+/// A server with a thread for each connection; it ends, and so do its connections, when dropped.
+#[derive(Debug)]
+pub struct TcpService {
+    addr: SocketAddr,
+    listener: Arc<TcpListener>,
+    traffic: Arc<Traffic>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+/// What a service counts, and what its connections share.
+#[derive(Default)]
+pub struct Traffic {
+    accepted: AtomicU64,
+    requests: AtomicU64,
+    stopping: AtomicBool,
+    open: Mutex<HashMap<u64, TcpStream>>,
+    changed: Condvar,
+}
+
+impl TcpService {
+    /// Answers each line with `<tag> <address of the peer> <own address>`, as this side sees them.
+    pub fn tagged(netns: &Namespace, addr: impl Into<SocketAddr>, tag: &str) -> Result<Self> {
+        let tag = tag.to_owned();
+        Self::start(netns, addr, move |stream, traffic| answer_lines(stream, traffic, &tag))
+    }
+
+    /// Says `<tag> <address of the peer> <own address>` as soon as the connection stands, then answers as `tagged`:
+    /// what database and mail servers do.
+    pub fn greets_first(netns: &Namespace, addr: impl Into<SocketAddr>, tag: &str) -> Result<Self> {
+        let tag = tag.to_owned();
+        Self::start(netns, addr, move |mut stream, traffic| {
+            stream.write_all(introduction(&stream, &tag)?.as_bytes())?;
+            answer_lines(stream, traffic, &tag)
+        })
+    }
+
+    /// Answers each HTTP/1.1 request with a body as that of `tagged`, and keeps the connection.
+    pub fn http(netns: &Namespace, addr: impl Into<SocketAddr>, tag: &str) -> Result<Self> {
+        let tag = tag.to_owned();
+        Self::start(netns, addr, move |mut stream, traffic| {
+            let mut requests = BufReader::new(stream.try_clone()?);
+            while http::read_message(&mut requests)?.is_some() {
+                traffic.requests.fetch_add(1, Ordering::Relaxed);
+                let body = introduction(&stream, &tag)?;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                stream.write_all((head + &body).as_bytes())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Sends back whatever comes, and closes its half after the other side closed.
+    pub fn echo(netns: &Namespace, addr: impl Into<SocketAddr>) -> Result<Self> {
+        Self::start(netns, addr, |mut stream, _| {
+            io::copy(&mut stream.try_clone()?, &mut stream)?;
+            stream.shutdown(Shutdown::Write)
+        })
+    }
+
+    /// Accepts, and then neither reads nor writes nor closes.
+    pub fn silent(netns: &Namespace, addr: impl Into<SocketAddr>) -> Result<Self> {
+        Self::start(netns, addr, |_stream, traffic| {
+            traffic.wait_for_stop();
+            Ok(())
+        })
+    }
+
+    /// Reads to the end of the stream and then answers with a line: the [`Checksum`](crate::Checksum) of what came.
+    pub fn sink(netns: &Namespace, addr: impl Into<SocketAddr>) -> Result<Self> {
+        Self::start(netns, addr, |mut stream, _| {
+            let sum = bulk::receive(&stream)?;
+            stream.write_all(format!("{sum}\n").as_bytes())
+        })
+    }
+
+    /// Sends as many bytes as said, those of [`send`](crate::send), and closes.
+    pub fn source(netns: &Namespace, addr: impl Into<SocketAddr>, bytes: u64) -> Result<Self> {
+        Self::start(netns, addr, move |stream, _| bulk::send(&stream, bytes).map(drop))
+    }
+
+    /// Does what you like with each connection. Its end, also by an error, closes the connection.
+    pub fn start(
+        netns: &Namespace,
+        addr: impl Into<SocketAddr>,
+        serve: impl Fn(TcpStream, &Traffic) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let addr = addr.into();
+        let listener =
+            netns.run(|| listen(addr)).with_context(|| format!("listen on {addr} in {}", netns.label()))?;
+        let addr = listener.local_addr().context("own address")?;
+        let (listener, traffic) = (Arc::new(listener), Arc::new(Traffic::default()));
+        let acceptor = thread::spawn({
+            let (listener, traffic, serve) = (listener.clone(), traffic.clone(), Arc::new(serve));
+            move || accept(&listener, &traffic, &serve)
+        });
+        Ok(Self { addr, listener, traffic, acceptor: Some(acceptor) })
+    }
+
+    /// Where it listens; of use after port 0.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// How many connections it accepted so far.
+    pub fn connections(&self) -> u64 {
+        self.traffic.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How many connections are open right now.
+    pub fn open(&self) -> usize {
+        self.traffic.open().len()
+    }
+
+    /// How many lines or HTTP requests came so far.
+    pub fn requests(&self) -> u64 {
+        self.traffic.requests.load(Ordering::Relaxed)
+    }
+
+    /// Takes no further connections; those that are open go on.
+    pub fn stop_listening(&mut self) {
+        // On Linux this wakes the thread that waits in accept.
+        let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Both);
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+
+    /// Stops, and closes all connections.
+    pub fn stop(self) {}
+}
+
+impl Drop for TcpService {
+    fn drop(&mut self) {
+        self.stop_listening();
+        let mut open = self.traffic.open();
+        self.traffic.stopping.store(true, Ordering::Relaxed);
+        self.traffic.changed.notify_all();
+        for (_, stream) in open.drain() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Traffic {
+    /// Counts a request, for services made by [`TcpService::start`].
+    pub fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns when the service is being stopped.
+    pub fn wait_for_stop(&self) {
+        let open = self.open();
+        let woken = self.changed.wait_while(open, |_| !self.stopping.load(Ordering::Relaxed));
+        drop(woken.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, TcpStream>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Traffic")
+            .field("accepted", &self.accepted)
+            .field("requests", &self.requests)
+            .finish_non_exhaustive()
+    }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(addr))?;
+    // The queue of std holds 128, too few for a burst of callers on a busy machine.
+    socket.listen(4096)?;
+    Ok(socket.into())
+}
+
+fn accept<F>(listener: &TcpListener, traffic: &Arc<Traffic>, serve: &Arc<F>)
+where
+    F: Fn(TcpStream, &Traffic) -> io::Result<()> + Send + Sync + 'static,
+{
+    while let Ok((stream, _)) = listener.accept() {
+        let number = traffic.accepted.fetch_add(1, Ordering::Relaxed);
+        // For a stop to find it.
+        let Ok(copy) = stream.try_clone() else { continue };
+        traffic.open().insert(number, copy);
+        let (traffic, serve) = (traffic.clone(), serve.clone());
+        thread::spawn(move || {
+            let _ = stream.set_nodelay(true);
+            let _ = serve(stream, &traffic);
+            traffic.open().remove(&number);
+        });
+    }
+}
+
+fn answer_lines(mut stream: TcpStream, traffic: &Traffic, tag: &str) -> io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?);
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        line.clear();
+        traffic.requests.fetch_add(1, Ordering::Relaxed);
+        stream.write_all(introduction(&stream, tag)?.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn introduction(stream: &TcpStream, tag: &str) -> io::Result<String> {
+    Ok(format!("{tag} {} {}\n", plain(stream.peer_addr()?), plain(stream.local_addr()?)))
+}
+
+/// An IPv4 caller of an IPv6 socket is still an IPv4 caller.
+fn plain(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}

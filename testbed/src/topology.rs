@@ -1,0 +1,233 @@
+//! A node with its pods and the hosts around it, each a network namespace of its own.
+//!
+//! ```text
+//!   pod "web"                 node (routes)                  host "laptop"
+//!   eth0 10.99.1.2    ─────   to-web     10.99.1.1
+//!        fd00:99:1::2                    fd00:99:1::1
+//!                             to-laptop  10.99.2.1    ─────   eth0 10.99.2.2
+//!                             lo         10.99.0.1
+//! ```
+
+use std::{
+    env, fs,
+    net::{Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
+    process::{self, Command},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    ip,
+    namespace::{Addresses, Namespace},
+    requires, sweep, wait_until,
+};
+
+/// A node and everything around it. Dropping it removes all of that.
+#[derive(Debug)]
+pub struct Topology {
+    /// What every name of this topology begins with: `ic<pid>x<number>`.
+    prefix: String,
+    title: String,
+    dir: PathBuf,
+    node: Namespace,
+    hosts: Mutex<Vec<Namespace>>,
+}
+
+/// Runs `body` in a new topology; its error fails the test while everything still stands, so that the logs are shown.
+///
+/// Where this machine can't run such a test it says so and returns, except in CI, where it fails.
+pub fn netns_test(title: &str, body: impl FnOnce(&Topology) -> Result<()>) {
+    let Some(()) = requires::require_root() else { return };
+    let topology = Topology::new(title).unwrap_or_else(|error| panic!("{title}: {error:#}"));
+    if let Err(error) = body(&topology) {
+        panic!("{title}: {error:?}");
+    }
+}
+
+impl Topology {
+    /// Makes the node; pods and hosts are added one by one. `title` tells people what this is for.
+    pub fn new(title: &str) -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        sweep::sweep_once();
+
+        let prefix = format!("ic{}x{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let dir = env::temp_dir().join(&prefix);
+        fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+        let addresses = Addresses {
+            ip4: Ipv4Addr::new(10, 99, 0, 1),
+            ip6: Ipv6Addr::new(0xfd00, 0x99, 0, 0, 0, 0, 0, 1),
+            gateway4: Ipv4Addr::new(10, 99, 0, 1),
+            gateway6: Ipv6Addr::new(0xfd00, 0x99, 0, 0, 0, 0, 0, 1),
+        };
+        let node = Namespace::new("node", &prefix, &dir, addresses);
+        // From here on, Drop cleans up whatever was made.
+        let topology = Self { prefix, title: title.to_owned(), dir, node, hosts: Mutex::default() };
+
+        let node = &topology.node;
+        create(node)?;
+        node.sysctl("net/ipv4/ip_forward", "1")?;
+        node.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        node.ip(&format!(
+            "link set lo up
+             addr add {}/32 dev lo
+             addr add {}/128 dev lo",
+            node.ip4(),
+            node.ip6(),
+        ))?;
+        Ok(topology)
+    }
+
+    /// Adds a pod to the node.
+    pub fn pod(&self, name: &str) -> Result<Namespace> {
+        self.host(name)
+    }
+
+    /// Adds a host outside of the node: a laptop, a client. To the network it is the same thing as a pod.
+    pub fn host(&self, name: &str) -> Result<Namespace> {
+        // An interface of the node is named after it, and interface names have at most 15 characters.
+        ensure!(
+            (1..=12).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
+            "the name {name:?} of a namespace should be 1 to 12 letters, digits, or '-'",
+        );
+        let mut hosts = self.hosts();
+        ensure!(
+            name != "node" && hosts.iter().all(|host| host.label() != name),
+            "there is a {name:?} already"
+        );
+        let number = u8::try_from(hosts.len() + 1).context("at most 255 hosts in a topology")?;
+        let net6 = |last| Ipv6Addr::new(0xfd00, 0x99, number.into(), 0, 0, 0, 0, last);
+        let addresses = Addresses {
+            ip4: Ipv4Addr::new(10, 99, number, 2),
+            ip6: net6(2),
+            gateway4: Ipv4Addr::new(10, 99, number, 1),
+            gateway6: net6(1),
+        };
+        let host = Namespace::new(name, &self.prefix, &self.dir, addresses);
+        hosts.push(host.clone());
+        drop(hosts);
+
+        let Addresses { ip4, ip6, gateway4, gateway6 } = addresses;
+        create(&host)?;
+        // Run inside the node, so that the machine's own namespace never has these interfaces, not even for a moment.
+        // All IPv6 addresses are ours (addrgenmode) and usable at once (nodad); the kernel's own ones take a second or two.
+        self.node.ip(&format!(
+            "link add to-{name} type veth peer name eth0 netns {netns}
+             link set to-{name} addrgenmode none up
+             addr add {gateway4}/24 dev to-{name}
+             addr add {gateway6}/64 dev to-{name} nodad
+             addr add fe80::1/64 dev to-{name} nodad",
+            netns = host.name(),
+        ))?;
+        host.ip(&format!(
+            "link set lo up
+             link set eth0 addrgenmode none up
+             addr add {ip4}/24 dev eth0
+             addr add {ip6}/64 dev eth0 nodad
+             addr add fe80::2/64 dev eth0 nodad
+             route add default via {gateway4}
+             route add default via {gateway6}",
+        ))?;
+        // A load client opens more connections than the default range has ports.
+        host.sysctl("net/ipv4/ip_local_port_range", "10240 65535")?;
+        host.sysctl("net/ipv4/tcp_tw_reuse", "1")?;
+        self.node.run(|| wait_for_link(&format!("to-{name}"), 1))?;
+        host.run(|| wait_for_link("eth0", 2))?;
+        Ok(host)
+    }
+
+    /// The node: it routes between all others, and the daemon runs in it.
+    pub fn node(&self) -> &Namespace {
+        &self.node
+    }
+
+    /// A folder for files of this topology, removed with it. What ends in `.log` is shown when the test fails.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// For people: how to enter each namespace by hand.
+    pub fn how_to_enter(&self) -> String {
+        self.namespaces()
+            .iter()
+            .map(|ns| {
+                format!("  {:12} {:11} nsenter --net={}\n", ns.label(), ns.ip4(), ns.netns_path().display())
+            })
+            .collect()
+    }
+
+    fn namespaces(&self) -> Vec<Namespace> {
+        let mut all = vec![self.node.clone()];
+        all.extend(self.hosts().iter().cloned());
+        all
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, Vec<Namespace>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show_logs(&self) {
+        let Ok(entries) = fs::read_dir(&self.dir) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.extension().is_some_and(|extension| extension == "log")
+                && let Ok(bytes) = fs::read(&path)
+            {
+                let text = String::from_utf8_lossy(&bytes);
+                let lines = text.lines().collect::<Vec<_>>();
+                let tail = lines[lines.len().saturating_sub(200)..].join("\n");
+                eprintln!("--- {} (the last lines)\n{tail}", path.display());
+            }
+        }
+    }
+}
+
+fn create(netns: &Namespace) -> Result<()> {
+    ip::batch(&mut Command::new("ip"), &format!("netns add {}", netns.name()))
+}
+
+/// Waits until a link carries packets and its address, the one that ends in `last`, answers to its neighbours.
+///
+/// The kernel does both in the background. A packet that comes too early is lost, and sent again a whole second later.
+fn wait_for_link(interface: &str, last: u8) -> Result<()> {
+    // The last step is to join the multicast group by which neighbours ask for that address.
+    let group = format!("ff0200000000000000000001ff0000{last:02x}");
+    wait_until(&format!("link {interface} to be ready"), Duration::from_secs(5), || {
+        let groups = fs::read_to_string("/proc/thread-self/net/igmp6").unwrap_or_default();
+        groups.lines().any(|line| line.contains(&group) && line.split_whitespace().nth(1) == Some(interface))
+    })
+}
+
+impl Drop for Topology {
+    fn drop(&mut self) {
+        let failed = thread::panicking();
+        let keep = env::var_os("INTERCEPTOR_KEEP").is_some_and(|value| value == "1");
+        if failed {
+            self.show_logs();
+        }
+        if failed || keep {
+            eprintln!("--- topology {:?}: to look around in it\n{}", self.title, self.how_to_enter());
+        }
+        if keep {
+            // The mark keeps the sweep of later runs away.
+            let _ = fs::write(self.dir.join("kept"), "");
+            let names = self.namespaces().iter().map(|ns| ns.name().to_owned()).collect::<Vec<_>>();
+            eprintln!(
+                "--- left standing; to remove it:\n  for ns in {}; do ip netns pids $ns | xargs -r kill; \
+                 ip netns delete $ns; done; rm -r {}",
+                names.join(" "),
+                self.dir.display(),
+            );
+            return;
+        }
+        if failed {
+            eprintln!("(gone by now; INTERCEPTOR_KEEP=1 leaves it standing)");
+        }
+        sweep::remove(&self.prefix);
+    }
+}
