@@ -21,12 +21,15 @@ pub type Beat = u64;
 /// The cell of a worker that does not accept, from the start or because it stopped on purpose.
 pub const NO_BEAT: Beat = 0;
 
+/// The cell of a worker that is alive and has no room for another connection.
+pub const AT_LIMIT: Beat = 1;
+
 /// Whether a worker that last beat at `beat` counts as accepting at time `now`.
 #[inline(always)]
 #[must_use]
 pub const fn is_fresh(now: u64, beat: Beat) -> bool {
     // A beat "from the future" is one stored on another CPU since `now` was read.
-    beat != NO_BEAT && now.saturating_sub(beat) < STALE_AFTER_MS * NANOS_PER_MILLI
+    beat > AT_LIMIT && now.saturating_sub(beat) < STALE_AFTER_MS * NANOS_PER_MILLI
 }
 
 #[cfg(test)]
@@ -47,6 +50,7 @@ mod tests {
     fn a_worker_that_never_beat_is_stale_even_just_after_boot() {
         assert!(!is_fresh(0, NO_BEAT));
         assert!(!is_fresh(1, NO_BEAT));
+        assert!(!is_fresh(1, AT_LIMIT));
     }
 
     #[test]

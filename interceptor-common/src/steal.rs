@@ -48,17 +48,32 @@ pub enum Verdict {
     NoListener = 4,
     /// The kernel refused the listener.
     AssignFailed = 5,
+    /// The daemon is alive and has no room for another connection.
+    AtLimit = 6,
 }
 
 // === impl Verdict ===
 
 impl Verdict {
     /// Every verdict, in the order of the counters.
-    pub const ALL: [Self; 6] =
-        [Self::Steered, Self::Own, Self::Expired, Self::Stale, Self::NoListener, Self::AssignFailed];
+    pub const ALL: [Self; 7] = [
+        Self::Steered,
+        Self::Own,
+        Self::Expired,
+        Self::Stale,
+        Self::NoListener,
+        Self::AssignFailed,
+        Self::AtLimit,
+    ];
 
     /// Cells that one port has in the counters: a power of two, so that the index is a shift.
     pub const STRIDE: u32 = 8;
+
+    /// Whether a caller's connection was left with the application although its port is redirected.
+    #[must_use]
+    pub const fn is_passed(self) -> bool {
+        !matches!(self, Self::Steered | Self::Own)
+    }
 
     /// The name that metrics and status give to this verdict.
     #[must_use]
@@ -70,6 +85,7 @@ impl Verdict {
             Self::Stale => "daemon_hung",
             Self::NoListener => "no_listener",
             Self::AssignFailed => "assign_failed",
+            Self::AtLimit => "at_limit",
         }
     }
 }

@@ -7,6 +7,7 @@
 #![no_std]
 #![no_main]
 #![allow(unsafe_code, reason = "kernel maps and the context are raw memory")]
+#![allow(missing_docs, reason = "the hook macro makes functions that nobody can document")]
 
 use core::ptr::{addr_of, read_volatile};
 
@@ -19,7 +20,7 @@ use aya_ebpf::{
 };
 use interceptor_common::{
     addr::Source,
-    heartbeat::{Beat, is_fresh},
+    heartbeat::{AT_LIMIT, Beat, is_fresh},
     steal::{
         COUNTERS, Family, LISTENERS, MAX_OWN, MAX_PORTS, MAX_WORKERS, Port, Verdict, counter_index,
         listener_index, worker_for,
@@ -90,7 +91,11 @@ fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64) -> Verdict {
         attempt += 1;
         let Some(beat) = HEARTBEATS.get_ptr(worker) else { continue };
         // SAFETY: array values live as long as the map; the daemon stores to this one at any time.
-        if !is_fresh(now, unsafe { read_volatile(beat) }) {
+        let beat = unsafe { read_volatile(beat) };
+        if !is_fresh(now, beat) {
+            if beat == AT_LIMIT {
+                verdict = Verdict::AtLimit;
+            }
             continue;
         }
         // REPLACE: an earlier program in this namespace may have selected a socket, for example that of the daemon

@@ -1,3 +1,17 @@
-//! The node daemon as a library.
+//! The node daemon as a library: what the binary puts together, and what tests and benchmarks reach into.
+//!
+//! Read in this order to follow one stolen connection: [`control`] arms a namespace, [`datapath`] is the kernel's
+//! half, [`relay`] serves what the kernel steers to it, [`admin`] tells of it. `ARCHITECTURE.md` has the drawing.
+
+pub mod admin;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod control;
 pub mod datapath;
+pub mod exit;
+pub mod limits;
 pub mod netns;
+pub mod relay;
+pub mod run;
+pub mod status;

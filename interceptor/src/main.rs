@@ -1,2 +1,98 @@
-//! The daemon.
-fn main() {}
+//! The daemon's binary: command line, logging, exit code.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use interceptor::{
+    admin::state::StateReport,
+    check,
+    cli::{Cli, Command, LogFormat, Output},
+    exit::Exit,
+    run::{Failure, run},
+    status,
+};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let exit = match Cli::read().command {
+        Command::Run(args) => {
+            if let Err(error) = log(&args.log, args.log_format) {
+                eprintln!("error: --log '{}': {error}", args.log);
+                return Exit::Usage.into();
+            }
+            match run(args) {
+                Ok(()) => Exit::Ok,
+                Err(Failure { error, exit }) => {
+                    eprintln!("error: {error:#}");
+                    exit
+                }
+            }
+        }
+        Command::Check { output } => print_check(output),
+        Command::Rule { rule } => print_rule(&rule),
+        Command::Status { admin, output } => match print_status(admin, output) {
+            Ok(()) => Exit::Ok,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                Exit::Failure
+            }
+        },
+    };
+    exit.into()
+}
+
+fn log(filter: &str, format: LogFormat) -> Result<()> {
+    let filter = EnvFilter::try_new(filter)?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let thread = std::thread::current();
+        tracing::error!(thread = thread.name().unwrap_or("?"), "a bug: {info}");
+        default(info);
+    }));
+    Ok(())
+}
+
+fn print_check(output: Output) -> Exit {
+    let findings = check::run();
+    match output {
+        Output::Table => print!("{}", check::table(&findings)),
+        Output::Json => println!("{}", serde_json::json!({ "able": check::is_able(&findings), "findings": findings })),
+    }
+    if check::is_able(&findings) { Exit::Ok } else { Exit::Failure }
+}
+
+fn print_rule(text: &str) -> Exit {
+    let rules = match interceptor_rule::parse(text) {
+        Ok(rules) => rules,
+        Err(error) => {
+            eprintln!("error: {error}\n\n{}", error.caret(text));
+            return Exit::Usage;
+        }
+    };
+    let mut exit = Exit::Ok;
+    for rule in &rules {
+        println!("{rule}");
+        println!("  ports:  {}", rule.ports);
+        println!("  target: {}", rule.target);
+        if let Some(unsupported) = rule.unsupported() {
+            eprintln!("error: {unsupported}\n\n{}", interceptor_rule::caret(text, unsupported.span));
+            exit = Exit::Usage;
+        }
+    }
+    exit
+}
+
+fn print_status(admin: std::net::SocketAddr, output: Output) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let document = runtime.block_on(status::fetch(admin))?;
+    match output {
+        Output::Json => println!("{document}"),
+        Output::Table => print!("{}", status::table(&serde_json::from_str::<StateReport>(&document)?)),
+    }
+    Ok(())
+}

@@ -4,7 +4,7 @@ use std::{num::NonZeroU16, os::fd::AsFd, os::fd::AsRawFd, sync::Arc};
 
 use aya::{
     EbpfLoader,
-    maps::{HashMap, Map, MapData, MapError, PerCpuArray, SockMap},
+    maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, SockMap},
     programs::{SkLookup, sk_lookup::SkLookupLink},
 };
 use interceptor_common::steal::{
@@ -19,7 +19,6 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_STEAL"));
 ///
 /// Built in the order that never takes a connection without somebody to serve it: load, give it listeners, let the
 /// workers beat, name ports, attach.
-#[derive(Debug)]
 pub struct Steal {
     /// Detaches when dropped; `None` until attached. First field: the link goes before the maps.
     link: Option<SkLookupLink>,
@@ -119,20 +118,24 @@ impl Steal {
         }
     }
 
+    /// Has the kernel verify the program, and attaches it to nothing.
+    ///
+    /// # Errors
+    /// What the verifier said.
+    pub fn verify(&mut self) -> Result<(), DatapathError> {
+        self.hook()?.load().map_err(DatapathError::from)
+    }
+
     /// Attaches to the network namespace `netns`.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn attach(&mut self, netns: impl AsFd) -> Result<(), DatapathError> {
-        let program: &mut SkLookup = self
-            .program
-            .program_mut("steal")
-            .ok_or_else(|| missing("steal"))?
-            .try_into()
-            .map_err(DatapathError::Program)?;
+        let program = self.hook()?;
         program.load()?;
         let id = program.attach(netns)?;
-        self.link = Some(program.take_link(id)?);
+        let link = program.take_link(id)?;
+        self.link = Some(link);
         Ok(())
     }
 
@@ -161,12 +164,18 @@ impl Steal {
             .collect()
     }
 
+    fn hook(&mut self) -> Result<&mut SkLookup, DatapathError> {
+        let program = self.program.program_mut("steal").ok_or_else(|| missing("steal"))?;
+        program.try_into().map_err(DatapathError::Program)
+    }
+
     fn reset_verdicts(&mut self, slot: u32) -> Result<(), DatapathError> {
         for verdict in Verdict::ALL {
             let index = counter_index(slot, verdict);
-            let mut cells = self.verdicts.get(&index, 0).map_err(in_map("VERDICTS"))?;
-            cells.iter_mut().for_each(|cell| *cell = 0);
-            self.verdicts.set(index, cells, 0).map_err(in_map("VERDICTS"))?;
+            let cpus = self.verdicts.get(&index, 0).map_err(in_map("VERDICTS"))?.len();
+            let zeros = PerCpuValues::try_from(vec![0; cpus])
+                .map_err(|source| DatapathError::Map { name: "VERDICTS", source: source.into() })?;
+            self.verdicts.set(index, zeros, 0).map_err(in_map("VERDICTS"))?;
         }
         Ok(())
     }

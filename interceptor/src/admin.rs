@@ -1,0 +1,5 @@
+//! What admins and scripts see: `/metrics`, `/livez`, `/readyz`, `/state`.
+
+pub mod metrics;
+pub mod server;
+pub mod state;

@@ -1,0 +1,174 @@
+//! Prometheus metrics, read from the same counters as the status at the moment of the scrape.
+//!
+//! Labels name workloads, annotations and ports: as many as there are rules in force, gone when these are. Never a
+//! caller's address, and nothing that a caller sent.
+
+use std::{fmt, sync::Arc, sync::atomic::Ordering};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _},
+    metrics::{
+        MetricType,
+        counter::ConstCounter,
+        gauge::ConstGauge,
+        histogram::Histogram,
+    },
+    registry::{Registry as MetricRegistry, Unit},
+};
+
+use super::state::port_outcomes;
+use crate::{
+    control::registry::{Registry, RuleEntry, WorkloadEntry},
+    relay::worker::Shared,
+};
+
+/// Everything that is measured, under the prefix `interceptor_`.
+#[must_use]
+pub fn registry(published: Arc<Registry>, shared: Arc<Shared>, arm_seconds: Histogram) -> MetricRegistry {
+    let mut metrics = MetricRegistry::with_prefix("interceptor");
+    metrics.register_with_unit(
+        "arm",
+        "From looking at a workload to its program being attached",
+        Unit::Seconds,
+        arm_seconds,
+    );
+    metrics.register_collector(Box::new(Published { published, shared }));
+    metrics
+}
+
+/// Turns what is published into metrics.
+struct Published {
+    published: Arc<Registry>,
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Published")
+    }
+}
+
+type Ports<'a> = Vec<(&'a WorkloadEntry, &'a RuleEntry, u16, &'a crate::relay::stats::PortStats)>;
+
+impl Collector for Published {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let workloads = self.published.workloads();
+        let ports: Ports<'_> = workloads
+            .iter()
+            .flat_map(|entry| entry.rules.iter().map(move |rule| (&**entry, rule)))
+            .flat_map(|(entry, rule)| rule.ports.iter().map(move |(port, stats)| (entry, rule, port.get(), &**stats)))
+            .collect();
+
+        encode_connections(&mut encoder, &workloads, &ports)?;
+        encode_per_port(&mut encoder, &ports)?;
+        encode_rules(&mut encoder, &workloads)?;
+
+        let mut gauge = |name, help, unit: Option<&Unit>, value: f64| {
+            let metric = ConstGauge::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)
+        };
+        gauge(
+            "heartbeat_age",
+            "Since the slowest worker went round its loop",
+            Some(&Unit::Seconds),
+            self.shared.heartbeat_age().as_secs_f64(),
+        )?;
+        gauge(
+            "connection_limit",
+            "Connections that may be open; further ones go to the application",
+            None,
+            self.shared.limit() as f64,
+        )?;
+        let broken = f64::from(u8::from(self.published.source_error().is_some()));
+        gauge("workloads_file_invalid", "1 while the workloads file can't be read and what was stays", None, broken)?;
+
+        let panics = ConstCounter::new(self.shared.panics());
+        let help = "Connections that ended because of a bug in the relay";
+        panics.encode(encoder.encode_descriptor("panics", help, None, MetricType::Counter)?)?;
+
+        let info = ConstGauge::new(1_u64);
+        let mut family = encoder.encode_descriptor("build_info", "The daemon's version", None, MetricType::Gauge)?;
+        info.encode(family.encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?)
+    }
+}
+
+fn encode_connections(
+    encoder: &mut DescriptorEncoder<'_>,
+    workloads: &[Arc<WorkloadEntry>],
+    ports: &Ports<'_>,
+) -> fmt::Result {
+    let help = "Connections to redirected ports, by what became of them";
+    let mut family = encoder.encode_descriptor("connections", help, None, MetricType::Counter)?;
+    for (entry, rule, port, stats) in ports {
+        let Some(number) = std::num::NonZeroU16::new(*port) else { continue };
+        let port = port.to_string();
+        for (outcome, reason, count) in port_outcomes(entry, number, stats) {
+            let labels = [
+                ("workload", &*entry.name),
+                ("annotation", &rule.annotation),
+                ("port", &port),
+                ("outcome", outcome),
+                ("reason", reason),
+            ];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    for entry in workloads {
+        let Some((workload, _)) = &entry.armed else { continue };
+        let labels = [
+            ("workload", &*entry.name),
+            ("annotation", ""),
+            ("port", ""),
+            ("outcome", "refused"),
+            ("reason", "relay_address"),
+        ];
+        ConstCounter::new(workload.strays.load(Ordering::Relaxed)).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn encode_per_port(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fmt::Result {
+    let help = "Bytes between callers and the target";
+    let mut family = encoder.encode_descriptor("bytes", help, None, MetricType::Counter)?;
+    for (entry, rule, port, stats) in ports {
+        for (direction, bytes) in ["to_target", "from_target"].into_iter().zip(stats.bytes()) {
+            let port = port.to_string();
+            let labels = [
+                ("workload", &*entry.name),
+                ("annotation", &*rule.annotation),
+                ("port", &*port),
+                ("direction", direction),
+            ];
+            ConstCounter::new(bytes.load(Ordering::Relaxed)).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    let help = "Connections open at present, whoever serves them";
+    let mut family = encoder.encode_descriptor("active_connections", help, None, MetricType::Gauge)?;
+    for (entry, rule, port, stats) in ports {
+        let port = port.to_string();
+        let labels = [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
+        ConstGauge::new(stats.active()).encode(family.encode_family(&labels)?)?;
+    }
+    let help = "From a caller's connection being accepted to the target's being open";
+    let mut family = encoder.encode_descriptor("connect", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+    for (entry, rule, port, stats) in ports {
+        let port = port.to_string();
+        let labels = [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
+        stats.connect_seconds.encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn encode_rules(encoder: &mut DescriptorEncoder<'_>, workloads: &[Arc<WorkloadEntry>]) -> fmt::Result {
+    use crate::control::reason::State;
+
+    let mut family = encoder.encode_descriptor("rules", "Rules by their state", None, MetricType::Gauge)?;
+    for state in [State::Active, State::Pending, State::Refused, State::Expired] {
+        let rules = workloads.iter().flat_map(|entry| &entry.rules);
+        let count = rules.filter(|rule| rule.condition.state == state).count() as u64;
+        let name = state.to_string();
+        ConstGauge::new(count).encode(family.encode_family(&[("state", &*name)])?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! What can be typed. Only this file knows the command line's parser.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use interceptor_common::steal::MAX_WORKERS;
+
+use crate::admin::server::DEFAULT_ADDR;
+
+/// Takes the connections of a pod's port to a developer, and gives them back.
+#[derive(Debug, Parser)]
+#[command(version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon
+    Run(Run),
+    /// Tell whether this host is able, and what to do where it is not
+    Check {
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Show what a rule means, or where it is wrong
+    Rule {
+        /// As in the annotation, for example '8080 -> 10.20.0.7:3000'
+        rule: String,
+    },
+    /// Show what is active, what is not and why
+    Status {
+        /// Where the daemon's admin endpoint is
+        #[arg(long, default_value_t = DEFAULT_ADDR)]
+        admin: SocketAddr,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+}
+
+/// The daemon's options.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Workloads and their rules, in YAML; watched for changes
+    #[arg(long, value_name = "FILE")]
+    pub workloads: Option<PathBuf>,
+
+    /// A network namespace whose ports are redirected by the --redirect options that follow
+    #[arg(long, value_name = "PATH", conflicts_with = "workloads")]
+    pub netns: Vec<PathBuf>,
+
+    /// A rule for the --netns before it
+    #[arg(long, value_name = "RULE", requires = "netns")]
+    pub redirect: Vec<String>,
+
+    /// Watch the annotations of this node's pods (not supported yet)
+    #[arg(long)]
+    pub kubernetes: bool,
+
+    /// The admin's limits, in YAML; read at start
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+
+    /// Where metrics, health and state are served
+    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_ADDR)]
+    pub admin: SocketAddr,
+
+    /// Threads that relay [default: one per CPU, at most 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_WORKERS)))]
+    pub workers: Option<u32>,
+
+    /// How long stolen connections may go on after SIGTERM
+    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+
+    /// How to write log lines
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "INTERCEPTOR_LOG_FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What to log: a level, or directives such as `info,access=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "INTERCEPTOR_LOG")]
+    pub log: String,
+
+    /// `--netns` with the rules that follow it.
+    #[arg(skip)]
+    pub pairs: Vec<(PathBuf, Vec<String>)>,
+}
+
+/// For people or for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Text.
+    Table,
+    /// A JSON document.
+    Json,
+}
+
+/// For people or for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line of text each.
+    Text,
+    /// A JSON object each.
+    Json,
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// Reads the command line; on a mistake prints it and ends the process.
+    #[must_use]
+    pub fn read() -> Self {
+        let matches = Self::command().get_matches();
+        let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        if let (Command::Run(run), Some(("run", matches))) = (&mut cli.command, matches.subcommand()) {
+            run.pairs = pair(run, matches).unwrap_or_else(|error| error.exit());
+        }
+        cli
+    }
+}
+
+/// Gives each rule to the namespace in front of it.
+fn pair(run: &Run, matches: &ArgMatches) -> Result<Vec<(PathBuf, Vec<String>)>, clap::Error> {
+    let places = |id| matches.indices_of(id).into_iter().flatten();
+    let mut pairs: Vec<(usize, PathBuf, Vec<String>)> =
+        places("netns").zip(&run.netns).map(|(at, path)| (at, path.clone(), Vec::new())).collect();
+    for (at, rule) in places("redirect").zip(&run.redirect) {
+        let Some((.., rules)) = pairs.iter_mut().rev().find(|(netns, ..)| *netns < at) else {
+            let message = format!("--redirect '{rule}' stands before any --netns; write --netns PATH --redirect RULE");
+            return Err(Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, message));
+        };
+        rules.push(rule.clone());
+    }
+    Ok(pairs.into_iter().map(|(_, path, rules)| (path, rules)).collect())
+}

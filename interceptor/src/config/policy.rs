@@ -1,0 +1,425 @@
+//! The admin's limits: where connections may go, how many rules a workload may have, and for how long.
+//!
+//! A refusal names the line of the policy that it comes from, so that a developer knows what to ask the admin
+//! for.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::Spanned;
+
+use super::yaml::{Document, FileError, ReadError, one_of, read as read_text};
+
+#[cfg(test)]
+mod tests;
+
+/// Longest and shortest `connectTimeout`.
+const CONNECT_TIMEOUT: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(60);
+/// Values of `maxRules`.
+const MAX_RULES: std::ops::RangeInclusive<usize> = 1..=256;
+/// What holds without a policy.
+const DEFAULT_MAX_RULES: usize = 16;
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+const EXAMPLE: &str = "targets: {allow: [\"10.0.0.0/8\"]}";
+const NET_EXAMPLE: &str = "allow: [\"10.0.0.0/8\", \"fd00::/8\"]";
+const RESERVED_EXAMPLE: &str = "allowReserved: [loopback]";
+
+/// The admin's limits. The default is that of a daemon without a policy file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// From which network namespace targets are dialled.
+    pub dial: Dial,
+    /// How long a target may take to accept a connection.
+    pub connect_timeout: Duration,
+    max_rules: Setting<usize>,
+    max_ttl: Option<Setting<Duration>>,
+    allow: Option<Setting<Vec<IpNet>>>,
+    deny: Vec<Setting<IpNet>>,
+    allow_reserved: Vec<Reserved>,
+}
+
+/// From which network namespace targets are dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Dial {
+    /// From that of the workload: its routes and network policies hold.
+    #[default]
+    Pod,
+    /// From that of the daemon.
+    Node,
+}
+
+/// Addresses that are refused unless the admin allows their kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reserved {
+    /// The machine itself.
+    Loopback,
+    /// Only this link, e.g. the metadata service of a cloud.
+    LinkLocal,
+    /// Groups, and the IPv4 broadcast address.
+    Multicast,
+    /// No address at all.
+    Unspecified,
+    /// An address of the node that the daemon runs on.
+    Node,
+}
+
+/// Why something is refused. [`Display`](fmt::Display) names the line of the policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// An address of a kind that is not allowed.
+    #[error("{ip} is refused: {kind} (built in; an admin can allow it with targets.allowReserved: [{kind}])")]
+    Reserved {
+        /// The address.
+        ip: IpAddr,
+        /// Its kind.
+        kind: Reserved,
+    },
+    /// An address in a denied network.
+    #[error("{ip} is refused by {place} (targets.deny: {net})")]
+    Denied {
+        /// The address.
+        ip: IpAddr,
+        /// The network.
+        net: IpNet,
+        /// Where that is written.
+        place: Place,
+    },
+    /// An address outside of all allowed networks.
+    #[error("{ip} is not in targets.allow ({place})")]
+    NotAllowed {
+        /// The address.
+        ip: IpAddr,
+        /// Where the allowed networks are written.
+        place: Place,
+    },
+    /// A rule that holds too long.
+    #[error("ttl {} is refused by {place} (maxTtl: {})", Spoken(*.ttl), Spoken(*.max))]
+    Ttl {
+        /// What the rule asks for.
+        ttl: Duration,
+        /// What is allowed.
+        max: Duration,
+        /// Where that is written.
+        place: Place,
+    },
+    /// A rule that holds for ever.
+    #[error("a rule without ttl is refused by {place} (maxTtl: {})", Spoken(*.max))]
+    NoTtl {
+        /// What is allowed.
+        max: Duration,
+        /// Where that is written.
+        place: Place,
+    },
+    /// More rules than a workload may have.
+    #[error("{rules} rules on one workload are refused by {place} (maxRules: {max})")]
+    Rules {
+        /// How many there are.
+        rules: usize,
+        /// How many are allowed.
+        max: usize,
+        /// Where that is written.
+        place: Place,
+    },
+}
+
+/// Where a limit comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Nobody set it.
+    Default,
+    /// A line of the policy file.
+    Line {
+        /// The file.
+        file: Arc<str>,
+        /// The line, from 1.
+        line: usize,
+    },
+}
+
+/// A value and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Setting<T> {
+    value: T,
+    place: Place,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            dial: Dial::default(),
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            max_rules: Setting { value: DEFAULT_MAX_RULES, place: Place::Default },
+            max_ttl: None,
+            allow: None,
+            deny: Vec::new(),
+            allow_reserved: Vec::new(),
+        }
+    }
+}
+
+// === judging ===
+
+impl Policy {
+    /// May connections go to `ip`? Reserved addresses come first, then `deny`, then `allow`; an IPv4 address
+    /// in IPv6 form is judged as what it is. `is_node_address` is asked at most once.
+    pub fn judge_target(
+        &self,
+        ip: IpAddr,
+        is_node_address: impl FnOnce(IpAddr) -> bool,
+    ) -> Result<(), Refusal> {
+        let ip = ip.to_canonical();
+        let reserved = reserved(ip).or_else(|| is_node_address(ip).then_some(Reserved::Node));
+        if let Some(kind) = reserved.filter(|kind| !self.allow_reserved.contains(kind)) {
+            return Err(Refusal::Reserved { ip, kind });
+        }
+        if let Some(deny) = self.deny.iter().find(|deny| deny.value.contains(&ip)) {
+            return Err(Refusal::Denied { ip, net: deny.value, place: deny.place.clone() });
+        }
+        match &self.allow {
+            Some(allow) if !allow.value.iter().any(|net| net.contains(&ip)) => {
+                Err(Refusal::NotAllowed { ip, place: allow.place.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// May a rule hold for `ttl`, or for ever?
+    pub fn judge_ttl(&self, ttl: Option<Duration>) -> Result<(), Refusal> {
+        let Some(Setting { value: max, place }) = &self.max_ttl else { return Ok(()) };
+        match ttl {
+            None => Err(Refusal::NoTtl { max: *max, place: place.clone() }),
+            Some(ttl) if ttl > *max => Err(Refusal::Ttl { ttl, max: *max, place: place.clone() }),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// May one workload have `rules` rules?
+    pub fn judge_rules(&self, rules: usize) -> Result<(), Refusal> {
+        let Setting { value: max, place } = &self.max_rules;
+        if rules > *max {
+            return Err(Refusal::Rules { rules, max: *max, place: place.clone() });
+        }
+        Ok(())
+    }
+
+    /// The most rules that one workload may have.
+    pub fn max_rules(&self) -> usize {
+        self.max_rules.value
+    }
+
+    /// The longest time that a rule may hold.
+    pub fn max_ttl(&self) -> Option<Duration> {
+        self.max_ttl.as_ref().map(|setting| setting.value)
+    }
+}
+
+/// The kind of a reserved address that can be told from the address alone. `ip` is not IPv4 in IPv6 form.
+fn reserved(ip: IpAddr) -> Option<Reserved> {
+    if ip.is_loopback() {
+        return Some(Reserved::Loopback);
+    }
+    if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        return Some(Reserved::Multicast);
+    }
+    let (link_local, unspecified) = match ip {
+        // All of 0.0.0.0/8 means "this host" (RFC 1122).
+        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[0] == 0),
+        IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.is_unspecified()),
+    };
+    match (link_local, unspecified) {
+        (true, _) => Some(Reserved::LinkLocal),
+        (_, true) => Some(Reserved::Unspecified),
+        _ => None,
+    }
+}
+
+// === reading ===
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct RawPolicy {
+    targets: RawTargets,
+    #[serde(deserialize_with = "present")]
+    dial: Option<Spanned<String>>,
+    #[serde(deserialize_with = "present")]
+    connect_timeout: Option<Spanned<String>>,
+    #[serde(deserialize_with = "present")]
+    max_rules: Option<Spanned<String>>,
+    #[serde(deserialize_with = "present")]
+    max_ttl: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct RawTargets {
+    #[serde(deserialize_with = "present")]
+    allow: Option<Spanned<Vec<Spanned<String>>>>,
+    deny: Vec<Spanned<String>>,
+    allow_reserved: Vec<Spanned<String>>,
+}
+
+/// A field that stands there has a value: `allow:` with nothing behind it must not mean "no limit".
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl Policy {
+    /// Reads and parses a policy file.
+    pub fn read(path: &Path) -> Result<Self, ReadError> {
+        Ok(Self::parse(&read_text(path, EXAMPLE)?, &path.display().to_string())?)
+    }
+
+    /// Parses the text of a policy file; `file_name` is for messages. A text with nothing in it is the
+    /// default policy.
+    pub fn parse(text: &str, file_name: &str) -> Result<Self, FileError> {
+        let (document, raw) = Document::load::<RawPolicy>(text, file_name, EXAMPLE)?;
+        let raw = raw.unwrap_or_default();
+        let reader = Reader { document: &document };
+        let mut policy = Self::default();
+        if let Some(dial) = &raw.dial {
+            policy.dial = reader.choice(dial, &DIALS, "dial: pod")?;
+        }
+        if let Some(timeout) = &raw.connect_timeout {
+            policy.connect_timeout = reader.duration(timeout, &CONNECT_TIMEOUT, "connectTimeout: 1s")?;
+        }
+        if let Some(rules) = &raw.max_rules {
+            policy.max_rules = reader.setting(rules, reader.max_rules(rules)?);
+        }
+        if let Some(ttl) = &raw.max_ttl {
+            let range = interceptor_rule::MIN_TTL..=interceptor_rule::MAX_TTL;
+            policy.max_ttl = Some(reader.setting(ttl, reader.duration(ttl, &range, "maxTtl: 8h")?));
+        }
+        if let Some(allow) = &raw.targets.allow {
+            let nets = allow.value.iter().map(|net| reader.net(net)).collect::<Result<_, _>>()?;
+            policy.allow = Some(reader.setting(allow, nets));
+        }
+        for net in &raw.targets.deny {
+            policy.deny.push(reader.setting(net, reader.net(net)?));
+        }
+        for kind in &raw.targets.allow_reserved {
+            policy.allow_reserved.push(reader.choice(kind, &RESERVED, RESERVED_EXAMPLE)?);
+        }
+        Ok(policy)
+    }
+}
+
+const DIALS: [(&str, Dial); 2] = [("pod", Dial::Pod), ("node", Dial::Node)];
+const RESERVED: [(&str, Reserved); 5] = [
+    ("loopback", Reserved::Loopback),
+    ("linkLocal", Reserved::LinkLocal),
+    ("multicast", Reserved::Multicast),
+    ("unspecified", Reserved::Unspecified),
+    ("node", Reserved::Node),
+];
+
+/// Turns the values of the file into types.
+struct Reader<'a> {
+    document: &'a Document<'a>,
+}
+
+impl Reader<'_> {
+    fn setting<R, T>(&self, raw: &Spanned<R>, value: T) -> Setting<T> {
+        let line = super::yaml::Location::from(raw.referenced).line;
+        Setting { value, place: Place::Line { file: Arc::clone(&self.document.file), line } }
+    }
+
+    fn error(&self, raw: &Spanned<String>, expected: &str, example: &'static str) -> FileError {
+        let problem = format!("found {}, expected {expected}", interceptor_rule::quoted(&raw.value));
+        self.document.error(raw, problem, example)
+    }
+
+    fn choice<T: Copy>(
+        &self,
+        raw: &Spanned<String>,
+        choices: &[(&str, T)],
+        example: &'static str,
+    ) -> Result<T, FileError> {
+        choices.iter().find(|(name, _)| *name == raw.value).map(|(_, choice)| *choice).ok_or_else(|| {
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+            self.error(raw, &one_of(&names), example)
+        })
+    }
+
+    fn duration(
+        &self,
+        raw: &Spanned<String>,
+        range: &std::ops::RangeInclusive<Duration>,
+        example: &'static str,
+    ) -> Result<Duration, FileError> {
+        humantime::parse_duration(&raw.value).ok().filter(|duration| range.contains(duration)).ok_or_else(
+            || {
+                let expected =
+                    format!("a duration from {} to {}", Spoken(*range.start()), Spoken(*range.end()));
+                self.error(raw, &expected, example)
+            },
+        )
+    }
+
+    fn max_rules(&self, raw: &Spanned<String>) -> Result<usize, FileError> {
+        raw.value.parse().ok().filter(|rules| MAX_RULES.contains(rules)).ok_or_else(|| {
+            let expected = format!("a number from {} to {}", MAX_RULES.start(), MAX_RULES.end());
+            self.error(raw, &expected, "maxRules: 16")
+        })
+    }
+
+    /// A network, or one address.
+    fn net(&self, raw: &Spanned<String>) -> Result<IpNet, FileError> {
+        let net =
+            raw.value.parse::<IpNet>().ok().or_else(|| raw.value.parse::<IpAddr>().ok().map(IpNet::from));
+        let net = net.ok_or_else(|| self.error(raw, "a network or an IP address", NET_EXAMPLE))?;
+        if net.addr() != net.network() {
+            // Was one address meant, or the whole network? Guessing would open or close too much.
+            let expected =
+                format!("`{}` for the network, or `{}` for the one address", net.trunc(), net.addr());
+            return Err(self.error(raw, &expected, NET_EXAMPLE));
+        }
+        Ok(canonical(net))
+    }
+}
+
+/// Addresses are judged as IPv4 if they can be, so networks of IPv4 in IPv6 form have to be IPv4 as well.
+fn canonical(net: IpNet) -> IpNet {
+    const MAPPED_PREFIX: u8 = 96;
+    if let IpNet::V6(v6) = net
+        && let Some(ip) = v6.addr().to_ipv4_mapped()
+        && let Some(prefix) = v6.prefix_len().checked_sub(MAPPED_PREFIX)
+        && let Ok(v4) = Ipv4Net::new(ip, prefix)
+    {
+        return IpNet::V4(v4);
+    }
+    net
+}
+
+// === printing ===
+
+impl fmt::Display for Reserved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = RESERVED.iter().find(|(_, kind)| kind == self).map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("the default"),
+            Self::Line { file, line } => write!(f, "{file}:{line}"),
+        }
+    }
+}
+
+/// A duration as one word, as in rules.
+struct Spoken(Duration);
+
+impl fmt::Display for Spoken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&humantime::format_duration(self.0).to_string().replace(' ', ""))
+    }
+}

@@ -1,0 +1,484 @@
+//! A namespace with our program in it: from a plan to routes, ports and proofs.
+//!
+//! The order of every change keeps one promise: a connection that the kernel steers to us finds a route that serves
+//! it. So a port is taken last and released first, and listeners outlive the program by [`LINGER`], for connections
+//! whose handshake was under way.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    num::NonZeroU16,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use interceptor_common::steal::Family;
+use interceptor_rule::{Rule, Target};
+use socket2::SockAddr;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    plan::{Plan, Planned},
+    prove::{self, Proof},
+    reason::{Condition, Reason},
+    reconciler::Context,
+    reopen,
+    resolve::{self, Resolution},
+    task::OwnedTask,
+};
+use crate::{
+    config::{annotation::AnnotationKey, workloads::WorkloadName},
+    datapath::{DatapathError, Steal, heartbeat},
+    netns::{Netns, NetnsError, NetnsId, tcp_socket},
+    relay::{
+        route::{Addresses, Destination, Route},
+        stats::PortStats,
+        worker::Listeners,
+        workload::{Routes, Workload, WorkloadId},
+    },
+};
+
+/// How long a namespace keeps its listeners, and a removed port its route, after the kernel stopped steering: time
+/// for handshakes that were under way (two retransmissions of a SYN-ACK on a slow path).
+pub const LINGER: Duration = Duration::from_secs(3);
+
+/// Length of a listener's accept queue. The namespace's `net.core.somaxconn` may lower it.
+const BACKLOG: i32 = 4096;
+
+/// One arming of one workload.
+pub struct Armed {
+    /// What the workers see.
+    pub workload: Arc<Workload>,
+    /// The kernel side; `metrics` reads its counters while the reconciler changes its ports.
+    pub steal: Arc<Mutex<Steal>>,
+    /// Rules in force.
+    rules: Vec<ActiveRule>,
+}
+
+/// A rule in force.
+struct ActiveRule {
+    key: AnnotationKey,
+    rule: Rule,
+    ports: Vec<NonZeroU16>,
+    expires_at: Option<Instant>,
+    destination: Arc<Destination>,
+    /// Facts that background tasks found out; each change wakes the reconciler.
+    facts: Arc<Mutex<Facts>>,
+    /// Whether routes and kernel know the ports.
+    taken: bool,
+    tasks: Vec<OwnedTask>,
+}
+
+/// What is known of a rule in force.
+#[derive(Debug)]
+struct Facts {
+    resolution: Resolution,
+    proof: Proof,
+    circuit_open: bool,
+}
+
+/// Why a namespace could not be armed.
+#[derive(Debug, thiserror::Error)]
+pub enum ArmError {
+    /// The namespace can't be used.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The kernel side could not be set up.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// No listener could be opened inside.
+    #[error("listen inside the namespace: {0}")]
+    Listen(#[source] io::Error),
+    /// The workers did not take the listeners over in time.
+    #[error("the workers do not respond")]
+    Workers,
+}
+
+/// What the registry publishes of a rule in force.
+pub struct RuleReport {
+    /// Where it stands and why.
+    pub condition: Condition,
+    /// Its ports with their counters.
+    pub ports: Vec<(NonZeroU16, Arc<PortStats>)>,
+}
+
+// === impl Armed ===
+
+impl Armed {
+    /// Puts listeners and the program into `netns`, with no port taken yet.
+    ///
+    /// # Errors
+    /// When a part of that is refused; nothing stays behind then.
+    pub async fn arm(name: &WorkloadName, netns: Netns, context: &Context) -> Result<Self, ArmError> {
+        static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+        let workers = &context.workers;
+        let mut steal = Steal::load(workers.count())?;
+        let mut listeners: Vec<Listeners> = Vec::new();
+        let mut addresses = Vec::new();
+        for worker in 0..workers.count() {
+            let opened = netns.enter(open_listeners)?.map_err(ArmError::Listen)?;
+            for (family, listener) in &opened {
+                addresses.push(listener.local_addr().map_err(ArmError::Listen)?);
+                steal.set_listener(*family, worker, listener)?;
+            }
+            listeners.push(opened.into_iter().map(|(_, listener)| listener).collect());
+        }
+        let workload = Arc::new(Workload {
+            id: WorkloadId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
+            name: Arc::from(name.as_str()),
+            own: steal.own_connections(),
+            netns,
+            listeners: addresses,
+            probes: Default::default(),
+            lineage: Arc::clone(&context.lineage),
+            dial: context.policy.dial,
+            connect_timeout: context.policy.connect_timeout,
+            strays: Default::default(),
+            routes: ArcSwap::default(),
+        });
+        let heartbeats = steal.heartbeats();
+        let beating = workers.serve(&workload, listeners, &heartbeats);
+        tokio::time::timeout(Duration::from_secs(2), beating).await.map_err(|_| ArmError::Workers)?;
+        steal.attach(&workload.netns)?;
+        Ok(Self { workload, steal: Arc::new(Mutex::new(steal)), rules: Vec::new() })
+    }
+
+    /// Which namespace this is.
+    #[must_use]
+    pub fn netns_id(&self) -> NetnsId {
+        self.workload.netns.id()
+    }
+
+    /// Brings rules, routes and ports to what the plan says. Rules that did not change are not touched.
+    ///
+    /// `expires_at` tells when a rule with a `ttl` ends. Gives the rules that were refused here, with the reason.
+    pub fn apply(
+        &mut self,
+        plan: &Plan,
+        context: &Context,
+        expires_at: impl Fn(&Planned) -> Option<Instant>,
+    ) -> Vec<(AnnotationKey, Rule, Condition)> {
+        let mut refused = Vec::new();
+        let mut before = std::mem::take(&mut self.rules);
+        for planned in &plan.rules {
+            let (Some(rule), false) = (&planned.rule, planned.ports.is_empty()) else { continue };
+            let same = |active: &ActiveRule| {
+                active.key == planned.key && active.rule == *rule && active.ports == planned.ports
+            };
+            if let Some(at) = before.iter().position(same) {
+                self.rules.push(before.swap_remove(at));
+            } else if let Some(condition) = self.refuse_loop(rule, plan) {
+                refused.push((planned.key.clone(), rule.clone(), condition));
+            } else {
+                let active = self.start(planned, rule, expires_at(planned), plan, context);
+                self.rules.push(active);
+            }
+        }
+        self.take_and_release(&before, context);
+        refused
+    }
+
+    /// What can be told of the rule with this key and text, if it is in force.
+    #[must_use]
+    pub fn report(&self, key: &AnnotationKey, rule: &Rule) -> Option<RuleReport> {
+        let active = self.rules.iter().find(|active| active.key == *key && active.rule == *rule)?;
+        let routes = self.workload.routes.load();
+        let ports = active
+            .ports
+            .iter()
+            .filter_map(|&port| routes.get(&port.get()).map(|route| (port, Arc::clone(&route.stats))))
+            .collect();
+        Some(RuleReport { condition: active.condition(), ports })
+    }
+
+    /// The first moment at which a rule's `ttl` ends.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.rules.iter().filter_map(|active| active.expires_at).min()
+    }
+
+    /// Stops stealing. Connections that were stolen go on; listeners are closed when handshakes have had their time.
+    pub fn disarm(mut self, context: &Context) {
+        self.rules.clear();
+        self.lock_steal().detach();
+        for route in self.workload.routes.load().values() {
+            route.withdraw();
+        }
+        let workers = Arc::clone(&context.workers);
+        tokio::spawn(async move {
+            sleep(LINGER).await;
+            workers.retire(self.workload.id);
+        });
+    }
+
+    /// Lets go of a namespace that is gone: its connections have nobody left to talk to, and would keep it alive.
+    pub fn cut(self, context: &Context) {
+        self.lock_steal().detach();
+        context.workers.cut(self.workload.id);
+    }
+
+    /// A target that is a redirected port of this very workload would be stolen again.
+    fn refuse_loop(&self, rule: &Rule, plan: &Plan) -> Option<Condition> {
+        let Target::Address(address) = rule.target else { return None };
+        self.loops(address, plan).then(|| Condition::refused(Reason::Loop, loop_message(address)))
+    }
+
+    fn loops(&self, address: SocketAddr, plan: &Plan) -> bool {
+        let mut redirected = plan.rules.iter().flat_map(|planned| &planned.ports);
+        redirected.any(|port| port.get() == address.port()) && self.workload.netns.has_address(address.ip())
+    }
+
+    fn start(
+        &self,
+        planned: &Planned,
+        rule: &Rule,
+        expires_at: Option<Instant>,
+        plan: &Plan,
+        context: &Context,
+    ) -> ActiveRule {
+        let facts = Arc::new(Mutex::new(Facts {
+            resolution: Resolution::Usable,
+            proof: Proof::UnderWay,
+            circuit_open: false,
+        }));
+        let mut tasks = Vec::new();
+        let destination = match &rule.target {
+            Target::Address(address) => Destination::new(Addresses::Known(vec![*address])),
+            Target::Name { host, port } => {
+                lock(&facts).resolution = Resolution::FirstLookup;
+                let destination = Destination::new(Addresses::Unresolved);
+                tasks.push(self.resolve(host.clone(), *port, &destination, &facts, plan, context));
+                destination
+            }
+            Target::Session(_) => unreachable!("the plan refuses what is not supported"),
+        };
+        tasks.push(self.reopen(&destination, &facts, &planned.key, rule, context));
+        ActiveRule {
+            key: planned.key.clone(),
+            rule: rule.clone(),
+            ports: planned.ports.clone(),
+            expires_at,
+            destination,
+            facts,
+            taken: false,
+            tasks,
+        }
+    }
+
+    fn resolve(
+        &self,
+        host: interceptor_rule::HostName,
+        port: NonZeroU16,
+        destination: &Arc<Destination>,
+        facts: &Arc<Mutex<Facts>>,
+        plan: &Plan,
+        context: &Context,
+    ) -> OwnedTask {
+        let workload = Arc::downgrade(&self.workload);
+        let redirected: Vec<_> = plan.rules.iter().flat_map(|planned| planned.ports.clone()).collect();
+        let policy = Arc::clone(&context.policy);
+        let home = context.home;
+        let judge = move |address: SocketAddr| {
+            policy
+                .judge_target(address.ip(), |ip| home.has_address(ip))
+                .map_err(|refusal| refusal.to_string())?;
+            let loops = redirected.iter().any(|port| port.get() == address.port())
+                && workload.upgrade().is_some_and(|workload| workload.netns.has_address(address.ip()));
+            if loops { Err(loop_message(address)) } else { Ok(()) }
+        };
+        let report = self.reporter(facts, context, |facts, resolution| facts.resolution = resolution);
+        OwnedTask::spawn(resolve::keep_resolved(host, port.get(), Arc::clone(destination), judge, report))
+    }
+
+    fn reopen(
+        &self,
+        destination: &Arc<Destination>,
+        facts: &Arc<Mutex<Facts>>,
+        key: &AnnotationKey,
+        rule: &Rule,
+        context: &Context,
+    ) -> OwnedTask {
+        let name = Arc::clone(&self.workload.name);
+        let (key, target) = (key.clone(), rule.target.to_string());
+        let report = self.reporter(facts, context, move |facts, open| {
+            if open {
+                tracing::info!(workload = %name, rule = %key, target, "target is silent; callers go to the application");
+            } else {
+                tracing::info!(workload = %name, rule = %key, target, "target answers again");
+            }
+            facts.circuit_open = open;
+        });
+        OwnedTask::spawn(reopen::keep_trying(Arc::clone(&self.workload), Arc::clone(destination), report))
+    }
+
+    /// A function that notes a fact and wakes the reconciler.
+    fn reporter<T, F>(&self, facts: &Arc<Mutex<Facts>>, context: &Context, note: F) -> impl Fn(T) + use<T, F>
+    where
+        F: Fn(&mut Facts, T),
+    {
+        let facts = Arc::clone(facts);
+        let waker = context.waker(&self.workload.name);
+        move |fact| {
+            note(&mut lock(&facts), fact);
+            waker.wake();
+        }
+    }
+
+    /// Takes the ports of rules that are ready, and releases those of rules that are gone (`before`).
+    fn take_and_release(&mut self, before: &[ActiveRule], context: &Context) {
+        let known = self.workload.routes.load_full();
+        let mut routes = Routes::default();
+        let ready: Vec<usize> = (0..self.rules.len()).filter(|&n| self.rules[n].is_ready()).collect();
+        for &n in &ready {
+            let active = &self.rules[n];
+            for port in &active.ports {
+                let old = known.get(&port.get());
+                let route = match old {
+                    Some(route) if Arc::ptr_eq(&route.destination, &active.destination) => Arc::clone(route),
+                    // Whoever has the port now goes on counting where the last rule of the same annotation stopped.
+                    old => {
+                        let heir = before.iter().any(|gone| gone.key == active.key && gone.ports.contains(port));
+                        let stats = old.filter(|_| heir).map(|route| Arc::clone(&route.stats)).unwrap_or_default();
+                        Arc::new(Route::new(Arc::clone(&active.destination), active.rule.proxy_protocol, stats))
+                    }
+                };
+                routes.insert(port.get(), route);
+            }
+        }
+        let gone: Vec<(u16, Arc<Route>)> = known
+            .iter()
+            .filter(|(port, route)| !routes.contains_key(port) && !route.is_withdrawn())
+            .map(|(port, route)| (*port, Arc::clone(route)))
+            .collect();
+        for (port, route) in known.iter() {
+            routes.entry(*port).or_insert_with(|| Arc::clone(route));
+        }
+        self.workload.routes.store(Arc::new(routes));
+
+        for (port, route) in gone {
+            if let Some(port) = NonZeroU16::new(port)
+                && let Err(error) = self.lock_steal().release_port(port)
+            {
+                tracing::error!(workload = %self.workload.name, port, %error, "release a port; detaching from the workload");
+                self.lock_steal().detach();
+            }
+            route.withdraw();
+            self.forget_later(port, &route);
+        }
+        for n in ready {
+            self.take(n, context);
+        }
+    }
+
+    fn take(&mut self, n: usize, context: &Context) {
+        let active = &self.rules[n];
+        if active.taken {
+            return;
+        }
+        let expires_at = active.expires_at.map(|at| {
+            heartbeat::now() + at.saturating_duration_since(Instant::now()).as_nanos() as u64
+        });
+        let taken = {
+            let mut steal = self.lock_steal();
+            active.ports.iter().try_for_each(|&port| steal.take_port(port, expires_at))
+        };
+        match taken {
+            Ok(()) => {
+                let report = self.reporter(&active.facts, context, |facts, proof| facts.proof = proof);
+                let proof = prove::prove(Arc::clone(&self.workload), active.ports.clone(), report);
+                let active = &mut self.rules[n];
+                active.taken = true;
+                active.tasks.push(OwnedTask::spawn(proof));
+            }
+            Err(error) => {
+                tracing::error!(workload = %self.workload.name, rule = %active.key, %error, "take ports");
+                lock(&active.facts).proof = Proof::Failed(error.to_string());
+            }
+        }
+    }
+
+    /// Keeps a withdrawn route for connections that were on their way, then drops it with its counters.
+    fn forget_later(&self, port: u16, route: &Arc<Route>) {
+        let (workload, route) = (Arc::clone(&self.workload), Arc::clone(route));
+        tokio::spawn(async move {
+            sleep(LINGER).await;
+            workload.routes.rcu(|routes| {
+                let mut routes = Routes::clone(routes);
+                if routes.get(&port).is_some_and(|now| Arc::ptr_eq(now, &route)) {
+                    routes.remove(&port);
+                }
+                routes
+            });
+        });
+    }
+
+    fn lock_steal(&self) -> std::sync::MutexGuard<'_, Steal> {
+        self.steal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl ActiveRule ===
+
+impl ActiveRule {
+    /// Whether its ports may be taken: only a target that has had an address is worth a caller's time.
+    fn is_ready(&self) -> bool {
+        self.taken || lock(&self.facts).resolution == Resolution::Usable
+    }
+
+    fn condition(&self) -> Condition {
+        let facts = lock(&self.facts);
+        let target = &self.rule.target;
+        match (&facts.resolution, &facts.proof) {
+            (Resolution::FirstLookup, _) => Condition::pending(Reason::Resolving, format!("looking up {target}")),
+            (Resolution::NoAddress(why), _) => Condition::pending(Reason::NameNotResolved, why.clone()),
+            (Resolution::Denied(why), _) => Condition::refused(Reason::TargetDenied, why.clone()),
+            (Resolution::Usable, Proof::UnderWay) => {
+                Condition::pending(Reason::Proving, "waiting for a probe connection to arrive at the relay")
+            }
+            (Resolution::Usable, Proof::Failed(why)) => Condition::pending(Reason::ProbeFailed, why.clone()),
+            (Resolution::Usable, Proof::Proven) if facts.circuit_open => {
+                Condition::active(format!("{target} is silent: callers go to the application until it answers"))
+            }
+            (Resolution::Usable, Proof::Proven) => {
+                Condition::active(format!("new connections reach {target}"))
+            }
+        }
+    }
+}
+
+fn lock(facts: &Mutex<Facts>) -> std::sync::MutexGuard<'_, Facts> {
+    facts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn loop_message(address: SocketAddr) -> String {
+    format!("{address} is a redirected port of this workload itself: connections would come back for ever")
+}
+
+/// One listener per family that the namespace has, on an address that only its own processes reach.
+fn open_listeners() -> io::Result<Vec<(Family, TcpListener)>> {
+    let v4 = open_listener(Ipv4Addr::LOCALHOST.into());
+    let v6 = open_listener(Ipv6Addr::LOCALHOST.into());
+    // A namespace without one of the families is normal, one without both is not.
+    let opened: Vec<_> = [(Family::V4, &v4), (Family::V6, &v6)]
+        .into_iter()
+        .filter_map(|(family, listener)| Some((family, listener.as_ref().ok()?.try_clone().ok()?)))
+        .collect();
+    if opened.is_empty() { v4.or(v6).map(|_| Vec::new()) } else { Ok(opened) }
+}
+
+fn open_listener(ip: IpAddr) -> io::Result<TcpListener> {
+    let socket = tcp_socket(ip)?;
+    if ip.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Accepted sockets inherit both.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    socket.bind(&SockAddr::from(SocketAddr::new(ip, 0)))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

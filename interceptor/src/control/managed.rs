@@ -1,0 +1,264 @@
+//! One workload: what is written about it, what is done about it, and what to do next.
+//!
+//! [`Managed::step`] is idempotent. It looks at what is written and at what is there, changes what does not fit, and
+//! says when to look again. Whatever happened in between (a file edited, a sandbox made again, a name resolved), the
+//! answer is another step.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use interceptor_rule::Rule;
+use tokio::time::Instant;
+
+use super::{
+    armed::{ArmError, Armed},
+    plan::{Plan, Planned, Planner},
+    reason::{Condition, Reason, State},
+    reconciler::Context,
+    registry::{RuleEntry, WorkloadEntry},
+};
+use crate::{
+    config::{
+        annotation::AnnotationKey,
+        workloads::{NetnsSource, Workload},
+    },
+    netns::{Netns, NetnsError},
+};
+
+/// The first retry after a failure; doubles up to [`SLOWEST_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_millis(10);
+const SLOWEST_RETRY: Duration = Duration::from_secs(5);
+
+/// A rule's identity as people see it: whose it is and what it says.
+type RuleId = (AnnotationKey, String);
+
+/// A workload under management.
+pub struct Managed {
+    spec: Workload,
+    planner: Planner,
+    armed: Option<Armed>,
+    /// When rules with a `ttl` were first accepted; arming again does not start their time again.
+    since: HashMap<RuleId, Instant>,
+    /// Refused when they were to be put in force.
+    refused: Vec<(AnnotationKey, Rule, Condition)>,
+    /// Failures in a row.
+    failures: u32,
+    /// What was last said of the workload and its rules, so that each change is logged once.
+    said: HashMap<Option<(String, String)>, (State, Reason)>,
+}
+
+// === impl Managed ===
+
+impl Managed {
+    /// A workload of which nothing is done yet.
+    #[must_use]
+    pub fn new(spec: Workload) -> Self {
+        Self {
+            spec,
+            planner: Planner::default(),
+            armed: None,
+            since: HashMap::new(),
+            refused: Vec::new(),
+            failures: 0,
+            said: HashMap::new(),
+        }
+    }
+
+    /// Replaces what is written.
+    pub fn set_spec(&mut self, spec: Workload) {
+        if self.spec.netns != spec.netns {
+            self.failures = 0;
+        }
+        self.spec = spec;
+    }
+
+    /// Where the namespace is looked for.
+    #[must_use]
+    pub fn netns(&self) -> &NetnsSource {
+        &self.spec.netns
+    }
+
+    /// Forgets past failures: something has changed that may have been their cause.
+    pub fn hurry(&mut self) {
+        self.failures = 0;
+    }
+
+    /// One step towards what is written. Gives what to publish, and when to step again at the latest.
+    pub async fn step(&mut self, context: &Context) -> (WorkloadEntry, Option<Duration>) {
+        let mut plan = self.planner.plan(&self.spec, &context.policy, |ip| context.home.has_address(ip));
+        self.end_expired(&mut plan);
+        let wanted = plan.rules.iter().any(|planned| !planned.ports.is_empty());
+        let result = if wanted { self.arm(&plan, context).await } else { Ok(()) };
+        if !wanted && let Some(armed) = self.armed.take() {
+            self.refused.clear();
+            armed.disarm(context);
+        }
+        let retry = match &result {
+            Ok(()) => {
+                self.failures = 0;
+                self.armed.as_ref().and_then(Armed::next_expiry)
+            }
+            Err(_) => {
+                let pause = SLOWEST_RETRY.min(FIRST_RETRY * 2_u32.saturating_pow(self.failures.min(16)));
+                self.failures += 1;
+                Some(Instant::now() + pause)
+            }
+        };
+        let entry = self.entry(&plan, result.err());
+        self.log_changes(&entry);
+        (entry, retry.map(|at| at.saturating_duration_since(Instant::now())))
+    }
+
+    /// Gives everything back: the workload is no longer written, or the daemon ends.
+    pub fn end(self, context: &Context) {
+        if let Some(armed) = self.armed {
+            tracing::info!(workload = %self.spec.name, "given back");
+            armed.disarm(context);
+        }
+    }
+
+    async fn arm(&mut self, plan: &Plan, context: &Context) -> Result<(), ArmError> {
+        let netns = Netns::open(&netns_path(&self.spec.netns), context.home);
+        let stale = self.armed.take_if(|armed| {
+            netns.as_ref().map_or(true, |netns| netns.id() != armed.netns_id())
+        });
+        if let Some(armed) = stale {
+            tracing::info!(workload = %self.spec.name, "the namespace is gone");
+            self.refused.clear();
+            armed.cut(context);
+        }
+        let netns = netns?;
+        if self.armed.is_none() {
+            self.armed = Some(Armed::arm(&self.spec.name, netns, context).await?);
+        }
+        if let Some(armed) = &mut self.armed {
+            let since = &self.since;
+            self.refused = armed.apply(plan, context, |planned| Some(*since.get(&id_of(planned)?)? + planned.ttl()?));
+        }
+        Ok(())
+    }
+
+    /// Starts the clock of rules that are new, and takes the ports away from those whose time is over.
+    fn end_expired(&mut self, plan: &mut Plan) {
+        let now = Instant::now();
+        self.since.retain(|id, _| plan.rules.iter().any(|planned| id_of(planned).as_ref() == Some(id)));
+        for planned in &mut plan.rules {
+            let (Some(id), Some(ttl)) = (id_of(planned), planned.ttl()) else { continue };
+            if planned.refusal.is_some() {
+                continue;
+            }
+            let since = *self.since.entry(id).or_insert(now);
+            if now >= since + ttl {
+                let message = format!("its time ({}) is over; write the rule anew to start it again", humantime::format_duration(ttl));
+                planned.refusal = Some(Condition::expired(message));
+                planned.ports.clear();
+            }
+        }
+    }
+
+    fn entry(&self, plan: &Plan, failure: Option<ArmError>) -> WorkloadEntry {
+        let failure = failure.map(|error| failure_condition(&error));
+        let rules = plan.rules.iter().map(|planned| self.rule_entry(planned, failure.as_ref())).collect();
+        WorkloadEntry {
+            name: Arc::from(self.spec.name.as_str()),
+            netns: netns_path(&self.spec.netns).display().to_string(),
+            armed: self.armed.as_ref().map(|armed| (Arc::clone(&armed.workload), Arc::clone(&armed.steal))),
+            failure,
+            rules,
+        }
+    }
+
+    fn rule_entry(&self, planned: &Planned, failure: Option<&Condition>) -> RuleEntry {
+        let text = planned.rule.as_ref().map(ToString::to_string);
+        let refused_late = planned.rule.as_ref().and_then(|rule| {
+            let (.., condition) = self.refused.iter().find(|(key, other, _)| *key == planned.key && other == rule)?;
+            Some(condition.clone())
+        });
+        let in_force = match (&self.armed, &planned.rule) {
+            (Some(armed), Some(rule)) => armed.report(&planned.key, rule),
+            _ => None,
+        };
+        let (condition, ports) = match (planned.refusal.clone().or(refused_late), in_force, failure) {
+            (Some(refusal), ..) => (refusal, Vec::new()),
+            (None, Some(report), _) => (report.condition, report.ports),
+            (None, None, Some(failure)) => (failure.clone(), Vec::new()),
+            (None, None, None) => (Condition::pending(Reason::Proving, "not in force yet"), Vec::new()),
+        };
+        RuleEntry {
+            annotation: planned.key.to_string(),
+            text,
+            target: planned.rule.as_ref().map(|rule| rule.target.to_string()),
+            declared: planned.ports.clone(),
+            condition,
+            ports,
+        }
+    }
+
+    /// One line for each change of state.
+    fn log_changes(&mut self, entry: &WorkloadEntry) {
+        let mut said = HashMap::new();
+        if let Some(failure) = &entry.failure {
+            said.insert(None, (failure.state, failure.reason));
+            if self.said.get(&None) != said.get(&None) {
+                tracing::warn!(workload = %entry.name, reason = %failure.reason, "{}", failure.message);
+            }
+        }
+        for rule in &entry.rules {
+            let text = rule.text.clone().unwrap_or_default();
+            let id = Some((rule.annotation.clone(), text));
+            let now = (rule.condition.state, rule.condition.reason);
+            let is_news = self.said.get(&id) != Some(&now) && entry.failure.is_none();
+            // Proving takes a millisecond and is no news; failing to is.
+            if is_news && rule.condition.reason != Reason::Proving {
+                let text = rule.text.as_deref().unwrap_or("(unreadable)");
+                tracing::info!(
+                    workload = %entry.name,
+                    annotation = %rule.annotation,
+                    rule = text,
+                    state = %rule.condition.state,
+                    reason = %rule.condition.reason,
+                    "{}",
+                    rule.condition.message
+                );
+            }
+            said.insert(id, now);
+        }
+        for (id, _) in self.said.iter().filter(|(id, _)| !said.contains_key(*id)) {
+            if let Some((annotation, rule)) = id {
+                tracing::info!(workload = %entry.name, %annotation, rule, "removed");
+            }
+        }
+        self.said = said;
+    }
+}
+
+fn id_of(planned: &Planned) -> Option<RuleId> {
+    Some((planned.key.clone(), planned.rule.as_ref()?.to_string()))
+}
+
+/// The file that is the namespace.
+#[must_use]
+pub fn netns_path(source: &NetnsSource) -> PathBuf {
+    match source {
+        NetnsSource::Path(path) => path.clone(),
+        NetnsSource::Pid(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
+    }
+}
+
+fn failure_condition(error: &ArmError) -> Condition {
+    let message = error.to_string();
+    match error {
+        ArmError::Netns(NetnsError::NotFound { .. } | NetnsError::NotANetns { .. }) => {
+            Condition::pending(Reason::NetnsNotFound, message)
+        }
+        ArmError::Netns(NetnsError::Host { .. }) => Condition::refused(Reason::HostNetwork, message),
+        ArmError::Netns(NetnsError::Open { .. } | NetnsError::Enter { .. })
+        | ArmError::Datapath(_)
+        | ArmError::Listen(_)
+        | ArmError::Workers => Condition::pending(Reason::KernelRefused, message),
+    }
+}

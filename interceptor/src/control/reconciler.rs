@@ -1,0 +1,265 @@
+//! One task that brings every workload to what is written.
+//!
+//! It sleeps until something wakes it (the file, a mount, a process, a fact that a background task found out, a time
+//! that came), then steps the workloads concerned. Wake-ups that arrive together are one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    managed::Managed,
+    registry::Registry,
+    task::OwnedTask,
+    watch::{FileWatch, MountWatch, process_ended},
+};
+use crate::{
+    config::{
+        policy::Policy,
+        workloads::{self, NetnsSource, Workload},
+    },
+    netns::HomeNetns,
+    relay::{lineage::Lineage, worker::Workers},
+};
+
+/// What everything on the control side may use.
+pub struct Context {
+    /// Where the daemon lives.
+    pub home: &'static HomeNetns,
+    /// The admin's limits.
+    pub policy: Arc<Policy>,
+    /// Who relays.
+    pub workers: Arc<Workers>,
+    /// The daemon's upstream connections.
+    pub lineage: Arc<Lineage>,
+    /// From looking at a workload to its program being attached, in seconds.
+    pub arm_seconds: Histogram,
+    /// Wakes the reconciler.
+    pub wakes: UnboundedSender<Wake>,
+}
+
+/// Where workloads are written.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// In a file that may change at any time.
+    File(PathBuf),
+    /// On the command line.
+    Fixed(Vec<Workload>),
+}
+
+/// What the reconciler is to look at.
+#[derive(Clone, Debug)]
+pub enum Wake {
+    /// One workload, by name.
+    Workload(Arc<str>),
+    /// Every workload: the mounts changed.
+    Mounts,
+    /// What is written.
+    Source,
+}
+
+/// Wakes the reconciler for one workload.
+#[derive(Clone, Debug)]
+pub struct Waker {
+    name: Arc<str>,
+    wakes: UnboundedSender<Wake>,
+}
+
+/// The reconciler's own state.
+pub struct Reconciler {
+    context: Arc<Context>,
+    registry: Arc<Registry>,
+    source: Source,
+    workloads: BTreeMap<Arc<str>, Slot>,
+}
+
+struct Slot {
+    managed: Managed,
+    /// When to step again at the latest.
+    next: Option<Instant>,
+    /// Tells when the workload's process ends, if it is known by a process.
+    _process: Option<OwnedTask>,
+}
+
+// === impl Context ===
+
+impl Context {
+    /// A waker for the workload `name`.
+    #[must_use]
+    pub fn waker(&self, name: &Arc<str>) -> Waker {
+        Waker { name: Arc::clone(name), wakes: self.wakes.clone() }
+    }
+}
+
+// === impl Waker ===
+
+impl Waker {
+    /// Has the workload stepped soon.
+    pub fn wake(&self) {
+        // Nobody listens any more when the daemon ends.
+        let _ = self.wakes.send(Wake::Workload(Arc::clone(&self.name)));
+    }
+}
+
+// === impl Reconciler ===
+
+impl Reconciler {
+    /// A reconciler of `workloads`, as they were read from `source` at start.
+    #[must_use]
+    pub fn new(context: Arc<Context>, registry: Arc<Registry>, source: Source, workloads: Vec<Workload>) -> Self {
+        let mut reconciler = Self { context, registry, source, workloads: BTreeMap::new() };
+        reconciler.adopt(workloads);
+        reconciler
+    }
+
+    /// Reconciles until `shutdown`, then gives everything back.
+    pub async fn run(mut self, mut wakes: UnboundedReceiver<Wake>, shutdown: impl Future<Output = ()>) {
+        let _watches = self.watch();
+        let mut due: BTreeSet<Arc<str>> = self.workloads.keys().cloned().collect();
+        tokio::pin!(shutdown);
+        loop {
+            for name in std::mem::take(&mut due) {
+                self.step(&name).await;
+            }
+            self.registry.set_ready();
+            let next = self.workloads.values().filter_map(|slot| slot.next).min();
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                wake = wakes.recv() => {
+                    let Some(wake) = wake else { break };
+                    self.note(wake, &mut due);
+                    while let Ok(wake) = wakes.try_recv() {
+                        self.note(wake, &mut due);
+                    }
+                }
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+            }
+            let now = Instant::now();
+            let ripe = self.workloads.iter().filter(|(_, slot)| slot.next.is_some_and(|at| at <= now));
+            due.extend(ripe.map(|(name, _)| Arc::clone(name)));
+        }
+        for (name, slot) in self.workloads {
+            self.registry.remove(&name);
+            slot.managed.end(&self.context);
+        }
+    }
+
+    fn note(&mut self, wake: Wake, due: &mut BTreeSet<Arc<str>>) {
+        match wake {
+            Wake::Workload(name) => {
+                due.insert(name);
+            }
+            Wake::Mounts => {
+                for (name, slot) in &mut self.workloads {
+                    slot.managed.hurry();
+                    due.insert(Arc::clone(name));
+                }
+            }
+            Wake::Source => due.extend(self.reload()),
+        }
+    }
+
+    async fn step(&mut self, name: &Arc<str>) {
+        let Some(slot) = self.workloads.get_mut(name) else { return };
+        let (entry, next) = slot.managed.step(&self.context).await;
+        slot.next = next.map(|pause| Instant::now() + pause);
+        self.registry.publish(entry);
+        self.fit_limit();
+    }
+
+    /// Reads what is written now. Gives the workloads to step; none if it can't be read.
+    fn reload(&mut self) -> Vec<Arc<str>> {
+        let Source::File(path) = &self.source else { return Vec::new() };
+        match workloads::read(path) {
+            Ok(file) => {
+                self.registry.set_source_error(None);
+                self.adopt(file.workloads)
+            }
+            Err(error) => {
+                let error = format!("{error}; what was in force stays in force");
+                if self.registry.source_error().as_ref() != Some(&error) {
+                    tracing::warn!("{error}");
+                }
+                self.registry.set_source_error(Some(error));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Takes over a new set of workloads. Gives those that are new or may have changed.
+    fn adopt(&mut self, specs: Vec<Workload>) -> Vec<Arc<str>> {
+        let names: BTreeSet<Arc<str>> = specs.iter().map(|spec| Arc::from(spec.name.as_str())).collect();
+        let gone: Vec<_> = self.workloads.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        for name in gone {
+            self.registry.remove(&name);
+            if let Some(slot) = self.workloads.remove(&name) {
+                slot.managed.end(&self.context);
+            }
+        }
+        for spec in specs {
+            let name: Arc<str> = Arc::from(spec.name.as_str());
+            match self.workloads.get_mut(&name) {
+                Some(slot) if *slot.managed.netns() == spec.netns => slot.managed.set_spec(spec),
+                Some(slot) => {
+                    slot._process = process_watch(&spec.netns, &name, &self.context);
+                    slot.managed.set_spec(spec);
+                }
+                None => {
+                    let process = process_watch(&spec.netns, &name, &self.context);
+                    self.workloads.insert(name, Slot { managed: Managed::new(spec), next: None, _process: process });
+                }
+            }
+        }
+        names.into_iter().collect()
+    }
+
+    /// Tasks that wake the reconciler.
+    fn watch(&self) -> Vec<OwnedTask> {
+        let mut tasks = Vec::new();
+        let wakes = self.context.wakes.clone();
+        match MountWatch::new() {
+            Ok(mut watch) => tasks.push(OwnedTask::spawn(async move {
+                while watch.changed().await.is_ok() && wakes.send(Wake::Mounts).is_ok() {}
+            })),
+            Err(error) => tracing::warn!(%error, "can't watch mounts; namespaces are found by retrying"),
+        }
+        if let Source::File(path) = &self.source {
+            let wakes = self.context.wakes.clone();
+            match FileWatch::new(path) {
+                Ok(mut watch) => tasks.push(OwnedTask::spawn(async move {
+                    while watch.changed().await.is_ok() && wakes.send(Wake::Source).is_ok() {}
+                })),
+                Err(error) => {
+                    tracing::error!(%error, file = %path.display(), "can't watch the workloads file; send SIGHUP after a change");
+                }
+            }
+        }
+        tasks
+    }
+
+    /// Leaves room for what armed workloads themselves need of the process's file descriptors.
+    fn fit_limit(&self) {
+        let armed = self.workloads.len();
+        self.context.workers.shared().set_limit(crate::limits::connections(armed));
+    }
+}
+
+fn process_watch(netns: &NetnsSource, name: &Arc<str>, context: &Context) -> Option<OwnedTask> {
+    let NetnsSource::Pid(pid) = *netns else { return None };
+    let waker = context.waker(name);
+    Some(OwnedTask::spawn(async move {
+        // A process that is not there is found out by the step.
+        if process_ended(pid).await.is_ok() {
+            waker.wake();
+        }
+    }))
+}

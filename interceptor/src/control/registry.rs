@@ -1,0 +1,103 @@
+//! What the control side publishes, for status and metrics to read at any time.
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU16,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::reason::Condition;
+use crate::{
+    datapath::Steal,
+    relay::{stats::PortStats, workload::Workload},
+};
+
+/// All workloads, and what is to be said of the place where they are written.
+#[derive(Default)]
+pub struct Registry {
+    workloads: Mutex<BTreeMap<Arc<str>, Arc<WorkloadEntry>>>,
+    /// Why the workloads file as it stands now is not in force.
+    source_error: Mutex<Option<String>>,
+    /// Every workload has had its first step.
+    ready: AtomicBool,
+}
+
+/// One workload as published.
+pub struct WorkloadEntry {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where its namespace is looked for.
+    pub netns: String,
+    /// Both sides of what is in force, if something is.
+    pub armed: Option<(Arc<Workload>, Arc<Mutex<Steal>>)>,
+    /// Why nothing is, when something should be.
+    pub failure: Option<Condition>,
+    /// Its rules.
+    pub rules: Vec<RuleEntry>,
+}
+
+/// One rule as published.
+pub struct RuleEntry {
+    /// The annotation's key.
+    pub annotation: String,
+    /// What it says, in its canonical form; `None` if that can't be read.
+    pub text: Option<String>,
+    /// Where to.
+    pub target: Option<String>,
+    /// The ports that it is to take.
+    pub declared: Vec<NonZeroU16>,
+    /// Where it stands.
+    pub condition: Condition,
+    /// The ports that it has taken, with their counters.
+    pub ports: Vec<(NonZeroU16, Arc<PortStats>)>,
+}
+
+
+// === impl Registry ===
+
+impl Registry {
+    /// Publishes a workload in place of what was known of it.
+    pub fn publish(&self, entry: WorkloadEntry) {
+        self.lock().insert(Arc::clone(&entry.name), Arc::new(entry));
+    }
+
+    /// Forgets a workload.
+    pub fn remove(&self, name: &str) {
+        self.lock().remove(name);
+    }
+
+    /// Everything that is published, by name.
+    #[must_use]
+    pub fn workloads(&self) -> Vec<Arc<WorkloadEntry>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Notes why what is written can't be read, or that it can.
+    pub fn set_source_error(&self, error: Option<String>) {
+        *self.source_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    /// Why what is written is not in force.
+    #[must_use]
+    pub fn source_error(&self) -> Option<String> {
+        self.source_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that every workload has had its first step.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether every workload has had its first step.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Arc<str>, Arc<WorkloadEntry>>> {
+        self.workloads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

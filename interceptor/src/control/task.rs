@@ -1,0 +1,22 @@
+//! A background task that ends with its owner.
+
+use tokio::task::JoinHandle;
+
+/// Aborts the task when dropped.
+#[derive(Debug)]
+pub struct OwnedTask(JoinHandle<()>);
+
+// === impl OwnedTask ===
+
+impl OwnedTask {
+    /// Starts `task` on the current runtime.
+    pub fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(task))
+    }
+}
+
+impl Drop for OwnedTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

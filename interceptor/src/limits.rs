@@ -1,0 +1,51 @@
+//! What the process may use, and how many connections that is.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// A connection is two sockets: the caller's and the upstream.
+const FILES_PER_CONNECTION: usize = 2;
+/// Program, maps, link, namespace and listeners of one armed workload.
+const FILES_PER_WORKLOAD: usize = 24;
+
+/// Raises the soft limit of open files to the hard one. Gives what it is then.
+///
+/// # Errors
+/// When the limits can't be read or set.
+pub fn raise_open_files() -> nix::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(hard)
+}
+
+/// How many connections may be open beside this many armed workloads.
+#[must_use]
+pub fn connections(workloads: usize) -> usize {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    connections_within(usize::try_from(soft).unwrap_or(usize::MAX), workloads)
+}
+
+fn connections_within(files: usize, workloads: usize) -> usize {
+    // Standard streams, event loops, admin connections, name look-ups, and connections that are being passed on while
+    // the kernel learns that there is no room.
+    let reserve = (files / 16).clamp(64, 1024);
+    files.saturating_sub(reserve + workloads * FILES_PER_WORKLOAD) / FILES_PER_CONNECTION
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nine_thousand_connections_fit_into_twenty_thousand_files() {
+        assert!(connections_within(20_000, 1) >= 9_000);
+    }
+
+    #[test]
+    fn a_tight_limit_leaves_room_for_the_daemon_itself() {
+        let connections = connections_within(256, 1);
+        assert!(connections > 0 && connections * FILES_PER_CONNECTION + 64 <= 256, "{connections}");
+        assert_eq!(connections_within(64, 1), 0);
+    }
+}

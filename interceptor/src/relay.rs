@@ -1,0 +1,25 @@
+//! The relay: what happens to a connection that the kernel steered to us.
+//!
+//! ```text
+//! worker.rs      one thread, one event loop: accepts for every armed workload and beats its heart
+//!   connection.rs  one stolen connection: which route, which upstream, how it ends
+//!     dial.rs        a connection to the target, or back to the application past our own program
+//!       circuit.rs     a silent target is tried in the background, not by callers
+//!       lineage.rs     our own connections that came back to us
+//!     pipe.rs        bytes in both directions, with the ends and the pressure of TCP kept
+//! ```
+//!
+//! [`workload`] and [`route`] are the view that workers have of what the control side decided; [`stats`] is what
+//! status and metrics read.
+
+pub mod circuit;
+pub mod connection;
+pub mod dial;
+pub mod lineage;
+pub mod pipe;
+pub mod probe;
+pub mod proxy_v2;
+pub mod route;
+pub mod stats;
+pub mod worker;
+pub mod workload;

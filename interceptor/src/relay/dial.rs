@@ -1,0 +1,188 @@
+//! Upstream connections: to the target, or back to the application past our own program.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use socket2::Socket;
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::{Instant, sleep, timeout_at},
+};
+
+use super::{
+    route::{Addresses, Destination},
+    stats::{FellBack, Outcome, Passed, Refused},
+    workload::Workload,
+};
+use crate::{config::policy::Dial, datapath::own::OwnConnection, netns};
+
+/// A target with several addresses: the next is tried beside the others after this long (RFC 8305, section 8).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// An open connection to whoever serves the caller.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The connection.
+    pub stream: TcpStream,
+    /// Held as long as the connection: the program's leave to pass, for an address inside the namespace.
+    _own: Option<OwnConnection>,
+}
+
+/// Why a target has no connection for the caller.
+#[derive(Debug)]
+enum DialError {
+    /// The address is the redirected port itself.
+    Loop,
+    Io(io::Error),
+}
+
+// === impl DialError ===
+
+impl DialError {
+    fn outcome(&self) -> Outcome {
+        let Self::Io(error) = self else { return Outcome::Passed(Passed::Loop) };
+        Outcome::FellBack(match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => FellBack::TargetRefused,
+            io::ErrorKind::TimedOut => FellBack::TargetTimeout,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => FellBack::TargetUnreachable,
+            _ if is_exhaustion(error) => FellBack::Exhausted,
+            _ => FellBack::ConnectFailed,
+        })
+    }
+}
+
+/// Opens a connection to one of the target's addresses, within the workload's connect time-out.
+///
+/// # Errors
+/// The outcome to count when the application has to serve instead.
+pub async fn to_target(workload: &Workload, destination: &Destination) -> Result<Upstream, Outcome> {
+    if destination.circuit.is_open() {
+        return Err(Outcome::FellBack(FellBack::CircuitOpen));
+    }
+    let result = to_addresses(workload, &destination.addresses()).await;
+    match &result {
+        Ok(_) | Err(Outcome::FellBack(FellBack::TargetRefused)) => {
+            destination.circuit.answered();
+        }
+        Err(Outcome::FellBack(FellBack::TargetTimeout | FellBack::TargetUnreachable)) => {
+            if destination.circuit.silent() {
+                destination.tripped.notify_one();
+            }
+        }
+        Err(_) => {}
+    }
+    result
+}
+
+/// Opens a connection to the first of `addresses` that answers, whatever the circuit says.
+///
+/// # Errors
+/// As [`to_target`].
+pub async fn to_addresses(workload: &Workload, addresses: &Addresses) -> Result<Upstream, Outcome> {
+    let addresses = match addresses {
+        Addresses::Known(addresses) => addresses.as_slice(),
+        Addresses::Unresolved => return Err(Outcome::FellBack(FellBack::Unresolved)),
+        Addresses::Denied => return Err(Outcome::FellBack(FellBack::TargetDenied)),
+    };
+    let deadline = Instant::now() + workload.connect_timeout;
+    let dialled = match addresses {
+        [address] => timeout_at(deadline, connect_to_target(workload, *address)).await,
+        addresses => timeout_at(deadline, first_to_answer(workload, addresses)).await,
+    };
+    match dialled {
+        Ok(result) => result.map_err(|error| error.outcome()),
+        Err(_elapsed) => Err(Outcome::FellBack(FellBack::TargetTimeout)),
+    }
+}
+
+/// Tries each address in turn, the next one as soon as the last has failed or has been silent for a moment.
+async fn first_to_answer(workload: &Workload, addresses: &[SocketAddr]) -> Result<Upstream, DialError> {
+    let mut untried = addresses.iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut error = DialError::Io(io::ErrorKind::AddrNotAvailable.into());
+    loop {
+        let next = untried.next();
+        if let Some(&address) = next {
+            attempts.push(connect_to_target(workload, address));
+        }
+        if attempts.is_empty() {
+            return Err(error);
+        }
+        tokio::select! {
+            Some(result) = attempts.next() => match result {
+                Ok(upstream) => return Ok(upstream),
+                Err(failure) => error = failure,
+            },
+            () = sleep(STAGGER), if untried.len() > 0 => {}
+        }
+    }
+}
+
+async fn connect_to_target(workload: &Workload, to: SocketAddr) -> Result<Upstream, DialError> {
+    let socket = match workload.dial {
+        Dial::Pod => workload.netns.tcp_socket(to.ip()),
+        Dial::Node => netns::tcp_socket(to.ip()),
+    }
+    .map_err(DialError::Io)?;
+    // Lets the application's connections share local ports with these when the range runs out.
+    socket.set_reuse_address(true).map_err(DialError::Io)?;
+    // An address of the pod itself leads past our own program; any other can't meet it on the way out.
+    let inside = workload.dial == Dial::Pod && netns::is_own_address(&socket, to.ip());
+    if inside && workload.is_redirected(to.port()) {
+        return Err(DialError::Loop);
+    }
+    connect(workload, socket, to, inside).await.map_err(DialError::Io)
+}
+
+/// Opens a connection to the application, at the address that the caller called.
+///
+/// # Errors
+/// The outcome to count: nobody serves this caller.
+pub async fn to_app(workload: &Workload, original: SocketAddr) -> Result<Upstream, Outcome> {
+    let dial = async {
+        let socket = workload.netns.tcp_socket(original.ip())?;
+        socket.set_reuse_address(true)?;
+        // From the very address that is called: it is local, whatever routes say, and so known before connecting.
+        let mut source = original;
+        source.set_port(0);
+        socket.bind(&source.into())?;
+        connect(workload, socket, original, true).await
+    };
+    dial.await.map_err(|error: io::Error| {
+        Outcome::Refused(match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Refused::AppRefused,
+            _ if is_exhaustion(&error) => Refused::Exhausted,
+            _ => Refused::AppFailed,
+        })
+    })
+}
+
+/// Connects `socket`; one that is bound `inside` the namespace is entered as the relay's own first.
+async fn connect(workload: &Workload, socket: Socket, to: SocketAddr, inside: bool) -> io::Result<Upstream> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    let socket = TcpSocket::from_std_stream(socket.into());
+    let own = if inside {
+        Some(workload.own.register(socket.local_addr()?).map_err(io::Error::other)?)
+    } else {
+        None
+    };
+    Ok(Upstream { stream: socket.connect(to).await?, _own: own })
+}
+
+/// Whether an error says that this side ran out of something, rather than anything about the peer.
+#[must_use]
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EMFILE
+                | libc::ENFILE
+                | libc::ENOBUFS
+                | libc::ENOMEM
+                | libc::EADDRNOTAVAIL
+                | libc::EADDRINUSE
+                | libc::EAGAIN
+        )
+    )
+}

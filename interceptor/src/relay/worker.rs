@@ -1,0 +1,385 @@
+//! A worker: one thread with one event loop that accepts for every armed workload and relays what it accepted.
+//!
+//! A connection stays on the thread that accepted it. The kernel program spreads connections over the workers and
+//! avoids one whose heartbeat is stale; the beat is stored by the very loop that accepts, so whatever keeps that loop
+//! from running (blocked, starved, stopped) also stops the beat.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    thread,
+    time::Duration,
+};
+
+use futures_util::{
+    Stream, StreamExt as _,
+    stream::{SelectAll, select_all},
+};
+use interceptor_common::{
+    heartbeat::{AT_LIMIT, Beat, NO_BEAT, PERIOD_MS},
+    steal::MAX_WORKERS,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::{
+    connection, dial,
+    workload::{Workload, WorkloadId},
+};
+use crate::datapath::{HeartbeatPage, heartbeat};
+
+/// How long a worker leaves the listeners alone after the kernel could not give it another connection.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// The workers of this daemon.
+#[derive(Debug)]
+pub struct Workers {
+    handles: Vec<mpsc::UnboundedSender<Command>>,
+    shared: Arc<Shared>,
+}
+
+/// What all workers have in common.
+#[derive(Debug)]
+pub struct Shared {
+    /// Connections open at present, over all workloads.
+    open: AtomicUsize,
+    /// How many may be open; beyond that the kernel leaves new ones with the application.
+    limit: AtomicUsize,
+    /// Connection tasks that panicked.
+    panics: AtomicU64,
+    /// When each worker last went round its loop, `CLOCK_MONOTONIC` nanoseconds.
+    beats: Vec<AtomicU64>,
+}
+
+/// A listener of every family, for one worker.
+pub type Listeners = Vec<StdListener>;
+
+/// What the control side asks of a worker.
+enum Command {
+    /// Accept for `workload` from now on, and say when the heart beats for it.
+    Serve { workload: Arc<Workload>, listeners: Listeners, heartbeats: Arc<HeartbeatPage>, ready: oneshot::Sender<()> },
+    /// Accept what is queued for this workload, then close its listeners. Its connections go on.
+    Retire { id: WorkloadId },
+    /// Close this workload's listeners and connections now.
+    Cut { id: WorkloadId },
+}
+
+// === impl Workers ===
+
+impl Workers {
+    /// Starts `count` threads that relay up to `limit` connections together.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no event loop.
+    pub fn start(count: u32, limit: usize) -> io::Result<Self> {
+        assert!((1..=MAX_WORKERS).contains(&count), "1 to {MAX_WORKERS} workers");
+        let shared = Arc::new(Shared {
+            open: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+            panics: AtomicU64::new(0),
+            beats: (0..count).map(|_| AtomicU64::new(NO_BEAT)).collect(),
+        });
+        let start = |index| {
+            let (sender, commands) = mpsc::unbounded_channel();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+            let worker = Worker::new(index, Arc::clone(&shared));
+            thread::Builder::new()
+                .name(format!("relay-{index}"))
+                .spawn(move || runtime.block_on(worker.run(commands)))?;
+            Ok(sender)
+        };
+        let handles = (0..count).map(start).collect::<io::Result<_>>()?;
+        Ok(Self { handles, shared })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.handles.len() as u32
+    }
+
+    /// What status and metrics may read.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Hands each worker its listeners, and returns when every one of them beats for the workload.
+    pub async fn serve(
+        &self,
+        workload: &Arc<Workload>,
+        listeners: Vec<Listeners>,
+        heartbeats: &Arc<HeartbeatPage>,
+    ) {
+        assert_eq!(listeners.len(), self.handles.len(), "listeners for each worker");
+        for (worker, listeners) in self.handles.iter().zip(listeners) {
+            let (ready, is_ready) = oneshot::channel();
+            let workload = Arc::clone(workload);
+            let heartbeats = Arc::clone(heartbeats);
+            // A worker that is gone can't beat, so the kernel never steers to it: nothing to handle here.
+            let _ = worker.send(Command::Serve { workload, listeners, heartbeats, ready });
+            let _ = is_ready.await;
+        }
+    }
+
+    /// Closes the workload's listeners after what they have queued; connections go on. Its program must be detached.
+    pub fn retire(&self, id: WorkloadId) {
+        for worker in &self.handles {
+            let _ = worker.send(Command::Retire { id });
+        }
+    }
+
+    /// Closes the workload's listeners and connections at once: its namespace is gone.
+    pub fn cut(&self, id: WorkloadId) {
+        for worker in &self.handles {
+            let _ = worker.send(Command::Cut { id });
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Connections open at present.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Sets how many connections may be open.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// How many connections may be open.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Connection tasks that panicked so far.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    /// How long ago the slowest worker went round its loop.
+    #[must_use]
+    pub fn heartbeat_age(&self) -> Duration {
+        let oldest = self.beats.iter().map(|beat| beat.load(Ordering::Relaxed)).min().unwrap_or(NO_BEAT);
+        Duration::from_nanos(heartbeat::now().saturating_sub(oldest))
+    }
+
+    fn is_full(&self) -> bool {
+        self.open() >= self.limit()
+    }
+}
+
+/// The loop's own state.
+struct Worker {
+    index: u32,
+    shared: Arc<Shared>,
+    listening: SelectAll<Listening>,
+    heartbeats: Vec<(WorkloadId, Arc<HeartbeatPage>)>,
+    connections: Arc<Connections>,
+    /// No accepting until then: the kernel was out of something.
+    paused_until: Option<Instant>,
+    /// The cells say that there is no room.
+    said_full: bool,
+}
+
+// === impl Worker ===
+
+impl Worker {
+    fn new(index: u32, shared: Arc<Shared>) -> Self {
+        Self {
+            index,
+            shared,
+            listening: SelectAll::new(),
+            heartbeats: Vec::new(),
+            connections: Arc::default(),
+            paused_until: None,
+            said_full: false,
+        }
+    }
+
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut beat = interval(Duration::from_millis(PERIOD_MS));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = beat.tick() => self.beat(),
+                command = commands.recv() => match command {
+                    Some(command) => self.apply(command),
+                    None => return,
+                },
+                Some(accepted) = self.listening.next(), if self.paused_until.is_none() => self.accept(accepted),
+            }
+        }
+    }
+
+    fn beat(&mut self) {
+        let now = heartbeat::now();
+        if self.paused_until.is_some_and(|until| until <= Instant::now()) {
+            self.paused_until = None;
+        }
+        self.said_full = self.paused_until.is_some() || self.shared.is_full();
+        self.store(if self.said_full { AT_LIMIT } else { now });
+        self.shared.beats[self.index as usize].store(now, Ordering::Relaxed);
+    }
+
+    fn store(&self, beat: Beat) {
+        for (_, cells) in &self.heartbeats {
+            cells.store(self.index, beat);
+        }
+    }
+
+    fn apply(&mut self, command: Command) {
+        match command {
+            Command::Serve { workload, listeners, heartbeats, ready } => {
+                for listener in listeners {
+                    match TcpListener::from_std(listener) {
+                        Ok(listener) => {
+                            self.listening.push(Listening { listener, workload: Arc::clone(&workload), retired: false });
+                        }
+                        Err(error) => {
+                            // Without it the kernel finds no listener of ours for that family and passes.
+                            tracing::warn!(workload = %workload.name, %error, "can't wait for connections");
+                        }
+                    }
+                }
+                self.heartbeats.push((workload.id, heartbeats));
+                self.beat();
+                let _ = ready.send(());
+            }
+            Command::Retire { id } => {
+                self.close_listeners(id, true);
+            }
+            Command::Cut { id } => {
+                self.close_listeners(id, false);
+                self.connections.abort(id);
+            }
+        }
+    }
+
+    fn close_listeners(&mut self, id: WorkloadId, drain: bool) {
+        self.heartbeats.retain(|(owner, cells)| {
+            if *owner == id {
+                cells.store(self.index, NO_BEAT);
+            }
+            *owner != id
+        });
+        let listening = std::mem::take(&mut self.listening);
+        self.listening = select_all(listening.into_iter().filter_map(|mut listening| {
+            let retire = listening.workload.id == id;
+            listening.retired |= retire;
+            (!retire || drain).then_some(listening)
+        }));
+    }
+
+    fn accept(&mut self, (workload, accepted): Accepted) {
+        match accepted {
+            Ok((stream, peer)) => {
+                self.connections.spawn(workload, stream, peer, &self.shared);
+                if !self.said_full && self.shared.is_full() {
+                    self.said_full = true;
+                    self.store(AT_LIMIT);
+                }
+            }
+            Err(error) if dial::is_exhaustion(&error) => {
+                tracing::warn!(%error, workload = %workload.name, "can't accept; new connections go to the application");
+                self.paused_until = Some(Instant::now() + EXHAUSTED_PAUSE);
+                self.said_full = true;
+                self.store(AT_LIMIT);
+            }
+            // A caller that gave up before it was accepted.
+            Err(error) => tracing::debug!(%error, workload = %workload.name, "accept"),
+        }
+    }
+}
+
+/// What a listener gives.
+type Accepted = (Arc<Workload>, io::Result<(TcpStream, SocketAddr)>);
+
+/// A listener as a stream of connections. One that is retired ends when its queue is empty.
+struct Listening {
+    listener: TcpListener,
+    workload: Arc<Workload>,
+    retired: bool,
+}
+
+impl Stream for Listening {
+    type Item = Accepted;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {
+        match self.listener.poll_accept(cx) {
+            Poll::Ready(accepted) => Poll::Ready(Some((Arc::clone(&self.workload), accepted))),
+            Poll::Pending if self.retired => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// The connections of one worker, so that those of one workload can be cut.
+#[derive(Debug, Default)]
+struct Connections {
+    tasks: Mutex<HashMap<u64, (WorkloadId, AbortHandle)>>,
+    next: AtomicU64,
+}
+
+/// Takes a connection out of the books however its task ends.
+struct Booked {
+    number: u64,
+    connections: Arc<Connections>,
+    shared: Arc<Shared>,
+}
+
+// === impl Connections ===
+
+impl Connections {
+    fn spawn(self: &Arc<Self>, workload: Arc<Workload>, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        shared.open.fetch_add(1, Ordering::Relaxed);
+        let booked = Booked { number, connections: Arc::clone(self), shared: Arc::clone(shared) };
+        let id = workload.id;
+        let task = tokio::spawn(async move {
+            let _booked = booked;
+            connection::serve(workload, stream, peer).await;
+        });
+        // The task can't have run yet: it belongs to this very thread.
+        self.lock().insert(number, (id, task.abort_handle()));
+    }
+
+    fn abort(&self, id: WorkloadId) {
+        self.lock().values().filter(|(owner, _)| *owner == id).for_each(|(_, task)| task.abort());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (WorkloadId, AbortHandle)>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Booked ===
+
+impl Drop for Booked {
+    fn drop(&mut self) {
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        if thread::panicking() {
+            // tokio ends this task alone; the panic hook has said what happened.
+            self.shared.panics.fetch_add(1, Ordering::Relaxed);
+        }
+        self.connections.lock().remove(&self.number);
+    }
+}

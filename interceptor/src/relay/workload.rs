@@ -1,0 +1,72 @@
+//! A workload as the workers see it: a namespace, its redirected ports, and the ways in and out of it.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+
+use super::{lineage::Lineage, probe::Probes, route::Route};
+use crate::{config::policy::Dial, datapath::OwnConnections, netns::Netns};
+
+/// One arming of one workload; never used again within a run of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WorkloadId(pub u32);
+
+/// Redirected ports and where they lead.
+pub type Routes = HashMap<u16, Arc<Route>>;
+
+/// What all workers share of one armed workload.
+#[derive(Debug)]
+pub struct Workload {
+    /// Which arming this is.
+    pub id: WorkloadId,
+    /// The name in logs, metrics and status.
+    pub name: Arc<str>,
+    /// The namespace that connections are stolen in.
+    pub netns: Netns,
+    /// Lets the relay's own connections pass the program.
+    pub own: Arc<OwnConnections>,
+    /// The relay's own listeners: not to be called directly.
+    pub listeners: Vec<SocketAddr>,
+    /// Probe connections that are under way.
+    pub probes: Probes,
+    /// The daemon's upstream connections, for finding loops.
+    pub lineage: Arc<Lineage>,
+    /// Where targets are called from.
+    pub dial: Dial,
+    /// How long a caller waits for a target before the application serves it.
+    pub connect_timeout: Duration,
+    /// Connections that were made to one of `listeners`, and closed.
+    pub strays: AtomicU64,
+    /// By port.
+    pub routes: ArcSwap<Routes>,
+}
+
+// === impl WorkloadId ===
+
+impl fmt::Display for WorkloadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+// === impl Workload ===
+
+impl Workload {
+    /// The route of a redirected port.
+    #[must_use]
+    pub fn route(&self, port: u16) -> Option<Arc<Route>> {
+        self.routes.load().get(&port).cloned()
+    }
+
+    /// Whether connections to `port` are stolen at present.
+    #[must_use]
+    pub fn is_redirected(&self, port: u16) -> bool {
+        self.routes.load().get(&port).is_some_and(|route| !route.is_withdrawn())
+    }
+}

@@ -1,0 +1,191 @@
+//! `interceptor run`: puts the parts together, and takes them apart in the order in which no call fails.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::sleep,
+};
+
+use crate::{
+    admin::{metrics, server},
+    check,
+    cli::Run,
+    config::{
+        policy::Policy,
+        workloads::{self, Workload},
+    },
+    control::{
+        armed::LINGER,
+        reconciler::{Context, Reconciler, Source, Wake},
+        registry::Registry,
+    },
+    exit::Exit,
+    limits,
+    netns::HomeNetns,
+    relay::{
+        lineage::Lineage,
+        worker::{Shared, Workers},
+    },
+};
+
+/// More workers than this have not been seen to help one node.
+const DEFAULT_WORKERS_AT_MOST: usize = 4;
+
+/// A failure to start, with the code that the process ends with.
+#[derive(Debug)]
+pub struct Failure {
+    /// What to print.
+    pub error: anyhow::Error,
+    /// What to exit with.
+    pub exit: Exit,
+}
+
+trait OrExit<T> {
+    fn or_exit(self, exit: Exit) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
+    fn or_exit(self, exit: Exit) -> Result<T, Failure> {
+        self.map_err(|error| Failure { error: error.into(), exit })
+    }
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it can't start: the command line, a file, a right, a resource.
+pub fn run(args: Run) -> Result<(), Failure> {
+    let home = HomeNetns::capture().context("look at the daemon's own network namespace").or_exit(Exit::Os)?;
+    let policy = match &args.policy {
+        Some(path) => Policy::read(path).or_exit(Exit::Data)?,
+        None => Policy::default(),
+    };
+    let (source, workloads) = source(&args)?;
+    check::require(home).map_err(|missing| anyhow!("this host can't run the interceptor:\n{missing}")).or_exit(Exit::NoPermission)?;
+    limits::raise_open_files().context("raise the limit of open files").or_exit(Exit::Os)?;
+
+    let workers = Workers::start(worker_count(&args), limits::connections(workloads.len()))
+        .context("start the workers")
+        .or_exit(Exit::Os)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the control side")
+        .or_exit(Exit::Os)?;
+    runtime.block_on(control(args, home, policy, Arc::new(workers), source, workloads))
+}
+
+async fn control(
+    args: Run,
+    home: &'static HomeNetns,
+    policy: Policy,
+    workers: Arc<Workers>,
+    source: Source,
+    workloads: Vec<Workload>,
+) -> Result<(), Failure> {
+    let listener = TcpListener::bind(args.admin)
+        .await
+        .with_context(|| format!("listen on {} for the admin endpoint; another daemon? (--admin)", args.admin))
+        .or_exit(Exit::Os)?;
+    let shared = Arc::clone(workers.shared());
+    let registry = Arc::new(Registry::default());
+    let (wakes, woken) = mpsc::unbounded_channel();
+    let context = Arc::new(Context {
+        home,
+        policy: Arc::new(policy),
+        workers,
+        lineage: Arc::new(Lineage::default()),
+        // 1 ms to 4 s.
+        arm_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 13)),
+        wakes: wakes.clone(),
+    });
+    let admin = server::Admin {
+        registry: Arc::clone(&registry),
+        shared: Arc::clone(&shared),
+        metrics: metrics::registry(Arc::clone(&registry), Arc::clone(&shared), context.arm_seconds.clone()),
+    };
+    tokio::spawn(server::serve(listener, admin));
+
+    let mut hangup = signal(SignalKind::hangup()).context("handle SIGHUP").or_exit(Exit::Os)?;
+    tokio::spawn(async move { while hangup.recv().await.is_some() && wakes.send(Wake::Source).is_ok() {} });
+    let mut terminate = signal(SignalKind::terminate()).context("handle SIGTERM").or_exit(Exit::Os)?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("handle SIGINT").or_exit(Exit::Os)?;
+
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        workers = context.workers.count(),
+        workloads = workloads.len(),
+        admin = %args.admin,
+        "started"
+    );
+    let shutdown = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let reconciler = Reconciler::new(context, registry, source, workloads);
+    reconciler.run(woken, shutdown).await;
+    drain(&shared, args.drain_timeout).await;
+    Ok(())
+}
+
+/// Lets stolen connections end. Nothing is steered to us any more, but handshakes may still be under way.
+async fn drain(shared: &Shared, timeout: Duration) {
+    tracing::info!(connections = shared.open(), ?timeout, "given back; letting stolen connections end");
+    let started = Instant::now();
+    // Long enough for handshakes on a local network even when nothing is open.
+    let handshakes = LINGER.min(timeout) / 6;
+    loop {
+        let elapsed = started.elapsed();
+        if elapsed >= timeout || (shared.open() == 0 && elapsed >= handshakes) {
+            break;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    match shared.open() {
+        0 => tracing::info!("ended"),
+        connections => tracing::warn!(connections, "ended; connections that were still open are cut"),
+    }
+}
+
+fn source(args: &Run) -> Result<(Source, Vec<Workload>), Failure> {
+    if args.kubernetes {
+        let error = anyhow!("--kubernetes is not supported yet; use --workloads FILE or --netns PATH --redirect RULE");
+        return Err(Failure { error, exit: Exit::Unavailable });
+    }
+    match &args.workloads {
+        Some(path) => {
+            let exit = if path.exists() { Exit::Data } else { Exit::NoInput };
+            let file = workloads::read(path).or_exit(exit)?;
+            Ok((Source::File(path.clone()), file.workloads))
+        }
+        None if args.pairs.is_empty() => {
+            let error = anyhow!("nothing to do: give --workloads FILE, or --netns PATH with --redirect RULE");
+            Err(Failure { error, exit: Exit::Usage })
+        }
+        None => {
+            let workloads = args
+                .pairs
+                .iter()
+                .map(|(path, rules)| Workload::from_flag(path, rules))
+                .collect::<Result<Vec<_>, _>>()
+                .or_exit(Exit::Usage)?;
+            Ok((Source::Fixed(workloads.clone()), workloads))
+        }
+    }
+}
+
+fn worker_count(args: &Run) -> u32 {
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    args.workers.unwrap_or_else(|| cpus.min(DEFAULT_WORKERS_AT_MOST) as u32)
+}
