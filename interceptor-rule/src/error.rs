@@ -15,8 +15,7 @@ const MAX_SUGGESTION: usize = 200;
 /// [`Display`](std::fmt::Display) gives one line for logs, events and conditions; [`caret`](Self::caret)
 /// gives the picture for terminals.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {}, column {}: expected {expected}, found {found}{} (example: `{}`)",
-    position.line, position.column, said(suggestion.as_deref()), self.example())]
+#[error("line {}, column {}: {}", position.line, position.column, self.message())]
 pub struct ParseError {
     kind: ErrorKind,
     span: Span,
@@ -144,13 +143,15 @@ impl ParseError {
         self.kind.example()
     }
 
+    /// The error in one line, without the place; for callers that know the place in a larger text.
+    pub fn message(&self) -> String {
+        let Self { expected, found, .. } = self;
+        let suggestion = self.suggestion.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
+        format!("expected {expected}, found {found}{suggestion} (example: `{}`)", self.example())
+    }
+
     /// The line of `text` with the mistake and `^^^` under the place. `text` is what was given to the parser.
     pub fn caret(&self, text: &str) -> String {
         visible::caret(text, self.span)
     }
-}
-
-/// The suggestion as the end of a sentence.
-fn said(suggestion: Option<&str>) -> String {
-    suggestion.map(|suggestion| format!("; {suggestion}")).unwrap_or_default()
 }

@@ -55,3 +55,8 @@ pub use unsupported::{Feature, Unsupported};
 pub fn caret(text: &str, span: Span) -> String {
     visible::caret(text, span)
 }
+
+/// `text` in backticks for a message: control and invisible characters escaped, and cut if it is long.
+pub fn quoted(text: &str) -> String {
+    visible::quoted(text)
+}

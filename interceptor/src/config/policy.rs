@@ -5,31 +5,18 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
-use serde::{Deserialize, Deserializer};
-use serde_saphyr::Spanned;
+use ipnet::IpNet;
 
-use super::yaml::{Document, FileError, ReadError, one_of, read as read_text};
-
+mod file;
 #[cfg(test)]
 mod tests;
 
-/// Longest and shortest `connectTimeout`.
-const CONNECT_TIMEOUT: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(10)..=Duration::from_secs(60);
-/// Values of `maxRules`.
-const MAX_RULES: std::ops::RangeInclusive<usize> = 1..=256;
-/// What holds without a policy.
+/// What holds without a policy file.
 const DEFAULT_MAX_RULES: usize = 16;
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
-const EXAMPLE: &str = "targets: {allow: [\"10.0.0.0/8\"]}";
-const NET_EXAMPLE: &str = "allow: [\"10.0.0.0/8\", \"fd00::/8\"]";
-const RESERVED_EXAMPLE: &str = "allowReserved: [loopback]";
 
 /// The admin's limits. The default is that of a daemon without a policy file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,77 +227,9 @@ fn reserved(ip: IpAddr) -> Option<Reserved> {
     }
 }
 
-// === reading ===
+// === printing ===
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct RawPolicy {
-    targets: RawTargets,
-    #[serde(deserialize_with = "present")]
-    dial: Option<Spanned<String>>,
-    #[serde(deserialize_with = "present")]
-    connect_timeout: Option<Spanned<String>>,
-    #[serde(deserialize_with = "present")]
-    max_rules: Option<Spanned<String>>,
-    #[serde(deserialize_with = "present")]
-    max_ttl: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct RawTargets {
-    #[serde(deserialize_with = "present")]
-    allow: Option<Spanned<Vec<Spanned<String>>>>,
-    deny: Vec<Spanned<String>>,
-    allow_reserved: Vec<Spanned<String>>,
-}
-
-/// A field that stands there has a value: `allow:` with nothing behind it must not mean "no limit".
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-impl Policy {
-    /// Reads and parses a policy file.
-    pub fn read(path: &Path) -> Result<Self, ReadError> {
-        Ok(Self::parse(&read_text(path, EXAMPLE)?, &path.display().to_string())?)
-    }
-
-    /// Parses the text of a policy file; `file_name` is for messages. A text with nothing in it is the
-    /// default policy.
-    pub fn parse(text: &str, file_name: &str) -> Result<Self, FileError> {
-        let (document, raw) = Document::load::<RawPolicy>(text, file_name, EXAMPLE)?;
-        let raw = raw.unwrap_or_default();
-        let reader = Reader { document: &document };
-        let mut policy = Self::default();
-        if let Some(dial) = &raw.dial {
-            policy.dial = reader.choice(dial, &DIALS, "dial: pod")?;
-        }
-        if let Some(timeout) = &raw.connect_timeout {
-            policy.connect_timeout = reader.duration(timeout, &CONNECT_TIMEOUT, "connectTimeout: 1s")?;
-        }
-        if let Some(rules) = &raw.max_rules {
-            policy.max_rules = reader.setting(rules, reader.max_rules(rules)?);
-        }
-        if let Some(ttl) = &raw.max_ttl {
-            let range = interceptor_rule::MIN_TTL..=interceptor_rule::MAX_TTL;
-            policy.max_ttl = Some(reader.setting(ttl, reader.duration(ttl, &range, "maxTtl: 8h")?));
-        }
-        if let Some(allow) = &raw.targets.allow {
-            let nets = allow.value.iter().map(|net| reader.net(net)).collect::<Result<_, _>>()?;
-            policy.allow = Some(reader.setting(allow, nets));
-        }
-        for net in &raw.targets.deny {
-            policy.deny.push(reader.setting(net, reader.net(net)?));
-        }
-        for kind in &raw.targets.allow_reserved {
-            policy.allow_reserved.push(reader.choice(kind, &RESERVED, RESERVED_EXAMPLE)?);
-        }
-        Ok(policy)
-    }
-}
-
-const DIALS: [(&str, Dial); 2] = [("pod", Dial::Pod), ("node", Dial::Node)];
+/// What the file calls them.
 const RESERVED: [(&str, Reserved); 5] = [
     ("loopback", Reserved::Loopback),
     ("linkLocal", Reserved::LinkLocal),
@@ -318,86 +237,6 @@ const RESERVED: [(&str, Reserved); 5] = [
     ("unspecified", Reserved::Unspecified),
     ("node", Reserved::Node),
 ];
-
-/// Turns the values of the file into types.
-struct Reader<'a> {
-    document: &'a Document<'a>,
-}
-
-impl Reader<'_> {
-    fn setting<R, T>(&self, raw: &Spanned<R>, value: T) -> Setting<T> {
-        let line = super::yaml::Location::from(raw.referenced).line;
-        Setting { value, place: Place::Line { file: Arc::clone(&self.document.file), line } }
-    }
-
-    fn error(&self, raw: &Spanned<String>, expected: &str, example: &'static str) -> FileError {
-        let problem = format!("found {}, expected {expected}", interceptor_rule::quoted(&raw.value));
-        self.document.error(raw, problem, example)
-    }
-
-    fn choice<T: Copy>(
-        &self,
-        raw: &Spanned<String>,
-        choices: &[(&str, T)],
-        example: &'static str,
-    ) -> Result<T, FileError> {
-        choices.iter().find(|(name, _)| *name == raw.value).map(|(_, choice)| *choice).ok_or_else(|| {
-            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-            self.error(raw, &one_of(&names), example)
-        })
-    }
-
-    fn duration(
-        &self,
-        raw: &Spanned<String>,
-        range: &std::ops::RangeInclusive<Duration>,
-        example: &'static str,
-    ) -> Result<Duration, FileError> {
-        humantime::parse_duration(&raw.value).ok().filter(|duration| range.contains(duration)).ok_or_else(
-            || {
-                let expected =
-                    format!("a duration from {} to {}", Spoken(*range.start()), Spoken(*range.end()));
-                self.error(raw, &expected, example)
-            },
-        )
-    }
-
-    fn max_rules(&self, raw: &Spanned<String>) -> Result<usize, FileError> {
-        raw.value.parse().ok().filter(|rules| MAX_RULES.contains(rules)).ok_or_else(|| {
-            let expected = format!("a number from {} to {}", MAX_RULES.start(), MAX_RULES.end());
-            self.error(raw, &expected, "maxRules: 16")
-        })
-    }
-
-    /// A network, or one address.
-    fn net(&self, raw: &Spanned<String>) -> Result<IpNet, FileError> {
-        let net =
-            raw.value.parse::<IpNet>().ok().or_else(|| raw.value.parse::<IpAddr>().ok().map(IpNet::from));
-        let net = net.ok_or_else(|| self.error(raw, "a network or an IP address", NET_EXAMPLE))?;
-        if net.addr() != net.network() {
-            // Was one address meant, or the whole network? Guessing would open or close too much.
-            let expected =
-                format!("`{}` for the network, or `{}` for the one address", net.trunc(), net.addr());
-            return Err(self.error(raw, &expected, NET_EXAMPLE));
-        }
-        Ok(canonical(net))
-    }
-}
-
-/// Addresses are judged as IPv4 if they can be, so networks of IPv4 in IPv6 form have to be IPv4 as well.
-fn canonical(net: IpNet) -> IpNet {
-    const MAPPED_PREFIX: u8 = 96;
-    if let IpNet::V6(v6) = net
-        && let Some(ip) = v6.addr().to_ipv4_mapped()
-        && let Some(prefix) = v6.prefix_len().checked_sub(MAPPED_PREFIX)
-        && let Ok(v4) = Ipv4Net::new(ip, prefix)
-    {
-        return IpNet::V4(v4);
-    }
-    net
-}
-
-// === printing ===
 
 impl fmt::Display for Reserved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

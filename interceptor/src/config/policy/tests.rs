@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use rstest::rstest;
 
+use super::super::yaml::ReadError;
+use super::file::{EXAMPLE, NET_EXAMPLE, RESERVED_EXAMPLE};
 use super::*;
 
 const POLICY: &str = r#"targets:

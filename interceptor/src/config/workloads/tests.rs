@@ -5,6 +5,7 @@ use std::fs;
 use proptest::prelude::*;
 use rstest::rstest;
 
+use super::file::{EXAMPLE, NAME_EXAMPLE, NETNS_EXAMPLE, PID_EXAMPLE, PORTS_EXAMPLE};
 use super::*;
 
 const GOOD: &str = r#"# The two shops
