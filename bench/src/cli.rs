@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::{cpus, load, net, serve};
+use crate::{cpus, load, net, serve, steal};
 
 /// Measures interceptor's data path side by side with its peers.
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Command {
     /// One load against a running `serve`; prints one line of JSON
     #[command(subcommand)]
     Load(Load),
+    /// The whole comparison, in network namespaces of its own; needs root
+    Steal(steal::Options),
 }
 
 #[derive(Args)]
@@ -111,6 +113,7 @@ pub(crate) fn run() -> Result<()> {
             serve::run(listen, threads, id)
         }
         Command::Load(load) => run_load(load),
+        Command::Steal(options) => steal::run(&options),
     }
 }
 

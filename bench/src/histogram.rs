@@ -23,6 +23,16 @@ pub(crate) struct Latency {
     pub(crate) max_ns: u64,
 }
 
+impl Latency {
+    pub(crate) fn p50_us(&self) -> f64 {
+        self.p50_ns as f64 / 1e3
+    }
+
+    pub(crate) fn p99_us(&self) -> f64 {
+        self.p99_ns as f64 / 1e3
+    }
+}
+
 impl Histogram {
     pub(crate) fn new() -> Self {
         Self { counts: vec![0; BUCKETS], total: 0, max: 0 }

@@ -4,7 +4,6 @@
 //! namespaces and runs the whole comparison. `bench/README.md` says how to read the results.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "`steal` follows")]
 
 mod cli;
 mod cpus;
@@ -12,6 +11,7 @@ mod histogram;
 mod load;
 mod net;
 mod serve;
+mod steal;
 mod usage;
 mod wire;
 

@@ -15,10 +15,10 @@ use crate::wire::{self, MESSAGE, ServedBy};
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
     load: String,
-    pub(crate) connections: usize,
+    connections: usize,
     ready: bool,
     /// Time it took to open them.
-    seconds: f64,
+    pub(crate) seconds: f64,
     pub(crate) served_by: ServedBy,
     cpu: Cpu,
 }

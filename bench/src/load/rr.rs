@@ -23,7 +23,7 @@ pub(crate) struct Report {
     size: usize,
     connections: usize,
     seconds: f64,
-    requests: u64,
+    pub(crate) requests: u64,
     pub(crate) per_second: f64,
     #[serde(flatten)]
     pub(crate) latency: Latency,

@@ -1,0 +1,157 @@
+//! The comparison: a redirect by the daemon beside nothing at all, haproxy, and iptables with haproxy.
+//!
+//! Cases take turns in rounds, so that the machine's other work falls on all of them; `cases` says what they are,
+//! `ground` where they happen, `samples` and `goals` what becomes of the numbers.
+
+mod arming;
+mod cases;
+mod facts;
+mod goals;
+mod ground;
+mod idle;
+mod measure;
+mod process;
+mod report;
+mod samples;
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use nix::sys::signal::{SigSet, Signal};
+
+use self::cases::{Case, Load, Middle};
+use self::facts::Facts;
+use self::ground::Ground;
+use self::measure::Plan;
+use self::report::Report;
+use self::samples::{Sample, Samples};
+use crate::{cpus, net};
+
+/// What the user may choose.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How often each case is measured [default: 7, or 3 with --quick]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Length of each load [default: 1.2, or 0.4 with --quick]
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Less than two minutes instead of less than ten, and coarser
+    #[arg(long)]
+    quick: bool,
+    /// Also write everything, each sample included, to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Only these cases; those that they are compared with are not added
+    #[arg(long, value_delimiter = ',', value_name = "CASE")]
+    only: Vec<Case>,
+    /// Only these loads
+    #[arg(long, value_delimiter = ',', value_name = "LOAD")]
+    loads: Vec<Load>,
+}
+
+/// Builds the ground, runs every case in every round, and prints the report.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let start = Instant::now();
+    let (rounds, seconds, changes, watch) = if options.quick { (3, 0.4, 15, 3) } else { (7, 1.2, 50, 10) };
+    let rounds = options.rounds.unwrap_or(rounds);
+    let seconds = options.seconds.unwrap_or(seconds);
+    net::duration(seconds)?;
+    let all_unless_named =
+        |named: &[Case]| if named.is_empty() { Case::value_variants() } else { named }.to_vec();
+    let cases = all_unless_named(&options.only);
+    let loads =
+        if options.loads.is_empty() { Load::value_variants().to_vec() } else { options.loads.clone() };
+    let daemon_measured = cases.iter().any(|case| case.middle() == Middle::Daemon);
+    // Arming, idle and held are about the daemon alone; `--only haproxy-1t` does not ask for them.
+    let daemon_load = |load| daemon_measured && loads.contains(&load);
+    let round_loads: Vec<Load> =
+        loads.iter().copied().filter(|load| matches!(load, Load::Conns | Load::Rr | Load::Bulk)).collect();
+
+    if let Some(why) = testbed::why_not() {
+        bail!("this machine can't run the comparison: {why}");
+    }
+    if daemon_measured {
+        testbed::binary()
+            .context("the daemon is measured as `cargo build --release -p interceptor` builds it")?;
+    }
+    ensure!(rounds > 0, "--rounds must be at least 1");
+    end_cleanly_on_signals()?;
+
+    let machine = Facts::collect();
+    let ground = Ground::build()?;
+    if cases.iter().any(|case| matches!(case.middle(), Middle::Haproxy { redirect: true, .. })) {
+        ground.redirect_peer()?;
+    }
+    let plan = Plan { loads: round_loads, seconds, cpus: cpus::allowed()? };
+    let mut samples = Samples::default();
+    if !plan.loads.is_empty() {
+        for round in 0..rounds {
+            for case in cases::rotated(&cases, round) {
+                eprintln!("round {} of {rounds}: {}", round + 1, case.name());
+                let values = measure::case(&ground, case, &plan)
+                    .with_context(|| format!("{} in round {}", case.name(), round + 1))?;
+                for (metric, value) in values {
+                    samples.push(Sample { round, case, metric, value });
+                }
+            }
+        }
+    }
+    let arming = daemon_load(Load::Arming).then(|| {
+        eprintln!("a rule added and removed {changes} times");
+        arming::run(&ground, changes)
+    });
+    let arming = arming.transpose().context("arming")?;
+    let held = daemon_load(Load::Held).then(|| {
+        eprintln!("9000 silent connections");
+        idle::held(&ground, 9_000)
+    });
+    let held = held.transpose().context("silent connections")?;
+    let idle = daemon_load(Load::Idle).then(|| {
+        eprintln!("100 idle workloads");
+        idle::workloads(&ground, 100, Duration::from_secs(watch))
+    });
+    let idle = idle.transpose().context("idle workloads")?;
+
+    let report = Report {
+        command: repeat_with(),
+        machine,
+        load_average_after: facts::load_average(),
+        elapsed_seconds: start.elapsed().as_secs_f64(),
+        rounds,
+        seconds_per_load: seconds,
+        goals: goals::judge(&samples, arming.as_ref(), held.as_ref()),
+        cases,
+        arming,
+        idle,
+        held,
+        samples,
+    };
+    print!("{}", report.text());
+    options.json.as_ref().map_or(Ok(()), |path| report.write_json(path))
+}
+
+/// The command line that does this again.
+fn repeat_with() -> String {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    format!("cargo xtask bench {}", args.join(" "))
+}
+
+/// Ctrl-C removes the namespaces, and with them whatever runs inside, before it ends the run.
+fn end_cleanly_on_signals() -> Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    // Programs that are started from here on get an empty mask from the standard library.
+    signals.thread_block()?;
+    thread::spawn(move || {
+        if signals.wait().is_ok() {
+            testbed::remove_own();
+            std::process::exit(130);
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! What is compared with what.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// One way for a client's bytes to reach a server. The order is that of the first round; both members of each
+/// pair that is compared directly are equally far apart, so that drift of the machine treats them alike.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Case {
+    /// Client to laptop, nothing in between
+    Direct,
+    /// Client to another port of the pod; nothing of ours runs
+    BystanderBase,
+    /// Client to haproxy in the pod, one thread
+    #[value(name = "haproxy-1t")]
+    #[serde(rename = "haproxy-1t")]
+    Haproxy1,
+    /// The same, two threads
+    #[value(name = "haproxy-2t")]
+    #[serde(rename = "haproxy-2t")]
+    Haproxy2,
+    /// Client to the pod's port 8080, which the daemon redirects to the laptop
+    Interceptor,
+    /// `direct` once more: how far equal things lie apart here
+    DirectAgain,
+    /// `bystander-base` while port 8080 of the same pod is redirected
+    Bystander,
+    /// An iptables REDIRECT of the pod's port 8080 to haproxy, one thread
+    #[value(name = "iptables+haproxy-1t")]
+    #[serde(rename = "iptables+haproxy-1t")]
+    IptablesHaproxy1,
+    /// The same, two threads
+    #[value(name = "iptables+haproxy-2t")]
+    #[serde(rename = "iptables+haproxy-2t")]
+    IptablesHaproxy2,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Load {
+    /// New connections per second
+    Conns,
+    /// Latency of 64 bytes there and back
+    Rr,
+    /// Throughput of one and of eight streams
+    Bulk,
+    /// Time from a change of the rule to the first connection that goes the new way
+    Arming,
+    /// A daemon with 100 armed workloads and nothing to do
+    Idle,
+    /// Memory of connections that are open and silent
+    Held,
+}
+
+/// What a case puts in the way of the client.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Middle {
+    Nothing,
+    Haproxy { threads: usize, redirect: bool },
+    Daemon,
+}
+
+/// Where the client connects to, and who must answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Path {
+    Laptop,
+    Haproxy,
+    /// The pod's redirected port; the laptop answers.
+    Redirected,
+    /// The same port of the pod with the iptables rule; the laptop answers.
+    RedirectedByIptables,
+    /// The pod's other port; the app answers.
+    Bystander,
+}
+
+impl Case {
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
+    }
+
+    pub(crate) fn middle(self) -> Middle {
+        match self {
+            Self::Direct | Self::DirectAgain | Self::BystanderBase => Middle::Nothing,
+            Self::Haproxy1 => Middle::Haproxy { threads: 1, redirect: false },
+            Self::Haproxy2 => Middle::Haproxy { threads: 2, redirect: false },
+            Self::IptablesHaproxy1 => Middle::Haproxy { threads: 1, redirect: true },
+            Self::IptablesHaproxy2 => Middle::Haproxy { threads: 2, redirect: true },
+            Self::Interceptor | Self::Bystander => Middle::Daemon,
+        }
+    }
+
+    pub(crate) fn path(self) -> Path {
+        match self {
+            Self::Direct | Self::DirectAgain => Path::Laptop,
+            Self::Haproxy1 | Self::Haproxy2 => Path::Haproxy,
+            Self::IptablesHaproxy1 | Self::IptablesHaproxy2 => Path::RedirectedByIptables,
+            Self::Interceptor => Path::Redirected,
+            Self::BystanderBase | Self::Bystander => Path::Bystander,
+        }
+    }
+
+    /// The case that its ratios are taken to.
+    pub(crate) fn base(self) -> Self {
+        match self.path() {
+            Path::Bystander => Self::BystanderBase,
+            _ => Self::Direct,
+        }
+    }
+
+    /// Whether the middle carries the bytes, so that its CPU time is the price of them.
+    pub(crate) fn relays(self) -> bool {
+        self.middle() != Middle::Nothing && self.path() != Path::Bystander
+    }
+}
+
+/// The order of a round: each starts one case later than the one before it.
+pub(crate) fn rotated(cases: &[Case], round: usize) -> Vec<Case> {
+    let mut order = cases.to_vec();
+    if !order.is_empty() {
+        order.rotate_left(round % cases.len());
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_is_first_once_in_as_many_rounds() {
+        let cases = Case::value_variants();
+        let mut firsts: Vec<String> = (0..cases.len()).map(|round| rotated(cases, round)[0].name()).collect();
+        firsts.sort();
+        firsts.dedup();
+        assert_eq!(firsts.len(), cases.len());
+        assert!(rotated(&[], 3).is_empty());
+    }
+
+    #[test]
+    fn the_pairs_are_equally_far_apart() {
+        let place = |case| Case::value_variants().iter().position(|other| *other == case).expect("listed");
+        assert_eq!(
+            place(Case::DirectAgain) - place(Case::Direct),
+            place(Case::Bystander) - place(Case::BystanderBase)
+        );
+    }
+
+    #[test]
+    fn json_and_command_line_use_the_same_names() {
+        for case in Case::value_variants() {
+            let json = serde_json::to_string(case).expect("a name");
+            assert_eq!(json.trim_matches('"'), case.name());
+        }
+    }
+}

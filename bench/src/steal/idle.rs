@@ -1,0 +1,108 @@
+//! What the daemon costs while nothing happens: armed workloads without traffic, and connections that are silent.
+
+use std::io::{BufRead, BufReader};
+use std::process::Child;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+
+use super::cases::Path;
+use super::ground::{Ground, LAPTOP};
+use super::process;
+use crate::load::idle;
+
+/// For start-up work to end before counting, and for buffers of silent connections to shrink.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// A daemon with many armed workloads and nothing to do.
+#[derive(Debug, Serialize)]
+pub(crate) struct Idle {
+    pub(crate) workloads: usize,
+    pub(crate) seconds: f64,
+    pub(crate) rss_mib: f64,
+    pub(crate) cpu_percent: f64,
+    pub(crate) wake_ups_per_second: f64,
+}
+
+/// A daemon that holds many silent connections.
+#[derive(Debug, Serialize)]
+pub(crate) struct Held {
+    pub(crate) connections: u64,
+    pub(crate) seconds_to_open: f64,
+    pub(crate) rss_mib: f64,
+    pub(crate) bytes_per_connection: f64,
+}
+
+/// Arms `workloads` pods and watches the daemon for a while.
+pub(crate) fn workloads(ground: &Ground, workloads: usize, length: Duration) -> Result<Idle> {
+    let daemon = ground.daemon(&ground.many(workloads)?)?;
+    daemon.wait_state("all rules to be active", |state| {
+        let all = state["workloads"].as_array().into_iter().flatten();
+        let active = all.filter(|one| {
+            one["rules"]
+                .as_array()
+                .is_some_and(|rules| !rules.is_empty() && rules.iter().all(|rule| rule["state"] == "active"))
+        });
+        active.count() == workloads
+    })?;
+    thread::sleep(SETTLE);
+
+    let pid = daemon.pid();
+    let (cpu, wake_ups) = (process::cpu_seconds(pid)?, process::wake_ups(pid)?);
+    thread::sleep(length);
+    let (cpu, wake_ups) = (process::cpu_seconds(pid)? - cpu, process::wake_ups(pid)? - wake_ups);
+    let seconds = length.as_secs_f64();
+    Ok(Idle {
+        workloads,
+        seconds,
+        rss_mib: mib(process::rss_bytes(pid)?),
+        cpu_percent: cpu / seconds * 100.0,
+        wake_ups_per_second: wake_ups as f64 / seconds,
+    })
+}
+
+/// Opens `connections` through the daemon and weighs it before and after.
+pub(crate) fn held(ground: &Ground, connections: usize) -> Result<Held> {
+    let daemon = ground.daemon(&ground.armed())?;
+    daemon.wait_active("web")?;
+    let pid = daemon.pid();
+    let before = process::rss_bytes(pid)?;
+
+    let (to, _) = ground.path(Path::Redirected);
+    let args = ["idle", "--to", &to.to_string(), "--connections", &connections.to_string()];
+    let mut load = Guard(ground.spawn_load(&args)?);
+    let stdout = load.0.stdout.take().context("the load's output")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    let report: idle::Report = serde_json::from_str(&line)
+        .context("the load did not open its connections; see its message above")?;
+    thread::sleep(SETTLE);
+
+    let after = process::rss_bytes(pid)?;
+    // The daemon has a limit, beyond which it leaves connections to the app.
+    let stolen = report.served_by.get(&LAPTOP).copied().unwrap_or_default();
+    ensure!(stolen > 0, "no connection was redirected: {:?}", report.served_by);
+    Ok(Held {
+        connections: stolen,
+        seconds_to_open: report.seconds,
+        rss_mib: mib(after),
+        bytes_per_connection: after.saturating_sub(before) as f64 / stolen as f64,
+    })
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// Ends the load also when something fails in between.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Its connections close with it.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
