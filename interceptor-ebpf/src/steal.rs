@@ -133,6 +133,8 @@ struct Lookup {
 
 impl Lookup {
     /// Reads each field by itself: the verifier knows the context only by field, so a copy of the whole is refused.
+    /// Both addresses are read whatever the family (the other one reads as zero): in two branches LLVM would make one
+    /// load from a computed address of them, which is refused too.
     ///
     /// # Safety
     /// `ctx` must be the context that the kernel passed to the program.
@@ -141,17 +143,18 @@ impl Lookup {
         // SAFETY: see above; volatile keeps the loads from being merged into wider ones.
         unsafe {
             let source_port = u16::from_be(read_volatile(addr_of!((*ctx).remote_port)));
+            let ip4 = read_volatile(addr_of!((*ctx).remote_ip4));
+            let words = addr_of!((*ctx).remote_ip6).cast::<u32>();
+            let ip6 = [
+                read_volatile(words),
+                read_volatile(words.add(1)),
+                read_volatile(words.add(2)),
+                read_volatile(words.add(3)),
+            ];
             let (family, source) = if read_volatile(addr_of!((*ctx).family)) == AF_INET {
-                (Family::V4, Source::from_ip4(read_volatile(addr_of!((*ctx).remote_ip4)), source_port))
+                (Family::V4, Source::from_ip4(ip4, source_port))
             } else {
-                let words = addr_of!((*ctx).remote_ip6).cast::<u32>();
-                let addr = [
-                    read_volatile(words),
-                    read_volatile(words.add(1)),
-                    read_volatile(words.add(2)),
-                    read_volatile(words.add(3)),
-                ];
-                (Family::V6, Source::from_ip6(addr, source_port))
+                (Family::V6, Source::from_ip6(ip6, source_port))
             };
             Self {
                 family,

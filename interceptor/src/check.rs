@@ -130,8 +130,7 @@ fn enter_namespaces() -> Finding {
 
 fn load_program() -> Finding {
     let result = Steal::load(1)
-        .and_then(|mut steal| steal.verify())
-        .map(|()| "the kernel's verifier accepts it".to_owned())
+        .map(|_| "the kernel's verifier accepts it".to_owned())
         .map_err(|error| {
             (error.to_string(), "see the rights above; if all are there, report this message as a bug".to_owned())
         });

@@ -35,12 +35,14 @@ pub struct Steal {
 // === impl Steal ===
 
 impl Steal {
-    /// Loads the program for a daemon with this many workers. Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+    /// Loads and verifies the program, for a daemon with this many workers. Attached to nothing yet. Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
     ///
     /// # Errors
     /// When the kernel has no `sk_lookup` (before 5.9), or a right is missing.
     pub fn load(workers: u32) -> Result<Self, DatapathError> {
         let mut program = EbpfLoader::new().override_global("WORKERS", &workers, true).load(OBJECT)?;
+        // While all maps are still open: the program refers to them by file descriptor until the kernel has it.
+        hook(&mut program)?.load()?;
         let heartbeats = match program.take_map("HEARTBEATS") {
             Some(Map::Array(map)) => Arc::new(HeartbeatPage::new(map.fd().as_fd())?),
             _ => return Err(missing("HEARTBEATS")),
@@ -118,21 +120,12 @@ impl Steal {
         }
     }
 
-    /// Has the kernel verify the program, and attaches it to nothing.
-    ///
-    /// # Errors
-    /// What the verifier said.
-    pub fn verify(&mut self) -> Result<(), DatapathError> {
-        self.hook()?.load().map_err(DatapathError::from)
-    }
-
     /// Attaches to the network namespace `netns`.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn attach(&mut self, netns: impl AsFd) -> Result<(), DatapathError> {
-        let program = self.hook()?;
-        program.load()?;
+        let program = hook(&mut self.program)?;
         let id = program.attach(netns)?;
         let link = program.take_link(id)?;
         self.link = Some(link);
@@ -164,11 +157,6 @@ impl Steal {
             .collect()
     }
 
-    fn hook(&mut self) -> Result<&mut SkLookup, DatapathError> {
-        let program = self.program.program_mut("steal").ok_or_else(|| missing("steal"))?;
-        program.try_into().map_err(DatapathError::Program)
-    }
-
     fn reset_verdicts(&mut self, slot: u32) -> Result<(), DatapathError> {
         for verdict in Verdict::ALL {
             let index = counter_index(slot, verdict);
@@ -179,6 +167,11 @@ impl Steal {
         }
         Ok(())
     }
+}
+
+fn hook(program: &mut aya::Ebpf) -> Result<&mut SkLookup, DatapathError> {
+    let program = program.program_mut("steal").ok_or_else(|| missing("steal"))?;
+    program.try_into().map_err(DatapathError::Program)
 }
 
 fn take(program: &mut aya::Ebpf, name: &'static str) -> Result<Map, DatapathError> {
