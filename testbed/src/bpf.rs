@@ -39,8 +39,8 @@ pub struct BpfObject {
 impl fmt::Display for BpfObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, id, type_number, name, netns_inode } = self;
-        write!(f, "{kind:?} {id} (type {type_number}) {name}")?;
-        netns_inode.map_or(Ok(()), |inode| write!(f, "at netns {inode}"))
+        write!(f, "{kind:?} {id} of type {type_number} {name}")?;
+        netns_inode.map_or(Ok(()), |inode| write!(f, " at netns {inode}"))
     }
 }
 
@@ -52,6 +52,20 @@ impl BpfInventory {
     /// What is here and was not there.
     pub fn added_since(&self, before: &Self) -> Vec<BpfObject> {
         self.0.difference(&before.0).cloned().collect()
+    }
+
+    /// What is here, was not there, and is held by no process: it was left behind, or pinned.
+    ///
+    /// What others made at the same time is not in it, as long as they live.
+    pub fn orphans_since(&self, before: &Self) -> Result<Vec<BpfObject>> {
+        let mut held = BTreeSet::new();
+        for entry in fs::read_dir("/proc").context("list processes")?.flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            // One that ended in between holds nothing.
+            held.extend(pid.and_then(|pid| held_by(pid).ok()).into_iter().flatten());
+        }
+        let added = self.added_since(before).into_iter();
+        Ok(added.filter(|object| !held.contains(&(object.kind, object.id))).collect())
     }
 
     /// The links to a namespace. Immune to what other tests do at the same time.

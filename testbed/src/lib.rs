@@ -40,6 +40,7 @@ mod inventory;
 mod ip;
 mod metrics;
 mod namespace;
+mod nginx;
 mod process;
 mod requires;
 mod service;
@@ -57,6 +58,7 @@ pub use self::{
     inventory::{NetnsInventory, netns_inventory},
     metrics::{Metrics, Sample},
     namespace::Namespace,
+    nginx::nginx,
     process::Process,
     requires::{require_root, why_not},
     service::{TcpService, Traffic},
