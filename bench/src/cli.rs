@@ -25,6 +25,9 @@ enum Command {
     Load(Load),
     /// The whole comparison, in network namespaces of its own; needs root
     Steal(steal::Options),
+    /// Waits for the end of a run and removes what it left
+    #[command(hide = true)]
+    SweepAfter { pid: u32 },
 }
 
 #[derive(Args)]
@@ -114,6 +117,7 @@ pub(crate) fn run() -> Result<()> {
         }
         Command::Load(load) => run_load(load),
         Command::Steal(options) => steal::run(&options),
+        Command::SweepAfter { pid } => steal::sweep_after(pid),
     }
 }
 

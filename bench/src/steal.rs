@@ -13,14 +13,15 @@ mod measure;
 mod process;
 mod report;
 mod samples;
+mod watchdog;
+
+pub(crate) use self::watchdog::sweep_after;
 
 use std::path::PathBuf;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use nix::sys::signal::{SigSet, Signal};
 
 use self::cases::{Case, Load, Middle};
 use self::facts::Facts;
@@ -28,6 +29,7 @@ use self::ground::Ground;
 use self::measure::Plan;
 use self::report::Report;
 use self::samples::{Sample, Samples};
+use self::watchdog::Watchdog;
 use crate::{cpus, net};
 
 /// What the user may choose.
@@ -79,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             .context("the daemon is measured as `cargo build --release -p interceptor` builds it")?;
     }
     ensure!(rounds > 0, "--rounds must be at least 1");
-    end_cleanly_on_signals()?;
+    let _watchdog = Watchdog::start()?;
 
     let machine = Facts::collect();
     let ground = Ground::build()?;
@@ -138,20 +140,4 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn repeat_with() -> String {
     let args: Vec<String> = std::env::args().skip(1).collect();
     format!("cargo xtask bench {}", args.join(" "))
-}
-
-/// Ctrl-C removes the namespaces, and with them whatever runs inside, before it ends the run.
-fn end_cleanly_on_signals() -> Result<()> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGINT);
-    signals.add(Signal::SIGTERM);
-    // Programs that are started from here on get an empty mask from the standard library.
-    signals.thread_block()?;
-    thread::spawn(move || {
-        if signals.wait().is_ok() {
-            testbed::remove_own();
-            std::process::exit(130);
-        }
-    });
-    Ok(())
 }
