@@ -1,2 +1,83 @@
-//! Developer commands.
-fn main() {}
+//! Every developer command. Each begins with the part of `setup` that it needs, so a fresh clone needs no other step.
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod build;
+mod demo;
+mod fuzz;
+mod lint;
+mod run;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::setup::Group;
+
+/// Developer commands of interceptor
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what building needs, and what a group of other commands needs
+    Setup {
+        /// For which commands; only what building needs if not given
+        #[arg(value_enum)]
+        groups: Vec<Group>,
+    },
+    /// Show what interceptor does, step by step, in network namespaces; a minute or two the first time
+    Demo(demo::Options),
+    /// All tests: those of functions, then those with real sockets in network namespaces (needs root)
+    Test {
+        /// Passed to both runs of `cargo test`, as `-p interceptor` or a part of a test's name
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Formatting, clippy for both sides, documentation
+    Lint,
+    /// Measure the data path side by side with its peers (needs root)
+    Bench {
+        /// Passed to `interceptor-bench`; its whole comparison if not given
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Feed random input to the parsers
+    Fuzz(fuzz::Options),
+    /// What CI runs: lint, then test
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Setup { groups } => {
+            setup::setup(&groups)?;
+            eprintln!("all there");
+            Ok(())
+        }
+        Command::Demo(options) => demo::demo(&options),
+        Command::Test { args } => test::test(&args),
+        Command::Lint => lint::lint(),
+        Command::Bench { args } => bench::bench(&args),
+        Command::Fuzz(options) => fuzz::fuzz(&options),
+        Command::Ci => lint::lint().and_then(|()| test::test(&[])),
+    }
+}

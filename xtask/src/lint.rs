@@ -1,0 +1,42 @@
+//! Formatting, clippy for both sides, documentation. All of them run, so that one round shows everything.
+
+use anyhow::{Result, ensure};
+
+use crate::{build, run, setup};
+
+pub(crate) fn lint() -> Result<()> {
+    setup::setup(&[])?;
+    let target = build::target()?;
+
+    let mut format = build::cargo()?;
+    format.args(["fmt", "--all", "--check"]);
+
+    let mut host = build::cargo()?;
+    host.args(["clippy", "--all-targets", "--", "-D", "warnings"]);
+
+    // Apart from the rest: together, `std` and a second panic handler would come in by way of shared features.
+    let mut kernel = build::cargo()?;
+    kernel
+        .args(["clippy", "-p", "interceptor-ebpf", "--target", "bpfel-unknown-none", "-Z", "build-std=core"])
+        .arg("--target-dir")
+        .arg(target.join("ebpf-clippy"))
+        .args(["--", "-D", "warnings"])
+        .env("RUSTC_BOOTSTRAP", "1");
+
+    let mut documentation = build::cargo()?;
+    documentation.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+
+    let mut failed = Vec::new();
+    for (what, command) in [
+        ("formatting (`cargo fmt` repairs it)", &mut format),
+        ("clippy", &mut host),
+        ("clippy of the kernel programs", &mut kernel),
+        ("documentation", &mut documentation),
+    ] {
+        if run::run(command).is_err() {
+            failed.push(what);
+        }
+    }
+    ensure!(failed.is_empty(), "to be repaired: {}", failed.join(", "));
+    Ok(())
+}

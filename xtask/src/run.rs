@@ -1,0 +1,56 @@
+//! Running other programs: shown before, explained when they fail.
+
+use std::{
+    env,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The root of the workspace.
+pub(crate) fn workspace() -> &'static Path {
+    // xtask runs where it was built.
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// Shows and runs a command; an exit code other than 0 is an error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = show(command);
+    eprintln!("$ {shown}");
+    let status = command.status().with_context(|| format!("run `{shown}`"))?;
+    ensure!(status.success(), "`{shown}` failed: {status}");
+    Ok(())
+}
+
+/// Runs a command silently and gives what it printed.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let shown = show(command);
+    let output = command.output().with_context(|| format!("run `{shown}`"))?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "`{shown}` failed: {}: {}", output.status, error.trim());
+    String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed something that is not UTF-8"))
+}
+
+/// As a person would type it, with the path of the program left out.
+pub(crate) fn show(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let words = [program].into_iter().chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+/// Looks for a program in PATH, and where Debian puts those that it keeps out of the PATH of users.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let mut folders =
+        env::split_paths(env::var_os("PATH").as_deref().unwrap_or(OsStr::new(""))).collect::<Vec<_>>();
+    folders.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+    for version in Path::new("/usr/lib/postgresql").read_dir().into_iter().flatten().flatten() {
+        folders.push(version.path().join("bin"));
+    }
+    folders.into_iter().map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+pub(crate) fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}

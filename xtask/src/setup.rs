@@ -1,0 +1,61 @@
+//! Installs what is missing, and says what and why. Does nothing, and says nothing, when all is there.
+
+mod apt;
+pub(crate) mod bpf_linker;
+mod rust;
+
+use std::{env, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+
+use self::apt::Need;
+
+/// What else is wanted beyond building.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Group {
+    Demo,
+    Test,
+    Bench,
+}
+
+/// Programs by group: each with its Debian package, and what for.
+#[rustfmt::skip]
+const NEEDS: [(Group, Need); 18] = [
+    (Group::Demo, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
+    (Group::Demo, Need { program: "nginx", package: "nginx", why: "is the app whose traffic is intercepted" }),
+    (Group::Demo, Need { program: "curl", package: "curl", why: "calls the app by hand" }),
+    (Group::Test, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
+    (Group::Test, Need { program: "nginx", package: "nginx", why: "HTTP by a real server" }),
+    (Group::Test, Need { program: "wrk", package: "wrk", why: "HTTP load by a real client" }),
+    (Group::Test, Need { program: "redis-server", package: "redis-server", why: "a protocol with pipelines" }),
+    (Group::Test, Need { program: "redis-benchmark", package: "redis-tools", why: "its load" }),
+    (Group::Test, Need { program: "postgres", package: "postgresql", why: "a protocol with a handshake of its own" }),
+    (Group::Test, Need { program: "pgbench", package: "postgresql-contrib", why: "its load" }),
+    (Group::Test, Need { program: "mariadbd", package: "mariadb-server", why: "a protocol where the server speaks first" }),
+    (Group::Test, Need { program: "iperf3", package: "iperf3", why: "bulk data in both directions" }),
+    (Group::Test, Need { program: "sshd", package: "openssh-server", why: "another where the server speaks first" }),
+    (Group::Test, Need { program: "openssl", package: "openssl", why: "TLS" }),
+    (Group::Test, Need { program: "capsh", package: "libcap2-bin", why: "runs the daemon with few rights" }),
+    (Group::Bench, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
+    (Group::Bench, Need { program: "haproxy", package: "haproxy", why: "a peer to compare with" }),
+    (Group::Bench, Need { program: "iptables", package: "iptables", why: "a peer to compare with" }),
+];
+
+/// Makes sure that the workspace can be built and the commands of these groups can run.
+pub(crate) fn setup(groups: &[Group]) -> Result<()> {
+    rust::components()?;
+    bpf_linker::install()?;
+    let needs = NEEDS.iter().filter(|(group, _)| groups.contains(group));
+    apt::install(&needs.map(|(_, need)| *need).collect::<Vec<_>>())
+}
+
+/// What was built once is kept here, outside of the tree: `~/.cache/interceptor`.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let cache = match env::var_os("XDG_CACHE_HOME") {
+        Some(cache) if !cache.is_empty() => PathBuf::from(cache),
+        _ => PathBuf::from(env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?)
+            .join(".cache"),
+    };
+    Ok(cache.join("interceptor"))
+}

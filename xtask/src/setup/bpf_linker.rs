@@ -1,0 +1,95 @@
+//! bpf-linker, the last step of building kernel programs. It has to understand what this very compiler emits, so it is
+//! built against the LLVM inside the toolchain, once for each toolchain, into a cache outside of the tree.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::rust::Rustc;
+use crate::{build, run};
+
+const VERSION: &str = "0.13.0";
+
+/// Where it is, or will be.
+pub(crate) fn path() -> Result<PathBuf> {
+    Ok(home(&Rustc::ask()?)?.join("bin/bpf-linker"))
+}
+
+/// Builds it unless it is there.
+pub(crate) fn install() -> Result<()> {
+    let rustc = Rustc::ask()?;
+    let home = home(&rustc)?;
+    if home.join("bin/bpf-linker").exists() {
+        return Ok(());
+    }
+    eprintln!(
+        "building bpf-linker {VERSION}: it links the kernel programs; once for each toolchain, a minute or two"
+    );
+    let started = Instant::now();
+
+    // Built next to its place and then renamed: it is never there by half.
+    let building = home.with_file_name(format!("bpf-linker-building-{}", process::id()));
+    let built = install_into(&building, &rustc);
+    if built.is_ok() && fs::rename(&building, &home).is_err() && !home.exists() {
+        bail!("can't rename {} to {}", building.display(), home.display());
+    }
+    let _ = fs::remove_dir_all(&building);
+    built.context("build bpf-linker; this needs the network, or cargo's registry as it was")?;
+    eprintln!("built in {:.0?}: {}", started.elapsed(), home.display());
+    Ok(())
+}
+
+fn install_into(root: &Path, rustc: &Rustc) -> Result<()> {
+    let lib = rustc.sysroot.join("lib");
+    // It looks for lib/libLLVM.so below a prefix; the toolchain has it under a longer name.
+    let prefix = root.join("llvm-prefix");
+    fs::create_dir_all(prefix.join("lib")).with_context(|| format!("make {}", prefix.display()))?;
+    symlink(libllvm(&lib)?, prefix.join("lib/libLLVM.so")).context("link to libLLVM")?;
+
+    let mut cargo = build::plain_cargo();
+    cargo
+        .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--quiet", "--no-default-features"])
+        .args(["--features", &format!("llvm-{}", rustc.llvm_major), "--root"])
+        .arg(root)
+        // That libLLVM.so is a script which names the real one, so its folder has to be searched too; and the rpath
+        // is how the program finds it later.
+        .env("RUSTFLAGS", format!("-L {lib} -C link-arg=-Wl,-rpath,{lib}", lib = lib.display()))
+        .env("LLVM_PREFIX", &prefix)
+        .env("CARGO_TARGET_DIR", root.join("target"))
+        // Half the time to build, and the time that it takes to link is hardly more.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .current_dir(root);
+    run::run(&mut cargo)?;
+    fs::remove_dir_all(root.join("target")).context("remove what was needed to build")?;
+    fs::remove_dir_all(prefix).context("remove what was needed to build")?;
+    run::output(process::Command::new(root.join("bin/bpf-linker")).arg("--version")).map(drop)
+}
+
+fn libllvm(lib: &Path) -> Result<PathBuf> {
+    let entries = lib.read_dir().with_context(|| format!("list {}", lib.display()))?.flatten();
+    let found = entries.map(|entry| entry.path()).find(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("libLLVM-") && name.ends_with(".so")
+    });
+    found.with_context(|| {
+        format!(
+            "{} has no libLLVM-*.so; toolchains of rustup have one, those of distributions may not",
+            lib.display()
+        )
+    })
+}
+
+fn home(rustc: &Rustc) -> Result<PathBuf> {
+    let toolchain = rustc.commit.get(..12).context("the commit of rustc is too short")?;
+    Ok(super::cache()?.join(format!("bpf-linker-{VERSION}-{toolchain}")))
+}
