@@ -159,7 +159,7 @@ fn inside(position: Option<Position>, exact: bool) -> String {
 
 impl Workload {
     /// The workload that `--netns` and the `--redirect` of it describe. It has the name of the path's last
-    /// part, and one `debug.redirect` per rule text.
+    /// part, and all rule texts together are its one `debug.redirect`.
     pub fn from_flag(netns: &Path, rules: &[impl AsRef<str>]) -> Result<Self, FlagError> {
         if !netns.is_absolute() {
             return Err(FlagError::Relative(netns.into()));
@@ -169,16 +169,17 @@ impl Workload {
             WorkloadName::new(&last).map_err(|problem| FlagError::Name { path: netns.into(), problem })?;
         let flag: Arc<str> = "--redirect".into();
         let location = Location { line: 1, column: 1 };
-        let rules = rules
-            .iter()
-            .map(|text| {
-                let (key, value) = (AnnotationKey::redirect(), text.as_ref().to_owned());
-                let column = (!value.contains('\n')).then_some(1);
-                let source = AnnotationSource { file: &flag, location, column };
-                let rules = key.rules(&value, &[]).map_err(|problem| source.error(&key, &value, problem));
-                AnnotatedRules { key, value, location, rules }
-            })
-            .collect();
+        let key = AnnotationKey::redirect();
+        let texts: Vec<&str> = rules.iter().map(AsRef::as_ref).collect();
+        let value = texts.iter().map(|text| text.trim().trim_end_matches(';')).collect::<Vec<_>>().join("; ");
+        // A wrong text is shown for itself: its author knows the columns of that, not of all together.
+        let wrong = texts.iter().copied().find(|text| key.rules(text, &[]).is_err());
+        let text = wrong.unwrap_or(&value);
+        let column = (!text.contains('\n')).then_some(1);
+        let source = AnnotationSource { file: &flag, location, column };
+        let read = key.rules(text, &[]).map_err(|problem| source.error(&key, text, problem));
+        let annotation = AnnotatedRules { key, value, location, rules: read };
+        let rules = if texts.is_empty() { Vec::new() } else { vec![annotation] };
         Ok(Self { name, netns: NetnsSource::Path(netns.into()), ports: Vec::new(), rules })
     }
 }

@@ -300,18 +300,34 @@ fn files() {
 
 #[test]
 fn flags() {
-    let rules = ["8080 -> a:1", "9090 => b:2"];
-    let workload = Workload::from_flag(Path::new("/run/netns/web"), &rules).expect("is good");
+    let path = Path::new("/run/netns/web");
+    let workload = Workload::from_flag(path, &["8080 -> a:1;", " 9090 -> b:2"]).expect("is good");
     assert_eq!(workload.name.as_str(), "web");
     assert_eq!(workload.netns, NetnsSource::Path("/run/netns/web".into()));
     assert!(workload.ports.is_empty());
-    assert!(workload.rules.iter().all(|rules| rules.key == AnnotationKey::redirect()));
-    assert_eq!(workload.rules[0].rules, Ok(interceptor_rule::parse(rules[0]).expect("is valid")));
+    // One annotation, or the second would take the place of the first.
+    assert_eq!(workload.rules.len(), 1);
+    let annotation = &workload.rules[0];
+    assert_eq!(annotation.key, AnnotationKey::redirect());
+    assert_eq!(annotation.value, "8080 -> a:1; 9090 -> b:2");
+    assert_eq!(annotation.rules, Ok(interceptor_rule::parse(&annotation.value).expect("is valid")));
+
+    assert!(Workload::from_flag(path, &[] as &[&str]).expect("is good").rules.is_empty());
+}
+
+#[test]
+fn a_mistake_in_a_flag_has_its_place_in_that_flag() {
+    let path = Path::new("/run/netns/web");
+    let workload = Workload::from_flag(path, &["8080 -> a:1", "9090 => b:2"]).expect("is good");
     assert_eq!(
-        workload.rules[1].rules.as_ref().expect_err("is wrong").to_string(),
+        workload.rules[0].rules.as_ref().expect_err("is wrong").to_string(),
         "--redirect:1:6: debug.redirect: expected `->` between the ports and the target, found `=>`; \
          did you mean `->`? (example: `8080 -> 10.20.0.7:3000`)"
     );
+    let many = vec!["8080 -> a:1"; interceptor_rule::MAX_RULES + 1];
+    let workload = Workload::from_flag(path, &many).expect("is good");
+    let error = workload.rules[0].rules.as_ref().expect_err("are too many").to_string();
+    assert!(error.contains("at most 16 rules in one annotation (MAX_RULES)"), "{error}");
 }
 
 #[test]
