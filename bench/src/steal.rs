@@ -102,21 +102,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             }
         }
     }
+    // What fails here must not cost the rounds that are already measured.
+    let mut errors = Vec::new();
     let arming = daemon_load(Load::Arming).then(|| {
         eprintln!("a rule added and removed {changes} times");
-        arming::run(&ground, changes)
+        arming::run(&ground, changes).context("arming")
     });
-    let arming = arming.transpose().context("arming")?;
+    let arming = keep(arming, &mut errors);
     let held = daemon_load(Load::Held).then(|| {
         eprintln!("9000 silent connections");
-        idle::held(&ground, 9_000)
+        idle::held(&ground, 9_000).context("silent connections")
     });
-    let held = held.transpose().context("silent connections")?;
+    let held = keep(held, &mut errors);
     let idle = daemon_load(Load::Idle).then(|| {
         eprintln!("100 idle workloads");
-        idle::workloads(&ground, 100, Duration::from_secs(watch))
+        idle::workloads(&ground, 100, Duration::from_secs(watch)).context("idle workloads")
     });
-    let idle = idle.transpose().context("idle workloads")?;
+    let idle = keep(idle, &mut errors);
 
     let report = Report {
         command: repeat_with(),
@@ -133,7 +135,22 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         samples,
     };
     print!("{}", report.text());
-    options.json.as_ref().map_or(Ok(()), |path| report.write_json(path))
+    if let Some(path) = &options.json {
+        report.write_json(path)?;
+    }
+    errors.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// The result if there is one; an error is told at once, and kept for the end.
+fn keep<T>(result: Option<Result<T>>, errors: &mut Vec<anyhow::Error>) -> Option<T> {
+    match result? {
+        Ok(value) => Some(value),
+        Err(error) => {
+            eprintln!("{error:#}");
+            errors.push(error);
+            None
+        }
+    }
 }
 
 /// The command line that does this again.

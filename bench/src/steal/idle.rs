@@ -3,10 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::process::Child;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
+use testbed::Daemon;
 
 use super::cases::Path;
 use super::ground::{Ground, LAPTOP};
@@ -16,10 +17,15 @@ use crate::load::idle;
 /// For start-up work to end before counting, and for buffers of silent connections to shrink.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// How long it may take to arm many workloads.
+const ARM: Duration = Duration::from_secs(30);
+
 /// A daemon with many armed workloads and nothing to do.
 #[derive(Debug, Serialize)]
 pub(crate) struct Idle {
     pub(crate) workloads: usize,
+    /// From the start of the daemon until all were active.
+    pub(crate) seconds_to_arm: f64,
     pub(crate) seconds: f64,
     pub(crate) rss_mib: f64,
     pub(crate) cpu_percent: f64,
@@ -37,29 +43,47 @@ pub(crate) struct Held {
 
 /// Arms `workloads` pods and watches the daemon for a while.
 pub(crate) fn workloads(ground: &Ground, workloads: usize, length: Duration) -> Result<Idle> {
-    let daemon = ground.daemon(&ground.many(workloads)?)?;
-    daemon.wait_state("all rules to be active", |state| {
-        let all = state["workloads"].as_array().into_iter().flatten();
-        let active = all.filter(|one| {
-            one["rules"]
-                .as_array()
-                .is_some_and(|rules| !rules.is_empty() && rules.iter().all(|rule| rule["state"] == "active"))
-        });
-        active.count() == workloads
-    })?;
+    let file = ground.many(workloads)?;
+    let start = Instant::now();
+    let daemon = ground.daemon(&file)?;
+    wait_active(&daemon, workloads)?;
+    let seconds_to_arm = start.elapsed().as_secs_f64();
     thread::sleep(SETTLE);
 
     let pid = daemon.pid();
-    let (cpu, wake_ups) = (process::cpu_seconds(pid)?, process::wake_ups(pid)?);
+    let (cpu, wake_ups) = (process::fine_cpu_seconds(pid)?, process::wake_ups(pid)?);
     thread::sleep(length);
-    let (cpu, wake_ups) = (process::cpu_seconds(pid)? - cpu, process::wake_ups(pid)? - wake_ups);
+    let (cpu, wake_ups) = (process::fine_cpu_seconds(pid)? - cpu, process::wake_ups(pid)? - wake_ups);
     let seconds = length.as_secs_f64();
     Ok(Idle {
         workloads,
+        seconds_to_arm,
         seconds,
         rss_mib: mib(process::rss_bytes(pid)?),
         cpu_percent: cpu / seconds * 100.0,
         wake_ups_per_second: wake_ups as f64 / seconds,
+    })
+}
+
+/// Waits until all workloads are active; on a busy machine so many may take a while.
+fn wait_active(daemon: &Daemon, workloads: usize) -> Result<()> {
+    testbed::wait_until("all workloads to be active", ARM, || {
+        let state = daemon.state()?;
+        let mut active = 0;
+        let mut other = None;
+        for rules in
+            state["workloads"].as_array().into_iter().flatten().flat_map(|one| one["rules"].as_array())
+        {
+            match rules.iter().find(|rule| rule["state"] != "active") {
+                None => active += usize::from(!rules.is_empty()),
+                Some(rule) => other = Some(rule["message"].clone()),
+            }
+        }
+        if active == workloads {
+            Ok(())
+        } else {
+            Err(anyhow!("{active} are active; one of the others: {other:?}"))
+        }
     })
 }
 

@@ -32,15 +32,28 @@ pub(crate) fn rss_bytes(pid: u32) -> Result<u64> {
     Ok(status_field(&status, "VmRSS").with_context(|| format!("{path} has no VmRSS"))? * 1024)
 }
 
+/// CPU seconds of all threads of a process, finer than the clock ticks of [`cpu_seconds`]. Threads that ended are
+/// not in it.
+pub(crate) fn fine_cpu_seconds(pid: u32) -> Result<f64> {
+    // The first number of schedstat is the time on a CPU in nanoseconds.
+    let on_cpu = |schedstat: &str| schedstat.split_ascii_whitespace().next()?.parse().ok();
+    Ok(sum_over_threads(pid, "schedstat", on_cpu)? as f64 / 1e9)
+}
+
 /// How often the threads of a process went to sleep of their own will, which is how often they were woken.
 pub(crate) fn wake_ups(pid: u32) -> Result<u64> {
+    sum_over_threads(pid, "status", |status| status_field(status, "voluntary_ctxt_switches"))
+}
+
+fn sum_over_threads(pid: u32, file: &str, number: impl Fn(&str) -> Option<u64>) -> Result<u64> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("threads of {pid}"))? {
-        match fs::read_to_string(task?.path().join("status")) {
-            Ok(status) => sum += status_field(&status, "voluntary_ctxt_switches").unwrap_or_default(),
+        let path = task?.path().join(file);
+        match fs::read_to_string(&path) {
+            Ok(text) => sum += number(&text).with_context(|| format!("{} is unreadable", path.display()))?,
             // A thread may end between the listing and the read.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| format!("threads of {pid}")),
+            Err(error) => return Err(error).with_context(|| path.display().to_string()),
         }
     }
     Ok(sum)
@@ -75,6 +88,7 @@ mod tests {
     fn this_process_can_be_read() {
         let pid = std::process::id();
         assert!(cpu_seconds(pid).is_ok());
+        assert!(fine_cpu_seconds(pid).is_ok_and(|seconds| seconds > 0.0));
         assert!(rss_bytes(pid).is_ok_and(|bytes| bytes > 100_000));
         assert!(wake_ups(pid).is_ok());
     }

@@ -202,11 +202,13 @@ impl Report {
                 on.p50_ms, on.p99_ms, off.p50_ms, off.p99_ms
             );
         }
-        if let Some(Idle { workloads, rss_mib, cpu_percent, wake_ups_per_second, seconds }) = &self.idle {
+        if let Some(Idle { workloads, seconds_to_arm, rss_mib, cpu_percent, wake_ups_per_second, seconds }) =
+            &self.idle
+        {
             let _ = writeln!(
                 out,
-                "idle daemon, {workloads} workloads armed: {rss_mib:.1} MiB resident, {cpu_percent:.2} % of one CPU, \
-                 {wake_ups_per_second:.1} wake-ups/s (over {seconds:.0} s)"
+                "idle daemon, {workloads} workloads armed (in {seconds_to_arm:.1} s): {rss_mib:.1} MiB resident, \
+                 {cpu_percent:.2} % of one CPU, {wake_ups_per_second:.1} wake-ups/s (over {seconds:.0} s)"
             );
         }
         if let Some(Held { connections, bytes_per_connection, rss_mib, seconds_to_open }) = &self.held {
