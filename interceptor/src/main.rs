@@ -1,6 +1,6 @@
 //! The daemon's binary: command line, logging, exit code.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use anyhow::Result;
 use interceptor::{
@@ -43,7 +43,9 @@ fn main() -> ExitCode {
 
 fn log(filter: &str, format: LogFormat) -> Result<()> {
     let filter = EnvFilter::try_new(filter)?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().init(),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -104,8 +104,7 @@ async fn control(
         policy: Arc::new(policy),
         workers,
         lineage: Arc::new(Lineage::default()),
-        // 1 ms to 4 s.
-        arm_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 13)),
+        arm_seconds: Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5]),
         wakes: wakes.clone(),
     });
     let admin = server::Admin {

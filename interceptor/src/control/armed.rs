@@ -115,6 +115,7 @@ impl Armed {
     /// When a part of that is refused; nothing stays behind then.
     pub async fn arm(name: &WorkloadName, netns: Netns, context: &Context) -> Result<Self, ArmError> {
         static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+        let started = Instant::now();
         let workers = &context.workers;
         let mut steal = Steal::load(workers.count())?;
         let mut listeners: Vec<Listeners> = Vec::new();
@@ -144,6 +145,7 @@ impl Armed {
         let beating = workers.serve(&workload, listeners, &heartbeats);
         tokio::time::timeout(Duration::from_secs(2), beating).await.map_err(|_| ArmError::Workers)?;
         steal.attach(&workload.netns)?;
+        context.arm_seconds.observe(started.elapsed().as_secs_f64());
         Ok(Self { workload, steal: Arc::new(Mutex::new(steal)), rules: Vec::new() })
     }
 

@@ -222,13 +222,15 @@ impl Managed {
                     state = %rule.condition.state,
                     reason = %rule.condition.reason,
                     "{}",
-                    rule.condition.message
+                    // The caret under the place is for terminals; a log line is one line.
+                    rule.condition.message.lines().next().unwrap_or_default()
                 );
             }
             said.insert(id, now);
         }
         for (id, _) in self.said.iter().filter(|(id, _)| !said.contains_key(*id)) {
-            if let Some((annotation, rule)) = id {
+            // A text that could not be read was never in force.
+            if let Some((annotation, rule)) = id.as_ref().filter(|(_, rule)| !rule.is_empty()) {
                 tracing::info!(workload = %entry.name, %annotation, rule, "removed");
             }
         }

@@ -191,3 +191,6 @@ fn ports_of(rule: &Rule, spec: &Workload) -> Vec<NonZeroU16> {
         Ports::Declared => spec.ports.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,9 +53,9 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
         }
         Err(outcome) => {
             let outcome = match dial::to_app(&workload, original).await {
-                Ok(mut app) => {
+                Ok(app) => {
                     log(&workload, &route, peer, original, outcome);
-                    let ending = pipe(&mut client, &mut app.stream, Vec::new(), [None, None]).await;
+                    let ending = pipe(&client, &app.stream, Vec::new(), [None, None]).await;
                     return end(ending, &client, &app.stream);
                 }
                 Err(outcome) => outcome,
@@ -69,10 +69,10 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
 async fn to_target(
     workload: &Workload,
     route: &Route,
-    mut client: TcpStream,
+    client: TcpStream,
     peer: SocketAddr,
     original: SocketAddr,
-    mut upstream: Upstream,
+    upstream: Upstream,
     path: Path,
 ) {
     let _remembered = upstream.stream.local_addr().ok().map(|local| workload.lineage.remember(local, path));
@@ -81,14 +81,14 @@ async fn to_target(
         None => Vec::new(),
     };
     let moved = route.stats.bytes().map(Some);
-    let ending = pipe(&mut client, &mut upstream.stream, first, moved).await;
+    let ending = pipe(&client, &upstream.stream, first, moved).await;
     end(ending, &client, &upstream.stream);
 }
 
-async fn pass_unrouted(workload: &Workload, mut client: TcpStream, original: SocketAddr) {
+async fn pass_unrouted(workload: &Workload, client: TcpStream, original: SocketAddr) {
     match dial::to_app(workload, original).await {
-        Ok(mut app) => {
-            let ending = pipe(&mut client, &mut app.stream, Vec::new(), [None, None]).await;
+        Ok(app) => {
+            let ending = pipe(&client, &app.stream, Vec::new(), [None, None]).await;
             end(ending, &client, &app.stream);
         }
         Err(_) => reset(&client),

@@ -4,19 +4,22 @@
 //!   reader is slower than its writer, and then no more than its last read; an idle one owns none.
 //! - **Pressure**: nothing more is read from a side while the other has not taken what was read before.
 //! - **Ends**: a FIN is passed on when everything before it is through, in each direction by itself. A reset of one
-//!   side becomes a reset of the other.
+//!   side becomes a reset of the other, after what it said before was passed on.
 //! - **Fairness**: one busy connection gives the thread back after [`BURST`] bytes.
 
 use std::{
     cell::RefCell,
-    future::poll_fn,
-    io,
-    pin::Pin,
+    future::{Future as _, poll_fn},
+    io::{self, Read as _, Write as _},
+    net::Shutdown,
+    pin::pin,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::{io::Interest, net::TcpStream, time::sleep};
 
 /// The first reads of a connection are this large at most, in bytes.
 const SMALL: usize = 16 << 10;
@@ -26,6 +29,8 @@ const LARGE: usize = 256 << 10;
 const STEP: usize = 4;
 /// A direction gives way to others after this many bytes.
 const BURST: usize = 1 << 20;
+/// How long the bytes of a side that broke off may still take to reach the other.
+const AFTER_RESET: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 5_000 });
 
 thread_local! {
     /// Where bytes stand between a read and the write after it. Stays in the cache of the worker's core.
@@ -44,24 +49,33 @@ pub enum Ending {
 /// Moves bytes both ways until both directions have ended. `first` goes to `b` before anything that `a` sends.
 ///
 /// `moved` counts the bytes from `a` to `b` and from `b` to `a` as they are written.
-pub async fn pipe<S>(a: &mut S, b: &mut S, first: Vec<u8>, moved: [Option<&AtomicU64>; 2]) -> Ending
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let [up, down] = moved;
-    let mut up = Flow::new(first, up);
-    let mut down = Flow::new(Vec::new(), down);
-    poll_fn(|cx| {
-        let up = up.poll(cx, a, b);
-        let down = down.poll(cx, b, a);
-        match (up, down) {
-            // The side that we read from broke off: nothing of what the other still says can reach it.
-            (Poll::Ready(End::SourceBroke), _) | (_, Poll::Ready(End::SourceBroke)) => Poll::Ready(Ending::Reset),
-            (Poll::Ready(End::Finished), Poll::Ready(End::Finished)) => Poll::Ready(Ending::Closed),
-            // The side that we write to broke off: what it said before that is still on its way to the other.
-            (Poll::Ready(_), Poll::Ready(_)) => Poll::Ready(Ending::Reset),
-            _ => Poll::Pending,
+pub async fn pipe(a: &TcpStream, b: &TcpStream, first: Vec<u8>, moved: [Option<&AtomicU64>; 2]) -> Ending {
+    let mut up = Flow::new(first, moved[0]);
+    let mut down = Flow::new(Vec::new(), moved[1]);
+    let mut broken = pin!(async {
+        tokio::select! {
+            _ = a.ready(Interest::ERROR) => {}
+            _ = b.ready(Interest::ERROR) => {}
         }
+        sleep(AFTER_RESET).await;
+    });
+    poll_fn(|cx| {
+        let ends = (up.poll(cx, a, b), down.poll(cx, b, a));
+        match ends {
+            // The side that we read from broke off: nothing of what the other still says can reach it.
+            (Poll::Ready(End::SourceBroke), _) | (_, Poll::Ready(End::SourceBroke)) => {
+                return Poll::Ready(Ending::Reset);
+            }
+            (Poll::Ready(End::Finished), Poll::Ready(End::Finished)) => return Poll::Ready(Ending::Closed),
+            // The side that we write to broke off: what it said before that is still on its way to the other.
+            (Poll::Ready(_), Poll::Ready(_)) => return Poll::Ready(Ending::Reset),
+            _ => {}
+        }
+        // A side that is not being read can't show by a failed read that it broke off.
+        if (!up.is_reading() || !down.is_reading()) && broken.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ending::Reset);
+        }
+        Poll::Pending
     })
     .await
 }
@@ -84,8 +98,6 @@ struct Flow<'a> {
     written: usize,
     /// How much the next read may take.
     chunk: usize,
-    /// FIN was read.
-    eof: bool,
     end: Option<End>,
     moved: Option<&'a AtomicU64>,
 }
@@ -94,45 +106,36 @@ struct Flow<'a> {
 
 impl<'a> Flow<'a> {
     fn new(pending: Vec<u8>, moved: Option<&'a AtomicU64>) -> Self {
-        Self { pending, written: 0, chunk: SMALL, eof: false, end: None, moved }
+        Self { pending, written: 0, chunk: SMALL, end: None, moved }
     }
 
-    fn poll<S>(&mut self, cx: &mut Context<'_>, source: &mut S, sink: &mut S) -> Poll<End>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        if self.end.is_none() {
-            self.end = Some(ready!(self.poll_move(cx, Pin::new(source), Pin::new(sink))));
-        }
-        Poll::Ready(self.end.expect("set above"))
+    /// Whether the source is waited for, so that its end or failure will be seen.
+    fn is_reading(&self) -> bool {
+        self.pending.is_empty() && self.end.is_none()
     }
 
-    fn poll_move<S>(&mut self, cx: &mut Context<'_>, mut source: Pin<&mut S>, mut sink: Pin<&mut S>) -> Poll<End>
-    where
-        S: AsyncRead + AsyncWrite,
-    {
+    fn poll(&mut self, cx: &mut Context<'_>, source: &TcpStream, sink: &TcpStream) -> Poll<End> {
+        let end = match self.end {
+            Some(end) => end,
+            None => ready!(self.poll_move(cx, source, sink)),
+        };
+        self.end = Some(end);
+        Poll::Ready(end)
+    }
+
+    fn poll_move(&mut self, cx: &mut Context<'_>, source: &TcpStream, sink: &TcpStream) -> Poll<End> {
         let mut burst = 0;
         loop {
-            if !self.pending.is_empty() && ready!(self.poll_flush(cx, sink.as_mut())).is_err() {
+            if !self.pending.is_empty() && ready!(self.poll_flush(cx, sink)).is_err() {
                 return Poll::Ready(End::SinkBroke);
-            }
-            if self.eof {
-                return match ready!(sink.as_mut().poll_shutdown(cx)) {
-                    Ok(()) => Poll::Ready(End::Finished),
-                    // The other end is gone already, which is no news to it.
-                    Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(End::Finished),
-                    Err(_) => Poll::Ready(End::SinkBroke),
-                };
             }
             if burst >= BURST {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let step = SCRATCH.with_borrow_mut(|scratch| {
-                self.poll_step(cx, source.as_mut(), sink.as_mut(), &mut scratch[..])
-            });
+            let step = SCRATCH.with_borrow_mut(|scratch| self.poll_step(cx, source, sink, scratch));
             match ready!(step) {
-                Ok(0) => self.eof = true,
+                Ok(0) => return Poll::Ready(finish(sink)),
                 Ok(n) => burst += n,
                 Err(end) => return Poll::Ready(end),
             }
@@ -140,49 +143,42 @@ impl<'a> Flow<'a> {
     }
 
     /// One read, and the write of what it gave. Gives the number of bytes read.
-    fn poll_step<S>(
+    fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
-        source: Pin<&mut S>,
-        sink: Pin<&mut S>,
+        source: &TcpStream,
+        sink: &TcpStream,
         scratch: &mut [u8],
-    ) -> Poll<Result<usize, End>>
-    where
-        S: AsyncRead + AsyncWrite,
-    {
-        let mut buffer = ReadBuf::new(&mut scratch[..self.chunk]);
-        if ready!(source.poll_read(cx, &mut buffer)).is_err() {
+    ) -> Poll<Result<usize, End>> {
+        let Ok(n) = ready!(poll_read(cx, source, &mut scratch[..self.chunk])) else {
             return Poll::Ready(Err(End::SourceBroke));
-        }
-        let bytes = buffer.filled();
-        if bytes.len() == self.chunk {
+        };
+        if n == self.chunk {
             self.chunk = LARGE.min(self.chunk * STEP);
-        } else if bytes.len() < self.chunk / (STEP * STEP) {
+        } else if n < self.chunk / (STEP * STEP) {
             self.chunk = SMALL.max(self.chunk / STEP);
         }
-        if bytes.is_empty() {
+        if n == 0 {
             return Poll::Ready(Ok(0));
         }
-        let written = match sink.poll_write(cx, bytes) {
-            Poll::Ready(Ok(n)) => n,
+        let bytes = &scratch[..n];
+        let written = match poll_write(cx, sink, bytes) {
+            Poll::Ready(Ok(written)) => written,
             Poll::Ready(Err(_)) => return Poll::Ready(Err(End::SinkBroke)),
             Poll::Pending => 0,
         };
         self.count(written);
-        if written < bytes.len() {
+        if written < n {
             self.pending = bytes[written..].to_vec();
             self.written = 0;
         }
-        Poll::Ready(Ok(bytes.len()))
+        Poll::Ready(Ok(n))
     }
 
     /// Writes what an earlier read left.
-    fn poll_flush<S: AsyncWrite>(&mut self, cx: &mut Context<'_>, mut sink: Pin<&mut S>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>, sink: &TcpStream) -> Poll<io::Result<()>> {
         while self.written < self.pending.len() {
-            let n = ready!(sink.as_mut().poll_write(cx, &self.pending[self.written..]))?;
-            if n == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
+            let n = ready!(poll_write(cx, sink, &self.pending[self.written..]))?;
             self.written += n;
             self.count(n);
         }
@@ -198,3 +194,59 @@ impl<'a> Flow<'a> {
         }
     }
 }
+
+/// Reads what is there. After a read that did not fill the buffer the queue is empty, so the stream is waited for
+/// without another system call that would only say so (epoll(7), question 9).
+fn poll_read(cx: &mut Context<'_>, stream: &TcpStream, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_read_ready(cx))?;
+        let mut read = None;
+        let attempt = stream.try_io(Interest::READABLE, || {
+            let n = (&*SockRef::from(stream)).read(buffer)?;
+            read = Some(n);
+            // Said to the event loop only: it forgets that the stream was readable. A FIN it remembers.
+            if 0 < n && n < buffer.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match (read, attempt) {
+            (Some(n), _) => return Poll::Ready(Ok(n)),
+            (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+            (None, Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            (None, Err(error)) => return Poll::Ready(Err(error)),
+            (None, Ok(())) => unreachable!("a read that gave nothing failed"),
+        }
+    }
+}
+
+/// Writes what there is room for: at least one byte.
+fn poll_write(cx: &mut Context<'_>, stream: &TcpStream, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        let mut written = None;
+        let attempt = stream.try_io(Interest::WRITABLE, || {
+            let n = (&*SockRef::from(stream)).write(bytes)?;
+            written = Some(n);
+            if n < bytes.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match (written, attempt) {
+            (Some(0), _) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            (Some(n), _) => return Poll::Ready(Ok(n)),
+            (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+            (None, Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            (None, Err(error)) => return Poll::Ready(Err(error)),
+            (None, Ok(())) => unreachable!("a write that took nothing failed"),
+        }
+    }
+}
+
+/// Passes a FIN on.
+fn finish(sink: &TcpStream) -> End {
+    match SockRef::from(sink).shutdown(Shutdown::Write) {
+        Ok(()) => End::Finished,
+        // The other end is gone already, which is no news to it.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => End::Finished,
+        Err(_) => End::SinkBroke,
+    }
+}
+
+#[cfg(test)]
+mod tests;

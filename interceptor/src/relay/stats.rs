@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
 
 /// How a connection that the kernel steered to the relay ended up where it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -151,8 +151,10 @@ impl Default for PortStats {
             active: AtomicU64::new(0),
             to_target: AtomicU64::new(0),
             from_target: AtomicU64::new(0),
-            // 50 us (same node) to 3.3 s (past any sensible connect time-out).
-            connect_seconds: Histogram::new(exponential_buckets(0.000_05, 3.0, 11)),
+            // From the same node to past any sensible connect time-out.
+            connect_seconds: Histogram::new([
+                0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+            ]),
         }
     }
 }
