@@ -1,1 +1,29 @@
-//! See the crate description.
+//! What the integration tests share: a scene to play in, and instruments that `testbed` does not have.
+//!
+//! Each file in `tests/` covers one section of what is promised, each test one promise. See `README.md`.
+
+mod arrivals;
+mod dns;
+mod frozen;
+mod outcomes;
+mod rebuild;
+mod scene;
+mod second;
+
+pub use self::{
+    arrivals::Arrivals,
+    dns::Dns,
+    frozen::{Frozen, threads},
+    outcomes::{counted, outcomes, sum},
+    rebuild::{delete_netns, make_netns_again},
+    scene::{Scene, play, who},
+    second::SecondDaemon,
+};
+
+use std::time::Duration;
+
+/// A second: how long the app may take to serve again, whatever happened to us.
+pub const SECOND: Duration = Duration::from_secs(1);
+
+/// Enough for anything that should happen at once, on a machine that is busy with other tests.
+pub const SOON: Duration = Duration::from_secs(10);

@@ -1,0 +1,175 @@
+//! A DNS server as small as tests need it: what it answers can be changed at any time (RFC 1035, section 4).
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use testbed::{Namespace, Topology};
+
+const NO_SUCH_NAME: u8 = 3;
+const TYPE_A: u16 = 1;
+const TYPE_AAAA: u16 = 28;
+const CLASS_IN: u16 = 1;
+
+/// A DNS server on port 53 of the node.
+#[derive(Debug)]
+pub struct Dns {
+    node: Namespace,
+    shared: Arc<Shared>,
+    server: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    ttl: u32,
+    names: Mutex<HashMap<String, Vec<IpAddr>>>,
+    queries: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Dns {
+    /// Starts it; every answer may be kept for `ttl` seconds. It knows no name yet.
+    pub fn start(topology: &Topology, ttl: u32) -> Result<Self> {
+        let node = topology.node().clone();
+        let socket = node.run(|| UdpSocket::bind((node.ip4(), 53))).context("a socket for the DNS server")?;
+        // Now and then it looks whether it should stop.
+        socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+        let shared = Arc::new(Shared {
+            ttl,
+            names: Mutex::default(),
+            queries: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+        });
+        let server = thread::spawn({
+            let shared = shared.clone();
+            move || shared.serve(&socket)
+        });
+        Ok(Self { node, shared, server: Some(server) })
+    }
+
+    /// Has a name mean these addresses from now on; none at all is a name without addresses.
+    pub fn set(&self, name: &str, addresses: &[IpAddr]) {
+        self.shared.names().insert(name.to_owned(), addresses.to_vec());
+    }
+
+    /// How many questions were asked so far. One look-up is two: for IPv4 and for IPv6.
+    pub fn queries(&self) -> u64 {
+        self.shared.queries.load(Ordering::Relaxed)
+    }
+
+    /// A `resolv.conf` that leads here.
+    pub fn resolv_conf(&self) -> Result<PathBuf> {
+        let file = self.node.dir().join("resolv.conf");
+        let text = format!("nameserver {}\noptions timeout:1 attempts:1\n", self.node.ip4());
+        fs::write(&file, text).context("write a resolv.conf")?;
+        Ok(file)
+    }
+}
+
+impl Drop for Dns {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(server) = self.server.take() {
+            let _ = server.join();
+        }
+    }
+}
+
+impl Shared {
+    fn names(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<IpAddr>>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self, socket: &UdpSocket) {
+        let mut question = [0; 512];
+        while !self.stop.load(Ordering::Relaxed) {
+            let received: io::Result<(usize, SocketAddr)> = socket.recv_from(&mut question);
+            let Ok((length, from)) = received else { continue };
+            if let Some(answer) = self.answer(&question[..length]) {
+                self.queries.fetch_add(1, Ordering::Relaxed);
+                // Who does not get it asks again.
+                let _ = socket.send_to(&answer, from);
+            }
+        }
+    }
+
+    /// The whole answer to a question, or nothing if it can't be read.
+    fn answer(&self, question: &[u8]) -> Option<Vec<u8>> {
+        let mut labels = Vec::new();
+        // The header has 12 bytes; the name follows as parts, each behind its length, up to an empty one.
+        let mut at = 12;
+        loop {
+            let length = usize::from(*question.get(at)?);
+            at += 1;
+            if length == 0 {
+                break;
+            }
+            labels.push(std::str::from_utf8(question.get(at..at + length)?).ok()?.to_ascii_lowercase());
+            at += length;
+        }
+        let kind = u16::from_be_bytes([*question.get(at)?, *question.get(at + 1)?]);
+        let end = at + 4;
+
+        let known = self.names().get(&labels.join(".")).cloned();
+        let code = if known.is_some() { 0 } else { NO_SUCH_NAME };
+        let wanted = |ip: &IpAddr| if ip.is_ipv4() { kind == TYPE_A } else { kind == TYPE_AAAA };
+        let addresses: Vec<IpAddr> = known.into_iter().flatten().filter(wanted).collect();
+
+        let mut answer = question.get(..2)?.to_vec();
+        // An answer, recursion desired and available; then how many of each: question, answers, nothing more.
+        answer.extend([0x81, 0x80 | code, 0, 1, 0, u8::try_from(addresses.len()).ok()?, 0, 0, 0, 0]);
+        answer.extend(question.get(12..end)?);
+        for ip in addresses {
+            // The name is the one at byte 12.
+            answer.extend([0xc0, 12]);
+            answer.extend(kind.to_be_bytes());
+            answer.extend(CLASS_IN.to_be_bytes());
+            answer.extend(self.ttl.to_be_bytes());
+            let octets = match ip {
+                IpAddr::V4(ip) => ip.octets().to_vec(),
+                IpAddr::V6(ip) => ip.octets().to_vec(),
+            };
+            answer.extend([0, u8::try_from(octets.len()).ok()?]);
+            answer.extend(octets);
+        }
+        Some(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn answers_what_it_was_told() {
+        let ip = Ipv4Addr::new(10, 1, 2, 3);
+        let shared = Shared {
+            ttl: 7,
+            names: Mutex::new(HashMap::from([("a.test".to_owned(), vec![ip.into()])])),
+            queries: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+        };
+        let question = |name: &[u8], kind: u8| {
+            [&[9, 9, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], name, &[0, 0, kind, 0, 1]].concat()
+        };
+        let answer = shared.answer(&question(b"\x01A\x04test", 1)).expect("a question");
+        assert!(answer.ends_with(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 7, 0, 4, 10, 1, 2, 3]), "{answer:?}");
+        let answer = shared.answer(&question(b"\x01a\x04test", 28)).expect("a question");
+        assert_eq!((answer[3] & 0xf, answer[7]), (0, 0), "it has no IPv6 address: {answer:?}");
+        let answer = shared.answer(&question(b"\x01b\x04test", 1)).expect("a question");
+        assert_eq!(answer[3] & 0xf, NO_SUCH_NAME, "{answer:?}");
+        assert_eq!(shared.answer(b"too short"), None);
+    }
+}
