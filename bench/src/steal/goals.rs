@@ -18,12 +18,27 @@ const ARMING_P99_MS: f64 = 150.0;
 /// Most memory for a connection that is open and silent.
 const HELD_KIB: f64 = 20.0;
 
+/// Beyond this A/A noise, "within the noise" says nothing.
+const TOO_NOISY: f64 = 0.2;
+
 /// How a goal was met.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Verdict {
     Pass,
     Miss,
+    /// This machine was too busy to tell.
+    Noisy,
+}
+
+impl Verdict {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Miss => "MISS",
+            Self::Noisy => "NOISY",
+        }
+    }
 }
 
 /// One goal beside what was measured.
@@ -78,11 +93,15 @@ fn bystander(samples: &Samples) -> Vec<Goal> {
         let ratio = samples.ratio(Case::Bystander, Case::BystanderBase, metric)?;
         let noise = samples.noise(metric)?;
         let worse = if more_is_better { 1.0 - ratio } else { ratio - 1.0 };
-        Some(Goal::new(
+        let mut goal = Goal::new(
             format!("bystander, {what}: within the noise of direct-again/direct"),
             format!("ratio {ratio:.3}, noise {noise:.3}"),
             worse <= noise,
-        ))
+        );
+        if goal.verdict == Verdict::Pass && noise > TOO_NOISY {
+            goal.verdict = Verdict::Noisy;
+        }
+        Some(goal)
     };
     more_is_better.into_iter().filter_map(judge).collect()
 }
@@ -158,6 +177,20 @@ mod tests {
         push(&mut samples, Case::BystanderBase, Metric::Bulk1Gbit, &[10.0]);
         push(&mut samples, Case::Bystander, Metric::Bulk1Gbit, &[8.9]);
         assert_eq!(bystander(&samples)[0].verdict, Verdict::Miss);
+    }
+
+    #[test]
+    fn noise_that_hides_everything_is_no_pass() {
+        let mut samples = Samples::default();
+        for (case, value) in [
+            (Case::Direct, 10.0),
+            (Case::DirectAgain, 5.0),
+            (Case::BystanderBase, 10.0),
+            (Case::Bystander, 7.0),
+        ] {
+            push(&mut samples, case, Metric::Bulk1Gbit, &[value]);
+        }
+        assert_eq!(bystander(&samples)[0].verdict, Verdict::Noisy);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::arming::Arming;
 use super::cases::Case;
 use super::facts::Facts;
-use super::goals::{Goal, Verdict};
+use super::goals::Goal;
 use super::idle::{Held, Idle};
 use super::samples::{Metric, Samples};
 
@@ -95,11 +95,7 @@ impl Report {
         self.price(&mut out);
         self.control(&mut out);
         for Goal { goal, measured, verdict } in &self.goals {
-            let word = match verdict {
-                Verdict::Pass => "PASS",
-                Verdict::Miss => "MISS",
-            };
-            let _ = writeln!(out, "{word}  {goal}: {measured}");
+            let _ = writeln!(out, "{:<5}  {goal}: {measured}", verdict.word());
         }
         let _ = writeln!(
             out,
