@@ -24,7 +24,8 @@ pub fn outcomes(daemon: &Daemon, workload: &str) -> Result<BTreeMap<String, u64>
     let rules = report["rules"].as_array().into_iter().flatten();
     for outcome in rules.flat_map(|rule| rule["outcomes"].as_array().into_iter().flatten()) {
         let word = |key: &str| outcome[key].as_str().unwrap_or_default();
-        *told.entry(key(word("outcome"), word("reason"))).or_default() += outcome["count"].as_u64().unwrap_or(0);
+        *told.entry(key(word("outcome"), word("reason"))).or_default() +=
+            outcome["count"].as_u64().unwrap_or(0);
     }
     ensure!(measured == told, "metrics say {measured:?}, status says {told:?}");
     Ok(measured)
