@@ -12,6 +12,12 @@ pub(crate) struct Cpu {
     pub(crate) sys: f64,
 }
 
+impl Cpu {
+    pub(crate) fn total(self) -> f64 {
+        self.user + self.sys
+    }
+}
+
 /// All threads of this process since it started.
 pub(crate) fn of_self() -> Result<Cpu> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).context("getrusage")?;

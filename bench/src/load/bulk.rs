@@ -24,7 +24,7 @@ pub(crate) struct Report {
     pub(crate) bytes: u64,
     pub(crate) gbit_per_second: f64,
     pub(crate) served_by: ServedBy,
-    cpu: Cpu,
+    pub(crate) cpu: Cpu,
 }
 
 /// Runs the load for `length`; all streams in one thread, so that their number does not change the client.

@@ -34,7 +34,7 @@ pub(crate) struct Report {
     #[serde(flatten)]
     pub(crate) latency: Latency,
     pub(crate) served_by: ServedBy,
-    cpu: Cpu,
+    pub(crate) cpu: Cpu,
 }
 
 /// One connection under way.

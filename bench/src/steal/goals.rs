@@ -172,10 +172,10 @@ mod tests {
         push(&mut better, Case::Bystander, Metric::RrPinnedP50Us, &[5.0, 5.0, 5.0]);
         assert_eq!(bystander(&better)[0].verdict, Verdict::Pass);
 
-        push(&mut samples, Case::Direct, Metric::Bulk1Gbit, &[10.0]);
-        push(&mut samples, Case::DirectAgain, Metric::Bulk1Gbit, &[10.5]);
-        push(&mut samples, Case::BystanderBase, Metric::Bulk1Gbit, &[10.0]);
-        push(&mut samples, Case::Bystander, Metric::Bulk1Gbit, &[8.9]);
+        push(&mut samples, Case::Direct, Metric::Bulk1Gbit, &[10.0; 4]);
+        push(&mut samples, Case::DirectAgain, Metric::Bulk1Gbit, &[10.5; 4]);
+        push(&mut samples, Case::BystanderBase, Metric::Bulk1Gbit, &[10.0; 4]);
+        push(&mut samples, Case::Bystander, Metric::Bulk1Gbit, &[8.0; 4]);
         assert_eq!(bystander(&samples)[0].verdict, Verdict::Miss);
     }
 

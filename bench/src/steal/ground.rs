@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use testbed::{Daemon, Namespace, Process, Topology};
 
 use super::cases::{Case, Middle, Path};
+use super::process;
 use crate::cpus;
 use crate::load;
 
@@ -207,6 +208,11 @@ impl Ground {
     /// Runs `body` on a thread in the client's namespace.
     pub(crate) fn in_client<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
         self.client.run(body)
+    }
+
+    /// CPU seconds of all servers so far.
+    pub(crate) fn servers_cpu(&self) -> Result<f64> {
+        self.servers.iter().map(|server| process::cpu_seconds(server.pid())).sum()
     }
 
     /// Keeps the servers and the relay on these CPUs.

@@ -51,9 +51,9 @@ pub(crate) fn workloads(ground: &Ground, workloads: usize, length: Duration) -> 
     thread::sleep(SETTLE);
 
     let pid = daemon.pid();
-    let (cpu, wake_ups) = (process::fine_cpu_seconds(pid)?, process::wake_ups(pid)?);
+    let (cpu, wake_ups) = (process::cpu_seconds(pid)?, process::wake_ups(pid)?);
     thread::sleep(length);
-    let (cpu, wake_ups) = (process::fine_cpu_seconds(pid)? - cpu, process::wake_ups(pid)? - wake_ups);
+    let (cpu, wake_ups) = (process::cpu_seconds(pid)? - cpu, process::wake_ups(pid)? - wake_ups);
     let seconds = length.as_secs_f64();
     Ok(Idle {
         workloads,

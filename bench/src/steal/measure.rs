@@ -1,12 +1,14 @@
 //! One case in one round: the loads one after the other, and what the relay's CPU had to do for each.
 
 use anyhow::{Result, ensure};
+use serde::de::DeserializeOwned;
 
 use super::cases::{Case, Load};
 use super::ground::{Ground, Relay};
 use super::process;
 use super::samples::Metric;
 use crate::load::{bulk, conns, rr};
+use crate::usage::Cpu;
 use crate::wire::ServedBy;
 
 /// How long, what, and on which CPUs.
@@ -41,22 +43,40 @@ struct Run<'a> {
     plan: &'a Plan,
 }
 
+/// A load's report, and the CPU seconds that others spent meanwhile.
+struct Outcome<T> {
+    report: T,
+    /// The relay, if there is one.
+    relay: Option<f64>,
+    servers: f64,
+}
+
+impl<T> Outcome<T> {
+    /// Adds what each of `count` units cost the relay, and what it cost everybody.
+    fn price(&self, client: Cpu, count: f64, [own, all]: [Metric; 2], values: &mut Vec<(Metric, f64)>) {
+        if count > 0.0 {
+            values.extend(self.relay.map(|relay| (own, relay / count)));
+            values.push((all, (client.total() + self.servers + self.relay.unwrap_or_default()) / count));
+        }
+    }
+}
+
 impl Run<'_> {
     fn conns(&self, values: &mut Vec<(Metric, f64)>) -> Result<()> {
-        let (report, cpu): (conns::Report, _) = self.load(&["conns"])?;
+        let outcome: Outcome<conns::Report> = self.load(&["conns"])?;
+        let report = &outcome.report;
         self.honest(&report.served_by)?;
         values.push((Metric::ConnsPerSecond, report.per_second));
         values.push((Metric::ConnsP50Us, report.latency.p50_us()));
         values.push((Metric::ConnsP99Us, report.latency.p99_us()));
         values.push((Metric::ConnsFailed, report.failures.values().sum::<u64>() as f64));
-        if let Some(cpu) = cpu {
-            values.push((Metric::CpuUsPerConn, cpu * 1e6 / report.completed.max(1) as f64));
-        }
+        let prices = [Metric::CpuUsPerConn, Metric::AllCpuUsPerConn];
+        outcome.price(report.cpu, report.completed as f64 / 1e6, prices, values);
         Ok(())
     }
 
     fn rr(&self, values: &mut Vec<(Metric, f64)>) -> Result<()> {
-        let (report, _): (rr::Report, _) = self.load(&["rr", "--size", "64"])?;
+        let report = self.load::<rr::Report>(&["rr", "--size", "64"])?.report;
         self.honest(&report.served_by)?;
         values.push((Metric::RrP50Us, report.latency.p50_us()));
         values.push((Metric::RrP99Us, report.latency.p99_us()));
@@ -64,43 +84,45 @@ impl Run<'_> {
         // Everybody on one CPU. The last: the first has more of the machine's own work.
         let Some(&cpu) = self.plan.cpus.last() else { return Ok(()) };
         self.ground.pin(self.relay, &[cpu])?;
-        let report: Result<(rr::Report, _)> = self.load(&["rr", "--size", "64", "--cpu", &cpu.to_string()]);
+        let outcome = self.load::<rr::Report>(&["rr", "--size", "64", "--cpu", &cpu.to_string()]);
         self.ground.pin(self.relay, &self.plan.cpus)?;
-        let (report, relay_cpu) = report?;
+        let outcome = outcome?;
+        let report = &outcome.report;
         self.honest(&report.served_by)?;
         values.push((Metric::RrPinnedP50Us, report.latency.p50_us()));
         values.push((Metric::RrPinnedP99Us, report.latency.p99_us()));
-        if let Some(relay_cpu) = relay_cpu {
-            values.push((Metric::CpuUsPerRequest, relay_cpu * 1e6 / report.requests.max(1) as f64));
-        }
+        let prices = [Metric::CpuUsPerRequest, Metric::AllCpuUsPerRequest];
+        outcome.price(report.cpu, report.requests as f64 / 1e6, prices, values);
         Ok(())
     }
 
     fn bulk(&self, values: &mut Vec<(Metric, f64)>) -> Result<()> {
-        for (streams, gbit, per_gib) in
-            [("1", Metric::Bulk1Gbit, Metric::CpuPerGib1), ("8", Metric::Bulk8Gbit, Metric::CpuPerGib8)]
-        {
-            let (report, cpu): (bulk::Report, _) = self.load(&["bulk", "--streams", streams])?;
+        let one = (Metric::Bulk1Gbit, [Metric::CpuPerGib1, Metric::AllCpuPerGib1]);
+        let eight = (Metric::Bulk8Gbit, [Metric::CpuPerGib8, Metric::AllCpuPerGib8]);
+        for (streams, (gbit, prices)) in [("1", one), ("8", eight)] {
+            let outcome: Outcome<bulk::Report> = self.load(&["bulk", "--streams", streams])?;
+            let report = &outcome.report;
             self.honest(&report.served_by)?;
             values.push((gbit, report.gbit_per_second));
-            if let Some(cpu) = cpu {
-                values.push((per_gib, cpu / (report.bytes as f64 / GIB)));
-            }
+            outcome.price(report.cpu, report.bytes as f64 / GIB, prices, values);
         }
         Ok(())
     }
 
-    /// Runs a load, and gives the CPU seconds that a relay spent meanwhile.
-    fn load<T: serde::de::DeserializeOwned>(&self, args: &[&str]) -> Result<(T, Option<f64>)> {
+    fn load<T: DeserializeOwned>(&self, args: &[&str]) -> Result<Outcome<T>> {
         let (to, _) = self.ground.path(self.case.path());
         let (to, seconds) = (to.to_string(), self.plan.seconds.to_string());
         let mut all = args.to_vec();
         all.extend(["--to", &to, "--seconds", &seconds]);
         let pid = self.relay.pid().filter(|_| self.case.relays());
-        let before = pid.map(process::cpu_seconds).transpose()?;
+        let relay_cpu = || pid.map(process::cpu_seconds).transpose();
+        let (relay, servers) = (relay_cpu()?, self.ground.servers_cpu()?);
         let report = self.ground.load(&all)?;
-        let after = pid.map(process::cpu_seconds).transpose()?;
-        Ok((report, after.zip(before).map(|(after, before)| after - before)))
+        Ok(Outcome {
+            report,
+            relay: relay_cpu()?.zip(relay).map(|(after, before)| after - before),
+            servers: self.ground.servers_cpu()? - servers,
+        })
     }
 
     /// A path that leads elsewhere is fast for nothing.

@@ -167,23 +167,25 @@ impl Report {
 
     fn price(&self, out: &mut String) {
         let all = [
-            (Metric::CpuPerGib1, "CPU s/GiB, 1 stream", 3),
-            (Metric::CpuPerGib8, "8 streams", 3),
-            (Metric::CpuUsPerConn, "CPU us/connection", 1),
-            (Metric::CpuUsPerRequest, "CPU us/request", 1),
+            (Metric::AllCpuUsPerConn, Metric::CpuUsPerConn, "us/connection", 0),
+            (Metric::AllCpuUsPerRequest, Metric::CpuUsPerRequest, "us/request", 1),
+            (Metric::AllCpuPerGib1, Metric::CpuPerGib1, "s/GiB, 1 stream", 2),
+            (Metric::AllCpuPerGib8, Metric::CpuPerGib8, "s/GiB, 8 streams", 2),
         ];
         let shown: Vec<_> = all.into_iter().filter(|(metric, ..)| self.measured(*metric)).collect();
         if shown.is_empty() {
             return;
         }
-        let mut head = vec!["price (relay process)"];
-        head.extend(shown.iter().map(|(_, name, _)| *name));
+        let mut head = vec!["CPU time of all"];
+        head.extend(shown.iter().flat_map(|(_, _, name, _)| [*name, "", "relay"]));
         let mut table = Table::new(&head);
-        for &case in self.cases.iter().filter(|case| case.relays()) {
+        for &case in &self.cases {
             let mut row = vec![case.name()];
-            row.extend(
-                shown.iter().map(|&(metric, _, digits)| number(self.samples.median(case, metric), digits)),
-            );
+            for &(all, relay, _, digits) in &shown {
+                row.push(number(self.samples.median(case, all), digits));
+                row.push(self.bracket(case, all));
+                row.push(number(self.samples.median(case, relay), digits));
+            }
             table.row(row);
         }
         table.print(out);

@@ -24,6 +24,11 @@ pub(crate) enum Metric {
     CpuPerGib8,
     CpuUsPerConn,
     CpuUsPerRequest,
+    /// The same of everybody: client, relay, server.
+    AllCpuPerGib1,
+    AllCpuPerGib8,
+    AllCpuUsPerConn,
+    AllCpuUsPerRequest,
 }
 
 /// One number of one case in one round.
@@ -83,13 +88,19 @@ impl Samples {
         median(&pairs.map(|(value, base)| value - base).collect::<Vec<_>>())
     }
 
-    /// How far two runs of the same thing lie apart on this machine: twice the median distance of the A/A ratio
-    /// from 1. The median of several rounds of two equal cases rarely leaves it.
+    /// How far the median ratio of two equal cases may lie from 1 on this machine: two and a half standard errors
+    /// of a median over so many rounds, estimated from the A/A pair.
     pub(crate) fn noise(&self, metric: Metric) -> Option<f64> {
         let ratios = self.ratios(Case::DirectAgain, Case::Direct, metric);
-        median(&ratios.iter().map(|ratio| (ratio - 1.0).abs()).collect::<Vec<_>>()).map(|middle| 2.0 * middle)
+        let distance = median(&ratios.iter().map(|ratio| (ratio - 1.0).abs()).collect::<Vec<_>>())?;
+        Some(2.5 * MEDIAN_ERROR * DEVIATION * distance / (ratios.len() as f64).sqrt())
     }
 }
+
+/// Standard deviation in units of the median distance from the middle, of a normal distribution.
+const DEVIATION: f64 = 1.4826;
+/// Standard error of a median in units of that of a mean, of a normal distribution.
+const MEDIAN_ERROR: f64 = 1.2533;
 
 #[cfg(test)]
 mod tests {
@@ -127,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_twice_the_median_distance_of_the_pair() {
+    fn an_outlier_does_not_blow_up_the_noise() {
         let samples = samples(&[
             (0, Case::Direct, 10.0),
             (0, Case::DirectAgain, 11.0),
@@ -137,6 +148,7 @@ mod tests {
             (2, Case::DirectAgain, 30.0),
         ]);
         let noise = samples.noise(Metric::Bulk1Gbit).expect("three pairs");
-        assert!((noise - 0.2).abs() < 1e-9, "{noise}");
+        // The distances are 0.1, 0.05 and 2.
+        assert!((noise - 2.5 * 1.2533 * 1.4826 * 0.1 / 3f64.sqrt()).abs() < 1e-9, "{noise}");
     }
 }
