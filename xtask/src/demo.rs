@@ -5,7 +5,7 @@ mod steps;
 
 use std::{env, process::Command, thread};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 
@@ -32,6 +32,9 @@ pub(crate) fn demo(options: &Options) -> Result<()> {
         if !run::is_root() {
             return again_as_root(options, &folder.join("interceptor").into_os_string());
         }
+    }
+    if let Some(why) = testbed::why_not() {
+        bail!("this machine can't show it: {why}");
     }
     clean_up_on_interrupt()?;
     steps::play(options.keep)

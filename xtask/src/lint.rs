@@ -24,7 +24,8 @@ pub(crate) fn lint() -> Result<()> {
         .env("RUSTC_BOOTSTRAP", "1");
 
     let mut documentation = build::cargo()?;
-    documentation.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+    // Readers of these pages work on the code, so what is private belongs to them.
+    documentation.args(["doc", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings");
 
     let mut failed = Vec::new();
     for (what, command) in [

@@ -38,7 +38,7 @@ enum Command {
     Demo(demo::Options),
     /// All tests: those of functions, then those with real sockets in network namespaces (needs root)
     Test {
-        /// Passed to both runs of `cargo test`, as `-p interceptor` or a part of a test's name
+        /// Passed to both runs of `cargo test`: a part of a test's name, or `-- --nocapture`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
