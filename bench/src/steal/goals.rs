@@ -91,10 +91,10 @@ fn bystander(samples: &Samples) -> Vec<Goal> {
     ];
     let judge = |(metric, more_is_better, what): (Metric, bool, &str)| {
         let ratio = samples.ratio(Case::Bystander, Case::BystanderBase, metric)?;
-        let noise = samples.noise(metric)?;
+        let noise = samples.noise(Case::Bystander, Case::BystanderBase, metric)?;
         let worse = if more_is_better { 1.0 - ratio } else { ratio - 1.0 };
         let mut goal = Goal::new(
-            format!("bystander, {what}: within the noise of direct-again/direct"),
+            format!("bystander, {what}: within the noise of bystander-base"),
             format!("ratio {ratio:.3}, noise {noise:.3}"),
             worse <= noise,
         );

@@ -88,15 +88,24 @@ impl Samples {
         median(&pairs.map(|(value, base)| value - base).collect::<Vec<_>>())
     }
 
-    /// How far the median ratio of two equal cases may lie from 1 on this machine: two and a half standard errors
-    /// of a median over so many rounds, estimated from the A/A pair.
-    pub(crate) fn noise(&self, metric: Metric) -> Option<f64> {
-        let ratios = self.ratios(Case::DirectAgain, Case::Direct, metric);
-        let distance = median(&ratios.iter().map(|ratio| (ratio - 1.0).abs()).collect::<Vec<_>>())?;
-        Some(2.5 * MEDIAN_ERROR * DEVIATION * distance / (ratios.len() as f64).sqrt())
+    /// How far the median ratio of two equal cases may lie from 1: two and a half standard errors of a median over
+    /// so many rounds. They are estimated from the A/A pair, or from the ratios in question if these vary more.
+    pub(crate) fn noise(&self, case: Case, base: Case, metric: Metric) -> Option<f64> {
+        let equal = self.ratios(Case::DirectAgain, Case::Direct, metric);
+        let asked = self.ratios(case, base, metric);
+        let noise = 2.5 * error_around(1.0, &equal)?.max(error_around(median(&asked)?, &asked)?);
+        Some(noise.max(LEAST_NOISE))
     }
 }
 
+/// The standard error of the median of samples that lie around `middle`.
+fn error_around(middle: f64, samples: &[f64]) -> Option<f64> {
+    let distance = median(&samples.iter().map(|sample| (sample - middle).abs()).collect::<Vec<_>>())?;
+    Some(MEDIAN_ERROR * DEVIATION * distance / (samples.len() as f64).sqrt())
+}
+
+/// No machine is quieter than this; a few rounds may agree by chance.
+const LEAST_NOISE: f64 = 0.03;
 /// Standard deviation in units of the median distance from the middle, of a normal distribution.
 const DEVIATION: f64 = 1.4826;
 /// Standard error of a median in units of that of a mean, of a normal distribution.
@@ -139,16 +148,25 @@ mod tests {
 
     #[test]
     fn an_outlier_does_not_blow_up_the_noise() {
-        let samples = samples(&[
-            (0, Case::Direct, 10.0),
-            (0, Case::DirectAgain, 11.0),
-            (1, Case::Direct, 10.0),
-            (1, Case::DirectAgain, 9.5),
-            (2, Case::Direct, 10.0),
-            (2, Case::DirectAgain, 30.0),
-        ]);
-        let noise = samples.noise(Metric::Bulk1Gbit).expect("three pairs");
-        // The distances are 0.1, 0.05 and 2.
-        assert!((noise - 2.5 * 1.2533 * 1.4826 * 0.1 / 3f64.sqrt()).abs() < 1e-9, "{noise}");
+        let equal = [1.1, 0.95, 3.0, 1.05];
+        // The distances from 1 are 0.1, 0.05, 2 and 0.05.
+        let error = error_around(1.0, &equal).expect("samples");
+        assert!((error - 1.2533 * 1.4826 * 0.075 / 2.0).abs() < 1e-9, "{error}");
+    }
+
+    #[test]
+    fn noise_is_that_of_the_pair_that_varies_more() {
+        let pair = |round, one, other, ratio| [(round, one, 10.0), (round, other, 10.0 * ratio)];
+        let noise = |equal: [f64; 2], asked: [f64; 2]| {
+            let mut rows = Vec::new();
+            for round in 0..2 {
+                rows.extend(pair(round, Case::Direct, Case::DirectAgain, equal[round]));
+                rows.extend(pair(round, Case::BystanderBase, Case::Bystander, asked[round]));
+            }
+            samples(&rows).noise(Case::Bystander, Case::BystanderBase, Metric::Bulk1Gbit).expect("pairs")
+        };
+        assert!(noise([1.2, 0.8], [1.0, 1.0]) > 0.2);
+        assert!(noise([1.0, 1.0], [1.5, 1.1]) > 0.2);
+        assert_eq!(noise([1.0, 1.0], [0.5, 0.5]), LEAST_NOISE);
     }
 }
