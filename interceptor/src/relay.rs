@@ -7,6 +7,7 @@
 //!       circuit.rs     a silent target is tried in the background, not by callers
 //!       lineage.rs     our own connections that came back to us
 //!     pipe.rs        bytes in both directions, with the ends and the pressure of TCP kept
+//!     socket.rs      resets and send queues
 //! ```
 //!
 //! [`workload`] and [`route`] are the view that workers have of what the control side decided; [`stats`] is what
@@ -20,6 +21,7 @@ pub mod pipe;
 pub mod probe;
 pub mod proxy_v2;
 pub mod route;
+pub mod socket;
 pub mod stats;
 pub mod worker;
 pub mod workload;

@@ -26,7 +26,7 @@ pub async fn keep_trying(workload: Arc<Workload>, destination: Arc<Destination>,
         while destination.circuit.is_open() {
             sleep(pause).await;
             pause = SLOWEST.min(pause * 2);
-            match dial::to_addresses(&workload, &destination.addresses()).await {
+            match dial::to_addresses(&workload, &destination.addresses(), None).await {
                 // A refusal is an answer: from here on asking costs a caller nothing.
                 Ok(_) | Err(Outcome::FellBack(FellBack::TargetRefused)) => {
                     destination.circuit.answered();

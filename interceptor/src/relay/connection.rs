@@ -2,19 +2,21 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use socket2::SockRef;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::Instant};
 
 use super::{
-    dial::{self, Upstream},
-    lineage::{Hop, Path},
+    dial::{self, Cause, Upstream},
+    lineage::Hop,
     pipe::{Ending, pipe},
     proxy_v2,
     route::Route,
+    socket,
     stats::{Outcome, Passed},
     workload::Workload,
 };
@@ -25,7 +27,7 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
     let Ok(original) = client.local_addr() else { return };
     if workload.listeners.contains(&original) {
         workload.strays.fetch_add(1, Ordering::Relaxed);
-        return reset(&client);
+        return socket::reset_on_close(&client);
     }
     if let Some(token) = workload.probes.answer(peer) {
         // A probe that hung up has its answer already: none.
@@ -43,55 +45,44 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
     let dialled = match path {
         None => Err(Outcome::Passed(Passed::Loop)),
         Some(_) if route.is_withdrawn() => Err(Outcome::Passed(Passed::RuleRemoved)),
-        Some(path) => dial::to_target(&workload, &route.destination).await.map(|upstream| (upstream, path)),
+        Some(path) => {
+            let cause = Cause { path, called: original.ip() };
+            dial::to_target(&workload, &route.destination, cause).await
+        }
     };
     match dialled {
-        Ok((upstream, path)) => {
+        Ok(upstream) => {
             route.stats.connect_seconds.observe(started.elapsed().as_secs_f64());
             log(&workload, &route, peer, original, Outcome::Redirected);
-            to_target(&workload, &route, client, peer, original, upstream, path).await;
+            to_target(&route, client, peer, original, upstream).await;
         }
         Err(outcome) => {
             let outcome = match dial::to_app(&workload, original).await {
                 Ok(app) => {
                     log(&workload, &route, peer, original, outcome);
-                    let ending = pipe(&client, &app.stream, Vec::new(), [None, None]).await;
-                    return end(ending, &client, &app.stream);
+                    return carry(&client, &app.stream, Vec::new(), [None, None]).await;
                 }
                 Err(outcome) => outcome,
             };
             log(&workload, &route, peer, original, outcome);
-            reset(&client);
+            socket::reset_on_close(&client);
         }
     }
 }
 
-async fn to_target(
-    workload: &Workload,
-    route: &Route,
-    client: TcpStream,
-    peer: SocketAddr,
-    original: SocketAddr,
-    upstream: Upstream,
-    path: Path,
-) {
-    let _remembered = upstream.stream.local_addr().ok().map(|local| workload.lineage.remember(local, path));
+async fn to_target(route: &Route, client: TcpStream, peer: SocketAddr, original: SocketAddr, upstream: Upstream) {
     let first = match route.proxy_protocol {
         Some(interceptor_rule::ProxyProtocol::V2) => proxy_v2::header(peer, original),
         None => Vec::new(),
     };
     let moved = route.stats.bytes().map(Some);
-    let ending = pipe(&client, &upstream.stream, first, moved).await;
-    end(ending, &client, &upstream.stream);
+    carry(&client, &upstream.stream, first, moved).await;
 }
 
 async fn pass_unrouted(workload: &Workload, client: TcpStream, original: SocketAddr) {
     match dial::to_app(workload, original).await {
-        Ok(app) => {
-            let ending = pipe(&client, &app.stream, Vec::new(), [None, None]).await;
-            end(ending, &client, &app.stream);
-        }
-        Err(_) => reset(&client),
+        Ok(app) => carry(&client, &app.stream, Vec::new(), [None, None]).await,
+        Err(_) => socket::reset_on_close(&client),
     }
 }
 
@@ -107,15 +98,14 @@ fn log(workload: &Workload, route: &Route, peer: SocketAddr, original: SocketAdd
     );
 }
 
-fn end(ending: Ending, client: &TcpStream, upstream: &TcpStream) {
-    if ending == Ending::Reset {
-        reset(client);
-        reset(upstream);
-    }
-}
-
-/// Makes the close that follows send an RST, as a server does that dies or has nobody listening.
-fn reset(stream: &TcpStream) {
-    // Fails only on a socket that is no longer connected, and then there is nobody to tell.
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+/// Moves bytes until the end, and makes it the end that both sides would have seen without us.
+async fn carry(client: &TcpStream, upstream: &TcpStream, first: Vec<u8>, moved: [Option<&AtomicU64>; 2]) {
+    let survivor = match pipe(client, upstream, first, moved).await {
+        Ending::Closed => return,
+        Ending::ABroke => upstream,
+        Ending::BBroke => client,
+    };
+    // What the broken side said before is in the survivor's send queue, which a reset would throw away.
+    socket::drained(survivor).await;
+    socket::reset_on_close(survivor);
 }

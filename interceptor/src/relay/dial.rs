@@ -1,15 +1,21 @@
 //! Upstream connections: to the target, or back to the application past our own program.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use socket2::Socket;
 use tokio::{
-    net::{TcpSocket, TcpStream},
+    net::TcpStream,
     time::{Instant, sleep, timeout_at},
 };
 
 use super::{
+    lineage::{Path, Remembered},
     route::{Addresses, Destination},
     stats::{FellBack, Outcome, Passed, Refused},
     workload::Workload,
@@ -26,6 +32,17 @@ pub struct Upstream {
     pub stream: TcpStream,
     /// Held as long as the connection: the program's leave to pass, for an address inside the namespace.
     _own: Option<OwnConnection>,
+    /// Held as long as the connection: what it was made for.
+    _remembered: Option<Remembered>,
+}
+
+/// On whose behalf a target is called.
+#[derive(Clone, Debug)]
+pub struct Cause {
+    /// The redirected ports that led here.
+    pub path: Arc<Path>,
+    /// The pod's address that the caller called, and so probably the one that the target is called from.
+    pub called: IpAddr,
 }
 
 /// Why a target has no connection for the caller.
@@ -55,11 +72,15 @@ impl DialError {
 ///
 /// # Errors
 /// The outcome to count when the application has to serve instead.
-pub async fn to_target(workload: &Workload, destination: &Destination) -> Result<Upstream, Outcome> {
+pub async fn to_target(
+    workload: &Workload,
+    destination: &Destination,
+    cause: Cause,
+) -> Result<Upstream, Outcome> {
     if destination.circuit.is_open() {
         return Err(Outcome::FellBack(FellBack::CircuitOpen));
     }
-    let result = to_addresses(workload, &destination.addresses()).await;
+    let result = to_addresses(workload, &destination.addresses(), Some(cause)).await;
     match &result {
         Ok(_) | Err(Outcome::FellBack(FellBack::TargetRefused)) => {
             destination.circuit.answered();
@@ -74,11 +95,16 @@ pub async fn to_target(workload: &Workload, destination: &Destination) -> Result
     result
 }
 
-/// Opens a connection to the first of `addresses` that answers, whatever the circuit says.
+/// Opens a connection to the first of `addresses` that answers, whatever the circuit says. Without a `cause` it is
+/// nobody's: a try.
 ///
 /// # Errors
 /// As [`to_target`].
-pub async fn to_addresses(workload: &Workload, addresses: &Addresses) -> Result<Upstream, Outcome> {
+pub async fn to_addresses(
+    workload: &Workload,
+    addresses: &Addresses,
+    cause: Option<Cause>,
+) -> Result<Upstream, Outcome> {
     let addresses = match addresses {
         Addresses::Known(addresses) => addresses.as_slice(),
         Addresses::Unresolved => return Err(Outcome::FellBack(FellBack::Unresolved)),
@@ -86,8 +112,8 @@ pub async fn to_addresses(workload: &Workload, addresses: &Addresses) -> Result<
     };
     let deadline = Instant::now() + workload.connect_timeout;
     let dialled = match addresses {
-        [address] => timeout_at(deadline, connect_to_target(workload, *address)).await,
-        addresses => timeout_at(deadline, first_to_answer(workload, addresses)).await,
+        [address] => timeout_at(deadline, connect_to_target(workload, *address, cause)).await,
+        addresses => timeout_at(deadline, first_to_answer(workload, addresses, cause)).await,
     };
     match dialled {
         Ok(result) => result.map_err(|error| error.outcome()),
@@ -96,14 +122,18 @@ pub async fn to_addresses(workload: &Workload, addresses: &Addresses) -> Result<
 }
 
 /// Tries each address in turn, the next one as soon as the last has failed or has been silent for a moment.
-async fn first_to_answer(workload: &Workload, addresses: &[SocketAddr]) -> Result<Upstream, DialError> {
+async fn first_to_answer(
+    workload: &Workload,
+    addresses: &[SocketAddr],
+    cause: Option<Cause>,
+) -> Result<Upstream, DialError> {
     let mut untried = addresses.iter();
     let mut attempts = FuturesUnordered::new();
     let mut error = DialError::Io(io::ErrorKind::AddrNotAvailable.into());
     loop {
         let next = untried.next();
         if let Some(&address) = next {
-            attempts.push(connect_to_target(workload, address));
+            attempts.push(connect_to_target(workload, address, cause.clone()));
         }
         if attempts.is_empty() {
             return Err(error);
@@ -118,7 +148,11 @@ async fn first_to_answer(workload: &Workload, addresses: &[SocketAddr]) -> Resul
     }
 }
 
-async fn connect_to_target(workload: &Workload, to: SocketAddr) -> Result<Upstream, DialError> {
+async fn connect_to_target(
+    workload: &Workload,
+    to: SocketAddr,
+    cause: Option<Cause>,
+) -> Result<Upstream, DialError> {
     let socket = match workload.dial {
         Dial::Pod => workload.netns.tcp_socket(to.ip()),
         Dial::Node => netns::tcp_socket(to.ip()),
@@ -131,7 +165,7 @@ async fn connect_to_target(workload: &Workload, to: SocketAddr) -> Result<Upstre
     if inside && workload.is_redirected(to.port()) {
         return Err(DialError::Loop);
     }
-    connect(workload, socket, to, inside).await.map_err(DialError::Io)
+    connect(workload, socket, to, inside, cause).await.map_err(DialError::Io)
 }
 
 /// Opens a connection to the application, at the address that the caller called.
@@ -146,7 +180,7 @@ pub async fn to_app(workload: &Workload, original: SocketAddr) -> Result<Upstrea
         let mut source = original;
         source.set_port(0);
         socket.bind(&source.into())?;
-        connect(workload, socket, original, true).await
+        connect(workload, socket, original, true, None).await
     };
     dial.await.map_err(|error: io::Error| {
         Outcome::Refused(match error.kind() {
@@ -158,16 +192,48 @@ pub async fn to_app(workload: &Workload, original: SocketAddr) -> Result<Upstrea
 }
 
 /// Connects `socket`; one that is bound `inside` the namespace is entered as the relay's own first.
-async fn connect(workload: &Workload, socket: Socket, to: SocketAddr, inside: bool) -> io::Result<Upstream> {
+async fn connect(
+    workload: &Workload,
+    socket: Socket,
+    to: SocketAddr,
+    inside: bool,
+    cause: Option<Cause>,
+) -> io::Result<Upstream> {
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
-    let socket = TcpSocket::from_std_stream(socket.into());
     let own = if inside {
-        Some(workload.own.register(socket.local_addr()?).map_err(io::Error::other)?)
+        Some(workload.own.register(local_addr(&socket)?).map_err(io::Error::other)?)
     } else {
         None
     };
-    Ok(Upstream { stream: socket.connect(to).await?, _own: own })
+    let remembered = match cause {
+        Some(Cause { path, called }) => {
+            let dialling = workload.lineage.dialling(called);
+            send_syn(&socket, to)?;
+            Some(dialling.remember(local_addr(&socket)?, path))
+        }
+        None => {
+            send_syn(&socket, to)?;
+            None
+        }
+    };
+    let stream = TcpStream::from_std(socket.into())?;
+    stream.writable().await?;
+    match stream.take_error()? {
+        None => Ok(Upstream { stream, _own: own, _remembered: remembered }),
+        Some(error) => Err(error),
+    }
+}
+
+fn send_syn(socket: &Socket, to: SocketAddr) -> io::Result<()> {
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
+        result => result,
+    }
+}
+
+fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
+    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 /// Whether an error says that this side ran out of something, rather than anything about the peer.

@@ -4,11 +4,15 @@
 //! caller's source address that equals the local address of one of our upstream connections shows it: each upstream
 //! is remembered with the ports that led to it, and a connection that is about to visit a port twice goes to the
 //! application instead. Address translation on the way (SNAT) hides the source; see `ARCHITECTURE.md` for that limit.
+//!
+//! The local address is known only once the SYN is sent, and another worker may accept what the SYN leads to before
+//! this one has noted it. So dialling holds a lock for reading, and a worker that does not know a caller from one of
+//! our own addresses looks again when nobody is between the two.
 
 use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, HashSet},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use super::workload::WorkloadId;
@@ -33,6 +37,18 @@ pub struct Path {
 #[derive(Debug, Default)]
 pub struct Lineage {
     upstreams: Mutex<HashMap<SocketAddr, Arc<Path>>>,
+    /// Addresses that upstream connections have been made from: a caller from elsewhere is a stranger for sure.
+    sources: RwLock<HashSet<IpAddr>>,
+    /// Held for reading from before a SYN is sent until its source is in `upstreams`.
+    dialling: RwLock<()>,
+}
+
+/// A connection that is being made; its source is not known to others yet.
+#[derive(Debug)]
+#[must_use = "others wait while this lives"]
+pub struct Dialling<'a> {
+    lineage: &'a Arc<Lineage>,
+    _lock: RwLockReadGuard<'a, ()>,
 }
 
 /// Forgets an upstream connection when dropped.
@@ -46,8 +62,12 @@ pub struct Remembered {
 
 impl Lineage {
     /// The path of a connection that arrives from `peer` at `hop`; `None` if it was at `hop` before: a loop.
-    pub fn extend(&self, peer: SocketAddr, hop: Hop) -> Option<Path> {
-        let before = self.lock().get(&peer).cloned();
+    pub fn extend(&self, peer: SocketAddr, hop: Hop) -> Option<Arc<Path>> {
+        let mut before = self.lock().get(&peer).cloned();
+        if before.is_none() && self.is_source(peer.ip()) {
+            drop(self.dialling.write().unwrap_or_else(PoisonError::into_inner));
+            before = self.lock().get(&peer).cloned();
+        }
         let mut earlier = before.as_deref();
         while let Some(path) = earlier {
             if path.hop == hop {
@@ -55,17 +75,39 @@ impl Lineage {
             }
             earlier = path.before.as_deref();
         }
-        Some(Path { hop, before })
+        Some(Arc::new(Path { hop, before }))
     }
 
-    /// Remembers that the connection with this local address was made for `path`.
-    pub fn remember(self: &Arc<Self>, local: SocketAddr, path: Path) -> Remembered {
-        self.lock().insert(local, Arc::new(path));
-        Remembered { lineage: Arc::clone(self), local }
+    /// Call this before connecting, probably from the address `source`.
+    pub fn dialling(self: &Arc<Self>, source: IpAddr) -> Dialling<'_> {
+        self.note_source(source);
+        Dialling { lineage: self, _lock: self.dialling.read().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    fn is_source(&self, ip: IpAddr) -> bool {
+        self.sources.read().unwrap_or_else(PoisonError::into_inner).contains(&ip)
+    }
+
+    /// The set only grows, by addresses of armed namespaces: a few each.
+    fn note_source(&self, ip: IpAddr) {
+        if !self.is_source(ip) {
+            self.sources.write().unwrap_or_else(PoisonError::into_inner).insert(ip);
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SocketAddr, Arc<Path>>> {
         self.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Dialling ===
+
+impl Dialling<'_> {
+    /// Call this when the SYN is sent: the connection with this local address was made for `path`.
+    pub fn remember(self, local: SocketAddr, path: Arc<Path>) -> Remembered {
+        self.lineage.note_source(local.ip());
+        self.lineage.lock().insert(local, path);
+        Remembered { lineage: Arc::clone(self.lineage), local }
     }
 }
 
@@ -101,7 +143,7 @@ mod tests {
         for n in 1..=3 {
             let path = lineage.extend(peer, hop(n, 80)).expect("not visited yet");
             peer.set_port(peer.port() + 1);
-            guards.push(lineage.remember(peer, path));
+            guards.push(lineage.dialling(peer.ip()).remember(peer, path));
         }
         assert!(lineage.extend(peer, hop(1, 81)).is_some(), "another port of the first");
         for n in 1..=3 {
@@ -109,5 +151,21 @@ mod tests {
         }
         guards.pop();
         assert!(lineage.extend(peer, hop(1, 80)).is_some(), "forgotten with its connection");
+    }
+
+    #[test]
+    fn a_connection_that_is_being_made_is_waited_for() {
+        let lineage = Arc::new(Lineage::default());
+        let caller: SocketAddr = CALLER.parse().expect("address");
+        let ours: SocketAddr = "10.0.0.2:50000".parse().expect("address");
+        let path = lineage.extend(caller, hop(1, 80)).expect("a stranger");
+        let dialling = lineage.dialling(ours.ip());
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| lineage.extend(ours, hop(1, 80)).is_none());
+            // However long connecting takes, the other worker must not conclude anything before it is noted.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let _remembered = dialling.remember(ours, path);
+            assert!(asked.join().expect("no panic"), "the loop was not seen");
+        });
     }
 }

@@ -15,11 +15,12 @@ use std::{
     pin::pin,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream, time::sleep};
+
+use super::socket::NO_PROGRESS;
 
 /// The first reads of a connection are this large at most, in bytes.
 const SMALL: usize = 16 << 10;
@@ -29,8 +30,6 @@ const LARGE: usize = 256 << 10;
 const STEP: usize = 4;
 /// A direction gives way to others after this many bytes.
 const BURST: usize = 1 << 20;
-/// How long the bytes of a side that broke off may still take to reach the other.
-const AFTER_RESET: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 5_000 });
 
 thread_local! {
     /// Where bytes stand between a read and the write after it. Stays in the cache of the worker's core.
@@ -42,40 +41,47 @@ thread_local! {
 pub enum Ending {
     /// Both directions were closed in order.
     Closed,
-    /// One side broke off; the other is to be reset.
-    Reset,
+    /// `a` broke off; `b` is to be reset.
+    ABroke,
+    /// `b` broke off; `a` is to be reset.
+    BBroke,
 }
 
 /// Moves bytes both ways until both directions have ended. `first` goes to `b` before anything that `a` sends.
 ///
 /// `moved` counts the bytes from `a` to `b` and from `b` to `a` as they are written.
 pub async fn pipe(a: &TcpStream, b: &TcpStream, first: Vec<u8>, moved: [Option<&AtomicU64>; 2]) -> Ending {
-    let mut up = Flow::new(first, moved[0]);
-    let mut down = Flow::new(Vec::new(), moved[1]);
+    // Counts steps of either direction, to tell a slow reader from one that does not read.
+    let progress = AtomicU64::new(0);
+    let mut up = Flow::new(first, moved[0], &progress);
+    let mut down = Flow::new(Vec::new(), moved[1], &progress);
     let mut broken = pin!(async {
-        tokio::select! {
-            _ = a.ready(Interest::ERROR) => {}
-            _ = b.ready(Interest::ERROR) => {}
+        let ending = tokio::select! {
+            _ = a.ready(Interest::ERROR) => Ending::ABroke,
+            _ = b.ready(Interest::ERROR) => Ending::BBroke,
+        };
+        // What it said before may still reach the other.
+        let mut before = None;
+        while before.replace(progress.load(Ordering::Relaxed)) != Some(progress.load(Ordering::Relaxed)) {
+            sleep(NO_PROGRESS).await;
         }
-        sleep(AFTER_RESET).await;
+        ending
     });
     poll_fn(|cx| {
-        let ends = (up.poll(cx, a, b), down.poll(cx, b, a));
-        match ends {
-            // The side that we read from broke off: nothing of what the other still says can reach it.
-            (Poll::Ready(End::SourceBroke), _) | (_, Poll::Ready(End::SourceBroke)) => {
-                return Poll::Ready(Ending::Reset);
-            }
+        let up_end = up.poll(cx, a, b, down.end);
+        let down_end = down.poll(cx, b, a, up.end);
+        match (up_end, down_end) {
+            // A side that we read from broke off: nothing of what the other still says can reach it.
+            (Poll::Ready(End::SourceBroke), _) => return Poll::Ready(Ending::ABroke),
+            (_, Poll::Ready(End::SourceBroke)) => return Poll::Ready(Ending::BBroke),
             (Poll::Ready(End::Finished), Poll::Ready(End::Finished)) => return Poll::Ready(Ending::Closed),
-            // The side that we write to broke off: what it said before that is still on its way to the other.
-            (Poll::Ready(_), Poll::Ready(_)) => return Poll::Ready(Ending::Reset),
+            // A side that we write to broke off, and all that it said before has reached the other.
+            (Poll::Ready(End::SinkReset | End::SinkClosed), Poll::Ready(_)) => return Poll::Ready(Ending::BBroke),
+            (Poll::Ready(_), Poll::Ready(End::SinkReset | End::SinkClosed)) => return Poll::Ready(Ending::ABroke),
             _ => {}
         }
         // A side that is not being read can't show by a failed read that it broke off.
-        if (!up.is_reading() || !down.is_reading()) && broken.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Ending::Reset);
-        }
-        Poll::Pending
+        if !up.is_reading() || !down.is_reading() { broken.as_mut().poll(cx) } else { Poll::Pending }
     })
     .await
 }
@@ -87,8 +93,10 @@ enum End {
     Finished,
     /// Reading failed.
     SourceBroke,
-    /// Writing failed.
-    SinkBroke,
+    /// Writing met a reset. That was the only time the socket tells of it: reading from it now looks like its end.
+    SinkReset,
+    /// Writing met a socket that had ended before.
+    SinkClosed,
 }
 
 /// One direction.
@@ -100,13 +108,22 @@ struct Flow<'a> {
     chunk: usize,
     end: Option<End>,
     moved: Option<&'a AtomicU64>,
+    progress: &'a AtomicU64,
+}
+
+// === impl End ===
+
+impl End {
+    fn of_write(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::ConnectionReset { Self::SinkReset } else { Self::SinkClosed }
+    }
 }
 
 // === impl Flow ===
 
 impl<'a> Flow<'a> {
-    fn new(pending: Vec<u8>, moved: Option<&'a AtomicU64>) -> Self {
-        Self { pending, written: 0, chunk: SMALL, end: None, moved }
+    fn new(pending: Vec<u8>, moved: Option<&'a AtomicU64>, progress: &'a AtomicU64) -> Self {
+        Self { pending, written: 0, chunk: SMALL, end: None, moved, progress }
     }
 
     /// Whether the source is waited for, so that its end or failure will be seen.
@@ -114,30 +131,41 @@ impl<'a> Flow<'a> {
         self.pending.is_empty() && self.end.is_none()
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, source: &TcpStream, sink: &TcpStream) -> Poll<End> {
+    /// `opposite` is how the other direction ended: what it met on our source.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &TcpStream,
+        sink: &TcpStream,
+        opposite: Option<End>,
+    ) -> Poll<End> {
         let end = match self.end {
             Some(end) => end,
-            None => ready!(self.poll_move(cx, source, sink)),
+            None => match ready!(self.poll_move(cx, source, sink)) {
+                Ok(()) if opposite == Some(End::SinkReset) => End::SourceBroke,
+                Ok(()) => finish(sink),
+                Err(end) => end,
+            },
         };
         self.end = Some(end);
         Poll::Ready(end)
     }
 
-    fn poll_move(&mut self, cx: &mut Context<'_>, source: &TcpStream, sink: &TcpStream) -> Poll<End> {
+    /// Moves bytes until there are no more: the source said FIN, or one of the two failed.
+    fn poll_move(&mut self, cx: &mut Context<'_>, source: &TcpStream, sink: &TcpStream) -> Poll<Result<(), End>> {
         let mut burst = 0;
         loop {
-            if !self.pending.is_empty() && ready!(self.poll_flush(cx, sink)).is_err() {
-                return Poll::Ready(End::SinkBroke);
+            if !self.pending.is_empty() {
+                ready!(self.poll_flush(cx, sink)).map_err(|error| End::of_write(&error))?;
             }
             if burst >= BURST {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             let step = SCRATCH.with_borrow_mut(|scratch| self.poll_step(cx, source, sink, scratch));
-            match ready!(step) {
-                Ok(0) => return Poll::Ready(finish(sink)),
-                Ok(n) => burst += n,
-                Err(end) => return Poll::Ready(end),
+            match ready!(step)? {
+                0 => return Poll::Ready(Ok(())),
+                n => burst += n,
             }
         }
     }
@@ -164,7 +192,7 @@ impl<'a> Flow<'a> {
         let bytes = &scratch[..n];
         let written = match poll_write(cx, sink, bytes) {
             Poll::Ready(Ok(written)) => written,
-            Poll::Ready(Err(_)) => return Poll::Ready(Err(End::SinkBroke)),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(End::of_write(&error))),
             Poll::Pending => 0,
         };
         self.count(written);
@@ -189,6 +217,7 @@ impl<'a> Flow<'a> {
     }
 
     fn count(&self, bytes: usize) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
         if let Some(moved) = self.moved {
             moved.fetch_add(bytes as u64, Ordering::Relaxed);
         }
@@ -244,7 +273,7 @@ fn finish(sink: &TcpStream) -> End {
         Ok(()) => End::Finished,
         // The other end is gone already, which is no news to it.
         Err(error) if error.kind() == io::ErrorKind::NotConnected => End::Finished,
-        Err(_) => End::SinkBroke,
+        Err(error) => End::of_write(&error),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
@@ -13,6 +14,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::relay::socket::reset_on_close;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -38,10 +40,9 @@ async fn piped(first: &[u8]) -> Piped {
     let (first, counters) = (first.to_vec(), Arc::clone(&moved));
     let pipe = tokio::spawn(async move {
         let ending = pipe(&a, &b, first, [Some(&counters[0]), Some(&counters[1])]).await;
-        if ending == Ending::Reset {
-            for stream in [&a, &b] {
-                SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("linger");
-            }
+        if ending != Ending::Closed {
+            reset_on_close(&a);
+            reset_on_close(&b);
         }
         ending
     });
@@ -114,7 +115,8 @@ async fn a_reset_of_one_side_resets_the_other() {
             if caller_breaks { (piped.caller, piped.server) } else { (piped.server, piped.caller) };
         SockRef::from(&broken).set_linger(Some(Duration::ZERO)).expect("linger");
         drop(broken);
-        assert_eq!(ending(piped.pipe).await, Ending::Reset);
+        let expected = if caller_breaks { Ending::ABroke } else { Ending::BBroke };
+        assert_eq!(ending(piped.pipe).await, expected);
         let error = other.read(&mut [0; 8]).await.expect_err("a reset, not an end");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
@@ -149,5 +151,20 @@ async fn a_caller_that_breaks_off_is_let_go_though_nobody_takes_its_bytes() {
     while timeout(Duration::from_millis(300), piped.caller.write(&chunk)).await.is_ok() {}
     SockRef::from(&piped.caller).set_linger(Some(Duration::ZERO)).expect("linger");
     drop(piped.caller);
-    assert_eq!(ending(piped.pipe).await, Ending::Reset);
+    assert_eq!(ending(piped.pipe).await, Ending::ABroke);
+}
+
+#[tokio::test]
+async fn a_reset_that_a_write_meets_is_not_taken_for_an_end() {
+    let piped = piped(b"").await;
+    let chunk = vec![7; 1 << 20];
+    // The pipe is in the middle of writing to the server when that breaks off.
+    while timeout(Duration::from_millis(300), piped.caller.writable()).await.is_ok() {
+        let _ = piped.caller.try_write(&chunk);
+    }
+    SockRef::from(&piped.server).set_linger(Some(Duration::ZERO)).expect("linger");
+    drop(piped.server);
+    assert_eq!(ending(piped.pipe).await, Ending::BBroke);
+    let error = piped.caller.readable().await.and_then(|()| piped.caller.try_read(&mut [0; 8]));
+    assert_eq!(error.expect_err("a reset, not an end").kind(), io::ErrorKind::ConnectionReset);
 }

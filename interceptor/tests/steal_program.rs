@@ -1,0 +1,409 @@
+//! The `sk_lookup` program by itself, run by `BPF_PROG_TEST_RUN` (Linux 5.14) on look-ups that are made up here: which
+//! listener it selects, and what it counts. Nothing is attached, so no namespace is needed.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    num::NonZeroU16,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use interceptor::datapath::{Steal, heartbeat};
+use interceptor_common::{
+    heartbeat::{AT_LIMIT, NO_BEAT, STALE_AFTER_MS},
+    steal::{Family, Verdict, worker_for},
+};
+use rstest::rstest;
+use socket2::SockRef;
+
+const WORKERS: u32 = 2;
+const TAKEN: NonZeroU16 = NonZeroU16::new(8080).expect("not zero");
+const OTHER: NonZeroU16 = NonZeroU16::new(8081).expect("not zero");
+const CALLER4: &str = "10.0.0.9:40000";
+const CALLER6: &str = "[fd00::9]:40000";
+
+/// The program with two workers, both with listeners and neither with a heartbeat yet.
+struct Scene {
+    steal: Steal,
+    program: test_run::Program,
+    /// By family and worker.
+    listeners: [Vec<TcpListener>; 2],
+}
+
+impl Scene {
+    fn new() -> Result<Self> {
+        let (mut steal, program) = test_run::Program::made_by(|| Steal::load(WORKERS))?;
+        let mut listeners = [Vec::new(), Vec::new()];
+        for (family, any) in [(Family::V4, "127.0.0.1:0"), (Family::V6, "[::1]:0")] {
+            for worker in 0..WORKERS {
+                let listener = TcpListener::bind(any)?;
+                steal.set_listener(family, worker, &listener)?;
+                listeners[family as usize].push(listener);
+            }
+        }
+        Ok(Self { steal, program, listeners })
+    }
+
+    /// The same with both workers alive and port [`TAKEN`] taken.
+    fn ready() -> Result<Self> {
+        let mut scene = Self::new()?;
+        scene.beat([heartbeat::now(); WORKERS as usize]);
+        scene.steal.take_port(TAKEN, None)?;
+        Ok(scene)
+    }
+
+    fn beat(&self, beats: [u64; WORKERS as usize]) {
+        for (worker, beat) in (0..).zip(beats) {
+            self.steal.heartbeats().store(worker, beat);
+        }
+    }
+
+    /// The worker whose listener is selected for a TCP connection by `caller` to `port`.
+    fn call(&self, caller: &str, port: NonZeroU16) -> Result<Option<usize>> {
+        let caller: SocketAddr = caller.parse()?;
+        let Some(cookie) = self.program.look_up(test_run::TCP, caller, port.get())? else { return Ok(None) };
+        let family = if caller.is_ipv4() { Family::V4 } else { Family::V6 };
+        let mut listeners = self.listeners[family as usize].iter();
+        let worker = listeners.position(|listener| SockRef::from(listener).cookie().ok() == Some(cookie));
+        worker.map(Some).context("a listener that is of the other family, or not ours at all")
+    }
+
+    /// All verdicts on [`TAKEN`] that fell at all.
+    fn verdicts(&self) -> Result<Vec<(Verdict, u64)>> {
+        let mut verdicts = self.steal.verdicts(TAKEN)?;
+        verdicts.retain(|(_, count)| *count > 0);
+        Ok(verdicts)
+    }
+}
+
+/// Runs `body` where this machine can.
+fn program_test(body: impl FnOnce() -> Result<()>) {
+    if testbed::require_root().is_some()
+        && let Err(error) = body()
+    {
+        panic!("{error:?}");
+    }
+}
+
+/// The worker that a caller is meant for, as long as all are alive.
+fn first_choice(caller: &str) -> usize {
+    let caller: SocketAddr = caller.parse().expect("an address");
+    worker_for(caller.port(), 0, WORKERS) as usize
+}
+
+fn millis_ago(millis: u64) -> u64 {
+    heartbeat::now() - Duration::from_millis(millis).as_nanos() as u64
+}
+
+#[rstest]
+fn a_port_that_is_not_taken_is_left_alone(#[values(CALLER4, CALLER6)] caller: &str) {
+    program_test(|| {
+        let scene = Scene::ready()?;
+        assert_eq!(scene.call(caller, OTHER)?, None);
+        assert_eq!(scene.verdicts()?, []);
+        Ok(())
+    });
+}
+
+#[rstest]
+fn a_taken_port_goes_to_the_callers_worker(
+    #[values(CALLER4, "10.0.0.9:40002", CALLER6, "[fd00::9]:40002")] caller: &str,
+) {
+    program_test(|| {
+        let scene = Scene::ready()?;
+        // Always the same: a SYN that is sent again must not meet another listener.
+        for _ in 0..3 {
+            assert_eq!(scene.call(caller, TAKEN)?, Some(first_choice(caller)));
+        }
+        assert_eq!(scene.verdicts()?, [(Verdict::Steered, 3)]);
+        Ok(())
+    });
+}
+
+#[test]
+fn callers_are_spread_over_both_workers() {
+    assert_ne!(first_choice(CALLER4), first_choice("10.0.0.9:40002"));
+    assert_ne!(first_choice(CALLER6), first_choice("[fd00::9]:40002"));
+}
+
+#[test]
+fn udp_is_left_alone() {
+    program_test(|| {
+        let scene = Scene::ready()?;
+        assert_eq!(scene.program.look_up(test_run::UDP, CALLER4.parse()?, TAKEN.get())?, None);
+        assert_eq!(scene.verdicts()?, []);
+        Ok(())
+    });
+}
+
+#[rstest]
+fn no_heartbeat_or_an_old_one_leaves_the_port_to_the_app(#[values(CALLER4, CALLER6)] caller: &str) {
+    program_test(|| {
+        let scene = Scene::ready()?;
+        for beat in [NO_BEAT, 2, millis_ago(STALE_AFTER_MS), millis_ago(10_000)] {
+            scene.beat([beat; 2]);
+            assert_eq!(scene.call(caller, TAKEN)?, None, "{beat}");
+        }
+        assert_eq!(scene.verdicts()?, [(Verdict::Stale, 4)]);
+
+        // And is taken again with the first beat. Half of the limit is room enough for a slow machine.
+        scene.beat([millis_ago(STALE_AFTER_MS / 2); 2]);
+        assert_eq!(scene.call(caller, TAKEN)?, Some(first_choice(caller)));
+        Ok(())
+    });
+}
+
+#[rstest]
+fn the_other_worker_takes_over_from_one_that_hangs(
+    #[values(CALLER4, "10.0.0.9:40002", CALLER6)] caller: &str,
+    #[values(NO_BEAT, AT_LIMIT, 2)] beat: u64,
+) {
+    program_test(|| {
+        let scene = Scene::ready()?;
+        let (first, second) = (first_choice(caller), 1 - first_choice(caller));
+        let mut beats = [heartbeat::now(); 2];
+        beats[first] = beat;
+        scene.beat(beats);
+        assert_eq!(scene.call(caller, TAKEN)?, Some(second));
+        assert_eq!(scene.verdicts()?, [(Verdict::Steered, 1)]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_daemon_without_room_leaves_the_port_to_the_app_and_says_so() {
+    program_test(|| {
+        let scene = Scene::ready()?;
+        scene.beat([AT_LIMIT; 2]);
+        assert_eq!(scene.call(CALLER4, TAKEN)?, None);
+        assert_eq!(scene.verdicts()?, [(Verdict::AtLimit, 1)]);
+        // One is full and the other hangs: that there is no room is what people can do something about.
+        for beats in [[AT_LIMIT, NO_BEAT], [NO_BEAT, AT_LIMIT]] {
+            scene.beat(beats);
+            assert_eq!(scene.call(CALLER4, TAKEN)?, None);
+        }
+        assert_eq!(scene.verdicts()?, [(Verdict::AtLimit, 3)]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_rule_whose_time_is_over_leaves_the_port_to_the_app() {
+    program_test(|| {
+        let mut scene = Scene::ready()?;
+        let minute = Duration::from_secs(60).as_nanos() as u64;
+        scene.steal.take_port(TAKEN, Some(heartbeat::now() + minute))?;
+        assert!(scene.call(CALLER4, TAKEN)?.is_some());
+        scene.steal.take_port(TAKEN, Some(heartbeat::now()))?;
+        assert_eq!(scene.call(CALLER4, TAKEN)?, None);
+        // A new time does not begin a new count.
+        assert_eq!(scene.verdicts()?, [(Verdict::Steered, 1), (Verdict::Expired, 1)]);
+        Ok(())
+    });
+}
+
+#[rstest]
+fn the_relays_own_connection_passes_as_long_as_it_is_registered(#[values(CALLER4, CALLER6)] caller: &str) {
+    program_test(|| {
+        let scene = Scene::ready()?;
+        let source: SocketAddr = caller.parse()?;
+        let own = scene.steal.own_connections().register(source)?;
+        assert_eq!(scene.call(caller, TAKEN)?, None);
+        // Neither another port of the same address nor another address with the same port is ours.
+        let mut neighbour = source;
+        neighbour.set_port(source.port() + 2);
+        assert!(scene.call(&neighbour.to_string(), TAKEN)?.is_some());
+        for stranger in ["10.0.0.8:40000", "[fd00::8]:40000", "[::10.0.0.9]:40000"] {
+            assert!(scene.call(stranger, TAKEN)?.is_some(), "{stranger}");
+        }
+        drop(own);
+        assert!(scene.call(caller, TAKEN)?.is_some());
+        assert_eq!(scene.verdicts()?, [(Verdict::Steered, 5), (Verdict::Own, 1)]);
+        Ok(())
+    });
+}
+
+#[rstest]
+#[case(CALLER4, CALLER6, Family::V4)]
+#[case(CALLER6, CALLER4, Family::V6)]
+fn a_closed_listener_leaves_its_family_to_the_app(
+    #[case] caller: &str,
+    #[case] of_the_other_family: &str,
+    #[case] family: Family,
+) {
+    program_test(|| {
+        let mut scene = Scene::ready()?;
+        let first = first_choice(caller);
+        drop(scene.listeners[family as usize].remove(first));
+        // The other worker's is the only one left in the list.
+        assert_eq!(scene.call(caller, TAKEN)?, Some(0));
+        scene.listeners[family as usize].clear();
+        assert_eq!(scene.call(caller, TAKEN)?, None);
+        assert!(scene.call(of_the_other_family, TAKEN)?.is_some());
+        assert_eq!(scene.verdicts()?, [(Verdict::Steered, 2), (Verdict::NoListener, 1)]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_port_that_is_given_back_is_left_alone_and_counts_anew_when_taken_again() {
+    program_test(|| {
+        let mut scene = Scene::ready()?;
+        scene.steal.take_port(OTHER, None)?;
+        assert!(scene.call(CALLER4, TAKEN)?.is_some());
+        scene.steal.release_port(TAKEN)?;
+        assert_eq!(scene.call(CALLER4, TAKEN)?, None);
+        assert!(scene.call(CALLER4, OTHER)?.is_some(), "the other port stays");
+        assert_eq!(scene.verdicts()?, []);
+
+        scene.steal.take_port(TAKEN, None)?;
+        assert_eq!(scene.verdicts()?, []);
+        assert!(scene.call(CALLER4, TAKEN)?.is_some());
+        assert_eq!(scene.verdicts()?, [(Verdict::Steered, 1)]);
+        let other = scene.steal.verdicts(OTHER)?;
+        assert!(other.contains(&(Verdict::Steered, 1)), "{other:?}");
+        Ok(())
+    });
+}
+
+/// `BPF_PROG_TEST_RUN` for `sk_lookup`, which aya does not have.
+mod test_run {
+    #![allow(unsafe_code, reason = "bpf(2) has no wrapper in libc, nix or aya for this")]
+
+    use std::{
+        collections::BTreeSet,
+        fs, io,
+        net::{IpAddr, SocketAddr},
+        os::fd::{BorrowedFd, OwnedFd, RawFd},
+        sync::{Mutex, PoisonError},
+    };
+
+    use std::os::fd::AsRawFd as _;
+
+    use anyhow::{Context as _, Result, ensure};
+
+    pub(super) const TCP: u32 = 6;
+    pub(super) const UDP: u32 = 17;
+
+    const SK_PASS: u32 = 1;
+    const BPF_PROG_TEST_RUN: libc::c_int = 10;
+
+    /// `struct bpf_sk_lookup` of <linux/bpf.h>.
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, Default)]
+    struct Context {
+        /// Of the selected socket, in the answer only.
+        cookie: u64,
+        family: u32,
+        protocol: u32,
+        remote_ip4: [u8; 4],
+        remote_ip6: [u8; 16],
+        /// Network byte order.
+        remote_port: [u8; 2],
+        padding: u16,
+        local_ip4: [u8; 4],
+        local_ip6: [u8; 16],
+        /// Host byte order.
+        local_port: u32,
+        /// Has to be zero.
+        ingress_ifindex: u32,
+    }
+
+    const _: () = assert!(size_of::<Context>() == 72);
+
+    /// The part of `union bpf_attr` that this command reads.
+    #[repr(C)]
+    #[derive(Debug, Default)]
+    struct Attr {
+        program: u32,
+        retval: u32,
+        data_sizes: [u32; 2],
+        data: [u64; 2],
+        repeat: u32,
+        duration: u32,
+        context_size_in: u32,
+        context_size_out: u32,
+        context_in: u64,
+        context_out: u64,
+        flags: u32,
+        cpu: u32,
+        batch_size: u32,
+        padding: u32,
+    }
+
+    const _: () = assert!(size_of::<Attr>() == 80);
+
+    /// A loaded program.
+    pub(super) struct Program(OwnedFd);
+
+    impl Program {
+        /// The program that `make` loads. It keeps its file descriptor to itself, but it is one of this process.
+        pub(super) fn made_by<T, E>(make: impl FnOnce() -> Result<T, E>) -> Result<(T, Self)>
+        where
+            E: std::error::Error + Send + Sync + 'static,
+        {
+            // Tests run side by side, and another one's program is not meant.
+            static LOADING: Mutex<()> = Mutex::new(());
+            let _alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = open_programs()?;
+            let made = make()?;
+            let new = open_programs()?.into_iter().filter(|fd| !before.contains(fd)).collect::<Vec<_>>();
+            ensure!(new.len() == 1, "new programs: {new:?}");
+            // SAFETY: it is open, as `made` lives, and is borrowed only to make a copy of it.
+            let program = unsafe { BorrowedFd::borrow_raw(new[0]) };
+            Ok((made, Self(program.try_clone_to_owned()?)))
+        }
+
+        /// The cookie of the socket that the program selects, if any.
+        pub(super) fn look_up(
+            &self,
+            protocol: u32,
+            remote: SocketAddr,
+            local_port: u16,
+        ) -> Result<Option<u64>> {
+            let mut context = Context {
+                protocol,
+                remote_port: remote.port().to_be_bytes(),
+                local_port: local_port.into(),
+                ..Context::default()
+            };
+            match remote.ip() {
+                IpAddr::V4(ip) => {
+                    context.family = libc::AF_INET as u32;
+                    context.remote_ip4 = ip.octets();
+                }
+                IpAddr::V6(ip) => {
+                    context.family = libc::AF_INET6 as u32;
+                    context.remote_ip6 = ip.octets();
+                }
+            }
+            let size = size_of::<Context>();
+            let mut answer = Context::default();
+            let mut attr = Attr {
+                program: self.0.as_raw_fd().cast_unsigned(),
+                context_size_in: size as u32,
+                context_size_out: size as u32,
+                context_in: &raw const context as u64,
+                context_out: &raw mut answer as u64,
+                ..Attr::default()
+            };
+            // SAFETY: both contexts and the attributes are of the size that is told, and outlive the call.
+            let result =
+                unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<Attr>()) };
+            if result < 0 {
+                return Err(io::Error::last_os_error()).context("BPF_PROG_TEST_RUN");
+            }
+            ensure!(attr.retval == SK_PASS, "the program returned {}", attr.retval);
+            Ok((answer.cookie != 0).then_some(answer.cookie))
+        }
+    }
+
+    /// File descriptors of programs in this process.
+    fn open_programs() -> Result<BTreeSet<RawFd>> {
+        let entries = fs::read_dir("/proc/self/fd").context("list own files")?.flatten();
+        let programs = entries.filter(|entry| {
+            fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().contains("bpf-prog"))
+        });
+        programs.map(|entry| entry.file_name().to_string_lossy().parse().context("not a number")).collect()
+    }
+}
