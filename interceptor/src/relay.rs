@@ -18,6 +18,7 @@ pub mod connection;
 pub mod dial;
 pub mod lineage;
 pub mod pipe;
+pub mod pressure;
 pub mod probe;
 pub mod proxy_v2;
 pub mod route;

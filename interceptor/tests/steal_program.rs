@@ -271,14 +271,12 @@ mod test_run {
     #![allow(unsafe_code, reason = "bpf(2) has no wrapper in libc, nix or aya for this")]
 
     use std::{
-        collections::BTreeSet,
+        collections::BTreeMap,
         fs, io,
         net::{IpAddr, SocketAddr},
-        os::fd::{BorrowedFd, OwnedFd, RawFd},
+        os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
         sync::{Mutex, PoisonError},
     };
-
-    use std::os::fd::AsRawFd as _;
 
     use anyhow::{Context as _, Result, ensure};
 
@@ -305,8 +303,9 @@ mod test_run {
         local_ip6: [u8; 16],
         /// Host byte order.
         local_port: u32,
-        /// Has to be zero.
+        /// Has to be zero, and so what would be padding after it.
         ingress_ifindex: u32,
+        tail: u32,
     }
 
     const _: () = assert!(size_of::<Context>() == 72);
@@ -347,10 +346,12 @@ mod test_run {
             let _alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
             let before = open_programs()?;
             let made = make()?;
-            let new = open_programs()?.into_iter().filter(|fd| !before.contains(fd)).collect::<Vec<_>>();
+            let mut new = open_programs()?;
+            new.retain(|id, _| !before.contains_key(id));
             ensure!(new.len() == 1, "new programs: {new:?}");
+            let fd = new.into_values().next().context("one program")?;
             // SAFETY: it is open, as `made` lives, and is borrowed only to make a copy of it.
-            let program = unsafe { BorrowedFd::borrow_raw(new[0]) };
+            let program = unsafe { BorrowedFd::borrow_raw(fd) };
             Ok((made, Self(program.try_clone_to_owned()?)))
         }
 
@@ -398,12 +399,19 @@ mod test_run {
         }
     }
 
-    /// File descriptors of programs in this process.
-    fn open_programs() -> Result<BTreeSet<RawFd>> {
-        let entries = fs::read_dir("/proc/self/fd").context("list own files")?.flatten();
-        let programs = entries.filter(|entry| {
-            fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().contains("bpf-prog"))
-        });
-        programs.map(|entry| entry.file_name().to_string_lossy().parse().context("not a number")).collect()
+    /// The programs that this process has open, by the kernel's number, which is never used again.
+    fn open_programs() -> Result<BTreeMap<u32, RawFd>> {
+        let mut programs = BTreeMap::new();
+        for entry in fs::read_dir("/proc/self/fdinfo").context("list own files")?.flatten() {
+            // Other tests open and close files meanwhile.
+            let Ok(info) = fs::read_to_string(entry.path()) else { continue };
+            if let Some(id) = info.lines().find_map(|line| line.strip_prefix("prog_id:"))
+                // A link names its program, too.
+                && !info.contains("link_type:")
+            {
+                programs.insert(id.trim().parse()?, entry.file_name().to_string_lossy().parse()?);
+            }
+        }
+        Ok(programs)
     }
 }

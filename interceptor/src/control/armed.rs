@@ -136,13 +136,14 @@ impl Armed {
             listeners: addresses,
             probes: Default::default(),
             lineage: Arc::clone(&context.lineage),
+            pressure: Arc::clone(workers.shared().pressure()),
+            heartbeats: steal.heartbeats(),
             dial: context.policy.dial,
             connect_timeout: context.policy.connect_timeout,
             strays: Default::default(),
             routes: ArcSwap::default(),
         });
-        let heartbeats = steal.heartbeats();
-        let beating = workers.serve(&workload, listeners, &heartbeats);
+        let beating = workers.serve(&workload, listeners);
         tokio::time::timeout(Duration::from_secs(2), beating).await.map_err(|_| ArmError::Workers)?;
         steal.attach(&workload.netns)?;
         context.arm_seconds.observe(started.elapsed().as_secs_f64());
@@ -477,7 +478,9 @@ fn open_listener(ip: IpAddr) -> io::Result<TcpListener> {
     if ip.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Accepted sockets inherit both.
+    // Accepted sockets inherit all of these. They stand in the way of an application that binds the redirected port
+    // anew (it was restarted, say) unless they may share it.
+    socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     socket.bind(&SockAddr::from(SocketAddr::new(ip, 0)))?;

@@ -1,6 +1,7 @@
 //! Upstream connections: to the target, or back to the application past our own program.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -82,6 +83,8 @@ pub async fn to_target(
     }
     let result = to_addresses(workload, &destination.addresses(), Some(cause)).await;
     match &result {
+        // Whoever comes next meets the same: the application serves him without a detour.
+        Err(Outcome::FellBack(FellBack::Exhausted)) => workload.hold_off(),
         Ok(_) | Err(Outcome::FellBack(FellBack::TargetRefused)) => {
             destination.circuit.answered();
         }
@@ -116,7 +119,12 @@ pub async fn to_addresses(
         addresses => timeout_at(deadline, first_to_answer(workload, addresses, cause)).await,
     };
     match dialled {
-        Ok(result) => result.map_err(|error| error.outcome()),
+        Ok(result) => result.map_err(|error| {
+            if matches!(&error, DialError::Io(error) if is_shortage(error)) {
+                workload.pressure.report();
+            }
+            error.outcome()
+        }),
         Err(_elapsed) => Err(Outcome::FellBack(FellBack::TargetTimeout)),
     }
 }
@@ -173,22 +181,48 @@ async fn connect_to_target(
 /// # Errors
 /// The outcome to count: nobody serves this caller.
 pub async fn to_app(workload: &Workload, original: SocketAddr) -> Result<Upstream, Outcome> {
-    let dial = async {
-        let socket = workload.netns.tcp_socket(original.ip())?;
-        socket.set_reuse_address(true)?;
-        // From the very address that is called: it is local, whatever routes say, and so known before connecting.
-        let mut source = original;
-        source.set_port(0);
-        socket.bind(&source.into())?;
-        connect(workload, socket, original, true, None).await
-    };
-    dial.await.map_err(|error: io::Error| {
-        Outcome::Refused(match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Refused::AppRefused,
-            _ if is_exhaustion(&error) => Refused::Exhausted,
-            _ => Refused::AppFailed,
-        })
-    })
+    let mut ports = any_port_then_some(original);
+    loop {
+        let port = ports.next();
+        let error = match connect_to_app(workload, original, port.unwrap_or(0)).await {
+            Ok(upstream) => return Ok(upstream),
+            Err(error) => error,
+        };
+        let again = match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => workload.pressure.lend(),
+            Some(libc::EADDRINUSE | libc::EADDRNOTAVAIL) => port.is_some(),
+            _ => false,
+        };
+        if !again {
+            return Err(Outcome::Refused(match error.kind() {
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Refused::AppRefused,
+                _ if is_exhaustion(&error) => Refused::Exhausted,
+                _ => Refused::AppFailed,
+            }));
+        }
+    }
+}
+
+/// Source ports to try: the kernel's choice, then some that it does not choose from. Its range may be used up by
+/// connections to the target, while any port can be shared between connections to different ends (SO_REUSEADDR).
+fn any_port_then_some(original: SocketAddr) -> impl Iterator<Item = u16> {
+    const UNPRIVILEGED: u64 = 1024;
+    const TRIES: u64 = 64;
+    let seed = RandomState::new().hash_one(original);
+    let some = (0..TRIES).map(move |n| {
+        (UNPRIVILEGED + seed.wrapping_add(n * 977) % (u64::from(u16::MAX) + 1 - UNPRIVILEGED)) as u16
+    });
+    std::iter::once(0).chain(some)
+}
+
+async fn connect_to_app(workload: &Workload, original: SocketAddr, port: u16) -> io::Result<Upstream> {
+    let socket = workload.netns.tcp_socket(original.ip())?;
+    socket.set_reuse_address(true)?;
+    // From the very address that is called: it is local, whatever routes say, and so known before connecting.
+    let mut source = original;
+    source.set_port(port);
+    socket.bind(&source.into())?;
+    connect(workload, socket, original, true, None).await
 }
 
 /// Connects `socket`; one that is bound `inside` the namespace is entered as the relay's own first.
@@ -237,18 +271,13 @@ fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
 }
 
 /// Whether an error says that this side ran out of something, rather than anything about the peer.
+fn is_exhaustion(error: &io::Error) -> bool {
+    is_shortage(error)
+        || matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE | libc::EAGAIN))
+}
+
+/// Whether an error says that the process, or the system, is out of file descriptors or memory.
 #[must_use]
-pub fn is_exhaustion(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::EMFILE
-                | libc::ENFILE
-                | libc::ENOBUFS
-                | libc::ENOMEM
-                | libc::EADDRNOTAVAIL
-                | libc::EADDRINUSE
-                | libc::EAGAIN
-        )
-    )
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }

@@ -30,17 +30,15 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
     task::AbortHandle,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval},
 };
 
 use super::{
     connection, dial,
+    pressure::Pressure,
     workload::{Workload, WorkloadId},
 };
 use crate::datapath::{HeartbeatPage, heartbeat};
-
-/// How long a worker leaves the listeners alone after the kernel could not give it another connection.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// The workers of this daemon.
 #[derive(Debug)]
@@ -58,6 +56,8 @@ pub struct Shared {
     limit: AtomicUsize,
     /// Connection tasks that panicked.
     panics: AtomicU64,
+    /// Whether the process is out of something.
+    pressure: Arc<Pressure>,
     /// When each worker last went round its loop, `CLOCK_MONOTONIC` nanoseconds.
     beats: Vec<AtomicU64>,
 }
@@ -68,7 +68,7 @@ pub type Listeners = Vec<StdListener>;
 /// What the control side asks of a worker.
 enum Command {
     /// Accept for `workload` from now on, and say when the heart beats for it.
-    Serve { workload: Arc<Workload>, listeners: Listeners, heartbeats: Arc<HeartbeatPage>, ready: oneshot::Sender<()> },
+    Serve { workload: Arc<Workload>, listeners: Listeners, ready: oneshot::Sender<()> },
     /// Accept what is queued for this workload, then close its listeners. Its connections go on.
     Retire { id: WorkloadId },
     /// Close this workload's listeners and connections now.
@@ -88,6 +88,7 @@ impl Workers {
             open: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
             panics: AtomicU64::new(0),
+            pressure: Arc::default(),
             beats: (0..count).map(|_| AtomicU64::new(NO_BEAT)).collect(),
         });
         let start = |index| {
@@ -116,19 +117,13 @@ impl Workers {
     }
 
     /// Hands each worker its listeners, and returns when every one of them beats for the workload.
-    pub async fn serve(
-        &self,
-        workload: &Arc<Workload>,
-        listeners: Vec<Listeners>,
-        heartbeats: &Arc<HeartbeatPage>,
-    ) {
+    pub async fn serve(&self, workload: &Arc<Workload>, listeners: Vec<Listeners>) {
         assert_eq!(listeners.len(), self.handles.len(), "listeners for each worker");
         for (worker, listeners) in self.handles.iter().zip(listeners) {
             let (ready, is_ready) = oneshot::channel();
             let workload = Arc::clone(workload);
-            let heartbeats = Arc::clone(heartbeats);
             // A worker that is gone can't beat, so the kernel never steers to it: nothing to handle here.
-            let _ = worker.send(Command::Serve { workload, listeners, heartbeats, ready });
+            let _ = worker.send(Command::Serve { workload, listeners, ready });
             let _ = is_ready.await;
         }
     }
@@ -181,6 +176,12 @@ impl Shared {
         Duration::from_nanos(heartbeat::now().saturating_sub(oldest))
     }
 
+    /// Whether the process is out of something.
+    #[must_use]
+    pub fn pressure(&self) -> &Arc<Pressure> {
+        &self.pressure
+    }
+
     fn is_full(&self) -> bool {
         self.open() >= self.limit()
     }
@@ -193,8 +194,8 @@ struct Worker {
     listening: SelectAll<Listening>,
     heartbeats: Vec<(WorkloadId, Arc<HeartbeatPage>)>,
     connections: Arc<Connections>,
-    /// No accepting until then: the kernel was out of something.
-    paused_until: Option<Instant>,
+    /// No accepting until the next beat: the kernel was out of something.
+    paused: bool,
     /// The cells say that there is no room.
     said_full: bool,
 }
@@ -209,7 +210,7 @@ impl Worker {
             listening: SelectAll::new(),
             heartbeats: Vec::new(),
             connections: Arc::default(),
-            paused_until: None,
+            paused: false,
             said_full: false,
         }
     }
@@ -225,17 +226,19 @@ impl Worker {
                     Some(command) => self.apply(command),
                     None => return,
                 },
-                Some(accepted) = self.listening.next(), if self.paused_until.is_none() => self.accept(accepted),
+                Some(accepted) = self.listening.next(), if !self.paused => self.accept(accepted),
             }
         }
     }
 
     fn beat(&mut self) {
         let now = heartbeat::now();
-        if self.paused_until.is_some_and(|until| until <= Instant::now()) {
-            self.paused_until = None;
+        self.paused = false;
+        let pressed = self.shared.pressure.is_on();
+        if !pressed {
+            self.shared.pressure.refill();
         }
-        self.said_full = self.paused_until.is_some() || self.shared.is_full();
+        self.said_full = pressed || self.shared.is_full();
         self.store(if self.said_full { AT_LIMIT } else { now });
         self.shared.beats[self.index as usize].store(now, Ordering::Relaxed);
     }
@@ -248,7 +251,7 @@ impl Worker {
 
     fn apply(&mut self, command: Command) {
         match command {
-            Command::Serve { workload, listeners, heartbeats, ready } => {
+            Command::Serve { workload, listeners, ready } => {
                 for listener in listeners {
                     match TcpListener::from_std(listener) {
                         Ok(listener) => {
@@ -260,7 +263,7 @@ impl Worker {
                         }
                     }
                 }
-                self.heartbeats.push((workload.id, heartbeats));
+                self.heartbeats.push((workload.id, Arc::clone(&workload.heartbeats)));
                 self.beat();
                 let _ = ready.send(());
             }
@@ -298,11 +301,13 @@ impl Worker {
                     self.store(AT_LIMIT);
                 }
             }
-            Err(error) if dial::is_exhaustion(&error) => {
-                tracing::warn!(%error, workload = %workload.name, "can't accept; new connections go to the application");
-                self.paused_until = Some(Instant::now() + EXHAUSTED_PAUSE);
+            Err(error) if dial::is_shortage(&error) => {
+                tracing::debug!(%error, workload = %workload.name, "accept");
+                self.shared.pressure.report();
                 self.said_full = true;
                 self.store(AT_LIMIT);
+                // What is queued already waits for a spare file descriptor, or for the next beat.
+                self.paused = !self.shared.pressure.lend();
             }
             // A caller that gave up before it was accepted.
             Err(error) => tracing::debug!(%error, workload = %workload.name, "accept"),

@@ -9,9 +9,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use interceptor_common::{heartbeat::AT_LIMIT, steal::MAX_WORKERS};
 
-use super::{lineage::Lineage, probe::Probes, route::Route};
-use crate::{config::policy::Dial, datapath::OwnConnections, netns::Netns};
+use super::{lineage::Lineage, pressure::Pressure, probe::Probes, route::Route};
+use crate::{
+    config::policy::Dial,
+    datapath::{HeartbeatPage, OwnConnections},
+    netns::Netns,
+};
 
 /// One arming of one workload; never used again within a run of the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +42,10 @@ pub struct Workload {
     pub probes: Probes,
     /// The daemon's upstream connections, for finding loops.
     pub lineage: Arc<Lineage>,
+    /// Whether the process is out of something.
+    pub pressure: Arc<Pressure>,
+    /// What the kernel program goes by; the workers store into it.
+    pub heartbeats: Arc<HeartbeatPage>,
     /// Where targets are called from.
     pub dial: Dial,
     /// How long a caller waits for a target before the application serves it.
@@ -62,6 +71,13 @@ impl Workload {
     #[must_use]
     pub fn route(&self, port: u16) -> Option<Arc<Route>> {
         self.routes.load().get(&port).cloned()
+    }
+
+    /// Leaves new connections with the application until the workers' next beat.
+    pub fn hold_off(&self) {
+        for worker in 0..MAX_WORKERS {
+            self.heartbeats.store(worker, AT_LIMIT);
+        }
     }
 
     /// Whether connections to `port` are stolen at present.
