@@ -1,10 +1,11 @@
-//! All tests in two runs: those of functions side by side, then those that build network namespaces, two at a time.
+//! All tests: those of functions side by side, then those that build network namespaces (all in `<crate>/tests`), two at
+//! a time.
 
 use std::{
     env,
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -15,46 +16,49 @@ use crate::{
     setup::{self, Group},
 };
 
-/// The packages whose tests need root, and time on the processor for themselves.
-const PRIVILEGED: [&str; 2] = ["testbed", "interceptor-tests"];
-
 pub(crate) fn test(args: &[String]) -> Result<()> {
     setup::setup(&[Group::Test])?;
-    let folder = build::build(&["interceptor"], Profile::Dev)?;
-    let daemon = folder.join("interceptor");
+    let daemon = build::build(&["interceptor"], Profile::Dev)?.join("interceptor");
 
-    let mut functions = build::cargo()?;
-    functions.args(["test", "--workspace", "--exclude", "interceptor-ebpf"]);
-    functions.args(PRIVILEGED.iter().flat_map(|package| ["--exclude", package]));
-    functions.args(args);
-
-    let mut sockets = build::cargo()?;
-    sockets.arg("test").args(PRIVILEGED.iter().flat_map(|package| ["-p", package]));
-    sockets.args(args);
+    let functions = cargo_test(&["--lib", "--bins"], args)?;
+    let examples = cargo_test(&["--doc"], args)?;
+    let mut sockets = cargo_test(&["--test", "*"], args)?;
     // More at a time would only fight for the processor, and time-outs would be about that.
     if !args.iter().any(|arg| arg == "--") {
         sockets.arg("--");
     }
-    sockets.arg("--test-threads=2").env("INTERCEPTOR_BIN", &daemon);
+    sockets.arg("--test-threads=2").env("INTERCEPTOR_BIN", daemon);
     become_root(&mut sockets)?;
 
     let started = Instant::now();
-    let (mut total, mut last) = (Totals::default(), Vec::new());
-    let mut passed = true;
-    for (what, command) in
-        [("functions", &mut functions), ("real sockets in network namespaces", &mut sockets)]
-    {
+    let (mut total, mut last, mut failed) = (Totals::default(), Vec::new(), Vec::new());
+    for (what, mut command) in [
+        ("functions", functions),
+        ("examples in the documentation", examples),
+        ("real sockets in network namespaces", sockets),
+    ] {
+        print_lines(&last);
         eprintln!("== tests of {what}");
-        let held_back = std::mem::take(&mut last);
-        print_lines(&held_back);
-        let (success, tail) = run_tests(command, &mut total)?;
-        passed &= success;
+        let (success, tail) = run_tests(&mut command, &mut total)?;
+        if !success {
+            failed.push(what);
+        }
         last = tail;
     }
-    eprintln!("== {total}, in {:.0?}", Duration::from_secs(started.elapsed().as_secs()));
+    eprintln!("== {total}, in {:.0?}", started.elapsed());
     print_lines(&last);
-    ensure!(passed, "some tests failed");
+    ensure!(failed.is_empty(), "there are failed tests of {}", failed.join(", and of "));
     Ok(())
+}
+
+/// `cargo test` for some kind of targets. Always for the same packages: others would have other features, and be
+/// compiled once more.
+fn cargo_test(targets: &[&str], args: &[String]) -> Result<Command> {
+    let mut cargo = build::cargo()?;
+    // Only the kernel programs build for another target. One failed program does not hide what others have to say.
+    cargo.args(["test", "--workspace", "--exclude", "interceptor-ebpf", "--no-fail-fast"]);
+    cargo.args(targets).args(args);
+    Ok(cargo)
 }
 
 /// For a user with sudo, cargo starts each test program by it. In CI, a test that can't run has failed.
