@@ -47,7 +47,7 @@ impl Scene {
     /// The same with both workers alive and port [`TAKEN`] taken.
     fn ready() -> Result<Self> {
         let mut scene = Self::new()?;
-        scene.beat([heartbeat::now(); WORKERS as usize]);
+        scene.beat([alive(); WORKERS as usize]);
         scene.steal.take_port(TAKEN, None)?;
         Ok(scene)
     }
@@ -89,6 +89,11 @@ fn program_test(body: impl FnOnce() -> Result<()>) {
 fn first_choice(caller: &str) -> usize {
     let caller: SocketAddr = caller.parse().expect("an address");
     worker_for(caller.port(), 0, WORKERS) as usize
+}
+
+/// A beat that does not grow old while a test is kept waiting for the processor.
+fn alive() -> u64 {
+    heartbeat::now() + Duration::from_secs(60).as_nanos() as u64
 }
 
 fn millis_ago(millis: u64) -> u64 {
@@ -161,7 +166,7 @@ fn the_other_worker_takes_over_from_one_that_hangs(
     program_test(|| {
         let scene = Scene::ready()?;
         let (first, second) = (first_choice(caller), 1 - first_choice(caller));
-        let mut beats = [heartbeat::now(); 2];
+        let mut beats = [alive(); 2];
         beats[first] = beat;
         scene.beat(beats);
         assert_eq!(scene.call(caller, TAKEN)?, Some(second));
