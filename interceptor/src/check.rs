@@ -6,7 +6,7 @@ use aya::{programs::ProgramType, sys::is_program_supported};
 use nix::sched::{CloneFlags, setns};
 use serde::Serialize;
 
-use crate::{datapath::Steal, limits, netns::HomeNetns};
+use crate::{datapath::Steal, limits};
 
 /// One thing that was tried.
 #[derive(Debug, Serialize)]
@@ -159,7 +159,7 @@ fn open_files() -> Finding {
     let name = "open files";
     match limits::raise_open_files() {
         Ok(files) => {
-            let connections = limits::connections(1);
+            let connections = limits::connections(1, 1);
             let found = format!("limit {files}, enough for {connections} connections at a time");
             let (verdict, remedy) = if connections < 1_000 {
                 (Verdict::Warning, "raise the hard limit (ulimit -Hn, LimitNOFILE=)".to_owned())
@@ -176,8 +176,7 @@ fn open_files() -> Finding {
 ///
 /// # Errors
 /// What is missing and what to do.
-pub fn require(home: &'static HomeNetns) -> Result<(), String> {
-    let _ = home;
+pub fn require() -> Result<(), String> {
     let missing: Vec<_> =
         run().into_iter().filter(|finding| finding.verdict == Verdict::Missing).collect();
     if missing.is_empty() { Ok(()) } else { Err(table(&missing)) }

@@ -70,10 +70,11 @@ pub fn run(args: Run) -> Result<(), Failure> {
         None => Policy::default(),
     };
     let (source, workloads) = source(&args)?;
-    check::require(home).map_err(|missing| anyhow!("this host can't run the interceptor:\n{missing}")).or_exit(Exit::NoPermission)?;
+    check::require().map_err(|missing| anyhow!("this host can't run the interceptor:\n{missing}")).or_exit(Exit::NoPermission)?;
     limits::raise_open_files().context("raise the limit of open files").or_exit(Exit::Os)?;
 
-    let workers = Workers::start(worker_count(&args), limits::connections(workloads.len()))
+    let workers = worker_count(&args);
+    let workers = Workers::start(workers, limits::connections(workloads.len(), workers))
         .context("start the workers")
         .or_exit(Exit::Os)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -46,6 +46,9 @@ use crate::{
 /// for handshakes that were under way (two retransmissions of a SYN-ACK on a slow path).
 pub const LINGER: Duration = Duration::from_secs(3);
 
+/// How long the workers may take to answer: they are asked between two beats.
+const WORKERS_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Length of a listener's accept queue. The namespace's `net.core.somaxconn` may lower it.
 const BACKLOG: i32 = 4096;
 
@@ -144,8 +147,14 @@ impl Armed {
             routes: ArcSwap::default(),
         });
         let beating = workers.serve(&workload, listeners);
-        tokio::time::timeout(Duration::from_secs(2), beating).await.map_err(|_| ArmError::Workers)?;
-        steal.attach(&workload.netns)?;
+        let attached = match tokio::time::timeout(WORKERS_PATIENCE, beating).await {
+            Ok(()) => steal.attach(&workload.netns).map_err(ArmError::from),
+            Err(_elapsed) => Err(ArmError::Workers),
+        };
+        if let Err(error) = attached {
+            workers.cut(workload.id);
+            return Err(error);
+        }
         context.arm_seconds.observe(started.elapsed().as_secs_f64());
         Ok(Self { workload, steal: Arc::new(Mutex::new(steal)), rules: Vec::new() })
     }
@@ -463,14 +472,22 @@ fn loop_message(address: SocketAddr) -> String {
 
 /// One listener per family that the namespace has, on an address that only its own processes reach.
 fn open_listeners() -> io::Result<Vec<(Family, TcpListener)>> {
-    let v4 = open_listener(Ipv4Addr::LOCALHOST.into());
-    let v6 = open_listener(Ipv6Addr::LOCALHOST.into());
-    // A namespace without one of the families is normal, one without both is not.
-    let opened: Vec<_> = [(Family::V4, &v4), (Family::V6, &v6)]
-        .into_iter()
-        .filter_map(|(family, listener)| Some((family, listener.as_ref().ok()?.try_clone().ok()?)))
-        .collect();
-    if opened.is_empty() { v4.or(v6).map(|_| Vec::new()) } else { Ok(opened) }
+    let mut opened = Vec::new();
+    let mut failure = None;
+    for (family, ip) in [
+        (Family::V4, IpAddr::from(Ipv4Addr::LOCALHOST)),
+        (Family::V6, IpAddr::from(Ipv6Addr::LOCALHOST)),
+    ] {
+        match open_listener(ip) {
+            Ok(listener) => opened.push((family, listener)),
+            Err(error) => failure = Some(error),
+        }
+    }
+    match failure {
+        // A namespace without one of the families is normal, one without both is not.
+        Some(error) if opened.is_empty() => Err(error),
+        _ => Ok(opened),
+    }
 }
 
 fn open_listener(ip: IpAddr) -> io::Result<TcpListener> {

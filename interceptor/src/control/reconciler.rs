@@ -26,6 +26,7 @@ use crate::{
         policy::Policy,
         workloads::{self, NetnsSource, Workload},
     },
+    limits,
     netns::HomeNetns,
     relay::{lineage::Lineage, worker::Workers},
 };
@@ -248,8 +249,8 @@ impl Reconciler {
 
     /// Leaves room for what armed workloads themselves need of the process's file descriptors.
     fn fit_limit(&self) {
-        let armed = self.workloads.len();
-        self.context.workers.shared().set_limit(crate::limits::connections(armed));
+        let workers = &self.context.workers;
+        workers.shared().set_limit(limits::connections(self.workloads.len(), workers.count()));
     }
 }
 

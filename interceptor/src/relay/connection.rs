@@ -25,7 +25,7 @@ use super::{
 pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketAddr) {
     // sk_lookup keeps the addresses of the connection: this is what the caller called.
     let Ok(original) = client.local_addr() else { return };
-    if workload.listeners.contains(&original) {
+    if workload.listeners.contains(&original) && !workload.is_redirected(original.port()) {
         workload.strays.fetch_add(1, Ordering::Relaxed);
         return socket::reset_on_close(&client);
     }

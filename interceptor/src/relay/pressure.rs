@@ -17,6 +17,8 @@ use crate::datapath::heartbeat;
 
 /// New connections stay with the application for this long after a shortage was met.
 const PAUSE: Duration = Duration::from_millis(200);
+/// One line in the log for each of these.
+const QUIET: Duration = Duration::from_secs(10);
 /// File descriptors put aside: connections that were on their way when the shortage was met.
 const SPARES: usize = 16;
 
@@ -25,6 +27,8 @@ const SPARES: usize = 16;
 pub struct Pressure {
     /// `CLOCK_MONOTONIC` nanoseconds.
     until: AtomicU64,
+    /// The log has been told; not again before this time.
+    quiet_until: AtomicU64,
     spares: Mutex<Vec<File>>,
 }
 
@@ -32,7 +36,7 @@ pub struct Pressure {
 
 impl Default for Pressure {
     fn default() -> Self {
-        let pressure = Self { until: AtomicU64::new(0), spares: Mutex::default() };
+        let pressure = Self { until: AtomicU64::new(0), quiet_until: AtomicU64::new(0), spares: Mutex::default() };
         pressure.refill();
         pressure
     }
@@ -41,8 +45,13 @@ impl Default for Pressure {
 impl Pressure {
     /// A system call said that something has run out.
     pub fn report(&self) {
-        let until = heartbeat::now() + PAUSE.as_nanos() as u64;
-        if self.until.swap(until, Ordering::Relaxed) < heartbeat::now() {
+        let now = heartbeat::now();
+        self.until.store(now + nanos(PAUSE), Ordering::Relaxed);
+        let quiet_until = self.quiet_until.load(Ordering::Relaxed);
+        let ours = (quiet_until, now + nanos(QUIET));
+        if quiet_until <= now
+            && self.quiet_until.compare_exchange(ours.0, ours.1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
             tracing::warn!("out of file descriptors or memory; new connections go to the application");
         }
     }
@@ -73,6 +82,10 @@ impl Pressure {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<File>> {
         self.spares.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+const fn nanos(duration: Duration) -> u64 {
+    duration.as_nanos() as u64
 }
 
 #[cfg(test)]

@@ -84,13 +84,7 @@ impl Workers {
     /// When the system gives no thread or no event loop.
     pub fn start(count: u32, limit: usize) -> io::Result<Self> {
         assert!((1..=MAX_WORKERS).contains(&count), "1 to {MAX_WORKERS} workers");
-        let shared = Arc::new(Shared {
-            open: AtomicUsize::new(0),
-            limit: AtomicUsize::new(limit),
-            panics: AtomicU64::new(0),
-            pressure: Arc::default(),
-            beats: (0..count).map(|_| AtomicU64::new(NO_BEAT)).collect(),
-        });
+        let shared = Shared::new(count, limit);
         let start = |index| {
             let (sender, commands) = mpsc::unbounded_channel();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -146,6 +140,16 @@ impl Workers {
 // === impl Shared ===
 
 impl Shared {
+    fn new(workers: u32, limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            open: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+            panics: AtomicU64::new(0),
+            pressure: Arc::default(),
+            beats: (0..workers).map(|_| AtomicU64::new(NO_BEAT)).collect(),
+        })
+    }
+
     /// Connections open at present.
     #[must_use]
     pub fn open(&self) -> usize {
@@ -295,7 +299,8 @@ impl Worker {
     fn accept(&mut self, (workload, accepted): Accepted) {
         match accepted {
             Ok((stream, peer)) => {
-                self.connections.spawn(workload, stream, peer, &self.shared);
+                let id = workload.id;
+                self.connections.spawn(id, connection::serve(workload, stream, peer), &self.shared);
                 if !self.said_full && self.shared.is_full() {
                     self.said_full = true;
                     self.store(AT_LIMIT);
@@ -354,14 +359,16 @@ struct Booked {
 // === impl Connections ===
 
 impl Connections {
-    fn spawn(self: &Arc<Self>, workload: Arc<Workload>, stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+    fn spawn<F>(self: &Arc<Self>, id: WorkloadId, connection: F, shared: &Arc<Shared>)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         shared.open.fetch_add(1, Ordering::Relaxed);
         let booked = Booked { number, connections: Arc::clone(self), shared: Arc::clone(shared) };
-        let id = workload.id;
         let task = tokio::spawn(async move {
             let _booked = booked;
-            connection::serve(workload, stream, peer).await;
+            connection.await;
         });
         // The task can't have run yet: it belongs to this very thread.
         self.lock().insert(number, (id, task.abort_handle()));
@@ -386,5 +393,51 @@ impl Drop for Booked {
             self.shared.panics.fetch_add(1, Ordering::Relaxed);
         }
         self.connections.lock().remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{sync::oneshot, task::yield_now};
+
+    use super::*;
+
+    const SOMEBODY: WorkloadId = WorkloadId(1);
+    const SOMEBODY_ELSE: WorkloadId = WorkloadId(2);
+
+    #[tokio::test]
+    async fn a_panic_ends_its_own_connection_and_no_other() {
+        let shared = Shared::new(1, 10);
+        let connections: Arc<Connections> = Arc::default();
+        let (done, is_done) = oneshot::channel();
+        connections.spawn(SOMEBODY, async { panic!("on purpose, by the test") }, &shared);
+        connections.spawn(
+            SOMEBODY,
+            async move {
+                yield_now().await;
+                done.send(()).expect("the test waits");
+            },
+            &shared,
+        );
+        is_done.await.expect("the other connection goes on");
+        yield_now().await;
+        assert_eq!(shared.panics(), 1);
+        assert_eq!(shared.open(), 0);
+        assert!(connections.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn cutting_a_workload_leaves_the_others_alone() {
+        let shared = Shared::new(1, 10);
+        let connections: Arc<Connections> = Arc::default();
+        for id in [SOMEBODY, SOMEBODY_ELSE] {
+            connections.spawn(id, std::future::pending(), &shared);
+        }
+        yield_now().await;
+        connections.abort(SOMEBODY);
+        while shared.open() > 1 {
+            yield_now().await;
+        }
+        assert!(connections.lock().values().all(|(id, _)| *id == SOMEBODY_ELSE));
     }
 }
