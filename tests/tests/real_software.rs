@@ -189,11 +189,12 @@ fn iperf3_sends_in_both_directions() {
         server.wait_for_port(5201, SOON)?;
         for direction in [&[][..], &["-R"], &["-P", "4"], &["-R", "-P", "4"]] {
             let mut client = tool(&street.client, "iperf3");
-            client.args(["-c", &street.host(), "-p", "5201", "-n", "100M", "-J"]).args(direction);
+            client.args(["-c", &street.host(), "-p", "5201", "-n", "256M", "-J"]).args(direction);
             let report: serde_json::Value = serde_json::from_slice(&output(&mut client)?)?;
             assert_eq!(report["error"], serde_json::Value::Null, "{direction:?}");
+            // It stops to count when the sender has written all, however much of it is still on the way.
             let received = report["end"]["sum_received"]["bytes"].as_u64().context("no bytes")?;
-            assert!(received > 90_000_000, "{direction:?}: {received} bytes arrived");
+            assert!(received > 128 << 20, "{direction:?}: {received} bytes arrived");
         }
         Ok(())
     });
