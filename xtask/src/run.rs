@@ -36,8 +36,12 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// As a person would type it, with the path of the program left out.
 pub(crate) fn show(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
-    let words = [program].into_iter().chain(command.get_args());
-    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    let words = [program].into_iter().chain(command.get_args()).map(|word| {
+        let word = word.to_string_lossy();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+".contains(c);
+        if word.chars().all(plain) { word.into_owned() } else { format!("'{word}'") }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Looks for a program in PATH, and where Debian puts those that it keeps out of the PATH of users.

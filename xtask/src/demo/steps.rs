@@ -70,7 +70,7 @@ pub(crate) fn play(keep: bool) -> Result<()> {
     calls.wait_for_calls(100, SOON)?;
     let report = calls.stop();
     tell.say(format_args!("kill -9 {}", daemon.pid()));
-    tell.seen(format_args!("the app serves again {:.0?} later", back - killed));
+    tell.seen(format_args!("the app serves again: it answers a call that began {:.0?} later", back - killed));
     let late = report.failures_after(killed + GIVEN_BACK_WITHIN);
     ensure!(late.is_empty(), "calls failed long after the daemon was gone: {report}");
     let failures = report.failures();
