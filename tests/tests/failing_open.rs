@@ -92,7 +92,7 @@ fn after_sigterm_no_call_fails_and_stolen_connections_finish() {
 #[test]
 fn sigterm_again_and_again_fails_no_call() {
     play(|s| {
-        let caller = Caller::new(&s.client, s.port()).threads(4).start()?;
+        let caller = Caller::new(&s.client, s.port()).threads(4).interval(Duration::ZERO).start()?;
         for _ in 0..5 {
             let mut daemon = s.daemon()?;
             caller.wait_for_tag("laptop", SOON)?;
