@@ -401,6 +401,25 @@ fn hold(s: &Scene<'_>, count: usize) -> Result<(Vec<Connection>, u64)> {
 }
 
 #[test]
+fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    play(|s| {
+        let daemon = s.daemon_adapted(&s.rule(), |command| {
+            let mut limited = s.t.node().command("sh");
+            limited.args(["-c", "ulimit -Hn 1000; ulimit -Sn 100; exec \"$0\" \"$@\""]);
+            limited.arg(command.get_program()).args(command.get_args());
+            *command = limited;
+            Ok(())
+        })?;
+        let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid()))?;
+        let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).context("a limit")?;
+        assert_eq!(files.split_whitespace().collect::<Vec<_>>(), ["1000", "1000", "files"]);
+        let (held, stolen) = hold(&s, 100)?;
+        assert_eq!(stolen, held.len() as u64);
+        Ok(())
+    });
+}
+
+#[test]
 fn when_open_files_run_out_the_app_serves_the_rest() {
     play(|s| {
         const CALLS: usize = 100;

@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream},
     os::unix::fs::symlink,
     path::Path,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -744,15 +745,17 @@ fn a_namespace_that_appears_later_is_armed_then() {
 #[test]
 fn a_workload_may_be_given_by_the_pid_of_a_process() {
     play(|s| {
-        let process = s.pod.spawn(s.pod.command("sleep").arg("600"))?;
+        // Not by `spawn`, whose log lies beside the workloads file: closing it would wake the daemon.
+        let mut process = s.pod.command("sleep").arg("600").stdin(Stdio::null()).spawn()?;
         let file = s.web(&s.rule());
         let file = file
-            .replace(&format!("netns: {}", s.pod.netns_path().display()), &format!("pid: {}", process.pid()));
+            .replace(&format!("netns: {}", s.pod.netns_path().display()), &format!("pid: {}", process.id()));
         let daemon = Daemon::start(s.t, &file, &[])?;
         daemon.wait_active("web")?;
         assert_eq!(s.who()?, "laptop");
 
-        drop(process);
+        process.kill()?;
+        process.wait()?;
         wait_until("the app", SECOND, || s.who().is_ok_and(|tag| tag == "app"))?;
         let state = daemon.wait_rules("web", "pending")?;
         assert_eq!(state["workloads"][0]["rules"][0]["reason"], "NetnsNotFound", "{state}");
