@@ -405,7 +405,7 @@ fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
     play(|s| {
         let daemon = s.daemon_adapted(&s.rule(), |command| {
             let mut limited = s.t.node().command("sh");
-            limited.args(["-c", "ulimit -Hn 1000; ulimit -Sn 100; exec \"$0\" \"$@\""]);
+            limited.args(["-c", "ulimit -Sn 100; ulimit -Hn 1000; exec \"$0\" \"$@\""]);
             limited.arg(command.get_program()).args(command.get_args());
             *command = limited;
             Ok(())
