@@ -78,7 +78,7 @@ fn redis_answers_its_benchmark() {
 
         let host = street.host();
         let mut benchmark = tool(&street.client, "redis-benchmark");
-        benchmark.args(["-h", &host, "-n", "10000", "-c", "50", "-t", "set,get,lpush,lrange_100", "--csv"]);
+        benchmark.args(["-h", &host, "-n", "4000", "-c", "50", "-t", "set,get,lpush,lrange_100", "--csv"]);
         let report = text(&mut benchmark)?;
         for test in ["SET", "GET", "LPUSH", "LRANGE_100"] {
             let prefix = format!("\"{test}");
