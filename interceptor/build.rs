@@ -2,33 +2,61 @@
 //!
 //! aya-build writes below `OUT_DIR`, which differs for each profile, feature set and wrapper (clippy, test, release):
 //! each would compile `core` for the kernel again, a minute and 300 MB a time. All of them share one folder instead.
-#![allow(unsafe_code, reason = "see main")]
+//!
+//! aya-build also turns every line of the inner cargo into a warning of the outer one, which repeats it at every
+//! command from then on. So it runs in a child whose warnings are shown only when it failed.
+#![allow(unsafe_code, reason = "see build_objects")]
 
-use std::{env, path::PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aya_build::{Package, Toolchain};
 
 const OBJECTS: [&str; 1] = ["steal"];
+/// Set in the child: where the objects go.
+const OBJECTS_DIR: &str = "INTERCEPTOR_OBJECTS_DIR";
 
 fn main() -> Result<()> {
-    let manifest_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR").context("CARGO_MANIFEST_DIR")?);
+    if let Some(dir) = env::var_os(OBJECTS_DIR) {
+        return build_objects(Path::new(&dir));
+    }
     let out_dir = PathBuf::from(env::var("OUT_DIR").context("OUT_DIR")?);
-    // OUT_DIR is <target>/<profile>/build/<package>-<hash>/out, with <target triple> in between when cross-compiling.
-    let target = out_dir
-        .ancestors()
-        .find(|dir| dir.join("CACHEDIR.TAG").exists())
-        .unwrap_or(&out_dir)
-        .join("ebpf");
-    std::fs::create_dir_all(&target).with_context(|| format!("make {}", target.display()))?;
+    // OUT_DIR is somewhere below the target folder, which cargo marks with this file.
+    let target = out_dir.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).unwrap_or(&out_dir);
+    let objects = target.join("ebpf");
+    std::fs::create_dir_all(&objects).with_context(|| format!("make {}", objects.display()))?;
 
-    // SAFETY: a build script is single-threaded here. RUSTC_BOOTSTRAP lets the stable compiler take `-Z build-std`,
-    // for the kernel programs alone; OUT_DIR is what aya-build goes by.
+    let child = Command::new(env::current_exe()?).env(OBJECTS_DIR, &objects).output()?;
+    let told = String::from_utf8_lossy(&child.stdout);
+    for line in told.lines().filter(|line| !child.status.success() || !line.starts_with("cargo:warning=")) {
+        println!("{line}");
+    }
+    if !child.status.success() {
+        bail!(
+            "{}\nbuild the kernel programs; `cargo xtask setup` installs what this needs (bpf-linker, rust-src)",
+            String::from_utf8_lossy(&child.stderr)
+        );
+    }
+    println!("cargo:rerun-if-changed=../interceptor-common/src");
+    for object in OBJECTS {
+        println!("cargo:rustc-env=EBPF_{}={}", object.to_uppercase(), objects.join(object).display());
+    }
+    Ok(())
+}
+
+fn build_objects(dir: &Path) -> Result<()> {
+    // SAFETY: the process has one thread. RUSTC_BOOTSTRAP lets the stable compiler take `-Z build-std`, for the kernel
+    // programs alone; OUT_DIR is what aya-build goes by.
     unsafe {
         env::set_var("RUSTC_BOOTSTRAP", "1");
-        env::set_var("OUT_DIR", &target);
+        env::set_var("OUT_DIR", dir);
     }
-    let root_dir = manifest_dir.join("../interceptor-ebpf");
+    let root_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR").context("CARGO_MANIFEST_DIR")?)
+        .join("../interceptor-ebpf");
     let toolchain = env::var("RUSTUP_TOOLCHAIN").unwrap_or_else(|_| "stable".into());
     aya_build::build_ebpf(
         [Package {
@@ -38,11 +66,4 @@ fn main() -> Result<()> {
         }],
         Toolchain::Custom(&toolchain),
     )
-    .context("build the kernel programs; `cargo xtask setup` installs what this needs (bpf-linker, rust-src)")?;
-
-    println!("cargo:rerun-if-changed=../interceptor-common/src");
-    for object in OBJECTS {
-        println!("cargo:rustc-env=EBPF_{}={}", object.to_uppercase(), target.join(object).display());
-    }
-    Ok(())
 }

@@ -58,6 +58,7 @@ const ENOENT: i32 = 2;
 /// The hook: see the top of this file.
 #[sk_lookup]
 #[expect(unreachable_pub, reason = "the macro exports it to the loader")]
+#[expect(clippy::needless_pass_by_value, reason = "the macro calls it so")]
 pub fn steal(ctx: SkLookupContext) -> u32 {
     // SAFETY: the kernel passes a valid context, which the verifier checks.
     let lookup = unsafe { Lookup::read(ctx.lookup) };

@@ -124,16 +124,16 @@ fn enter_namespaces() -> Finding {
     let result = fs::File::open("/proc/thread-self/ns/net")
         .and_then(|file| setns(file, CloneFlags::CLONE_NEWNET).map_err(io::Error::from))
         .map(|()| "setns works".to_owned())
-        .map_err(|error| (format!("setns: {error}"), "grant CAP_SYS_ADMIN; a seccomp profile must allow setns".to_owned()));
+        .map_err(|error| {
+            (format!("setns: {error}"), "grant CAP_SYS_ADMIN; a seccomp profile must allow setns".to_owned())
+        });
     finding("namespaces", "opening the relay's sockets inside a pod's network namespace", result)
 }
 
 fn load_program() -> Finding {
-    let result = Steal::load(1)
-        .map(|_| "the kernel's verifier accepts it".to_owned())
-        .map_err(|error| {
-            (error.to_string(), "see the rights above; if all are there, report this message as a bug".to_owned())
-        });
+    let result = Steal::load(1).map(|_| "the kernel's verifier accepts it".to_owned()).map_err(|error| {
+        (error.to_string(), "see the rights above; if all are there, report this message as a bug".to_owned())
+    });
     finding("program", "stealing: this is the very program, loaded and dropped again", result)
 }
 
@@ -177,7 +177,6 @@ fn open_files() -> Finding {
 /// # Errors
 /// What is missing and what to do.
 pub fn require() -> Result<(), String> {
-    let missing: Vec<_> =
-        run().into_iter().filter(|finding| finding.verdict == Verdict::Missing).collect();
+    let missing: Vec<_> = run().into_iter().filter(|finding| finding.verdict == Verdict::Missing).collect();
     if missing.is_empty() { Ok(()) } else { Err(table(&missing)) }
 }

@@ -131,7 +131,8 @@ fn pair(run: &Run, matches: &ArgMatches) -> Result<Vec<(PathBuf, Vec<String>)>, 
         places("netns").zip(&run.netns).map(|(at, path)| (at, path.clone(), Vec::new())).collect();
     for (at, rule) in places("redirect").zip(&run.redirect) {
         let Some((.., rules)) = pairs.iter_mut().rev().find(|(netns, ..)| *netns < at) else {
-            let message = format!("--redirect '{rule}' stands before any --netns; write --netns PATH --redirect RULE");
+            let message =
+                format!("--redirect '{rule}' stands before any --netns; write --netns PATH --redirect RULE");
             return Err(Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, message));
         };
         rules.push(rule.clone());

@@ -32,7 +32,8 @@ fn connections_within(files: usize, workloads: usize, workers: usize) -> usize {
     // Standard streams, event loops, admin connections, name look-ups, and connections that are being passed on while
     // the kernel learns that there is no room.
     let reserve = (files / 16).clamp(64, 1024);
-    files.saturating_sub(reserve + workloads * (FILES_PER_WORKLOAD + workers * FILES_PER_WORKER)) / FILES_PER_CONNECTION
+    files.saturating_sub(reserve + workloads * (FILES_PER_WORKLOAD + workers * FILES_PER_WORKER))
+        / FILES_PER_CONNECTION
 }
 
 #[cfg(test)]

@@ -43,7 +43,8 @@ fn main() -> ExitCode {
 
 fn log(filter: &str, format: LogFormat) -> Result<()> {
     let filter = EnvFilter::try_new(filter)?;
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
     match format {
@@ -63,7 +64,9 @@ fn print_check(output: Output) -> Exit {
     let findings = check::run();
     match output {
         Output::Table => print!("{}", check::table(&findings)),
-        Output::Json => println!("{}", serde_json::json!({ "able": check::is_able(&findings), "findings": findings })),
+        Output::Json => {
+            println!("{}", serde_json::json!({ "able": check::is_able(&findings), "findings": findings }))
+        }
     }
     if check::is_able(&findings) { Exit::Ok } else { Exit::Failure }
 }

@@ -64,13 +64,16 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
 /// # Errors
 /// When it can't start: the command line, a file, a right, a resource.
 pub fn run(args: Run) -> Result<(), Failure> {
-    let home = HomeNetns::capture().context("look at the daemon's own network namespace").or_exit(Exit::Os)?;
+    let home =
+        HomeNetns::capture().context("look at the daemon's own network namespace").or_exit(Exit::Os)?;
     let policy = match &args.policy {
         Some(path) => Policy::read(path).or_exit(Exit::Data)?,
         None => Policy::default(),
     };
     let (source, workloads) = source(&args)?;
-    check::require().map_err(|missing| anyhow!("this host can't run the interceptor:\n{missing}")).or_exit(Exit::NoPermission)?;
+    check::require()
+        .map_err(|missing| anyhow!("this host can't run the interceptor:\n{missing}"))
+        .or_exit(Exit::NoPermission)?;
     limits::raise_open_files().context("raise the limit of open files").or_exit(Exit::Os)?;
 
     let workers = worker_count(&args);
@@ -95,7 +98,9 @@ async fn control(
 ) -> Result<(), Failure> {
     let listener = TcpListener::bind(args.admin)
         .await
-        .with_context(|| format!("listen on {} for the admin endpoint; another daemon? (--admin)", args.admin))
+        .with_context(|| {
+            format!("listen on {} for the admin endpoint; another daemon? (--admin)", args.admin)
+        })
         .or_exit(Exit::Os)?;
     let shared = Arc::clone(workers.shared());
     let registry = Arc::new(Registry::default());
@@ -105,7 +110,9 @@ async fn control(
         policy: Arc::new(policy),
         workers,
         lineage: Arc::new(Lineage::default()),
-        arm_seconds: Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5]),
+        arm_seconds: Histogram::new([
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5,
+        ]),
         wakes: wakes.clone(),
     });
     let admin = server::Admin {
@@ -160,7 +167,9 @@ async fn drain(shared: &Shared, timeout: Duration) {
 
 fn source(args: &Run) -> Result<(Source, Vec<Workload>), Failure> {
     if args.kubernetes {
-        let error = anyhow!("--kubernetes is not supported yet; use --workloads FILE or --netns PATH --redirect RULE");
+        let error = anyhow!(
+            "--kubernetes is not supported yet; use --workloads FILE or --netns PATH --redirect RULE"
+        );
         return Err(Failure { error, exit: Exit::Unavailable });
     }
     match &args.workloads {
@@ -180,6 +189,12 @@ fn source(args: &Run) -> Result<(Source, Vec<Workload>), Failure> {
                 .map(|(path, rules)| Workload::from_flag(path, rules))
                 .collect::<Result<Vec<_>, _>>()
                 .or_exit(Exit::Usage)?;
+            // Unlike a file, the command line will not be corrected while the daemon runs.
+            let mistakes = workloads.iter().flat_map(|workload| &workload.rules);
+            if let Some(error) = mistakes.filter_map(|annotated| annotated.rules.as_ref().err()).next() {
+                let caret = error.caret.as_deref().map(|caret| format!("\n\n{caret}")).unwrap_or_default();
+                return Err(Failure { error: anyhow!("{error}{caret}"), exit: Exit::Usage });
+            }
             Ok((Source::Fixed(workloads.clone()), workloads))
         }
     }

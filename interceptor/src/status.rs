@@ -20,7 +20,9 @@ pub async fn fetch(admin: SocketAddr) -> Result<String> {
     timeout(PATIENCE, get(admin))
         .await
         .with_context(|| format!("no answer from {admin} within {PATIENCE:?}; is the daemon hung?"))?
-        .with_context(|| format!("ask the daemon at {admin}; is it running, and is this its --admin address?"))
+        .with_context(|| {
+            format!("ask the daemon at {admin}; is it running, and is this its --admin address?")
+        })
 }
 
 async fn get(admin: SocketAddr) -> Result<String> {
@@ -55,7 +57,8 @@ pub fn table(state: &StateReport) -> String {
         for rule in &workload.rules {
             let what = rule.rule.as_deref().unwrap_or("(can't be read)");
             text += &format!("  {}: {what}\n", rule.annotation);
-            text += &format!("    {} ({}): {}\n", rule.state, rule.reason, rule.message.replace('\n', "\n    "));
+            text +=
+                &format!("    {} ({}): {}\n", rule.state, rule.reason, rule.message.replace('\n', "\n    "));
             let connections = &rule.connections;
             text += &format!(
                 "    connections: {} open, {} redirected, {} fell back, {} passed, {} refused; bytes: {} to target, {} back\n",

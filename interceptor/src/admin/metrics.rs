@@ -8,12 +8,7 @@ use std::{fmt, sync::Arc, sync::atomic::Ordering};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
-    metrics::{
-        MetricType,
-        counter::ConstCounter,
-        gauge::ConstGauge,
-        histogram::Histogram,
-    },
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge, histogram::Histogram},
     registry::{Registry as MetricRegistry, Unit},
 };
 
@@ -57,7 +52,9 @@ impl Collector for Published {
         let ports: Ports<'_> = workloads
             .iter()
             .flat_map(|entry| entry.rules.iter().map(move |rule| (&**entry, rule)))
-            .flat_map(|(entry, rule)| rule.ports.iter().map(move |(port, stats)| (entry, rule, port.get(), &**stats)))
+            .flat_map(|(entry, rule)| {
+                rule.ports.iter().map(move |(port, stats)| (entry, rule, port.get(), &**stats))
+            })
             .collect();
 
         encode_connections(&mut encoder, &workloads, &ports)?;
@@ -81,14 +78,20 @@ impl Collector for Published {
             self.shared.limit() as f64,
         )?;
         let broken = f64::from(u8::from(self.published.source_error().is_some()));
-        gauge("workloads_file_invalid", "1 while the workloads file can't be read and what was stays", None, broken)?;
+        gauge(
+            "workloads_file_invalid",
+            "1 while the workloads file can't be read and what was stays",
+            None,
+            broken,
+        )?;
 
         let panics = ConstCounter::new(self.shared.panics());
         let help = "Connections that ended because of a bug in the relay";
         panics.encode(encoder.encode_descriptor("panics", help, None, MetricType::Counter)?)?;
 
         let info = ConstGauge::new(1_u64);
-        let mut family = encoder.encode_descriptor("build_info", "The daemon's version", None, MetricType::Gauge)?;
+        let mut family =
+            encoder.encode_descriptor("build_info", "The daemon's version", None, MetricType::Gauge)?;
         info.encode(family.encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?)
     }
 }
@@ -151,7 +154,8 @@ fn encode_per_port(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
         ConstGauge::new(stats.active()).encode(family.encode_family(&labels)?)?;
     }
     let help = "From a caller's connection being accepted to the target's being open";
-    let mut family = encoder.encode_descriptor("connect", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+    let mut family =
+        encoder.encode_descriptor("connect", help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (entry, rule, port, stats) in ports {
         let port = port.to_string();
         let labels = [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];

@@ -6,10 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     control::registry::{Registry, RuleEntry, WorkloadEntry},
-    relay::{
-        stats::Outcome,
-        worker::Shared,
-    },
+    relay::{stats::Outcome, worker::Shared},
 };
 
 /// The daemon as a whole.
@@ -196,7 +193,8 @@ pub fn port_outcomes(
     let mut all = relayed.to_vec();
     if let Some((_, steal)) = &entry.armed {
         // A panic elsewhere leaves the maps readable.
-        let verdicts = steal.lock().unwrap_or_else(PoisonError::into_inner).verdicts(port).unwrap_or_default();
+        let verdicts =
+            steal.lock().unwrap_or_else(PoisonError::into_inner).verdicts(port).unwrap_or_default();
         let passed = verdicts.into_iter().filter(|(verdict, _)| verdict.is_passed());
         all.extend(passed.map(|(verdict, count)| ("passed", verdict.as_str(), count)));
     }

@@ -353,9 +353,15 @@ impl Armed {
                     Some(route) if Arc::ptr_eq(&route.destination, &active.destination) => Arc::clone(route),
                     // Whoever has the port now goes on counting where the last rule of the same annotation stopped.
                     old => {
-                        let heir = before.iter().any(|gone| gone.key == active.key && gone.ports.contains(port));
-                        let stats = old.filter(|_| heir).map(|route| Arc::clone(&route.stats)).unwrap_or_default();
-                        Arc::new(Route::new(Arc::clone(&active.destination), active.rule.proxy_protocol, stats))
+                        let heir =
+                            before.iter().any(|gone| gone.key == active.key && gone.ports.contains(port));
+                        let stats =
+                            old.filter(|_| heir).map(|route| Arc::clone(&route.stats)).unwrap_or_default();
+                        Arc::new(Route::new(
+                            Arc::clone(&active.destination),
+                            active.rule.proxy_protocol,
+                            stats,
+                        ))
                     }
                 };
                 routes.insert(port.get(), route);
@@ -391,9 +397,9 @@ impl Armed {
         if active.taken {
             return;
         }
-        let expires_at = active.expires_at.map(|at| {
-            heartbeat::now() + at.saturating_duration_since(Instant::now()).as_nanos() as u64
-        });
+        let expires_at = active
+            .expires_at
+            .map(|at| heartbeat::now() + at.saturating_duration_since(Instant::now()).as_nanos() as u64);
         let taken = {
             let mut steal = self.lock_steal();
             active.ports.iter().try_for_each(|&port| steal.take_port(port, expires_at))
@@ -445,16 +451,18 @@ impl ActiveRule {
         let facts = lock(&self.facts);
         let target = &self.rule.target;
         match (&facts.resolution, &facts.proof) {
-            (Resolution::FirstLookup, _) => Condition::pending(Reason::Resolving, format!("looking up {target}")),
+            (Resolution::FirstLookup, _) => {
+                Condition::pending(Reason::Resolving, format!("looking up {target}"))
+            }
             (Resolution::NoAddress(why), _) => Condition::pending(Reason::NameNotResolved, why.clone()),
             (Resolution::Denied(why), _) => Condition::refused(Reason::TargetDenied, why.clone()),
             (Resolution::Usable, Proof::UnderWay) => {
                 Condition::pending(Reason::Proving, "waiting for a probe connection to arrive at the relay")
             }
             (Resolution::Usable, Proof::Failed(why)) => Condition::pending(Reason::ProbeFailed, why.clone()),
-            (Resolution::Usable, Proof::Proven) if facts.circuit_open => {
-                Condition::active(format!("{target} is silent: callers go to the application until it answers"))
-            }
+            (Resolution::Usable, Proof::Proven) if facts.circuit_open => Condition::active(format!(
+                "{target} is silent: callers go to the application until it answers"
+            )),
             (Resolution::Usable, Proof::Proven) => {
                 Condition::active(format!("new connections reach {target}"))
             }
@@ -474,10 +482,9 @@ fn loop_message(address: SocketAddr) -> String {
 fn open_listeners() -> io::Result<Vec<(Family, TcpListener)>> {
     let mut opened = Vec::new();
     let mut failure = None;
-    for (family, ip) in [
-        (Family::V4, IpAddr::from(Ipv4Addr::LOCALHOST)),
-        (Family::V6, IpAddr::from(Ipv6Addr::LOCALHOST)),
-    ] {
+    for (family, ip) in
+        [(Family::V4, IpAddr::from(Ipv4Addr::LOCALHOST)), (Family::V6, IpAddr::from(Ipv6Addr::LOCALHOST))]
+    {
         match open_listener(ip) {
             Ok(listener) => opened.push((family, listener)),
             Err(error) => failure = Some(error),

@@ -4,12 +4,7 @@
 //! says when to look again. Whatever happened in between (a file edited, a sandbox made again, a name resolved), the
 //! answer is another step.
 
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use interceptor_rule::Rule;
 use tokio::time::Instant;
@@ -123,9 +118,8 @@ impl Managed {
 
     async fn arm(&mut self, plan: &Plan, context: &Context) -> Result<(), ArmError> {
         let netns = Netns::open(&netns_path(&self.spec.netns), context.home);
-        let stale = self.armed.take_if(|armed| {
-            netns.as_ref().map_or(true, |netns| netns.id() != armed.netns_id())
-        });
+        let stale =
+            self.armed.take_if(|armed| netns.as_ref().map_or(true, |netns| netns.id() != armed.netns_id()));
         if let Some(armed) = stale {
             tracing::info!(workload = %self.spec.name, "the namespace is gone");
             self.refused.clear();
@@ -137,7 +131,8 @@ impl Managed {
         }
         if let Some(armed) = &mut self.armed {
             let since = &self.since;
-            self.refused = armed.apply(plan, context, |planned| Some(*since.get(&id_of(planned)?)? + planned.ttl()?));
+            self.refused =
+                armed.apply(plan, context, |planned| Some(*since.get(&id_of(planned)?)? + planned.ttl()?));
         }
         Ok(())
     }
@@ -153,7 +148,10 @@ impl Managed {
             }
             let since = *self.since.entry(id).or_insert(now);
             if now >= since + ttl {
-                let message = format!("its time ({}) is over; write the rule anew to start it again", humantime::format_duration(ttl));
+                let message = format!(
+                    "its time ({}) is over; write the rule anew to start it again",
+                    humantime::format_duration(ttl)
+                );
                 planned.refusal = Some(Condition::expired(message));
                 planned.ports.clear();
             }
@@ -175,7 +173,8 @@ impl Managed {
     fn rule_entry(&self, planned: &Planned, failure: Option<&Condition>) -> RuleEntry {
         let text = planned.rule.as_ref().map(ToString::to_string);
         let refused_late = planned.rule.as_ref().and_then(|rule| {
-            let (.., condition) = self.refused.iter().find(|(key, other, _)| *key == planned.key && other == rule)?;
+            let (.., condition) =
+                self.refused.iter().find(|(key, other, _)| *key == planned.key && other == rule)?;
             Some(condition.clone())
         });
         let in_force = match (&self.armed, &planned.rule) {

@@ -110,7 +110,8 @@ impl Planner {
         let mut taken: HashMap<NonZeroU16, AnnotationKey> = HashMap::new();
         for (key, rule, ports) in admitted {
             let holder = ports.iter().find_map(|port| {
-                let holder = taken.get(port).or_else(|| self.holders.get(port).filter(|holder| **holder != key));
+                let holder =
+                    taken.get(port).or_else(|| self.holders.get(port).filter(|holder| **holder != key));
                 holder.map(|holder| (*port, holder.clone()))
             });
             if let Some((port, holder)) = holder {

@@ -115,7 +115,12 @@ impl Waker {
 impl Reconciler {
     /// A reconciler of `workloads`, as they were read from `source` at start.
     #[must_use]
-    pub fn new(context: Arc<Context>, registry: Arc<Registry>, source: Source, workloads: Vec<Workload>) -> Self {
+    pub fn new(
+        context: Arc<Context>,
+        registry: Arc<Registry>,
+        source: Source,
+        workloads: Vec<Workload>,
+    ) -> Self {
         let mut reconciler = Self { context, registry, source, workloads: BTreeMap::new() };
         reconciler.adopt(workloads);
         reconciler
@@ -216,7 +221,8 @@ impl Reconciler {
                 }
                 None => {
                     let process = process_watch(&spec.netns, &name, &self.context);
-                    self.workloads.insert(name, Slot { managed: Managed::new(spec), next: None, _process: process });
+                    self.workloads
+                        .insert(name, Slot { managed: Managed::new(spec), next: None, _process: process });
                 }
             }
         }

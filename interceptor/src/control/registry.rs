@@ -55,7 +55,6 @@ pub struct RuleEntry {
     pub ports: Vec<(NonZeroU16, Arc<PortStats>)>,
 }
 
-
 // === impl Registry ===
 
 impl Registry {

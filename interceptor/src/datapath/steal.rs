@@ -7,9 +7,7 @@ use aya::{
     maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, SockMap},
     programs::{SkLookup, sk_lookup::SkLookupLink},
 };
-use interceptor_common::steal::{
-    Family, MAX_PORTS, NEVER, Port, Verdict, counter_index, listener_index,
-};
+use interceptor_common::steal::{Family, MAX_PORTS, NEVER, Port, Verdict, counter_index, listener_index};
 
 use super::{DatapathError, HeartbeatPage, OwnConnections};
 
@@ -148,10 +146,8 @@ impl Steal {
         Verdict::ALL
             .into_iter()
             .map(|verdict| {
-                let cells = self
-                    .verdicts
-                    .get(&counter_index(slot as u32, verdict), 0)
-                    .map_err(in_map("VERDICTS"))?;
+                let cells =
+                    self.verdicts.get(&counter_index(slot as u32, verdict), 0).map_err(in_map("VERDICTS"))?;
                 Ok((verdict, cells.iter().sum()))
             })
             .collect()

@@ -70,7 +70,13 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
     }
 }
 
-async fn to_target(route: &Route, client: TcpStream, peer: SocketAddr, original: SocketAddr, upstream: Upstream) {
+async fn to_target(
+    route: &Route,
+    client: TcpStream,
+    peer: SocketAddr,
+    original: SocketAddr,
+    upstream: Upstream,
+) {
     let first = match route.proxy_protocol {
         Some(interceptor_rule::ProxyProtocol::V2) => proxy_v2::header(peer, original),
         None => Vec::new(),

@@ -76,8 +76,12 @@ pub async fn pipe(a: &TcpStream, b: &TcpStream, first: Vec<u8>, moved: [Option<&
             (_, Poll::Ready(End::SourceBroke)) => return Poll::Ready(Ending::BBroke),
             (Poll::Ready(End::Finished), Poll::Ready(End::Finished)) => return Poll::Ready(Ending::Closed),
             // A side that we write to broke off, and all that it said before has reached the other.
-            (Poll::Ready(End::SinkReset | End::SinkClosed), Poll::Ready(_)) => return Poll::Ready(Ending::BBroke),
-            (Poll::Ready(_), Poll::Ready(End::SinkReset | End::SinkClosed)) => return Poll::Ready(Ending::ABroke),
+            (Poll::Ready(End::SinkReset | End::SinkClosed), Poll::Ready(_)) => {
+                return Poll::Ready(Ending::BBroke);
+            }
+            (Poll::Ready(_), Poll::Ready(End::SinkReset | End::SinkClosed)) => {
+                return Poll::Ready(Ending::ABroke);
+            }
             _ => {}
         }
         // A side that is not being read can't show by a failed read that it broke off.
@@ -152,7 +156,12 @@ impl<'a> Flow<'a> {
     }
 
     /// Moves bytes until there are no more: the source said FIN, or one of the two failed.
-    fn poll_move(&mut self, cx: &mut Context<'_>, source: &TcpStream, sink: &TcpStream) -> Poll<Result<(), End>> {
+    fn poll_move(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &TcpStream,
+        sink: &TcpStream,
+    ) -> Poll<Result<(), End>> {
         let mut burst = 0;
         loop {
             if !self.pending.is_empty() {

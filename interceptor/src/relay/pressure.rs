@@ -36,7 +36,8 @@ pub struct Pressure {
 
 impl Default for Pressure {
     fn default() -> Self {
-        let pressure = Self { until: AtomicU64::new(0), quiet_until: AtomicU64::new(0), spares: Mutex::default() };
+        let pressure =
+            Self { until: AtomicU64::new(0), quiet_until: AtomicU64::new(0), spares: Mutex::default() };
         pressure.refill();
         pressure
     }

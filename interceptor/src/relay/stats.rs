@@ -153,7 +153,8 @@ impl Default for PortStats {
             from_target: AtomicU64::new(0),
             // From the same node to past any sensible connect time-out.
             connect_seconds: Histogram::new([
-                0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+                0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
+                0.5, 1.0, 2.5,
             ]),
         }
     }

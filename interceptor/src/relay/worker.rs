@@ -259,7 +259,11 @@ impl Worker {
                 for listener in listeners {
                     match TcpListener::from_std(listener) {
                         Ok(listener) => {
-                            self.listening.push(Listening { listener, workload: Arc::clone(&workload), retired: false });
+                            self.listening.push(Listening {
+                                listener,
+                                workload: Arc::clone(&workload),
+                                retired: false,
+                            });
                         }
                         Err(error) => {
                             // Without it the kernel finds no listener of ours for that family and passes.

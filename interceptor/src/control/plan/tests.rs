@@ -7,7 +7,9 @@ use crate::{config::workloads, control::reason::State};
 
 /// A workload with ports 8080 and 9090 and these annotations.
 fn workload(annotations: &[(&str, &str)]) -> Workload {
-    let mut text = "workloads:\n- name: web\n  netns: /run/netns/web\n  ports: [8080, 9090]\n  annotations:\n".to_owned();
+    let mut text =
+        "workloads:\n- name: web\n  netns: /run/netns/web\n  ports: [8080, 9090]\n  annotations:\n"
+            .to_owned();
     for (key, value) in annotations {
         text += &format!("    {key}: '{value}'\n");
     }
@@ -24,7 +26,11 @@ fn told(plan: &Plan) -> Vec<String> {
         .rules
         .iter()
         .map(|planned| match &planned.refusal {
-            None => format!("{} takes {:?}", planned.key, planned.ports.iter().map(|p| p.get()).collect::<Vec<_>>()),
+            None => format!(
+                "{} takes {:?}",
+                planned.key,
+                planned.ports.iter().map(|p| p.get()).collect::<Vec<_>>()
+            ),
             Some(refusal) => format!("{} {} {}", planned.key, refusal.state, refusal.reason),
         })
         .collect();
@@ -52,9 +58,14 @@ fn a_rule_without_ports_takes_those_that_the_workload_declares() {
 
 #[test]
 fn developers_share_a_workload_by_port() {
-    let annotations =
-        [("debug.redirect/alice", "8080 -> 10.20.0.7:3000"), ("debug.redirect/bob", "9090 -> 10.20.0.8:3000")];
-    assert_eq!(told(&plan(&annotations)), ["debug.redirect/alice takes [8080]", "debug.redirect/bob takes [9090]"]);
+    let annotations = [
+        ("debug.redirect/alice", "8080 -> 10.20.0.7:3000"),
+        ("debug.redirect/bob", "9090 -> 10.20.0.8:3000"),
+    ];
+    assert_eq!(
+        told(&plan(&annotations)),
+        ["debug.redirect/alice takes [8080]", "debug.redirect/bob takes [9090]"]
+    );
 }
 
 #[test]
@@ -80,7 +91,8 @@ fn an_older_annotation_that_asks_for_more_later_does_not_take_it_from_its_holder
     plan_with(&mut planner, &policy, &[("debug.redirect/alice", "8080 -> 10.20.0.7:3000")]);
     let bob = ("debug.redirect/bob", "9090 -> 10.20.0.8:3000");
     plan_with(&mut planner, &policy, &[("debug.redirect/alice", "8080 -> 10.20.0.7:3000"), bob]);
-    let greedy = plan_with(&mut planner, &policy, &[("debug.redirect/alice", "8080,9090 -> 10.20.0.7:3000"), bob]);
+    let greedy =
+        plan_with(&mut planner, &policy, &[("debug.redirect/alice", "8080,9090 -> 10.20.0.7:3000"), bob]);
     assert_eq!(told(&greedy), ["debug.redirect/alice refused PortTaken", "debug.redirect/bob takes [9090]"]);
 }
 
@@ -111,11 +123,18 @@ fn a_text_that_can_not_be_read_from_the_start_takes_nothing() {
 fn what_is_not_supported_yet_is_refused_and_replaces_what_stood_there() {
     let mut planner = Planner::default();
     plan_with(&mut planner, &Policy::default(), &[("debug.redirect", "8080 -> 10.20.0.7:3000")]);
-    for text in ["8080 -> 10.20.0.7:3000 when request.path == \"/x\"", "8080 -> 10.20.0.7:3000 percent 5", "8080 -> alice"] {
+    for text in [
+        "8080 -> 10.20.0.7:3000 when request.path == \"/x\"",
+        "8080 -> 10.20.0.7:3000 percent 5",
+        "8080 -> alice",
+    ] {
         let later = plan_with(&mut planner, &Policy::default(), &[("debug.redirect", text)]);
         assert_eq!(told(&later), ["debug.redirect refused NotSupported"], "{text}");
     }
-    assert_eq!(told(&plan(&[("debug.mirror", "8080 -> 10.20.0.7:3000")])), ["debug.mirror refused NotSupported"]);
+    assert_eq!(
+        told(&plan(&[("debug.mirror", "8080 -> 10.20.0.7:3000")])),
+        ["debug.mirror refused NotSupported"]
+    );
 }
 
 #[test]
@@ -156,9 +175,13 @@ fn a_removed_annotation_takes_nothing() {
 #[test]
 fn planning_twice_gives_the_same_plan() {
     let mut planner = Planner::default();
-    let annotations =
-        [("debug.redirect", "8080 -> 10.20.0.7:3000"), ("debug.redirect/bob", "8080 -> 10.20.0.8:3000 ttl 5m")];
+    let annotations = [
+        ("debug.redirect", "8080 -> 10.20.0.7:3000"),
+        ("debug.redirect/bob", "8080 -> 10.20.0.8:3000 ttl 5m"),
+    ];
     let first = plan_with(&mut planner, &Policy::default(), &annotations);
     assert_eq!(plan_with(&mut planner, &Policy::default(), &annotations), first);
-    assert!(first.rules.iter().any(|planned| planned.refusal.as_ref().is_some_and(|r| r.state == State::Refused)));
+    assert!(
+        first.rules.iter().any(|planned| planned.refusal.as_ref().is_some_and(|r| r.state == State::Refused))
+    );
 }
