@@ -65,7 +65,7 @@ fn print_check(output: Output) -> Exit {
     match output {
         Output::Table => print!("{}", check::table(&findings)),
         Output::Json => {
-            println!("{}", serde_json::json!({ "able": check::is_able(&findings), "findings": findings }))
+            println!("{}", serde_json::json!({ "able": check::is_able(&findings), "findings": findings }));
         }
     }
     if check::is_able(&findings) { Exit::Ok } else { Exit::Failure }
