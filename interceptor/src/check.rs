@@ -6,7 +6,10 @@ use aya::{programs::ProgramType, sys::is_program_supported};
 use nix::sched::{CloneFlags, setns};
 use serde::Serialize;
 
-use crate::{datapath::Steal, limits};
+use crate::{
+    datapath::{Loader, Steal},
+    limits,
+};
 
 /// One thing that was tried.
 #[derive(Debug, Serialize)]
@@ -131,9 +134,14 @@ fn enter_namespaces() -> Finding {
 }
 
 fn load_program() -> Finding {
-    let result = Steal::load(1).map(|_| "the kernel's verifier accepts it".to_owned()).map_err(|error| {
-        (error.to_string(), "see the rights above; if all are there, report this message as a bug".to_owned())
-    });
+    let result = Steal::load(&mut Loader::new(1))
+        .map(|_| "the kernel's verifier accepts it".to_owned())
+        .map_err(|error| {
+            (
+                error.to_string(),
+                "see the rights above; if all are there, report this message as a bug".to_owned(),
+            )
+        });
     finding("program", "stealing: this is the very program, loaded and dropped again", result)
 }
 

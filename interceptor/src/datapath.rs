@@ -7,7 +7,11 @@ pub mod heartbeat;
 pub mod own;
 pub mod steal;
 
-pub use self::{heartbeat::HeartbeatPage, own::OwnConnections, steal::Steal};
+pub use self::{
+    heartbeat::HeartbeatPage,
+    own::OwnConnections,
+    steal::{Loader, Steal},
+};
 
 /// Why the kernel side could not be set up.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! `interceptor run`: puts the parts together, and takes them apart in the order in which no call fails.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -28,6 +28,7 @@ use crate::{
         reconciler::{Context, Reconciler, Source, Wake},
         registry::Registry,
     },
+    datapath::Loader,
     exit::Exit,
     limits,
     netns::HomeNetns,
@@ -107,6 +108,7 @@ async fn control(
     let (wakes, woken) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
         home,
+        loader: Mutex::new(Loader::new(workers.count())),
         policy: Arc::new(policy),
         workers,
         lineage: Arc::new(Lineage::default()),

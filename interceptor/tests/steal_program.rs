@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use interceptor::datapath::{Steal, heartbeat};
+use interceptor::datapath::{Loader, Steal, heartbeat};
 use interceptor_common::{
     heartbeat::{AT_LIMIT, NO_BEAT, STALE_AFTER_MS},
     steal::{Family, Verdict, worker_for},
@@ -32,7 +32,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Result<Self> {
-        let (mut steal, program) = test_run::Program::made_by(|| Steal::load(WORKERS))?;
+        let (mut steal, program) = test_run::Program::made_by(|| Steal::load(&mut Loader::new(WORKERS)))?;
         let mut listeners = [Vec::new(), Vec::new()];
         for (family, any) in [(Family::V4, "127.0.0.1:0"), (Family::V6, "[::1]:0")] {
             for worker in 0..WORKERS {

@@ -120,7 +120,7 @@ impl Armed {
         static NEXT_ID: AtomicU32 = AtomicU32::new(1);
         let started = Instant::now();
         let workers = &context.workers;
-        let mut steal = Steal::load(workers.count())?;
+        let mut steal = Steal::load(&mut context.loader.lock().unwrap_or_else(PoisonError::into_inner))?;
         let mut listeners: Vec<Listeners> = Vec::new();
         let mut addresses = Vec::new();
         for worker in 0..workers.count() {

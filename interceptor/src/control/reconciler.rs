@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use prometheus_client::metrics::histogram::Histogram;
@@ -26,6 +26,7 @@ use crate::{
         policy::Policy,
         workloads::{self, NetnsSource, Workload},
     },
+    datapath::Loader,
     limits,
     netns::HomeNetns,
     relay::{lineage::Lineage, worker::Workers},
@@ -41,6 +42,8 @@ pub struct Context {
     pub workers: Arc<Workers>,
     /// The daemon's upstream connections.
     pub lineage: Arc<Lineage>,
+    /// Loads the kernel program for each namespace.
+    pub loader: Mutex<Loader>,
     /// From looking at a workload to its program being attached, in seconds.
     pub arm_seconds: Histogram,
     /// Wakes the reconciler.

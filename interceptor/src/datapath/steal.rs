@@ -7,11 +7,30 @@ use aya::{
     maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, SockMap},
     programs::{SkLookup, sk_lookup::SkLookupLink},
 };
-use interceptor_common::steal::{Family, MAX_PORTS, NEVER, Port, Verdict, counter_index, listener_index};
+use interceptor_common::steal::{
+    Family, MAX_PORTS, MAX_WORKERS, NEVER, Port, Verdict, counter_index, listener_index,
+};
 
 use super::{DatapathError, HeartbeatPage, OwnConnections};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_STEAL"));
+
+/// Loads the program, as often as there are namespaces to arm.
+///
+/// One for the whole process: making one has aya read the kernel's own type information, 30 ms that this program, which
+/// relocates nothing, does not need even once.
+pub struct Loader(EbpfLoader<'static>);
+
+/// Every number of workers, for the loader to refer to.
+static WORKERS: [u32; MAX_WORKERS as usize + 1] = {
+    let mut counts = [0; MAX_WORKERS as usize + 1];
+    let mut n = 0;
+    while n < counts.len() {
+        counts[n] = n as u32;
+        n += 1;
+    }
+    counts
+};
 
 /// The program and maps of one network namespace.
 ///
@@ -30,15 +49,27 @@ pub struct Steal {
     slots: [Option<NonZeroU16>; MAX_PORTS as usize],
 }
 
+// === impl Loader ===
+
+impl Loader {
+    /// A loader for a daemon with this many workers, at most [`MAX_WORKERS`].
+    #[must_use]
+    pub fn new(workers: u32) -> Self {
+        let mut loader = EbpfLoader::new();
+        loader.btf(None).override_global("WORKERS", &WORKERS[workers as usize], true);
+        Self(loader)
+    }
+}
+
 // === impl Steal ===
 
 impl Steal {
-    /// Loads and verifies the program, for a daemon with this many workers. Attached to nothing yet. Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+    /// Loads and verifies the program. Attached to nothing yet. Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
     ///
     /// # Errors
     /// When the kernel has no `sk_lookup` (before 5.9), or a right is missing.
-    pub fn load(workers: u32) -> Result<Self, DatapathError> {
-        let mut program = EbpfLoader::new().override_global("WORKERS", &workers, true).load(OBJECT)?;
+    pub fn load(loader: &mut Loader) -> Result<Self, DatapathError> {
+        let mut program = loader.0.load(OBJECT)?;
         // While all maps are still open: the program refers to them by file descriptor until the kernel has it.
         hook(&mut program)?.load()?;
         let heartbeats = match program.take_map("HEARTBEATS") {
