@@ -1,6 +1,6 @@
 //! What the process may use, and how many connections that is.
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 /// A connection is two sockets: the caller's and the upstream.
 const FILES_PER_CONNECTION: usize = 2;
@@ -19,6 +19,12 @@ pub fn raise_open_files() -> nix::Result<u64> {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     }
     Ok(hard)
+}
+
+/// Lets maps be as large as they are: before Linux 5.11 they count as locked memory. Later kernels do not ask.
+pub fn raise_locked_memory() {
+    // Without the right to raise it, and on a kernel that asks, loading fails with a message of its own.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
 /// How many connections this many workers may have open, beside this many armed workloads.

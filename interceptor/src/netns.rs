@@ -121,10 +121,11 @@ impl HomeNetns {
 
     /// Whether `ip` is one of this namespace's own addresses.
     ///
-    /// The kernel is asked by binding to it: always current, and nothing to parse.
+    /// The kernel is asked by binding to it: always current, and nothing to parse. When it can't be asked, the answer is
+    /// yes, which refuses rather than allows.
     #[must_use]
     pub fn has_address(&self, ip: IpAddr) -> bool {
-        tcp_socket(ip).is_ok_and(|socket| is_own_address(&socket, ip))
+        tcp_socket(ip).map_or(true, |socket| is_own_address(&socket, ip))
     }
 }
 
@@ -141,7 +142,8 @@ impl Netns {
             _ => NetnsError::Open { path: path.to_owned(), source },
         };
         let file = File::open(path).map_err(io_error)?;
-        if !fstatfs(&file).is_ok_and(|fs| fs.filesystem_type() == NSFS_MAGIC) {
+        let fs = fstatfs(&file).map_err(|error| io_error(error.into()))?;
+        if fs.filesystem_type() != NSFS_MAGIC {
             return Err(NetnsError::NotANetns { path: path.to_owned() });
         }
         let id = NetnsId::of(&file).map_err(io_error)?;
@@ -155,6 +157,12 @@ impl Netns {
     #[must_use]
     pub fn id(&self) -> NetnsId {
         self.id
+    }
+
+    /// Where it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Runs `f` with the calling thread inside this namespace.
@@ -187,10 +195,10 @@ impl Netns {
         self.enter(|| tcp_socket(ip)).map_err(io::Error::other)?
     }
 
-    /// Whether `ip` is an address of this namespace.
+    /// Whether `ip` is an address of this namespace; yes if the kernel can't be asked.
     #[must_use]
     pub fn has_address(&self, ip: IpAddr) -> bool {
-        self.tcp_socket(ip).is_ok_and(|socket| is_own_address(&socket, ip))
+        self.tcp_socket(ip).map_or(true, |socket| is_own_address(&socket, ip))
     }
 }
 

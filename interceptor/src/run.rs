@@ -24,7 +24,6 @@ use crate::{
         workloads::{self, Workload},
     },
     control::{
-        armed::LINGER,
         reconciler::{Context, Reconciler, Source, Wake},
         registry::Registry,
     },
@@ -37,6 +36,9 @@ use crate::{
         worker::{Shared, Workers},
     },
 };
+
+/// Handshakes that were under way at SIGTERM have this long: a SYN-ACK that was lost is sent again after a second.
+const HANDSHAKES: Duration = Duration::from_millis(1_500);
 
 /// More workers than this have not been seen to help one node.
 const DEFAULT_WORKERS_AT_MOST: usize = 4;
@@ -72,6 +74,7 @@ pub fn run(args: Run) -> Result<(), Failure> {
         None => Policy::default(),
     };
     let (source, workloads) = source(&args)?;
+    limits::raise_locked_memory();
     check::require()
         .map_err(|missing| anyhow!("this host can't run the interceptor:\n{missing}"))
         .or_exit(Exit::NoPermission)?;
@@ -116,13 +119,18 @@ async fn control(
             0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5,
         ]),
         wakes: wakes.clone(),
+        leaving: Mutex::default(),
     });
     let admin = server::Admin {
         registry: Arc::clone(&registry),
         shared: Arc::clone(&shared),
         metrics: metrics::registry(Arc::clone(&registry), Arc::clone(&shared), context.arm_seconds.clone()),
     };
-    tokio::spawn(server::serve(listener, admin));
+    tokio::spawn(async move {
+        if let Err(error) = server::serve(listener, admin).await {
+            tracing::error!(%error, "the admin endpoint has ended");
+        }
+    });
 
     let mut hangup = signal(SignalKind::hangup()).context("handle SIGHUP").or_exit(Exit::Os)?;
     tokio::spawn(async move { while hangup.recv().await.is_some() && wakes.send(Wake::Source).is_ok() {} });
@@ -142,9 +150,12 @@ async fn control(
             _ = interrupt.recv() => {}
         }
     };
+    // Workers end with the last reference to them, and stolen connections with the workers.
+    let workers = Arc::clone(&context.workers);
     let reconciler = Reconciler::new(context, registry, source, workloads);
     reconciler.run(woken, shutdown).await;
     drain(&shared, args.drain_timeout).await;
+    drop(workers);
     Ok(())
 }
 
@@ -152,8 +163,7 @@ async fn control(
 async fn drain(shared: &Shared, timeout: Duration) {
     tracing::info!(connections = shared.open(), ?timeout, "given back; letting stolen connections end");
     let started = Instant::now();
-    // Long enough for handshakes on a local network even when nothing is open.
-    let handshakes = LINGER.min(timeout) / 6;
+    let handshakes = HANDSHAKES.min(timeout);
     loop {
         let elapsed = started.elapsed();
         if elapsed >= timeout || (shared.open() == 0 && elapsed >= handshakes) {

@@ -108,6 +108,26 @@ fn sigterm_again_and_again_fails_no_call() {
 }
 
 #[test]
+fn stolen_connections_go_on_for_as_long_as_the_drain_timeout_allows() {
+    play(|s| {
+        let mut daemon = s.daemon_with(&s.rule(), &["--drain-timeout", "6s"])?;
+        let mut stolen = Connection::open(&s.client, s.port(), Question::Line)?;
+        assert_eq!(stolen.ask()?.tag, "laptop");
+        let asked = Instant::now();
+        daemon.signal(Signal::SIGTERM)?;
+        wait_until("the app", SOON, || s.who().is_ok_and(|tag| tag == "app"))?;
+        // Past everything that the daemon does by itself after SIGTERM.
+        while asked.elapsed() < 5 * SECOND {
+            assert_eq!(stolen.ask()?.tag, "laptop", "after {:?}", asked.elapsed());
+        }
+        drop(stolen);
+        assert!(daemon.wait()?.success());
+        assert!(asked.elapsed() < 6 * SECOND, "nothing was left to wait for");
+        Ok(())
+    });
+}
+
+#[test]
 fn the_drain_timeout_cuts_what_does_not_end() {
     play(|s| {
         let mut daemon = s.daemon_with(&s.rule(), &["--drain-timeout", "1s"])?;

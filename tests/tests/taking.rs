@@ -703,6 +703,55 @@ fn a_namespace_that_comes_back_under_its_name_is_armed_again() {
 }
 
 #[test]
+fn a_namespace_that_was_given_back_is_let_go_when_it_vanishes() {
+    play(|s| {
+        let daemon = s.daemon()?;
+        let mut stolen = Connection::open(&s.client, s.port(), Question::Line)?;
+        assert_eq!(stolen.ask()?.tag, "laptop");
+        daemon.rewrite_workloads(&s.without_rule())?;
+        wait_until("the app", SOON, || s.who().is_ok_and(|tag| tag == "app"))?;
+        assert_eq!(stolen.ask()?.tag, "laptop", "stolen connections finish");
+        drop(s.app);
+        delete_netns(s.t.node(), &s.pod).context("the stolen connection keeps the namespace alive")
+    });
+}
+
+#[test]
+fn another_namespace_for_a_workload_leaves_stolen_connections_alone() {
+    play(|s| {
+        let other = s.t.pod("other")?;
+        let daemon = s.daemon()?;
+        let mut stolen = Connection::open(&s.client, s.port(), Question::Line)?;
+        assert_eq!(stolen.ask()?.tag, "laptop");
+        let file = s.web(&s.rule());
+        let path = |pod: &Namespace| pod.netns_path().display().to_string();
+        daemon.rewrite_workloads(&file.replace(&path(&s.pod), &path(&other)))?;
+        wait_until("the laptop behind the other pod", SOON, || {
+            who(&s.client, (other.ip4(), 8080)).is_ok_and(|tag| tag == "laptop")
+        })?;
+        assert_eq!(s.who()?, "app");
+        assert_eq!(stolen.ask()?.tag, "laptop");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_rule_that_leads_to_a_port_which_is_taken_later_is_refused_as_a_loop_then() {
+    play(|s| {
+        let first = format!("8080 -> {}:9090", s.pod.ip4());
+        let _second = TcpService::tagged(&s.pod, (s.pod.ip4(), 9090), "second")?;
+        let daemon = s.daemon_with(&first, &[])?;
+        assert_eq!(s.who()?, "second");
+        daemon.rewrite_workloads(&s.web(&format!("{first}; 9090 -> {}:3000", s.laptop.ip4())))?;
+        daemon.wait_state("a loop", |state| {
+            let rules = state["workloads"][0]["rules"].as_array().into_iter().flatten();
+            rules.into_iter().any(|rule| rule["reason"] == "Loop" && rule["state"] == "refused")
+        })?;
+        wait_until("the app", SOON, || s.who().is_ok_and(|tag| tag == "app"))
+    });
+}
+
+#[test]
 fn a_namespace_may_vanish_and_come_back_again_and_again() {
     play(|s| {
         let (daemon, port) = (s.daemon()?, s.port());

@@ -119,14 +119,19 @@ fn encode_connections(
     }
     for entry in workloads {
         let Some((workload, _)) = &entry.armed else { continue };
-        let labels = [
-            ("workload", &*entry.name),
-            ("annotation", ""),
-            ("port", ""),
-            ("outcome", "refused"),
-            ("reason", "relay_address"),
-        ];
-        ConstCounter::new(workload.strays.load(Ordering::Relaxed)).encode(family.encode_family(&labels)?)?;
+        // These belong to no rule.
+        for (outcome, reason, count) in
+            [("refused", "relay_address", &workload.strays), ("passed", "unrouted", &workload.unrouted)]
+        {
+            let labels = [
+                ("workload", &*entry.name),
+                ("annotation", ""),
+                ("port", ""),
+                ("outcome", outcome),
+                ("reason", reason),
+            ];
+            ConstCounter::new(count.load(Ordering::Relaxed)).encode(family.encode_family(&labels)?)?;
+        }
     }
     Ok(())
 }

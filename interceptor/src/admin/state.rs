@@ -1,12 +1,15 @@
 //! The document behind `/state` and `interceptor status`: stable, and the only source of both.
 
-use std::sync::PoisonError;
+use std::sync::{
+    PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     control::registry::{Registry, RuleEntry, WorkloadEntry},
-    relay::{stats::Outcome, worker::Shared},
+    relay::{stats::Outcome, worker::Shared, workload::Workload},
 };
 
 /// The daemon as a whole.
@@ -47,6 +50,10 @@ pub struct WorkloadReport {
     pub state: String,
     /// Why it is not armed.
     pub message: String,
+    /// Connections that were made straight to the relay's own listeners, and closed.
+    pub relay_address: u64,
+    /// Connections to a port that had been given back before they were accepted; the application served them.
+    pub unrouted: u64,
     /// Its rules.
     pub rules: Vec<RuleReport>,
 }
@@ -125,11 +132,16 @@ fn workload(entry: &WorkloadEntry) -> WorkloadReport {
         (None, Some(_)) => ("armed".into(), String::new()),
         (None, None) => ("idle".into(), "no rule is in force".into()),
     };
+    let counter = |of: fn(&Workload) -> &AtomicU64| {
+        entry.armed.as_ref().map_or(0, |(workload, _)| of(workload).load(Ordering::Relaxed))
+    };
     WorkloadReport {
         name: entry.name.to_string(),
         netns: entry.netns.clone(),
         state,
         message,
+        relay_address: counter(|workload| &workload.strays),
+        unrouted: counter(|workload| &workload.unrouted),
         rules: entry.rules.iter().map(|rule| rule_report(entry, rule)).collect(),
     }
 }
@@ -152,7 +164,7 @@ fn rule_report(entry: &WorkloadEntry, rule: &RuleEntry) -> RuleReport {
     connections.active = rule.ports.iter().map(|(_, stats)| stats.active()).sum();
     let [bytes_to_target, bytes_from_target] = [0, 1].map(|direction| {
         let loads = rule.ports.iter().map(|(_, stats)| stats.bytes()[direction]);
-        loads.map(|bytes| bytes.load(std::sync::atomic::Ordering::Relaxed)).sum()
+        loads.map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     });
     RuleReport {
         annotation: rule.annotation.clone(),

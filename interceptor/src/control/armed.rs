@@ -5,11 +5,14 @@
 //! whose handshake was under way.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     num::NonZeroU16,
+    ops::RangeInclusive,
+    path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -45,6 +48,10 @@ use crate::{
 /// How long a namespace keeps its listeners, and a removed port its route, after the kernel stopped steering: time
 /// for handshakes that were under way (two retransmissions of a SYN-ACK on a slow path).
 pub const LINGER: Duration = Duration::from_secs(3);
+
+/// Ports for the relay's listeners: beyond `net.ipv4.ip_local_port_range` as it usually is.
+const QUIET_PORTS: RangeInclusive<u16> = 61_000..=65_535;
+const PORT_TRIES: u64 = 16;
 
 /// How long the workers may take to answer: they are asked between two beats.
 const WORKERS_PATIENCE: Duration = Duration::from_secs(2);
@@ -82,6 +89,15 @@ struct Facts {
     resolution: Resolution,
     proof: Proof,
     circuit_open: bool,
+}
+
+/// A workload that is not armed any more, and whose connections may still go on.
+#[derive(Debug)]
+pub struct Leaving {
+    path: PathBuf,
+    netns: NetnsId,
+    id: WorkloadId,
+    workload: Weak<Workload>,
 }
 
 /// Why a namespace could not be armed.
@@ -144,6 +160,8 @@ impl Armed {
             dial: context.policy.dial,
             connect_timeout: context.policy.connect_timeout,
             strays: Default::default(),
+            unrouted: Default::default(),
+            cut: Default::default(),
             routes: ArcSwap::default(),
         });
         let beating = workers.serve(&workload, listeners);
@@ -181,12 +199,13 @@ impl Armed {
             let same = |active: &ActiveRule| {
                 active.key == planned.key && active.rule == *rule && active.ports == planned.ports
             };
-            if let Some(at) = before.iter().position(same) {
-                self.rules.push(before.swap_remove(at));
-            } else if let Some(condition) = self.refuse_loop(rule, plan) {
+            // First, also for a rule that is in force: another may have taken the port that this one leads to.
+            if let Some(condition) = self.refuse_loop(rule, plan) {
                 refused.push((planned.key.clone(), rule.clone(), condition));
+            } else if let Some(at) = before.iter().position(same) {
+                self.rules.push(before.swap_remove(at));
             } else {
-                let active = self.start(planned, rule, expires_at(planned), plan, context);
+                let active = self.start(planned, rule, expires_at(planned), context);
                 self.rules.push(active);
             }
         }
@@ -214,7 +233,13 @@ impl Armed {
     }
 
     /// Stops stealing. Connections that were stolen go on; listeners are closed when handshakes have had their time.
-    pub fn disarm(mut self, context: &Context) {
+    pub fn disarm(mut self, context: &Context) -> Leaving {
+        let leaving = Leaving {
+            path: self.workload.netns.path().to_owned(),
+            netns: self.netns_id(),
+            id: self.workload.id,
+            workload: Arc::downgrade(&self.workload),
+        };
         self.rules.clear();
         self.lock_steal().detach();
         for route in self.workload.routes.load().values() {
@@ -225,11 +250,13 @@ impl Armed {
             sleep(LINGER).await;
             workers.retire(self.workload.id);
         });
+        leaving
     }
 
     /// Lets go of a namespace that is gone: its connections have nobody left to talk to, and would keep it alive.
     pub fn cut(self, context: &Context) {
         self.lock_steal().detach();
+        self.workload.set_cut();
         context.workers.cut(self.workload.id);
     }
 
@@ -249,7 +276,6 @@ impl Armed {
         planned: &Planned,
         rule: &Rule,
         expires_at: Option<Instant>,
-        plan: &Plan,
         context: &Context,
     ) -> ActiveRule {
         let facts = Arc::new(Mutex::new(Facts {
@@ -263,7 +289,14 @@ impl Armed {
             Target::Name { host, port } => {
                 lock(&facts).resolution = Resolution::FirstLookup;
                 let destination = Destination::new(Addresses::Unresolved);
-                tasks.push(self.resolve(host.clone(), *port, &destination, &facts, plan, context));
+                tasks.push(self.resolve(
+                    host.clone(),
+                    *port,
+                    planned.ports.clone(),
+                    &destination,
+                    &facts,
+                    context,
+                ));
                 destination
             }
             Target::Session(_) => unreachable!("the plan refuses what is not supported"),
@@ -285,21 +318,24 @@ impl Armed {
         &self,
         host: interceptor_rule::HostName,
         port: NonZeroU16,
+        own_ports: Vec<NonZeroU16>,
         destination: &Arc<Destination>,
         facts: &Arc<Mutex<Facts>>,
-        plan: &Plan,
         context: &Context,
     ) -> OwnedTask {
         let workload = Arc::downgrade(&self.workload);
-        let redirected: Vec<_> = plan.rules.iter().flat_map(|planned| planned.ports.clone()).collect();
         let policy = Arc::clone(&context.policy);
         let home = context.home;
         let judge = move |address: SocketAddr| {
             policy
                 .judge_target(address.ip(), |ip| home.has_address(ip))
                 .map_err(|refusal| refusal.to_string())?;
-            let loops = redirected.iter().any(|port| port.get() == address.port())
-                && workload.upgrade().is_some_and(|workload| workload.netns.has_address(address.ip()));
+            let loops = workload.upgrade().is_some_and(|workload| {
+                // The rule's own ports are not redirected yet when its target is looked up for the first time.
+                let redirected = own_ports.iter().any(|port| port.get() == address.port())
+                    || workload.is_redirected(address.port());
+                redirected && workload.netns.has_address(address.ip())
+            });
             if loops { Err(loop_message(address)) } else { Ok(()) }
         };
         let report = self.reporter(facts, context, |facts, resolution| facts.resolution = resolution);
@@ -439,6 +475,26 @@ impl Armed {
     }
 }
 
+// === impl Leaving ===
+
+impl Leaving {
+    /// Lets go of the namespace if it is gone: connections in it would keep it alive. False when nothing is left to
+    /// watch over.
+    pub fn look_again(&self, context: &Context) -> bool {
+        let Some(workload) = self.workload.upgrade() else { return false };
+        let gone = match Netns::open(&self.path, context.home) {
+            Ok(netns) => netns.id() != self.netns,
+            Err(NetnsError::Open { .. } | NetnsError::Enter { .. }) => false,
+            Err(_) => true,
+        };
+        if gone {
+            workload.set_cut();
+            context.workers.cut(self.id);
+        }
+        !gone
+    }
+}
+
 // === impl ActiveRule ===
 
 impl ActiveRule {
@@ -507,7 +563,14 @@ fn open_listener(ip: IpAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
-    socket.bind(&SockAddr::from(SocketAddr::new(ip, 0)))?;
+    // Above the usual range of ephemeral ports, where few applications want to listen; any port if these are taken.
+    let seed = RandomState::new().hash_one(ip);
+    let quiet = (0..PORT_TRIES)
+        .map(|n| QUIET_PORTS.start() + (seed.wrapping_add(n * 101) % QUIET_PORTS.len() as u64) as u16);
+    let bound = quiet.chain([0]).any(|port| socket.bind(&SockAddr::from(SocketAddr::new(ip, port))).is_ok());
+    if !bound {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    }
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }

@@ -40,6 +40,10 @@ pub struct Managed {
     since: HashMap<RuleId, Instant>,
     /// Refused when they were to be put in force.
     refused: Vec<(AnnotationKey, Rule, Condition)>,
+    /// The armed namespace is not the one that is written any more, and well as far as we know.
+    moved: bool,
+    /// The process that the workload is known by has ended: its number may be somebody else's by now.
+    ended: bool,
     /// Failures in a row.
     failures: u32,
     /// What was last said of the workload and its rules, so that each change is logged once.
@@ -58,6 +62,8 @@ impl Managed {
             armed: None,
             since: HashMap::new(),
             refused: Vec::new(),
+            moved: false,
+            ended: false,
             failures: 0,
             said: HashMap::new(),
         }
@@ -67,6 +73,8 @@ impl Managed {
     pub fn set_spec(&mut self, spec: Workload) {
         if self.spec.netns != spec.netns {
             self.failures = 0;
+            self.moved = self.armed.is_some();
+            self.ended = false;
         }
         self.spec = spec;
     }
@@ -90,7 +98,7 @@ impl Managed {
         let result = if wanted { self.arm(&plan, context).await } else { Ok(()) };
         if !wanted && let Some(armed) = self.armed.take() {
             self.refused.clear();
-            armed.disarm(context);
+            context.leave(armed.disarm(context));
         }
         let retry = match &result {
             Ok(()) => {
@@ -112,18 +120,35 @@ impl Managed {
     pub fn end(self, context: &Context) {
         if let Some(armed) = self.armed {
             tracing::info!(workload = %self.spec.name, "given back");
-            armed.disarm(context);
+            context.leave(armed.disarm(context));
         }
     }
 
+    /// The workload's process has ended. What is left of its number is not looked at again.
+    pub fn process_ended(&mut self) {
+        self.ended = true;
+    }
+
     async fn arm(&mut self, plan: &Plan, context: &Context) -> Result<(), ArmError> {
-        let netns = Netns::open(&netns_path(&self.spec.netns), context.home);
-        let stale =
-            self.armed.take_if(|armed| netns.as_ref().map_or(true, |netns| netns.id() != armed.netns_id()));
+        let path = netns_path(&self.spec.netns);
+        let netns =
+            if self.ended { Err(NetnsError::NotFound { path }) } else { Netns::open(&path, context.home) };
+        let moved = std::mem::take(&mut self.moved);
+        let stale = self.armed.take_if(|armed| match &netns {
+            Ok(netns) => netns.id() != armed.netns_id(),
+            // It is there and can't be looked at just now: out of files, for example.
+            Err(NetnsError::Open { .. } | NetnsError::Enter { .. }) => moved,
+            Err(NetnsError::NotFound { .. } | NetnsError::NotANetns { .. } | NetnsError::Host { .. }) => true,
+        });
         if let Some(armed) = stale {
-            tracing::info!(workload = %self.spec.name, "the namespace is gone");
             self.refused.clear();
-            armed.cut(context);
+            if moved {
+                tracing::info!(workload = %self.spec.name, "given back: another namespace is written now");
+                context.leave(armed.disarm(context));
+            } else {
+                tracing::info!(workload = %self.spec.name, "the namespace is gone");
+                armed.cut(context);
+            }
         }
         let netns = netns?;
         if self.armed.is_none() {

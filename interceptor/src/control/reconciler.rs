@@ -6,16 +6,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
+    armed::Leaving,
     managed::Managed,
     registry::Registry,
     task::OwnedTask,
@@ -31,6 +34,9 @@ use crate::{
     netns::HomeNetns,
     relay::{lineage::Lineage, worker::Workers},
 };
+
+/// How often a process that is not there yet is looked for.
+const PROCESS_RETRY: Duration = Duration::from_secs(1);
 
 /// What everything on the control side may use.
 pub struct Context {
@@ -48,6 +54,8 @@ pub struct Context {
     pub arm_seconds: Histogram,
     /// Wakes the reconciler.
     pub wakes: UnboundedSender<Wake>,
+    /// What was given back and may still have connections.
+    pub leaving: Mutex<Vec<Leaving>>,
 }
 
 /// Where workloads are written.
@@ -66,6 +74,8 @@ pub enum Wake {
     Workload(Arc<str>),
     /// Every workload: the mounts changed.
     Mounts,
+    /// The process that a workload is known by has ended.
+    Ended(Arc<str>),
     /// What is written.
     Source,
 }
@@ -96,6 +106,11 @@ struct Slot {
 // === impl Context ===
 
 impl Context {
+    /// Watches over what was given back until its connections have ended.
+    pub fn leave(&self, leaving: Leaving) {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).push(leaving);
+    }
+
     /// A waker for the workload `name`.
     #[must_use]
     pub fn waker(&self, name: &Arc<str>) -> Waker {
@@ -137,14 +152,18 @@ impl Reconciler {
         loop {
             for name in std::mem::take(&mut due) {
                 self.step(&name).await;
+                // A step may wait for a worker that hangs; the end of the daemon does not wait for all of them.
+                if shutdown.as_mut().now_or_never().is_some() {
+                    return self.end();
+                }
             }
             self.registry.set_ready();
             let next = self.workloads.values().filter_map(|slot| slot.next).min();
             tokio::select! {
                 biased;
-                () = &mut shutdown => break,
+                () = &mut shutdown => return self.end(),
                 wake = wakes.recv() => {
-                    let Some(wake) = wake else { break };
+                    let Some(wake) = wake else { return self.end() };
                     self.note(wake, &mut due);
                     while let Ok(wake) = wakes.try_recv() {
                         self.note(wake, &mut due);
@@ -156,6 +175,9 @@ impl Reconciler {
             let ripe = self.workloads.iter().filter(|(_, slot)| slot.next.is_some_and(|at| at <= now));
             due.extend(ripe.map(|(name, _)| Arc::clone(name)));
         }
+    }
+
+    fn end(self) {
         for (name, slot) in self.workloads {
             self.registry.remove(&name);
             slot.managed.end(&self.context);
@@ -167,7 +189,16 @@ impl Reconciler {
             Wake::Workload(name) => {
                 due.insert(name);
             }
+            Wake::Ended(name) => {
+                if let Some(slot) = self.workloads.get_mut(&name) {
+                    slot.managed.process_ended();
+                    due.insert(name);
+                }
+            }
             Wake::Mounts => {
+                let mut leaving = self.context.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+                leaving.retain(|leaving| leaving.look_again(&self.context));
+                drop(leaving);
                 for (name, slot) in &mut self.workloads {
                     slot.managed.hurry();
                     due.insert(Arc::clone(name));
@@ -245,9 +276,7 @@ impl Reconciler {
         if let Source::File(path) = &self.source {
             let wakes = self.context.wakes.clone();
             match FileWatch::new(path) {
-                Ok(mut watch) => tasks.push(OwnedTask::spawn(async move {
-                    while watch.changed().await.is_ok() && wakes.send(Wake::Source).is_ok() {}
-                })),
+                Ok(watch) => tasks.push(OwnedTask::spawn(watch_file(watch, path.clone(), wakes))),
                 Err(error) => {
                     tracing::error!(%error, file = %path.display(), "can't watch the workloads file; send SIGHUP after a change");
                 }
@@ -263,13 +292,36 @@ impl Reconciler {
     }
 }
 
+/// Wakes the reconciler at each change, and watches the next folder of that name when this one is replaced.
+async fn watch_file(mut watch: FileWatch, path: PathBuf, wakes: UnboundedSender<Wake>) {
+    loop {
+        while watch.changed().await.is_ok() {
+            if wakes.send(Wake::Source).is_err() {
+                return;
+            }
+            if !watch.is_current() {
+                break;
+            }
+        }
+        tracing::info!(file = %path.display(), "the folder of the workloads file was replaced");
+        watch = loop {
+            match FileWatch::new(&path) {
+                Ok(watch) => break watch,
+                Err(_) => sleep(PROCESS_RETRY).await,
+            }
+        };
+        let _ = wakes.send(Wake::Source);
+    }
+}
+
 fn process_watch(netns: &NetnsSource, name: &Arc<str>, context: &Context) -> Option<OwnedTask> {
     let NetnsSource::Pid(pid) = *netns else { return None };
-    let waker = context.waker(name);
+    let (name, wakes) = (Arc::clone(name), context.wakes.clone());
     Some(OwnedTask::spawn(async move {
-        // A process that is not there is found out by the step.
-        if process_ended(pid).await.is_ok() {
-            waker.wake();
+        // A process that is not there yet has nothing to be watched by.
+        while process_ended(pid).await.is_err() {
+            sleep(PROCESS_RETRY).await;
         }
+        let _ = wakes.send(Wake::Ended(name));
     }))
 }

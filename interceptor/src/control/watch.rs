@@ -5,7 +5,12 @@
 //!   the mounts change (proc(5)). That also covers folders that do not exist yet.
 //! - Processes: a pidfd becomes readable when its process ends (Linux 5.3).
 
-use std::{fs::File, io, os::fd::OwnedFd, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
 
 use rustix::{
     fs::inotify::{self, CreateFlags, WatchFlags},
@@ -17,6 +22,9 @@ use tokio::io::{Interest, unix::AsyncFd};
 #[derive(Debug)]
 pub struct FileWatch {
     inotify: AsyncFd<OwnedFd>,
+    folder: PathBuf,
+    /// Device and inode of the folder that is watched.
+    identity: (u64, u64),
 }
 
 /// Changes of what is mounted.
@@ -40,9 +48,24 @@ impl FileWatch {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         // Any name in the folder counts: a mounted ConfigMap is replaced by renaming a link beside the file.
         // Not IN_MODIFY: a file that is being written is looked at when it is closed.
-        let events = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::CREATE | WatchFlags::DELETE;
+        let events = WatchFlags::CLOSE_WRITE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF;
         inotify::add_watch(&inotify, folder, events)?;
-        Ok(Self { inotify: watched(inotify, Interest::READABLE)? })
+        Ok(Self {
+            inotify: watched(inotify, Interest::READABLE)?,
+            folder: folder.to_owned(),
+            identity: identity(folder)?,
+        })
+    }
+
+    /// Whether the folder of that name is still the one that is watched.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        identity(&self.folder).is_ok_and(|identity| identity == self.identity)
     }
 
     /// Waits for the next change.
@@ -93,6 +116,11 @@ pub async fn process_ended(pid: u32) -> io::Result<()> {
     let pidfd = watched(pidfd_open(pid, PidfdFlags::empty())?, Interest::READABLE)?;
     pidfd.readable().await?.retain_ready();
     Ok(())
+}
+
+fn identity(folder: &Path) -> io::Result<(u64, u64)> {
+    let meta = fs::metadata(folder)?;
+    Ok((meta.dev(), meta.ino()))
 }
 
 #[expect(unsafe_code, reason = "tokio asks for a promise about the file descriptor")]

@@ -35,8 +35,11 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
         return;
     }
     let Some(route) = workload.route(original.port()) else {
-        // The port was given back so long ago that its counters are gone.
-        return pass_unrouted(&workload, client, original).await;
+        workload.unrouted.fetch_add(1, Ordering::Relaxed);
+        return match dial::to_app(&workload, original).await {
+            Ok(app) => carry(&workload, &client, &app.stream, Vec::new(), [None, None]).await,
+            Err(_) => socket::reset_on_close(&client),
+        };
     };
     let _active = route.stats.activate();
     let started = Instant::now();
@@ -53,24 +56,25 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
     match dialled {
         Ok(upstream) => {
             route.stats.connect_seconds.observe(started.elapsed().as_secs_f64());
-            log(&workload, &route, peer, original, Outcome::Redirected);
-            to_target(&route, client, peer, original, upstream).await;
+            settle(&workload, &route, peer, original, Outcome::Redirected);
+            to_target(&workload, &route, client, peer, original, upstream).await;
         }
         Err(outcome) => {
             let outcome = match dial::to_app(&workload, original).await {
                 Ok(app) => {
-                    log(&workload, &route, peer, original, outcome);
-                    return carry(&client, &app.stream, Vec::new(), [None, None]).await;
+                    settle(&workload, &route, peer, original, outcome);
+                    return carry(&workload, &client, &app.stream, Vec::new(), [None, None]).await;
                 }
                 Err(outcome) => outcome,
             };
-            log(&workload, &route, peer, original, outcome);
+            settle(&workload, &route, peer, original, outcome);
             socket::reset_on_close(&client);
         }
     }
 }
 
 async fn to_target(
+    workload: &Workload,
     route: &Route,
     client: TcpStream,
     peer: SocketAddr,
@@ -82,17 +86,11 @@ async fn to_target(
         None => Vec::new(),
     };
     let moved = route.stats.bytes().map(Some);
-    carry(&client, &upstream.stream, first, moved).await;
+    carry(workload, &client, &upstream.stream, first, moved).await;
 }
 
-async fn pass_unrouted(workload: &Workload, client: TcpStream, original: SocketAddr) {
-    match dial::to_app(workload, original).await {
-        Ok(app) => carry(&client, &app.stream, Vec::new(), [None, None]).await,
-        Err(_) => socket::reset_on_close(&client),
-    }
-}
-
-fn log(workload: &Workload, route: &Route, peer: SocketAddr, original: SocketAddr, outcome: Outcome) {
+/// Counts and logs who serves the connection, once.
+fn settle(workload: &Workload, route: &Route, peer: SocketAddr, original: SocketAddr, outcome: Outcome) {
     route.stats.count(outcome);
     tracing::debug!(
         target: "access",
@@ -105,7 +103,14 @@ fn log(workload: &Workload, route: &Route, peer: SocketAddr, original: SocketAdd
 }
 
 /// Moves bytes until the end, and makes it the end that both sides would have seen without us.
-async fn carry(client: &TcpStream, upstream: &TcpStream, first: Vec<u8>, moved: [Option<&AtomicU64>; 2]) {
+async fn carry(
+    workload: &Workload,
+    client: &TcpStream,
+    upstream: &TcpStream,
+    first: Vec<u8>,
+    moved: [Option<&AtomicU64>; 2],
+) {
+    let _cut = ResetIfCut { workload, streams: [client, upstream] };
     let survivor = match pipe(client, upstream, first, moved).await {
         Ending::Closed => return,
         Ending::ABroke => upstream,
@@ -114,4 +119,18 @@ async fn carry(client: &TcpStream, upstream: &TcpStream, first: Vec<u8>, moved: 
     // What the broken side said before is in the survivor's send queue, which a reset would throw away.
     socket::drained(survivor).await;
     socket::reset_on_close(survivor);
+}
+
+/// Whenever the task ends: in a namespace that is gone, a FIN would wait for an answer that can't come.
+struct ResetIfCut<'a> {
+    workload: &'a Workload,
+    streams: [&'a TcpStream; 2],
+}
+
+impl Drop for ResetIfCut<'_> {
+    fn drop(&mut self) {
+        if self.workload.cut.load(Ordering::Relaxed) {
+            self.streams.into_iter().for_each(socket::reset_on_close);
+        }
+    }
 }

@@ -36,8 +36,9 @@ pub struct Path {
 /// Every open upstream connection of the daemon, by its local address.
 #[derive(Debug, Default)]
 pub struct Lineage {
-    upstreams: Mutex<HashMap<SocketAddr, Arc<Path>>>,
-    /// Addresses that upstream connections have been made from: a caller from elsewhere is a stranger for sure.
+    /// Usually one path for an address. Connections to different ends may share a local port, and namespaces addresses.
+    upstreams: Mutex<HashMap<SocketAddr, Vec<Arc<Path>>>>,
+    /// Addresses, loopback aside, that upstream connections have been made from: a caller from elsewhere is a stranger for sure.
     sources: RwLock<HashSet<IpAddr>>,
     /// Held for reading from before a SYN is sent until its source is in `upstreams`.
     dialling: RwLock<()>,
@@ -56,6 +57,22 @@ pub struct Dialling<'a> {
 pub struct Remembered {
     lineage: Arc<Lineage>,
     local: SocketAddr,
+    path: Arc<Path>,
+}
+
+// === impl Path ===
+
+impl Path {
+    fn visits(&self, hop: Hop) -> bool {
+        let mut path = Some(self);
+        while let Some(Self { hop: visited, before }) = path {
+            if *visited == hop {
+                return true;
+            }
+            path = before.as_deref();
+        }
+        false
+    }
 }
 
 // === impl Lineage ===
@@ -63,19 +80,19 @@ pub struct Remembered {
 impl Lineage {
     /// The path of a connection that arrives from `peer` at `hop`; `None` if it was at `hop` before: a loop.
     pub fn extend(&self, peer: SocketAddr, hop: Hop) -> Option<Arc<Path>> {
-        let mut before = self.lock().get(&peer).cloned();
-        if before.is_none() && self.is_source(peer.ip()) {
+        let mut paths = self.paths(peer);
+        if paths.is_empty() && self.is_source(peer.ip()) {
             drop(self.dialling.write().unwrap_or_else(PoisonError::into_inner));
-            before = self.lock().get(&peer).cloned();
+            paths = self.paths(peer);
         }
-        let mut earlier = before.as_deref();
-        while let Some(path) = earlier {
-            if path.hop == hop {
-                return None;
-            }
-            earlier = path.before.as_deref();
+        if paths.iter().any(|path| path.visits(hop)) {
+            return None;
         }
-        Some(Arc::new(Path { hop, before }))
+        Some(Arc::new(Path { hop, before: paths.pop() }))
+    }
+
+    fn paths(&self, peer: SocketAddr) -> Vec<Arc<Path>> {
+        self.lock().get(&peer).cloned().unwrap_or_default()
     }
 
     /// Call this before connecting, probably from the address `source`.
@@ -85,17 +102,17 @@ impl Lineage {
     }
 
     fn is_source(&self, ip: IpAddr) -> bool {
-        self.sources.read().unwrap_or_else(PoisonError::into_inner).contains(&ip)
+        ip.is_loopback() || self.sources.read().unwrap_or_else(PoisonError::into_inner).contains(&ip)
     }
 
-    /// The set only grows, by addresses of armed namespaces: a few each.
+    /// The set only grows, by the addresses that armed pods are called at: a few each.
     fn note_source(&self, ip: IpAddr) {
         if !self.is_source(ip) {
             self.sources.write().unwrap_or_else(PoisonError::into_inner).insert(ip);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SocketAddr, Arc<Path>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SocketAddr, Vec<Arc<Path>>>> {
         self.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,8 +123,8 @@ impl Dialling<'_> {
     /// Call this when the SYN is sent: the connection with this local address was made for `path`.
     pub fn remember(self, local: SocketAddr, path: Arc<Path>) -> Remembered {
         self.lineage.note_source(local.ip());
-        self.lineage.lock().insert(local, path);
-        Remembered { lineage: Arc::clone(self.lineage), local }
+        self.lineage.lock().entry(local).or_default().push(Arc::clone(&path));
+        Remembered { lineage: Arc::clone(self.lineage), local, path }
     }
 }
 
@@ -115,7 +132,13 @@ impl Dialling<'_> {
 
 impl Drop for Remembered {
     fn drop(&mut self) {
-        self.lineage.lock().remove(&self.local);
+        let mut upstreams = self.lineage.lock();
+        if let Some(paths) = upstreams.get_mut(&self.local) {
+            paths.retain(|path| !Arc::ptr_eq(path, &self.path));
+            if paths.is_empty() {
+                upstreams.remove(&self.local);
+            }
+        }
     }
 }
 

@@ -17,12 +17,19 @@ use std::{
 };
 
 use interceptor_common::steal::Family;
-use tokio::{io::AsyncReadExt as _, net::TcpSocket, time::timeout};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::TcpSocket,
+    time::{Instant, timeout},
+};
 
 use super::workload::Workload;
 
 /// How long a probe may take: it never leaves the node.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a probe that was given up may still arrive.
+const REMEMBERED: Duration = Duration::from_secs(5);
 
 /// What a worker says to a probe.
 pub type Token = [u8; 8];
@@ -33,6 +40,8 @@ pub struct Probes {
     /// How many there are: accepting a connection costs one relaxed load while there are none.
     pending: AtomicUsize,
     tokens: Mutex<HashMap<SocketAddr, Token>>,
+    /// Sources of probes that were given up, until when they are known: one that still arrives is no caller.
+    given_up: Mutex<Vec<(SocketAddr, Instant)>>,
 }
 
 /// Why a port is not proven to be intercepted.
@@ -63,14 +72,23 @@ impl Probes {
         if self.pending.load(Ordering::Acquire) == 0 {
             return None;
         }
-        self.lock().get(&peer).copied()
+        let token = self.lock().get(&peer).copied();
+        token.or_else(|| self.was_given_up(peer).then(Token::default))
+    }
+
+    fn was_given_up(&self, peer: SocketAddr) -> bool {
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = given_up.len();
+        given_up.retain(|(_, until)| Instant::now() < *until);
+        self.pending.fetch_sub(before - given_up.len(), Ordering::Release);
+        given_up.iter().any(|(source, _)| *source == peer)
     }
 
     fn expect(&self, source: SocketAddr) -> Expected<'_> {
         let token = RandomState::new().hash_one(source).to_ne_bytes();
         self.lock().insert(source, token);
         self.pending.fetch_add(1, Ordering::Release);
-        Expected { probes: self, source, token }
+        Expected { probes: self, source, token, answered: false }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SocketAddr, Token>> {
@@ -83,11 +101,18 @@ struct Expected<'a> {
     probes: &'a Probes,
     source: SocketAddr,
     token: Token,
+    answered: bool,
 }
 
 impl Drop for Expected<'_> {
     fn drop(&mut self) {
-        self.probes.pending.fetch_sub(1, Ordering::Release);
+        if self.answered {
+            self.probes.pending.fetch_sub(1, Ordering::Release);
+        } else {
+            // It goes on being counted as pending until it is forgotten.
+            let mut given_up = self.probes.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+            given_up.push((self.source, Instant::now() + REMEMBERED));
+        }
         self.probes.lock().remove(&self.source);
     }
 }
@@ -107,14 +132,17 @@ pub async fn probe(workload: &Workload, family: Family, port: u16) -> Result<(),
     let socket = workload.netns.tcp_socket(ip).map_err(in_call)?;
     socket.bind(&SocketAddr::new(ip, 0).into()).map_err(in_call)?;
     let socket = TcpSocket::from_std_stream(socket.into());
-    let expected = workload.probes.expect(socket.local_addr().map_err(in_call)?);
+    let mut expected = workload.probes.expect(socket.local_addr().map_err(in_call)?);
     let mut token = Token::default();
     let answer = timeout(PATIENCE, async {
         let mut stream = socket.connect(to).await.map_err(in_call)?;
         stream.read_exact(&mut token).await.map_err(|_| ProbeError::NotIntercepted { to })
     });
     match answer.await {
-        Ok(Ok(_)) if token == expected.token => Ok(()),
+        Ok(Ok(_)) if token == expected.token => {
+            expected.answered = true;
+            Ok(())
+        }
         Ok(Err(error)) => Err(error),
         Ok(Ok(_)) | Err(_) => Err(ProbeError::NotIntercepted { to }),
     }

@@ -50,8 +50,6 @@ pub enum Passed {
 /// Why nobody serves a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refused {
-    /// It was made to the relay's own listener.
-    RelayAddress,
     /// The application refused it.
     AppRefused,
     /// The application could not be asked: no file descriptors, ports or memory on our side.
@@ -82,7 +80,7 @@ pub struct Active<'a>(&'a PortStats);
 
 impl Outcome {
     /// Every outcome; the order is that of the counters.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 14] = [
         Self::Redirected,
         Self::FellBack(FellBack::TargetRefused),
         Self::FellBack(FellBack::TargetTimeout),
@@ -94,7 +92,6 @@ impl Outcome {
         Self::FellBack(FellBack::ConnectFailed),
         Self::Passed(Passed::RuleRemoved),
         Self::Passed(Passed::Loop),
-        Self::Refused(Refused::RelayAddress),
         Self::Refused(Refused::AppRefused),
         Self::Refused(Refused::Exhausted),
         Self::Refused(Refused::AppFailed),
@@ -129,7 +126,6 @@ impl Outcome {
             Self::Passed(Passed::RuleRemoved) => "rule_removed",
             Self::Passed(Passed::Loop) => "loop",
             Self::Refused(reason) => match reason {
-                Refused::RelayAddress => "relay_address",
                 Refused::AppRefused => "app_refused",
                 Refused::Exhausted => "exhausted",
                 Refused::AppFailed => "app_failed",

@@ -26,6 +26,7 @@ use interceptor_common::{
     heartbeat::{AT_LIMIT, Beat, NO_BEAT, PERIOD_MS},
     steal::MAX_WORKERS,
 };
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
@@ -259,11 +260,7 @@ impl Worker {
                 for listener in listeners {
                     match TcpListener::from_std(listener) {
                         Ok(listener) => {
-                            self.listening.push(Listening {
-                                listener,
-                                workload: Arc::clone(&workload),
-                                retired: false,
-                            });
+                            self.listening.push(Listening { listener, workload: Arc::clone(&workload) });
                         }
                         Err(error) => {
                             // Without it the kernel finds no listener of ours for that family and passes.
@@ -293,11 +290,17 @@ impl Worker {
             *owner != id
         });
         let listening = std::mem::take(&mut self.listening);
-        self.listening = select_all(listening.into_iter().filter_map(|mut listening| {
-            let retire = listening.workload.id == id;
-            listening.retired |= retire;
-            (!retire || drain).then_some(listening)
-        }));
+        let (closing, staying): (Vec<_>, Vec<_>) =
+            listening.into_iter().partition(|listening| listening.workload.id == id);
+        self.listening = select_all(staying);
+        for Listening { listener, workload } in closing.into_iter().filter(|_| drain) {
+            // Straight from the kernel: the event loop may not have heard of all that is queued.
+            while let Ok((socket, peer)) = SockRef::from(&listener).accept() {
+                let stream = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket.into()));
+                let peer = peer.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData));
+                self.accept((Arc::clone(&workload), stream.and_then(|stream| Ok((stream, peer?)))));
+            }
+        }
     }
 
     fn accept(&mut self, (workload, accepted): Accepted) {
@@ -327,11 +330,10 @@ impl Worker {
 /// What a listener gives.
 type Accepted = (Arc<Workload>, io::Result<(TcpStream, SocketAddr)>);
 
-/// A listener as a stream of connections. One that is retired ends when its queue is empty.
+/// A listener as a stream of connections.
 struct Listening {
     listener: TcpListener,
     workload: Arc<Workload>,
-    retired: bool,
 }
 
 impl Stream for Listening {
@@ -340,7 +342,6 @@ impl Stream for Listening {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {
         match self.listener.poll_accept(cx) {
             Poll::Ready(accepted) => Poll::Ready(Some((Arc::clone(&self.workload), accepted))),
-            Poll::Pending if self.retired => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     }

@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     fmt,
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -52,6 +55,10 @@ pub struct Workload {
     pub connect_timeout: Duration,
     /// Connections that were made to one of `listeners`, and closed.
     pub strays: AtomicU64,
+    /// Connections to a port that had been given back so long ago that it has no counters any more.
+    pub unrouted: AtomicU64,
+    /// The namespace is gone: what ends now ends at once.
+    pub cut: AtomicBool,
     /// By port.
     pub routes: ArcSwap<Routes>,
 }
@@ -71,6 +78,11 @@ impl Workload {
     #[must_use]
     pub fn route(&self, port: u16) -> Option<Arc<Route>> {
         self.routes.load().get(&port).cloned()
+    }
+
+    /// From now on sockets are closed with a reset: a FIN would wait in the namespace for an answer that can't come.
+    pub fn set_cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
     }
 
     /// Leaves new connections with the application until the workers' next beat.
