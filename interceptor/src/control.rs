@@ -9,10 +9,12 @@
 //!       prove.rs        is a byte really intercepted?
 //!       resolve.rs      the addresses behind a target's name
 //!       reopen.rs       a silent target, tried in the background
+//!     leaving.rs      given back, with connections that may finish
 //! registry.rs     what is published of all that, for status and metrics
 //! ```
 
 pub mod armed;
+pub mod leaving;
 pub mod managed;
 pub mod plan;
 pub mod prove;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! worker.rs      one thread, one event loop: accepts for every armed workload and beats its heart
+//!   listen.rs      its listeners inside the namespaces
 //!   connection.rs  one stolen connection: which route, which upstream, how it ends
 //!     dial.rs        a connection to the target, or back to the application past our own program
 //!       circuit.rs     a silent target is tried in the background, not by callers
@@ -17,6 +18,7 @@ pub mod circuit;
 pub mod connection;
 pub mod dial;
 pub mod lineage;
+pub mod listen;
 pub mod pipe;
 pub mod pressure;
 pub mod probe;

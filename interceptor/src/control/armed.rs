@@ -5,26 +5,22 @@
 //! whose handshake was under way.
 
 use std::{
-    hash::{BuildHasher as _, RandomState},
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     num::NonZeroU16,
-    ops::RangeInclusive,
-    path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use interceptor_common::steal::Family;
 use interceptor_rule::{Rule, Target};
-use socket2::SockAddr;
 use tokio::time::{Instant, sleep};
 
 use super::{
+    leaving::Leaving,
     plan::{Plan, Planned},
     prove::{self, Proof},
     reason::{Condition, Reason},
@@ -36,8 +32,9 @@ use super::{
 use crate::{
     config::{annotation::AnnotationKey, workloads::WorkloadName},
     datapath::{DatapathError, Steal, heartbeat},
-    netns::{Netns, NetnsError, NetnsId, tcp_socket},
+    netns::{Netns, NetnsError, NetnsId},
     relay::{
+        listen::open_listeners,
         route::{Addresses, Destination, Route},
         stats::PortStats,
         worker::Listeners,
@@ -47,17 +44,10 @@ use crate::{
 
 /// How long a namespace keeps its listeners, and a removed port its route, after the kernel stopped steering: time
 /// for handshakes that were under way (two retransmissions of a SYN-ACK on a slow path).
-pub const LINGER: Duration = Duration::from_secs(3);
-
-/// Ports for the relay's listeners: beyond `net.ipv4.ip_local_port_range` as it usually is.
-const QUIET_PORTS: RangeInclusive<u16> = 61_000..=65_535;
-const PORT_TRIES: u64 = 16;
+const LINGER: Duration = Duration::from_secs(3);
 
 /// How long the workers may take to answer: they are asked between two beats.
 const WORKERS_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Length of a listener's accept queue. The namespace's `net.core.somaxconn` may lower it.
-const BACKLOG: i32 = 4096;
 
 /// One arming of one workload.
 pub struct Armed {
@@ -89,15 +79,6 @@ struct Facts {
     resolution: Resolution,
     proof: Proof,
     circuit_open: bool,
-}
-
-/// A workload that is not armed any more, and whose connections may still go on.
-#[derive(Debug)]
-pub struct Leaving {
-    path: PathBuf,
-    netns: NetnsId,
-    id: WorkloadId,
-    workload: Weak<Workload>,
 }
 
 /// Why a namespace could not be armed.
@@ -234,12 +215,7 @@ impl Armed {
 
     /// Stops stealing. Connections that were stolen go on; listeners are closed when handshakes have had their time.
     pub fn disarm(mut self, context: &Context) -> Leaving {
-        let leaving = Leaving {
-            path: self.workload.netns.path().to_owned(),
-            netns: self.netns_id(),
-            id: self.workload.id,
-            workload: Arc::downgrade(&self.workload),
-        };
+        let leaving = Leaving::new(&self.workload);
         self.rules.clear();
         self.lock_steal().detach();
         for route in self.workload.routes.load().values() {
@@ -475,26 +451,6 @@ impl Armed {
     }
 }
 
-// === impl Leaving ===
-
-impl Leaving {
-    /// Lets go of the namespace if it is gone: connections in it would keep it alive. False when nothing is left to
-    /// watch over.
-    pub fn look_again(&self, context: &Context) -> bool {
-        let Some(workload) = self.workload.upgrade() else { return false };
-        let gone = match Netns::open(&self.path, context.home) {
-            Ok(netns) => netns.id() != self.netns,
-            Err(NetnsError::Open { .. } | NetnsError::Enter { .. }) => false,
-            Err(_) => true,
-        };
-        if gone {
-            workload.set_cut();
-            context.workers.cut(self.id);
-        }
-        !gone
-    }
-}
-
 // === impl ActiveRule ===
 
 impl ActiveRule {
@@ -532,45 +488,4 @@ fn lock(facts: &Mutex<Facts>) -> std::sync::MutexGuard<'_, Facts> {
 
 fn loop_message(address: SocketAddr) -> String {
     format!("{address} is a redirected port of this workload itself: connections would come back for ever")
-}
-
-/// One listener per family that the namespace has, on an address that only its own processes reach.
-fn open_listeners() -> io::Result<Vec<(Family, TcpListener)>> {
-    let mut opened = Vec::new();
-    let mut failure = None;
-    for (family, ip) in
-        [(Family::V4, IpAddr::from(Ipv4Addr::LOCALHOST)), (Family::V6, IpAddr::from(Ipv6Addr::LOCALHOST))]
-    {
-        match open_listener(ip) {
-            Ok(listener) => opened.push((family, listener)),
-            Err(error) => failure = Some(error),
-        }
-    }
-    match failure {
-        // A namespace without one of the families is normal, one without both is not.
-        Some(error) if opened.is_empty() => Err(error),
-        _ => Ok(opened),
-    }
-}
-
-fn open_listener(ip: IpAddr) -> io::Result<TcpListener> {
-    let socket = tcp_socket(ip)?;
-    if ip.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    // Accepted sockets inherit all of these. They stand in the way of an application that binds the redirected port
-    // anew (it was restarted, say) unless they may share it.
-    socket.set_reuse_address(true)?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_keepalive(true)?;
-    // Above the usual range of ephemeral ports, where few applications want to listen; any port if these are taken.
-    let seed = RandomState::new().hash_one(ip);
-    let quiet = (0..PORT_TRIES)
-        .map(|n| QUIET_PORTS.start() + (seed.wrapping_add(n * 101) % QUIET_PORTS.len() as u64) as u16);
-    let bound = quiet.chain([0]).any(|port| socket.bind(&SockAddr::from(SocketAddr::new(ip, port))).is_ok());
-    if !bound {
-        return Err(io::ErrorKind::AddrNotAvailable.into());
-    }
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    armed::Leaving,
+    leaving::Leaving,
     managed::Managed,
     registry::Registry,
     task::OwnedTask,

@@ -1,0 +1,64 @@
+//! The relay's listeners inside a pod's network namespace.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    ops::RangeInclusive,
+};
+
+use interceptor_common::steal::Family;
+use socket2::SockAddr;
+
+use crate::netns::tcp_socket;
+
+/// Length of a listener's accept queue. The namespace's `net.core.somaxconn` may lower it.
+const BACKLOG: i32 = 4096;
+
+/// Ports for the relay's listeners: beyond `net.ipv4.ip_local_port_range` as it usually is.
+const QUIET_PORTS: RangeInclusive<u16> = 61_000..=65_535;
+const PORT_TRIES: u64 = 16;
+
+/// One listener per family that the calling thread's namespace has, on an address that only its own processes reach.
+///
+/// # Errors
+/// When it has none.
+pub fn open_listeners() -> io::Result<Vec<(Family, TcpListener)>> {
+    let mut opened = Vec::new();
+    let mut failure = None;
+    for (family, ip) in
+        [(Family::V4, IpAddr::from(Ipv4Addr::LOCALHOST)), (Family::V6, IpAddr::from(Ipv6Addr::LOCALHOST))]
+    {
+        match open_listener(ip) {
+            Ok(listener) => opened.push((family, listener)),
+            Err(error) => failure = Some(error),
+        }
+    }
+    match failure {
+        // A namespace without one of the families is normal, one without both is not.
+        Some(error) if opened.is_empty() => Err(error),
+        _ => Ok(opened),
+    }
+}
+
+fn open_listener(ip: IpAddr) -> io::Result<TcpListener> {
+    let socket = tcp_socket(ip)?;
+    if ip.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Accepted sockets inherit all of these. They stand in the way of an application that binds the redirected port
+    // anew (it was restarted, say) unless they may share it.
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    // Above the usual range of ephemeral ports, where few applications want to listen; any port if these are taken.
+    let seed = RandomState::new().hash_one(ip);
+    let quiet = (0..PORT_TRIES)
+        .map(|n| QUIET_PORTS.start() + (seed.wrapping_add(n * 101) % QUIET_PORTS.len() as u64) as u16);
+    let bound = quiet.chain([0]).any(|port| socket.bind(&SockAddr::from(SocketAddr::new(ip, port))).is_ok());
+    if !bound {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    }
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
