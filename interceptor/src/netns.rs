@@ -202,6 +202,18 @@ impl Netns {
     }
 }
 
+/// Whether the namespace `id` is gone, judged by what opening its path gave just now.
+///
+/// A failure that says nothing about the namespace (out of files, for example) is no reason to give it up.
+#[must_use]
+pub fn is_gone(opened: &Result<Netns, NetnsError>, id: NetnsId) -> bool {
+    match opened {
+        Ok(netns) => netns.id() != id,
+        Err(NetnsError::Open { .. } | NetnsError::Enter { .. }) => false,
+        Err(NetnsError::NotFound { .. } | NetnsError::NotANetns { .. } | NetnsError::Host { .. }) => true,
+    }
+}
+
 impl AsFd for Netns {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()

@@ -239,12 +239,10 @@ impl Armed {
     /// A target that is a redirected port of this very workload would be stolen again.
     fn refuse_loop(&self, rule: &Rule, plan: &Plan) -> Option<Condition> {
         let Target::Address(address) = rule.target else { return None };
-        self.loops(address, plan).then(|| Condition::refused(Reason::Loop, loop_message(address)))
-    }
-
-    fn loops(&self, address: SocketAddr, plan: &Plan) -> bool {
         let mut redirected = plan.rules.iter().flat_map(|planned| &planned.ports);
-        redirected.any(|port| port.get() == address.port()) && self.workload.netns.has_address(address.ip())
+        let loops = redirected.any(|port| port.get() == address.port())
+            && self.workload.netns.has_address(address.ip());
+        loops.then(|| Condition::refused(Reason::Loop, loop_message(address)))
     }
 
     fn start(

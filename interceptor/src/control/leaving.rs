@@ -9,7 +9,7 @@ use std::{
 
 use super::reconciler::Context;
 use crate::{
-    netns::{Netns, NetnsError, NetnsId},
+    netns::{Netns, NetnsId, is_gone},
     relay::workload::{Workload, WorkloadId},
 };
 
@@ -40,11 +40,7 @@ impl Leaving {
     /// watch over.
     pub fn look_again(&self, context: &Context) -> bool {
         let Some(workload) = self.workload.upgrade() else { return false };
-        let gone = match Netns::open(&self.path, context.home) {
-            Ok(netns) => netns.id() != self.netns,
-            Err(NetnsError::Open { .. } | NetnsError::Enter { .. }) => false,
-            Err(_) => true,
-        };
+        let gone = is_gone(&Netns::open(&self.path, context.home), self.netns);
         if gone {
             workload.set_cut();
             context.workers.cut(self.id);

@@ -21,7 +21,7 @@ use crate::{
         annotation::AnnotationKey,
         workloads::{NetnsSource, Workload},
     },
-    netns::{Netns, NetnsError},
+    netns::{Netns, NetnsError, is_gone},
 };
 
 /// The first retry after a failure; doubles up to [`SLOWEST_RETRY`].
@@ -134,12 +134,8 @@ impl Managed {
         let netns =
             if self.ended { Err(NetnsError::NotFound { path }) } else { Netns::open(&path, context.home) };
         let moved = std::mem::take(&mut self.moved);
-        let stale = self.armed.take_if(|armed| match &netns {
-            Ok(netns) => netns.id() != armed.netns_id(),
-            // It is there and can't be looked at just now: out of files, for example.
-            Err(NetnsError::Open { .. } | NetnsError::Enter { .. }) => moved,
-            Err(NetnsError::NotFound { .. } | NetnsError::NotANetns { .. } | NetnsError::Host { .. }) => true,
-        });
+        let stale =
+            self.armed.take_if(|armed| is_gone(&netns, armed.netns_id()) || (moved && netns.is_err()));
         if let Some(armed) = stale {
             self.refused.clear();
             if moved {

@@ -35,8 +35,8 @@ use crate::{
     relay::{lineage::Lineage, worker::Workers},
 };
 
-/// How often a process that is not there yet is looked for.
-const PROCESS_RETRY: Duration = Duration::from_secs(1);
+/// How often a process or a folder that is not there is looked for.
+const ABSENT_RETRY: Duration = Duration::from_secs(1);
 
 /// What everything on the control side may use.
 pub struct Context {
@@ -307,7 +307,7 @@ async fn watch_file(mut watch: FileWatch, path: PathBuf, wakes: UnboundedSender<
         watch = loop {
             match FileWatch::new(&path) {
                 Ok(watch) => break watch,
-                Err(_) => sleep(PROCESS_RETRY).await,
+                Err(_) => sleep(ABSENT_RETRY).await,
             }
         };
         let _ = wakes.send(Wake::Source);
@@ -320,7 +320,7 @@ fn process_watch(netns: &NetnsSource, name: &Arc<str>, context: &Context) -> Opt
     Some(OwnedTask::spawn(async move {
         // A process that is not there yet has nothing to be watched by.
         while process_ended(pid).await.is_err() {
-            sleep(PROCESS_RETRY).await;
+            sleep(ABSENT_RETRY).await;
         }
         let _ = wakes.send(Wake::Ended(name));
     }))

@@ -59,17 +59,16 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
             settle(&workload, &route, peer, original, Outcome::Redirected);
             to_target(&workload, &route, client, peer, original, upstream).await;
         }
-        Err(outcome) => {
-            let outcome = match dial::to_app(&workload, original).await {
-                Ok(app) => {
-                    settle(&workload, &route, peer, original, outcome);
-                    return carry(&workload, &client, &app.stream, Vec::new(), [None, None]).await;
-                }
-                Err(outcome) => outcome,
-            };
-            settle(&workload, &route, peer, original, outcome);
-            socket::reset_on_close(&client);
-        }
+        Err(outcome) => match dial::to_app(&workload, original).await {
+            Ok(app) => {
+                settle(&workload, &route, peer, original, outcome);
+                carry(&workload, &client, &app.stream, Vec::new(), [None, None]).await;
+            }
+            Err(outcome) => {
+                settle(&workload, &route, peer, original, outcome);
+                socket::reset_on_close(&client);
+            }
+        },
     }
 }
 
