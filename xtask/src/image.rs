@@ -40,7 +40,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum)]
     arch: Option<Arch>,
     /// Cargo's profile for the daemon
-    #[arg(long, default_value = build::RELEASE)]
+    #[arg(long, default_value = build::FOR_USE)]
     profile: String,
     /// What the image is called, with its registry
     #[arg(long, default_value = NAME)]
@@ -57,42 +57,49 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn image(options: &Options) -> Result<()> {
+    make(options).map(drop)
+}
+
+/// The image as somebody gets it who gives no options; gives its archive.
+#[expect(dead_code, reason = "e2e loads it into its cluster")]
+pub(crate) fn archive() -> Result<PathBuf> {
+    make(&Options::default())
+}
+
+/// That images for all kinds of machines can be made. Everything except for optimisation, which is most of the time
+/// that an image takes.
+pub(crate) fn test() -> Result<()> {
+    for arch in Arch::ALL {
+        make(&Options {
+            arch: Some(arch),
+            profile: build::CHECK.into(),
+            output: Some(folder()?.join(format!("check-{}.tar", arch.name()))),
+            ..Options::default()
+        })?;
+    }
+    Ok(())
+}
+
+fn make(options: &Options) -> Result<PathBuf> {
     let arch = options.arch.map_or_else(Arch::host, Ok)?;
     let daemon = build::daemon(arch, &options.profile)?;
     let package = Package::read(arch)?;
     let rootfs = Rootfs::of_image(&daemon, &package.metadata)?;
-    let reference = Reference {
-        name: options.name.clone(),
-        tag: options.tag.clone().unwrap_or_else(|| package.version.clone()),
-    };
+    let tag = options.tag.clone().unwrap_or(package.version);
+    let reference = Reference { name: options.name.clone(), tag };
     let archive = match &options.output {
         Some(output) => output.clone(),
         None => folder()?.join(format!("interceptor-{}.tar", arch.name())),
     };
-    let image = Image { arch, reference, labels: package.labels };
-    pack(&image, &rootfs, &archive)?;
-    if options.profile == build::RELEASE {
+    pack(&Image { arch, reference, labels: package.labels }, &rootfs, &archive)?;
+    if options.profile == build::FOR_USE {
         check::is_small(&archive, &rootfs)?;
     }
     if let Some(folder) = &options.rootfs {
         rootfs.write_to(folder)?;
         eprintln!("{}: {} files, {}", folder.display(), rootfs.len(), megabytes(rootfs.size()));
     }
-    Ok(())
-}
-
-/// That images for all kinds of machines can be made: everything except for optimisation, which makes the difference
-/// between seconds and minutes.
-pub(crate) fn test() -> Result<()> {
-    for arch in Arch::ALL {
-        let daemon = build::daemon(arch, build::CHECK)?;
-        let package = Package::read(arch)?;
-        let rootfs = Rootfs::of_image(&daemon, &package.metadata)?;
-        let reference = Reference { name: NAME.into(), tag: package.version };
-        let image = Image { arch, reference, labels: package.labels };
-        pack(&image, &rootfs, &folder()?.join(format!("check-{}.tar", arch.name())))?;
-    }
-    Ok(())
+    Ok(archive)
 }
 
 /// Writes the archive, and reads it back.
@@ -125,6 +132,21 @@ fn folder() -> Result<PathBuf> {
 #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            arch: None,
+            profile: build::FOR_USE.into(),
+            name: NAME.into(),
+            tag: None,
+            output: None,
+            rootfs: None,
+        }
+    }
 }
 
 /// What cargo knows of the daemon and everything in it.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The profile of images that are for use.
-pub(crate) const RELEASE: &str = "release";
+pub(crate) const FOR_USE: &str = "image";
 /// The cheapest that still compiles and links everything.
 pub(crate) const CHECK: &str = "link-check";
 
@@ -62,6 +62,8 @@ fn flags() -> Result<OsString> {
 fn cargo_home() -> Result<PathBuf> {
     match env::var_os("CARGO_HOME") {
         Some(home) if !home.is_empty() => Ok(home.into()),
-        _ => Ok(Path::new(&env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?).join(".cargo")),
+        _ => {
+            Ok(Path::new(&env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?).join(".cargo"))
+        }
     }
 }

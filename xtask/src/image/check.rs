@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env,
-    fs,
+    env, fs,
     io::Read,
     path::Path,
     process::{self, Command},
@@ -113,7 +112,10 @@ fn run_in(root: &Path) -> Result<&'static str> {
             (command, "runs in an empty folder")
         }
         _ if env::var("CI").as_deref() == Ok("true") => bail!("no root or no chroot to run the daemon in"),
-        _ => (Command::new(root.join("interceptor")), "runs, but not tried without other files, for want of root"),
+        _ => (
+            Command::new(root.join("interceptor")),
+            "runs, but not tried without other files, for want of root",
+        ),
     };
     let told = run::output(command.arg("--version").env_clear())?;
     ensure!(told.starts_with("interceptor "), "`interceptor --version` says {told:?}");
@@ -152,7 +154,8 @@ fn is_static(program: &[u8], arch: Arch) -> Result<()> {
     let endian = elf.endian();
     for segment in elf.elf_program_headers() {
         ensure!(segment.p_type(endian) != PT_INTERP, "the daemon needs an interpreter");
-        let Some(dynamic) = segment.dynamic(endian, program).context("read the daemon's dynamic section")? else {
+        let Some(dynamic) = segment.dynamic(endian, program).context("read the daemon's dynamic section")?
+        else {
             continue;
         };
         let needs = dynamic.iter().any(|entry| entry.tag(endian) == DT_NEEDED);
@@ -191,11 +194,7 @@ fn unpack(file: impl Read) -> Result<BTreeMap<String, Unpacked>> {
 }
 
 /// What a descriptor points to.
-fn blob(
-    blobs: &mut BTreeMap<String, Vec<u8>>,
-    descriptor: &Descriptor,
-    media_type: &str,
-) -> Result<Vec<u8>> {
+fn blob(blobs: &mut BTreeMap<String, Vec<u8>>, descriptor: &Descriptor, media_type: &str) -> Result<Vec<u8>> {
     ensure!(descriptor.media_type == media_type, "{} instead of {media_type}", descriptor.media_type);
     let bytes = take(blobs, &blob_path(&descriptor.digest))?;
     ensure!(digest(&bytes) == descriptor.digest, "{} has other bytes than its name says", descriptor.digest);

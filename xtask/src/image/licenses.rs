@@ -25,8 +25,9 @@ const MUSL: &str = include_str!("musl-copyright.txt");
 /// A list of all dependencies, and then each text once, with those that it belongs to.
 pub(crate) fn dependencies(metadata: &Metadata) -> Result<String> {
     let packages = linked(metadata)?;
-    let mut list =
-        String::from("What is linked into interceptor, each with its licence; the texts come after this list.\n\n");
+    let mut list = String::from(
+        "What is linked into interceptor, each with its licence; the texts come after this list.\n\n",
+    );
     let mut texts = BTreeMap::<String, BTreeSet<String>>::new();
     let _ = writeln!(list, "{:40} {}", "musl libc", "MIT");
     texts.entry(MUSL.trim().to_owned()).or_default().insert("musl libc".into());
@@ -34,7 +35,8 @@ pub(crate) fn dependencies(metadata: &Metadata) -> Result<String> {
     for package in packages {
         let name = format!("{} {}", package.name, package.version);
         let license = package.license.as_deref().unwrap_or("see its text below");
-        let _ = writeln!(list, "{name:40} {license:40} {}", package.repository.as_deref().unwrap_or_default());
+        let _ =
+            writeln!(list, "{name:40} {license:40} {}", package.repository.as_deref().unwrap_or_default());
         for text in texts_of(package)? {
             texts.entry(text).or_default().insert(name.clone());
         }

@@ -6,9 +6,13 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process,
+    sync::LazyLock,
 };
 
 use super::*;
+
+/// Cargo takes a while to say it.
+static PACKAGE: LazyLock<Package> = LazyLock::new(|| Package::read(Arch::X86_64).unwrap());
 
 #[test]
 fn an_archive_is_what_it_was_made_of_and_the_same_each_time() {
@@ -102,8 +106,7 @@ fn the_tree_is_written_with_modes_and_only_where_nothing_is() {
 
 #[test]
 fn every_dependency_has_a_licence() {
-    let package = Package::read(Arch::X86_64).unwrap();
-    let text = licenses::dependencies(&package.metadata).unwrap();
+    let text = licenses::dependencies(&PACKAGE.metadata).unwrap();
     let list = text.split("\n\n").nth(1).unwrap();
     assert!(list.lines().count() > 50, "{list}");
     for line in list.lines() {
@@ -122,8 +125,7 @@ fn the_dockerfile_says_the_same() {
         let found = file.lines().filter_map(|line| line.strip_prefix(instruction));
         found.map(|rest| rest.trim().to_owned()).collect::<Vec<_>>()
     };
-    let package = Package::read(Arch::X86_64).unwrap();
-    let labels = package.labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect::<Vec<_>>();
+    let labels = PACKAGE.labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect::<Vec<_>>();
     assert_eq!(lines("LABEL"), labels);
     assert_eq!(lines("ENTRYPOINT"), [serde_json::to_string(&Image::entrypoint()).unwrap()]);
     let pinned = crate::setup::rust::pinned().unwrap();
@@ -142,8 +144,7 @@ fn image(arch: Arch) -> Image {
 
 /// All that belongs into an image, with this program.
 fn rootfs(program: &[u8]) -> Rootfs {
-    let package = Package::read(Arch::X86_64).unwrap();
-    Rootfs::of_image(program, &package.metadata).unwrap()
+    Rootfs::of_image(program, &PACKAGE.metadata).unwrap()
 }
 
 /// ELF headers of a program that needs nothing, and does nothing.
