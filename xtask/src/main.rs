@@ -81,7 +81,7 @@ fn run(command: Command) -> Result<()> {
         Command::Lint => lint::lint(),
         Command::Bench { args } => bench::bench(&args),
         Command::Fuzz(options) => fuzz::fuzz(&options),
-        Command::Image(options) => image::image(&options),
+        Command::Image(options) => image::image(&options).map(drop),
         Command::Ci => lint::lint().and_then(|()| test::test(&[])),
     }
 }
