@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod demo;
 mod fuzz;
+mod image;
 mod lint;
 mod run;
 mod setup;
@@ -52,6 +53,8 @@ enum Command {
     },
     /// Feed random input to the parsers
     Fuzz(fuzz::Options),
+    /// The container image: an OCI archive with the static daemon, without Docker and without a registry
+    Image(image::Options),
     /// What CI runs: lint, then test
     Ci,
 }
@@ -78,6 +81,7 @@ fn run(command: Command) -> Result<()> {
         Command::Lint => lint::lint(),
         Command::Bench { args } => bench::bench(&args),
         Command::Fuzz(options) => fuzz::fuzz(&options),
+        Command::Image(options) => image::image(&options).map(drop),
         Command::Ci => lint::lint().and_then(|()| test::test(&[])),
     }
 }
