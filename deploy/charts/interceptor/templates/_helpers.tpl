@@ -44,6 +44,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- merge $own .Values.commonLabels | toYaml }}
 {{- end }}
 
+{{/* Labels of what exists during `helm test` only. Another name: the DaemonSet must not take its pods for its own. */}}
+{{- define "interceptor.testLabels" -}}
+{{- set (include "interceptor.labels" . | fromYaml) "app.kubernetes.io/name" (printf "%s-test" (include "interceptor.name" .) | trunc 63) | toYaml }}
+{{- end }}
+
 {{/* The image with tag or digest. */}}
 {{- define "interceptor.image" -}}
 {{- if .Values.image.digest }}
