@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod datapath;
 pub mod exit;
+pub mod kube;
 pub mod limits;
 pub mod netns;
 pub mod relay;

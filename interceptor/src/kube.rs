@@ -1,0 +1,4 @@
+//! What talks to the API of Kubernetes.
+
+pub mod selftest;
+pub mod uninstall;
