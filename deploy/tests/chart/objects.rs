@@ -257,7 +257,7 @@ fn the_daemon_is_started_as_its_command_line_wants_it() {
                 "--drain-timeout=25s",
             ])
         );
-        assert_eq!(pod["terminationGracePeriodSeconds"], 30);
+        assert_eq!(pod["terminationGracePeriodSeconds"], 35);
         assert_eq!(pod["priorityClassName"], "system-node-critical");
         assert_eq!(
             pod["tolerations"],
@@ -282,7 +282,7 @@ fn the_daemon_is_started_as_its_command_line_wants_it() {
         ] {
             ensure!(arguments.iter().any(|one| one == argument), "{argument}: {arguments:?}");
         }
-        assert_eq!(pod["terminationGracePeriodSeconds"], 55);
+        assert_eq!(pod["terminationGracePeriodSeconds"], 60);
         Ok(())
     });
 }

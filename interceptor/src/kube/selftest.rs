@@ -36,9 +36,8 @@ const CALL_PATIENCE: Duration = Duration::from_secs(5);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// Reasons that waiting does not change.
-const FINAL: [&str; 10] = [
+const FINAL: [&str; 9] = [
     "HostNetwork",
-    "KernelRefused",
     "LimitExceeded",
     "NoNetns",
     "NoPorts",
