@@ -296,9 +296,7 @@ fn failure_condition(error: &ArmError) -> Condition {
     match error {
         ArmError::Netns(
             NetnsError::NotFound { .. } | NetnsError::NotANetns { .. } | NetnsError::NoneHasAddress { .. },
-        ) => {
-            Condition::pending(Reason::NetnsNotFound, message)
-        }
+        ) => Condition::pending(Reason::NetnsNotFound, message),
         ArmError::Netns(NetnsError::Host { .. }) => Condition::refused(Reason::HostNetwork, message),
         ArmError::Netns(NetnsError::Open { .. } | NetnsError::Enter { .. })
         | ArmError::Datapath(_)

@@ -10,7 +10,10 @@ use k8s_openapi::{
 use super::condition::is_ours;
 use crate::config::{
     annotation::AnnotationKey,
-    workloads::{AnnotatedRules, HealthCheck, HealthSign, MAX_DECLARED_PORTS, NetnsSource, Obstacle, Workload, WorkloadName},
+    workloads::{
+        AnnotatedRules, HealthCheck, HealthSign, MAX_DECLARED_PORTS, NetnsSource, Obstacle, Workload,
+        WorkloadName,
+    },
 };
 
 /// What the kubelet calls itself in the requests of its probes.
@@ -87,7 +90,8 @@ fn obstacle(pod: &Pod, ips: &[IpAddr]) -> Option<Obstacle> {
 fn addresses(pod: &Pod) -> Vec<IpAddr> {
     let Some(status) = &pod.status else { return Vec::new() };
     let listed = status.pod_ips.iter().flatten().map(|pod_ip| pod_ip.ip.as_str());
-    let mut ips: Vec<IpAddr> = status.pod_ip.as_deref().into_iter().chain(listed).filter_map(|ip| ip.parse().ok()).collect();
+    let mut ips: Vec<IpAddr> =
+        status.pod_ip.as_deref().into_iter().chain(listed).filter_map(|ip| ip.parse().ok()).collect();
     ips.dedup();
     ips
 }

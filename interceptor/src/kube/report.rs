@@ -104,7 +104,9 @@ impl Reports {
         self.wake_all();
         let rest = async { while self.tasks.join_next().await.is_some() {} };
         if timeout(FAREWELL, rest).await.is_err() {
-            tracing::warn!("the API server does not answer; conditions stay on pods until the daemon is back");
+            tracing::warn!(
+                "the API server does not answer; conditions stay on pods until the daemon is back"
+            );
         }
     }
 

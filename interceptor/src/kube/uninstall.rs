@@ -26,6 +26,10 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     pub daemonset: String,
 
+    /// The pod of the last `helm test`, to be deleted as well
+    #[arg(long, value_name = "NAME")]
+    pub test_pod: Option<String>,
+
     /// How long its pods may take to end
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
@@ -38,26 +42,37 @@ pub struct Options {
 pub async fn run(options: &Options) -> Result<()> {
     let client = Client::try_default().await.context("find the API server")?;
     let daemonsets = Api::<DaemonSet>::namespaced(client.clone(), &options.namespace);
+    let pods = Api::<Pod>::namespaced(client, &options.namespace);
+    if let Some(name) = &options.test_pod {
+        let deleted = pods.delete(name, &DeleteParams::default()).await;
+        is_there(deleted).with_context(|| format!("delete the pod {name}"))?;
+    }
     let name = &options.daemonset;
     // In the foreground: the DaemonSet is there until the last of its pods has gone.
-    match daemonsets.delete(name, &DeleteParams::foreground()).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
-            println!("there is no DaemonSet {name}");
-            return Ok(());
-        }
-        Err(error) => return Err(error).with_context(|| format!("delete the DaemonSet {name}")),
+    let deleted = daemonsets.delete(name, &DeleteParams::foreground()).await;
+    if !is_there(deleted).with_context(|| format!("delete the DaemonSet {name}"))? {
+        println!("there is no DaemonSet {name}");
+        return Ok(());
     }
     let deadline = Instant::now() + options.timeout;
     while let Some(daemonset) = daemonsets.get_opt(name).await.context("look at the DaemonSet")? {
         if Instant::now() >= deadline {
-            let left = left(&Api::namespaced(client, &options.namespace), &daemonset).await?;
+            let left = left(&pods, &daemonset).await?;
             bail!("after {:?} there are still: {}", options.timeout, left.join(", "));
         }
         sleep(BETWEEN_LOOKS).await;
     }
     println!("the DaemonSet {name} and its pods have ended");
     Ok(())
+}
+
+/// Whether what was to be deleted was there; other failures stay failures.
+fn is_there<T>(deleted: kube::Result<T>) -> kube::Result<bool> {
+    match deleted {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Pods of the DaemonSet with their nodes, for people.

@@ -50,11 +50,8 @@ fn a_good_file() {
     assert_eq!(web.name.as_str(), "web");
     assert_eq!(web.netns, NetnsSource::Path("/run/netns/web".into()));
     assert_eq!(web.ports.iter().map(|port| port.get()).collect::<Vec<_>>(), [8080, 9090]);
-    let rules: Vec<_> = web
-        .rules
-        .iter()
-        .map(|rules| (rules.key.as_str(), rules.rules.clone().expect("is good")))
-        .collect();
+    let rules: Vec<_> =
+        web.rules.iter().map(|rules| (rules.key.as_str(), rules.rules.clone().expect("is good"))).collect();
     let parsed = |text| interceptor_rule::parse(text).expect("is valid");
     let expected = [
         ("debug.redirect", parsed("8080 -> 10.20.0.7:3000")),

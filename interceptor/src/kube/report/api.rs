@@ -60,7 +60,11 @@ impl EventCounts {
 }
 
 /// Makes `conditions` the conditions of ours on `pod`: those that were applied before and are not among them go.
-pub(super) async fn apply(client: &Client, pod: &SeenPod, conditions: &[PodCondition]) -> Result<(), Failure> {
+pub(super) async fn apply(
+    client: &Client,
+    pod: &SeenPod,
+    conditions: &[PodCondition],
+) -> Result<(), Failure> {
     let body = json!({
         "apiVersion": "v1",
         "kind": "Pod",

@@ -50,6 +50,10 @@ mod tests {
         assert!(budget.take().is_ok());
         assert!(budget.take().is_err());
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!((0..10).filter(|_| budget.take().is_ok()).count(), 3, "no more than the burst is saved up");
+        assert_eq!(
+            (0..10).filter(|_| budget.take().is_ok()).count(),
+            3,
+            "no more than the burst is saved up"
+        );
     }
 }
