@@ -7,6 +7,7 @@ mod build;
 mod demo;
 mod fuzz;
 mod image;
+mod generate;
 mod lint;
 mod run;
 mod setup;
@@ -45,6 +46,8 @@ enum Command {
     },
     /// Formatting, clippy for both sides, documentation
     Lint,
+    /// Write what is generated: the chart's README.md and values.schema.json
+    Gen(generate::Options),
     /// Measure the data path side by side with its peers (needs root)
     Bench {
         /// Passed to `interceptor-bench`; its whole comparison if not given
@@ -79,6 +82,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(options) => demo::demo(&options),
         Command::Test { args } => test::test(&args),
         Command::Lint => lint::lint(),
+        Command::Gen(options) => generate::generate(&options),
         Command::Bench { args } => bench::bench(&args),
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Image(options) => image::image(&options).map(drop),

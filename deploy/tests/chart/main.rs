@@ -1,0 +1,9 @@
+//! The chart, rendered by a real helm.
+
+#![forbid(unsafe_code)]
+
+mod common;
+mod objects;
+mod policy;
+mod rights;
+mod whole;
