@@ -4,6 +4,7 @@
 
 mod bench;
 mod build;
+mod cluster;
 mod demo;
 mod fuzz;
 mod lint;
@@ -52,6 +53,11 @@ enum Command {
     },
     /// Feed random input to the parsers
     Fuzz(fuzz::Options),
+    /// A real Kubernetes on this machine, to try interceptor on (needs root)
+    Cluster {
+        #[command(subcommand)]
+        action: cluster::Action,
+    },
     /// What CI runs: lint, then test
     Ci,
 }
@@ -78,6 +84,7 @@ fn run(command: Command) -> Result<()> {
         Command::Lint => lint::lint(),
         Command::Bench { args } => bench::bench(&args),
         Command::Fuzz(options) => fuzz::fuzz(&options),
+        Command::Cluster { action } => cluster::cluster(&action),
         Command::Ci => lint::lint().and_then(|()| test::test(&[])),
     }
 }

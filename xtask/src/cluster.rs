@@ -1,0 +1,108 @@
+//! A real Kubernetes on this one machine: etcd, API server, controllers, scheduler, and one or two nodes with kubelet,
+//! containerd, runc and CNI. It needs no image registry. `cluster/README.md` tells what it is made of.
+
+mod addresses;
+mod archive;
+mod before;
+mod binaries;
+mod control_plane;
+mod images;
+mod kubectl;
+mod network;
+mod node;
+mod part;
+mod pki;
+mod remove;
+mod state;
+mod status;
+mod up;
+
+use std::{env, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result};
+use clap::Subcommand;
+
+use self::part::Part;
+pub(crate) use self::state::State;
+use crate::{
+    build, run,
+    setup::{self, Group},
+};
+
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// Start it; what runs already stays as it is
+    Up {
+        /// How many nodes
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+        nodes: u8,
+    },
+    /// End it, and remove all that it left on the machine
+    Down,
+    /// Nodes, pods, and the processes of the cluster itself
+    Status,
+    /// Give images to every node: archives as `docker save` or `cargo xtask image` write them
+    Load {
+        #[arg(required = true)]
+        archives: Vec<PathBuf>,
+    },
+    /// End a part of it, to see what happens then; `status` lists the parts
+    Stop {
+        /// Such as `apiserver` or `node1-kubelet`
+        part: String,
+        /// At once, by SIGKILL
+        #[arg(long)]
+        kill: bool,
+    },
+    /// Start a part again
+    Start { part: String },
+}
+
+pub(crate) fn cluster(action: &Action) -> Result<()> {
+    let state = State::default();
+    if matches!(action, Action::Up { .. }) {
+        setup::setup(&[Group::Cluster])?;
+        let folder = prepare()?;
+        if !run::is_root() {
+            return again_as_root(&[(state::PREPARED, folder)]);
+        }
+    } else if !run::is_root() {
+        return again_as_root(&[]);
+    }
+    match action {
+        Action::Up { nodes } => up::up(&state, *nodes),
+        Action::Down => remove::remove(&state),
+        Action::Status => status::status(&state),
+        Action::Load { archives } => archives.iter().try_for_each(|archive| load(&state, archive)),
+        Action::Stop { part, kill } => Part::named(&state, part)?.stop(*kill),
+        Action::Start { part } => Part::named(&state, part)?.start_again(),
+    }
+}
+
+/// Imports an archive with images on every node that runs.
+pub(crate) fn load(state: &State, archive: &std::path::Path) -> Result<()> {
+    for node in state.nodes()? {
+        images::import(&node, archive)?;
+    }
+    Ok(())
+}
+
+/// Builds what is not built yet, as the user that we are; gives the folder with the binaries.
+fn prepare() -> Result<PathBuf> {
+    if let Some(prepared) = env::var_os(state::PREPARED) {
+        return Ok(prepared.into());
+    }
+    let folder = binaries::build()?;
+    images::build()?;
+    Ok(folder)
+}
+
+/// Building is for the user, whose caches it fills; the cluster itself needs root.
+fn again_as_root(variables: &[(&str, PathBuf)]) -> Result<()> {
+    let words = build::sudo()?;
+    let own = env::current_exe().context("find the running program")?;
+    let mut again = Command::new(&words[0]);
+    again.args(variables.iter().map(|(key, value)| format!("{key}={}", value.display())));
+    again.arg(own).args(env::args_os().skip(1));
+    run::run(&mut again)
+}
