@@ -17,7 +17,12 @@ mod state;
 mod status;
 mod up;
 
-use std::{env, path::PathBuf, process::Command};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
@@ -64,10 +69,10 @@ pub(crate) fn cluster(action: &Action) -> Result<()> {
         setup::setup(&[Group::Cluster])?;
         let folder = prepare()?;
         if !run::is_root() {
-            return again_as_root(&[(state::PREPARED, folder)]);
+            return again_as_root(action, &[(state::PREPARED, folder)]);
         }
     } else if !run::is_root() {
-        return again_as_root(&[]);
+        return again_as_root(action, &[]);
     }
     match action {
         Action::Up { nodes } => up::up(&state, *nodes),
@@ -79,8 +84,21 @@ pub(crate) fn cluster(action: &Action) -> Result<()> {
     }
 }
 
+/// Whether it is up, as far as can be seen without root.
+pub(crate) fn is_there() -> bool {
+    State::default().exists()
+}
+
+/// kubectl or helm, as the cluster's admin.
+pub(crate) fn client(program: &str) -> Command {
+    let state = State::default();
+    let mut client = Command::new(state.bin(program));
+    client.env("KUBECONFIG", state.kubeconfig("admin"));
+    client
+}
+
 /// Imports an archive with images on every node that runs.
-pub(crate) fn load(state: &State, archive: &std::path::Path) -> Result<()> {
+pub(crate) fn load(state: &State, archive: &Path) -> Result<()> {
     for node in state.nodes()? {
         images::import(&node, archive)?;
     }
@@ -98,11 +116,32 @@ fn prepare() -> Result<PathBuf> {
 }
 
 /// Building is for the user, whose caches it fills; the cluster itself needs root.
-fn again_as_root(variables: &[(&str, PathBuf)]) -> Result<()> {
+fn again_as_root(action: &Action, variables: &[(&str, PathBuf)]) -> Result<()> {
     let words = build::sudo()?;
     let own = env::current_exe().context("find the running program")?;
     let mut again = Command::new(&words[0]);
     again.args(variables.iter().map(|(key, value)| format!("{key}={}", value.display())));
-    again.arg(own).args(env::args_os().skip(1));
+    again.arg(own).arg("cluster").args(action.words());
     run::run(&mut again)
+}
+
+// === impl Action ===
+
+impl Action {
+    /// As they are typed.
+    fn words(&self) -> Vec<OsString> {
+        match self {
+            Self::Up { nodes } => vec!["up".into(), format!("--nodes={nodes}").into()],
+            Self::Down => vec!["down".into()],
+            Self::Status => vec!["status".into()],
+            Self::Load { archives } => std::iter::once("load".into())
+                .chain(archives.iter().map(|path| path.clone().into()))
+                .collect(),
+            Self::Stop { part, kill } => {
+                let kill = kill.then(|| "--kill".into());
+                ["stop".into(), part.into()].into_iter().chain(kill).collect()
+            }
+            Self::Start { part } => vec!["start".into(), part.into()],
+        }
+    }
 }

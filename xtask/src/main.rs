@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod cluster;
 mod demo;
+mod e2e;
 mod fuzz;
 mod lint;
 mod run;
@@ -58,6 +59,8 @@ enum Command {
         #[command(subcommand)]
         action: cluster::Action,
     },
+    /// Tests on a real Kubernetes (needs root)
+    E2e(e2e::Options),
     /// What CI runs: lint, then test
     Ci,
 }
@@ -85,6 +88,7 @@ fn run(command: Command) -> Result<()> {
         Command::Bench { args } => bench::bench(&args),
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Cluster { action } => cluster::cluster(&action),
+        Command::E2e(options) => e2e::e2e(&options),
         Command::Ci => lint::lint().and_then(|()| test::test(&[])),
     }
 }

@@ -1,5 +1,10 @@
 //! What runs.
 
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
 use anyhow::Result;
 
 use super::{Part, State, kubectl::kubectl};
@@ -9,26 +14,24 @@ pub(crate) fn status(state: &State) -> Result<()> {
         println!("there is no cluster; `cargo xtask cluster up` starts one");
         return Ok(());
     }
-    println!("parts, with their logs in {}:", state.join("log").display());
+    let mut told = format!("parts, with their logs in {}:\n", state.join("log").display());
     for part in Part::all(state) {
+        let name = part.name();
         match part.pid() {
-            Some(pid) => println!("  {:20} pid {pid}", part.name()),
-            None => {
-                println!("  {:20} does not run; `cargo xtask cluster start {}`", part.name(), part.name())
-            }
+            Some(pid) => writeln!(told, "  {name:20} pid {pid}")?,
+            None => writeln!(told, "  {name:20} does not run; `cargo xtask cluster start {name}`")?,
         }
     }
     for what in ["nodes", "pods"] {
         let all: &[&str] = if what == "pods" { &["--all-namespaces"] } else { &[] };
         match kubectl(state, &[&["get", what, "--output=wide", "--request-timeout=5s"], all].concat()) {
-            Ok(table) => println!("\n{}", table.trim_end()),
-            Err(error) => println!("\nno {what}: {error:#}"),
+            Ok(table) => write!(told, "\n{table}")?,
+            Err(error) => writeln!(told, "\nno {what}: {error:#}")?,
         }
     }
-    println!(
-        "\nexport KUBECONFIG={} PATH={}:$PATH",
-        state.kubeconfig("admin").display(),
-        state.join("bin").display()
-    );
+    let (kubeconfig, bin) = (state.kubeconfig("admin"), state.join("bin"));
+    writeln!(told, "\nexport KUBECONFIG={} PATH={}:$PATH", kubeconfig.display(), bin.display())?;
+    // Whoever reads only the first lines, as `head` does, has no interest in the others.
+    let _ = io::stdout().write_all(told.as_bytes());
     Ok(())
 }
