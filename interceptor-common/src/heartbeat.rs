@@ -2,7 +2,8 @@
 //!
 //! A dead daemon takes its sockets and links with it, so the kernel needs no word of that. A daemon that *hangs*
 //! (stopped, blocked, starved) keeps both. Each worker's accept loop therefore stores the time in its cell of a
-//! shared array, and the program steers to no worker whose cell is stale: the application serves.
+//! shared array, and the program steers to no worker whose cell is stale: the application serves. Beside it stands how
+//! many connections the worker can still take.
 
 /// How often an accept loop stores the time, in milliseconds.
 pub const PERIOD_MS: u64 = 100;
@@ -23,6 +24,21 @@ pub const NO_BEAT: Beat = 0;
 
 /// The cell of a worker that is alive and has no room for another connection.
 pub const AT_LIMIT: Beat = 1;
+
+/// What a worker stores for the program: one cell of the heartbeat array.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// When it last went round its loop.
+    pub beat: Beat,
+    /// How many connections it can still take; the program takes one off for each that it steers.
+    ///
+    /// Connections wait in the accept queue between the hand-shake and the worker, where nobody counts them. Without
+    /// this a burst would put more of them there than there are file descriptors. Falls below zero when CPUs race.
+    pub room: i64,
+}
+
+const _: () = assert!(size_of::<Pulse>() == 16);
 
 /// Whether a worker that last beat at `beat` counts as accepting at time `now`.
 #[inline(always)]

@@ -6,10 +6,15 @@
 //! (Kernel documentation: `Documentation/bpf/prog_sk_lookup.rst`; Linux 5.9.)
 #![no_std]
 #![no_main]
+#![feature(core_intrinsics)]
+#![allow(internal_features, reason = "core offers no atomic arithmetic on a target without compare-and-swap")]
 #![allow(unsafe_code, reason = "kernel maps and the context are raw memory")]
 #![allow(missing_docs, reason = "the hook macro makes functions that nobody can document")]
 
-use core::ptr::{addr_of, read_volatile};
+use core::{
+    intrinsics::{AtomicOrdering, atomic_xadd},
+    ptr::{addr_of, addr_of_mut, read_volatile},
+};
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_SK_LOOKUP_F_REPLACE, bpf_sk_lookup, sk_action},
@@ -20,7 +25,7 @@ use aya_ebpf::{
 };
 use interceptor_common::{
     addr::Source,
-    heartbeat::{AT_LIMIT, Beat, is_fresh},
+    heartbeat::{AT_LIMIT, Pulse, is_fresh},
     steal::{
         COUNTERS, Family, LISTENERS, MAX_OWN, MAX_PORTS, MAX_WORKERS, Port, Verdict, counter_index,
         listener_index, worker_for,
@@ -35,9 +40,9 @@ static PORTS: HashMap<u32, Port> = HashMap::with_max_entries(MAX_PORTS, 0);
 #[map(name = "LISTENERS")]
 static LISTENER_SOCKETS: SockMap = SockMap::with_max_entries(LISTENERS, 0);
 
-/// When each worker was last seen accepting; the daemon stores through a memory mapping (Linux 5.5).
+/// When each worker was last seen accepting, and how much room it has; the daemon stores through a memory mapping (Linux 5.5).
 #[map(name = "HEARTBEATS")]
-static HEARTBEATS: Array<Beat> = Array::with_max_entries(MAX_WORKERS, BPF_F_MMAPABLE);
+static HEARTBEATS: Array<Pulse> = Array::with_max_entries(MAX_WORKERS, BPF_F_MMAPABLE);
 
 /// Sources of the relay's own connections to this namespace. Filled before each connect, emptied at its close.
 #[map(name = "OWN")]
@@ -90,25 +95,42 @@ fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64) -> Verdict {
     while attempt < MAX_WORKERS && attempt < workers {
         let worker = worker_for(lookup.source_port, attempt, workers);
         attempt += 1;
-        let Some(beat) = HEARTBEATS.get_ptr(worker) else { continue };
-        // SAFETY: array values live as long as the map; the daemon stores to this one at any time.
-        let beat = unsafe { read_volatile(beat) };
+        let Some(pulse) = HEARTBEATS.get_ptr_mut(worker) else { continue };
+        // SAFETY: array values live as long as the map; the daemon and other CPUs store to this one at any time, so
+        // its words are read one by one.
+        let (beat, room) =
+            unsafe { (read_volatile(addr_of!((*pulse).beat)), read_volatile(addr_of!((*pulse).room))) };
         if !is_fresh(now, beat) {
             if beat == AT_LIMIT {
                 verdict = Verdict::AtLimit;
             }
             continue;
         }
+        if room <= 0 {
+            verdict = Verdict::AtLimit;
+            continue;
+        }
         // REPLACE: an earlier program in this namespace may have selected a socket, for example that of the daemon
         // that this one takes over from.
         let index = listener_index(lookup.family, worker);
         match LISTENER_SOCKETS.redirect_sk_lookup(ctx, index, u64::from(BPF_SK_LOOKUP_F_REPLACE)) {
-            Ok(()) => return Verdict::Steered,
+            Ok(()) => {
+                take_off(pulse);
+                return Verdict::Steered;
+            }
             Err(error) if error == -ENOENT => verdict = Verdict::NoListener,
             Err(_) => verdict = Verdict::AssignFailed,
         }
     }
     verdict
+}
+
+/// One connection less that the worker can take. `pulse` is a value of the heartbeat array.
+#[inline(always)]
+fn take_off(pulse: *mut Pulse) {
+    // SAFETY: aligned, and array values live as long as the map. The result is not used, so this is the atomic addition
+    // that every kernel with BPF has; those that fetch came with Linux 5.12.
+    unsafe { atomic_xadd::<i64, i64, { AtomicOrdering::Relaxed }>(addr_of_mut!((*pulse).room), -1) };
 }
 
 #[inline(always)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     datapath::{Loader, Steal},
-    limits,
+    limits::OpenFiles,
 };
 
 /// One thing that was tried.
@@ -165,9 +165,9 @@ fn netns_mounts() -> Finding {
 fn open_files() -> Finding {
     let reason = "two file descriptors for each stolen connection";
     let name = "open files";
-    match limits::raise_open_files() {
+    match OpenFiles::raise() {
         Ok(files) => {
-            let connections = limits::connections(1, 1);
+            let connections = files.connections(1, 1);
             let found = format!("limit {files}, enough for {connections} connections at a time");
             let (verdict, remedy) = if connections < 1_000 {
                 (Verdict::Warning, "raise the hard limit (ulimit -Hn, LimitNOFILE=)".to_owned())

@@ -29,7 +29,7 @@ use crate::{
     },
     datapath::Loader,
     exit::Exit,
-    limits,
+    limits::{self, OpenFiles},
     netns::HomeNetns,
     relay::{
         lineage::Lineage,
@@ -78,10 +78,10 @@ pub fn run(args: Run) -> Result<(), Failure> {
     check::require()
         .map_err(|missing| anyhow!("this host can't run the interceptor:\n{missing}"))
         .or_exit(Exit::NoPermission)?;
-    limits::raise_open_files().context("raise the limit of open files").or_exit(Exit::Os)?;
+    let files = OpenFiles::raise().context("raise the limit of open files").or_exit(Exit::Os)?;
 
     let workers = worker_count(&args);
-    let workers = Workers::start(workers, limits::connections(workloads.len(), workers))
+    let workers = Workers::start(workers, files.connections(workloads.len(), workers))
         .context("start the workers")
         .or_exit(Exit::Os)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -89,13 +89,14 @@ pub fn run(args: Run) -> Result<(), Failure> {
         .build()
         .context("start the control side")
         .or_exit(Exit::Os)?;
-    runtime.block_on(control(args, home, policy, Arc::new(workers), source, workloads))
+    runtime.block_on(control(args, home, policy, files, Arc::new(workers), source, workloads))
 }
 
 async fn control(
     args: Run,
     home: &'static HomeNetns,
     policy: Policy,
+    files: OpenFiles,
     workers: Arc<Workers>,
     source: Source,
     workloads: Vec<Workload>,
@@ -113,6 +114,7 @@ async fn control(
         home,
         loader: Mutex::new(Loader::new(workers.count())),
         policy: Arc::new(policy),
+        files,
         workers,
         lineage: Arc::new(Lineage::default()),
         arm_seconds: Histogram::new([

@@ -17,6 +17,8 @@ use rstest::rstest;
 use socket2::SockRef;
 
 const WORKERS: u32 = 2;
+/// More connections than a test makes.
+const ROOM: i64 = 1_000;
 const TAKEN: NonZeroU16 = NonZeroU16::new(8080).expect("not zero");
 const OTHER: NonZeroU16 = NonZeroU16::new(8081).expect("not zero");
 const CALLER4: &str = "10.0.0.9:40000";
@@ -55,6 +57,7 @@ impl Scene {
     fn beat(&self, beats: [u64; WORKERS as usize]) {
         for (worker, beat) in (0..).zip(beats) {
             self.steal.heartbeats().store(worker, beat);
+            self.steal.heartbeats().grant(worker, ROOM);
         }
     }
 
@@ -203,6 +206,25 @@ fn a_rule_whose_time_is_over_leaves_the_port_to_the_app() {
         assert_eq!(scene.call(CALLER4, TAKEN)?, None);
         // A new time does not begin a new count.
         assert_eq!(scene.verdicts()?, [(Verdict::Steered, 1), (Verdict::Expired, 1)]);
+        Ok(())
+    });
+}
+
+#[rstest]
+fn a_worker_without_room_leaves_its_share_to_the_other_and_then_to_the_app(
+    #[values(CALLER4, CALLER6)] caller: &str,
+) {
+    program_test(|| {
+        let scene = Scene::ready()?;
+        let first = first_choice(caller);
+        let (cells, other) = (scene.steal.heartbeats(), 1 - first);
+        cells.grant(first as u32, 2);
+        cells.grant(other as u32, 1);
+        let served: Vec<_> = (0..4).map(|_| scene.call(caller, TAKEN)).collect::<Result<_>>()?;
+        assert_eq!(served, [Some(first), Some(first), Some(other), None]);
+        assert_eq!(scene.verdicts()?, [(Verdict::Steered, 3), (Verdict::AtLimit, 1)]);
+        assert_eq!((cells.grant(first as u32, ROOM), cells.grant(other as u32, ROOM)), (0, 0));
+        assert_eq!(scene.call(caller, TAKEN)?, Some(first));
         Ok(())
     });
 }

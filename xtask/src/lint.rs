@@ -1,8 +1,8 @@
-//! Formatting, clippy for both sides, documentation. All of them run, so that one round shows everything.
+//! Formatting, clippy for both sides, documentation, generated files. All of them run, so that one round shows everything.
 
 use anyhow::{Result, ensure};
 
-use crate::{build, run, setup};
+use crate::{build, generate, run, setup};
 
 pub(crate) fn lint() -> Result<()> {
     setup::setup(&[])?;
@@ -37,6 +37,10 @@ pub(crate) fn lint() -> Result<()> {
         if run::run(command).is_err() {
             failed.push(what);
         }
+    }
+    if let Err(error) = generate::check() {
+        eprintln!("{error:#}");
+        failed.push("generated files (`cargo xtask gen` repairs them)");
     }
     ensure!(failed.is_empty(), "to be repaired: {}", failed.join(", "));
     Ok(())

@@ -8,6 +8,7 @@ mod cluster;
 mod demo;
 mod e2e;
 mod fuzz;
+mod generate;
 mod lint;
 mod run;
 mod setup;
@@ -46,6 +47,8 @@ enum Command {
     },
     /// Formatting, clippy for both sides, documentation
     Lint,
+    /// Write what is generated: the chart's README.md and values.schema.json
+    Gen(generate::Options),
     /// Measure the data path side by side with its peers (needs root)
     Bench {
         /// Passed to `interceptor-bench`; its whole comparison if not given
@@ -85,6 +88,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(options) => demo::demo(&options),
         Command::Test { args } => test::test(&args),
         Command::Lint => lint::lint(),
+        Command::Gen(options) => generate::generate(&options),
         Command::Bench { args } => bench::bench(&args),
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Cluster { action } => cluster::cluster(&action),

@@ -30,7 +30,7 @@ use crate::{
         workloads::{self, NetnsSource, Workload},
     },
     datapath::Loader,
-    limits,
+    limits::OpenFiles,
     netns::HomeNetns,
     relay::{lineage::Lineage, worker::Workers},
 };
@@ -44,6 +44,8 @@ pub struct Context {
     pub home: &'static HomeNetns,
     /// The admin's limits.
     pub policy: Arc<Policy>,
+    /// What is to be shared between connections and armed workloads.
+    pub files: OpenFiles,
     /// Who relays.
     pub workers: Arc<Workers>,
     /// The daemon's upstream connections.
@@ -288,7 +290,7 @@ impl Reconciler {
     /// Leaves room for what armed workloads themselves need of the process's file descriptors.
     fn fit_limit(&self) {
         let workers = &self.context.workers;
-        workers.shared().set_limit(limits::connections(self.workloads.len(), workers.count()));
+        workers.shared().set_limit(self.context.files.connections(self.workloads.len(), workers.count()));
     }
 }
 

@@ -4,9 +4,17 @@
 //! each; through the `bpf` system call a hundred namespaces would cost two thousand calls a second.
 #![allow(unsafe_code, reason = "memory shared with the kernel")]
 
-use std::{num::NonZeroUsize, os::fd::AsFd, ptr::NonNull, sync::atomic::AtomicU64, sync::atomic::Ordering};
+use std::{
+    num::NonZeroUsize,
+    os::fd::AsFd,
+    ptr::NonNull,
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+};
 
-use interceptor_common::{heartbeat::Beat, steal::MAX_WORKERS};
+use interceptor_common::{
+    heartbeat::{Beat, Pulse},
+    steal::MAX_WORKERS,
+};
 use nix::{
     sys::mman::{MapFlags, ProtFlags, mmap, munmap},
     time::{ClockId, clock_gettime},
@@ -15,10 +23,19 @@ use nix::{
 /// The cells of one namespace's program, one a worker.
 #[derive(Debug)]
 pub struct HeartbeatPage {
-    cells: NonNull<AtomicU64>,
+    cells: NonNull<Cell>,
 }
 
-const LENGTH: NonZeroUsize = match NonZeroUsize::new(MAX_WORKERS as usize * size_of::<Beat>()) {
+/// A [`Pulse`] that the kernel reads and writes too.
+#[repr(C)]
+struct Cell {
+    beat: AtomicU64,
+    room: AtomicI64,
+}
+
+const _: () = assert!(size_of::<Cell>() == size_of::<Pulse>());
+
+const LENGTH: NonZeroUsize = match NonZeroUsize::new(MAX_WORKERS as usize * size_of::<Pulse>()) {
     Some(length) => length,
     None => unreachable!(),
 };
@@ -42,10 +59,18 @@ impl HeartbeatPage {
 
     /// Stores the time of `worker`'s beat; [`interceptor_common::heartbeat::NO_BEAT`] says that it stopped accepting.
     pub fn store(&self, worker: u32, beat: Beat) {
+        self.cell(worker).beat.store(beat, Ordering::Relaxed);
+    }
+
+    /// Lets the kernel steer `room` connections to `worker` from now on. Gives what was left of the room before.
+    pub fn grant(&self, worker: u32, room: i64) -> i64 {
+        self.cell(worker).room.swap(room, Ordering::Relaxed)
+    }
+
+    fn cell(&self, worker: u32) -> &Cell {
         assert!(worker < MAX_WORKERS, "worker {worker} has no heartbeat cell");
-        // SAFETY: inside the mapping by the assertion; array values of eight bytes lie side by side.
-        let cell = unsafe { self.cells.add(worker as usize).as_ref() };
-        cell.store(beat, Ordering::Relaxed);
+        // SAFETY: inside the mapping by the assertion; array values whose size is a multiple of eight lie side by side.
+        unsafe { self.cells.add(worker as usize).as_ref() }
     }
 }
 

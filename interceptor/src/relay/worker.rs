@@ -197,7 +197,8 @@ struct Worker {
     index: u32,
     shared: Arc<Shared>,
     listening: SelectAll<Listening>,
-    heartbeats: Vec<(WorkloadId, Arc<HeartbeatPage>)>,
+    served: Vec<Served>,
+    room: Room,
     connections: Arc<Connections>,
     /// No accepting until the next beat: the kernel was out of something.
     paused: bool,
@@ -213,7 +214,8 @@ impl Worker {
             index,
             shared,
             listening: SelectAll::new(),
-            heartbeats: Vec::new(),
+            served: Vec::new(),
+            room: Room::default(),
             connections: Arc::default(),
             paused: false,
             said_full: false,
@@ -244,13 +246,31 @@ impl Worker {
             self.shared.pressure.refill();
         }
         self.said_full = pressed || self.shared.is_full();
+        self.room.age();
+        self.grant();
         self.store(if self.said_full { AT_LIMIT } else { now });
         self.shared.beats[self.index as usize].store(now, Ordering::Relaxed);
     }
 
     fn store(&self, beat: Beat) {
-        for (_, cells) in &self.heartbeats {
-            cells.store(self.index, beat);
+        for served in &self.served {
+            served.cells.store(self.index, beat);
+        }
+    }
+
+    /// Tells the kernel how many connections it may send until the next grant: this worker's share of what is free.
+    fn grant(&mut self) {
+        let free = self.shared.limit().saturating_sub(self.shared.open());
+        let share = free.div_ceil(self.shared.beats.len());
+        for served in &mut self.served {
+            let left = served.cells.grant(self.index, 0);
+            self.room.steered(served.granted.saturating_sub(left));
+            served.granted = 0;
+        }
+        let room = self.room.to_grant(share);
+        for served in &mut self.served {
+            served.cells.grant(self.index, room);
+            served.granted = room;
         }
     }
 
@@ -268,7 +288,8 @@ impl Worker {
                         }
                     }
                 }
-                self.heartbeats.push((workload.id, Arc::clone(&workload.heartbeats)));
+                let cells = Arc::clone(&workload.heartbeats);
+                self.served.push(Served { id: workload.id, cells, granted: 0 });
                 self.beat();
                 let _ = ready.send(());
             }
@@ -283,11 +304,11 @@ impl Worker {
     }
 
     fn close_listeners(&mut self, id: WorkloadId, drain: bool) {
-        self.heartbeats.retain(|(owner, cells)| {
-            if *owner == id {
-                cells.store(self.index, NO_BEAT);
+        self.served.retain(|served| {
+            if served.id == id {
+                served.cells.store(self.index, NO_BEAT);
             }
-            *owner != id
+            served.id != id
         });
         let listening = std::mem::take(&mut self.listening);
         let (closing, staying): (Vec<_>, Vec<_>) =
@@ -308,6 +329,9 @@ impl Worker {
             Ok((stream, peer)) => {
                 let id = workload.id;
                 self.connections.spawn(id, connection::serve(workload, stream, peer), &self.shared);
+                if self.room.accepted() {
+                    self.grant();
+                }
                 if !self.said_full && self.shared.is_full() {
                     self.said_full = true;
                     self.store(AT_LIMIT);
@@ -324,6 +348,54 @@ impl Worker {
             // A caller that gave up before it was accepted.
             Err(error) => tracing::debug!(%error, workload = %workload.name, "accept"),
         }
+    }
+}
+
+/// A workload that this worker accepts for.
+struct Served {
+    id: WorkloadId,
+    cells: Arc<HeartbeatPage>,
+    /// How many connections the kernel was last allowed to send.
+    granted: i64,
+}
+
+/// The books of what the kernel may send and what has come.
+#[derive(Debug, Default)]
+struct Room {
+    /// Sent by the kernel and not accepted yet, as far as is known: in the accept queue, or in a handshake that may
+    /// never end.
+    on_the_way: i64,
+    /// Last granted.
+    granted: i64,
+    /// Accepted since the last grant.
+    accepted: i64,
+}
+
+// === impl Room ===
+
+impl Room {
+    /// The kernel has sent this many more.
+    fn steered(&mut self, count: i64) {
+        self.on_the_way = self.on_the_way.saturating_add(count);
+    }
+
+    /// One has arrived. True when it is time for another grant: half of the last one has been used.
+    fn accepted(&mut self) -> bool {
+        self.accepted += 1;
+        self.accepted > self.granted / 2
+    }
+
+    /// What may be sent now, of a share of `free` connections.
+    fn to_grant(&mut self, free: usize) -> i64 {
+        self.on_the_way = (self.on_the_way - self.accepted).max(0);
+        self.accepted = 0;
+        self.granted = i64::try_from(free).unwrap_or(i64::MAX).saturating_sub(self.on_the_way).max(0);
+        self.granted
+    }
+
+    /// Forgets half of those that never come: handshakes that were given up must not use up the room.
+    fn age(&mut self) {
+        self.on_the_way /= 2;
     }
 }
 
@@ -429,6 +501,29 @@ mod tests {
         assert_eq!(shared.panics(), 1);
         assert_eq!(shared.open(), 0);
         assert!(connections.lock().is_empty());
+    }
+
+    #[test]
+    fn what_is_on_the_way_has_its_room_already() {
+        let mut room = Room::default();
+        assert_eq!(room.to_grant(10), 10);
+        room.steered(8);
+        assert!(!room.accepted());
+        // One of eight has arrived, and is one of those that are open now.
+        assert_eq!(room.to_grant(9), 2);
+        room.steered(2);
+        assert_eq!(room.to_grant(9), 0);
+    }
+
+    #[test]
+    fn a_handshake_that_never_ends_gives_its_room_back() {
+        let mut room = Room::default();
+        room.steered(8);
+        assert_eq!(room.to_grant(10), 2);
+        for _ in 0..4 {
+            room.age();
+        }
+        assert_eq!(room.to_grant(10), 10);
     }
 
     #[tokio::test]

@@ -1,0 +1,69 @@
+//! What these tests share: the chart rendered by a real helm. Without helm they are skipped and say so; in CI that
+//! is a failure.
+
+use std::{env, fs};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use interceptor_deploy::{
+    chart,
+    helm::{Helm, HelmError},
+};
+use serde_json::Value;
+
+/// Runs a test with helm, if there is one.
+#[track_caller]
+pub(crate) fn with_helm(test: impl FnOnce(&Helm) -> Result<()>) {
+    let helm = match Helm::find() {
+        Ok(helm) => helm,
+        Err(error @ HelmError::Missing) if env::var("CI").as_deref() != Ok("true") => {
+            eprintln!("\nSKIPPED: {error}\n");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    if let Err(error) = test(&helm) {
+        panic!("{error:#}");
+    }
+}
+
+/// The objects of a release with the values of `ci/<scenario>-values.yaml`.
+pub(crate) fn render(helm: &Helm, scenario: &str) -> Result<Vec<Value>> {
+    let file = chart().join(format!("ci/{scenario}-values.yaml"));
+    render_with(helm, &["--values", &file.to_string_lossy()])
+}
+
+/// The objects of a release with more arguments of `helm template`.
+pub(crate) fn render_with(helm: &Helm, more: &[&str]) -> Result<Vec<Value>> {
+    let text = helm.template(&chart(), more)?;
+    serde_saphyr::from_multiple(&text).context("helm renders YAML")
+}
+
+/// The scenarios in `ci/`.
+pub(crate) fn scenarios() -> Result<Vec<String>> {
+    let mut scenarios = Vec::new();
+    for entry in fs::read_dir(chart().join("ci"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let Some(scenario) = name.strip_suffix("-values.yaml") else { bail!("what is ci/{name}?") };
+        scenarios.push(scenario.to_owned());
+    }
+    scenarios.sort();
+    ensure!(!scenarios.is_empty(), "no scenarios");
+    Ok(scenarios)
+}
+
+/// The only object of a kind; those of `helm test` do not count.
+pub(crate) fn only<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
+    let found: Vec<_> = of_kind(objects, kind).collect();
+    let [object] = found[..] else { bail!("{} objects of kind {kind}", found.len()) };
+    Ok(object)
+}
+
+/// The objects of a kind; those of `helm test` do not count.
+pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> impl Iterator<Item = &'a Value> {
+    objects.iter().filter(move |object| object["kind"] == kind && !is_hook(object))
+}
+
+/// Does it exist during `helm test` only?
+pub(crate) fn is_hook(object: &Value) -> bool {
+    object["metadata"]["annotations"]["helm.sh/hook"].is_string()
+}

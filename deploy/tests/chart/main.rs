@@ -1,0 +1,8 @@
+//! The chart, rendered by a real helm.
+
+#![forbid(unsafe_code)]
+
+mod common;
+mod objects;
+mod rights;
+mod whole;

@@ -1,0 +1,178 @@
+//! What the chart asks for, to the last verb, capability and folder. A change here is a change of what admins agree to.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::common::{is_hook, of_kind, only, render, render_with, scenarios, with_helm};
+
+fn pod(objects: &[Value]) -> Result<&Value> {
+    Ok(&only(objects, "DaemonSet")?["spec"]["template"]["spec"])
+}
+
+#[test]
+fn the_container_may_do_exactly_this() {
+    with_helm(|helm| {
+        let objects = render(helm, "default")?;
+        let context = &pod(&objects)?["containers"][0]["securityContext"];
+        assert_eq!(
+            *context,
+            json!({
+                "privileged": false,
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "runAsUser": 0,
+                "runAsGroup": 0,
+                "runAsNonRoot": false,
+                "capabilities": { "drop": ["ALL"], "add": ["BPF", "NET_ADMIN", "PERFMON", "SYS_ADMIN"] },
+                "seccompProfile": { "type": "RuntimeDefault" },
+            })
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn of_the_node_it_sees_its_network_and_one_folder() {
+    with_helm(|helm| {
+        let objects = render(helm, "default")?;
+        let pod = pod(&objects)?;
+        assert_eq!(pod["hostNetwork"], true);
+        for key in ["hostPID", "hostIPC", "hostUsers", "shareProcessNamespace", "initContainers"] {
+            assert_eq!(pod[key], Value::Null, "{key}");
+        }
+        assert_eq!(pod["containers"].as_array().map(Vec::len), Some(1));
+        assert_eq!(
+            pod["volumes"],
+            json!([
+                { "name": "config", "configMap": { "name": "interceptor" } },
+                { "name": "netns", "hostPath": { "path": "/run/netns", "type": "DirectoryOrCreate" } },
+            ])
+        );
+        assert_eq!(
+            pod["containers"][0]["volumeMounts"],
+            json!([
+                { "name": "config", "mountPath": "/etc/interceptor", "readOnly": true },
+                {
+                    "name": "netns", "mountPath": "/run/netns", "readOnly": true,
+                    "mountPropagation": "HostToContainer",
+                },
+            ])
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn looking_into_proc_costs_one_capability_and_the_nodes_processes() {
+    with_helm(|helm| {
+        let objects = render_with(helm, &["--set", "netns.fromProc=true"])?;
+        let plain = render(helm, "default")?;
+        let (pod, mut expected) = (pod(&objects)?, pod(&plain)?.clone());
+        expected["hostPID"] = json!(true);
+        let container = &mut expected["containers"][0];
+        container["securityContext"]["capabilities"]["add"] =
+            json!(["BPF", "NET_ADMIN", "PERFMON", "SYS_ADMIN", "SYS_PTRACE"]);
+        container["args"].as_array_mut().expect("has arguments").push(json!("--proc-netns"));
+        assert_eq!(*pod, expected);
+        Ok(())
+    });
+}
+
+#[test]
+fn in_the_api_it_reads_pods_and_writes_their_status_and_events() {
+    with_helm(|helm| {
+        let objects = render(helm, "default")?;
+        let rights = json!([
+            { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"] },
+            { "apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"] },
+            { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
+        ]);
+        assert_eq!(only(&objects, "ClusterRole")?["rules"], rights);
+
+        let objects = render(helm, "strict-policy")?;
+        let mut with_namespaces = rights;
+        with_namespaces
+            .as_array_mut()
+            .expect("is a list")
+            .push(json!({ "apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"] }));
+        assert_eq!(only(&objects, "ClusterRole")?["rules"], with_namespaces);
+        Ok(())
+    });
+}
+
+#[test]
+fn only_its_own_account_has_these_rights() {
+    with_helm(|helm| {
+        let objects = render(helm, "default")?;
+        assert_eq!(pod(&objects)?["serviceAccountName"], "interceptor");
+        assert_eq!(only(&objects, "ServiceAccount")?["metadata"]["name"], "interceptor");
+        let binding = only(&objects, "ClusterRoleBinding")?;
+        let subject =
+            json!([{ "kind": "ServiceAccount", "name": "interceptor", "namespace": "interceptor-system" }]);
+        assert_eq!(binding["subjects"], subject);
+        for kind in ["Role", "RoleBinding"] {
+            assert_eq!(of_kind(&objects, kind).count(), 0, "{kind}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn admission_policies_hold_for_the_account_and_deny() {
+    with_helm(|helm| {
+        for (more, account) in [
+            (&[][..], "system:serviceaccount:interceptor-system:interceptor"),
+            (&["--set", "serviceAccount.name=other"][..], "system:serviceaccount:interceptor-system:other"),
+            (&["--namespace", "elsewhere"][..], "system:serviceaccount:elsewhere:interceptor"),
+        ] {
+            let objects = render_with(helm, more)?;
+            let policies: Vec<_> = of_kind(&objects, "ValidatingAdmissionPolicy").collect();
+            assert_eq!(policies.len(), 2);
+            for policy in policies {
+                assert_eq!(policy["spec"]["failurePolicy"], "Fail");
+                let condition = &policy["spec"]["matchConditions"][0]["expression"];
+                assert_eq!(*condition, format!("request.userInfo.username == '{account}'"));
+                let binding = of_kind(&objects, "ValidatingAdmissionPolicyBinding")
+                    .find(|binding| binding["spec"]["policyName"] == policy["metadata"]["name"])
+                    .expect("each policy is bound");
+                assert_eq!(binding["spec"]["validationActions"], json!(["Deny"]));
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn nothing_is_made_that_others_make() {
+    with_helm(|helm| {
+        let objects = render(helm, "own-accounts")?;
+        let mut kinds: Vec<_> =
+            objects.iter().filter(|object| !is_hook(object)).map(|object| &object["kind"]).collect();
+        kinds.sort_by_key(ToString::to_string);
+        assert_eq!(kinds, ["ConfigMap", "DaemonSet"]);
+        assert_eq!(pod(&objects)?["serviceAccountName"], "traffic");
+        Ok(())
+    });
+}
+
+#[test]
+fn no_scenario_is_privileged() {
+    with_helm(|helm| {
+        for scenario in scenarios()? {
+            for object in render(helm, &scenario)? {
+                let spec = if object["kind"] == "Pod" {
+                    &object["spec"]
+                } else {
+                    &object["spec"]["template"]["spec"]
+                };
+                for container in spec["containers"].as_array().into_iter().flatten() {
+                    let context = &container["securityContext"];
+                    assert_eq!(context["privileged"], false, "{scenario}: {container}");
+                    assert_eq!(context["capabilities"]["drop"], json!(["ALL"]), "{scenario}: {container}");
+                    assert_eq!(context["readOnlyRootFilesystem"], true, "{scenario}: {container}");
+                }
+            }
+        }
+        Ok(())
+    });
+}

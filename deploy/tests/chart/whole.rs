@@ -1,0 +1,178 @@
+//! The chart as a whole: lint, generated files, values that are refused, what is said after the install.
+
+use std::{
+    fs,
+    path::Path,
+    process,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use interceptor_deploy::{
+    chart, generate,
+    helm::{Helm, KUBE_VERSION},
+    values::Values,
+};
+use rstest::rstest;
+use serde_json::Value;
+
+use crate::common::{scenarios, with_helm};
+
+#[test]
+fn helm_finds_nothing_wrong() {
+    with_helm(|helm| {
+        let folder = chart();
+        for scenario in scenarios()? {
+            let values = folder.join(format!("ci/{scenario}-values.yaml"));
+            helm.run(&[
+                "lint",
+                "--strict",
+                "--kube-version",
+                KUBE_VERSION,
+                &folder.to_string_lossy(),
+                "--values",
+                &values.to_string_lossy(),
+            ])?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn generated_files_are_as_they_would_be_generated() -> Result<()> {
+    for file in generate(&chart())? {
+        let text = fs::read_to_string(&file.path)?;
+        assert!(text == file.text, "{} is out of date; run `cargo xtask gen`", file.path.display());
+    }
+    Ok(())
+}
+
+#[rstest]
+#[case::unknown_key(&["polcy.dial=pod"], "additional properties 'polcy' not allowed")]
+#[case::unknown_key_within(&["policy.targets.denied={}"], "additional properties 'denied' not allowed")]
+#[case::unknown_word(&["policy.dial=host"], "value must be one of 'pod', 'node'")]
+#[case::unknown_kind(&["policy.targets.allowReserved={public}"], "value must be one of 'loopback'")]
+#[case::wrong_type(&["policy.maxRules=many"], "got string, want integer")]
+#[case::too_small(&["policy.maxRules=0"], "minimum: got 0, want 1")]
+#[case::no_unit(&["policy.connectTimeout=1"], "got number, want string")]
+#[case::unknown_unit(&["policy.maxTtl=8x"], "does not match pattern")]
+#[case::not_a_digest(&["image.digest=latest"], "does not match pattern")]
+#[case::nothing_instead_of_everything(&["policy.targets.allow=null"], "missing property 'allow'")]
+#[case::no_policy(&["policy=null"], "missing property 'policy'")]
+#[case::unknown_resource(&["resources.limit.memory=1Gi"], "additional properties 'limit' not allowed")]
+#[case::two_daemons_on_a_node(
+    &["updateStrategy.rollingUpdate.maxSurge=1"],
+    "additional properties 'maxSurge' not allowed"
+)]
+#[case::mount_that_needs_privilege(
+    &["extraVolumeMounts[0].name=a", "extraVolumeMounts[0].mountPath=/a", "extraVolumeMounts[0].mountPropagation=Bidirectional"],
+    "value must be one of 'None', 'HostToContainer'"
+)]
+fn a_wrong_value_is_refused_at_install(#[case] set: &[&str], #[case] message: &str) {
+    with_helm(|helm| {
+        let arguments: Vec<_> = set.iter().flat_map(|set| ["--set", set]).collect();
+        let told = helm.template(&chart(), &arguments).expect_err("is wrong").to_string();
+        ensure!(told.contains(message), "{told}");
+        Ok(())
+    });
+}
+
+#[test]
+fn it_can_be_part_of_another_chart() {
+    with_helm(|helm| {
+        // What Helm sets for charts within charts.
+        helm.template(&chart(), &["--set", "global.registry=example"])?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_cluster_that_is_too_old_is_refused() {
+    with_helm(|helm| {
+        let folder = chart();
+        let folder = folder.to_string_lossy();
+        let told = helm.run(&["template", "a", &folder, "--kube-version", "1.29.9"]).expect_err("is too old");
+        ensure!(told.to_string().contains(">=1.30.0-0"), "{told}");
+        Ok(())
+    });
+}
+
+#[test]
+fn every_value_is_used() -> Result<()> {
+    let values = Values::parse(&fs::read_to_string(chart().join("values.yaml"))?)?;
+    let mut templates = String::new();
+    let mut folders = vec![chart().join("templates")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                templates += &fs::read_to_string(&path)?;
+            }
+        }
+    }
+    for entry in values.entries() {
+        let (last, groups) = entry.path.split_last().context("a key has a name")?;
+        let whole = format!(".Values.{}", entry.key());
+        // Within `with .Values.group`, or a group that is rendered as it is.
+        let within = groups.first().is_some_and(|first| {
+            let group = format!(".Values.{}", groups.join("."));
+            first == "policy"
+                || (templates.contains(&format!("with {group}")) && templates.contains(&format!(".{last}")))
+        });
+        ensure!(templates.contains(&whole) || within, "no template uses {}", entry.key());
+    }
+    Ok(())
+}
+
+#[test]
+fn the_notes_say_what_to_do_next() {
+    with_helm(|helm| {
+        let plain = notes(helm, &[])?;
+        for line in [
+            "kubectl -n interceptor-system rollout status daemonset/interceptor",
+            "helm test interceptor -n interceptor-system",
+            "kubectl annotate pod POD debug.redirect='8080 -> YOUR-ADDRESS:3000'",
+            "kubectl wait pod POD --for=condition=debug.redirect/Active",
+            "exec daemonset/interceptor -- /interceptor status",
+        ] {
+            ensure!(plain.contains(line), "{line}: {plain}");
+        }
+        for word in ["WARNING", "rbac.create", "automount", "fromProc", "--admin"] {
+            ensure!(!plain.contains(word), "{word}: {plain}");
+        }
+        for (set, words) in [
+            ("admissionPolicy.create=false", "WARNING: admissionPolicy.create is false"),
+            ("rbac.create=false", "give system:serviceaccount:interceptor-system:interceptor the rights"),
+            ("serviceAccount.automount=false", "the daemon ends at start"),
+            ("netns.fromProc=true", "sees all processes"),
+            ("admin.port=9470", "/interceptor status --admin 127.0.0.1:9470"),
+            ("policy.namespaces=debug=allowed", "pods in namespaces with debug=allowed"),
+        ] {
+            let told = notes(helm, &["--set", set])?;
+            ensure!(told.contains(words), "{set}: {told}");
+        }
+        Ok(())
+    });
+}
+
+/// What helm says after an install. `helm template` leaves the notes out, so a copy of the chart renders them as an object.
+fn notes(helm: &Helm, more: &[&str]) -> Result<String> {
+    static COPIES: AtomicUsize = AtomicUsize::new(0);
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
+        "notes-{}-{}",
+        process::id(),
+        COPIES.fetch_add(1, Ordering::Relaxed)
+    ));
+    fs::create_dir_all(copy.join("templates"))?;
+    for file in ["Chart.yaml", "values.yaml", "templates/_helpers.tpl", "templates/NOTES.txt"] {
+        fs::copy(chart().join(file), copy.join(file))?;
+    }
+    let object = "notes: |\n  {{- include (print $.Template.BasePath \"/NOTES.txt\") . | nindent 2 }}\n";
+    fs::write(copy.join("templates/notes.yaml"), object)?;
+    let text = helm.template(&copy, more);
+    fs::remove_dir_all(&copy)?;
+    let object: Value = serde_saphyr::from_str(&text?)?;
+    Ok(object["notes"].as_str().context("no notes")?.to_owned())
+}

@@ -1,0 +1,39 @@
+//! Writes what is generated and checked in, or says what is out of date.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::run;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Write nothing; fail if a file is not as it would be written
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) fn generate(options: &Options) -> Result<()> {
+    if options.check { check() } else { write() }
+}
+
+/// Fails if a file is not as it would be written.
+pub(crate) fn check() -> Result<()> {
+    let mut stale = Vec::new();
+    for file in interceptor_deploy::generate(&interceptor_deploy::chart())? {
+        if fs::read_to_string(&file.path).ok().as_deref() != Some(&file.text) {
+            let path = file.path.strip_prefix(run::workspace()).unwrap_or(&file.path);
+            stale.push(path.display().to_string());
+        }
+    }
+    ensure!(stale.is_empty(), "out of date: {}; run `cargo xtask gen`", stale.join(", "));
+    Ok(())
+}
+
+fn write() -> Result<()> {
+    for file in interceptor_deploy::generate(&interceptor_deploy::chart())? {
+        fs::write(&file.path, &file.text).with_context(|| format!("write {}", file.path.display()))?;
+        eprintln!("wrote {}", file.path.strip_prefix(run::workspace()).unwrap_or(&file.path).display());
+    }
+    Ok(())
+}
