@@ -30,7 +30,7 @@ use clap::Subcommand;
 use self::part::Part;
 pub(crate) use self::state::State;
 use crate::{
-    build, run,
+    build, image, run,
     setup::{self, Group},
 };
 
@@ -41,6 +41,9 @@ pub(crate) enum Action {
         /// How many nodes
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
         nodes: u8,
+        /// An archive with interceptor's image; `cargo xtask image` makes it if not given
+        #[arg(long, env = "INTERCEPTOR_IMAGE")]
+        image: Option<PathBuf>,
     },
     /// End it, and remove all that it left on the machine
     Down,
@@ -65,17 +68,14 @@ pub(crate) enum Action {
 
 pub(crate) fn cluster(action: &Action) -> Result<()> {
     let state = State::default();
-    if matches!(action, Action::Up { .. }) {
-        setup::setup(&[Group::Cluster])?;
-        let folder = prepare()?;
-        if !run::is_root() {
-            return again_as_root(action, &[(state::PREPARED, folder)]);
-        }
-    } else if !run::is_root() {
+    if let Action::Up { nodes, image } = action {
+        return up(&state, *nodes, image.as_deref());
+    }
+    if !run::is_root() {
         return again_as_root(action, &[]);
     }
     match action {
-        Action::Up { nodes } => up::up(&state, *nodes),
+        Action::Up { .. } => Ok(()),
         Action::Down => remove::remove(&state),
         Action::Status => status::status(&state),
         Action::Load { archives } => archives.iter().try_for_each(|archive| load(&state, archive)),
@@ -105,14 +105,19 @@ pub(crate) fn load(state: &State, archive: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds what is not built yet, as the user that we are; gives the folder with the binaries.
-fn prepare() -> Result<PathBuf> {
-    if let Some(prepared) = env::var_os(state::PREPARED) {
-        return Ok(prepared.into());
+/// Builds what is not built yet as the user that we are, and goes on as root.
+fn up(state: &State, nodes: u8, image: Option<&Path>) -> Result<()> {
+    if let (Some(binaries), Some(image)) = (env::var_os(state::PREPARED), image) {
+        return up::up(state, nodes, Path::new(&binaries), image);
     }
-    let folder = binaries::build()?;
+    setup::setup(&[Group::Cluster, Group::Image])?;
+    let binaries = binaries::build()?;
     images::build()?;
-    Ok(folder)
+    let image = image.map_or_else(image::archive, |image| Ok(image.to_owned()))?;
+    if run::is_root() {
+        return up::up(state, nodes, &binaries, &image);
+    }
+    again_as_root(&Action::Up { nodes, image: Some(image) }, &[(state::PREPARED, binaries)])
 }
 
 /// Building is for the user, whose caches it fills; the cluster itself needs root.
@@ -131,7 +136,10 @@ impl Action {
     /// As they are typed.
     fn words(&self) -> Vec<OsString> {
         match self {
-            Self::Up { nodes } => vec!["up".into(), format!("--nodes={nodes}").into()],
+            Self::Up { nodes, image } => {
+                let image = image.iter().flat_map(|image| ["--image".into(), image.clone().into()]);
+                ["up".into(), format!("--nodes={nodes}").into()].into_iter().chain(image).collect()
+            }
             Self::Down => vec!["down".into()],
             Self::Status => vec!["status".into()],
             Self::Load { archives } => std::iter::once("load".into())

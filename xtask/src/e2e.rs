@@ -2,7 +2,7 @@
 
 use std::{env, path::PathBuf, time::Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::{
@@ -32,10 +32,9 @@ pub(crate) struct Options {
 pub(crate) fn e2e(options: &Options) -> Result<()> {
     let started = Instant::now();
     setup::setup(&[Group::Cluster, Group::E2e])?;
-    let image = image(options)?;
     let was_up = cluster::is_there();
-    cluster::cluster(&Action::Up { nodes: if options.all { 2 } else { 1 } })?;
-    let tested = with_image(image).and_then(|()| tests(options));
+    cluster::cluster(&Action::Up { nodes: if options.all { 2 } else { 1 }, image: options.image.clone() })?;
+    let tested = without_release().and_then(|()| tests(options));
     if !was_up && !options.keep {
         cluster::cluster(&Action::Down)?;
     }
@@ -44,21 +43,11 @@ pub(crate) fn e2e(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn image(options: &Options) -> Result<PathBuf> {
-    let image = match &options.image {
-        Some(image) => image.clone(),
-        None => build::target()?.join(format!("image/interceptor-{}.tar", env::consts::ARCH)),
-    };
-    ensure!(image.exists(), "there is no image at {}; `cargo xtask image` makes it", image.display());
-    Ok(image)
-}
-
-/// Gives the image to the nodes. A release of an earlier image would go on with that.
-fn with_image(image: PathBuf) -> Result<()> {
+/// A release of an earlier image would go on with that.
+fn without_release() -> Result<()> {
     let release =
         ["uninstall", "interceptor", "--namespace=interceptor-system", "--ignore-not-found", "--wait"];
-    run::output(cluster::client("helm").args(release))?;
-    cluster::cluster(&Action::Load { archives: vec![image] })
+    run::output(cluster::client("helm").args(release)).map(drop)
 }
 
 fn tests(options: &Options) -> Result<()> {

@@ -9,6 +9,7 @@ mod demo;
 mod e2e;
 mod fuzz;
 mod generate;
+mod image;
 mod lint;
 mod run;
 mod setup;
@@ -64,6 +65,8 @@ enum Command {
     },
     /// Tests on a real Kubernetes (needs root)
     E2e(e2e::Options),
+    /// The container image: an OCI archive with the static daemon, without Docker and without a registry
+    Image(image::Options),
     /// What CI runs: lint, then test
     Ci,
 }
@@ -93,6 +96,7 @@ fn run(command: Command) -> Result<()> {
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Cluster { action } => cluster::cluster(&action),
         Command::E2e(options) => e2e::e2e(&options),
+        Command::Image(options) => image::image(&options),
         Command::Ci => lint::lint().and_then(|()| test::test(&[])),
     }
 }

@@ -2,7 +2,8 @@
 
 mod apt;
 pub(crate) mod bpf_linker;
-mod rust;
+pub(crate) mod musl;
+pub(crate) mod rust;
 
 use std::{env, path::PathBuf};
 
@@ -10,6 +11,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use self::apt::Need;
+use crate::image::Arch;
 
 /// What else is wanted beyond building.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -19,6 +21,7 @@ pub(crate) enum Group {
     Bench,
     Cluster,
     E2e,
+    Image,
 }
 
 /// Programs by group: each with its Debian package, and what for.
@@ -61,7 +64,8 @@ pub(crate) fn setup(groups: &[Group]) -> Result<()> {
     rust::components()?;
     bpf_linker::install()?;
     let needs = NEEDS.iter().filter(|(group, _)| groups.contains(group));
-    apt::install(&needs.map(|(_, need)| *need).collect::<Vec<_>>())
+    apt::install(&needs.map(|(_, need)| *need).collect::<Vec<_>>())?;
+    if groups.contains(&Group::Image) { musl::install(&Arch::ALL) } else { Ok(()) }
 }
 
 /// What was built once is kept here, outside of the tree: `~/.cache/interceptor`.

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     build::{self, Profile},
-    run,
+    image, run,
     setup::{self, Group},
 };
 
@@ -44,6 +44,14 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
             failed.push(what);
         }
         last = tail;
+    }
+    // Who asks for some tests does not ask for these, which are none of cargo's.
+    if args.is_empty() {
+        eprintln!("== images for all kinds of machines");
+        if let Err(error) = image::test() {
+            eprintln!("{error:#}");
+            failed.push("images");
+        }
     }
     eprintln!("== {total}, in {:.0?}", started.elapsed());
     print_lines(&last);

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{archive::Archive, state::Node};
-use crate::{build, run};
+use crate::{build, image::Arch, run, setup::rust};
 
 pub(crate) const PAUSE: &str = "localhost/pause:1";
 /// Also has a shell and the usual commands, for `kubectl exec`.
@@ -34,16 +34,11 @@ pub(crate) fn archives() -> Result<[PathBuf; 2]> {
 
 /// Builds the program and writes the archives, if the program changed.
 pub(crate) fn build() -> Result<()> {
-    let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-    let sysroot =
-        run::output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(run::workspace()))?;
-    if !Path::new(sysroot.trim()).join("lib/rustlib").join(&triple).exists() {
-        eprintln!("adding the Rust target {triple}: images have no libc");
-        run::run(Command::new("rustup").args(["target", "add", &triple]).current_dir(run::workspace()))?;
-    }
+    let triple = Arch::host()?.target();
+    rust::target(triple)?;
     run::output(
         build::plain_cargo()
-            .args(["build", "--quiet", "--release", "-p", "guest", "--target", &triple])
+            .args(["build", "--quiet", "--release", "-p", "guest", "--target", triple])
             .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
             .current_dir(run::workspace()),
     )?;

@@ -1,6 +1,6 @@
 //! Start, in the order in which the parts need each other, and what to try then.
 
-use std::{env, fs, os::unix::fs::symlink, path::PathBuf, time::Instant};
+use std::{env, fs, os::unix::fs::symlink, path::Path, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -10,11 +10,12 @@ use super::{
     before, control_plane,
     kubectl::kubectl,
     load, network, node, pki, remove,
-    state::{Node, PREPARED},
+    state::Node,
 };
-use crate::{build, run};
+use crate::run;
 
-pub(crate) fn up(state: &State, nodes: u8) -> Result<()> {
+/// Starts what does not run, and gives the product's image to it.
+pub(crate) fn up(state: &State, nodes: u8, binaries: &Path, image: &Path) -> Result<()> {
     let started = Instant::now();
     let wanted = match nodes {
         1 => vec![Node::first(state)],
@@ -22,12 +23,13 @@ pub(crate) fn up(state: &State, nodes: u8) -> Result<()> {
     };
     if is_up(state, &wanted)? {
         eprintln!("the cluster is up already");
+        load(state, image)?;
         explain(state);
         return Ok(());
     }
     fs::create_dir_all(state.path()).with_context(|| format!("make {}", state.path().display()))?;
     before::note(state)?;
-    link_binaries(state)?;
+    link_binaries(state, binaries)?;
     pki::make(state, &wanted)?;
     give_to_the_user(state)?;
     network::bridge()?;
@@ -50,14 +52,7 @@ pub(crate) fn up(state: &State, nodes: u8) -> Result<()> {
         started.elapsed()
     );
 
-    let product = build::target()?.join(format!("image/interceptor-{}.tar", env::consts::ARCH));
-    if product.exists() {
-        load(state, &product)?;
-    } else {
-        eprintln!(
-            "there is no image of interceptor yet: `cargo xtask image` makes it, `cargo xtask cluster load` takes it"
-        );
-    }
+    load(state, image)?;
     let demo = run::workspace().join("cluster/demo.yaml");
     kubectl(state, &["apply", "--filename", &demo.display().to_string()])?;
     kubectl(state, &["rollout", "status", "deployment/web", "--timeout=60s"])?;
@@ -87,14 +82,10 @@ fn is_up(state: &State, wanted: &[Node]) -> Result<bool> {
     Ok(wanted.iter().all(|node| Part::named(state, &format!("{}-kubelet", node.name)).is_ok()))
 }
 
-fn link_binaries(state: &State) -> Result<()> {
-    let folder = match env::var_os(PREPARED) {
-        Some(folder) => PathBuf::from(folder),
-        None => super::binaries::build()?,
-    };
+fn link_binaries(state: &State, binaries: &Path) -> Result<()> {
     let link = state.join("bin");
     if !link.exists() {
-        symlink(&folder, &link).with_context(|| format!("link to {}", folder.display()))?;
+        symlink(binaries, &link).with_context(|| format!("link to {}", binaries.display()))?;
     }
     Ok(())
 }

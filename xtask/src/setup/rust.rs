@@ -66,7 +66,22 @@ pub(crate) fn components() -> Result<()> {
     Ok(())
 }
 
-fn pinned() -> Result<String> {
+/// Adds the standard library of another target, if it is missing.
+pub(crate) fn target(triple: &str) -> Result<()> {
+    let sysroot = Rustc::ask()?.sysroot;
+    if sysroot.join("lib/rustlib").join(triple).join("lib").exists() {
+        return Ok(());
+    }
+    eprintln!("installing the Rust target {triple}: a daemon that needs no library");
+    if run::find("rustup").is_none() {
+        bail!("{triple} is missing in {}, and there is no rustup to add it", sysroot.display());
+    }
+    run::run(Command::new("rustup").args(["target", "add", triple]).current_dir(run::workspace()))
+        .with_context(|| format!("add {triple}, which needs the network"))
+}
+
+/// The compiler that `rust-toolchain.toml` wants.
+pub(crate) fn pinned() -> Result<String> {
     let file = run::workspace().join(Path::new("rust-toolchain.toml"));
     let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
     let channel =

@@ -1,0 +1,184 @@
+//! The container image: the static daemon, the authorities that TLS trusts, and licences, in an archive of the OCI's
+//! image layout. Nothing is fetched from a registry and no container engine is asked, so it works wherever the daemon
+//! builds. The same tree at the same place gives the same bytes.
+//!
+//! `Dockerfile` gives an image with the same content: it calls this with `--rootfs` and copies what that wrote.
+//!
+//! Whatever is written is read back from the file and checked (`check.rs`), at every run.
+
+mod arch;
+mod build;
+mod check;
+mod licenses;
+mod oci;
+mod rootfs;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use cargo_metadata::MetadataCommand;
+use clap::Args;
+
+pub(crate) use self::arch::Arch;
+use self::{
+    oci::{Image, Reference},
+    rootfs::Rootfs,
+};
+use crate::{build as host, run};
+
+/// What the image is called unless somebody says otherwise: no registry has it.
+const NAME: &str = "localhost/interceptor";
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// For which machines; for those like this one if not given
+    #[arg(long, value_enum)]
+    arch: Option<Arch>,
+    /// Cargo's profile for the daemon
+    #[arg(long, default_value = build::FOR_USE)]
+    profile: String,
+    /// What the image is called, with its registry
+    #[arg(long, default_value = NAME)]
+    name: String,
+    /// The version of the daemon if not given
+    #[arg(long)]
+    tag: Option<String>,
+    /// Where the archive goes; `image/interceptor-<arch>.tar` in the target folder if not given
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// Write the image's files below this folder too, which is empty or not there yet
+    #[arg(long)]
+    rootfs: Option<PathBuf>,
+}
+
+pub(crate) fn image(options: &Options) -> Result<()> {
+    make(options).map(drop)
+}
+
+/// The image as somebody gets it who gives no options; gives its archive.
+pub(crate) fn archive() -> Result<PathBuf> {
+    make(&Options::default())
+}
+
+/// That images for all kinds of machines can be made. Everything except for optimisation, which is most of the time
+/// that an image takes.
+pub(crate) fn test() -> Result<()> {
+    for arch in Arch::ALL {
+        make(&Options {
+            arch: Some(arch),
+            profile: build::CHECK.into(),
+            output: Some(folder()?.join(format!("check-{}.tar", arch.name()))),
+            ..Options::default()
+        })?;
+    }
+    Ok(())
+}
+
+fn make(options: &Options) -> Result<PathBuf> {
+    let arch = options.arch.map_or_else(Arch::host, Ok)?;
+    let daemon = build::daemon(arch, &options.profile)?;
+    let package = Package::read(arch)?;
+    let rootfs = Rootfs::of_image(&daemon, &package.metadata)?;
+    let tag = options.tag.clone().unwrap_or(package.version);
+    let reference = Reference { name: options.name.clone(), tag };
+    let archive = match &options.output {
+        Some(output) => output.clone(),
+        None => folder()?.join(format!("interceptor-{}.tar", arch.name())),
+    };
+    pack(&Image { arch, reference, labels: package.labels }, &rootfs, &archive)?;
+    if options.profile == build::FOR_USE {
+        check::is_small(&archive, &rootfs)?;
+    }
+    if let Some(folder) = &options.rootfs {
+        rootfs.write_to(folder)?;
+        eprintln!("{}: {} files, {}", folder.display(), rootfs.len(), megabytes(rootfs.size()));
+    }
+    Ok(archive)
+}
+
+/// Writes the archive, and reads it back.
+fn pack(image: &Image, rootfs: &Rootfs, archive: &Path) -> Result<()> {
+    let bytes = image.archive(rootfs).context("put the image together")?;
+    if let Some(folder) = archive.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    }
+    fs::write(archive, bytes).with_context(|| format!("write {}", archive.display()))?;
+    let file = File::open(archive).with_context(|| format!("read {}", archive.display()))?;
+    let daemon = check::archive(file, image)
+        .with_context(|| format!("{} is not what it should be", archive.display()))?;
+    let runs = check::runs(image.arch, &daemon)?;
+    let size = fs::metadata(archive).map_or(0, |metadata| metadata.len());
+    let unpacked = megabytes(rootfs.size());
+    eprintln!(
+        "{}: {}, {} ({unpacked} unpacked), {runs}",
+        archive.display(),
+        image.reference,
+        megabytes(size)
+    );
+    Ok(())
+}
+
+/// Where archives are.
+fn folder() -> Result<PathBuf> {
+    Ok(host::target()?.join("image"))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            arch: None,
+            profile: build::FOR_USE.into(),
+            name: NAME.into(),
+            tag: None,
+            output: None,
+            rootfs: None,
+        }
+    }
+}
+
+/// What cargo knows of the daemon and everything in it.
+struct Package {
+    version: String,
+    labels: Vec<(&'static str, String)>,
+    metadata: cargo_metadata::Metadata,
+}
+
+// === impl Package ===
+
+impl Package {
+    fn read(arch: Arch) -> Result<Self> {
+        let metadata = MetadataCommand::new()
+            .cargo_path(host::plain_cargo().get_program())
+            .manifest_path(run::workspace().join("Cargo.toml"))
+            .other_options(["--locked", "--filter-platform", arch.target()].map(String::from))
+            .exec()
+            .context("ask cargo what the daemon is made of")?;
+        let daemon = metadata
+            .workspace_packages()
+            .into_iter()
+            .find(|package| package.name.as_str() == "interceptor")
+            .context("the workspace has no package interceptor")?;
+        let version = daemon.version.to_string();
+        let optional = |key, value: &Option<String>| Some((key, value.clone()?));
+        let labels = [
+            Some(("org.opencontainers.image.title", "interceptor".to_owned())),
+            optional("org.opencontainers.image.description", &daemon.description),
+            optional("org.opencontainers.image.licenses", &daemon.license),
+            optional("org.opencontainers.image.source", &daemon.repository),
+            Some(("org.opencontainers.image.version", version.clone())),
+        ];
+        Ok(Self { version, labels: labels.into_iter().flatten().collect(), metadata })
+    }
+}

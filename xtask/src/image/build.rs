@@ -1,0 +1,69 @@
+//! The daemon as one file that needs no other: linked with musl by the linker in the toolchain.
+//!
+//! What is said here is for the daemon alone. Cargo applies it to the given target only, and the build of the kernel
+//! programs, which `interceptor/build.rs` starts in the middle of it, sets flags of its own.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::Arch;
+use crate::{
+    build, run,
+    setup::{self, musl},
+};
+
+/// The profile of images that are for use.
+pub(crate) const FOR_USE: &str = "image";
+/// The cheapest that still compiles and links everything.
+pub(crate) const CHECK: &str = "link-check";
+
+/// Builds it, and gives its bytes.
+pub(crate) fn daemon(arch: Arch, profile: &str) -> Result<Vec<u8>> {
+    setup::setup(&[])?;
+    musl::install(&[arch])?;
+    let target = arch.target();
+    let compiler = musl::compiler(arch);
+
+    let mut cargo = build::cargo()?;
+    cargo.args(["build", "--locked", "--package", "interceptor", "--bin", "interceptor"]);
+    cargo.args(["--target", target, "--profile", profile]);
+    // In place of what the user has in RUSTFLAGS: the image is the same for everybody.
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags()?);
+    let screaming = target.to_uppercase().replace('-', "_");
+    cargo.env(format!("CARGO_TARGET_{screaming}_LINKER"), "rust-lld");
+    let snake = target.replace('-', "_");
+    cargo.env(format!("CC_{snake}"), compiler.cc).env(format!("AR_{snake}"), compiler.ar);
+    run::run(&mut cargo)?;
+
+    // Cargo's only exception: what is built with `dev` goes into `debug`.
+    let folder = if profile == "dev" { "debug" } else { profile };
+    let path = build::target()?.join(target).join(folder).join("interceptor");
+    fs::read(&path).with_context(|| format!("read {}", path.display()))
+}
+
+/// One word after the other, as cargo wants them.
+fn flags() -> Result<OsString> {
+    let mut flags = OsString::from("-Ctarget-feature=+crt-static");
+    // Backtraces say where in the project something is, and not where somebody once had it.
+    for (path, name) in [(run::workspace(), "interceptor"), (&cargo_home()?, "cargo")] {
+        flags.push("\x1f--remap-path-prefix=");
+        flags.push(path);
+        flags.push(format!("=/{name}"));
+    }
+    Ok(flags)
+}
+
+fn cargo_home() -> Result<PathBuf> {
+    match env::var_os("CARGO_HOME") {
+        Some(home) if !home.is_empty() => Ok(home.into()),
+        _ => {
+            Ok(Path::new(&env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?).join(".cargo"))
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! An archive read back from its file, as somebody who was only told what should be in it.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::Read,
+    path::Path,
+    process::{self, Command},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use flate2::read::GzDecoder;
+use object::{
+    Architecture, Endianness, Object as _,
+    elf::{DT_NEEDED, PT_INTERP},
+    read::elf::{Dyn as _, ElfFile64, ProgramHeader as _},
+};
+use serde::de::DeserializeOwned;
+
+use super::{
+    Arch,
+    oci::{
+        CONFIG, CONTAINERD_NAME, Config, Descriptor, INDEX, Image, Index, LAYER, LAYOUT_VERSION, Layout,
+        MANIFEST, Manifest, REF_NAME, blob_path, digest,
+    },
+    rootfs::Rootfs,
+};
+use crate::{build, run};
+
+/// What everything in the archive comes to, packed or not, in bytes.
+const LIMIT: u64 = 20_000_000;
+
+/// All that an image has, with its mode.
+const CONTENT: [(&str, u32); 11] = [
+    ("etc/", 0o755),
+    ("etc/ssl/", 0o755),
+    ("etc/ssl/certs/", 0o755),
+    ("etc/ssl/certs/ca-certificates.crt", 0o644),
+    ("interceptor", 0o755),
+    ("licenses/", 0o755),
+    ("licenses/LICENSE-APACHE", 0o644),
+    ("licenses/LICENSE-GPL2", 0o644),
+    ("licenses/LICENSE-MIT", 0o644),
+    ("licenses/dependencies.txt", 0o644),
+    ("licenses/rust-standard-library.html", 0o644),
+];
+
+/// Reads all of it, and gives the daemon in it.
+pub(crate) fn archive(archive: impl Read, expected: &Image) -> Result<Vec<u8>> {
+    let mut blobs = unpack(archive)?
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with('/'))
+        .map(|(path, file)| (path, file.bytes))
+        .collect::<BTreeMap<_, _>>();
+    let layout: Layout = document(&take(&mut blobs, "oci-layout")?)?;
+    ensure!(layout.image_layout_version == LAYOUT_VERSION, "layout {}", layout.image_layout_version);
+
+    let index: Index = document(&take(&mut blobs, "index.json")?)?;
+    ensure!(index.media_type == INDEX && index.schema_version == 2, "index.json is of another kind");
+    let [manifest] = &index.manifests[..] else { bail!("{} images instead of one", index.manifests.len()) };
+    let name = |key| manifest.annotations.get(key).map(String::as_str).unwrap_or_default();
+    ensure!(name(CONTAINERD_NAME) == expected.reference.to_string(), "its name is {}", name(CONTAINERD_NAME));
+    ensure!(name(REF_NAME) == expected.reference.tag, "its tag is {}", name(REF_NAME));
+    ensure!(manifest.platform == Some(expected.platform()), "it is for {:?}", manifest.platform);
+
+    let manifest: Manifest = document(&blob(&mut blobs, manifest, MANIFEST)?)?;
+    let config: Config = document(&blob(&mut blobs, &manifest.config, CONFIG)?)?;
+    ensure!(config.platform == expected.platform(), "the config is for {:?}", config.platform);
+    ensure!(config.config.entrypoint == Image::entrypoint(), "it starts {:?}", config.config.entrypoint);
+    for (key, value) in &expected.labels {
+        ensure!(config.config.labels.get(*key) == Some(value), "label {key} is not {value:?}");
+    }
+
+    let [layer] = &manifest.layers[..] else { bail!("{} layers instead of one", manifest.layers.len()) };
+    let mut unpacked = Vec::new();
+    let packed = blob(&mut blobs, layer, LAYER)?;
+    GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).context("decompress the layer")?;
+    ensure!(config.rootfs.diff_ids == [digest(&unpacked)], "the config speaks of another layer");
+    ensure!(blobs.is_empty(), "nobody refers to {:?}", blobs.keys());
+    content(&unpacked, expected.arch)
+}
+
+/// That a node has little to fetch and little to keep.
+pub(crate) fn is_small(archive: &Path, rootfs: &Rootfs) -> Result<()> {
+    let packed = fs::metadata(archive).with_context(|| format!("look at {}", archive.display()))?.len();
+    for (what, size) in [("the archive", packed), ("what is in the image", rootfs.size())] {
+        ensure!(size <= LIMIT, "{what} has {size} bytes; {LIMIT} are the limit");
+    }
+    Ok(())
+}
+
+/// Runs the daemon where there is no other file, if this machine can, and says how that went.
+pub(crate) fn runs(arch: Arch, daemon: &[u8]) -> Result<&'static str> {
+    if arch.name() != env::consts::ARCH {
+        return Ok("not run, since it is for other machines");
+    }
+    let root = env::temp_dir().join(format!("interceptor-image-{}", process::id()));
+    let mut alone = Rootfs::default();
+    alone.add("interceptor", 0o755, daemon.to_vec());
+    let result = alone.write_to(&root).and_then(|()| run_in(&root));
+    let _ = fs::remove_dir_all(&root);
+    result
+}
+
+fn run_in(root: &Path) -> Result<&'static str> {
+    let (mut command, how) = match (run::find("chroot"), build::sudo()) {
+        (Some(chroot), Ok(sudo)) => {
+            let words = sudo.into_iter().chain([chroot.into(), root.into(), "/interceptor".into()]);
+            let words = words.collect::<Vec<_>>();
+            let mut command = Command::new(&words[0]);
+            command.args(&words[1..]);
+            (command, "runs in an empty folder")
+        }
+        _ if env::var("CI").as_deref() == Ok("true") => bail!("no root or no chroot to run the daemon in"),
+        _ => (
+            Command::new(root.join("interceptor")),
+            "runs, but not tried without other files, for want of root",
+        ),
+    };
+    let told = run::output(command.arg("--version").env_clear())?;
+    ensure!(told.starts_with("interceptor "), "`interceptor --version` says {told:?}");
+    Ok(how)
+}
+
+/// The files of the layer, to the last one.
+fn content(layer: &[u8], arch: Arch) -> Result<Vec<u8>> {
+    let mut files = unpack(layer)?;
+    let found = files.iter().map(|(path, file)| (path.as_str(), file.mode)).collect::<Vec<_>>();
+    ensure!(found == CONTENT, "it has {found:?}");
+
+    let mut bytes = |path: &str| files.remove(path).map(|file| file.bytes).unwrap_or_default();
+    let authorities = bytes("etc/ssl/certs/ca-certificates.crt");
+    let authorities = String::from_utf8_lossy(&authorities).matches("-----BEGIN CERTIFICATE-----").count();
+    ensure!(authorities > 50, "only {authorities} authorities");
+    let dependencies = bytes("licenses/dependencies.txt");
+    for name in ["tokio ", "aya ", "musl libc"] {
+        let found = String::from_utf8_lossy(&dependencies).lines().any(|line| line.starts_with(name));
+        ensure!(found, "{name}is not among the licences");
+    }
+    let daemon = bytes("interceptor");
+    is_static(&daemon, arch)?;
+    Ok(daemon)
+}
+
+/// A program for these machines that asks for no interpreter and no library. It has a dynamic section all the same,
+/// by which it moves itself to the random address where it was loaded.
+fn is_static(program: &[u8], arch: Arch) -> Result<()> {
+    let elf = ElfFile64::<Endianness>::parse(program).context("read the daemon's headers")?;
+    let machine = match arch {
+        Arch::X86_64 => Architecture::X86_64,
+        Arch::Aarch64 => Architecture::Aarch64,
+    };
+    ensure!(elf.architecture() == machine, "the daemon is for {:?}", elf.architecture());
+    let endian = elf.endian();
+    for segment in elf.elf_program_headers() {
+        ensure!(segment.p_type(endian) != PT_INTERP, "the daemon needs an interpreter");
+        let Some(dynamic) = segment.dynamic(endian, program).context("read the daemon's dynamic section")?
+        else {
+            continue;
+        };
+        let needs = dynamic.iter().any(|entry| entry.tag(endian) == DT_NEEDED);
+        ensure!(!needs, "the daemon needs libraries");
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Unpacked {
+    mode: u32,
+    bytes: Vec<u8>,
+}
+
+/// Every entry of a tar file: folders end with a slash.
+fn unpack(file: impl Read) -> Result<BTreeMap<String, Unpacked>> {
+    let mut found = BTreeMap::new();
+    for entry in tar::Archive::new(file).entries()? {
+        let mut entry = entry.context("read the archive")?;
+        let header = entry.header();
+        let path = String::from_utf8(entry.path_bytes().into_owned()).context("a path that is not UTF-8")?;
+        let anonymous = (header.uid()?, header.gid()?, header.mtime()?) == (0, 0, 0);
+        ensure!(anonymous, "{path} says when or by whom it was made");
+        ensure!(
+            header.entry_type().is_file() || header.entry_type().is_dir(),
+            "{path} is neither a file nor a folder"
+        );
+        let mode = header.mode()?;
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).with_context(|| format!("read {path}"))?;
+        let last = found.last_key_value().map(|(last, _): (&String, _)| last);
+        ensure!(last.is_none_or(|last| *last < path), "{path} comes too late or twice");
+        found.insert(path, Unpacked { mode, bytes });
+    }
+    Ok(found)
+}
+
+/// What a descriptor points to.
+fn blob(blobs: &mut BTreeMap<String, Vec<u8>>, descriptor: &Descriptor, media_type: &str) -> Result<Vec<u8>> {
+    ensure!(descriptor.media_type == media_type, "{} instead of {media_type}", descriptor.media_type);
+    let bytes = take(blobs, &blob_path(&descriptor.digest))?;
+    ensure!(digest(&bytes) == descriptor.digest, "{} has other bytes than its name says", descriptor.digest);
+    let size = bytes.len() as u64;
+    ensure!(size == descriptor.size, "{} has {size} bytes, not {}", descriptor.digest, descriptor.size);
+    Ok(bytes)
+}
+
+fn take(blobs: &mut BTreeMap<String, Vec<u8>>, path: &str) -> Result<Vec<u8>> {
+    blobs.remove(path).with_context(|| format!("no {path} in it"))
+}
+
+fn document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).context("read a document in it")
+}

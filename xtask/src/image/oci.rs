@@ -1,0 +1,224 @@
+//! The archive: a tar file in the OCI's image layout, of one image with one layer.
+//!
+//! The three documents in it are plain types here. The crate `oci-spec` has them too, but brings two dozen others along,
+//! and everybody would compile those at their first `cargo xtask`.
+//!
+//! Nothing in it depends on when or by whom it was made: no times, no user, everything sorted.
+
+use std::{collections::BTreeMap, fmt, io::Write as _};
+
+use anyhow::{Context as _, Result};
+use flate2::{Compression, GzBuilder};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tar::{EntryType, Header};
+
+use super::{
+    Arch,
+    rootfs::{self, Entry, Rootfs},
+};
+
+pub(crate) const LAYOUT_VERSION: &str = "1.0.0";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// How containerd names the image.
+pub(crate) const CONTAINERD_NAME: &str = "io.containerd.image.name";
+/// The tag, for everybody else.
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// What is to be said of an image beyond its files.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(crate) arch: Arch,
+    pub(crate) reference: Reference,
+    pub(crate) labels: Vec<(&'static str, String)>,
+}
+
+/// What people call it.
+#[derive(Debug)]
+pub(crate) struct Reference {
+    pub(crate) name: String,
+    pub(crate) tag: String,
+}
+
+/// `oci-layout`
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Layout {
+    pub(crate) image_layout_version: String,
+}
+
+/// `index.json`
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Index {
+    pub(crate) schema_version: u32,
+    pub(crate) media_type: String,
+    pub(crate) manifests: Vec<Descriptor>,
+}
+
+/// What an image is made of.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Manifest {
+    pub(crate) schema_version: u32,
+    pub(crate) media_type: String,
+    pub(crate) config: Descriptor,
+    pub(crate) layers: Vec<Descriptor>,
+}
+
+/// Points to a file below `blobs`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Descriptor {
+    pub(crate) media_type: String,
+    pub(crate) digest: String,
+    pub(crate) size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) platform: Option<Platform>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Platform {
+    pub(crate) architecture: String,
+    pub(crate) os: String,
+}
+
+/// How a container of it is to be started, and what its layers are when unpacked.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Config {
+    #[serde(flatten)]
+    pub(crate) platform: Platform,
+    pub(crate) config: Process,
+    pub(crate) rootfs: Layers,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Process {
+    pub(crate) entrypoint: Vec<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Layers {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) diff_ids: Vec<String>,
+}
+
+// === impl Image ===
+
+impl Image {
+    pub(crate) fn entrypoint() -> Vec<String> {
+        vec![format!("/{}", rootfs::DAEMON)]
+    }
+
+    pub(crate) fn platform(&self) -> Platform {
+        Platform { architecture: self.arch.oci().into(), os: "linux".into() }
+    }
+
+    /// With these files.
+    pub(crate) fn archive(&self, rootfs: &Rootfs) -> Result<Vec<u8>> {
+        let layer = tar(rootfs.entries())?;
+        let packed = gzip(&layer)?;
+        let config = serde_json::to_vec(&Config {
+            platform: self.platform(),
+            config: Process {
+                entrypoint: Self::entrypoint(),
+                labels: self.labels.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+            },
+            rootfs: Layers { kind: "layers".into(), diff_ids: vec![digest(&layer)] },
+        })?;
+        let manifest = serde_json::to_vec(&Manifest {
+            schema_version: 2,
+            media_type: MANIFEST.into(),
+            config: Descriptor::new(CONFIG, &config),
+            layers: vec![Descriptor::new(LAYER, &packed)],
+        })?;
+        let index = serde_json::to_vec(&Index {
+            schema_version: 2,
+            media_type: INDEX.into(),
+            manifests: vec![Descriptor {
+                platform: Some(self.platform()),
+                annotations: BTreeMap::from([
+                    (CONTAINERD_NAME.into(), self.reference.to_string()),
+                    (REF_NAME.into(), self.reference.tag.clone()),
+                ]),
+                ..Descriptor::new(MANIFEST, &manifest)
+            }],
+        })?;
+        let layout = serde_json::to_vec(&Layout { image_layout_version: LAYOUT_VERSION.into() })?;
+
+        let mut files = Rootfs::default();
+        files.add("oci-layout", 0o644, layout);
+        files.add("index.json", 0o644, index);
+        for blob in [config, manifest, packed] {
+            files.add(&blob_path(&digest(&blob)), 0o644, blob);
+        }
+        tar(files.entries())
+    }
+}
+
+// === impl Reference ===
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.tag)
+    }
+}
+
+// === impl Descriptor ===
+
+impl Descriptor {
+    fn new(media_type: &str, blob: &[u8]) -> Self {
+        Self {
+            media_type: media_type.into(),
+            digest: digest(blob),
+            size: blob.len() as u64,
+            platform: None,
+            annotations: BTreeMap::new(),
+        }
+    }
+}
+
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    let hex = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("sha256:{hex}")
+}
+
+pub(crate) fn blob_path(digest: &str) -> String {
+    format!("blobs/{}", digest.replace(':', "/"))
+}
+
+fn tar(entries: Vec<Entry<'_>>) -> Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for entry in entries {
+        let mut header = Header::new_ustar();
+        header.set_mode(entry.mode());
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        let (path, bytes) = match entry {
+            Entry::Folder { path } => {
+                header.set_entry_type(EntryType::Directory);
+                (format!("{path}/"), &[][..])
+            }
+            Entry::File { path, bytes, .. } => (path.to_owned(), bytes),
+        };
+        header.set_size(bytes.len() as u64);
+        tar.append_data(&mut header, &path, bytes).with_context(|| format!("add {path} to the archive"))?;
+    }
+    tar.into_inner().context("end the archive")
+}
+
+fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+    // No name, no time.
+    let mut packed = GzBuilder::new().write(Vec::new(), Compression::best());
+    packed.write_all(bytes).and_then(|()| packed.finish()).context("compress the layer")
+}
