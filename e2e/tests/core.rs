@@ -2,6 +2,8 @@
 
 #[path = "core/dying.rs"]
 mod dying;
+#[path = "core/ground.rs"]
+mod ground;
 #[path = "core/leaving.rs"]
 mod leaving;
 #[path = "core/policy.rs"]
