@@ -3,7 +3,11 @@
 use std::{
     net::SocketAddr,
     panic::{self, AssertUnwindSafe},
-    sync::{Mutex, PoisonError},
+    process,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
 };
 
@@ -15,6 +19,9 @@ use crate::{Cluster, Kind, LAPTOP, LAPTOP_PORT, LATER, Manifest, Product, Runnin
 /// Tests of one program take turns: each changes what all of them share.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// Of namespaces that tests made.
+const LABEL: &str = "interceptor-e2e=test";
+
 /// A stage for one test.
 #[derive(Debug)]
 pub struct Scene {
@@ -25,7 +32,7 @@ pub struct Scene {
     namespace: String,
 }
 
-/// Plays one test on the cluster, in a namespace that is called as you say.
+/// Plays one test on the cluster, in a namespace whose name begins as you say.
 ///
 /// # Panics
 /// When the test fails; then it tells how the namespace and the product's pods looked.
@@ -64,14 +71,16 @@ pub fn play_on(nodes: usize, name: &str, body: impl FnOnce(&Scene) -> Result<()>
 
 impl Scene {
     fn new(cluster: Cluster, name: &str) -> Result<Self> {
-        let namespace = format!("e2e-{name}");
-        let object = format!("namespace/{namespace}");
-        // The rest of a run that was interrupted.
-        let old = cluster.kubectl(&["get", &object, "--ignore-not-found", "--output=name"])?;
-        if !old.is_empty() {
-            cluster.kubectl(&["delete", &object, "--timeout=90s"])?;
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        if number == 0 {
+            // The rest of a run that was interrupted.
+            cluster.kubectl(&["delete", "namespaces", "--selector", LABEL, "--wait=false"])?;
         }
+        // No test waits until the one before is cleared away.
+        let namespace = format!("e2e-{name}-{}-{number}", process::id());
         cluster.kubectl(&["create", "namespace", &namespace])?;
+        cluster.kubectl(&["label", "namespace", &namespace, LABEL])?;
         let account =
             ["wait", "--for=create", "--timeout=60s", "--namespace", &namespace, "serviceaccount/default"];
         cluster.kubectl(&account)?;
