@@ -13,7 +13,7 @@ use crate::{
     test,
 };
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Options {
     /// Those too that take long or disturb the cluster itself, on two nodes: about 15 minutes
     #[arg(long)]

@@ -67,7 +67,7 @@ enum Command {
     E2e(e2e::Options),
     /// The container image: an OCI archive with the static daemon, without Docker and without a registry
     Image(image::Options),
-    /// What CI runs: lint, then test
+    /// What CI runs: lint, test, e2e
     Ci,
 }
 
@@ -97,6 +97,8 @@ fn run(command: Command) -> Result<()> {
         Command::Cluster { action } => cluster::cluster(&action),
         Command::E2e(options) => e2e::e2e(&options),
         Command::Image(options) => image::image(&options),
-        Command::Ci => lint::lint().and_then(|()| test::test(&[])),
+        Command::Ci => {
+            lint::lint().and_then(|()| test::test(&[])).and_then(|()| e2e::e2e(&e2e::Options::default()))
+        }
     }
 }

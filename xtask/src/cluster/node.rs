@@ -62,14 +62,31 @@ fn make_cgroups(node: &Node) -> Result<()> {
             if !path.is_dir() {
                 fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
             }
-            // Version 1: a group without these takes no process.
-            for file in ["cpuset.cpus", "cpuset.mems"] {
-                if let (Ok(inherited), true) =
-                    (fs::read(parent.join(file)), parent.join("cgroup.clone_children").exists())
-                {
-                    fs::write(path.join(file), inherited)
-                        .with_context(|| format!("give {file} to {}", path.display()))?;
-                }
+            hand_down(&parent, &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a control group what its parent has.
+fn hand_down(parent: &Path, group: &Path) -> Result<()> {
+    // Version 2 alone (beside version 1 it has no say in these): kubelet wants those of them that the machine has.
+    let controllers = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
+    let controllers = controllers.split_whitespace().collect::<Vec<_>>();
+    if controllers.contains(&"cpu") {
+        for controller in
+            ["cpu", "cpuset", "hugetlb", "memory", "pids"].iter().filter(|one| controllers.contains(one))
+        {
+            fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"))
+                .with_context(|| format!("hand {controller} down from {}", parent.display()))?;
+        }
+    }
+    // Version 1: a group without these takes no process.
+    if parent.join("cgroup.clone_children").exists() {
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if let Ok(inherited) = fs::read(parent.join(file)) {
+                let done = fs::write(group.join(file), inherited);
+                done.with_context(|| format!("give {file} to {}", group.display()))?;
             }
         }
     }
