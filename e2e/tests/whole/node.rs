@@ -47,10 +47,10 @@ fn a_restart_of_the_nodes_software_changes_nothing_for_callers(#[case] part: &st
 }
 
 #[test]
-fn a_drained_node_keeps_its_daemon_and_loses_no_call_of_a_service() {
+fn a_drained_node_keeps_its_daemon_and_what_that_carries() {
     play("drain", |s| {
         s.installed(&[])?;
-        let web = s.deployment("web", 2)?;
+        let web = s.deployment("drained", 2)?;
         let pods = web.pods()?;
         for pod in &pods {
             pod.annotate("debug.redirect", &s.to_laptop())?;

@@ -1,7 +1,7 @@
 //! Two nodes: each daemon has its own pods, and targets may be anywhere.
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_e2e::{Kind, Manifest, play_on};
+use interceptor_e2e::{Kind, Manifest, Scene, play_on};
 
 #[test]
 fn each_daemon_acts_on_its_own_pods_and_targets_may_be_on_the_other_node() {
@@ -63,4 +63,44 @@ fn a_daemons_token_is_refused_for_pods_of_the_other_node() {
         assert_eq!(there.active()?, None);
         Ok(())
     });
+}
+
+#[test]
+fn a_service_loses_no_call_while_a_node_with_redirected_pods_is_drained() {
+    play_on(2, "two-drain", |s| {
+        s.installed(&[])?;
+        let web = s.deployment("moving", 6)?;
+        let pods = web.pods()?;
+        let (here, there): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| pod.node() == "node1");
+        ensure!(!here.is_empty() && !there.is_empty(), "all pods are on one node");
+        for pod in &here {
+            pod.annotate("debug.redirect", &s.to_laptop())?;
+            pod.wait_active()?;
+        }
+        let service = web.cluster_ip()?;
+        s.wait_answering(service)?;
+        let callers = s.callers(service)?;
+        callers.wait_for("laptop")?;
+
+        let uncordon = Uncordon(s);
+        let drain = ["drain", "node1", "--ignore-daemonsets", "--pod-selector=app=moving", "--timeout=60s"];
+        s.cluster.kubectl(&drain)?;
+        let moved = web.pods()?;
+        ensure!(moved.iter().all(|pod| pod.node() == "node2"), "pods are still on node1");
+        callers.wait_for_calls(200)?;
+        drop(uncordon);
+        let calls = callers.stop();
+        calls.assert_none_failed();
+        println!("{calls}");
+        Ok(())
+    });
+}
+
+/// Lets pods come to the node again, whatever happens.
+struct Uncordon<'s>(&'s Scene);
+
+impl Drop for Uncordon<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.cluster.kubectl(&["uncordon", "node1"]);
+    }
 }
