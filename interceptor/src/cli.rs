@@ -1,6 +1,10 @@
 //! What can be typed. Only this file knows the command line's parser.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use interceptor_common::steal::MAX_WORKERS;
@@ -58,17 +62,33 @@ pub struct Run {
     #[arg(long, value_name = "RULE", requires = "netns")]
     pub redirect: Vec<String>,
 
-    /// Watch the annotations of this node's pods (not supported yet)
-    #[arg(long)]
+    /// Take the rules from the annotations of this node's pods
+    #[arg(long, conflicts_with_all = ["workloads", "netns"], requires = "node_name")]
     pub kubernetes: bool,
+
+    /// This node's name in Kubernetes
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    pub node_name: Option<String>,
+
+    /// Where the container runtime mounts the network namespaces of pods [default: /run/netns and /run/docker/netns]
+    #[arg(long, value_name = "DIR", requires = "kubernetes")]
+    pub netns_dir: Vec<PathBuf>,
+
+    /// Look for pods' network namespaces by process, too; needs the node's process ids (hostPID) and CAP_SYS_PTRACE
+    #[arg(long, requires = "kubernetes")]
+    pub proc_netns: bool,
 
     /// The admin's limits, in YAML; read at start
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
 
     /// Where metrics, health and state are served
-    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_ADDR)]
+    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_ADDR, value_parser = parse_addr)]
     pub admin: SocketAddr,
+
+    /// Where metrics and health are served besides, for strangers: nothing there names a target
+    #[arg(long, value_name = "ADDR", value_parser = parse_addr)]
+    pub metrics: Option<SocketAddr>,
 
     /// Threads that relay [default: one per CPU, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_WORKERS)))]
@@ -122,6 +142,16 @@ impl Cli {
         }
         cli
     }
+}
+
+/// Reads `IP:PORT`. The brackets of an IPv6 address may be left out: a DaemonSet puts the node's address together with
+/// a port and can't add them.
+fn parse_addr(text: &str) -> Result<SocketAddr, String> {
+    let unbracketed = || {
+        let (ip, port) = text.rsplit_once(':')?;
+        Some(SocketAddr::new(ip.parse::<Ipv6Addr>().ok()?.into(), port.parse().ok()?))
+    };
+    text.parse().ok().or_else(unbracketed).ok_or_else(|| "expected IP:PORT (example: 127.0.0.1:9469)".to_owned())
 }
 
 /// Gives each rule to the namespace in front of it.

@@ -18,6 +18,8 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{FsType, fstatfs};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+pub mod finder;
+
 /// `NSFS_MAGIC` of `linux/magic.h`: the file system that namespace files live in.
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
 
@@ -60,6 +62,16 @@ pub enum NetnsError {
     NotANetns {
         /// Where it was looked for.
         path: PathBuf,
+    },
+    /// No namespace that can be seen has an address of the pod's (yet).
+    #[error("no network namespace in {} has the pod's address {}{}", listed(.folders), comma(.ips), processes_hint(*.processes))]
+    NoneHasAddress {
+        /// The pod's addresses.
+        ips: Vec<IpAddr>,
+        /// Where it was looked for.
+        folders: Vec<PathBuf>,
+        /// Whether processes were looked at, too.
+        processes: bool,
     },
     /// The node's own namespace, where everybody's traffic passes.
     #[error("{path} is the node's own network namespace (hostNetwork?); it is never touched", path = path.display())]
@@ -210,8 +222,25 @@ pub fn is_gone(opened: &Result<Netns, NetnsError>, id: NetnsId) -> bool {
     match opened {
         Ok(netns) => netns.id() != id,
         Err(NetnsError::Open { .. } | NetnsError::Enter { .. }) => false,
-        Err(NetnsError::NotFound { .. } | NetnsError::NotANetns { .. } | NetnsError::Host { .. }) => true,
+        Err(
+            NetnsError::NotFound { .. }
+            | NetnsError::NotANetns { .. }
+            | NetnsError::NoneHasAddress { .. }
+            | NetnsError::Host { .. },
+        ) => true,
     }
+}
+
+fn listed(folders: &[PathBuf]) -> String {
+    folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn comma(ips: &[IpAddr]) -> String {
+    ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn processes_hint(processes: bool) -> &'static str {
+    if processes { ", and none that a process lives in" } else { "" }
 }
 
 impl AsFd for Netns {

@@ -4,6 +4,7 @@
 //! worker.rs      one thread, one event loop: accepts for every armed workload and beats its heart
 //!   listen.rs      its listeners inside the namespaces
 //!   connection.rs  one stolen connection: which route, which upstream, how it ends
+//!     health.rs      a probe of the kubelet, which the application answers
 //!     dial.rs        a connection to the target, or back to the application past our own program
 //!       circuit.rs     a silent target is tried in the background, not by callers
 //!       lineage.rs     our own connections that came back to us
@@ -17,6 +18,7 @@
 pub mod circuit;
 pub mod connection;
 pub mod dial;
+pub mod health;
 pub mod lineage;
 pub mod listen;
 pub mod pipe;

@@ -1,6 +1,9 @@
 //! `interceptor run`: puts the parts together, and takes them apart in the order in which no call fails.
 
 use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
@@ -30,7 +33,11 @@ use crate::{
     datapath::Loader,
     exit::Exit,
     limits::{self, OpenFiles},
-    netns::HomeNetns,
+    kube::{Cluster, client},
+    netns::{
+        HomeNetns,
+        finder::{self, Finder},
+    },
     relay::{
         lineage::Lineage,
         worker::{Shared, Workers},
@@ -73,7 +80,9 @@ pub fn run(args: Run) -> Result<(), Failure> {
         Some(path) => Policy::read(path).or_exit(Exit::Data)?,
         None => Policy::default(),
     };
-    let (source, workloads) = source(&args)?;
+    let policy = Arc::new(policy);
+    let cluster = args.kubernetes.then(|| Cluster::new(&policy));
+    let (source, workloads) = source(&args, cluster.as_ref())?;
     limits::raise_locked_memory();
     check::require()
         .map_err(|missing| anyhow!("this host can't run the interceptor:\n{missing}"))
@@ -89,32 +98,38 @@ pub fn run(args: Run) -> Result<(), Failure> {
         .build()
         .context("start the control side")
         .or_exit(Exit::Os)?;
-    runtime.block_on(control(args, home, policy, files, Arc::new(workers), source, workloads))
+    let start = Start { args, home, policy, files, workers: Arc::new(workers), cluster, source, workloads };
+    runtime.block_on(control(start))
 }
 
-async fn control(
+/// What the control side begins with.
+struct Start {
     args: Run,
     home: &'static HomeNetns,
-    policy: Policy,
+    policy: Arc<Policy>,
     files: OpenFiles,
     workers: Arc<Workers>,
+    cluster: Option<Cluster>,
     source: Source,
     workloads: Vec<Workload>,
-) -> Result<(), Failure> {
-    let listener = TcpListener::bind(args.admin)
-        .await
-        .with_context(|| {
-            format!("listen on {} for the admin endpoint; another daemon? (--admin)", args.admin)
-        })
-        .or_exit(Exit::Os)?;
+}
+
+async fn control(start: Start) -> Result<(), Failure> {
+    let Start { args, home, policy, files, workers, cluster, source, workloads } = start;
+    let listener = listen(args.admin, "--admin").await?;
+    let strangers = match args.metrics {
+        Some(address) => Some(listen(address, "--metrics").await?),
+        None => None,
+    };
     let shared = Arc::clone(workers.shared());
     let registry = Arc::new(Registry::default());
     let (wakes, woken) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
         home,
         loader: Mutex::new(Loader::new(workers.count())),
-        policy: Arc::new(policy),
+        policy: Arc::clone(&policy),
         files,
+        finder: Finder::new(netns_folders(&args), args.proc_netns, home),
         workers,
         lineage: Arc::new(Lineage::default()),
         arm_seconds: Histogram::new([
@@ -126,13 +141,28 @@ async fn control(
     let admin = server::Admin {
         registry: Arc::clone(&registry),
         shared: Arc::clone(&shared),
-        metrics: metrics::registry(Arc::clone(&registry), Arc::clone(&shared), context.arm_seconds.clone()),
+        metrics: metrics::registry(
+            Arc::clone(&registry),
+            Arc::clone(&shared),
+            context.arm_seconds.clone(),
+            cluster.clone(),
+        ),
     };
-    tokio::spawn(async move {
-        if let Err(error) = server::serve(listener, admin).await {
-            tracing::error!(%error, "the admin endpoint has ended");
+    let admin = Arc::new(admin);
+    tokio::spawn(said_if_it_ends("--admin", server::serve(listener, Arc::clone(&admin))));
+    if let Some(listener) = strangers {
+        tokio::spawn(said_if_it_ends("--metrics", server::serve_strangers(listener, admin)));
+    }
+    let talk = match (&cluster, &args.node_name) {
+        (Some(cluster), Some(node)) => {
+            let client = client::connect(Arc::clone(&cluster.requests))
+                .await
+                .context("reach the API server of Kubernetes (in a pod: its service account; else KUBECONFIG)")
+                .or_exit(Exit::NoInput)?;
+            Some(cluster.talk(&client, node, &policy, &registry, &wakes))
         }
-    });
+        _ => None,
+    };
 
     let mut hangup = signal(SignalKind::hangup()).context("handle SIGHUP").or_exit(Exit::Os)?;
     tokio::spawn(async move { while hangup.recv().await.is_some() && wakes.send(Wake::Source).is_ok() {} });
@@ -156,9 +186,34 @@ async fn control(
     let workers = Arc::clone(&context.workers);
     let reconciler = Reconciler::new(context, registry, source, workloads);
     reconciler.run(woken, shutdown).await;
-    drain(&shared, args.drain_timeout).await;
+    let farewell = async {
+        if let Some(talk) = talk {
+            talk.end().await;
+        }
+    };
+    tokio::join!(drain(&shared, args.drain_timeout), farewell);
     drop(workers);
     Ok(())
+}
+
+async fn listen(address: SocketAddr, option: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listen on {address}; another daemon? ({option})"))
+        .or_exit(Exit::Os)
+}
+
+async fn said_if_it_ends(option: &str, server: impl Future<Output = io::Result<()>>) {
+    if let Err(error) = server.await {
+        tracing::error!(%error, "the endpoint of {option} has ended");
+    }
+}
+
+fn netns_folders(args: &Run) -> Vec<PathBuf> {
+    if args.netns_dir.is_empty() {
+        return finder::DEFAULT_FOLDERS.map(PathBuf::from).to_vec();
+    }
+    args.netns_dir.clone()
 }
 
 /// Lets stolen connections end. Nothing is steered to us any more, but handshakes may still be under way.
@@ -179,12 +234,9 @@ async fn drain(shared: &Shared, timeout: Duration) {
     }
 }
 
-fn source(args: &Run) -> Result<(Source, Vec<Workload>), Failure> {
-    if args.kubernetes {
-        let error = anyhow!(
-            "--kubernetes is not supported yet; use --workloads FILE or --netns PATH --redirect RULE"
-        );
-        return Err(Failure { error, exit: Exit::Unavailable });
+fn source(args: &Run, cluster: Option<&Cluster>) -> Result<(Source, Vec<Workload>), Failure> {
+    if let Some(cluster) = cluster {
+        return Ok((Source::Pods(Arc::clone(&cluster.store)), Vec::new()));
     }
     match &args.workloads {
         Some(path) => {
@@ -193,7 +245,7 @@ fn source(args: &Run) -> Result<(Source, Vec<Workload>), Failure> {
             Ok((Source::File(path.clone()), file.workloads))
         }
         None if args.pairs.is_empty() => {
-            let error = anyhow!("nothing to do: give --workloads FILE, or --netns PATH with --redirect RULE");
+            let error = anyhow!("nothing to do: give --kubernetes, --workloads FILE, or --netns PATH with --redirect RULE");
             Err(Failure { error, exit: Exit::Usage })
         }
         None => {

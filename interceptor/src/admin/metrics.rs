@@ -15,12 +15,18 @@ use prometheus_client::{
 use super::state::port_outcomes;
 use crate::{
     control::registry::{Registry, RuleEntry, WorkloadEntry},
+    kube::Cluster,
     relay::worker::Shared,
 };
 
 /// Everything that is measured, under the prefix `interceptor_`.
 #[must_use]
-pub fn registry(published: Arc<Registry>, shared: Arc<Shared>, arm_seconds: Histogram) -> MetricRegistry {
+pub fn registry(
+    published: Arc<Registry>,
+    shared: Arc<Shared>,
+    arm_seconds: Histogram,
+    cluster: Option<Cluster>,
+) -> MetricRegistry {
     let mut metrics = MetricRegistry::with_prefix("interceptor");
     metrics.register_with_unit(
         "arm",
@@ -28,7 +34,7 @@ pub fn registry(published: Arc<Registry>, shared: Arc<Shared>, arm_seconds: Hist
         Unit::Seconds,
         arm_seconds,
     );
-    metrics.register_collector(Box::new(Published { published, shared }));
+    metrics.register_collector(Box::new(Published { published, shared, cluster }));
     metrics
 }
 
@@ -36,6 +42,7 @@ pub fn registry(published: Arc<Registry>, shared: Arc<Shared>, arm_seconds: Hist
 struct Published {
     published: Arc<Registry>,
     shared: Arc<Shared>,
+    cluster: Option<Cluster>,
 }
 
 impl fmt::Debug for Published {
@@ -60,6 +67,9 @@ impl Collector for Published {
         encode_connections(&mut encoder, &workloads, &ports)?;
         encode_per_port(&mut encoder, &ports)?;
         encode_rules(&mut encoder, &workloads)?;
+        if let Some(cluster) = &self.cluster {
+            encode_cluster(&mut encoder, cluster)?;
+        }
 
         let mut gauge = |name, help, unit: Option<&Unit>, value: f64| {
             let metric = ConstGauge::new(value);
@@ -178,6 +188,31 @@ fn encode_rules(encoder: &mut DescriptorEncoder<'_>, workloads: &[Arc<WorkloadEn
         let count = rules.filter(|rule| rule.condition.state == state).count() as u64;
         let name = state.to_string();
         ConstGauge::new(count).encode(family.encode_family(&[("state", &*name)])?)?;
+    }
+    Ok(())
+}
+
+fn encode_cluster(encoder: &mut DescriptorEncoder<'_>, cluster: &Cluster) -> fmt::Result {
+    let help = "Requests to the API server";
+    let mut family = encoder.encode_descriptor("api_requests", help, None, MetricType::Counter)?;
+    for (verb, resource, code, count) in cluster.requests.counts() {
+        let labels = [("verb", verb), ("resource", &*resource), ("code", &*code)];
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    let help = "Events on pods, by what became of them";
+    let mut family = encoder.encode_descriptor("events", help, None, MetricType::Counter)?;
+    for (reason, outcome, count) in cluster.events.counts() {
+        ConstCounter::new(count).encode(family.encode_family(&[("reason", reason), ("outcome", outcome)])?)?;
+    }
+    let help = "Watches of the API server that broke and were begun again";
+    let errors = ConstCounter::new(cluster.watch_errors.count());
+    errors.encode(encoder.encode_descriptor("watch_errors", help, None, MetricType::Counter)?)?;
+
+    let (seen, annotated) = cluster.store.counts();
+    let help = "Pods of this node, by whether they have annotations of ours";
+    let mut family = encoder.encode_descriptor("pods", help, None, MetricType::Gauge)?;
+    for (state, count) in [("annotated", annotated), ("other", seen - annotated)] {
+        ConstGauge::new(count as u64).encode(family.encode_family(&[("state", state)])?)?;
     }
     Ok(())
 }

@@ -30,18 +30,24 @@ pub struct Admin {
     pub metrics: MetricRegistry,
 }
 
-/// Serves until the runtime ends.
+/// Serves everything until the runtime ends.
 ///
 /// # Errors
 /// When the listener fails for good.
-pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
-    let router = Router::new()
-        .route("/metrics", get(metrics))
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .route("/state", get(state))
-        .with_state(Arc::new(admin));
-    axum::serve(listener, router).await
+pub async fn serve(listener: TcpListener, admin: Arc<Admin>) -> std::io::Result<()> {
+    axum::serve(listener, for_strangers().route("/state", get(state)).with_state(admin)).await
+}
+
+/// Serves what may be seen from outside of the node, until the runtime ends.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve_strangers(listener: TcpListener, admin: Arc<Admin>) -> std::io::Result<()> {
+    axum::serve(listener, for_strangers().with_state(admin)).await
+}
+
+fn for_strangers() -> Router<Arc<Admin>> {
+    Router::new().route("/metrics", get(metrics)).route("/livez", get(livez)).route("/readyz", get(readyz))
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {

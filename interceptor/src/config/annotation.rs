@@ -65,6 +65,12 @@ impl AnnotationKey {
         &self.0
     }
 
+    /// Whether it asks for copies, however it is spelt.
+    pub fn is_mirror(&self) -> bool {
+        let kind = self.0.split('/').next().unwrap_or(&self.0);
+        near(kind).unwrap_or(kind) == MIRROR
+    }
+
     /// The part behind the `/`.
     pub fn developer(&self) -> Option<&str> {
         self.0.split_once('/').map(|(_, developer)| developer)

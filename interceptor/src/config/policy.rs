@@ -16,6 +16,7 @@ mod tests;
 
 /// What holds without a policy file.
 const DEFAULT_MAX_RULES: usize = 16;
+const DEFAULT_MAX_RULES_PER_NODE: usize = 1024;
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The admin's limits. The default is that of a daemon without a policy file.
@@ -26,6 +27,9 @@ pub struct Policy {
     /// How long a target may take to accept a connection.
     pub connect_timeout: Duration,
     max_rules: Setting<usize>,
+    max_rules_per_node: Setting<usize>,
+    actions: Option<Setting<Vec<Action>>>,
+    namespaces: Option<Setting<String>>,
     max_ttl: Option<Setting<Duration>>,
     allow: Option<Setting<Vec<IpNet>>>,
     deny: Vec<Setting<IpNet>>,
@@ -40,6 +44,15 @@ pub enum Dial {
     Pod,
     /// From that of the daemon.
     Node,
+}
+
+/// What a rule does with connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Takes them away: `debug.redirect`.
+    Redirect,
+    /// Copies them: `debug.mirror`.
+    Mirror,
 }
 
 /// Addresses that are refused unless the admin allows their kind.
@@ -104,6 +117,36 @@ pub enum Refusal {
         /// Where that is written.
         place: Place,
     },
+    /// Something that rules may not do here.
+    #[error("`debug.{action}` is refused by {place} (actions: {allowed})")]
+    Action {
+        /// What the rule does.
+        action: Action,
+        /// What rules may do.
+        allowed: String,
+        /// Where that is written.
+        place: Place,
+    },
+    /// A pod of a namespace that was not chosen.
+    #[error("namespace {namespace} is refused by {place} (namespaces: {selector})")]
+    Namespace {
+        /// The pod's namespace.
+        namespace: String,
+        /// The label selector of those that are allowed.
+        selector: String,
+        /// Where that is written.
+        place: Place,
+    },
+    /// More rules than one node may have.
+    #[error("{rules} rules on one node are refused by {place} (maxRulesPerNode: {max})")]
+    RulesPerNode {
+        /// How many there would be.
+        rules: usize,
+        /// How many are allowed.
+        max: usize,
+        /// Where that is written.
+        place: Place,
+    },
     /// More rules than a workload may have.
     #[error("{rules} rules on one workload are refused by {place} (maxRules: {max})")]
     Rules {
@@ -143,6 +186,9 @@ impl Default for Policy {
             dial: Dial::default(),
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             max_rules: Setting { value: DEFAULT_MAX_RULES, place: Place::Default },
+            max_rules_per_node: Setting { value: DEFAULT_MAX_RULES_PER_NODE, place: Place::Default },
+            actions: None,
+            namespaces: None,
             max_ttl: None,
             allow: None,
             deny: Vec::new(),
@@ -196,6 +242,42 @@ impl Policy {
         Ok(())
     }
 
+    /// May all workloads together have `rules` rules?
+    pub fn judge_rules_per_node(&self, rules: usize) -> Result<(), Refusal> {
+        let Setting { value: max, place } = &self.max_rules_per_node;
+        if rules > *max {
+            return Err(Refusal::RulesPerNode { rules, max: *max, place: place.clone() });
+        }
+        Ok(())
+    }
+
+    /// May rules do this?
+    pub fn judge_action(&self, action: Action) -> Result<(), Refusal> {
+        match &self.actions {
+            Some(actions) if !actions.value.contains(&action) => {
+                let allowed: Vec<_> = actions.value.iter().map(ToString::to_string).collect();
+                let allowed = format!("[{}]", allowed.join(", "));
+                Err(Refusal::Action { action, allowed, place: actions.place.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The label selector of the namespaces whose pods may have rules; nothing if all may.
+    pub fn namespaces(&self) -> Option<&str> {
+        self.namespaces.as_ref().map(|selector| selector.value.as_str())
+    }
+
+    /// Why a pod of `namespace`, which the selector does not choose, has no rules.
+    pub fn refuse_namespace(&self, namespace: &str) -> Option<Refusal> {
+        let Setting { value: selector, place } = self.namespaces.as_ref()?;
+        Some(Refusal::Namespace {
+            namespace: namespace.to_owned(),
+            selector: selector.clone(),
+            place: place.clone(),
+        })
+    }
+
     /// The most rules that one workload may have.
     pub fn max_rules(&self) -> usize {
         self.max_rules.value
@@ -237,6 +319,16 @@ const RESERVED: [(&str, Reserved); 5] = [
     ("unspecified", Reserved::Unspecified),
     ("node", Reserved::Node),
 ];
+
+/// What the file calls them.
+const ACTIONS: [(&str, Action); 2] = [("redirect", Action::Redirect), ("mirror", Action::Mirror)];
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = ACTIONS.iter().find(|(_, action)| action == self).map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
 
 impl fmt::Display for Reserved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@
 //! one annotation is an error of that annotation alone.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +45,45 @@ pub struct Workload {
     pub ports: Vec<NonZeroU16>,
     /// The annotations of ours, in the order of the file. Others were left out.
     pub rules: Vec<AnnotatedRules>,
+    /// How the kubelet asks whether the workload is well; it must go on reaching the application.
+    pub health_checks: Vec<HealthCheck>,
+    /// Why no rule can take effect, whatever it says.
+    pub obstacle: Option<Obstacle>,
+}
+
+/// A probe of the kubelet, as the pod's spec describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HealthCheck {
+    /// The port that is asked.
+    pub port: NonZeroU16,
+    /// How its connections are told from others.
+    pub sign: HealthSign,
+}
+
+/// What tells a kubelet's connection from that of another caller on the same node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HealthSign {
+    /// An HTTP request whose `User-Agent` begins with this.
+    UserAgent(String),
+    /// Encrypted: any TLS connection from the node.
+    Tls,
+    /// gRPC: the kubelet says nothing of itself before the server has spoken; any HTTP/2 connection from the node.
+    Http2,
+}
+
+/// Why nothing can be done for a workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It lives in the node's own namespace.
+    HostNetwork,
+    /// Its runtime class keeps the network inside of a virtual machine or a kernel of its own.
+    Sandboxed(String),
+    /// It has no address yet; the phase as Kubernetes names it.
+    NotRunning(String),
+    /// It will not run any more; the phase as Kubernetes names it.
+    Ended(String),
+    /// The policy does not want rules there.
+    Policy(super::policy::Refusal),
 }
 
 /// A name of lower-case letters, digits, `-` and `.`, as Kubernetes names its objects.
@@ -57,6 +97,13 @@ pub enum NetnsSource {
     Path(PathBuf),
     /// A process that lives in it.
     Pid(u32),
+    /// Whichever namespace of the node has one of the pod's addresses.
+    Pod {
+        /// The pod's identity: another pod may get its name and its addresses.
+        uid: Arc<str>,
+        /// All of its addresses.
+        ips: Vec<IpAddr>,
+    },
 }
 
 /// One annotation and what it says.
@@ -66,8 +113,6 @@ pub struct AnnotatedRules {
     pub key: AnnotationKey,
     /// The value as it was written, without quotes.
     pub value: String,
-    /// Where the value begins.
-    pub location: Location,
     /// The rules, all of which can be carried out; or why the annotation has no effect.
     pub rules: Result<Vec<Rule>, AnnotationError>,
 }
@@ -77,14 +122,10 @@ pub struct AnnotatedRules {
 /// `exact` says whether the place is that of the mistake. If the value has several lines or escapes, only its
 /// beginning is known in the file, and the message has the line and column inside of the value as well.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{location}: {key}: {}{problem}", inside(*.position, *.exact))]
+#[error("{origin}{key}: {}{problem}", inside(*.position, .origin))]
 pub struct AnnotationError {
-    /// The file, or the flag.
-    pub file: Arc<str>,
-    /// The place in it.
-    pub location: Location,
-    /// Is `location` the place of the mistake?
-    pub exact: bool,
+    /// Where the annotation stands.
+    pub origin: Origin,
     /// The annotation.
     pub key: AnnotationKey,
     /// The place in the annotation's value.
@@ -93,6 +134,22 @@ pub struct AnnotationError {
     pub problem: Problem,
     /// The line of the value with `^^^` under the place, for terminals.
     pub caret: Option<String>,
+}
+
+/// Where an annotation stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// In a file, or in a flag.
+    File {
+        /// Which.
+        file: Arc<str>,
+        /// The place in it.
+        location: Location,
+        /// Is `location` the place of the mistake?
+        exact: bool,
+    },
+    /// On a pod; whoever reads the error looks at that pod.
+    Pod,
 }
 
 /// A flag that does not describe a workload.
@@ -134,10 +191,12 @@ impl AnnotationSource<'_> {
             _ => self.location,
         };
         AnnotationError {
-            file: Arc::clone(self.file),
-            location,
-            // Without a position it is the key that is wrong, which the message names.
-            exact: self.column.is_some() || position.is_none(),
+            origin: Origin::File {
+                file: Arc::clone(self.file),
+                location,
+                // Without a position it is the key that is wrong, which the message names.
+                exact: self.column.is_some() || position.is_none(),
+            },
             key: key.clone(),
             position,
             problem,
@@ -146,12 +205,42 @@ impl AnnotationSource<'_> {
     }
 }
 
-fn inside(position: Option<Position>, exact: bool) -> String {
-    match position {
-        Some(Position { line, column }) if !exact => {
+fn inside(position: Option<Position>, origin: &Origin) -> String {
+    match (position, origin) {
+        (Some(Position { line, column }), Origin::File { exact: false, .. }) => {
             format!("in the value that begins here, line {line}, column {column}: ")
         }
+        (Some(Position { line: 1, column }), Origin::Pod) => format!("column {column}: "),
+        (Some(Position { line, column }), Origin::Pod) => format!("line {line}, column {column}: "),
         _ => String::new(),
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { file, location, .. } => write!(f, "{file}:{location}: "),
+            Self::Pod => Ok(()),
+        }
+    }
+}
+
+// === from pods ===
+
+impl AnnotatedRules {
+    /// What the annotation `key` of a pod says.
+    pub fn of_pod(key: AnnotationKey, value: &str, declared: &[NonZeroU16]) -> Self {
+        let rules = key.rules(value, declared).map_err(|problem| {
+            let span = problem.span();
+            AnnotationError {
+                origin: Origin::Pod,
+                key: key.clone(),
+                position: span.map(|span| Position::of(value, span.start)),
+                problem,
+                caret: span.map(|span| interceptor_rule::caret(value, span)),
+            }
+        });
+        Self { key, value: value.to_owned(), rules }
     }
 }
 
@@ -178,9 +267,16 @@ impl Workload {
         let column = (!text.contains('\n')).then_some(1);
         let source = AnnotationSource { file: &flag, location, column };
         let read = key.rules(text, &[]).map_err(|problem| source.error(&key, text, problem));
-        let annotation = AnnotatedRules { key, value, location, rules: read };
+        let annotation = AnnotatedRules { key, value, rules: read };
         let rules = if texts.is_empty() { Vec::new() } else { vec![annotation] };
-        Ok(Self { name, netns: NetnsSource::Path(netns.into()), ports: Vec::new(), rules })
+        Ok(Self {
+            name,
+            netns: NetnsSource::Path(netns.into()),
+            ports: Vec::new(),
+            rules,
+            health_checks: Vec::new(),
+            obstacle: None,
+        })
     }
 }
 
@@ -205,6 +301,11 @@ impl WorkloadName {
         Ok(Self(name.into()))
     }
 
+    /// The name of a pod, which is unique in its namespace only.
+    pub fn of_pod(namespace: &str, name: &str) -> Self {
+        Self(format!("{namespace}/{name}").into())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -222,6 +323,10 @@ impl fmt::Display for NetnsSource {
         match self {
             Self::Path(path) => write!(f, "{}", path.display()),
             Self::Pid(pid) => write!(f, "pid {pid}"),
+            Self::Pod { ips, .. } => {
+                f.write_str("pod")?;
+                ips.iter().try_for_each(|ip| write!(f, " {ip}"))
+            }
         }
     }
 }

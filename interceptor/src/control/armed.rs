@@ -30,7 +30,7 @@ use super::{
     task::OwnedTask,
 };
 use crate::{
-    config::{annotation::AnnotationKey, workloads::WorkloadName},
+    config::{annotation::AnnotationKey, workloads::Workload as Spec},
     datapath::{DatapathError, Steal, heartbeat},
     netns::{Netns, NetnsError, NetnsId},
     relay::{
@@ -102,6 +102,8 @@ pub enum ArmError {
 pub struct RuleReport {
     /// Where it stands and why.
     pub condition: Condition,
+    /// Its target is silent: callers reach the application.
+    pub fell_back: bool,
     /// Its ports with their counters.
     pub ports: Vec<(NonZeroU16, Arc<PortStats>)>,
 }
@@ -113,7 +115,7 @@ impl Armed {
     ///
     /// # Errors
     /// When a part of that is refused; nothing stays behind then.
-    pub async fn arm(name: &WorkloadName, netns: Netns, context: &Context) -> Result<Self, ArmError> {
+    pub async fn arm(spec: &Spec, netns: Netns, context: &Context) -> Result<Self, ArmError> {
         static NEXT_ID: AtomicU32 = AtomicU32::new(1);
         let started = Instant::now();
         let workers = &context.workers;
@@ -130,7 +132,7 @@ impl Armed {
         }
         let workload = Arc::new(Workload {
             id: WorkloadId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
-            name: Arc::from(name.as_str()),
+            name: Arc::from(spec.name.as_str()),
             own: steal.own_connections(),
             netns,
             listeners: addresses,
@@ -138,6 +140,8 @@ impl Armed {
             lineage: Arc::clone(&context.lineage),
             pressure: Arc::clone(workers.shared().pressure()),
             heartbeats: steal.heartbeats(),
+            health_checks: spec.health_checks.clone(),
+            home: context.home,
             dial: context.policy.dial,
             connect_timeout: context.policy.connect_timeout,
             strays: Default::default(),
@@ -204,7 +208,8 @@ impl Armed {
             .iter()
             .filter_map(|&port| routes.get(&port.get()).map(|route| (port, Arc::clone(&route.stats))))
             .collect();
-        Some(RuleReport { condition: active.condition(), ports })
+        let fell_back = lock(&active.facts).circuit_open;
+        Some(RuleReport { condition: active.condition(), fell_back, ports })
     }
 
     /// The first moment at which a rule's `ttl` ends.

@@ -79,10 +79,10 @@ impl Managed {
         self.spec = spec;
     }
 
-    /// Where the namespace is looked for.
+    /// What is written.
     #[must_use]
-    pub fn netns(&self) -> &NetnsSource {
-        &self.spec.netns
+    pub fn spec(&self) -> &Workload {
+        &self.spec
     }
 
     /// Forgets past failures: something has changed that may have been their cause.
@@ -91,8 +91,11 @@ impl Managed {
     }
 
     /// One step towards what is written. Gives what to publish, and when to step again at the latest.
-    pub async fn step(&mut self, context: &Context) -> (WorkloadEntry, Option<Duration>) {
-        let mut plan = self.planner.plan(&self.spec, &context.policy, |ip| context.home.has_address(ip));
+    ///
+    /// `elsewhere` tells how many rules other workloads have.
+    pub async fn step(&mut self, context: &Context, elsewhere: usize) -> (WorkloadEntry, Option<Duration>) {
+        let is_node_address = |ip| context.home.has_address(ip);
+        let mut plan = self.planner.plan(&self.spec, &context.policy, elsewhere, is_node_address);
         self.end_expired(&mut plan);
         let wanted = plan.rules.iter().any(|planned| !planned.ports.is_empty());
         let result = if wanted { self.arm(&plan, context).await } else { Ok(()) };
@@ -130,10 +133,8 @@ impl Managed {
     }
 
     async fn arm(&mut self, plan: &Plan, context: &Context) -> Result<(), ArmError> {
-        let path = netns_path(&self.spec.netns);
-        let netns =
-            if self.ended { Err(NetnsError::NotFound { path }) } else { Netns::open(&path, context.home) };
         let moved = std::mem::take(&mut self.moved);
+        let netns = self.find(moved, context);
         let stale =
             self.armed.take_if(|armed| is_gone(&netns, armed.netns_id()) || (moved && netns.is_err()));
         if let Some(armed) = stale {
@@ -148,7 +149,7 @@ impl Managed {
         }
         let netns = netns?;
         if self.armed.is_none() {
-            self.armed = Some(Armed::arm(&self.spec.name, netns, context).await?);
+            self.armed = Some(Armed::arm(&self.spec, netns, context).await?);
         }
         if let Some(armed) = &mut self.armed {
             let since = &self.since;
@@ -156,6 +157,23 @@ impl Managed {
                 armed.apply(plan, context, |planned| Some(*since.get(&id_of(planned)?)? + planned.ttl()?));
         }
         Ok(())
+    }
+
+    /// The namespace that is written now. A pod that is armed is looked for where it was found.
+    fn find(&self, moved: bool, context: &Context) -> Result<Netns, NetnsError> {
+        let path = match (&self.spec.netns, &self.armed) {
+            (NetnsSource::Path(path), _) => path.clone(),
+            (NetnsSource::Pid(pid), _) => {
+                let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+                if self.ended {
+                    return Err(NetnsError::NotFound { path });
+                }
+                path
+            }
+            (NetnsSource::Pod { .. }, Some(armed)) if !moved => armed.workload.netns.path().to_owned(),
+            (NetnsSource::Pod { ips, .. }, _) => return context.finder.find(ips),
+        };
+        Netns::open(&path, context.home)
     }
 
     /// Starts the clock of rules that are new, and takes the ports away from those whose time is over.
@@ -184,10 +202,19 @@ impl Managed {
         let rules = plan.rules.iter().map(|planned| self.rule_entry(planned, failure.as_ref())).collect();
         WorkloadEntry {
             name: Arc::from(self.spec.name.as_str()),
-            netns: netns_path(&self.spec.netns).display().to_string(),
+            netns: self.netns_name(),
             armed: self.armed.as_ref().map(|armed| (Arc::clone(&armed.workload), Arc::clone(&armed.steal))),
             failure,
             rules,
+        }
+    }
+
+    /// Where the namespace is, or is looked for.
+    fn netns_name(&self) -> String {
+        match (&self.spec.netns, &self.armed) {
+            (NetnsSource::Pod { .. }, Some(armed)) => armed.workload.netns.path().display().to_string(),
+            (NetnsSource::Pid(pid), _) => format!("/proc/{pid}/ns/net"),
+            (source, _) => source.to_string(),
         }
     }
 
@@ -202,18 +229,20 @@ impl Managed {
             (Some(armed), Some(rule)) => armed.report(&planned.key, rule),
             _ => None,
         };
-        let (condition, ports) = match (planned.refusal.clone().or(refused_late), in_force, failure) {
-            (Some(refusal), ..) => (refusal, Vec::new()),
-            (None, Some(report), _) => (report.condition, report.ports),
-            (None, None, Some(failure)) => (failure.clone(), Vec::new()),
-            (None, None, None) => (Condition::pending(Reason::Proving, "not in force yet"), Vec::new()),
-        };
+        let waiting = || Condition::pending(Reason::Proving, "not in force yet");
+        let (condition, fell_back, ports) =
+            match (planned.refusal.clone().or(refused_late), in_force, failure) {
+                (Some(refusal), ..) => (refusal, false, Vec::new()),
+                (None, Some(report), _) => (report.condition, report.fell_back, report.ports),
+                (None, None, failure) => (failure.cloned().unwrap_or_else(waiting), false, Vec::new()),
+            };
         RuleEntry {
             annotation: planned.key.to_string(),
             text,
             target: planned.rule.as_ref().map(|rule| rule.target.to_string()),
             declared: planned.ports.clone(),
             condition,
+            fell_back,
             ports,
         }
     }
@@ -262,19 +291,12 @@ fn id_of(planned: &Planned) -> Option<RuleId> {
     Some((planned.key.clone(), planned.rule.as_ref()?.to_string()))
 }
 
-/// The file that is the namespace.
-#[must_use]
-pub fn netns_path(source: &NetnsSource) -> PathBuf {
-    match source {
-        NetnsSource::Path(path) => path.clone(),
-        NetnsSource::Pid(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
-    }
-}
-
 fn failure_condition(error: &ArmError) -> Condition {
     let message = error.to_string();
     match error {
-        ArmError::Netns(NetnsError::NotFound { .. } | NetnsError::NotANetns { .. }) => {
+        ArmError::Netns(
+            NetnsError::NotFound { .. } | NetnsError::NotANetns { .. } | NetnsError::NoneHasAddress { .. },
+        ) => {
             Condition::pending(Reason::NetnsNotFound, message)
         }
         ArmError::Netns(NetnsError::Host { .. }) => Condition::refused(Reason::HostNetwork, message),

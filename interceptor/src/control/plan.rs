@@ -13,8 +13,8 @@ use interceptor_rule::{Ports, Rule, Target};
 use super::reason::{Condition, Reason};
 use crate::config::{
     annotation::{AnnotationKey, Problem},
-    policy::Policy,
-    workloads::Workload,
+    policy::{Action, Policy},
+    workloads::{Obstacle, Workload},
 };
 
 /// What a workload's annotations amount to.
@@ -49,21 +49,27 @@ pub struct Planner {
 // === impl Planner ===
 
 impl Planner {
-    /// Decides on every rule of `spec`.
+    /// Decides on every rule of `spec`, on a node that has rules of other workloads, too: `elsewhere` of them.
     pub fn plan(
         &mut self,
         spec: &Workload,
         policy: &Policy,
+        elsewhere: usize,
         is_node_address: impl Fn(IpAddr) -> bool,
     ) -> Plan {
         let mut rules = Vec::new();
         self.read(spec, &mut rules);
+        let obstacle = spec.obstacle.as_ref().map(obstacle);
 
         let claims = self.accepted.iter().flat_map(|(key, rules)| rules.iter().map(move |rule| (key, rule)));
         let mut admitted = Vec::new();
         for (n, (key, rule)) in claims.enumerate() {
             let ports = ports_of(rule, spec);
-            match judge(rule, n, &ports, policy, &is_node_address) {
+            let judged = match &obstacle {
+                Some(obstacle) => Err(obstacle.clone()),
+                None => judge(rule, n, elsewhere, &ports, policy, &is_node_address),
+            };
+            match judged {
                 Ok(()) => admitted.push((key.clone(), rule.clone(), ports)),
                 Err(refusal) => rules.push(Planned::refused(key, rule, refusal)),
             }
@@ -153,6 +159,7 @@ impl Planned {
 fn judge(
     rule: &Rule,
     nth: usize,
+    elsewhere: usize,
     ports: &[NonZeroU16],
     policy: &Policy,
     is_node_address: impl Fn(IpAddr) -> bool,
@@ -165,7 +172,11 @@ fn judge(
         return Err(Condition::refused(Reason::NoPorts, message));
     }
     policy
+        .judge_action(Action::Redirect)
+        .map_err(|refusal| Condition::refused(Reason::NotAllowed, refusal.to_string()))?;
+    policy
         .judge_rules(nth + 1)
+        .and_then(|()| policy.judge_rules_per_node(elsewhere + nth + 1))
         .map_err(|refusal| Condition::refused(Reason::LimitExceeded, refusal.to_string()))?;
     policy
         .judge_ttl(rule.ttl)
@@ -176,6 +187,27 @@ fn judge(
             .map_err(|refusal| Condition::refused(Reason::TargetDenied, refusal.to_string()))?;
     }
     Ok(())
+}
+
+/// Why a workload has no rules in force, whatever they say.
+fn obstacle(obstacle: &Obstacle) -> Condition {
+    match obstacle {
+        Obstacle::HostNetwork => Condition::refused(
+            Reason::HostNetwork,
+            "the pod lives in the node's own network (hostNetwork), which is never touched",
+        ),
+        Obstacle::Sandboxed(class) => Condition::refused(
+            Reason::NoNetns,
+            format!("runtime class {class} keeps the pod's connections out of the node's sight (gVisor, Kata)"),
+        ),
+        Obstacle::NotRunning(phase) => {
+            Condition::pending(Reason::PodNotRunning, format!("the pod has no address yet (phase {phase})"))
+        }
+        Obstacle::Ended(phase) => {
+            Condition::refused(Reason::PodNotRunning, format!("the pod has ended (phase {phase})"))
+        }
+        Obstacle::Policy(refusal) => Condition::refused(Reason::NotAllowed, refusal.to_string()),
+    }
 }
 
 fn reason_of(problem: &Problem) -> Reason {

@@ -31,6 +31,12 @@ pub enum Reason {
     NetnsNotFound,
     /// The path leads to the node's own namespace.
     HostNetwork,
+    /// The pod's runtime keeps its network to itself (gVisor, Kata): nothing here sees its connections.
+    NoNetns,
+    /// The pod has no address yet, or has ended.
+    PodNotRunning,
+    /// The policy allows no such rule in this namespace, or nowhere.
+    NotAllowed,
     /// The kernel or a missing right stands in the way.
     KernelRefused,
     /// The target's name is being looked up for the first time.

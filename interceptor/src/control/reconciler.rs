@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     leaving::Leaving,
     managed::Managed,
+    reason::Reason,
     registry::Registry,
     task::OwnedTask,
     watch::{FileWatch, MountWatch, process_ended},
@@ -30,8 +31,9 @@ use crate::{
         workloads::{self, NetnsSource, Workload},
     },
     datapath::Loader,
+    kube::store::Store,
     limits::OpenFiles,
-    netns::HomeNetns,
+    netns::{HomeNetns, finder::Finder},
     relay::{lineage::Lineage, worker::Workers},
 };
 
@@ -46,6 +48,8 @@ pub struct Context {
     pub policy: Arc<Policy>,
     /// What is to be shared between connections and armed workloads.
     pub files: OpenFiles,
+    /// Finds pods' namespaces.
+    pub finder: Finder,
     /// Who relays.
     pub workers: Arc<Workers>,
     /// The daemon's upstream connections.
@@ -61,12 +65,14 @@ pub struct Context {
 }
 
 /// Where workloads are written.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Source {
     /// In a file that may change at any time.
     File(PathBuf),
     /// On the command line.
     Fixed(Vec<Workload>),
+    /// On the pods of this node.
+    Pods(Arc<Store>),
 }
 
 /// What the reconciler is to look at.
@@ -95,12 +101,17 @@ pub struct Reconciler {
     registry: Arc<Registry>,
     source: Source,
     workloads: BTreeMap<Arc<str>, Slot>,
+    /// Rules that were admitted, of all workloads.
+    rules: usize,
 }
 
 struct Slot {
     managed: Managed,
     /// When to step again at the latest.
     next: Option<Instant>,
+    /// Rules that were admitted, and whether a limit stood in the way of others.
+    rules: usize,
+    short_of_room: bool,
     /// Tells when the workload's process ends, if it is known by a process.
     _process: Option<OwnedTask>,
 }
@@ -141,7 +152,7 @@ impl Reconciler {
         source: Source,
         workloads: Vec<Workload>,
     ) -> Self {
-        let mut reconciler = Self { context, registry, source, workloads: BTreeMap::new() };
+        let mut reconciler = Self { context, registry, source, workloads: BTreeMap::new(), rules: 0 };
         reconciler.adopt(workloads);
         reconciler
     }
@@ -159,7 +170,9 @@ impl Reconciler {
                     return self.end();
                 }
             }
-            self.registry.set_ready();
+            if self.source_is_known() {
+                self.registry.set_ready();
+            }
             let next = self.workloads.values().filter_map(|slot| slot.next).min();
             tokio::select! {
                 biased;
@@ -212,15 +225,33 @@ impl Reconciler {
 
     async fn step(&mut self, name: &Arc<str>) {
         let Some(slot) = self.workloads.get_mut(name) else { return };
-        let (entry, next) = slot.managed.step(&self.context).await;
+        let elsewhere = self.rules - slot.rules;
+        let (entry, next) = slot.managed.step(&self.context, elsewhere).await;
         slot.next = next.map(|pause| Instant::now() + pause);
+        let freed = entry.admitted() < slot.rules;
+        slot.rules = entry.admitted();
+        slot.short_of_room =
+            entry.rules.iter().any(|rule| rule.condition.reason == Reason::LimitExceeded);
+        self.rules = elsewhere + slot.rules;
         self.registry.publish(entry);
+        if freed {
+            for name in self.short_of_room() {
+                let _ = self.context.wakes.send(Wake::Workload(name));
+            }
+        }
         self.fit_limit();
     }
 
     /// Reads what is written now. Gives the workloads to step; none if it can't be read.
     fn reload(&mut self) -> Vec<Arc<str>> {
-        let Source::File(path) = &self.source else { return Vec::new() };
+        let path = match &self.source {
+            Source::File(path) => path,
+            Source::Pods(store) if store.is_complete() => {
+                let workloads = store.workloads();
+                return self.adopt(workloads);
+            }
+            Source::Pods(_) | Source::Fixed(_) => return Vec::new(),
+        };
         match workloads::read(path) {
             Ok(file) => {
                 self.registry.set_source_error(None);
@@ -237,32 +268,53 @@ impl Reconciler {
         }
     }
 
+    /// Whether it is known what there is to do, as opposed to not heard of yet.
+    fn source_is_known(&self) -> bool {
+        match &self.source {
+            Source::Pods(store) => store.is_complete(),
+            Source::File(_) | Source::Fixed(_) => true,
+        }
+    }
+
     /// Takes over a new set of workloads. Gives those that are new or may have changed.
     fn adopt(&mut self, specs: Vec<Workload>) -> Vec<Arc<str>> {
         let names: BTreeSet<Arc<str>> = specs.iter().map(|spec| Arc::from(spec.name.as_str())).collect();
         let gone: Vec<_> = self.workloads.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        // What goes may make room for what was refused.
+        let mut changed = if gone.is_empty() { Vec::new() } else { self.short_of_room() };
         for name in gone {
             self.registry.remove(&name);
             if let Some(slot) = self.workloads.remove(&name) {
+                self.rules -= slot.rules;
                 slot.managed.end(&self.context);
             }
         }
         for spec in specs {
             let name: Arc<str> = Arc::from(spec.name.as_str());
             match self.workloads.get_mut(&name) {
-                Some(slot) if *slot.managed.netns() == spec.netns => slot.managed.set_spec(spec),
+                Some(slot) if *slot.managed.spec() == spec => continue,
                 Some(slot) => {
-                    slot._process = process_watch(&spec.netns, &name, &self.context);
+                    if slot.managed.spec().netns != spec.netns {
+                        slot._process = process_watch(&spec.netns, &name, &self.context);
+                    }
                     slot.managed.set_spec(spec);
                 }
                 None => {
                     let process = process_watch(&spec.netns, &name, &self.context);
-                    self.workloads
-                        .insert(name, Slot { managed: Managed::new(spec), next: None, _process: process });
+                    let managed = Managed::new(spec);
+                    let slot = Slot { managed, next: None, rules: 0, short_of_room: false, _process: process };
+                    self.workloads.insert(Arc::clone(&name), slot);
                 }
             }
+            changed.push(name);
         }
-        names.into_iter().collect()
+        changed
+    }
+
+    /// Workloads with rules that a limit refused.
+    fn short_of_room(&self) -> Vec<Arc<str>> {
+        let short = self.workloads.iter().filter(|(_, slot)| slot.short_of_room);
+        short.map(|(name, _)| Arc::clone(name)).collect()
     }
 
     /// Tasks that wake the reconciler.

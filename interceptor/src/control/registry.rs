@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     num::NonZeroU16,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -23,7 +23,11 @@ pub struct Registry {
     source_error: Mutex<Option<String>>,
     /// Every workload has had its first step.
     ready: AtomicBool,
+    /// Hears the name of each workload that is published or forgotten.
+    listener: OnceLock<Listener>,
 }
+
+type Listener = Box<dyn Fn(&Arc<str>) + Send + Sync>;
 
 /// One workload as published.
 pub struct WorkloadEntry {
@@ -51,8 +55,20 @@ pub struct RuleEntry {
     pub declared: Vec<NonZeroU16>,
     /// Where it stands.
     pub condition: Condition,
+    /// It is active, and its target silent: callers reach the application.
+    pub fell_back: bool,
     /// The ports that it has taken, with their counters.
     pub ports: Vec<(NonZeroU16, Arc<PortStats>)>,
+}
+
+// === impl WorkloadEntry ===
+
+impl WorkloadEntry {
+    /// Rules that take connections, or will when what they wait for comes.
+    #[must_use]
+    pub fn admitted(&self) -> usize {
+        self.rules.iter().filter(|rule| !rule.declared.is_empty()).count()
+    }
 }
 
 // === impl Registry ===
@@ -60,12 +76,32 @@ pub struct RuleEntry {
 impl Registry {
     /// Publishes a workload in place of what was known of it.
     pub fn publish(&self, entry: WorkloadEntry) {
-        self.lock().insert(Arc::clone(&entry.name), Arc::new(entry));
+        let name = Arc::clone(&entry.name);
+        self.lock().insert(Arc::clone(&name), Arc::new(entry));
+        self.tell(&name);
+    }
+
+    /// Has `listener` told of every change from now on. Only the first listener is.
+    pub fn listen(&self, listener: impl Fn(&Arc<str>) + Send + Sync + 'static) {
+        let _ = self.listener.set(Box::new(listener));
+    }
+
+    /// What is published of one workload.
+    #[must_use]
+    pub fn workload(&self, name: &str) -> Option<Arc<WorkloadEntry>> {
+        self.lock().get(name).cloned()
     }
 
     /// Forgets a workload.
-    pub fn remove(&self, name: &str) {
+    pub fn remove(&self, name: &Arc<str>) {
         self.lock().remove(name);
+        self.tell(name);
+    }
+
+    fn tell(&self, name: &Arc<str>) {
+        if let Some(listener) = self.listener.get() {
+            listener(name);
+        }
     }
 
     /// Everything that is published, by name.

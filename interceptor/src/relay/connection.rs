@@ -12,6 +12,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::Instant};
 
 use super::{
     dial::{self, Cause, Upstream},
+    health,
     lineage::Hop,
     pipe::{Ending, pipe},
     proxy_v2,
@@ -48,6 +49,9 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
     let dialled = match path {
         None => Err(Outcome::Passed(Passed::Loop)),
         Some(_) if route.is_withdrawn() => Err(Outcome::Passed(Passed::RuleRemoved)),
+        Some(_) if health::is_probe(&workload, &client, peer, original.port()).await => {
+            Err(Outcome::Passed(Passed::HealthCheck))
+        }
         Some(path) => {
             let cause = Cause { path, called: original.ip() };
             dial::to_target(&workload, &route.destination, cause).await

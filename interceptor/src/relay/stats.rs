@@ -45,6 +45,8 @@ pub enum Passed {
     RuleRemoved,
     /// One of the relay's own connections came back to where it started.
     Loop,
+    /// The kubelet asks whether the application is well.
+    HealthCheck,
 }
 
 /// Why nobody serves a connection.
@@ -80,7 +82,7 @@ pub struct Active<'a>(&'a PortStats);
 
 impl Outcome {
     /// Every outcome; the order is that of the counters.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Redirected,
         Self::FellBack(FellBack::TargetRefused),
         Self::FellBack(FellBack::TargetTimeout),
@@ -92,6 +94,7 @@ impl Outcome {
         Self::FellBack(FellBack::ConnectFailed),
         Self::Passed(Passed::RuleRemoved),
         Self::Passed(Passed::Loop),
+        Self::Passed(Passed::HealthCheck),
         Self::Refused(Refused::AppRefused),
         Self::Refused(Refused::Exhausted),
         Self::Refused(Refused::AppFailed),
@@ -125,6 +128,7 @@ impl Outcome {
             },
             Self::Passed(Passed::RuleRemoved) => "rule_removed",
             Self::Passed(Passed::Loop) => "loop",
+            Self::Passed(Passed::HealthCheck) => "health_check",
             Self::Refused(reason) => match reason {
                 Refused::AppRefused => "app_refused",
                 Refused::Exhausted => "exhausted",

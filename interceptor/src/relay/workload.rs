@@ -16,9 +16,9 @@ use interceptor_common::{heartbeat::AT_LIMIT, steal::MAX_WORKERS};
 
 use super::{lineage::Lineage, pressure::Pressure, probe::Probes, route::Route};
 use crate::{
-    config::policy::Dial,
+    config::{policy::Dial, workloads::HealthCheck},
     datapath::{HeartbeatPage, OwnConnections},
-    netns::Netns,
+    netns::{HomeNetns, Netns},
 };
 
 /// One arming of one workload; never used again within a run of the daemon.
@@ -49,6 +49,10 @@ pub struct Workload {
     pub pressure: Arc<Pressure>,
     /// What the kernel program goes by; the workers store into it.
     pub heartbeats: Arc<HeartbeatPage>,
+    /// How the kubelet asks whether the application is well.
+    pub health_checks: Vec<HealthCheck>,
+    /// Where the kubelet lives.
+    pub home: &'static HomeNetns,
     /// Where targets are called from.
     pub dial: Dial,
     /// How long a caller waits for a target before the application serves it.

@@ -17,6 +17,8 @@ const CONNECT_TIMEOUT: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(60);
 /// Values of `maxRules`.
 const MAX_RULES: std::ops::RangeInclusive<usize> = 1..=256;
+/// Values of `maxRulesPerNode`.
+const MAX_RULES_PER_NODE: std::ops::RangeInclusive<usize> = 1..=10_000;
 pub(super) const EXAMPLE: &str = "targets: {allow: [\"10.0.0.0/8\"]}";
 pub(super) const NET_EXAMPLE: &str = "allow: [\"10.0.0.0/8\", \"fd00::/8\"]";
 pub(super) const RESERVED_EXAMPLE: &str = "allowReserved: [loopback]";
@@ -33,7 +35,13 @@ struct RawPolicy {
     #[serde(deserialize_with = "present")]
     max_rules: Option<Spanned<String>>,
     #[serde(deserialize_with = "present")]
+    max_rules_per_node: Option<Spanned<String>>,
+    #[serde(deserialize_with = "present")]
     max_ttl: Option<Spanned<String>>,
+    #[serde(deserialize_with = "present")]
+    actions: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(deserialize_with = "present")]
+    namespaces: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -70,7 +78,20 @@ impl Policy {
             policy.connect_timeout = reader.duration(timeout, &CONNECT_TIMEOUT, "connectTimeout: 1s")?;
         }
         if let Some(rules) = &raw.max_rules {
-            policy.max_rules = reader.setting(rules, reader.max_rules(rules)?);
+            policy.max_rules = reader.setting(rules, reader.number(rules, &MAX_RULES, "maxRules: 16")?);
+        }
+        if let Some(rules) = &raw.max_rules_per_node {
+            let max = reader.number(rules, &MAX_RULES_PER_NODE, "maxRulesPerNode: 1024")?;
+            policy.max_rules_per_node = reader.setting(rules, max);
+        }
+        if let Some(actions) = &raw.actions {
+            let allowed = actions.value.iter();
+            let allowed = allowed.map(|action| reader.choice(action, &super::ACTIONS, "actions: [redirect]"));
+            policy.actions = Some(reader.setting(actions, allowed.collect::<Result<_, _>>()?));
+        }
+        // An empty selector selects everything, in Kubernetes as here.
+        if let Some(selector) = raw.namespaces.as_ref().filter(|selector| !selector.value.trim().is_empty()) {
+            policy.namespaces = Some(reader.setting(selector, selector.value.trim().to_owned()));
         }
         if let Some(ttl) = &raw.max_ttl {
             let range = interceptor_rule::MIN_TTL..=interceptor_rule::MAX_TTL;
@@ -133,10 +154,15 @@ impl Reader<'_> {
         )
     }
 
-    fn max_rules(&self, raw: &Spanned<String>) -> Result<usize, FileError> {
-        raw.value.parse().ok().filter(|rules| MAX_RULES.contains(rules)).ok_or_else(|| {
-            let expected = format!("a number from {} to {}", MAX_RULES.start(), MAX_RULES.end());
-            self.error(raw, &expected, "maxRules: 16")
+    fn number(
+        &self,
+        raw: &Spanned<String>,
+        range: &std::ops::RangeInclusive<usize>,
+        example: &'static str,
+    ) -> Result<usize, FileError> {
+        raw.value.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+            let expected = format!("a number from {} to {}", range.start(), range.end());
+            self.error(raw, &expected, example)
         })
     }
 

@@ -124,7 +124,7 @@ fn workload(document: &Document<'_>, raw: &Spanned<RawWorkload>) -> Result<Workl
         .flat_map(|annotations| &annotations.0)
         .filter_map(|(key, value)| Some(annotated(document, AnnotationKey::new(key)?, value, &ports)))
         .collect();
-    Ok(Workload { name, netns, ports, rules })
+    Ok(Workload { name, netns, ports, rules, health_checks: Vec::new(), obstacle: None })
 }
 
 fn netns(document: &Document<'_>, raw: &Spanned<RawWorkload>) -> Result<NetnsSource, FileError> {
@@ -192,7 +192,7 @@ fn annotated(
         let source = AnnotationSource { file: &document.file, location, column: text_column(document, raw) };
         source.error(&key, &value, problem)
     });
-    AnnotatedRules { key, value, location, rules }
+    AnnotatedRules { key, value, rules }
 }
 
 /// The column in the file where the text of a value begins, if the value stands there as it is: on one line

@@ -39,7 +39,7 @@ fn told(plan: &Plan) -> Vec<String> {
 }
 
 fn plan_with(planner: &mut Planner, policy: &Policy, annotations: &[(&str, &str)]) -> Plan {
-    planner.plan(&workload(annotations), policy, no_node)
+    planner.plan(&workload(annotations), policy, 0, no_node)
 }
 
 fn plan(annotations: &[(&str, &str)]) -> Plan {
@@ -152,7 +152,7 @@ fn targets_are_judged_by_the_policy() {
 #[test]
 fn the_nodes_own_addresses_are_no_targets() {
     let spec = workload(&[("debug.redirect", "8080 -> 10.20.0.7:3000")]);
-    let plan = Planner::default().plan(&spec, &Policy::default(), |_| true);
+    let plan = Planner::default().plan(&spec, &Policy::default(), 0, |_| true);
     assert_eq!(told(&plan), ["debug.redirect refused TargetDenied"]);
 }
 

@@ -1,0 +1,167 @@
+//! What a pod's object says to us. No I/O: the same object gives the same answer.
+
+use std::{net::IpAddr, num::NonZeroU16, sync::Arc};
+
+use k8s_openapi::{
+    api::core::v1::{Container, ContainerPort, HTTPGetAction, Pod, PodCondition, Probe},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use super::condition::is_ours;
+use crate::config::{
+    annotation::AnnotationKey,
+    workloads::{AnnotatedRules, HealthCheck, HealthSign, MAX_DECLARED_PORTS, NetnsSource, Obstacle, Workload, WorkloadName},
+};
+
+/// What the kubelet calls itself in the requests of its probes.
+const KUBE_PROBE: &str = "kube-probe/";
+/// Words in the names of runtime classes whose pods keep their network to themselves.
+const SANDBOXES: [&str; 4] = ["gvisor", "runsc", "kata", "firecracker"];
+
+/// A pod of this node, as far as it is of interest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeenPod {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name, unique in the namespace.
+    pub name: Arc<str>,
+    /// Its identity: a StatefulSet gives a new pod an old name.
+    pub uid: Arc<str>,
+    /// Conditions of ours that it carries.
+    pub conditions: Vec<PodCondition>,
+    /// What its annotations ask for; nothing if it has none of ours.
+    pub workload: Option<Workload>,
+}
+
+/// Reads a pod's object. Nothing if it has no name or no identity, which the API server never sends.
+#[must_use]
+pub fn read(pod: &Pod) -> Option<SeenPod> {
+    let namespace: Arc<str> = pod.metadata.namespace.as_deref()?.into();
+    let name: Arc<str> = pod.metadata.name.as_deref()?.into();
+    let uid: Arc<str> = pod.metadata.uid.as_deref()?.into();
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let conditions = conditions.filter(|condition| is_ours(&condition.type_)).cloned().collect();
+    let workload = workload(pod, &namespace, &name, &uid);
+    Some(SeenPod { namespace, name, uid, conditions, workload })
+}
+
+fn workload(pod: &Pod, namespace: &str, name: &str, uid: &Arc<str>) -> Option<Workload> {
+    let ports = declared_ports(pod);
+    let annotations = pod.metadata.annotations.iter().flatten();
+    let rules: Vec<_> = annotations
+        .filter_map(|(key, value)| Some(AnnotatedRules::of_pod(AnnotationKey::new(key)?, value, &ports)))
+        .collect();
+    if rules.is_empty() {
+        return None;
+    }
+    let ips = addresses(pod);
+    let obstacle = obstacle(pod, &ips);
+    Some(Workload {
+        name: WorkloadName::of_pod(namespace, name),
+        netns: NetnsSource::Pod { uid: Arc::clone(uid), ips },
+        ports,
+        rules,
+        health_checks: health_checks(pod),
+        obstacle,
+    })
+}
+
+fn obstacle(pod: &Pod, ips: &[IpAddr]) -> Option<Obstacle> {
+    let spec = pod.spec.as_ref()?;
+    if spec.host_network == Some(true) {
+        return Some(Obstacle::HostNetwork);
+    }
+    if let Some(class) = &spec.runtime_class_name
+        && SANDBOXES.iter().any(|sandbox| class.to_ascii_lowercase().contains(sandbox))
+    {
+        return Some(Obstacle::Sandboxed(class.clone()));
+    }
+    let phase = pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
+    match phase.as_str() {
+        "Succeeded" | "Failed" => Some(Obstacle::Ended(phase)),
+        _ if ips.is_empty() => Some(Obstacle::NotRunning(phase)),
+        _ => None,
+    }
+}
+
+fn addresses(pod: &Pod) -> Vec<IpAddr> {
+    let Some(status) = &pod.status else { return Vec::new() };
+    let listed = status.pod_ips.iter().flatten().map(|pod_ip| pod_ip.ip.as_str());
+    let mut ips: Vec<IpAddr> = status.pod_ip.as_deref().into_iter().chain(listed).filter_map(|ip| ip.parse().ok()).collect();
+    ips.dedup();
+    ips
+}
+
+/// Containers that run beside each other: the main ones, and init containers that stay (sidecars).
+fn running_containers(pod: &Pod) -> impl Iterator<Item = &Container> {
+    let spec = pod.spec.iter();
+    spec.flat_map(|spec| {
+        let inits = spec.init_containers.iter().flatten();
+        let sidecars = inits.filter(|init| init.restart_policy.as_deref() == Some("Always"));
+        spec.containers.iter().chain(sidecars)
+    })
+}
+
+fn container_ports(container: &Container) -> impl Iterator<Item = &ContainerPort> {
+    let tcp = |port: &&ContainerPort| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
+    container.ports.iter().flatten().filter(tcp)
+}
+
+fn declared_ports(pod: &Pod) -> Vec<NonZeroU16> {
+    let mut ports = Vec::new();
+    for port in running_containers(pod).flat_map(container_ports) {
+        if let Some(port) = port_number(port.container_port)
+            && !ports.contains(&port)
+            && ports.len() < MAX_DECLARED_PORTS
+        {
+            ports.push(port);
+        }
+    }
+    ports
+}
+
+fn port_number(number: i32) -> Option<NonZeroU16> {
+    u16::try_from(number).ok().and_then(NonZeroU16::new)
+}
+
+fn health_checks(pod: &Pod) -> Vec<HealthCheck> {
+    let mut checks = Vec::new();
+    for container in running_containers(pod) {
+        let probes = [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
+        for check in probes.into_iter().flatten().filter_map(|probe| health_check(container, probe)) {
+            if !checks.contains(&check) {
+                checks.push(check);
+            }
+        }
+    }
+    checks
+}
+
+/// How a probe's connections are told; nothing for those that read and write nothing (`tcpSocket`: the relay accepts
+/// whether the target is there or not) or make none (`exec`).
+fn health_check(container: &Container, probe: &Probe) -> Option<HealthCheck> {
+    if let Some(grpc) = &probe.grpc {
+        return Some(HealthCheck { port: port_number(grpc.port)?, sign: HealthSign::Http2 });
+    }
+    let http = probe.http_get.as_ref()?;
+    let port = match &http.port {
+        IntOrString::Int(number) => port_number(*number)?,
+        IntOrString::String(name) => {
+            let named = container.ports.iter().flatten().find(|port| port.name.as_ref() == Some(name))?;
+            port_number(named.container_port)?
+        }
+    };
+    Some(HealthCheck { port, sign: http_sign(http) })
+}
+
+fn http_sign(http: &HTTPGetAction) -> HealthSign {
+    if http.scheme.as_deref() == Some("HTTPS") {
+        return HealthSign::Tls;
+    }
+    let mut headers = http.http_headers.iter().flatten();
+    let agent = headers.find(|header| header.name.eq_ignore_ascii_case("user-agent"));
+    HealthSign::UserAgent(agent.map_or_else(|| KUBE_PROBE.to_owned(), |header| header.value.clone()))
+}
+
+#[cfg(test)]
+mod tests;

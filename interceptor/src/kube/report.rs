@@ -1,0 +1,131 @@
+//! Conditions and Events on pods, when something has changed and not too often.
+//!
+//! Each pod with annotations of ours has a task. It compares what is to be said with what was said, and asks the API
+//! server only if they differ. A budget for each pod bounds how often that can be, whatever flaps.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use kube::Client;
+use tokio::{
+    sync::{Notify, Semaphore, mpsc::UnboundedReceiver},
+    task::JoinSet,
+    time::timeout,
+};
+
+use super::store::Store;
+use crate::control::registry::Registry;
+
+mod api;
+mod budget;
+mod pod;
+
+pub use api::EventCounts;
+
+/// Requests under way at one time: 200 pods that change at once are no reason for 200 requests at once.
+const AT_ONCE: usize = 8;
+/// How long the last conditions may take when the daemon ends.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What every pod's task may use.
+struct Desk {
+    client: Client,
+    node: String,
+    store: Arc<Store>,
+    registry: Arc<Registry>,
+    permits: Semaphore,
+    events: Arc<EventCounts>,
+    /// The daemon ends: nothing of ours is in force any more.
+    ending: AtomicBool,
+}
+
+/// Tells on pods what became of their rules.
+pub struct Reports {
+    desk: Arc<Desk>,
+    /// Wakes the task of each pod that has one.
+    wakers: HashMap<Arc<str>, Arc<Notify>>,
+    tasks: JoinSet<Arc<str>>,
+}
+
+/// What wakes [`Reports`].
+#[derive(Debug)]
+pub enum Poke {
+    /// The reconciler has published or forgotten this workload.
+    Published(Arc<str>),
+    /// A pod has changed or gone.
+    Pods,
+    /// The daemon ends.
+    End,
+}
+
+// === impl Reports ===
+
+impl Reports {
+    /// Nothing told yet.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        node: String,
+        store: Arc<Store>,
+        registry: Arc<Registry>,
+        events: Arc<EventCounts>,
+    ) -> Self {
+        let permits = Semaphore::new(AT_ONCE);
+        let desk = Desk { client, node, store, registry, permits, events, ending: AtomicBool::new(false) };
+        Self { desk: Arc::new(desk), wakers: HashMap::new(), tasks: JoinSet::new() }
+    }
+
+    /// Tells until the end; then takes everything of ours off the pods.
+    pub async fn run(mut self, mut pokes: UnboundedReceiver<Poke>) {
+        loop {
+            tokio::select! {
+                poke = pokes.recv() => match poke {
+                    Some(Poke::Published(name)) => self.wake(&name),
+                    Some(Poke::Pods) => self.wake_all(),
+                    Some(Poke::End) | None => break,
+                },
+                Some(ended) = self.tasks.join_next() => {
+                    // A task that panicked has said so, and leaves its waker behind: the next poke does nothing.
+                    if let Ok(name) = ended {
+                        self.wakers.remove(&name);
+                    }
+                    // What came between its last look and its end.
+                    self.wake_leftovers();
+                }
+            }
+        }
+        self.desk.ending.store(true, Ordering::Relaxed);
+        self.wake_all();
+        let rest = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(FAREWELL, rest).await.is_err() {
+            tracing::warn!("the API server does not answer; conditions stay on pods until the daemon is back");
+        }
+    }
+
+    fn wake(&mut self, name: &Arc<str>) {
+        if let Some(waker) = self.wakers.get(name) {
+            return waker.notify_one();
+        }
+        let waker = Arc::new(Notify::new());
+        waker.notify_one();
+        self.wakers.insert(Arc::clone(name), Arc::clone(&waker));
+        self.tasks.spawn(pod::tell(Arc::clone(&self.desk), Arc::clone(name), waker));
+    }
+
+    fn wake_all(&mut self) {
+        self.wakers.values().for_each(|waker| waker.notify_one());
+        self.wake_leftovers();
+    }
+
+    fn wake_leftovers(&mut self) {
+        for pod in self.desk.store.leftovers() {
+            self.wake(&format!("{}/{}", pod.namespace, pod.name).into());
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Which network namespace is a pod's: the one that has the pod's address.
+//!
+//! Runtimes mount each pod's namespace under a folder of their own making (containerd `/run/netns/cni-<uuid>`, CRI-O
+//! `/run/netns/<uuid>`, cri-dockerd `/run/docker/netns/<hash>`), and the names tell nothing. The address does, and it is
+//! what a rule is about. So no runtime's socket is asked, and no process is looked at unless the admin allows it.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use nix::ifaddrs::getifaddrs;
+
+use super::{HomeNetns, Netns, NetnsError, NetnsId};
+
+/// Where runtimes mount the namespaces of pods, unless the admin says otherwise.
+pub const DEFAULT_FOLDERS: [&str; 2] = ["/run/netns", "/run/docker/netns"];
+
+/// Finds pods' namespaces, and remembers what it saw on the way.
+#[derive(Debug)]
+pub struct Finder {
+    folders: Vec<PathBuf>,
+    /// Also by the processes that live in them, for runtimes that mount nothing. Needs the node's process ids.
+    processes: bool,
+    home: &'static HomeNetns,
+    seen: Mutex<HashMap<PathBuf, Seen>>,
+}
+
+/// A namespace as it was when it was last looked into.
+#[derive(Debug)]
+struct Seen {
+    id: NetnsId,
+    addresses: Vec<IpAddr>,
+}
+
+// === impl Finder ===
+
+impl Finder {
+    /// Looks in `folders`, and then in `/proc` if `processes`.
+    #[must_use]
+    pub fn new(folders: Vec<PathBuf>, processes: bool, home: &'static HomeNetns) -> Self {
+        Self { folders, processes, home, seen: Mutex::default() }
+    }
+
+    /// The namespace that has one of `ips`.
+    ///
+    /// # Errors
+    /// When none has (yet), or the one that has can't be used.
+    pub fn find(&self, ips: &[IpAddr]) -> Result<Netns, NetnsError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(netns) = self.remembered(&seen, ips) {
+            return Ok(netns);
+        }
+        if let Some(netns) = self.look(&mut seen, self.mounted(), ips)? {
+            return Ok(netns);
+        }
+        let in_processes = if self.processes { self.look(&mut seen, by_process()?, ips)? } else { None };
+        in_processes.ok_or_else(|| NetnsError::NoneHasAddress {
+            ips: ips.to_vec(),
+            folders: self.folders.clone(),
+            processes: self.processes,
+        })
+    }
+
+    /// One that had an address of the pod's when it was looked into, if it is the same one and still has it.
+    fn remembered(&self, seen: &HashMap<PathBuf, Seen>, ips: &[IpAddr]) -> Option<Netns> {
+        let mut known = seen.iter().filter(|(_, seen)| has_any(&seen.addresses, ips));
+        known.find_map(|(path, seen)| {
+            let netns = Netns::open(path, self.home).ok().filter(|netns| netns.id() == seen.id)?;
+            has_any(&addresses(&netns).ok()?, ips).then_some(netns)
+        })
+    }
+
+    /// Looks into every namespace of `paths` until one has an address of the pod's.
+    fn look(
+        &self,
+        seen: &mut HashMap<PathBuf, Seen>,
+        paths: Vec<PathBuf>,
+        ips: &[IpAddr],
+    ) -> Result<Option<Netns>, NetnsError> {
+        seen.retain(|path, _| path.exists());
+        let mut failure = None;
+        for path in paths {
+            // Gone since the folder was listed, or not mounted on yet, or the node's own.
+            let Ok(netns) = Netns::open(&path, self.home) else { continue };
+            let addresses = match addresses(&netns) {
+                Ok(addresses) => addresses,
+                Err(error) => {
+                    failure = Some(error);
+                    continue;
+                }
+            };
+            let ours = has_any(&addresses, ips);
+            seen.insert(path, Seen { id: netns.id(), addresses });
+            if ours {
+                return Ok(Some(netns));
+            }
+        }
+        // One that can't be looked into may be the one.
+        failure.map_or(Ok(None), Err)
+    }
+
+    /// What is mounted in the folders.
+    fn mounted(&self) -> Vec<PathBuf> {
+        let entries = self.folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
+        entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+    }
+}
+
+/// One path to each namespace that a process lives in.
+fn by_process() -> Result<Vec<PathBuf>, NetnsError> {
+    let proc = Path::new("/proc");
+    let entries = fs::read_dir(proc).map_err(|source| NetnsError::Open { path: proc.to_owned(), source })?;
+    let mut pids: Vec<u32> =
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    // The first process of a pod is its sandbox, which lives longest.
+    pids.sort_unstable();
+    let mut known = Vec::new();
+    let paths = pids.into_iter().map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")));
+    Ok(paths
+        .filter(|path| {
+            let Ok(id) = fs::read_link(path) else { return false };
+            let new = !known.contains(&id);
+            if new {
+                known.push(id);
+            }
+            new
+        })
+        .collect())
+}
+
+/// The addresses of a namespace, without those that every namespace has.
+fn addresses(netns: &Netns) -> Result<Vec<IpAddr>, NetnsError> {
+    let open_error = |error: nix::Error| NetnsError::Open {
+        path: netns.path().to_owned(),
+        source: io::Error::from(error),
+    };
+    let interfaces = netns.enter(getifaddrs)?.map_err(open_error)?;
+    let ips = interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let ip4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        ip4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+    });
+    Ok(ips.filter(|ip| !ip.is_loopback()).collect())
+}
+
+fn has_any(addresses: &[IpAddr], ips: &[IpAddr]) -> bool {
+    ips.iter().any(|ip| addresses.contains(ip))
+}
