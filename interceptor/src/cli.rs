@@ -151,7 +151,10 @@ fn parse_addr(text: &str) -> Result<SocketAddr, String> {
         let (ip, port) = text.rsplit_once(':')?;
         Some(SocketAddr::new(ip.parse::<Ipv6Addr>().ok()?.into(), port.parse().ok()?))
     };
-    text.parse().ok().or_else(unbracketed).ok_or_else(|| "expected IP:PORT (example: 127.0.0.1:9469)".to_owned())
+    text.parse()
+        .ok()
+        .or_else(unbracketed)
+        .ok_or_else(|| "expected IP:PORT (example: 127.0.0.1:9469)".to_owned())
 }
 
 /// Gives each rule to the namespace in front of it.

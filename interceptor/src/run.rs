@@ -32,8 +32,8 @@ use crate::{
     },
     datapath::Loader,
     exit::Exit,
-    limits::{self, OpenFiles},
     kube::{Cluster, client},
+    limits::{self, OpenFiles},
     netns::{
         HomeNetns,
         finder::{self, Finder},
@@ -157,7 +157,9 @@ async fn control(start: Start) -> Result<(), Failure> {
         (Some(cluster), Some(node)) => {
             let client = client::connect(Arc::clone(&cluster.requests))
                 .await
-                .context("reach the API server of Kubernetes (in a pod: its service account; else KUBECONFIG)")
+                .context(
+                    "reach the API server of Kubernetes (in a pod: its service account; else KUBECONFIG)",
+                )
                 .or_exit(Exit::NoInput)?;
             Some(cluster.talk(&client, node, &policy, &registry, &wakes))
         }
@@ -245,7 +247,9 @@ fn source(args: &Run, cluster: Option<&Cluster>) -> Result<(Source, Vec<Workload
             Ok((Source::File(path.clone()), file.workloads))
         }
         None if args.pairs.is_empty() => {
-            let error = anyhow!("nothing to do: give --kubernetes, --workloads FILE, or --netns PATH with --redirect RULE");
+            let error = anyhow!(
+                "nothing to do: give --kubernetes, --workloads FILE, or --netns PATH with --redirect RULE"
+            );
             Err(Failure { error, exit: Exit::Usage })
         }
         None => {

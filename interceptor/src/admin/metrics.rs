@@ -202,7 +202,8 @@ fn encode_cluster(encoder: &mut DescriptorEncoder<'_>, cluster: &Cluster) -> fmt
     let help = "Events on pods, by what became of them";
     let mut family = encoder.encode_descriptor("events", help, None, MetricType::Counter)?;
     for (reason, outcome, count) in cluster.events.counts() {
-        ConstCounter::new(count).encode(family.encode_family(&[("reason", reason), ("outcome", outcome)])?)?;
+        ConstCounter::new(count)
+            .encode(family.encode_family(&[("reason", reason), ("outcome", outcome)])?)?;
     }
     let help = "Watches of the API server that broke and were begun again";
     let errors = ConstCounter::new(cluster.watch_errors.count());

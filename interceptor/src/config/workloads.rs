@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use interceptor_rule::{Position, Rule, quoted};
 
@@ -113,6 +114,8 @@ pub struct AnnotatedRules {
     pub key: AnnotationKey,
     /// The value as it was written, without quotes.
     pub value: String,
+    /// When it was written, if that is known: a `ttl` counts from there, whoever was there to see it.
+    pub written: Option<SystemTime>,
     /// The rules, all of which can be carried out; or why the annotation has no effect.
     pub rules: Result<Vec<Rule>, AnnotationError>,
 }
@@ -122,7 +125,7 @@ pub struct AnnotatedRules {
 /// `exact` says whether the place is that of the mistake. If the value has several lines or escapes, only its
 /// beginning is known in the file, and the message has the line and column inside of the value as well.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{origin}{key}: {}{problem}", inside(*.position, .origin))]
+#[error("{}{}{problem}", place(.origin, .key), inside(*.position, .origin))]
 pub struct AnnotationError {
     /// Where the annotation stands.
     pub origin: Origin,
@@ -216,12 +219,11 @@ fn inside(position: Option<Position>, origin: &Origin) -> String {
     }
 }
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { file, location, .. } => write!(f, "{file}:{location}: "),
-            Self::Pod => Ok(()),
-        }
+/// A pod's annotation is named by whatever tells of it.
+fn place(origin: &Origin, key: &AnnotationKey) -> String {
+    match origin {
+        Origin::File { file, location, .. } => format!("{file}:{location}: {key}: "),
+        Origin::Pod => String::new(),
     }
 }
 
@@ -229,7 +231,12 @@ impl fmt::Display for Origin {
 
 impl AnnotatedRules {
     /// What the annotation `key` of a pod says.
-    pub fn of_pod(key: AnnotationKey, value: &str, declared: &[NonZeroU16]) -> Self {
+    pub fn of_pod(
+        key: AnnotationKey,
+        value: &str,
+        written: Option<SystemTime>,
+        declared: &[NonZeroU16],
+    ) -> Self {
         let rules = key.rules(value, declared).map_err(|problem| {
             let span = problem.span();
             AnnotationError {
@@ -240,13 +247,20 @@ impl AnnotatedRules {
                 caret: span.map(|span| interceptor_rule::caret(value, span)),
             }
         });
-        Self { key, value: value.to_owned(), rules }
+        Self { key, value: value.to_owned(), written, rules }
     }
 }
 
 // === from flags ===
 
 impl Workload {
+    /// How long ago the annotation `key` was written; nothing if that is not known.
+    pub fn age_of(&self, key: &AnnotationKey) -> Duration {
+        let written = self.rules.iter().find(|rules| rules.key == *key).and_then(|rules| rules.written);
+        // A clock that is behind that of whoever wrote it down gives no age, rather than a negative one.
+        written.and_then(|written| written.elapsed().ok()).unwrap_or_default()
+    }
+
     /// The workload that `--netns` and the `--redirect` of it describe. It has the name of the path's last
     /// part, and all rule texts together are its one `debug.redirect`.
     pub fn from_flag(netns: &Path, rules: &[impl AsRef<str>]) -> Result<Self, FlagError> {
@@ -267,7 +281,7 @@ impl Workload {
         let column = (!text.contains('\n')).then_some(1);
         let source = AnnotationSource { file: &flag, location, column };
         let read = key.rules(text, &[]).map_err(|problem| source.error(&key, text, problem));
-        let annotation = AnnotatedRules { key, value, rules: read };
+        let annotation = AnnotatedRules { key, value, written: None, rules: read };
         let rules = if texts.is_empty() { Vec::new() } else { vec![annotation] };
         Ok(Self {
             name,

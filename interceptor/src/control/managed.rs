@@ -36,8 +36,8 @@ pub struct Managed {
     spec: Workload,
     planner: Planner,
     armed: Option<Armed>,
-    /// When rules with a `ttl` were first accepted; arming again does not start their time again.
-    since: HashMap<RuleId, Instant>,
+    /// When the time of rules with a `ttl` is over; arming again does not start it again.
+    ends: HashMap<RuleId, Instant>,
     /// Refused when they were to be put in force.
     refused: Vec<(AnnotationKey, Rule, Condition)>,
     /// The armed namespace is not the one that is written any more, and well as far as we know.
@@ -60,7 +60,7 @@ impl Managed {
             spec,
             planner: Planner::default(),
             armed: None,
-            since: HashMap::new(),
+            ends: HashMap::new(),
             refused: Vec::new(),
             moved: false,
             ended: false,
@@ -152,9 +152,8 @@ impl Managed {
             self.armed = Some(Armed::arm(&self.spec, netns, context).await?);
         }
         if let Some(armed) = &mut self.armed {
-            let since = &self.since;
-            self.refused =
-                armed.apply(plan, context, |planned| Some(*since.get(&id_of(planned)?)? + planned.ttl()?));
+            let ends = &self.ends;
+            self.refused = armed.apply(plan, context, |planned| ends.get(&id_of(planned)?).copied());
         }
         Ok(())
     }
@@ -179,14 +178,14 @@ impl Managed {
     /// Starts the clock of rules that are new, and takes the ports away from those whose time is over.
     fn end_expired(&mut self, plan: &mut Plan) {
         let now = Instant::now();
-        self.since.retain(|id, _| plan.rules.iter().any(|planned| id_of(planned).as_ref() == Some(id)));
+        self.ends.retain(|id, _| plan.rules.iter().any(|planned| id_of(planned).as_ref() == Some(id)));
         for planned in &mut plan.rules {
             let (Some(id), Some(ttl)) = (id_of(planned), planned.ttl()) else { continue };
             if planned.refusal.is_some() {
                 continue;
             }
-            let since = *self.since.entry(id).or_insert(now);
-            if now >= since + ttl {
+            let left = || ttl.saturating_sub(self.spec.age_of(&planned.key));
+            if now >= *self.ends.entry(id).or_insert_with(|| now + left()) {
                 let message = format!(
                     "its time ({}) is over; write the rule anew to start it again",
                     humantime::format_duration(ttl)
@@ -296,9 +295,7 @@ fn failure_condition(error: &ArmError) -> Condition {
     match error {
         ArmError::Netns(
             NetnsError::NotFound { .. } | NetnsError::NotANetns { .. } | NetnsError::NoneHasAddress { .. },
-        ) => {
-            Condition::pending(Reason::NetnsNotFound, message)
-        }
+        ) => Condition::pending(Reason::NetnsNotFound, message),
         ArmError::Netns(NetnsError::Host { .. }) => Condition::refused(Reason::HostNetwork, message),
         ArmError::Netns(NetnsError::Open { .. } | NetnsError::Enter { .. })
         | ArmError::Datapath(_)

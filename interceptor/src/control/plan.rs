@@ -198,7 +198,9 @@ fn obstacle(obstacle: &Obstacle) -> Condition {
         ),
         Obstacle::Sandboxed(class) => Condition::refused(
             Reason::NoNetns,
-            format!("runtime class {class} keeps the pod's connections out of the node's sight (gVisor, Kata)"),
+            format!(
+                "runtime class {class} keeps the pod's connections out of the node's sight (gVisor, Kata)"
+            ),
         ),
         Obstacle::NotRunning(phase) => {
             Condition::pending(Reason::PodNotRunning, format!("the pod has no address yet (phase {phase})"))

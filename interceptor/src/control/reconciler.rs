@@ -230,8 +230,7 @@ impl Reconciler {
         slot.next = next.map(|pause| Instant::now() + pause);
         let freed = entry.admitted() < slot.rules;
         slot.rules = entry.admitted();
-        slot.short_of_room =
-            entry.rules.iter().any(|rule| rule.condition.reason == Reason::LimitExceeded);
+        slot.short_of_room = entry.rules.iter().any(|rule| rule.condition.reason == Reason::LimitExceeded);
         self.rules = elsewhere + slot.rules;
         self.registry.publish(entry);
         if freed {
@@ -302,7 +301,8 @@ impl Reconciler {
                 None => {
                     let process = process_watch(&spec.netns, &name, &self.context);
                     let managed = Managed::new(spec);
-                    let slot = Slot { managed, next: None, rules: 0, short_of_room: false, _process: process };
+                    let slot =
+                        Slot { managed, next: None, rules: 0, short_of_room: false, _process: process };
                     self.workloads.insert(Arc::clone(&name), slot);
                 }
             }

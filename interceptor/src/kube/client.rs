@@ -42,7 +42,8 @@ impl Requests {
     }
 
     fn count(&self, verb: &'static str, resource: String, code: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((verb, resource, code)).or_default() += 1;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((verb, resource, code)).or_default() +=
+            1;
     }
 }
 

@@ -1,10 +1,6 @@
 //! What a pod's conditions are to say. No I/O.
 
-use k8s_openapi::{
-    api::core::v1::PodCondition,
-    apimachinery::pkg::apis::meta::v1::Time,
-    jiff::Timestamp,
-};
+use k8s_openapi::{api::core::v1::PodCondition, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use crate::{
     config::annotation::AnnotationKey,
@@ -47,7 +43,8 @@ pub fn conditions(rules: &[RuleEntry]) -> Vec<Said> {
     for rule in rules {
         for type_ in types(&rule.annotation) {
             if said.iter().all(|said| said.type_ != type_) {
-                let concerned: Vec<_> = rules.iter().filter(|rule| types(&rule.annotation).contains(&type_)).collect();
+                let concerned: Vec<_> =
+                    rules.iter().filter(|rule| types(&rule.annotation).contains(&type_)).collect();
                 said.push(summary(type_, &concerned));
             }
         }
@@ -65,7 +62,8 @@ pub fn is_passing(rules: &[RuleEntry]) -> bool {
 /// The types that an annotation counts for. A misspelt key counts for what was meant.
 fn types(annotation: &str) -> Vec<String> {
     let key = AnnotationKey::new(annotation);
-    let prefix = key.as_ref().map_or(PREFIXES[0], |key| if key.is_mirror() { PREFIXES[1] } else { PREFIXES[0] });
+    let prefix =
+        key.as_ref().map_or(PREFIXES[0], |key| if key.is_mirror() { PREFIXES[1] } else { PREFIXES[0] });
     let developer = key.as_ref().and_then(AnnotationKey::developer).filter(|name| !name.is_empty());
     std::iter::once(format!("{prefix}{ACTIVE}"))
         .chain(developer.map(|name| format!("{prefix}{ACTIVE}-{}", qualified(name))))
@@ -91,7 +89,12 @@ fn summary(type_: String, rules: &[&RuleEntry]) -> Said {
     } else if rules.len() == 1 {
         worst.condition.message.clone()
     } else {
-        format!("{active} of {} rules are active; {}: {}", rules.len(), worst.annotation, worst.condition.message)
+        format!(
+            "{active} of {} rules are active; {}: {}",
+            rules.len(),
+            worst.annotation,
+            worst.condition.message
+        )
     };
     let active = active == rules.len();
     Said { type_, active, reason: worst.condition.reason.to_string(), message: shortened(&message) }

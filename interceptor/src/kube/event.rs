@@ -44,13 +44,18 @@ impl Told {
             let standing = Standing::of(rule);
             let before = self.0.insert(id.clone(), standing);
             // Its annotation had another rule in force until now: changed, rather than ended and begun.
-            let replaces = || self.0.iter().any(|(old, told)| old.0 == id.0 && told.state == State::Active && !now.contains_key(old));
+            let replaces = || {
+                self.0
+                    .iter()
+                    .any(|(old, told)| old.0 == id.0 && told.state == State::Active && !now.contains_key(old))
+            };
             news.extend(change(rule, before, standing, replaces));
         }
         let ended: Vec<_> = self.0.keys().filter(|id| !now.contains_key(*id)).cloned().collect();
         for id in ended {
             let told = self.0.remove(&id);
-            let replaced = now.iter().any(|(new, rule)| new.0 == id.0 && rule.condition.state == State::Active);
+            let replaced =
+                now.iter().any(|(new, rule)| new.0 == id.0 && rule.condition.state == State::Active);
             if told.is_some_and(|told| told.state == State::Active) && !replaced {
                 news.push(ended_news(&id));
             }
@@ -98,8 +103,12 @@ fn change(
                 _ => None,
             }
         }
-        State::Expired if before.is_none_or(|before| before.state != State::Expired) => news("RedirectExpired", false),
-        State::Refused if before.is_none_or(|before| (before.state, before.reason) != (State::Refused, now.reason)) => {
+        State::Expired if before.is_none_or(|before| before.state != State::Expired) => {
+            news("RedirectExpired", false)
+        }
+        State::Refused
+            if before.is_none_or(|before| (before.state, before.reason) != (State::Refused, now.reason)) =>
+        {
             news("RedirectRefused", true)
         }
         // It takes no connections any more, and is to take them again when it can.

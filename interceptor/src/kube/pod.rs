@@ -1,6 +1,6 @@
 //! What a pod's object says to us. No I/O: the same object gives the same answer.
 
-use std::{net::IpAddr, num::NonZeroU16, sync::Arc};
+use std::{net::IpAddr, num::NonZeroU16, sync::Arc, time::SystemTime};
 
 use k8s_openapi::{
     api::core::v1::{Container, ContainerPort, HTTPGetAction, Pod, PodCondition, Probe},
@@ -10,7 +10,10 @@ use k8s_openapi::{
 use super::condition::is_ours;
 use crate::config::{
     annotation::AnnotationKey,
-    workloads::{AnnotatedRules, HealthCheck, HealthSign, MAX_DECLARED_PORTS, NetnsSource, Obstacle, Workload, WorkloadName},
+    workloads::{
+        AnnotatedRules, HealthCheck, HealthSign, MAX_DECLARED_PORTS, NetnsSource, Obstacle, Workload,
+        WorkloadName,
+    },
 };
 
 /// What the kubelet calls itself in the requests of its probes.
@@ -49,7 +52,10 @@ fn workload(pod: &Pod, namespace: &str, name: &str, uid: &Arc<str>) -> Option<Wo
     let ports = declared_ports(pod);
     let annotations = pod.metadata.annotations.iter().flatten();
     let rules: Vec<_> = annotations
-        .filter_map(|(key, value)| Some(AnnotatedRules::of_pod(AnnotationKey::new(key)?, value, &ports)))
+        .filter_map(|(key, value)| {
+            let ours = AnnotationKey::new(key)?;
+            Some(AnnotatedRules::of_pod(ours, value, written_at(pod, key), &ports))
+        })
         .collect();
     if rules.is_empty() {
         return None;
@@ -64,6 +70,16 @@ fn workload(pod: &Pod, namespace: &str, name: &str, uid: &Arc<str>) -> Option<Wo
         health_checks: health_checks(pod),
         obstacle,
     })
+}
+
+/// When the annotation `key` was last written, by the API server's own books.
+fn written_at(pod: &Pod, key: &str) -> Option<SystemTime> {
+    let field = format!("f:{key}");
+    let owners = pod.metadata.managed_fields.iter().flatten().filter(|entry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0["f:metadata"]["f:annotations"]);
+        fields.is_some_and(|annotations| annotations.get(&field).is_some())
+    });
+    owners.filter_map(|entry| Some(SystemTime::from(entry.time.as_ref()?.0))).max()
 }
 
 fn obstacle(pod: &Pod, ips: &[IpAddr]) -> Option<Obstacle> {
@@ -87,7 +103,8 @@ fn obstacle(pod: &Pod, ips: &[IpAddr]) -> Option<Obstacle> {
 fn addresses(pod: &Pod) -> Vec<IpAddr> {
     let Some(status) = &pod.status else { return Vec::new() };
     let listed = status.pod_ips.iter().flatten().map(|pod_ip| pod_ip.ip.as_str());
-    let mut ips: Vec<IpAddr> = status.pod_ip.as_deref().into_iter().chain(listed).filter_map(|ip| ip.parse().ok()).collect();
+    let mut ips: Vec<IpAddr> =
+        status.pod_ip.as_deref().into_iter().chain(listed).filter_map(|ip| ip.parse().ok()).collect();
     ips.dedup();
     ips
 }

@@ -4,7 +4,7 @@
 //! server only if they differ. A budget for each pod bounds how often that can be, whatever flaps.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -50,7 +50,9 @@ pub struct Reports {
     desk: Arc<Desk>,
     /// Wakes the task of each pod that has one.
     wakers: HashMap<Arc<str>, Arc<Notify>>,
-    tasks: JoinSet<Arc<str>>,
+    tasks: JoinSet<pod::Done>,
+    /// Pods, by uid, that were cleaned of what was left on them. What is on them still is not ours to take off.
+    cleaned: HashSet<Arc<str>>,
 }
 
 /// What wakes [`Reports`].
@@ -78,7 +80,7 @@ impl Reports {
     ) -> Self {
         let permits = Semaphore::new(AT_ONCE);
         let desk = Desk { client, node, store, registry, permits, events, ending: AtomicBool::new(false) };
-        Self { desk: Arc::new(desk), wakers: HashMap::new(), tasks: JoinSet::new() }
+        Self { desk: Arc::new(desk), wakers: HashMap::new(), tasks: JoinSet::new(), cleaned: HashSet::new() }
     }
 
     /// Tells until the end; then takes everything of ours off the pods.
@@ -92,8 +94,9 @@ impl Reports {
                 },
                 Some(ended) = self.tasks.join_next() => {
                     // A task that panicked has said so, and leaves its waker behind: the next poke does nothing.
-                    if let Ok(name) = ended {
-                        self.wakers.remove(&name);
+                    if let Ok(done) = ended {
+                        self.wakers.remove(&done.name);
+                        self.cleaned.extend(done.cleaned);
                     }
                     // What came between its last look and its end.
                     self.wake_leftovers();
@@ -104,7 +107,9 @@ impl Reports {
         self.wake_all();
         let rest = async { while self.tasks.join_next().await.is_some() {} };
         if timeout(FAREWELL, rest).await.is_err() {
-            tracing::warn!("the API server does not answer; conditions stay on pods until the daemon is back");
+            tracing::warn!(
+                "the API server does not answer; conditions stay on pods until the daemon is back"
+            );
         }
     }
 
@@ -124,7 +129,9 @@ impl Reports {
     }
 
     fn wake_leftovers(&mut self) {
-        for pod in self.desk.store.leftovers() {
+        let leftovers = self.desk.store.leftovers();
+        self.cleaned.retain(|uid| leftovers.iter().any(|pod| pod.uid == *uid));
+        for pod in leftovers.iter().filter(|pod| !self.cleaned.contains(&pod.uid)).collect::<Vec<_>>() {
             self.wake(&format!("{}/{}", pod.namespace, pod.name).into());
         }
     }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::pod::SeenPod;
-use crate::config::{policy::Policy, workloads::{Obstacle, Workload}};
+use crate::config::{
+    policy::Policy,
+    workloads::{Obstacle, Workload},
+};
 
 /// What is known of the cluster.
 #[derive(Debug)]

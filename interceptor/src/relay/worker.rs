@@ -267,7 +267,7 @@ impl Worker {
             self.room.steered(served.granted.saturating_sub(left));
             served.granted = 0;
         }
-        let room = self.room.to_grant(share);
+        let room = self.room.next_grant(share);
         for served in &mut self.served {
             served.cells.grant(self.index, room);
             served.granted = room;
@@ -386,7 +386,7 @@ impl Room {
     }
 
     /// What may be sent now, of a share of `free` connections.
-    fn to_grant(&mut self, free: usize) -> i64 {
+    fn next_grant(&mut self, free: usize) -> i64 {
         self.on_the_way = (self.on_the_way - self.accepted).max(0);
         self.accepted = 0;
         self.granted = i64::try_from(free).unwrap_or(i64::MAX).saturating_sub(self.on_the_way).max(0);
@@ -506,24 +506,24 @@ mod tests {
     #[test]
     fn what_is_on_the_way_has_its_room_already() {
         let mut room = Room::default();
-        assert_eq!(room.to_grant(10), 10);
+        assert_eq!(room.next_grant(10), 10);
         room.steered(8);
         assert!(!room.accepted());
         // One of eight has arrived, and is one of those that are open now.
-        assert_eq!(room.to_grant(9), 2);
+        assert_eq!(room.next_grant(9), 2);
         room.steered(2);
-        assert_eq!(room.to_grant(9), 0);
+        assert_eq!(room.next_grant(9), 0);
     }
 
     #[test]
     fn a_handshake_that_never_ends_gives_its_room_back() {
         let mut room = Room::default();
         room.steered(8);
-        assert_eq!(room.to_grant(10), 2);
+        assert_eq!(room.next_grant(10), 2);
         for _ in 0..4 {
             room.age();
         }
-        assert_eq!(room.to_grant(10), 10);
+        assert_eq!(room.next_grant(10), 10);
     }
 
     #[tokio::test]

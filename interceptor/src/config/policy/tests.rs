@@ -165,7 +165,7 @@ fn numbers_of_rules() {
 #[case("[]", "1:1: expected `key: value` lines")]
 #[case(
     "target: {}",
-    "1:1: unknown field `target`, expected `targets`, `dial`, `connectTimeout`, `maxRules` or `maxTtl`"
+    "1:1: unknown field `target`, expected `targets`, `dial`, `connectTimeout`, `maxRules`, `maxRulesPerNode`, `maxTtl`, `actions` or `namespaces`"
 )]
 #[case("targets:\n  alow: []", "2:3: unknown field `alow`, expected `allow`, `deny` or `allowReserved`")]
 #[case("targets:\n  allow:", "2:8: expected a list")]

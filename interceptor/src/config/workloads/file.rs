@@ -192,7 +192,7 @@ fn annotated(
         let source = AnnotationSource { file: &document.file, location, column: text_column(document, raw) };
         source.error(&key, &value, problem)
     });
-    AnnotatedRules { key, value, rules }
+    AnnotatedRules { key, value, written: None, rules }
 }
 
 /// The column in the file where the text of a value begins, if the value stands there as it is: on one line

@@ -50,11 +50,8 @@ fn a_good_file() {
     assert_eq!(web.name.as_str(), "web");
     assert_eq!(web.netns, NetnsSource::Path("/run/netns/web".into()));
     assert_eq!(web.ports.iter().map(|port| port.get()).collect::<Vec<_>>(), [8080, 9090]);
-    let rules: Vec<_> = web
-        .rules
-        .iter()
-        .map(|rules| (rules.key.as_str(), rules.rules.clone().expect("is good")))
-        .collect();
+    let rules: Vec<_> =
+        web.rules.iter().map(|rules| (rules.key.as_str(), rules.rules.clone().expect("is good"))).collect();
     let parsed = |text| interceptor_rule::parse(text).expect("is valid");
     let expected = [
         ("debug.redirect", parsed("8080 -> 10.20.0.7:3000")),
@@ -191,8 +188,7 @@ fn the_examples_of_errors_are_valid() {
 #[case("   debug.redirect: '80,  80 => ü'", "w.yaml:6:26")]
 fn mistakes_on_one_line_have_their_exact_place(#[case] lines: &str, #[case] place: &str) {
     let error = annotation(lines).rules.expect_err("is wrong");
-    let (location, exact) = place_of(&error);
-    assert!(exact);
+    assert!(place_of(&error).1);
     let message = error.to_string();
     assert!(message.starts_with(&format!("{place}: debug.redirect: expected ")), "{message}");
     assert!(error.caret.as_deref().is_some_and(|caret| caret.starts_with("80")), "{error:?}");

@@ -28,6 +28,8 @@ use crate::kube::{event::News, pod::SeenPod};
 
 /// Who writes: the field manager of the conditions and the controller of the Events.
 const WRITER: &str = "interceptor";
+/// What an Event's name may have of the pod's: names have at most 253 characters.
+const MAX_NAME_OF_POD: usize = 200;
 /// An answer that takes longer is not waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -60,7 +62,11 @@ impl EventCounts {
 }
 
 /// Makes `conditions` the conditions of ours on `pod`: those that were applied before and are not among them go.
-pub(super) async fn apply(client: &Client, pod: &SeenPod, conditions: &[PodCondition]) -> Result<(), Failure> {
+pub(super) async fn apply(
+    client: &Client,
+    pod: &SeenPod,
+    conditions: &[PodCondition],
+) -> Result<(), Failure> {
     let body = json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -78,8 +84,10 @@ pub(super) async fn apply(client: &Client, pod: &SeenPod, conditions: &[PodCondi
 pub(super) async fn tell(client: &Client, node: &str, pod: &SeenPod, news: &News) -> Result<(), Failure> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let now = Timestamp::now();
-    // Unique, as the API wants it; nobody reads it.
-    let name = format!("{}.{:x}{:x}", pod.name, now.as_nanosecond(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    // Unique, as the API wants it; nobody reads it. A label of a name may not end with a dash or a dot.
+    let name: String = pod.name.chars().take(MAX_NAME_OF_POD).collect();
+    let name = name.trim_end_matches(['-', '.']);
+    let name = format!("{name}.{:x}{:x}", now.as_nanosecond(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let event = Event {
         metadata: ObjectMeta {
             name: Some(name),

@@ -50,9 +50,17 @@ enum Next {
     End,
 }
 
-/// Tells of the pod behind the workload `name` until nothing of ours is on it. Gives the name back.
-pub(super) async fn tell(desk: Arc<Desk>, name: Arc<str>, changed: Arc<Notify>) -> Arc<str> {
-    let Some(mut pod) = desk.store.pod(&name) else { return name };
+/// The end of a task.
+pub(super) struct Done {
+    /// The workload that it told of.
+    pub(super) name: Arc<str>,
+    /// The pod's uid, if there is a pod that nothing of ours is on any more.
+    pub(super) cleaned: Option<Arc<str>>,
+}
+
+/// Tells of the pod behind the workload `name` until nothing of ours is on it.
+pub(super) async fn tell(desk: Arc<Desk>, name: Arc<str>, changed: Arc<Notify>) -> Done {
+    let Some(mut pod) = desk.store.pod(&name) else { return Done { name, cleaned: None } };
     let mut teller = Teller::new(Arc::clone(&desk), &pod);
     let mut until = None;
     loop {
@@ -60,17 +68,15 @@ pub(super) async fn tell(desk: Arc<Desk>, name: Arc<str>, changed: Arc<Notify>) 
             () = changed.notified() => {}
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
         }
-        match desk.store.pod(&name) {
-            // Gone, and all that was on it.
-            None => return name,
-            Some(now) if now.uid != pod.uid => teller = Teller::new(Arc::clone(&desk), &now),
-            Some(_) => {}
+        // Gone, and all that was on it?
+        let Some(now) = desk.store.pod(&name) else { return Done { name, cleaned: None } };
+        if now.uid != pod.uid {
+            teller = Teller::new(Arc::clone(&desk), &now);
         }
-        let Some(now) = desk.store.pod(&name) else { return name };
         pod = now;
         until = match teller.step(&name, &pod).await {
             Next::Wait(until) => until,
-            Next::End => return name,
+            Next::End => return Done { name, cleaned: Some(pod.uid) },
         };
     }
 }
@@ -133,7 +139,7 @@ impl Teller {
             return Ok(());
         }
         if !self.desk.ending.load(Ordering::Relaxed) {
-            self.conditions.take().map_err(Some)?;
+            self.conditions.take(Instant::now()).map_err(Some)?;
         }
         let now = Timestamp::now();
         let since = |said: &Said| match self.carried.get(&said.type_) {
@@ -164,7 +170,7 @@ impl Teller {
 
     async fn tell(&mut self, pod: &SeenPod, news: Vec<News>) {
         for news in news {
-            let outcome = if self.events.take().is_err() {
+            let outcome = if self.events.take(Instant::now()).is_err() {
                 "suppressed"
             } else {
                 let _permit = self.desk.permits.acquire().await;
