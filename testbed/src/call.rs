@@ -63,7 +63,7 @@ impl Connection {
     }
 
     /// Connects from the namespace of the calling thread.
-    pub(crate) fn open_here(to: SocketAddr, question: Question) -> io::Result<Self> {
+    pub fn open_here(to: SocketAddr, question: Question) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&to, PATIENCE)
             .map_err(|error| io::Error::new(error.kind(), format!("connect: {error}")))?;
         stream.set_nodelay(true)?;

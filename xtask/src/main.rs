@@ -4,10 +4,12 @@
 
 mod bench;
 mod build;
+mod cluster;
 mod demo;
+mod e2e;
 mod fuzz;
-mod image;
 mod generate;
+mod image;
 mod lint;
 mod run;
 mod setup;
@@ -56,9 +58,16 @@ enum Command {
     },
     /// Feed random input to the parsers
     Fuzz(fuzz::Options),
+    /// A real Kubernetes on this machine, to try interceptor on (needs root)
+    Cluster {
+        #[command(subcommand)]
+        action: cluster::Action,
+    },
+    /// Tests on a real Kubernetes (needs root)
+    E2e(e2e::Options),
     /// The container image: an OCI archive with the static daemon, without Docker and without a registry
     Image(image::Options),
-    /// What CI runs: lint, then test
+    /// What CI runs: lint, test, e2e
     Ci,
 }
 
@@ -85,7 +94,11 @@ fn run(command: Command) -> Result<()> {
         Command::Gen(options) => generate::generate(&options),
         Command::Bench { args } => bench::bench(&args),
         Command::Fuzz(options) => fuzz::fuzz(&options),
+        Command::Cluster { action } => cluster::cluster(&action),
+        Command::E2e(options) => e2e::e2e(&options),
         Command::Image(options) => image::image(&options).map(drop),
-        Command::Ci => lint::lint().and_then(|()| test::test(&[])),
+        Command::Ci => {
+            lint::lint().and_then(|()| test::test(&[])).and_then(|()| e2e::e2e(&e2e::Options::default()))
+        }
     }
 }

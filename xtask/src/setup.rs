@@ -19,12 +19,14 @@ pub(crate) enum Group {
     Demo,
     Test,
     Bench,
+    Cluster,
+    E2e,
     Image,
 }
 
 /// Programs by group: each with its Debian package, and what for.
 #[rustfmt::skip]
-const NEEDS: [(Group, Need); 18] = [
+const NEEDS: [(Group, Need); 30] = [
     (Group::Demo, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
     (Group::Demo, Need { program: "nginx", package: "nginx", why: "is the app whose traffic is intercepted" }),
     (Group::Demo, Need { program: "curl", package: "curl", why: "calls the app by hand" }),
@@ -43,6 +45,18 @@ const NEEDS: [(Group, Need); 18] = [
     (Group::Bench, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
     (Group::Bench, Need { program: "haproxy", package: "haproxy", why: "a peer to compare with" }),
     (Group::Bench, Need { program: "iptables", package: "iptables", why: "a peer to compare with" }),
+    (Group::Cluster, Need { program: "containerd", package: "containerd", why: "runs the pods" }),
+    (Group::Cluster, Need { program: "runc", package: "runc", why: "starts their processes" }),
+    (Group::Cluster, Need { program: "/usr/lib/cni/bridge", package: "containernetworking-plugins", why: "their network" }),
+    (Group::Cluster, Need { program: "ip", package: "iproute2", why: "joins the nodes" }),
+    (Group::Cluster, Need { program: "iptables", package: "iptables", why: "kube-proxy makes Services of it" }),
+    (Group::Cluster, Need { program: "conntrack", package: "conntrack", why: "kube-proxy forgets ended endpoints with it" }),
+    (Group::Cluster, Need { program: "nsenter", package: "util-linux", why: "the second node has namespaces of its own" }),
+    (Group::Cluster, Need { program: "openssl", package: "openssl", why: "makes certificates" }),
+    (Group::Cluster, Need { program: "busybox", package: "busybox", why: "a shell in the pods" }),
+    (Group::Cluster, Need { program: "curl", package: "curl", why: "calls the pods by hand" }),
+    (Group::E2e, Need { program: "prometheus", package: "prometheus", why: "scrapes the metrics" }),
+    (Group::E2e, Need { program: "promtool", package: "prometheus", why: "reads the alert rules" }),
 ];
 
 /// Makes sure that the workspace can be built and the commands of these groups can run.

@@ -1,0 +1,51 @@
+//! The ground of the tests on a real Kubernetes: a cluster that `cargo xtask cluster up` made, workloads in a namespace of
+//! their own for each test, callers under whose load things happen, and the product as helm installs it.
+//!
+//! ```no_run
+//! # fn main() {
+//! interceptor_e2e::play("redirect", |s| {
+//!     s.installed(&[])?;
+//!     let web = s.deployment("web", 3)?;
+//!     let [taken, ..] = web.pods()?.try_into().expect("three pods");
+//!
+//!     let callers = s.callers(taken.address())?;
+//!     taken.annotate("debug.redirect", &s.to_laptop())?;
+//!     taken.wait_active()?;
+//!     callers.wait_for("laptop")?;
+//!     callers.stop().assert_none_failed();
+//!     Ok(())
+//! });
+//! # }
+//! ```
+//!
+//! The tests look at what people see: kubectl's words, and answers to calls. They wait for conditions, never for a time.
+//! They share one cluster and change it, so they run one after the other (`cargo xtask e2e`).
+
+mod callers;
+mod cluster;
+mod laptop;
+mod manifests;
+mod pod;
+mod product;
+mod prometheus;
+mod scene;
+mod workload;
+
+pub use self::{
+    callers::{Calls, RunningCallers},
+    cluster::{Cluster, Stopped, Told},
+    laptop::{LAPTOP, LAPTOP_PORT, on_laptop},
+    manifests::{Kind, Manifest, Probe},
+    pod::{Condition, Looks, Pod},
+    product::{Daemon, Product},
+    prometheus::Prometheus,
+    scene::{Scene, at_once, play, play_on},
+    workload::Workload,
+};
+
+use std::time::Duration;
+
+/// How long anything may take that should be soon, on a machine that does other things too.
+pub const SOON: Duration = Duration::from_secs(20);
+/// How long pods may take to start or to go.
+pub const LATER: Duration = Duration::from_secs(90);

@@ -1,0 +1,211 @@
+//! Workloads as YAML. Their one container is the cluster's own server, which tells who it is: the name of its pod.
+
+use std::fmt::Write as _;
+
+/// How its pods are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// With a Service, on a node port too.
+    Deployment,
+    /// With a Service.
+    StatefulSet,
+    /// One on each node.
+    DaemonSet,
+    /// Which never completes.
+    Job,
+    /// By nobody.
+    Pod,
+}
+
+/// What kubelet asks the app for, each second; three failures are the end of the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// `GET /live`
+    Http,
+    /// The health service of gRPC.
+    Grpc,
+    /// A connection.
+    Tcp,
+}
+
+/// A workload to be.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) replicas: usize,
+    pub(crate) ports: Vec<u16>,
+    pub(crate) declares_ports: bool,
+    pub(crate) probe: Option<Probe>,
+    pub(crate) annotations: Vec<(String, String)>,
+    pub(crate) host_network: bool,
+    pub(crate) node: Option<String>,
+    pub(crate) init: Option<String>,
+}
+
+impl Manifest {
+    /// One pod that serves on port 8080.
+    pub fn new(kind: Kind, name: &str) -> Self {
+        Self {
+            kind,
+            name: name.to_owned(),
+            replicas: 1,
+            ports: vec![8080],
+            declares_ports: true,
+            probe: None,
+            annotations: Vec::new(),
+            host_network: false,
+            node: None,
+            init: None,
+        }
+    }
+
+    /// How many pods, for a Deployment or a StatefulSet.
+    pub fn replicas(self, replicas: usize) -> Self {
+        Self { replicas, ..self }
+    }
+
+    /// Where it listens.
+    pub fn ports(self, ports: &[u16]) -> Self {
+        Self { ports: ports.to_vec(), ..self }
+    }
+
+    /// Does not say in its spec where it listens.
+    pub fn declares_no_ports(self) -> Self {
+        Self { declares_ports: false, ..self }
+    }
+
+    /// With a liveness and a readiness probe of this kind.
+    pub fn probe(self, probe: Probe) -> Self {
+        Self { probe: Some(probe), ..self }
+    }
+
+    /// With an annotation from the begin.
+    pub fn annotation(mut self, key: &str, value: &str) -> Self {
+        self.annotations.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// In the node's own network.
+    pub fn host_network(self) -> Self {
+        Self { host_network: true, ..self }
+    }
+
+    /// On this node.
+    pub fn on(self, node: &str) -> Self {
+        Self { node: Some(node.to_owned()), ..self }
+    }
+
+    /// A shell script that has to end before the app starts.
+    pub fn after(self, script: &str) -> Self {
+        Self { init: Some(script.to_owned()), ..self }
+    }
+
+    /// As YAML.
+    pub(crate) fn yaml(&self) -> String {
+        let Self { kind, name, replicas, .. } = self;
+        let head =
+            |api: &str, kind: &str| format!("apiVersion: {api}\nkind: {kind}\nmetadata: {{name: {name}}}\n");
+        let select = format!("  selector: {{matchLabels: {{app: {name}}}}}\n");
+        let template = format!("  template:\n{}", indented(&self.pod(), 4));
+        match kind {
+            Kind::Pod => format!(
+                "apiVersion: v1\nkind: Pod\n{}",
+                self.pod().replacen("metadata:\n", &format!("metadata:\n  name: {name}\n"), 1)
+            ),
+            Kind::Deployment => {
+                head("apps/v1", "Deployment")
+                    + &format!(
+                        "spec:\n  replicas: {replicas}\n{select}{template}{}",
+                        self.service("NodePort")
+                    )
+            }
+            Kind::StatefulSet => {
+                head("apps/v1", "StatefulSet")
+                    + &format!(
+                        "spec:\n  replicas: {replicas}\n  serviceName: {name}\n  podManagementPolicy: Parallel\n{select}{template}{}",
+                        self.service("ClusterIP"),
+                    )
+            }
+            Kind::DaemonSet => head("apps/v1", "DaemonSet") + &format!("spec:\n{select}{template}"),
+            Kind::Job => head("batch/v1", "Job") + &format!("spec:\n{template}      restartPolicy: Never\n"),
+        }
+    }
+
+    fn pod(&self) -> String {
+        let mut pod = format!("metadata:\n  labels: {{app: {}}}\n", self.name);
+        if !self.annotations.is_empty() {
+            pod += "  annotations:\n";
+            for (key, value) in &self.annotations {
+                let _ = writeln!(pod, "    {key}: {value:?}");
+            }
+        }
+        pod += "spec:\n  terminationGracePeriodSeconds: 5\n";
+        if self.host_network {
+            pod += "  hostNetwork: true\n";
+        }
+        if let Some(node) = &self.node {
+            let _ = writeln!(pod, "  nodeSelector: {{kubernetes.io/hostname: {node}}}");
+        }
+        if let Some(script) = &self.init {
+            let _ = writeln!(
+                pod,
+                "  initContainers:\n    - {{name: first, image: 'localhost/guest:1', imagePullPolicy: Never, command: [sh, -c, {script:?}]}}"
+            );
+        }
+        let ports =
+            self.ports.iter().map(|port| format!("{:?}", port.to_string())).collect::<Vec<_>>().join(", ");
+        let _ = write!(
+            pod,
+            "  containers:
+    - name: app
+      image: localhost/guest:1
+      imagePullPolicy: Never
+      args: [{ports}]
+      env:
+        - {{name: NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}
+        - {{name: LINGER, value: '2'}}
+      resources: {{requests: {{cpu: 1m, memory: 4Mi}}}}
+"
+        );
+        if self.declares_ports {
+            let ports =
+                self.ports.iter().map(|port| format!("{{containerPort: {port}}}")).collect::<Vec<_>>();
+            let _ = writeln!(pod, "      ports: [{}]", ports.join(", "));
+        }
+        let port = self.ports[0];
+        if let Some(probe) = self.probe {
+            let ask = match probe {
+                Probe::Http => format!("httpGet: {{path: /live, port: {port}}}"),
+                Probe::Grpc => format!("grpc: {{port: {port}}}"),
+                Probe::Tcp => format!("tcpSocket: {{port: {port}}}"),
+            };
+            for which in ["livenessProbe", "readinessProbe"] {
+                let _ = writeln!(
+                    pod,
+                    "      {which}: {{{ask}, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 3}}"
+                );
+            }
+        } else if !self.host_network {
+            let _ = writeln!(pod, "      readinessProbe: {{tcpSocket: {{port: {port}}}, periodSeconds: 1}}");
+        }
+        pod
+    }
+
+    fn service(&self, kind: &str) -> String {
+        let Self { name, ports, .. } = self;
+        format!(
+            "---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec: {{type: {kind}, selector: {{app: {name}}}, ports: [{{port: 80, targetPort: {}}}]}}
+",
+            ports[0]
+        )
+    }
+}
+
+fn indented(text: &str, by: usize) -> String {
+    text.lines().map(|line| format!("{:by$}{line}\n", "")).collect()
+}

@@ -1,0 +1,266 @@
+//! One pod: what is written on it, and what kubectl says about it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use testbed::{Answer, Question, wait_until};
+
+use crate::{Cluster, SOON, Workload, on_laptop};
+
+/// The condition that tells of all redirects of a pod.
+const ACTIVE: &str = "debug.redirect/Active";
+
+/// A pod that has an address.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    cluster: Cluster,
+    namespace: String,
+    name: String,
+    uid: String,
+    node: String,
+    ip: Option<IpAddr>,
+    port: u16,
+}
+
+/// One of a pod's conditions, as far as people read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// A word.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.status, self.reason, self.message)
+    }
+}
+
+/// All of a pod that must be the same before, during and after a redirect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looks {
+    uid: String,
+    restarts: Vec<u64>,
+    containers: Value,
+    labels: Value,
+    foreign_annotations: BTreeMap<String, String>,
+    foreign_conditions: Vec<String>,
+}
+
+impl Pod {
+    pub(crate) fn new(cluster: &Cluster, object: &Value) -> Result<Self> {
+        let text = |path: &str| object.pointer(path).and_then(Value::as_str);
+        let name = text("/metadata/name").context("a pod without a name")?;
+        let port = object.pointer("/spec/containers/0/args/0").and_then(Value::as_str);
+        Ok(Self {
+            cluster: cluster.clone(),
+            namespace: text("/metadata/namespace").context("a pod without a namespace")?.to_owned(),
+            name: name.to_owned(),
+            uid: text("/metadata/uid").context("a pod without a uid")?.to_owned(),
+            node: text("/spec/nodeName").unwrap_or_default().to_owned(),
+            ip: text("/status/podIP").and_then(|ip| ip.parse().ok()),
+            port: port.and_then(|port| port.parse().ok()).unwrap_or(8080),
+        })
+    }
+
+    /// The only pod of a workload, be it ready or not.
+    pub fn of(workload: &Workload) -> Result<Self> {
+        let pods = workload.list()?;
+        Self::new(&workload.cluster, pods.first().context("no pod yet")?)
+    }
+
+    /// Its name, which its app tells too.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which pod it is, among all of the same name.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// Where it runs.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Its address, and the first port of its app.
+    ///
+    /// # Panics
+    /// When it has none.
+    pub fn address(&self) -> SocketAddr {
+        let ip = self.ip.unwrap_or_else(|| panic!("{} has no address", self.name));
+        SocketAddr::new(ip, self.port)
+    }
+
+    /// `kubectl annotate`.
+    pub fn annotate(&self, key: &str, value: &str) -> Result<()> {
+        self.kubectl("annotate", &["--overwrite", &format!("{key}={value}")]).map(drop)
+    }
+
+    /// `kubectl annotate` that removes.
+    pub fn unannotate(&self, key: &str) -> Result<()> {
+        self.kubectl("annotate", &[&format!("{key}-")]).map(drop)
+    }
+
+    /// `kubectl wait` until it is intercepted.
+    pub fn wait_active(&self) -> Result<()> {
+        self.wait_for(&format!("condition={ACTIVE}"))
+    }
+
+    /// `kubectl wait --for=…`; its failure shows what stands on the pod.
+    pub fn wait_for(&self, what: &str) -> Result<()> {
+        let timeout = format!("--timeout={}s", SOON.as_secs());
+        self.kubectl("wait", &[&format!("--for={what}"), &timeout])
+            .map(drop)
+            .with_context(|| format!("{}: {:?}", self.name, self.conditions().unwrap_or_default()))
+    }
+
+    /// The condition of its redirects, if it has one.
+    pub fn active(&self) -> Result<Option<Condition>> {
+        Ok(self.conditions()?.remove(ACTIVE))
+    }
+
+    /// Waits until the condition of its redirects is `False`, for this reason.
+    pub fn wait_refused(&self, reason: &str) -> Result<Condition> {
+        wait_until(&format!("{}: {ACTIVE} False {reason}", self.name), SOON, || {
+            let condition = self.active()?.context("no condition")?;
+            ensure!(condition.status == "False" && condition.reason == reason, "{condition}");
+            Ok(condition)
+        })
+    }
+
+    /// Waits until nothing of ours stands in its status.
+    pub fn wait_untouched(&self) -> Result<()> {
+        wait_until(&format!("{} without conditions of ours", self.name), SOON, || {
+            let conditions = self.conditions()?;
+            let ours = conditions.keys().filter(|kind| is_ours(kind)).collect::<Vec<_>>();
+            ensure!(ours.is_empty(), "{ours:?}");
+            Ok(())
+        })
+    }
+
+    /// All its conditions by type.
+    pub fn conditions(&self) -> Result<BTreeMap<String, Condition>> {
+        let pod = self.get()?;
+        let conditions =
+            pod.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let conditions = conditions.iter().map(|condition| {
+            let word = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
+            (
+                word("type"),
+                Condition { status: word("status"), reason: word("reason"), message: word("message") },
+            )
+        });
+        Ok(conditions.collect())
+    }
+
+    /// Waits for an Event of ours on it, of this reason.
+    pub fn wait_event(&self, reason: &str) -> Result<Value> {
+        wait_until(&format!("an Event {reason} on {}", self.name), SOON, || {
+            let events = self.events()?;
+            let words = events.iter().map(|event| event["reason"].to_string()).collect::<Vec<_>>().join(", ");
+            let found = events.into_iter().find(|event| event["reason"] == reason);
+            found.with_context(|| format!("only {words}"))
+        })
+    }
+
+    /// All Events of ours on it.
+    pub fn events(&self) -> Result<Vec<Value>> {
+        let about = format!("--field-selector=regarding.uid={}", self.uid);
+        let events =
+            self.cluster.get(&["events.v1.events.k8s.io", "--namespace", &self.namespace, &about])?;
+        let all = events["items"].as_array().cloned().unwrap_or_default();
+        Ok(all.into_iter().filter(|event| event["reportingController"] == "interceptor").collect())
+    }
+
+    /// As it looks to whoever has nothing to do with redirects.
+    pub fn looks(&self) -> Result<Looks> {
+        let pod = self.get()?;
+        let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array).cloned();
+        let annotations = pod.pointer("/metadata/annotations").and_then(Value::as_object).cloned();
+        let foreign = annotations.unwrap_or_default().into_iter().filter(|(key, _)| !is_ours(key));
+        let conditions = self.conditions()?;
+        Ok(Looks {
+            uid: pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
+            restarts: statuses
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|one| one["restartCount"].as_u64())
+                .collect(),
+            containers: pod["spec"]["containers"].clone(),
+            labels: pod["metadata"]["labels"].clone(),
+            foreign_annotations: foreign.map(|(key, value)| (key, value.to_string())).collect(),
+            foreign_conditions: conditions
+                .iter()
+                .filter(|(kind, _)| !is_ours(kind))
+                .map(|(kind, condition)| format!("{kind} {condition}"))
+                .collect(),
+        })
+    }
+
+    /// How often its containers were started again.
+    pub fn restarts(&self) -> Result<u64> {
+        Ok(self.looks()?.restarts.iter().sum())
+    }
+
+    /// Who answers one call from the laptop.
+    pub fn ask(&self) -> Result<Answer> {
+        ask(self.address())
+    }
+
+    /// Who answers one call from the laptop: a name.
+    pub fn who(&self) -> Result<String> {
+        Ok(self.ask()?.tag)
+    }
+
+    /// Waits until somebody of this name answers.
+    pub fn wait_for_answer(&self, who: &str) -> Result<()> {
+        wait_until(&format!("an answer by {who:?}"), SOON, || {
+            let answer = self.ask()?;
+            ensure!(answer.tag == who, "{} answered", answer.tag);
+            Ok(())
+        })
+    }
+
+    /// Asks kubectl about it: `kubectl VERB pod NAME …`.
+    pub fn kubectl(&self, verb: &str, words: &[&str]) -> Result<String> {
+        let pod = format!("pod/{}", self.name);
+        self.cluster.kubectl(&[&[verb, "--namespace", &self.namespace, &pod], words].concat())
+    }
+
+    /// What a command inside prints.
+    pub fn exec(&self, command: &[&str]) -> Result<String> {
+        let words = ["exec", "--namespace", &self.namespace, &self.name, "--"];
+        self.cluster.kubectl(&[&words, command].concat())
+    }
+
+    /// Its object in the API.
+    pub fn get(&self) -> Result<Value> {
+        self.cluster.get(&["--namespace", &self.namespace, "pod", &self.name])
+    }
+
+    /// The namespace that it is in.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+}
+
+/// Asks once, from the laptop.
+pub(crate) fn ask(to: SocketAddr) -> Result<Answer> {
+    let asked = on_laptop(|| testbed::Connection::open_here(to, Question::Http).and_then(|mut to| to.ask()));
+    asked.with_context(|| format!("ask {to}"))
+}
+
+fn is_ours(name: &str) -> bool {
+    let name = name.split('/').next().unwrap_or(name);
+    name == "debug.redirect" || name == "debug.mirror"
+}

@@ -1,0 +1,128 @@
+//! A real Prometheus that finds the product's pods as it finds everybody's, through the API, with the chart's alerts.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{self, Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use testbed::wait_until;
+
+use crate::{Cluster, LATER};
+
+const ADDRESS: &str = "127.0.0.1:19090";
+
+/// It ends when this is dropped.
+#[derive(Debug)]
+pub struct Prometheus {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Prometheus {
+    /// Starts it, and waits until it answers.
+    pub fn start(cluster: &Cluster) -> Result<Self> {
+        let folder = env::temp_dir().join(format!("interceptor-prometheus-{}", process::id()));
+        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        let config = folder.join("prometheus.yml");
+        fs::write(&config, configuration(cluster)).context("write its configuration")?;
+        let log = fs::File::create(folder.join("log")).context("make its log")?;
+        let child = Command::new("prometheus")
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+            .arg(format!("--web.listen-address={ADDRESS}"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("share its log")?)
+            .stderr(log)
+            .spawn()
+            .context("start prometheus; `cargo xtask setup e2e` installs it")?;
+        let prometheus = Self { child, folder };
+        wait_until("Prometheus to be ready", LATER, || prometheus.get("/-/ready", &[]))?;
+        Ok(prometheus)
+    }
+
+    /// The health of each target of the product: `up`, or else the error of the last scrape.
+    pub fn targets(&self) -> Result<Vec<String>> {
+        let told = self.api("/api/v1/targets", &[("state", "active")])?;
+        let targets = told["activeTargets"].as_array().cloned().unwrap_or_default();
+        let health = targets.iter().map(|target| match target["health"].as_str() {
+            Some("up") => "up".to_owned(),
+            _ => format!("{} {}", target["health"], target["lastError"]),
+        });
+        Ok(health.collect())
+    }
+
+    /// The names of the alerts that it loaded, each with its health.
+    pub fn alerts(&self) -> Result<Vec<(String, String)>> {
+        let told = self.api("/api/v1/rules", &[("type", "alert")])?;
+        let groups = told["groups"].as_array().cloned().unwrap_or_default();
+        let rules = groups.iter().flat_map(|group| group["rules"].as_array().cloned().unwrap_or_default());
+        let word = |rule: &Value, key: &str| rule[key].as_str().unwrap_or_default().to_owned();
+        Ok(rules.map(|rule| (word(&rule, "name"), word(&rule, "health"))).collect())
+    }
+
+    /// The values that a query gives, those that are a number.
+    pub fn query(&self, query: &str) -> Result<Vec<f64>> {
+        let told =
+            self.api("/api/v1/query", &[("query", query)]).with_context(|| format!("query {query}"))?;
+        let series = told["result"].as_array().cloned().unwrap_or_default();
+        let values = series.iter().filter_map(|one| one["value"][1].as_str()?.parse::<f64>().ok());
+        Ok(values.filter(|value| !value.is_nan()).collect())
+    }
+
+    fn api(&self, path: &str, form: &[(&str, &str)]) -> Result<Value> {
+        let told: Value =
+            serde_json::from_str(&self.get(path, form)?).context("read what Prometheus said")?;
+        ensure!(told["status"] == "success", "{told}");
+        Ok(told["data"].clone())
+    }
+
+    fn get(&self, path: &str, form: &[(&str, &str)]) -> Result<String> {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "5",
+            "--get",
+            &format!("http://{ADDRESS}{path}"),
+        ]);
+        for (key, value) in form {
+            curl.args(["--data-urlencode", &format!("{key}={value}")]);
+        }
+        let output = curl.output().context("run curl")?;
+        let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        ensure!(output.status.success(), "{}; its log:\n{}", String::from_utf8_lossy(&output.stderr), log());
+        String::from_utf8(output.stdout).context("read the answer")
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// What the chart's PodMonitor amounts to.
+fn configuration(cluster: &Cluster) -> String {
+    let alerts =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/charts/interceptor/alerts/interceptor.yaml");
+    format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+rule_files: [{alerts}]
+scrape_configs:
+  - job_name: interceptor
+    kubernetes_sd_configs:
+      - {{role: pod, kubeconfig_file: {kubeconfig}, namespaces: {{names: [interceptor-system]}}}}
+    relabel_configs:
+      - {{action: keep, source_labels: [__meta_kubernetes_pod_label_app_kubernetes_io_name], regex: interceptor}}
+      - {{action: keep, source_labels: [__meta_kubernetes_pod_container_port_name], regex: metrics}}
+",
+        alerts = alerts.display(),
+        kubeconfig = cluster.kubeconfig().display(),
+    )
+}

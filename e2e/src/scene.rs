@@ -1,0 +1,177 @@
+//! What a test has: the cluster, a namespace of its own, and the product.
+
+use std::{
+    net::SocketAddr,
+    panic::{self, AssertUnwindSafe},
+    process,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+use testbed::{Answer, wait_until};
+
+use crate::{Cluster, Kind, LAPTOP, LAPTOP_PORT, LATER, Manifest, Product, RunningCallers, Workload, pod};
+
+/// Tests of one program take turns: each changes what all of them share.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Of namespaces that tests made.
+const LABEL: &str = "interceptor-e2e=test";
+
+/// A stage for one test.
+#[derive(Debug)]
+pub struct Scene {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The release of helm.
+    pub product: Product,
+    namespace: String,
+}
+
+/// Plays one test on the cluster, in a namespace whose name begins as you say.
+///
+/// # Panics
+/// When the test fails; then it tells how the namespace and the product's pods looked.
+pub fn play(name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
+    play_on(1, name, body);
+}
+
+/// As [`play`], on a cluster that has to have so many nodes.
+///
+/// # Panics
+/// As [`play`].
+pub fn play_on(nodes: usize, name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(cluster) = Cluster::required() else { return };
+    let there = cluster.nodes().map_or(0, |nodes| nodes.len());
+    if there < nodes {
+        let why = format!(
+            "this needs {nodes} nodes, and there is {there}; `cargo xtask cluster up --nodes {nodes}`"
+        );
+        assert!(!std::env::var("CI").is_ok_and(|value| value == "true"), "{why}");
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("\nSKIPPED: {why}\n\n").as_bytes());
+        return;
+    }
+    let scene = Scene::new(cluster, name).unwrap_or_else(|error| panic!("make a namespace: {error:#}"));
+    let played = panic::catch_unwind(AssertUnwindSafe(|| body(&scene)));
+    if !matches!(played, Ok(Ok(()))) {
+        scene.explain();
+    }
+    scene.end();
+    match played {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => panic!("{error:#}"),
+        Err(panic) => panic::resume_unwind(panic),
+    }
+}
+
+impl Scene {
+    fn new(cluster: Cluster, name: &str) -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        if number == 0 {
+            // The rest of a run that was interrupted.
+            cluster.kubectl(&["delete", "namespaces", "--selector", LABEL, "--wait=false"])?;
+        }
+        // No test waits until the one before is cleared away.
+        let namespace = format!("e2e-{name}-{}-{number}", process::id());
+        cluster.kubectl(&["create", "namespace", &namespace])?;
+        cluster.kubectl(&["label", "namespace", &namespace, LABEL])?;
+        let account =
+            ["wait", "--for=create", "--timeout=60s", "--namespace", &namespace, "serviceaccount/default"];
+        cluster.kubectl(&account)?;
+        Ok(Self { product: Product::new(&cluster), cluster, namespace })
+    }
+
+    /// The product is installed, with these values beside those that say where its image is.
+    pub fn installed(&self, values: &[&str]) -> Result<()> {
+        self.product.install(values)
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Gives its namespace a label.
+    pub fn label(&self, label: &str) -> Result<()> {
+        self.cluster.kubectl(&["label", "--overwrite", "namespace", &self.namespace, label]).map(drop)
+    }
+
+    /// Makes a workload; does not wait for its pods.
+    pub fn start(&self, manifest: Manifest) -> Result<Workload> {
+        let words = ["apply", "--namespace", &self.namespace, "--filename=-"];
+        self.cluster.apply_with(&words, &manifest.yaml())?;
+        Ok(Workload { cluster: self.cluster.clone(), namespace: self.namespace.clone(), manifest })
+    }
+
+    /// A Deployment with a Service; its pods are ready.
+    pub fn deployment(&self, name: &str, replicas: usize) -> Result<Workload> {
+        let deployment = self.start(Manifest::new(Kind::Deployment, name).replicas(replicas))?;
+        deployment.pods()?;
+        Ok(deployment)
+    }
+
+    /// The rule for the app's port, to the server on the laptop.
+    pub fn to_laptop(&self) -> String {
+        format!("8080 -> {LAPTOP}:{LAPTOP_PORT}")
+    }
+
+    /// Callers that call an address, outside of the cluster, until they are stopped.
+    pub fn callers(&self, to: SocketAddr) -> Result<RunningCallers> {
+        self.callers_of(&[to])
+    }
+
+    /// Callers that call several addresses in turn.
+    pub fn callers_of(&self, to: &[SocketAddr]) -> Result<RunningCallers> {
+        let callers = RunningCallers::start(to)?;
+        callers.wait_for_calls(to.len() * 4)?;
+        callers.so_far().assert_none_failed();
+        Ok(callers)
+    }
+
+    /// Asks once, from the laptop.
+    pub fn ask(&self, to: SocketAddr) -> Result<Answer> {
+        pod::ask(to)
+    }
+
+    /// Waits until an address answers; a Service does so a moment after its pods are ready.
+    pub fn wait_answering(&self, to: SocketAddr) -> Result<()> {
+        wait_until(&format!("{to} to answer"), LATER, || self.ask(to)).map(drop)
+    }
+
+    /// The Events of its namespace, as people see them.
+    pub fn events(&self) -> Result<String> {
+        self.cluster.kubectl(&["get", "events", "--namespace", &self.namespace])
+    }
+
+    fn explain(&self) {
+        let say = |words: &[&str]| {
+            let words = [words, &["--namespace", &self.namespace]].concat();
+            self.cluster.kubectl(&words).unwrap_or_else(|error| format!("{error:#}\n"))
+        };
+        eprintln!("--- in {}:\n{}", self.namespace, say(&["get", "pods", "--output=wide"]));
+        let conditions = "jsonpath={range .items[*]}{.metadata.name} {.metadata.annotations} {.status.conditions}{\"\\n\"}{end}";
+        eprintln!("--- conditions:\n{}", say(&["get", "pods", "--output", conditions]));
+        eprintln!("--- events:\n{}", say(&["get", "events"]));
+        eprintln!("--- {}", self.product.explain());
+    }
+
+    fn end(&self) {
+        let gone = ["delete", "namespace", &self.namespace, "--wait=false"];
+        // Not the test's failure; the next run removes it.
+        let _ = self.cluster.kubectl(&gone);
+    }
+}
+
+/// Runs several things at the same time, and gives what each gave.
+pub fn at_once<T: Send, I: Sync>(items: &[I], body: impl Fn(&I) -> Result<T> + Sync) -> Result<Vec<T>> {
+    thread::scope(|scope| {
+        let threads = items.iter().map(|item| scope.spawn(|| body(item))).collect::<Vec<_>>();
+        threads.into_iter().map(|thread| thread.join().ok().context("it panicked")?).collect()
+    })
+}

@@ -1,0 +1,77 @@
+//! What makes pods, and what they have in common.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use testbed::wait_until;
+
+use crate::{Cluster, LATER, Manifest, Pod};
+
+/// The first node: a node port is called there.
+const NODE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 99, 0, 1));
+
+/// A Deployment, StatefulSet, DaemonSet, Job or bare pod.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    pub(crate) cluster: Cluster,
+    pub(crate) namespace: String,
+    pub(crate) manifest: Manifest,
+}
+
+impl Workload {
+    /// Its pods, all that it wants, once they are ready; in the order of their names.
+    pub fn pods(&self) -> Result<Vec<Pod>> {
+        let wanted = match self.manifest.kind {
+            crate::Kind::DaemonSet => self.cluster.nodes()?.len(),
+            _ => self.manifest.replicas,
+        };
+        wait_until(&format!("{wanted} ready pods of {}", self.manifest.name), LATER, || {
+            let pods = self.list()?;
+            let alive = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+            let (ready, others): (Vec<_>, Vec<_>) = alive.partition(|pod| is_ready(pod));
+            ensure!(
+                ready.len() == wanted && others.is_empty(),
+                "{} ready, {} not",
+                ready.len(),
+                others.len()
+            );
+            ready.into_iter().map(|pod| Pod::new(&self.cluster, pod)).collect()
+        })
+    }
+
+    /// Its only pod, once it is ready.
+    pub fn pod(&self) -> Result<Pod> {
+        let [pod] = self.pods()?.try_into().ok().context("more than one pod")?;
+        Ok(pod)
+    }
+
+    /// Its pods as they are, be they ready or not, in the order of their names.
+    pub fn list(&self) -> Result<Vec<Value>> {
+        let app = format!("app={}", self.manifest.name);
+        let pods = self.cluster.get(&["--namespace", &self.namespace, "pods", "--selector", &app])?;
+        Ok(pods["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Where its Service is: the cluster's address for it.
+    pub fn cluster_ip(&self) -> Result<SocketAddr> {
+        let ip = self.service()?["spec"]["clusterIP"].as_str().unwrap_or_default().parse();
+        Ok(SocketAddr::new(ip.context("the Service has no address")?, 80))
+    }
+
+    /// Where its Service is, from outside.
+    pub fn node_port(&self) -> Result<SocketAddr> {
+        let service = self.service()?;
+        let port = service.pointer("/spec/ports/0/nodePort").and_then(Value::as_u64);
+        Ok(SocketAddr::new(NODE, port.context("the Service has no node port")?.try_into()?))
+    }
+
+    fn service(&self) -> Result<Value> {
+        self.cluster.get(&["--namespace", &self.namespace, "service", &self.manifest.name])
+    }
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
+}

@@ -1,0 +1,110 @@
+//! Rules that can't be: the pod says why, and the app never notices.
+
+use interceptor_e2e::{Kind, LAPTOP, Manifest, play};
+use rstest::rstest;
+
+#[rstest]
+#[case::typo("8080 => 10.99.0.100:3000", "RuleInvalid", "did you mean `->`?")]
+#[case::no_target("8080 ->", "RuleInvalid", "target")]
+#[case::loopback("8080 -> 127.0.0.1:3000", "TargetDenied", "loopback")]
+#[case::the_node("8080 -> 10.99.0.1:3000", "TargetDenied", "node")]
+#[case::metadata("8080 -> 169.254.169.254:80", "TargetDenied", "linkLocal")]
+#[case::not_built_yet("8080 -> 10.99.0.100:3000 percent 5", "NotSupported", "percent")]
+#[case::one_port_twice("8080 -> 10.99.0.100:3000; 8080 -> 10.99.0.100:3001", "RuleInvalid", "8080")]
+fn a_rule_that_can_not_be_is_refused_with_its_reason(
+    #[case] rule: &str,
+    #[case] reason: &str,
+    #[case] says: &str,
+) {
+    play("refused", |s| {
+        s.installed(&[])?;
+        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        let looked = app.looks()?;
+        let callers = s.callers(app.address())?;
+        app.annotate("debug.redirect", rule)?;
+        let condition = app.wait_refused(reason)?;
+        assert!(condition.message.contains(says), "{condition}");
+        let event = app.wait_event("RedirectRefused")?;
+        assert!(event["note"].to_string().contains(says), "{event}");
+        assert_eq!(event["type"], "Warning");
+
+        app.unannotate("debug.redirect")?;
+        app.wait_untouched()?;
+        assert_eq!(app.looks()?, looked);
+        let calls = callers.stop();
+        calls.assert_none_failed();
+        assert_eq!(calls.by("app"), calls.len(), "{calls}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_rule_without_ports_needs_a_pod_that_declares_some() {
+    play("no-ports", |s| {
+        s.installed(&[])?;
+        let app = s.start(Manifest::new(Kind::Pod, "app").declares_no_ports())?.pod()?;
+        app.annotate("debug.redirect", &format!("{LAPTOP}:3000"))?;
+        app.wait_refused("NoPorts")?;
+        app.wait_event("RedirectRefused")?;
+        assert_eq!(app.who()?, "app");
+
+        // A port that it names itself needs no declaration.
+        app.annotate("debug.redirect", &s.to_laptop())?;
+        app.wait_active()?;
+        app.wait_for_answer("laptop")?;
+        Ok(())
+    });
+}
+
+#[test]
+fn the_second_rule_for_a_port_is_refused_and_the_first_stays() {
+    play("taken-port", |s| {
+        s.installed(&[])?;
+        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        let callers = s.callers(app.address())?;
+        app.annotate("debug.redirect/alice", &s.to_laptop())?;
+        app.wait_for("condition=debug.redirect/Active-alice")?;
+        callers.wait_for("laptop")?;
+
+        app.annotate("debug.redirect/bob", &s.to_laptop().replace("3000", "3001"))?;
+        app.wait_for("condition=debug.redirect/Active-bob=False")?;
+        let bobs = app.conditions()?.remove("debug.redirect/Active-bob");
+        assert!(bobs.is_some_and(|bobs| bobs.reason == "PortTaken" && bobs.message.contains("alice")));
+        app.wait_event("RedirectRefused")?;
+        assert_eq!(app.who()?, "laptop");
+        callers.stop().assert_none_failed();
+        Ok(())
+    });
+}
+
+#[test]
+fn a_pod_in_the_nodes_own_network_is_refused() {
+    play("host-network", |s| {
+        s.installed(&[])?;
+        let app = s.start(Manifest::new(Kind::Pod, "app").ports(&[18099]).host_network())?.pod()?;
+        app.annotate("debug.redirect", &s.to_laptop().replace("8080", "18099"))?;
+        app.wait_refused("HostNetwork")?;
+        app.wait_event("RedirectRefused")?;
+        assert_eq!(app.who()?, "app");
+        Ok(())
+    });
+}
+
+#[test]
+fn after_a_mistake_the_rule_before_stays_in_force() {
+    play("mistake", |s| {
+        s.installed(&[])?;
+        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        app.annotate("debug.redirect", &s.to_laptop())?;
+        app.wait_active()?;
+        let callers = s.callers(app.address())?;
+
+        app.annotate("debug.redirect", "8080 => 10.99.0.100:3000")?;
+        app.wait_event("RedirectRefused")?;
+        callers.wait_for_calls(100)?;
+        let calls = callers.stop();
+        calls.assert_none_failed();
+        assert_eq!(calls.by("laptop"), calls.len(), "{calls}");
+        Ok(())
+    });
+}

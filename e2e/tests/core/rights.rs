@@ -1,0 +1,136 @@
+//! A token that was stolen from a daemon's pod is worth little.
+
+use anyhow::{Context as _, Result, ensure};
+use interceptor_e2e::{Cluster, Kind, Manifest, Pod, play};
+use serde_json::Value;
+
+const MERGE: &str = "application/strategic-merge-patch+json";
+
+fn path(pod: &Pod) -> String {
+    format!("/api/v1/namespaces/{}/pods/{}", pod.namespace(), pod.name())
+}
+
+fn condition(kind: &str) -> String {
+    format!(
+        r#"{{"status": {{"conditions": [{{"type": "{kind}", "status": "True", "reason": "X", "message": "x"}}]}}}}"#
+    )
+}
+
+fn refused(cluster: &Cluster, token: &str, method: &str, path: &str, body: Option<&str>) -> Result<()> {
+    let (code, told) = cluster.request(token, method, path, body.map(|body| (MERGE, body)))?;
+    // By the rules of RBAC, or by the chart's admission policy.
+    ensure!(code == 403, "{method} {path} {body:?}: {code} {told}");
+    Ok(())
+}
+
+#[test]
+fn its_token_sets_its_own_conditions_and_nothing_else() {
+    play("rights", |s| {
+        s.installed(&[])?;
+        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        let daemon = s.product.first_daemon()?;
+        let token = daemon.token()?;
+        let looked = app.looks()?;
+        let (pod, status) = (path(&app), path(&app) + "/status");
+
+        let own = condition("debug.redirect/Active-e2e");
+        let (code, told) = s.cluster.request(&token, "PATCH", &status, Some((MERGE, &own)))?;
+        assert_eq!(code, 200, "{told}");
+        for body in [
+            &condition("Ready"),
+            &condition("example.com/Active"),
+            r#"{"status": {"phase": "Failed"}}"#,
+            r#"{"status": {"message": "pwned"}}"#,
+            r#"{"status": {"nominatedNodeName": "node2"}}"#,
+            r#"{"metadata": {"labels": {"app": "other"}}}"#,
+            r#"{"metadata": {"annotations": {"debug.redirect": "8080 -> 1.2.3.4:5"}}}"#,
+            r#"{"metadata": {"finalizers": ["example.com/stay"]}}"#,
+        ] {
+            refused(&s.cluster, &token, "PATCH", &status, Some(body))?;
+        }
+        for body in
+            [r#"{"metadata": {"annotations": {"a": "b"}}}"#, r#"{"spec": {"activeDeadlineSeconds": 1}}"#]
+        {
+            refused(&s.cluster, &token, "PATCH", &pod, Some(body))?;
+        }
+        for (method, path) in [
+            ("DELETE", pod.as_str()),
+            ("GET", "/api/v1/secrets"),
+            ("GET", "/api/v1/configmaps"),
+            ("GET", "/api/v1/nodes"),
+            ("GET", "/api/v1/namespaces"),
+        ] {
+            refused(&s.cluster, &token, method, path, None)?;
+        }
+        // A token that is bound to no pod names no node, and so has no pods at all.
+        refused(&s.cluster, &daemon.loose_token()?, "PATCH", &status, Some(&own))?;
+        assert_eq!(app.looks()?, looked);
+        Ok(())
+    });
+}
+
+#[test]
+fn the_account_has_these_rights_and_no_other() {
+    play("account", |s| {
+        s.installed(&[])?;
+        let token = s.product.first_daemon()?.token()?;
+        let rights = rights(&s.cluster, &token)?;
+        let expected = ["/pods get,list,watch", "/pods/status patch", "events.k8s.io/events create,patch"];
+        assert_eq!(rights, expected);
+        s.installed(&["policy.namespaces=debug=allowed"])?;
+        let token = s.product.first_daemon()?.token()?;
+        assert_eq!(
+            self::rights(&s.cluster, &token)?.first().map(String::as_str),
+            Some("/namespaces list,watch")
+        );
+        Ok(())
+    });
+}
+
+/// What an account may do, beyond what everybody may, namely ask about himself.
+fn rights(cluster: &Cluster, token: &str) -> Result<Vec<String>> {
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    let question = r#"{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": "kube-system"}}"#;
+    let (code, told) = cluster.request(token, "POST", path, Some(("application/json", question)))?;
+    ensure!(code == 201, "{code} {told}");
+    let told: Value = serde_json::from_str(&told)?;
+    let words = |value: &Value| {
+        let words = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+        let mut words = words.map(str::to_owned).collect::<Vec<_>>();
+        words.sort();
+        words
+    };
+    let mut rights = Vec::new();
+    for rule in told["status"]["resourceRules"].as_array().context("no rules")? {
+        for group in words(&rule["apiGroups"]) {
+            for resource in words(&rule["resources"]) {
+                if !resource.starts_with("selfsubject") {
+                    rights.push(format!("{group}/{resource} {}", words(&rule["verbs"]).join(",")));
+                }
+            }
+        }
+    }
+    rights.sort();
+    rights.dedup();
+    Ok(rights)
+}
+
+#[test]
+fn the_pod_of_the_daemon_has_these_capabilities_and_no_other() {
+    play("capabilities", |s| {
+        s.installed(&[])?;
+        let daemon = s.product.first_daemon()?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()?))?;
+        let has = |field: &str| -> Result<u64> {
+            let line =
+                status.lines().find_map(|line| line.strip_prefix(field)).context("a field of its status")?;
+            Ok(u64::from_str_radix(line.trim(), 16)?)
+        };
+        // NET_ADMIN, SYS_ADMIN, PERFMON, BPF, by their numbers.
+        let wanted = [12, 21, 38, 39].iter().fold(0, |all, number| all | 1_u64 << number);
+        assert_eq!(has("CapEff:")?, wanted);
+        assert_eq!(has("CapBnd:")?, wanted);
+        assert_eq!(has("NoNewPrivs:")?, 1);
+        Ok(())
+    });
+}

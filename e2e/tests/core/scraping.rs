@@ -1,0 +1,112 @@
+//! A real Prometheus scrapes the daemons, reads the chart's alerts, and has data for the chart's dashboard.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+use interceptor_e2e::{Kind, LATER, Manifest, Prometheus, SOON, play};
+use serde_json::Value;
+use testbed::wait_until;
+
+fn chart(file: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/charts/interceptor").join(file);
+    fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+}
+
+/// All queries of the dashboard, with its variables set: title and expression.
+fn queries() -> Result<Vec<(String, String)>> {
+    let dashboard: Value = serde_json::from_str(&chart("dashboards/interceptor.json")?)?;
+    let panels = dashboard["panels"].as_array().cloned().unwrap_or_default();
+    let mut queries = Vec::new();
+    for panel in &panels {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let query = target["expr"].as_str().context("a target without a query")?;
+            let query = query
+                .replace("$job", "interceptor")
+                .replace("$workload", ".*")
+                .replace("$__rate_interval", "30s");
+            queries.push((panel["title"].as_str().unwrap_or_default().to_owned(), query));
+        }
+    }
+    ensure!(queries.len() > 10, "the dashboard has only {} queries", queries.len());
+    Ok(queries)
+}
+
+#[test]
+fn prometheus_finds_the_daemons_reads_the_alerts_and_fills_the_dashboard() {
+    play("scraped", |s| {
+        s.installed(&[])?;
+        let daemons = s.product.daemons()?;
+        let prometheus = Prometheus::start(&s.cluster)?;
+        wait_until("all daemons to be scraped", SOON, || {
+            let targets = prometheus.targets()?;
+            ensure!(
+                targets.len() == daemons.len() && targets.iter().all(|health| health == "up"),
+                "{targets:?}"
+            );
+            Ok(())
+        })?;
+
+        // All that a dashboard shows: redirected calls, and others that fell back because nobody listens at the target.
+        let taken = s.start(Manifest::new(Kind::Pod, "taken"))?.pod()?;
+        let away = s.start(Manifest::new(Kind::Pod, "away"))?.pod()?;
+        taken.annotate("debug.redirect", &s.to_laptop())?;
+        away.annotate("debug.redirect", &s.to_laptop().replace("3000", "3666"))?;
+        taken.wait_active()?;
+        away.wait_active()?;
+        let callers = s.callers_of(&[taken.address(), away.address()])?;
+        for (title, query) in queries()? {
+            wait_until(&format!("data for {title:?}: {query}"), LATER, || {
+                let values = prometheus.query(&query)?;
+                ensure!(!values.is_empty(), "nothing");
+                Ok(())
+            })?;
+        }
+
+        // Prometheus counts what the callers counted.
+        let calls = callers.stop();
+        calls.assert_none_failed();
+        let count = r#"sum(interceptor_connections_total{job="interceptor",workload=~".*taken.*",outcome="redirected"})"#;
+        wait_until("Prometheus to know of all calls", SOON, || {
+            let counted = prometheus.query(count)?;
+            ensure!(
+                counted == [calls.by("laptop") as f64],
+                "{counted:?}, and the callers {}",
+                calls.by("laptop")
+            );
+            Ok(())
+        })?;
+
+        let alerts = prometheus.alerts()?;
+        let written = chart("alerts/interceptor.yaml")?.matches("- alert: ").count();
+        ensure!(
+            written > 0 && alerts.len() == written,
+            "{written} alerts are written, and {alerts:?} loaded"
+        );
+        wait_until("all alerts to be evaluated", SOON, || {
+            let alerts = prometheus.alerts()?;
+            let ill = alerts.iter().filter(|(_, health)| health != "ok").collect::<Vec<_>>();
+            ensure!(ill.is_empty(), "{ill:?}");
+            Ok(())
+        })?;
+        let firing = prometheus.query(r#"ALERTS{alertstate="firing",severity!="info"}"#)?;
+        assert!(firing.is_empty(), "alerts fire while all is well");
+        Ok(())
+    });
+}
+
+#[test]
+fn promtool_accepts_alerts_and_metrics() {
+    play("promtool", |s| {
+        let rules = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../deploy/charts/interceptor/alerts/interceptor.yaml");
+        let told = Command::new("promtool").args(["check", "rules"]).arg(rules).output()?;
+        ensure!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+
+        s.installed(&[])?;
+        let metrics = s.product.first_daemon()?.get("/metrics")?;
+        for line in metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+            ensure!(line.starts_with("interceptor_"), "{line}");
+        }
+        Ok(())
+    });
+}

@@ -1,0 +1,192 @@
+//! A pod is taken, and nobody else.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use interceptor_e2e::{Kind, LAPTOP, Manifest, Pod, SOON, on_laptop, play};
+use rstest::rstest;
+use testbed::wait_until;
+
+#[test]
+fn one_of_three_pods_is_taken_by_every_way_there_and_kubectl_works_meanwhile() {
+    play("one-of-three", |s| {
+        s.installed(&[])?;
+        let web = s.deployment("web", 3)?;
+        let pods = web.pods()?;
+        let [taken, others @ ..] = pods.as_slice() else { unreachable!("three pods") };
+        taken.annotate("example.com/owner", "somebody else")?;
+        let looked = pods.iter().map(Pod::looks).collect::<Result<Vec<_>>>()?;
+        let (service, node_port) = (web.cluster_ip()?, web.node_port()?);
+        s.wait_answering(service)?;
+        s.wait_answering(node_port)?;
+        let callers = s.callers_of(&[taken.address(), service, node_port])?;
+
+        taken.annotate("debug.redirect", &s.to_laptop())?;
+        taken.wait_active()?;
+        let active = Instant::now();
+        callers.wait_for_calls(400)?;
+
+        // By its own address, it is the laptop; by those of the Service, the laptop is one of three.
+        assert_eq!(taken.who()?, "laptop");
+        let names = others
+            .iter()
+            .map(|pod| pod.name().to_owned())
+            .chain(["laptop".to_owned()])
+            .collect::<BTreeSet<_>>();
+        for way in [service, node_port] {
+            let mut seen = BTreeSet::new();
+            wait_until(&format!("all three by {way}"), SOON, || {
+                seen.insert(s.ask(way)?.tag);
+                ensure!(seen.len() == 3, "{seen:?}");
+                Ok(())
+            })?;
+            assert_eq!(seen, names, "by {way}");
+        }
+        let calls = callers.so_far().since(active);
+        assert_eq!(calls.by(taken.name()), 0, "{calls}");
+        for pod in others {
+            assert_eq!(pod.who()?, pod.name());
+            assert_eq!(pod.active()?, None);
+        }
+
+        // What people do with their pods goes on, with the app itself.
+        assert_eq!(taken.exec(&["hostname"])?.trim(), taken.name());
+        let logs = s.cluster.kubectl(&["logs", "--namespace", s.namespace(), taken.name()])?;
+        ensure!(logs.contains("serves on 8080"), "{logs}");
+        let forward =
+            ["port-forward", "--namespace", s.namespace(), &format!("pod/{}", taken.name()), "18080:8080"];
+        let mut forward =
+            s.cluster.kubectl_command(&forward).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let forwarded = wait_until("port-forward", SOON, || {
+            let mut connection =
+                testbed::Connection::open_here((Ipv4Addr::LOCALHOST, 18080).into(), testbed::Question::Http)?;
+            connection.ask()
+        });
+        forward.kill()?;
+        forward.wait()?;
+        // It connects to the port from inside the pod, and so is taken like everybody.
+        assert_eq!(forwarded?.tag, "laptop");
+        ensure!(
+            taken.kubectl("describe", &[])?.contains("debug.redirect/Active"),
+            "describe shows the condition"
+        );
+        taken.wait_event("RedirectActive")?;
+
+        taken.unannotate("debug.redirect")?;
+        taken.wait_untouched()?;
+        callers.wait_for(taken.name())?;
+        taken.wait_event("RedirectEnded")?;
+        let looks = pods.iter().map(Pod::looks).collect::<Result<Vec<_>>>()?;
+        assert_eq!(looks, looked);
+        callers.stop().assert_none_failed();
+        Ok(())
+    });
+}
+
+#[rstest]
+#[case::stateful_set(Kind::StatefulSet)]
+#[case::daemon_set(Kind::DaemonSet)]
+#[case::job(Kind::Job)]
+#[case::bare_pod(Kind::Pod)]
+fn every_kind_of_pod_is_taken_and_given_back(#[case] kind: Kind) {
+    play(&format!("kind-{kind:?}").to_lowercase(), |s| {
+        s.installed(&[])?;
+        let pod = s.start(Manifest::new(kind, "app"))?.pods()?.remove(0);
+        let callers = s.callers(pod.address())?;
+        pod.annotate("debug.redirect", &s.to_laptop())?;
+        pod.wait_active()?;
+        callers.wait_for("laptop")?;
+        pod.unannotate("debug.redirect")?;
+        callers.wait_for(pod.name())?;
+        pod.wait_untouched()?;
+        callers.stop().assert_none_failed();
+        Ok(())
+    });
+}
+
+#[test]
+fn a_pod_that_is_annotated_before_it_runs_is_taken_within_a_second_of_its_start() {
+    play("early", |s| {
+        s.installed(&[])?;
+        let gate = SocketAddr::from((LAPTOP, 3999));
+        let script = format!("until nc -z -w 1 {} {}; do sleep 0.1; done", gate.ip(), gate.port());
+        let early =
+            Manifest::new(Kind::Pod, "early").annotation("debug.redirect", &s.to_laptop()).after(&script);
+        let workload = s.start(early)?;
+        wait_until("the pod to wait at its gate", SOON, || {
+            let pods = workload.list()?;
+            let state =
+                pods.first().and_then(|pod| pod.pointer("/status/initContainerStatuses/0/state/running"));
+            state.cloned().context("its first container does not run")
+        })?;
+
+        let open = on_laptop(|| TcpListener::bind(gate))?;
+        let started = wait_until("its app to run", SOON, || {
+            let pods = workload.list()?;
+            let state = pods.first().and_then(|pod| pod.pointer("/status/containerStatuses/0/state/running"));
+            state.cloned().context("it does not").map(|_| Instant::now())
+        })?;
+        drop(open);
+        wait_until("the laptop to answer for it", SOON, || {
+            let pod = Pod::of(&workload)?;
+            let condition = pod.active()?.context("no condition")?;
+            ensure!(condition.status == "True", "{condition}");
+            Ok(())
+        })?;
+        let waited = started.elapsed();
+        ensure!(waited < Duration::from_secs(1), "active only {waited:?} after the start");
+        assert_eq!(workload.pod()?.who()?, "laptop");
+        Ok(())
+    });
+}
+
+#[test]
+fn two_developers_share_a_pod() {
+    play("two-developers", |s| {
+        s.installed(&[])?;
+        let app = s.start(Manifest::new(Kind::Pod, "app").ports(&[8080, 9090]))?.pod()?;
+        let (first, second) = (app.address(), SocketAddr::new(app.address().ip(), 9090));
+        app.annotate("debug.redirect/alice", &s.to_laptop())?;
+        app.annotate("debug.redirect/bob", &s.to_laptop().replace("8080", "9090"))?;
+        for who in ["alice", "bob"] {
+            app.wait_for(&format!("condition=debug.redirect/Active-{who}"))?;
+        }
+        assert_eq!((s.ask(first)?.tag, s.ask(second)?.tag), ("laptop".into(), "laptop".into()));
+
+        app.unannotate("debug.redirect/alice")?;
+        wait_until("only bob's", SOON, || {
+            let kinds =
+                app.conditions()?.into_keys().filter(|kind| kind.starts_with("debug.")).collect::<Vec<_>>();
+            ensure!(kinds == ["debug.redirect/Active", "debug.redirect/Active-bob"], "{kinds:?}");
+            Ok(())
+        })?;
+        app.wait_for_answer(app.name())?;
+        assert_eq!(s.ask(second)?.tag, "laptop");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_rule_that_changes_takes_effect_without_a_failed_call() {
+    play("changed", |s| {
+        s.installed(&[])?;
+        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        let other = s.start(Manifest::new(Kind::Pod, "other"))?.pod()?;
+        let callers = s.callers(app.address())?;
+        app.annotate("debug.redirect", &s.to_laptop())?;
+        app.wait_active()?;
+        callers.wait_for("laptop")?;
+
+        app.annotate("debug.redirect", &format!("8080 -> {}", other.address()))?;
+        callers.wait_for("other")?;
+        app.wait_event("RedirectChanged")?;
+        assert_eq!(app.active()?.map(|condition| condition.status), Some("True".to_owned()));
+        callers.stop().assert_none_failed();
+        Ok(())
+    });
+}

@@ -1,0 +1,75 @@
+//! The API server away: what is redirected stays so, and what changed meanwhile is caught up with.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use interceptor_e2e::{Kind, LATER, Manifest, play};
+use testbed::wait_until;
+
+/// Longer than any time-out of a client's own.
+const AWAY: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_minute_without_the_api_server_changes_nothing_for_callers() {
+    play("api-away", |s| {
+        s.installed(&[])?;
+        let web = s.deployment("web", 2)?;
+        let [taken, free] = web.pods()?.try_into().map_err(|_| anyhow::anyhow!("two pods"))?;
+        let callers = s.callers_of(&[taken.address(), free.address()])?;
+        taken.annotate("debug.redirect", &s.to_laptop())?;
+        taken.wait_active()?;
+        callers.wait_for("laptop")?;
+        let daemon = s.product.first_daemon()?;
+        let pid = daemon.pid()?;
+
+        let stopped = s.cluster.stop_part("apiserver")?;
+        let away = Instant::now();
+        wait_until("a minute", AWAY * 2, || away.elapsed() >= AWAY)?;
+        let calls = callers.so_far().since(away);
+        calls.assert_none_failed();
+        assert_eq!(calls.by(taken.name()), 0, "{calls}");
+        assert_eq!(daemon.pid()?, pid, "the daemon stays");
+        stopped.start()?;
+
+        wait_until("the API server to answer", LATER, || s.cluster.nodes())?;
+        let back = Instant::now();
+        taken.unannotate("debug.redirect")?;
+        taken.wait_untouched()?;
+        free.annotate("debug.redirect", &s.to_laptop())?;
+        free.wait_active()?;
+        println!("caught up {:.1?} after the API server was back", back.elapsed());
+        assert_eq!((taken.who()?, free.who()?), (taken.name().to_owned(), "laptop".to_owned()));
+        callers.stop().assert_none_failed();
+        Ok(())
+    });
+}
+
+#[test]
+fn a_daemon_that_starts_while_the_api_server_is_away_waits_for_it() {
+    play("api-away-start", |s| {
+        s.installed(&[])?;
+        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        app.annotate("debug.redirect", &s.to_laptop())?;
+        app.wait_active()?;
+        let callers = s.callers(app.address())?;
+        callers.wait_for("laptop")?;
+        let daemon = s.product.first_daemon()?;
+        let pid = daemon.pid()?;
+
+        let stopped = s.cluster.stop_part("apiserver")?;
+        daemon.kill()?;
+        let dead = Instant::now();
+        // kubelet starts the container again on its own.
+        wait_until("another process", LATER, || {
+            let now = daemon.pid()?;
+            ensure!(now != pid, "still {pid}");
+            Ok(())
+        })?;
+        callers.wait_for("app")?;
+        stopped.start()?;
+        callers.wait_for("laptop")?;
+        let calls = callers.stop();
+        calls.since(dead + Duration::from_secs(1)).assert_none_failed();
+        Ok(())
+    });
+}

@@ -1,0 +1,122 @@
+//! The node's own software restarts, or is drained, under load.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use interceptor_e2e::{Kind, LATER, Manifest, Pod, RunningCallers, Scene, play};
+use rstest::rstest;
+use testbed::wait_until;
+
+fn taken(s: &Scene) -> Result<(Pod, RunningCallers)> {
+    s.installed(&[])?;
+    let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+    let callers = s.callers(app.address())?;
+    app.annotate("debug.redirect", &s.to_laptop())?;
+    app.wait_active()?;
+    callers.wait_for("laptop")?;
+    Ok((app, callers))
+}
+
+#[rstest]
+#[case::kubelet("node1-kubelet")]
+#[case::containerd("node1-containerd")]
+#[case::proxy("node1-proxy")]
+fn a_restart_of_the_nodes_software_changes_nothing_for_callers(#[case] part: &str) {
+    play(&format!("restart-{part}"), |s| {
+        let (app, callers) = taken(s)?;
+        let daemon = s.product.first_daemon()?;
+        let pid = daemon.pid()?;
+        let restarted = Instant::now();
+        s.cluster.restart_part(part)?;
+        let nodes = ["wait", "--for=condition=Ready", "node/node1", "--timeout=60s"];
+        s.cluster.kubectl(&nodes)?;
+
+        // Whatever is annotated now is served by the new one.
+        let late = s.start(Manifest::new(Kind::Pod, "late"))?.pod()?;
+        late.annotate("debug.redirect", &s.to_laptop())?;
+        late.wait_active()?;
+        late.wait_for_answer("laptop")?;
+        let calls = callers.stop();
+        calls.assert_none_failed();
+        let after = calls.since(restarted);
+        assert_eq!(after.by("laptop"), after.len(), "{after}");
+        assert_eq!(app.restarts()?, 0);
+        assert_eq!(daemon.pid()?, pid, "the daemon stays");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_drained_node_keeps_its_daemon_and_what_that_carries() {
+    play("drain", |s| {
+        s.installed(&[])?;
+        let web = s.deployment("drained", 2)?;
+        let pods = web.pods()?;
+        for pod in &pods {
+            pod.annotate("debug.redirect", &s.to_laptop())?;
+            pod.wait_active()?;
+        }
+        let daemon = s.product.first_daemon()?;
+        let bystander = s.start(Manifest::new(Kind::DaemonSet, "bystander"))?.pods()?.remove(0);
+        bystander.annotate("debug.redirect", &s.to_laptop())?;
+        bystander.wait_active()?;
+        let callers = s.callers(bystander.address())?;
+
+        let uncordon = Uncordon(s);
+        let selector = format!("--pod-selector=app={}", "web");
+        let drain =
+            ["drain", "node1", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s", &selector];
+        s.cluster.kubectl(&drain)?;
+        wait_until("the pods of the Deployment to be gone", LATER, || {
+            let left = web.list()?;
+            let old =
+                left.iter().filter(|pod| pods.iter().any(|one| pod["metadata"]["uid"] == one.uid())).count();
+            ensure!(old == 0, "{old} left");
+            Ok(())
+        })?;
+        // Pods of DaemonSets stay, the daemon's among them.
+        assert_eq!(s.product.first_daemon()?.uid(), daemon.uid());
+        callers.wait_for("laptop")?;
+        drop(uncordon);
+
+        for pod in web.pods()? {
+            assert_eq!(pod.who()?, pod.name());
+        }
+        let calls = callers.stop();
+        calls.assert_none_failed();
+        assert_eq!(calls.by("laptop"), calls.len(), "{calls}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_daemon_pod_that_is_evicted_comes_back_and_fails_no_call() {
+    play("evicted", |s| {
+        let (app, callers) = taken(s)?;
+        let daemon = s.product.first_daemon()?;
+        let path = format!("/api/v1/namespaces/interceptor-system/pods/{}/eviction", daemon.name());
+        let eviction = format!(
+            "apiVersion: policy/v1\nkind: Eviction\nmetadata: {{name: {}, namespace: interceptor-system}}\n",
+            daemon.name()
+        );
+        s.cluster.apply_with(&["create", "--raw", &path, "--filename=-"], &eviction)?;
+        wait_until("its successor", LATER, || {
+            let now = s.product.first_daemon()?;
+            ensure!(now.uid() != daemon.uid(), "still the same");
+            Ok(())
+        })?;
+        app.wait_active()?;
+        callers.wait_for("laptop")?;
+        callers.stop().assert_none_failed();
+        Ok(())
+    });
+}
+
+/// Lets pods come to the node again, whatever happens.
+struct Uncordon<'s>(&'s Scene);
+
+impl Drop for Uncordon<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.cluster.kubectl(&["uncordon", "node1"]);
+    }
+}

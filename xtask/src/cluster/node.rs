@@ -1,0 +1,218 @@
+//! One node: containerd, kubelet, kube-proxy. Their settings say what a machine for tests needs: no eviction, no clean-up
+//! of images that nobody could fetch again, and nothing outside of the cluster's folder.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result};
+
+use super::{Part, State, addresses::PODS, images, network::POD_BRIDGE, state::Node};
+use crate::run;
+
+/// Starts it; `prefix` are the words that run a command in its namespaces.
+pub(crate) fn start(state: &State, node: &Node, prefix: &[String]) -> Result<()> {
+    for folder in ["cni", "kubelet", "logs", "certificates"] {
+        let folder = node.folder.join(folder);
+        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    }
+    make_cgroups(node)?;
+    let name = node.name;
+    let cni = state.write(format!("{name}/cni/10-bridge.conflist"), &cni(node))?;
+    let containerd =
+        state.write(format!("{name}/containerd.toml"), &containerd(node, cni.parent().unwrap_or(&cni)))?;
+    let kubelet = state.write(format!("{name}/kubelet.yaml"), &kubelet(state, node))?;
+    let proxy = state.write(format!("{name}/proxy.yaml"), &proxy(state, node))?;
+
+    let part = |part: &str, program: &Path, arguments: &[String]| {
+        let mut words = prefix.to_vec();
+        words.push(program.display().to_string());
+        words.extend_from_slice(arguments);
+        Part::start(state, &format!("{name}-{part}"), Command::new(&words[0]).args(&words[1..]))
+    };
+    let program = run::find("containerd").context("find containerd")?;
+    let runtime = part("containerd", &program, &[format!("--config={}", containerd.display())])?;
+    runtime.wait_until("containerd to answer", || {
+        run::output(Command::new("ctr").arg("--address").arg(node.socket()).arg("version")).map(|_| true)
+    })?;
+    for archive in images::archives()? {
+        images::import(node, &archive)?;
+    }
+    part(
+        "kubelet",
+        &state.bin("kubelet"),
+        &[
+            format!("--config={}", kubelet.display()),
+            format!("--kubeconfig={}", state.kubeconfig(name).display()),
+            format!("--root-dir={}", node.folder.join("kubelet").display()),
+            format!("--cert-dir={}", node.folder.join("certificates").display()),
+            format!("--hostname-override={name}"),
+            format!("--node-ip={}", node.ip),
+        ],
+    )?;
+    part("proxy", &state.bin("kube-proxy"), &[format!("--config={}", proxy.display())])?;
+    Ok(())
+}
+
+/// The folders that kubelet wants to find, in each hierarchy.
+fn make_cgroups(node: &Node) -> Result<()> {
+    for root in cgroup_roots() {
+        let mut path = root;
+        for name in node.cgroup().split('/') {
+            let parent = path.clone();
+            path.push(name);
+            if !path.is_dir() {
+                fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
+            }
+            hand_down(&parent, &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a control group what its parent has.
+fn hand_down(parent: &Path, group: &Path) -> Result<()> {
+    // Version 2 alone (beside version 1 it has no say in these): kubelet wants those of them that the machine has.
+    let controllers = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
+    let controllers = controllers.split_whitespace().collect::<Vec<_>>();
+    if controllers.contains(&"cpu") {
+        for controller in
+            ["cpu", "cpuset", "hugetlb", "memory", "pids"].iter().filter(|one| controllers.contains(one))
+        {
+            fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"))
+                .with_context(|| format!("hand {controller} down from {}", parent.display()))?;
+        }
+    }
+    // Version 1: a group without these takes no process.
+    if parent.join("cgroup.clone_children").exists() {
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if let Ok(inherited) = fs::read(parent.join(file)) {
+                let done = fs::write(group.join(file), inherited);
+                done.with_context(|| format!("give {file} to {}", group.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where the hierarchies of control groups are mounted: one with version 2 alone, several otherwise.
+pub(crate) fn cgroup_roots() -> Vec<std::path::PathBuf> {
+    let top = Path::new("/sys/fs/cgroup");
+    if top.join("cgroup.controllers").exists() {
+        return vec![top.to_owned()];
+    }
+    let folders = top.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    // Some are links to others, as `cpu` to `cpu,cpuacct`.
+    folders.filter(|path| path.is_dir() && !path.is_symlink() && path.join("cgroup.procs").exists()).collect()
+}
+
+fn cni(node: &Node) -> String {
+    format!(
+        r#"{{"cniVersion": "1.0.0", "name": "interceptor-cluster", "plugins": [
+  {{"type": "bridge", "bridge": "{POD_BRIDGE}", "isGateway": true, "ipMasq": false, "hairpinMode": true,
+    "ipam": {{"type": "host-local", "dataDir": "{folder}/addresses",
+             "ranges": [[{{"subnet": "{pods}"}}]], "routes": [{{"dst": "0.0.0.0/0"}}]}}}},
+  {{"type": "portmap", "capabilities": {{"portMappings": true}}}}
+]}}
+"#,
+        folder = node.folder.display(),
+        pods = node.pods,
+    )
+}
+
+fn containerd(node: &Node, cni: &Path) -> String {
+    format!(
+        r#"version = 2
+root = "{folder}/containerd"
+state = "{folder}/containerd-state"
+disabled_plugins = [
+  "io.containerd.internal.v1.opt", "io.containerd.internal.v1.tracing",
+  "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs",
+  "io.containerd.tracing.processor.v1.otlp",
+]
+[grpc]
+  address = "{folder}/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{pause}"
+  # In a container or virtual machine without CAP_SYS_RESOURCE, scores can only be raised.
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  stream_server_address = "127.0.0.1"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{cni}"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      SystemdCgroup = false
+      Root = "{folder}/runc"
+"#,
+        folder = node.folder.display(),
+        pause = images::PAUSE,
+        cni = cni.display(),
+    )
+}
+
+fn kubelet(state: &State, node: &Node) -> String {
+    format!(
+        "apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+address: {ip}
+port: 10250
+healthzBindAddress: 127.0.0.1
+authentication:
+  anonymous: {{enabled: false}}
+  webhook: {{enabled: true}}
+  x509: {{clientCAFile: {pki}/ca.crt}}
+authorization: {{mode: Webhook}}
+tlsCertFile: {pki}/{name}.crt
+tlsPrivateKeyFile: {pki}/{name}.key
+containerRuntimeEndpoint: unix://{socket}
+cgroupDriver: cgroupfs
+cgroupRoot: /{cgroup}
+podLogsDir: {folder}/logs
+volumePluginDir: {folder}/volume-plugins
+podCIDR: {pods}
+clusterDomain: cluster.local
+failSwapOn: false
+maxPods: 250
+kubeAPIQPS: 200
+kubeAPIBurst: 400
+registryPullQPS: 0
+oomScoreAdj: 0
+maxOpenFiles: 20000
+# A test machine may be full, and images can't be fetched again.
+evictionHard: {{memory.available: 50Mi, nodefs.available: 0%, nodefs.inodesFree: 0%, imagefs.available: 0%}}
+imageGCHighThresholdPercent: 100
+imageGCLowThresholdPercent: 99
+imageMinimumGCAge: 24h
+",
+        ip = node.ip,
+        name = node.name,
+        pki = state.join("pki").display(),
+        socket = node.socket().display(),
+        cgroup = node.cgroup(),
+        folder = node.folder.display(),
+        pods = node.pods,
+    )
+}
+
+fn proxy(state: &State, node: &Node) -> String {
+    format!(
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+mode: iptables
+bindAddress: {ip}
+healthzBindAddress: 127.0.0.1:10256
+metricsBindAddress: 127.0.0.1:10249
+clusterCIDR: {PODS}
+hostnameOverride: {name}
+nodePortAddresses: [{ip}/32]
+oomScoreAdj: 0
+conntrack: {{maxPerCore: 0, min: 0}}
+clientConnection: {{kubeconfig: {kubeconfig}}}
+",
+        ip = node.ip,
+        name = node.name,
+        kubeconfig = state.kubeconfig("proxy").display(),
+    )
+}

@@ -1,0 +1,95 @@
+//! Where the cluster keeps what it has: one folder, outside of the tree, that is there exactly while there is a cluster.
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::addresses;
+
+/// Environment variable: the folder with the binaries, from the user's process to that of root.
+pub(crate) const PREPARED: &str = "INTERCEPTOR_CLUSTER_BIN";
+
+/// The folder. On a disk, since images and containers are in it, and `/run` is often small.
+#[derive(Clone, Debug)]
+pub(crate) struct State(PathBuf);
+
+impl Default for State {
+    fn default() -> Self {
+        Self("/var/lib/interceptor-cluster".into())
+    }
+}
+
+impl State {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn exists(&self) -> bool {
+        self.0.is_dir()
+    }
+
+    /// A file or folder inside.
+    pub(crate) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// A program of the cluster. The folder is a link to the cache, so that PATH is the same for all versions.
+    pub(crate) fn bin(&self, program: &str) -> PathBuf {
+        self.join("bin").join(program)
+    }
+
+    pub(crate) fn kubeconfig(&self, who: &str) -> PathBuf {
+        self.join(format!("pki/{who}.kubeconfig"))
+    }
+
+    /// Writes a file inside, with the folders above it.
+    pub(crate) fn write(&self, name: impl AsRef<Path>, content: &str) -> Result<PathBuf> {
+        let path = self.join(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+        }
+        fs::write(&path, content).with_context(|| format!("write {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// The nodes that were started.
+    pub(crate) fn nodes(&self) -> Result<Vec<Node>> {
+        let all = [Node::first(self), Node::second(self)];
+        let started = all.into_iter().filter(|node| node.folder.is_dir()).collect::<Vec<_>>();
+        anyhow::ensure!(!started.is_empty(), "there is no cluster; `cargo xtask cluster up` starts one");
+        Ok(started)
+    }
+}
+
+/// One node: its name, and what is its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) name: &'static str,
+    pub(crate) ip: Ipv4Addr,
+    /// The addresses of its pods.
+    pub(crate) pods: &'static str,
+    pub(crate) folder: PathBuf,
+}
+
+impl Node {
+    pub(crate) fn first(state: &State) -> Self {
+        Self { name: "node1", ip: addresses::FIRST_NODE, pods: "10.244.1.0/24", folder: state.join("node1") }
+    }
+
+    pub(crate) fn second(state: &State) -> Self {
+        Self { name: "node2", ip: addresses::SECOND_NODE, pods: "10.244.2.0/24", folder: state.join("node2") }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join("containerd.sock")
+    }
+
+    /// Where its pods' control groups are, below each hierarchy's root.
+    pub(crate) fn cgroup(&self) -> String {
+        format!("interceptor-cluster/{}", self.name)
+    }
+}
