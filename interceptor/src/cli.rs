@@ -9,7 +9,10 @@ use std::{
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use interceptor_common::steal::MAX_WORKERS;
 
-use crate::admin::server::DEFAULT_ADDR;
+use crate::{
+    admin::server::DEFAULT_ADDR,
+    kube::{selftest, uninstall},
+};
 
 /// Takes the connections of a pod's port to a developer, and gives them back.
 #[derive(Debug, Parser)]
@@ -45,6 +48,10 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+    /// Redirect the pod that this runs in and check what callers get; `helm test` runs it
+    Selftest(selftest::Options),
+    /// Delete the DaemonSet and wait until its pods have cleaned up; `helm uninstall` runs it
+    Uninstall(uninstall::Options),
 }
 
 /// The daemon's options.

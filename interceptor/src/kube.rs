@@ -8,6 +8,7 @@
 //! report.rs      conditions and Events, when something has changed and not too often
 //!   condition.rs   what is to be said of a pod (pure)
 //!   event.rs       what is worth an Event (pure)
+//! selftest.rs    `helm test`, uninstall.rs `helm uninstall`: commands of their own
 //! ```
 //!
 //! The API server is needed to hear of changes and to tell of them. While it is away, what was in force stays in force.
@@ -17,7 +18,9 @@ pub mod condition;
 pub mod event;
 pub mod pod;
 pub mod report;
+pub mod selftest;
 pub mod store;
+pub mod uninstall;
 pub mod watch;
 
 use std::sync::Arc;

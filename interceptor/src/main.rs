@@ -8,6 +8,7 @@ use interceptor::{
     check,
     cli::{Cli, Command, LogFormat, Output},
     exit::Exit,
+    kube::{selftest, uninstall},
     run::{Failure, run},
     status,
 };
@@ -37,8 +38,22 @@ fn main() -> ExitCode {
                 Exit::Failure
             }
         },
+        Command::Selftest(options) => finish(|| selftest::run(&options)),
+        Command::Uninstall(options) => finish(|| uninstall::run(&options)),
     };
     exit.into()
+}
+
+/// Runs what needs a runtime to its end.
+fn finish<F: Future<Output = Result<()>>>(work: impl FnOnce() -> F) -> Exit {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(work())) {
+        Ok(()) => Exit::Ok,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            Exit::Failure
+        }
+    }
 }
 
 fn log(filter: &str, format: LogFormat) -> Result<()> {

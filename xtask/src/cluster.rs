@@ -113,7 +113,8 @@ fn up(state: &State, nodes: u8, image: Option<&Path>) -> Result<()> {
     setup::setup(&[Group::Cluster, Group::Image])?;
     let binaries = binaries::build()?;
     images::build()?;
-    let image = image.map_or_else(image::archive, |image| Ok(image.to_owned()))?;
+    let image =
+        image.map_or_else(|| image::image(&image::Options::default()), |image| Ok(image.to_owned()))?;
     if run::is_root() {
         return up::up(state, nodes, &binaries, &image);
     }

@@ -4,7 +4,7 @@
 //!
 //! `Dockerfile` gives an image with the same content: it calls this with `--rootfs` and copies what that wrote.
 //!
-//! Whatever is written is read back from the file and checked (`check.rs`), at every run.
+//! Every archive is read back and checked (`check.rs`) before it is written.
 
 mod arch;
 mod build;
@@ -16,7 +16,7 @@ mod rootfs;
 mod tests;
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -33,6 +33,9 @@ use crate::{build as host, run};
 
 /// What the image is called unless somebody says otherwise: no registry has it.
 const NAME: &str = "localhost/interceptor";
+
+/// What a node has to fetch, and what it has to keep, in bytes.
+const LIMIT: u64 = 20_000_000;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -56,30 +59,8 @@ pub(crate) struct Options {
     rootfs: Option<PathBuf>,
 }
 
-pub(crate) fn image(options: &Options) -> Result<()> {
-    make(options).map(drop)
-}
-
-/// The image as somebody gets it who gives no options; gives its archive.
-pub(crate) fn archive() -> Result<PathBuf> {
-    make(&Options::default())
-}
-
-/// That images for all kinds of machines can be made. Everything except for optimisation, which is most of the time
-/// that an image takes.
-pub(crate) fn test() -> Result<()> {
-    for arch in Arch::ALL {
-        make(&Options {
-            arch: Some(arch),
-            profile: build::CHECK.into(),
-            output: Some(folder()?.join(format!("check-{}.tar", arch.name()))),
-            ..Options::default()
-        })?;
-    }
-    Ok(())
-}
-
-fn make(options: &Options) -> Result<PathBuf> {
+/// Gives the archive.
+pub(crate) fn image(options: &Options) -> Result<PathBuf> {
     let arch = options.arch.map_or_else(Arch::host, Ok)?;
     let daemon = build::daemon(arch, &options.profile)?;
     let package = Package::read(arch)?;
@@ -90,10 +71,8 @@ fn make(options: &Options) -> Result<PathBuf> {
         Some(output) => output.clone(),
         None => folder()?.join(format!("interceptor-{}.tar", arch.name())),
     };
-    pack(&Image { arch, reference, labels: package.labels }, &rootfs, &archive)?;
-    if options.profile == build::FOR_USE {
-        check::is_small(&archive, &rootfs)?;
-    }
+    let limit = (options.profile == build::FOR_USE).then_some(LIMIT);
+    pack(&Image { arch, reference, labels: package.labels }, &rootfs, &archive, limit)?;
     if let Some(folder) = &options.rootfs {
         rootfs.write_to(folder)?;
         eprintln!("{}: {} files, {}", folder.display(), rootfs.len(), megabytes(rootfs.size()));
@@ -101,25 +80,36 @@ fn make(options: &Options) -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// Writes the archive, and reads it back.
-fn pack(image: &Image, rootfs: &Rootfs, archive: &Path) -> Result<()> {
-    let bytes = image.archive(rootfs).context("put the image together")?;
-    if let Some(folder) = archive.parent() {
+/// That images for other kinds of machines can be made: everything except for optimisation, which is most of the time
+/// that an image takes. The one for this machine is tried by those who use it.
+pub(crate) fn test() -> Result<()> {
+    let host = Arch::host()?;
+    for arch in Arch::ALL.into_iter().filter(|arch| *arch != host) {
+        image(&Options {
+            arch: Some(arch),
+            profile: build::CHECK.into(),
+            output: Some(folder()?.join(format!("check-{}.tar", arch.name()))),
+            ..Options::default()
+        })?;
+    }
+    Ok(())
+}
+
+/// Makes the archive, reads it back, and only then writes it.
+fn pack(image: &Image, rootfs: &Rootfs, path: &Path, limit: Option<u64>) -> Result<()> {
+    let archive = image.archive(rootfs).context("put the image together")?;
+    let daemon = check::archive(&archive[..], image).context("the image is not what it should be")?;
+    let (packed, unpacked) = (archive.len() as u64, rootfs.size());
+    if let Some(limit) = limit {
+        check::is_small(packed, unpacked, limit)?;
+    }
+    let runs = check::runs(image.arch, &daemon)?;
+    if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     }
-    fs::write(archive, bytes).with_context(|| format!("write {}", archive.display()))?;
-    let file = File::open(archive).with_context(|| format!("read {}", archive.display()))?;
-    let daemon = check::archive(file, image)
-        .with_context(|| format!("{} is not what it should be", archive.display()))?;
-    let runs = check::runs(image.arch, &daemon)?;
-    let size = fs::metadata(archive).map_or(0, |metadata| metadata.len());
-    let unpacked = megabytes(rootfs.size());
-    eprintln!(
-        "{}: {}, {} ({unpacked} unpacked), {runs}",
-        archive.display(),
-        image.reference,
-        megabytes(size)
-    );
+    fs::write(path, archive).with_context(|| format!("write {}", path.display()))?;
+    let (packed, unpacked) = (megabytes(packed), megabytes(unpacked));
+    eprintln!("{}: {}, {packed}, unpacked {unpacked}, {runs}", path.display(), image.reference);
     Ok(())
 }
 

@@ -96,7 +96,7 @@ fn run(command: Command) -> Result<()> {
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Cluster { action } => cluster::cluster(&action),
         Command::E2e(options) => e2e::e2e(&options),
-        Command::Image(options) => image::image(&options),
+        Command::Image(options) => image::image(&options).map(drop),
         Command::Ci => {
             lint::lint().and_then(|()| test::test(&[])).and_then(|()| e2e::e2e(&e2e::Options::default()))
         }

@@ -4,5 +4,6 @@
 
 mod common;
 mod objects;
+mod policy;
 mod rights;
 mod whole;

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     apps::v1::DaemonSet,
+    batch::v1::Job,
     core::v1::{ConfigMap, Pod, ServiceAccount},
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
@@ -55,6 +56,7 @@ fn judge(object: &Value) -> Result<()> {
         ("v1", "Pod") => strict::<Pod>(object),
         ("v1", "ServiceAccount") => strict::<ServiceAccount>(object),
         ("apps/v1", "DaemonSet") => strict::<DaemonSet>(object),
+        ("batch/v1", "Job") => strict::<Job>(object),
         ("rbac.authorization.k8s.io/v1", "ClusterRole") => strict::<ClusterRole>(object),
         ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => strict::<ClusterRoleBinding>(object),
         ("rbac.authorization.k8s.io/v1", "Role") => strict::<Role>(object),
@@ -197,17 +199,23 @@ fn objects_have_the_recommended_labels_and_selectors_have_none_that_change() {
 }
 
 #[test]
-fn a_selector_of_pods_does_not_find_those_of_helm_test() {
+fn the_daemons_selector_does_not_find_the_pods_of_hooks() {
     with_helm(|helm| {
         let objects = render(helm, "monitoring")?;
         let selector = &only(&objects, "PodMonitor")?["spec"]["selector"];
         assert_eq!(*selector, only(&objects, "DaemonSet")?["spec"]["selector"]);
         let wanted = selector["matchLabels"].as_object().context("no labels to select by")?;
-        for pod in objects.iter().filter(|object| object["kind"] == "Pod") {
-            ensure!(is_hook(pod), "{pod}");
-            let labels = &pod["metadata"]["labels"];
-            ensure!(wanted.iter().any(|(key, value)| labels[key] != *value), "{pod}");
+        let mut pods = 0;
+        for hook in objects.iter().filter(|object| is_hook(object)) {
+            let metadata = match hook["kind"].as_str() {
+                Some("Pod") => &hook["metadata"],
+                Some("Job") => &hook["spec"]["template"]["metadata"],
+                _ => continue,
+            };
+            ensure!(wanted.iter().any(|(key, value)| metadata["labels"][key] != *value), "{hook}");
+            pods += 1;
         }
+        assert_eq!(pods, 2);
         Ok(())
     });
 }
@@ -249,7 +257,7 @@ fn the_daemon_is_started_as_its_command_line_wants_it() {
                 "--drain-timeout=25s",
             ])
         );
-        assert_eq!(pod["terminationGracePeriodSeconds"], 30);
+        assert_eq!(pod["terminationGracePeriodSeconds"], 35);
         assert_eq!(pod["priorityClassName"], "system-node-critical");
         assert_eq!(
             pod["tolerations"],
@@ -274,7 +282,7 @@ fn the_daemon_is_started_as_its_command_line_wants_it() {
         ] {
             ensure!(arguments.iter().any(|one| one == argument), "{argument}: {arguments:?}");
         }
-        assert_eq!(pod["terminationGracePeriodSeconds"], 55);
+        assert_eq!(pod["terminationGracePeriodSeconds"], 60);
         Ok(())
     });
 }

@@ -143,11 +143,67 @@ fn admission_policies_hold_for_the_account_and_deny() {
 }
 
 #[test]
+fn hooks_have_rights_of_their_own_for_as_long_as_they_run() {
+    with_helm(|helm| {
+        let objects = render(helm, "default")?;
+        let hooks: Vec<_> = objects.iter().filter(|object| is_hook(object)).collect();
+        for hook in &hooks {
+            let annotations = &hook["metadata"]["annotations"];
+            // The test's pod keeps its log; it has no rights once the account is gone.
+            let policy = if hook["kind"] == "Pod" {
+                "before-hook-creation"
+            } else {
+                "before-hook-creation,hook-succeeded"
+            };
+            assert_eq!(annotations["helm.sh/hook-delete-policy"], policy);
+            assert!(hook["kind"] != "ClusterRole" && hook["kind"] != "ClusterRoleBinding", "{hook}");
+        }
+        let rules = |name: &str| {
+            let role = hooks.iter().find(|hook| hook["kind"] == "Role" && hook["metadata"]["name"] == name);
+            role.map(|role| role["rules"].clone())
+        };
+        assert_eq!(
+            rules("interceptor-test"),
+            Some(json!([{
+                "apiGroups": [""], "resources": ["pods"], "resourceNames": ["interceptor-test"],
+                "verbs": ["get", "patch"],
+            }]))
+        );
+        assert_eq!(
+            rules("interceptor-uninstall"),
+            Some(json!([
+                {
+                    "apiGroups": ["apps"], "resources": ["daemonsets"], "resourceNames": ["interceptor"],
+                    "verbs": ["get", "delete"],
+                },
+                {
+                    "apiGroups": [""], "resources": ["pods"], "resourceNames": ["interceptor-test"],
+                    "verbs": ["delete"],
+                },
+                { "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] },
+            ]))
+        );
+        let pods = hooks.iter().filter_map(|hook| match hook["kind"].as_str() {
+            Some("Pod") => Some(&hook["spec"]),
+            Some("Job") => Some(&hook["spec"]["template"]["spec"]),
+            _ => None,
+        });
+        for pod in pods {
+            assert_eq!(pod["hostNetwork"], Value::Null);
+            assert_eq!(pod["volumes"], Value::Null);
+            let context = &pod["containers"][0]["securityContext"];
+            assert_eq!(context["capabilities"], json!({ "drop": ["ALL"] }));
+            assert_eq!(context["runAsNonRoot"], true);
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn nothing_is_made_that_others_make() {
     with_helm(|helm| {
         let objects = render(helm, "own-accounts")?;
-        let mut kinds: Vec<_> =
-            objects.iter().filter(|object| !is_hook(object)).map(|object| &object["kind"]).collect();
+        let mut kinds: Vec<_> = objects.iter().map(|object| &object["kind"]).collect();
         kinds.sort_by_key(ToString::to_string);
         assert_eq!(kinds, ["ConfigMap", "DaemonSet"]);
         assert_eq!(pod(&objects)?["serviceAccountName"], "traffic");

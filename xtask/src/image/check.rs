@@ -1,4 +1,4 @@
-//! An archive read back from its file, as somebody who was only told what should be in it.
+//! An archive read back, as by somebody who was only told what should be in it.
 
 use std::{
     collections::BTreeMap,
@@ -26,9 +26,6 @@ use super::{
     rootfs::Rootfs,
 };
 use crate::{build, run};
-
-/// What everything in the archive comes to, packed or not, in bytes.
-const LIMIT: u64 = 20_000_000;
 
 /// All that an image has, with its mode.
 const CONTENT: [(&str, u32); 11] = [
@@ -80,11 +77,10 @@ pub(crate) fn archive(archive: impl Read, expected: &Image) -> Result<Vec<u8>> {
     content(&unpacked, expected.arch)
 }
 
-/// That a node has little to fetch and little to keep.
-pub(crate) fn is_small(archive: &Path, rootfs: &Rootfs) -> Result<()> {
-    let packed = fs::metadata(archive).with_context(|| format!("look at {}", archive.display()))?.len();
-    for (what, size) in [("the archive", packed), ("what is in the image", rootfs.size())] {
-        ensure!(size <= LIMIT, "{what} has {size} bytes; {LIMIT} are the limit");
+/// That neither of these sizes is beyond the limit.
+pub(crate) fn is_small(packed: u64, unpacked: u64, limit: u64) -> Result<()> {
+    for (what, size) in [("the archive", packed), ("what is in the image", unpacked)] {
+        ensure!(size <= limit, "{what} has {size} bytes; {limit} are the limit");
     }
     Ok(())
 }
@@ -103,19 +99,19 @@ pub(crate) fn runs(arch: Arch, daemon: &[u8]) -> Result<&'static str> {
 }
 
 fn run_in(root: &Path) -> Result<&'static str> {
-    let (mut command, how) = match (run::find("chroot"), build::sudo()) {
-        (Some(chroot), Ok(sudo)) => {
+    let in_ci = env::var("CI").as_deref() == Ok("true");
+    // A user who only wants an image is not asked for a password.
+    let sudo = if run::is_root() || in_ci { Some(build::sudo()?) } else { None };
+    let (mut command, how) = match (sudo, run::find("chroot")) {
+        (Some(sudo), Some(chroot)) => {
             let words = sudo.into_iter().chain([chroot.into(), root.into(), "/interceptor".into()]);
             let words = words.collect::<Vec<_>>();
             let mut command = Command::new(&words[0]);
             command.args(&words[1..]);
-            (command, "runs in an empty folder")
+            (command, "runs where no other file is")
         }
-        _ if env::var("CI").as_deref() == Ok("true") => bail!("no root or no chroot to run the daemon in"),
-        _ => (
-            Command::new(root.join("interceptor")),
-            "runs, but not tried without other files, for want of root",
-        ),
+        _ if in_ci => bail!("no chroot to run the daemon in"),
+        _ => (Command::new(root.join("interceptor")), "runs (as root it would be tried without other files)"),
     };
     let told = run::output(command.arg("--version").env_clear())?;
     ensure!(told.starts_with("interceptor "), "`interceptor --version` says {told:?}");

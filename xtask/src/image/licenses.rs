@@ -29,7 +29,7 @@ pub(crate) fn dependencies(metadata: &Metadata) -> Result<String> {
         "What is linked into interceptor, each with its licence; the texts come after this list.\n\n",
     );
     let mut texts = BTreeMap::<String, BTreeSet<String>>::new();
-    let _ = writeln!(list, "{:40} {}", "musl libc", "MIT");
+    let _ = writeln!(list, "{:40} MIT", "musl libc");
     texts.entry(MUSL.trim().to_owned()).or_default().insert("musl libc".into());
     let _ = writeln!(list, "{:40} see rust-standard-library.html", "Rust's standard library");
     for package in packages {

@@ -12,22 +12,24 @@ use std::{
 use super::*;
 
 /// Cargo takes a while to say it.
-static PACKAGE: LazyLock<Package> = LazyLock::new(|| Package::read(Arch::X86_64).unwrap());
+static PACKAGE: LazyLock<Package> =
+    LazyLock::new(|| Package::read(Arch::X86_64).expect("cargo knows the workspace"));
 
 #[test]
-fn an_archive_is_what_it_was_made_of_and_the_same_each_time() {
+fn an_archive_is_what_it_was_made_of_and_the_same_each_time() -> Result<()> {
     for arch in Arch::ALL {
-        let (image, rootfs) = (image(arch), rootfs(&program(arch)));
-        let archive = image.archive(&rootfs).unwrap();
-        assert_eq!(archive, image.archive(&rootfs).unwrap());
-        assert_eq!(check(&archive, &image).unwrap(), program(arch));
+        let (image, rootfs) = (image(arch), rootfs(&program(arch))?);
+        let archive = image.archive(&rootfs)?;
+        assert_eq!(archive, image.archive(&rootfs)?);
+        assert_eq!(check(&archive, &image)?, program(arch));
     }
+    Ok(())
 }
 
 #[test]
-fn another_reference_or_label_is_told() {
+fn another_reference_or_label_is_told() -> Result<()> {
     let made = image(Arch::X86_64);
-    let archive = made.archive(&rootfs(&program(Arch::X86_64))).unwrap();
+    let archive = made.archive(&rootfs(&program(Arch::X86_64))?)?;
     let mut other = image(Arch::X86_64);
     other.reference.tag = "2".into();
     assert_told(&archive, &other, "its name is localhost/interceptor:0.1.0");
@@ -35,79 +37,84 @@ fn another_reference_or_label_is_told() {
     other.labels.push(("org.opencontainers.image.url", "somewhere".into()));
     assert_told(&archive, &other, "label org.opencontainers.image.url is not");
     assert_told(&archive, &image(Arch::Aarch64), "it is for Some(Platform { architecture: \"amd64\"");
+    Ok(())
 }
 
 #[test]
-fn a_file_too_many_or_with_another_mode_is_told() {
+fn a_file_too_many_or_with_another_mode_is_told() -> Result<()> {
     let image = image(Arch::X86_64);
-    let good = rootfs(&program(Arch::X86_64));
+    let good = rootfs(&program(Arch::X86_64))?;
 
     let mut more = good.clone();
     more.add("bin/sh", 0o755, Vec::new());
-    assert_told(&image.archive(&more).unwrap(), &image, r#"it has [("bin/", 493), ("bin/sh", 493)"#);
+    assert_told(&image.archive(&more)?, &image, r#"it has [("bin/", 493), ("bin/sh", 493)"#);
 
     let mut open = good;
     open.add("interceptor", 0o4755, program(Arch::X86_64));
-    assert_told(&image.archive(&open).unwrap(), &image, "it has [");
+    assert_told(&image.archive(&open)?, &image, "it has [");
+    Ok(())
 }
 
 #[test]
-fn a_program_that_needs_others_is_told() {
-    let image = image(Arch::host().unwrap());
+fn a_program_that_needs_others_is_told() -> Result<()> {
+    let image = image(Arch::host()?);
     // This test was linked for a system that has libraries.
-    let dynamic = fs::read(env::current_exe().unwrap()).unwrap();
-    assert_told(&image.archive(&rootfs(&dynamic)).unwrap(), &image, "the daemon needs an interpreter");
+    let dynamic = fs::read(env::current_exe()?)?;
+    assert_told(&image.archive(&rootfs(&dynamic)?)?, &image, "the daemon needs an interpreter");
+    Ok(())
 }
 
 #[test]
-fn a_program_for_other_machines_is_told() {
+fn a_program_for_other_machines_is_told() -> Result<()> {
     let image = image(Arch::Aarch64);
-    let archive = image.archive(&rootfs(&program(Arch::X86_64))).unwrap();
+    let archive = image.archive(&rootfs(&program(Arch::X86_64))?)?;
     assert_told(&archive, &image, "the daemon is for X86_64");
+    Ok(())
 }
 
 #[test]
-fn a_byte_that_changed_is_told() {
+fn a_byte_that_changed_is_told() -> Result<()> {
     let image = image(Arch::X86_64);
-    let archive = image.archive(&rootfs(&program(Arch::X86_64))).unwrap();
-    let layer = archive.windows(2).position(|bytes| bytes == [0x1f, 0x8b]).unwrap();
+    let archive = image.archive(&rootfs(&program(Arch::X86_64))?)?;
+    let layer = archive.windows(2).position(|bytes| bytes == [0x1f, 0x8b]).context("no layer")?;
     let mut broken = archive;
     broken[layer + 100] ^= 1;
     assert_told(&broken, &image, "has other bytes than its name says");
+    Ok(())
 }
 
 #[test]
-fn more_than_the_limit_is_told() {
-    let scratch = Scratch::new("limit");
-    let archive = scratch.0.join("archive.tar");
-    let mut rootfs = Rootfs::default();
-    rootfs.add("interceptor", 0o755, vec![0; 20_000_000]);
-    fs::write(&archive, "small").unwrap();
-    check::is_small(&archive, &rootfs).unwrap();
-    rootfs.add("one", 0o644, vec![0]);
-    let told = check::is_small(&archive, &rootfs).unwrap_err().to_string();
-    assert_eq!(told, "what is in the image has 20000001 bytes; 20000000 are the limit");
+fn more_than_the_limit_is_told() -> Result<()> {
+    check::is_small(9, 10, 10)?;
+    let told = check::is_small(9, 11, 10).expect_err("a byte too many");
+    assert_eq!(told.to_string(), "what is in the image has 11 bytes; 10 are the limit");
+    let told = check::is_small(11, 9, 10).expect_err("a byte too many");
+    assert_eq!(told.to_string(), "the archive has 11 bytes; 10 are the limit");
+    Ok(())
 }
 
 #[test]
-fn the_tree_is_written_with_modes_and_only_where_nothing_is() {
-    let scratch = Scratch::new("tree");
+fn the_tree_is_written_with_modes_and_only_where_nothing_is() -> Result<()> {
+    let scratch = Scratch::new("tree")?;
     let root = scratch.0.join("root");
-    let rootfs = rootfs(&program(Arch::X86_64));
-    rootfs.write_to(&root).unwrap();
-    let mode = |path: &str| fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode("interceptor"), 0o755);
-    assert_eq!(mode("etc/ssl/certs"), 0o755);
-    assert_eq!(mode("etc/ssl/certs/ca-certificates.crt"), 0o644);
-    assert_eq!(fs::read(root.join("interceptor")).unwrap(), program(Arch::X86_64));
-    let told = rootfs.write_to(&root).unwrap_err().to_string();
+    let rootfs = rootfs(&program(Arch::X86_64))?;
+    rootfs.write_to(&root)?;
+    for (path, mode) in
+        [("interceptor", 0o755), ("etc/ssl/certs", 0o755), ("etc/ssl/certs/ca-certificates.crt", 0o644)]
+    {
+        let found = fs::metadata(root.join(path))?.permissions().mode() & 0o7777;
+        assert_eq!(found, mode, "{path}");
+    }
+    assert_eq!(fs::read(root.join("interceptor"))?, program(Arch::X86_64));
+    let told = rootfs.write_to(&root).expect_err("something is there").to_string();
     assert!(told.contains("is not empty"), "{told}");
+    Ok(())
 }
 
 #[test]
-fn every_dependency_has_a_licence() {
-    let text = licenses::dependencies(&PACKAGE.metadata).unwrap();
-    let list = text.split("\n\n").nth(1).unwrap();
+fn every_dependency_has_a_licence() -> Result<()> {
+    let text = licenses::dependencies(&PACKAGE.metadata)?;
+    let list = text.split("\n\n").nth(1).context("no list")?;
     assert!(list.lines().count() > 50, "{list}");
     for line in list.lines() {
         assert!(line.split_whitespace().count() >= 3, "no licence: {line}");
@@ -115,23 +122,25 @@ fn every_dependency_has_a_licence() {
     for text_of in ["Rich Felker", "Tokio Contributors", "Community Data License Agreement"] {
         assert!(text.contains(text_of), "no text of {text_of}");
     }
+    Ok(())
 }
 
 /// `docker build` can't ask the code, so the code asks the Dockerfile.
 #[test]
-fn the_dockerfile_says_the_same() {
-    let file = fs::read_to_string(run::workspace().join("Dockerfile")).unwrap();
+fn the_dockerfile_says_the_same() -> Result<()> {
+    let file = fs::read_to_string(run::workspace().join("Dockerfile"))?;
     let lines = |instruction: &str| {
         let found = file.lines().filter_map(|line| line.strip_prefix(instruction));
         found.map(|rest| rest.trim().to_owned()).collect::<Vec<_>>()
     };
     let labels = PACKAGE.labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect::<Vec<_>>();
     assert_eq!(lines("LABEL"), labels);
-    assert_eq!(lines("ENTRYPOINT"), [serde_json::to_string(&Image::entrypoint()).unwrap()]);
-    let pinned = crate::setup::rust::pinned().unwrap();
+    assert_eq!(lines("ENTRYPOINT"), [serde_json::to_string(&Image::entrypoint())?]);
+    let pinned = crate::setup::rust::pinned()?;
     let from = lines("FROM");
     assert!(from[0].contains(&format!("/rust:{pinned}-")), "{from:?}, but the compiler is {pinned}");
     assert_eq!(from[1..], ["scratch"]);
+    Ok(())
 }
 
 fn image(arch: Arch) -> Image {
@@ -143,8 +152,8 @@ fn image(arch: Arch) -> Image {
 }
 
 /// All that belongs into an image, with this program.
-fn rootfs(program: &[u8]) -> Rootfs {
-    Rootfs::of_image(program, &PACKAGE.metadata).unwrap()
+fn rootfs(program: &[u8]) -> Result<Rootfs> {
+    Rootfs::of_image(program, &PACKAGE.metadata)
 }
 
 /// ELF headers of a program that needs nothing, and does nothing.
@@ -162,7 +171,7 @@ fn program(arch: Arch) -> Vec<u8> {
 }
 
 fn assert_told(archive: &[u8], expected: &Image, what: &str) {
-    let told = format!("{:#}", check(archive, expected).unwrap_err());
+    let told = format!("{:#}", check(archive, expected).expect_err("something is wrong with it"));
     assert!(told.contains(what), "{what:?} is not in {told:?}");
 }
 
@@ -176,10 +185,10 @@ struct Scratch(PathBuf);
 // === impl Scratch ===
 
 impl Scratch {
-    fn new(name: &str) -> Self {
+    fn new(name: &str) -> Result<Self> {
         let path = env::temp_dir().join(format!("interceptor-image-test-{}-{name}", process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
+        fs::create_dir(&path)?;
+        Ok(Self(path))
     }
 }
 

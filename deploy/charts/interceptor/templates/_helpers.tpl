@@ -49,6 +49,25 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- set (include "interceptor.labels" . | fromYaml) "app.kubernetes.io/name" (printf "%s-test" (include "interceptor.name" .) | trunc 63) | toYaml }}
 {{- end }}
 
+{{/* Labels of what exists during `helm uninstall` only. */}}
+{{- define "interceptor.uninstallLabels" -}}
+{{- set (include "interceptor.labels" . | fromYaml) "app.kubernetes.io/name" (printf "%s-uninstall" (include "interceptor.name" .) | trunc 63) | toYaml }}
+{{- end }}
+
+{{/* What a container may do that only talks to the API: nothing. */}}
+{{- define "interceptor.noRights" -}}
+privileged: false
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsUser: 65534
+runAsGroup: 65534
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
 {{/* The image with tag or digest. */}}
 {{- define "interceptor.image" -}}
 {{- if .Values.image.digest }}
@@ -67,57 +86,22 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- toYaml $policy }}
 {{- end }}
 
-{{/* What the container may do. docs/install.md has the same list for people; the chart's tests hold both to it. */}}
-{{- define "interceptor.securityContext" -}}
-privileged: false
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-# Capabilities that are added reach the processes of root only.
-runAsUser: 0
-runAsGroup: 0
-runAsNonRoot: false
-capabilities:
-  drop: [ALL]
-  add:
-    # Load programs, create maps.
-    - BPF
-    # Attach programs to the network namespaces of pods.
-    - NET_ADMIN
-    # The verifier then accepts the pointer arithmetic of compiled code.
-    - PERFMON
-    # Enter the network namespaces of pods to open sockets there (setns). Nothing else.
-    - SYS_ADMIN
-    {{- if .Values.netns.fromProc }}
-    # Open the network namespace of another process by /proc.
-    - SYS_PTRACE
-    {{- end }}
-{{- with .Values.seccompProfile }}
-seccompProfile:
+{{/* Where pods go that belong to the daemons: to nodes that have one. */}}
+{{- define "interceptor.placement" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.appArmorProfile }}
-appArmorProfile:
+{{- with .Values.nodeSelector }}
+nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.seLinuxOptions }}
-seLinuxOptions:
+{{- with .Values.affinity }}
+affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
-
-{{/* The only part of the node that the container sees: its pods' network namespaces. */}}
-{{- define "interceptor.netnsVolume" -}}
-name: netns
-hostPath:
-  path: {{ .Values.netns.hostPath }}
-  # A node that has no pod with a network of its own yet may not have the folder.
-  type: DirectoryOrCreate
-{{- end }}
-
-{{- define "interceptor.netnsMount" -}}
-name: netns
-mountPath: /run/netns
-# Namespaces of pods that start later appear in the container, and nothing goes the other way.
-mountPropagation: HostToContainer
-readOnly: true
 {{- end }}

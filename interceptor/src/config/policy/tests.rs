@@ -161,6 +161,40 @@ fn numbers_of_rules() {
     );
 }
 
+#[test]
+fn numbers_of_rules_on_a_node() {
+    let policy = policy("maxRulesPerNode: 2");
+    assert_eq!(policy.judge_rules_per_node(2), Ok(()));
+    assert_eq!(
+        policy.judge_rules_per_node(3).map_err(|refusal| refusal.to_string()),
+        Err("3 rules on one node are refused by policy.yaml:1 (maxRulesPerNode: 2)".to_owned())
+    );
+}
+
+#[rstest]
+#[case("", None)]
+#[case("actions: [redirect, mirror]", None)]
+#[case("actions: [mirror]", Some("`debug.redirect` is refused by policy.yaml:1 (actions: [mirror])"))]
+#[case("\nactions: []", Some("`debug.redirect` is refused by policy.yaml:2 (actions: [])"))]
+fn what_rules_may_do(#[case] text: &str, #[case] refusal: Option<&str>) {
+    let judged = policy(text).judge_action(Action::Redirect);
+    assert_eq!(judged.err().map(|refusal| refusal.to_string()).as_deref(), refusal);
+}
+
+#[rstest]
+#[case("", None)]
+#[case("namespaces: ''", None)]
+#[case("namespaces: ' '", None)]
+#[case("namespaces: debug=allowed", Some("debug=allowed"))]
+fn which_namespaces(#[case] text: &str, #[case] selector: Option<&str>) {
+    let policy = policy(text);
+    assert_eq!(policy.namespaces(), selector);
+    let refusal = policy.refuse_namespace("shop").map(|refusal| refusal.to_string());
+    let expected = selector
+        .map(|selector| format!("namespace shop is refused by policy.yaml:1 (namespaces: {selector})"));
+    assert_eq!(refusal, expected);
+}
+
 #[rstest]
 #[case("[]", "1:1: expected `key: value` lines")]
 #[case(
@@ -189,6 +223,9 @@ fn numbers_of_rules() {
 #[case("connectTimeout: 1", "1:17: found `1`, expected a duration from 10ms to 1m")]
 #[case("maxRules: 0", "1:11: found `0`, expected a number from 1 to 256")]
 #[case("maxRules: 257", "1:11: found `257`, expected a number from 1 to 256")]
+#[case("maxRulesPerNode: 0", "1:18: found `0`, expected a number from 1 to 10000")]
+#[case("actions: [redirekt]", "1:11: found `redirekt`, expected `redirect` or `mirror`")]
+#[case("actions: redirect", "1:10: expected a list")]
 #[case("maxTtl: 31d", "1:9: found `31d`, expected a duration from 1s to 30days")]
 #[case("dial: pod\ndial: node", "2:1: found `dial` a second time, expected it once")]
 fn broken_files(#[case] text: &str, #[case] message: &str) {

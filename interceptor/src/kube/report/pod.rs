@@ -21,10 +21,10 @@ use crate::kube::{
 
 /// A state that passes by itself is told if it has not passed by then.
 const PASSING: Duration = Duration::from_secs(1);
-/// Conditions of one pod: this many in a row, then one at a time.
-const CONDITIONS: (u32, Duration) = (10, Duration::from_secs(2));
+/// Conditions of one pod: this many in a row (a script that tries things out), then one at a time (something flaps).
+const CONDITIONS: (u32, Duration) = (120, Duration::from_secs(1));
 /// Events of one pod, likewise; what exceeds it is not told, and counted.
-const EVENTS: (u32, Duration) = (20, Duration::from_secs(30));
+const EVENTS: (u32, Duration) = (40, Duration::from_secs(15));
 /// After a request that failed; doubles up to [`SLOWEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const SLOWEST_RETRY: Duration = Duration::from_secs(15);

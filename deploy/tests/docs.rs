@@ -1,0 +1,237 @@
+//! What `docs/` says is complete and true, as far as a program can tell.
+
+#![forbid(unsafe_code)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use interceptor::{
+    admin::metrics,
+    config::policy::Policy,
+    control::registry::Registry,
+    kube::Cluster,
+    relay::{stats::Outcome, worker::Workers},
+};
+use interceptor_common::steal::Verdict;
+use interceptor_deploy::values::Values;
+use prometheus_client::{encoding::text::encode, metrics::histogram::Histogram};
+
+fn read(path: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+}
+
+/// The rows of all tables in `text` whose first cell is code: the words in it, and the other cells.
+fn rows(text: &str) -> Vec<(String, Vec<String>)> {
+    let cells = |line: &str| -> Vec<String> {
+        line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let rows = text.lines().filter(|line| line.starts_with("| `")).map(cells);
+    rows.map(|cells| (word(&cells[0]), cells[1..].to_vec())).collect()
+}
+
+/// The text without the backticks around it.
+fn word(cell: &str) -> String {
+    cell.trim_matches('`').to_owned()
+}
+
+/// The part of `text` below the heading `title`, up to the next of its level or above.
+fn section<'a>(text: &'a str, title: &str) -> Result<&'a str> {
+    let (_, below) = text.split_once(&format!("\n{title}\n")).with_context(|| format!("no `{title}`"))?;
+    let level = title.chars().take_while(|c| *c == '#').count();
+    let end = (1..=level).filter_map(|level| below.find(&format!("\n{} ", "#".repeat(level)))).min();
+    Ok(&below[..end.unwrap_or(below.len())])
+}
+
+// --- annotations ------------------------------------------------------------------------------------------------------
+
+#[test]
+fn every_reason_is_explained() -> Result<()> {
+    let source = read("interceptor/src/control/reason.rs")?;
+    let (_, body) = source.split_once("pub enum Reason {").context("no Reason")?;
+    let (body, _) = body.split_once("\n}").context("no end of Reason")?;
+    let variants = body.lines().map(str::trim).filter(|line| line.starts_with(char::is_uppercase));
+    let reasons: BTreeSet<_> = variants.map(|line| line.trim_end_matches(',').to_owned()).collect();
+    ensure!(reasons.len() > 15, "{reasons:?}");
+
+    let docs = read("docs/annotations.md")?;
+    let documented: BTreeSet<_> =
+        rows(section(&docs, "### Reasons")?).into_iter().map(|(reason, _)| reason).collect();
+    assert_eq!(documented, reasons);
+    Ok(())
+}
+
+#[test]
+fn every_event_is_explained() -> Result<()> {
+    let source = read("interceptor/src/kube/event.rs")?;
+    let words = source.split('"').filter(|word| word.starts_with("Redirect"));
+    let events: BTreeSet<_> = words.map(str::to_owned).collect();
+    ensure!(events.len() > 5, "{events:?}");
+
+    let docs = read("docs/annotations.md")?;
+    let documented: BTreeSet<_> =
+        rows(section(&docs, "### Events")?).into_iter().map(|(event, _)| event).collect();
+    assert_eq!(documented, events);
+    Ok(())
+}
+
+#[test]
+fn every_example_is_a_rule() -> Result<()> {
+    let docs = read("docs/annotations.md")?;
+    let block = section(&docs, "## Rules")?;
+    let examples = block.lines().filter_map(|line| line.strip_prefix("    "));
+    // The grammar itself, and the command that shows a mistake.
+    let examples: Vec<_> =
+        examples.filter(|line| !line.starts_with('[') && !line.starts_with("interceptor")).collect();
+    assert_eq!(examples.len(), 4, "{examples:?}");
+    for example in examples {
+        interceptor_rule::parse(example).with_context(|| example.to_owned())?;
+    }
+    Ok(())
+}
+
+// --- metrics ----------------------------------------------------------------------------------------------------------
+
+/// What a daemon in Kubernetes serves: the names of its metrics with their types.
+fn served() -> Result<BTreeMap<String, String>> {
+    let workers = Workers::start(1, 1)?;
+    let cluster = Cluster::new(&Arc::new(Policy::default()));
+    let shared = Arc::clone(workers.shared());
+    let registry =
+        metrics::registry(Arc::new(Registry::default()), shared, Histogram::new([1.0]), Some(cluster));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types
+        .map(|line| {
+            let (name, kind) = line.split_once(' ').with_context(|| line.to_owned())?;
+            // The counters' samples end in it, their family does not.
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            Ok((format!("{name}{suffix}"), kind.to_owned()))
+        })
+        .collect()
+}
+
+#[test]
+fn every_metric_is_explained_with_its_type() -> Result<()> {
+    let docs = read("docs/metrics.md")?;
+    let rows = rows(&docs).into_iter().filter(|(name, _)| name.starts_with("interceptor_"));
+    let documented: BTreeMap<_, _> = rows.map(|(name, cells)| (name, cells[0].clone())).collect();
+    assert_eq!(documented, served()?);
+    Ok(())
+}
+
+#[test]
+fn every_outcome_is_explained() -> Result<()> {
+    let relayed = Outcome::ALL.map(|outcome| (outcome.outcome(), outcome.reason()));
+    let left = Verdict::ALL.into_iter().filter(|verdict| verdict.is_passed());
+    let left = left.map(|verdict| ("passed", verdict.as_str()));
+    // Those that belong to no rule.
+    let others = [("refused", "relay_address"), ("passed", "unrouted")];
+    let all: BTreeSet<_> = relayed.into_iter().chain(left).chain(others).collect();
+    let all: BTreeSet<_> =
+        all.into_iter().map(|(outcome, reason)| (outcome.to_owned(), reason.to_owned())).collect();
+
+    let docs = read("docs/metrics.md")?;
+    let rows = rows(section(&docs, "## Outcomes")?);
+    let documented: BTreeSet<_> =
+        rows.into_iter().map(|(outcome, cells)| (outcome, word(&cells[0]))).collect();
+    assert_eq!(documented, all);
+    Ok(())
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_there_are() -> Result<()> {
+    let served = served()?;
+    for file in ["alerts/interceptor.yaml", "dashboards/interceptor.json"] {
+        let text = read(&format!("deploy/charts/interceptor/{file}"))?;
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let asked: BTreeSet<_> = words.filter(|word| word.starts_with("interceptor_")).collect();
+        ensure!(asked.len() > 5, "{file}: {asked:?}");
+        for name in asked {
+            let known = |suffix| {
+                name.strip_suffix(suffix)
+                    .is_some_and(|name| served.get(name).is_some_and(|kind| kind == "histogram"))
+            };
+            ensure!(served.contains_key(name) || known("_bucket"), "{file}: {name}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_alert_has_a_remedy() -> Result<()> {
+    let alerts: serde_json::Value =
+        serde_saphyr::from_str(&read("deploy/charts/interceptor/alerts/interceptor.yaml")?)?;
+    let rules =
+        alerts["groups"].as_array().context("no groups")?.iter().flat_map(|group| group["rules"].as_array());
+    let names: BTreeSet<_> =
+        rules.flatten().filter_map(|rule| Some(rule["alert"].as_str()?.to_owned())).collect();
+    ensure!(!names.is_empty());
+    let docs = read("docs/troubleshooting.md")?;
+    let documented: BTreeSet<_> =
+        rows(section(&docs, "## Alerts")?).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(documented, names);
+    Ok(())
+}
+
+// --- all of them ------------------------------------------------------------------------------------------------------
+
+const PAGES: [&str; 5] = [
+    "docs/install.md",
+    "docs/annotations.md",
+    "docs/metrics.md",
+    "docs/troubleshooting.md",
+    "deploy/charts/interceptor/README.md",
+];
+
+/// As code hosts make them: lower case, dashes for blanks, no other signs.
+fn anchor(title: &str) -> String {
+    let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+#[test]
+fn links_lead_somewhere() -> Result<()> {
+    for page in PAGES {
+        let text = read(page)?;
+        for link in text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)) {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, part) = link.split_once('#').unwrap_or((link, ""));
+            let folder = Path::new(page).parent().context("a folder")?;
+            let target =
+                if file.is_empty() { page.to_owned() } else { folder.join(file).display().to_string() };
+            let target = read(&target).with_context(|| format!("{page}: {link}"))?;
+            let titles = target.lines().filter(|line| line.starts_with('#'));
+            let mut anchors = titles.map(|line| anchor(line.trim_start_matches('#').trim()));
+            ensure!(part.is_empty() || anchors.any(|one| one == part), "{page}: no heading for {link}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn values_that_are_named_exist() -> Result<()> {
+    let values = Values::parse(&read("deploy/charts/interceptor/values.yaml")?)?;
+    let keys: BTreeSet<_> = values.entries().map(interceptor_deploy::values::Entry::key).collect();
+    let tops: BTreeSet<_> = keys.iter().filter_map(|key| Some(key.split_once('.')?.0)).collect();
+    for page in PAGES {
+        let text = read(page)?;
+        for code in text.split('`').skip(1).step_by(2) {
+            let name = code.split([':', ' ', '=']).next().unwrap_or_default();
+            let Some((top, rest)) = name.split_once('.') else { continue };
+            let is_value = tops.contains(top)
+                && !rest.is_empty()
+                && rest.chars().all(|c| c.is_alphanumeric() || c == '.');
+            ensure!(!is_value || keys.contains(name), "{page}: there is no value {name}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! Finding a pod's network namespace by its address, whatever the runtime calls it.
+
+use std::{
+    fs,
+    net::IpAddr,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use interceptor::netns::{HomeNetns, Netns, NetnsError, finder::Finder};
+use testbed::{Namespace, Topology, netns_test};
+
+/// A folder such as a runtime's, with links to namespaces: those of other tests have the same addresses.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(t: &Topology) -> Result<Self> {
+        let path = t.dir().join("netns");
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+
+    fn add(&self, name: &str, namespace: &Namespace) -> Result<()> {
+        Ok(symlink(namespace.netns_path(), self.0.join(name))?)
+    }
+
+    fn finder(&self, home: &'static HomeNetns) -> Finder {
+        Finder::new(vec![PathBuf::from("/nowhere"), self.0.clone()], false, home)
+    }
+}
+
+fn found(netns: &Netns) -> Option<&str> {
+    netns.path().file_name()?.to_str()
+}
+
+fn ips(pod: &Namespace) -> (IpAddr, IpAddr) {
+    (pod.ip4().into(), pod.ip6().into())
+}
+
+#[test]
+fn a_pod_is_found_by_any_of_its_addresses_whatever_the_name() {
+    netns_test("find", |t| {
+        let (web, cart, folder) = (t.pod("web")?, t.pod("cart")?, Folder::new(t)?);
+        folder.add("cni-7c1c9a3e-1b5c-4c0e-b7f5-0e2f6a7c1d11", &web)?;
+        folder.add("1a2b3c4d5e6f", &cart)?;
+        fs::write(folder.0.join("not-a-namespace"), "")?;
+        let finder = folder.finder(HomeNetns::capture()?);
+
+        let (ip4, ip6) = ips(&web);
+        for ips in [vec![ip4], vec![ip6], vec![ip4, ip6]] {
+            assert_eq!(found(&finder.find(&ips)?), Some("cni-7c1c9a3e-1b5c-4c0e-b7f5-0e2f6a7c1d11"));
+        }
+        assert_eq!(found(&finder.find(&[ips(&cart).0])?), Some("1a2b3c4d5e6f"));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_pod_that_is_not_there_yet_is_found_when_it_is() {
+    netns_test("later", |t| {
+        let (web, folder) = (t.pod("web")?, Folder::new(t)?);
+        let finder = folder.finder(HomeNetns::capture()?);
+        let (ip4, _) = ips(&web);
+        let error = finder.find(&[ip4]).expect_err("nothing is there");
+        assert!(matches!(error, NetnsError::NoneHasAddress { .. }));
+        assert!(error.to_string().contains(&ip4.to_string()), "{error}");
+
+        folder.add("a", &web)?;
+        assert_eq!(found(&finder.find(&[ip4])?), Some("a"));
+        Ok(())
+    });
+}
+
+#[test]
+fn what_was_remembered_is_not_believed() {
+    netns_test("anew", |t| {
+        let (web, cart, folder) = (t.pod("web")?, t.pod("cart")?, Folder::new(t)?);
+        folder.add("a", &web)?;
+        let finder = folder.finder(HomeNetns::capture()?);
+        assert_eq!(found(&finder.find(&[ips(&web).0])?), Some("a"));
+
+        // The sandbox was made again: other names, other namespaces, and the address is somebody else's.
+        fs::remove_file(folder.0.join("a"))?;
+        folder.add("a", &cart)?;
+        assert!(finder.find(&[ips(&web).0]).is_err());
+        folder.add("b", &web)?;
+        assert_eq!(found(&finder.find(&[ips(&web).0])?), Some("b"));
+        Ok(())
+    });
+}
+
+#[test]
+fn the_nodes_own_namespace_is_never_a_pods() {
+    netns_test("own", |t| {
+        let folder = Folder::new(t)?;
+        symlink(Path::new("/proc/self/ns/net"), folder.0.join("default")).context("a link")?;
+        let home = HomeNetns::capture()?;
+        // An address of the node, if it has one beside loopback.
+        let own = ["10.99.0.1", "127.0.0.1"].map(|ip| ip.parse::<IpAddr>().expect("an address"));
+        assert!(folder.finder(home).find(&own).is_err());
+        Ok(())
+    });
+}
