@@ -155,6 +155,11 @@ impl Calls {
         self.0.failures()
     }
 
+    /// The longest that any of them took.
+    pub fn longest(&self) -> Duration {
+        self.0.longest()
+    }
+
     /// How long somebody else than `who` answered, at most: from the begin of the first such call of a row to the begin of
     /// the next call that `who` answered.
     pub fn longest_without(&self, who: &str) -> Duration {

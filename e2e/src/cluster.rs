@@ -119,11 +119,6 @@ impl Cluster {
         self.stop_part(part)?.start()
     }
 
-    /// As whom Prometheus asks the API.
-    pub(crate) fn kubeconfig(&self) -> &Path {
-        &self.kubeconfig
-    }
-
     /// The names of the nodes.
     pub fn nodes(&self) -> Result<Vec<String>> {
         let nodes = self.kubectl(&["get", "nodes", "--output=name"])?;

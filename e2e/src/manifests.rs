@@ -140,7 +140,8 @@ impl Manifest {
                 let _ = writeln!(pod, "    {key}: {value:?}");
             }
         }
-        pod += "spec:\n  terminationGracePeriodSeconds: 5\n";
+        // There is no DNS in the cluster.
+        pod += "spec:\n  terminationGracePeriodSeconds: 5\n  dnsPolicy: Default\n";
         if self.host_network {
             pod += "  hostNetwork: true\n";
         }

@@ -46,14 +46,14 @@ impl Product {
             vec!["upgrade", RELEASE, chart, "--install", "--namespace", NAMESPACE, "--create-namespace"];
         words.extend(["--wait", "--timeout=90s", "--description", &note]);
         words.extend(values.iter().flat_map(|value| ["--set", value]));
-        self.cluster.helm(&words).with_context(|| self.explain())?;
+        self.cluster.helm(&words).with_context(|| self.explain(NAMESPACE))?;
         self.daemons().map(drop)
     }
 
     /// `helm rollback` to the revision before.
     pub fn rollback(&self) -> Result<()> {
         let words = ["rollback", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout=90s"];
-        self.cluster.helm(&words).map(drop).with_context(|| self.explain())
+        self.cluster.helm(&words).map(drop).with_context(|| self.explain(NAMESPACE))
     }
 
     /// `helm uninstall`; returns when the last of its pods is gone.
@@ -97,12 +97,15 @@ impl Product {
         daemons.into_iter().find(|daemon| daemon.node == "node1").context("no daemon on node1")
     }
 
-    /// For failures: what its pods say.
-    pub fn explain(&self) -> String {
+    /// For failures: what its pods say about a namespace.
+    pub fn explain(&self, namespace: &str) -> String {
         let say = |words: &[&str]| self.cluster.kubectl(words).unwrap_or_else(|error| format!("{error:#}\n"));
         let pods = say(&["get", "pods", "--namespace", NAMESPACE, "--output=wide"]);
-        let logs = say(&["logs", "--namespace", NAMESPACE, "--selector", PODS, "--tail=60", "--prefix"]);
-        format!("the product's pods:\n{pods}their logs:\n{logs}")
+        let logs = say(&["logs", "--namespace", NAMESPACE, "--selector", PODS, "--tail=500"]);
+        let about = |line: &&str| line.contains(namespace) || !line.contains("workload=");
+        let logs = logs.lines().filter(about).collect::<Vec<_>>();
+        let last = logs[logs.len().saturating_sub(40)..].join("\n");
+        format!("the product's pods:\n{pods}their logs:\n{last}")
     }
 
     fn is_installed_as(&self, note: &str) -> bool {

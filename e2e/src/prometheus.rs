@@ -1,4 +1,4 @@
-//! A real Prometheus that finds the product's pods as it finds everybody's, through the API, with the chart's alerts.
+//! A real Prometheus that scrapes the product's daemons, with the chart's alerts. Debian's can't ask the API who they are.
 
 use std::{
     env, fs,
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use testbed::wait_until;
 
-use crate::{Cluster, LATER};
+use crate::{Daemon, LATER};
 
 const ADDRESS: &str = "127.0.0.1:19090";
 
@@ -22,12 +22,12 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts it, and waits until it answers.
-    pub fn start(cluster: &Cluster) -> Result<Self> {
+    /// Starts it with these targets, and waits until it answers.
+    pub fn start(daemons: &[Daemon]) -> Result<Self> {
         let folder = env::temp_dir().join(format!("interceptor-prometheus-{}", process::id()));
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let config = folder.join("prometheus.yml");
-        fs::write(&config, configuration(cluster)).context("write its configuration")?;
+        fs::write(&config, configuration(daemons)).context("write its configuration")?;
         let log = fs::File::create(folder.join("log")).context("make its log")?;
         let child = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))
@@ -38,8 +38,14 @@ impl Prometheus {
             .stderr(log)
             .spawn()
             .context("start prometheus; `cargo xtask setup e2e` installs it")?;
-        let prometheus = Self { child, folder };
-        wait_until("Prometheus to be ready", LATER, || prometheus.get("/-/ready", &[]))?;
+        let mut prometheus = Self { child, folder };
+        wait_until("Prometheus to be ready", LATER, || {
+            let ended = prometheus.child.try_wait().context("look after Prometheus")?;
+            Ok::<_, anyhow::Error>(match ended {
+                Some(status) => Err(anyhow::anyhow!("Prometheus ended: {status}")),
+                None => Ok(prometheus.get("/-/ready", &[])?),
+            })
+        })??;
         Ok(prometheus)
     }
 
@@ -108,21 +114,16 @@ impl Drop for Prometheus {
 }
 
 /// What the chart's PodMonitor amounts to.
-fn configuration(cluster: &Cluster) -> String {
+fn configuration(daemons: &[Daemon]) -> String {
     let alerts =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/charts/interceptor/alerts/interceptor.yaml");
+    let targets = daemons.iter().map(|daemon| format!("'{}'", daemon.metrics_address())).collect::<Vec<_>>();
     format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}
-rule_files: [{alerts}]
-scrape_configs:
-  - job_name: interceptor
-    kubernetes_sd_configs:
-      - {{role: pod, kubeconfig_file: {kubeconfig}, namespaces: {{names: [interceptor-system]}}}}
-    relabel_configs:
-      - {{action: keep, source_labels: [__meta_kubernetes_pod_label_app_kubernetes_io_name], regex: interceptor}}
-      - {{action: keep, source_labels: [__meta_kubernetes_pod_container_port_name], regex: metrics}}
+rule_files: [{}]
+scrape_configs: [{{job_name: interceptor, static_configs: [{{targets: [{}]}}]}}]
 ",
-        alerts = alerts.display(),
-        kubeconfig = cluster.kubeconfig().display(),
+        alerts.display(),
+        targets.join(", "),
     )
 }

@@ -155,10 +155,10 @@ impl Scene {
             self.cluster.kubectl(&words).unwrap_or_else(|error| format!("{error:#}\n"))
         };
         eprintln!("--- in {}:\n{}", self.namespace, say(&["get", "pods", "--output=wide"]));
-        let conditions = "jsonpath={range .items[*]}{.metadata.name} {.metadata.annotations} {.status.conditions}{\"\\n\"}{end}";
+        let conditions = "jsonpath={range .items[*]}{.metadata.name} {.status.conditions}{\"\\n\"}{end}";
         eprintln!("--- conditions:\n{}", say(&["get", "pods", "--output", conditions]));
         eprintln!("--- events:\n{}", say(&["get", "events"]));
-        eprintln!("--- {}", self.product.explain());
+        eprintln!("--- {}", self.product.explain(&self.namespace));
     }
 
     fn end(&self) {

@@ -1,9 +1,13 @@
 //! Anything of ours ends, at any moment: the app serves, and the redirect comes back by itself.
 
-use std::time::Instant;
+use std::{
+    net::Ipv4Addr,
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
-use interceptor_e2e::{Kind, Manifest, Pod, RunningCallers, SOON, Scene, play};
+use anyhow::{Result, ensure};
+use interceptor_e2e::{Kind, LAPTOP_PORT, Manifest, Pod, RunningCallers, SOON, Scene, play};
 use testbed::wait_until;
 
 /// A pod that is redirected, under load.
@@ -48,7 +52,7 @@ fn a_daemon_pod_that_is_deleted_fails_no_call_and_its_successor_takes_again() {
         daemon.delete()?;
         wait_until("its successor", SOON * 3, || {
             let now = s.product.first_daemon()?;
-            anyhow::ensure!(now.uid() != daemon.uid(), "still the same");
+            ensure!(now.uid() != daemon.uid(), "still the same");
             Ok(())
         })?;
         app.wait_active()?;
@@ -59,20 +63,73 @@ fn a_daemon_pod_that_is_deleted_fails_no_call_and_its_successor_takes_again() {
 }
 
 #[test]
-fn a_laptop_that_refuses_costs_callers_nothing_and_is_told() {
+fn a_laptop_where_nobody_listens_costs_callers_nothing() {
     play("refusing-laptop", |s| {
         s.installed(&[])?;
         let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
         let callers = s.callers(app.address())?;
-        // Nobody listens there.
         app.annotate("debug.redirect", &s.to_laptop().replace("3000", "3666"))?;
         app.wait_active()?;
-        app.wait_event("RedirectFellBack")?;
+        callers.wait_for_calls(100)?;
         let calls = callers.stop();
         calls.assert_none_failed();
         assert_eq!(calls.by("app"), calls.len(), "{calls}");
+        let daemon = s.product.first_daemon()?;
+        let labels = [("outcome", "fell_back"), ("reason", "target_refused")];
+        daemon.wait_metric("interceptor_connections_total", &labels, |counted| counted >= 100.0)?;
         Ok(())
     });
+}
+
+#[test]
+fn a_laptop_that_is_asleep_is_told_and_taken_up_again_when_it_wakes() {
+    play("asleep", |s| {
+        s.installed(&[])?;
+        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        let callers = s.callers(app.address())?;
+        // Nobody has this address yet.
+        let asleep = Ipv4Addr::new(10, 99, 0, 101);
+        app.annotate("debug.redirect", &format!("8080 -> {asleep}:{LAPTOP_PORT}"))?;
+        app.wait_active()?;
+        app.wait_event("RedirectFellBack")?;
+        let open = Instant::now();
+        callers.wait_for_calls(100)?;
+        let calls = callers.so_far();
+        assert_eq!(calls.by("app"), calls.len(), "{calls}");
+        assert!(calls.since(open).longest() < Duration::from_millis(500), "{calls}");
+
+        let _awake = Address::of_laptop(asleep)?;
+        callers.wait_for("laptop")?;
+        app.wait_event("RedirectRecovered")?;
+        callers.stop().assert_none_failed();
+        Ok(())
+    });
+}
+
+/// One more address of the laptop, until this is dropped.
+struct Address(Ipv4Addr);
+
+impl Address {
+    fn of_laptop(address: Ipv4Addr) -> Result<Self> {
+        let own = Self(address);
+        own.ip("add")?;
+        Ok(own)
+    }
+
+    fn ip(&self, verb: &str) -> Result<()> {
+        let address = format!("{}/24", self.0);
+        let ip = Command::new("ip")
+            .args(["-n", "interceptor-laptop", "addr", verb, &address, "dev", "eth0"])
+            .status()?;
+        ensure!(ip.success(), "ip addr {verb} {address}: {ip}");
+        Ok(())
+    }
+}
+
+impl Drop for Address {
+    fn drop(&mut self) {
+        let _ = self.ip("del");
+    }
 }
 
 #[test]

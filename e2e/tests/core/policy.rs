@@ -32,7 +32,7 @@ fn refused(s: &Scene, values: &[&str], rule: &str, reason: &str) -> Result<(Pod,
 #[case::long_ttl("policy.maxTtl=1h", "8080 -> 10.99.0.100:3000 ttl 2h", "LimitExceeded", "maxTtl")]
 #[case::many_rules(
     "policy.maxRules=1",
-    "8080 -> 10.99.0.100:3000; 81 -> 10.99.0.100:3000",
+    "81 -> 10.99.0.100:3000; 8080 -> 10.99.0.100:3000",
     "LimitExceeded",
     "maxRules"
 )]

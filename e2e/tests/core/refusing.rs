@@ -10,7 +10,6 @@ use rstest::rstest;
 #[case::the_node("8080 -> 10.99.0.1:3000", "TargetDenied", "node")]
 #[case::metadata("8080 -> 169.254.169.254:80", "TargetDenied", "linkLocal")]
 #[case::not_built_yet("8080 -> 10.99.0.100:3000 percent 5", "NotSupported", "percent")]
-#[case::one_port_twice("8080 -> 10.99.0.100:3000; 8080 -> 10.99.0.100:3001", "RuleInvalid", "8080")]
 fn a_rule_that_can_not_be_is_refused_with_its_reason(
     #[case] rule: &str,
     #[case] reason: &str,
@@ -73,6 +72,20 @@ fn the_second_rule_for_a_port_is_refused_and_the_first_stays() {
         app.wait_event("RedirectRefused")?;
         assert_eq!(app.who()?, "laptop");
         callers.stop().assert_none_failed();
+        Ok(())
+    });
+}
+
+#[test]
+fn of_two_rules_for_a_port_in_one_annotation_the_first_holds() {
+    play("port-twice", |s| {
+        s.installed(&[])?;
+        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        app.annotate("debug.redirect", &format!("{}; 8080 -> {LAPTOP}:3001", s.to_laptop()))?;
+        let condition = app.wait_refused("PortTaken")?;
+        assert!(condition.message.contains("8080"), "{condition}");
+        app.wait_event("RedirectRefused")?;
+        app.wait_for_answer("laptop")?;
         Ok(())
     });
 }

@@ -36,7 +36,7 @@ fn prometheus_finds_the_daemons_reads_the_alerts_and_fills_the_dashboard() {
     play("scraped", |s| {
         s.installed(&[])?;
         let daemons = s.product.daemons()?;
-        let prometheus = Prometheus::start(&s.cluster)?;
+        let prometheus = Prometheus::start(&daemons)?;
         wait_until("all daemons to be scraped", SOON, || {
             let targets = prometheus.targets()?;
             ensure!(

@@ -2,13 +2,13 @@
 
 use std::{
     collections::BTreeSet,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     process::Stdio,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_e2e::{Kind, LAPTOP, Manifest, Pod, SOON, on_laptop, play};
+use interceptor_e2e::{Kind, Manifest, Pod, SOON, play};
 use rstest::rstest;
 use testbed::wait_until;
 
@@ -113,10 +113,9 @@ fn every_kind_of_pod_is_taken_and_given_back(#[case] kind: Kind) {
 fn a_pod_that_is_annotated_before_it_runs_is_taken_within_a_second_of_its_start() {
     play("early", |s| {
         s.installed(&[])?;
-        let gate = SocketAddr::from((LAPTOP, 3999));
-        let script = format!("until nc -z -w 1 {} {}; do sleep 0.1; done", gate.ip(), gate.port());
+        let gate = "until [ -e /tmp/open ]; do sleep 0.1; done";
         let early =
-            Manifest::new(Kind::Pod, "early").annotation("debug.redirect", &s.to_laptop()).after(&script);
+            Manifest::new(Kind::Pod, "early").annotation("debug.redirect", &s.to_laptop()).after(gate);
         let workload = s.start(early)?;
         wait_until("the pod to wait at its gate", SOON, || {
             let pods = workload.list()?;
@@ -125,13 +124,23 @@ fn a_pod_that_is_annotated_before_it_runs_is_taken_within_a_second_of_its_start(
             state.cloned().context("its first container does not run")
         })?;
 
-        let open = on_laptop(|| TcpListener::bind(gate))?;
+        let open = [
+            "exec",
+            "--namespace",
+            s.namespace(),
+            "early",
+            "--container=first",
+            "--",
+            "sh",
+            "-c",
+            ":>/tmp/open",
+        ];
+        s.cluster.kubectl(&open)?;
         let started = wait_until("its app to run", SOON, || {
             let pods = workload.list()?;
             let state = pods.first().and_then(|pod| pod.pointer("/status/containerStatuses/0/state/running"));
             state.cloned().context("it does not").map(|_| Instant::now())
         })?;
-        drop(open);
         wait_until("the laptop to answer for it", SOON, || {
             let pod = Pod::of(&workload)?;
             let condition = pod.active()?.context("no condition")?;

@@ -14,6 +14,8 @@ use interceptor_e2e::{Kind, Manifest, Pod, SOON, Scene, play};
 const ROUNDS: usize = 50;
 /// For 99 of 100, kubectl's own time included.
 const IN_ALL: Duration = Duration::from_millis(300);
+/// Of that, from the change in the API to our answer there.
+const OURS: Duration = Duration::from_millis(150);
 
 /// What a pod looked like, and when that was seen.
 struct Seen {
@@ -106,8 +108,23 @@ fn from_annotate_to_active_and_back_in_a_moment() {
         taken.tell("from the begin of `kubectl annotate` to Active");
         ours.tell("of it from the annotation in the API to Active there");
         given_back.tell("from the begin of the removal to a pod without our condition");
+        ensure!(ours.percentile(99) <= OURS, "Active only {:?} after the annotation", ours.percentile(99));
+        if let Some(load) = busy()? {
+            println!(
+                "SKIPPED: kubectl's own time is not judged while the machine is busy (load {load} per processor)"
+            );
+            return Ok(());
+        }
         ensure!(taken.percentile(99) <= IN_ALL, "Active only after {:?}", taken.percentile(99));
         ensure!(given_back.percentile(99) <= IN_ALL, "removed only after {:?}", given_back.percentile(99));
         Ok(())
     });
+}
+
+/// The load per processor, if others keep the machine so busy that every program takes long to start.
+fn busy() -> Result<Option<f64>> {
+    let average = std::fs::read_to_string("/proc/loadavg").context("read the load")?;
+    let average = average.split(' ').next().unwrap_or_default().parse::<f64>().context("read the load")?;
+    let load = average / thread::available_parallelism()?.get() as f64;
+    Ok((load > 1.5).then_some(load))
 }

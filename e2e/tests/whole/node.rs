@@ -63,9 +63,7 @@ fn a_drained_node_keeps_its_daemon_and_what_that_carries() {
         let callers = s.callers(bystander.address())?;
 
         let uncordon = Uncordon(s);
-        let selector = format!("--pod-selector=app={}", "web");
-        let drain =
-            ["drain", "node1", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s", &selector];
+        let drain = ["drain", "node1", "--ignore-daemonsets", "--pod-selector=app=drained", "--timeout=60s"];
         s.cluster.kubectl(&drain)?;
         wait_until("the pods of the Deployment to be gone", LATER, || {
             let left = web.list()?;
@@ -95,9 +93,10 @@ fn a_daemon_pod_that_is_evicted_comes_back_and_fails_no_call() {
         let (app, callers) = taken(s)?;
         let daemon = s.product.first_daemon()?;
         let path = format!("/api/v1/namespaces/interceptor-system/pods/{}/eviction", daemon.name());
+        let name = daemon.name();
         let eviction = format!(
-            "apiVersion: policy/v1\nkind: Eviction\nmetadata: {{name: {}, namespace: interceptor-system}}\n",
-            daemon.name()
+            r#"{{"apiVersion": "policy/v1", "kind": "Eviction",
+                "metadata": {{"name": "{name}", "namespace": "interceptor-system"}}}}"#
         );
         s.cluster.apply_with(&["create", "--raw", &path, "--filename=-"], &eviction)?;
         wait_until("its successor", LATER, || {
