@@ -133,7 +133,8 @@ mod tests {
             (Some(("GET", DAEMONSET)), 0..3) => daemonset(),
             _ => not_found(),
         });
-        let done = end(client, &options(None)).await.expect("they end");
+        let patient = Options { timeout: Duration::from_secs(30), ..options(None) };
+        let done = end(client, &patient).await.expect("they end");
         assert_eq!(done, "the DaemonSet daemons and its pods have ended");
         assert_eq!(asked.all().len(), 1 + 3 + 1, "{asked:?}");
     }
