@@ -31,7 +31,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use self::{
     client::Requests,
     report::{EventCounts, Poke, Reports},
-    store::Store,
+    store::{Change, Store},
     watch::WatchErrors,
 };
 use crate::{
@@ -84,14 +84,16 @@ impl Cluster {
         let (pokes, poked) = mpsc::unbounded_channel();
         let published = pokes.clone();
         registry.listen(move |name| {
-            let _ = published.send(Poke::Published(Arc::clone(name)));
+            let _ = published.send(Poke::Pod(Arc::clone(name)));
         });
         let changed = {
             let (pokes, wakes) = (pokes.clone(), wakes.clone());
             // Nobody listens any more when the daemon ends.
-            move || {
-                let _ = wakes.send(Wake::Source);
-                let _ = pokes.send(Poke::Pods);
+            move |change: Option<Change>| {
+                if change.as_ref().is_none_or(|change| change.workload) {
+                    let _ = wakes.send(Wake::Source);
+                }
+                let _ = pokes.send(change.map_or(Poke::Pods, |change| Poke::Pod(change.name)));
             }
         };
         let (store, errors) = (Arc::clone(&self.store), Arc::clone(&self.watch_errors));

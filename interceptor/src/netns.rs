@@ -73,6 +73,17 @@ pub enum NetnsError {
         /// Whether processes were looked at, too.
         processes: bool,
     },
+    /// More than one namespace has the pod's address: which one is the pod's can't be told.
+    #[error("the pod's address {} is in more than one network namespace: {}", comma(.ips), listed(.paths))]
+    Ambiguous {
+        /// The pod's addresses.
+        ips: Vec<IpAddr>,
+        /// Where they are.
+        paths: Vec<PathBuf>,
+    },
+    /// The pod is being deleted.
+    #[error("the pod is being deleted")]
+    Terminating,
     /// The node's own namespace, where everybody's traffic passes.
     #[error("{path} is the node's own network namespace (hostNetwork?); it is never touched", path = path.display())]
     Host {
@@ -226,6 +237,8 @@ pub fn is_gone(opened: &Result<Netns, NetnsError>, id: NetnsId) -> bool {
             NetnsError::NotFound { .. }
             | NetnsError::NotANetns { .. }
             | NetnsError::NoneHasAddress { .. }
+            | NetnsError::Ambiguous { .. }
+            | NetnsError::Terminating
             | NetnsError::Host { .. },
         ) => true,
     }

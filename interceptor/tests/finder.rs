@@ -5,11 +5,12 @@ use std::{
     net::IpAddr,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use interceptor::netns::{HomeNetns, Netns, NetnsError, finder::Finder};
-use testbed::{Namespace, Topology, netns_test};
+use testbed::{Namespace, Topology, netns_test, wait_until};
 
 /// A folder such as a runtime's, with links to namespaces: those of other tests have the same addresses.
 struct Folder(PathBuf);
@@ -32,6 +33,20 @@ impl Folder {
 
 fn found(netns: &Netns) -> Option<&str> {
     netns.path().file_name()?.to_str()
+}
+
+/// What is found when it is not too soon after the last look.
+fn find_soon(finder: &Finder, ip: IpAddr) -> Result<String> {
+    find_all_soon(finder, &[ip])
+}
+
+fn find_all_soon(finder: &Finder, ips: &[IpAddr]) -> Result<String> {
+    let mut name = None;
+    wait_until("the next look", Duration::from_secs(5), || {
+        name = finder.find(ips).ok().and_then(|netns| found(&netns).map(str::to_owned));
+        name.is_some()
+    })?;
+    name.context("a name")
 }
 
 fn ips(pod: &Namespace) -> (IpAddr, IpAddr) {
@@ -67,7 +82,7 @@ fn a_pod_that_is_not_there_yet_is_found_when_it_is() {
         assert!(error.to_string().contains(&ip4.to_string()), "{error}");
 
         folder.add("a", &web)?;
-        assert_eq!(found(&finder.find(&[ip4])?), Some("a"));
+        assert_eq!(find_soon(&finder, ip4)?, "a");
         Ok(())
     });
 }
@@ -85,7 +100,24 @@ fn what_was_remembered_is_not_believed() {
         folder.add("a", &cart)?;
         assert!(finder.find(&[ips(&web).0]).is_err());
         folder.add("b", &web)?;
-        assert_eq!(found(&finder.find(&[ips(&web).0])?), Some("b"));
+        assert_eq!(find_soon(&finder, ips(&web).0)?, "b");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_address_in_two_namespaces_is_nobodys() {
+    netns_test("twice", |t| {
+        let (web, cart, folder) = (t.pod("web")?, t.pod("cart")?, Folder::new(t)?);
+        let (ip4, _) = ips(&web);
+        cart.ip(&format!("addr add {ip4}/32 dev lo"))?;
+        folder.add("a", &web)?;
+        folder.add("b", &cart)?;
+        let error = folder.finder(HomeNetns::capture()?).find(&[ip4]).expect_err("which of them?");
+        assert!(matches!(error, NetnsError::Ambiguous { .. }), "{error}");
+        // All addresses of the pod tell them apart.
+        let (ip4, ip6) = ips(&web);
+        assert_eq!(find_all_soon(&folder.finder(HomeNetns::capture()?), &[ip4, ip6])?, "a");
         Ok(())
     });
 }

@@ -218,12 +218,13 @@ fn a_worker_without_room_leaves_its_share_to_the_other_and_then_to_the_app(
         let scene = Scene::ready()?;
         let first = first_choice(caller);
         let (cells, other) = (scene.steal.heartbeats(), 1 - first);
-        cells.grant(first as u32, 2);
-        cells.grant(other as u32, 1);
+        cells.grant(first as u32, 2 - cells.room(first as u32));
+        cells.grant(other as u32, 1 - cells.room(other as u32));
         let served: Vec<_> = (0..4).map(|_| scene.call(caller, TAKEN)).collect::<Result<_>>()?;
         assert_eq!(served, [Some(first), Some(first), Some(other), None]);
         assert_eq!(scene.verdicts()?, [(Verdict::Steered, 3), (Verdict::AtLimit, 1)]);
-        assert_eq!((cells.grant(first as u32, ROOM), cells.grant(other as u32, ROOM)), (0, 0));
+        assert_eq!((cells.room(first as u32), cells.room(other as u32)), (0, 0));
+        cells.grant(first as u32, 1);
         assert_eq!(scene.call(caller, TAKEN)?, Some(first));
         Ok(())
     });

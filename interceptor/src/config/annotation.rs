@@ -137,8 +137,15 @@ fn near(kind: &str) -> Option<&'static str> {
     };
     [REDIRECT, MIRROR].into_iter().find(|key| {
         let meant = &key["debug.".len()..];
-        *key != kind && mistakes(meant) <= 2
+        // One letter wrong, missing or too many, or two that changed places.
+        *key != kind && (mistakes(meant) <= 1 || (mistakes(meant) == 2 && letters(word) == letters(meant)))
     })
+}
+
+fn letters(word: &str) -> Vec<char> {
+    let mut letters: Vec<char> = word.chars().collect();
+    letters.sort_unstable();
+    letters
 }
 
 /// How many characters are the same from the beginning on.
@@ -160,7 +167,11 @@ mod tests {
     #[case("debug.redirects/alice", true)]
     #[case("debug.Mirror", true)]
     #[case("debug-redirect", true)]
+    #[case("debug.redierct", true)]
     #[case("debug.level", false)]
+    #[case("debug.error", false)]
+    #[case("debug.minor", false)]
+    #[case("debug.direct", false)]
     #[case("debug.example.com/redirect", false)]
     #[case("debug.", false)]
     #[case("redirect", false)]

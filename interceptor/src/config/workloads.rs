@@ -50,6 +50,9 @@ pub struct Workload {
     pub health_checks: Vec<HealthCheck>,
     /// Why no rule can take effect, whatever it says.
     pub obstacle: Option<Obstacle>,
+    /// It is being deleted: what is in force stays until its namespace goes, and is not looked for any more. Its address
+    /// may be another pod's by then.
+    pub terminating: bool,
 }
 
 /// A probe of the kubelet, as the pod's spec describes it.
@@ -254,6 +257,14 @@ impl AnnotatedRules {
 // === from flags ===
 
 impl Workload {
+    /// The identity of the pod, if it is one.
+    pub fn uid(&self) -> Option<&Arc<str>> {
+        match &self.netns {
+            NetnsSource::Pod { uid, .. } => Some(uid),
+            NetnsSource::Path(_) | NetnsSource::Pid(_) => None,
+        }
+    }
+
     /// How long ago the annotation `key` was written; nothing if that is not known.
     pub fn age_of(&self, key: &AnnotationKey) -> Duration {
         let written = self.rules.iter().find(|rules| rules.key == *key).and_then(|rules| rules.written);
@@ -290,6 +301,7 @@ impl Workload {
             rules,
             health_checks: Vec::new(),
             obstacle: None,
+            terminating: false,
         })
     }
 }

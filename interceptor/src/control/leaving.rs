@@ -36,6 +36,12 @@ impl Leaving {
         }
     }
 
+    /// Whether there is anything left to watch over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.workload.strong_count() == 0
+    }
+
     /// Lets go of the namespace if it is gone: connections in it would keep it alive. False when nothing is left to
     /// watch over.
     pub fn look_again(&self, context: &Context) -> bool {

@@ -4,7 +4,7 @@
 //! says when to look again. Whatever happened in between (a file edited, a sandbox made again, a name resolved), the
 //! answer is another step.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use interceptor_rule::Rule;
 use tokio::time::Instant;
@@ -95,8 +95,16 @@ impl Managed {
     /// `elsewhere` tells how many rules other workloads have.
     pub async fn step(&mut self, context: &Context, elsewhere: usize) -> (WorkloadEntry, Option<Duration>) {
         let is_node_address = |ip| context.home.has_address(ip);
-        let mut plan = self.planner.plan(&self.spec, &context.policy, elsewhere, is_node_address);
-        self.end_expired(&mut plan);
+        let now = Instant::now();
+        let (spec, ends) = (&self.spec, &mut self.ends);
+        let expired = |key: &AnnotationKey, rule: &Rule| {
+            let ttl = rule.ttl?;
+            let left = || ttl.saturating_sub(spec.age_of(key));
+            let end = ends.entry((key.clone(), rule.to_string())).or_insert_with(|| now + left());
+            (now >= *end).then(|| expired(ttl))
+        };
+        let plan = self.planner.plan(spec, &context.policy, elsewhere, is_node_address, expired);
+        self.ends.retain(|id, _| plan.rules.iter().any(|planned| id_of(planned).as_ref() == Some(id)));
         let wanted = plan.rules.iter().any(|planned| !planned.ports.is_empty());
         let result = if wanted { self.arm(&plan, context).await } else { Ok(()) };
         if !wanted && let Some(armed) = self.armed.take() {
@@ -169,31 +177,31 @@ impl Managed {
                 }
                 path
             }
-            (NetnsSource::Pod { .. }, Some(armed)) if !moved => armed.workload.netns.path().to_owned(),
-            (NetnsSource::Pod { ips, .. }, _) => return context.finder.find(ips),
+            (NetnsSource::Pod { ips, .. }, armed) => {
+                let armed = armed.as_ref().filter(|_| !moved);
+                return self.find_pod(ips, armed.map(|armed| &armed.workload.netns), context);
+            }
         };
         Netns::open(&path, context.home)
     }
 
-    /// Starts the clock of rules that are new, and takes the ports away from those whose time is over.
-    fn end_expired(&mut self, plan: &mut Plan) {
-        let now = Instant::now();
-        self.ends.retain(|id, _| plan.rules.iter().any(|planned| id_of(planned).as_ref() == Some(id)));
-        for planned in &mut plan.rules {
-            let (Some(id), Some(ttl)) = (id_of(planned), planned.ttl()) else { continue };
-            if planned.refusal.is_some() {
-                continue;
+    /// The namespace of a pod: where it was, or wherever its addresses are.
+    fn find_pod(
+        &self,
+        ips: &[IpAddr],
+        armed: Option<&Netns>,
+        context: &Context,
+    ) -> Result<Netns, NetnsError> {
+        if let Some(armed) = armed {
+            let there = Netns::open(armed.path(), context.home);
+            // Only its path has gone if a process was the way to it.
+            if !is_gone(&there, armed.id()) || self.spec.terminating {
+                return there;
             }
-            let left = || ttl.saturating_sub(self.spec.age_of(&planned.key));
-            if now >= *self.ends.entry(id).or_insert_with(|| now + left()) {
-                let message = format!(
-                    "its time ({}) is over; write the rule anew to start it again",
-                    humantime::format_duration(ttl)
-                );
-                planned.refusal = Some(Condition::expired(message));
-                planned.ports.clear();
-            }
+        } else if self.spec.terminating {
+            return Err(NetnsError::Terminating);
         }
+        context.finder.find(ips)
     }
 
     fn entry(&self, plan: &Plan, failure: Option<ArmError>) -> WorkloadEntry {
@@ -201,6 +209,7 @@ impl Managed {
         let rules = plan.rules.iter().map(|planned| self.rule_entry(planned, failure.as_ref())).collect();
         WorkloadEntry {
             name: Arc::from(self.spec.name.as_str()),
+            uid: self.spec.uid().cloned(),
             netns: self.netns_name(),
             armed: self.armed.as_ref().map(|armed| (Arc::clone(&armed.workload), Arc::clone(&armed.steal))),
             failure,
@@ -286,6 +295,14 @@ impl Managed {
     }
 }
 
+/// What is said of a rule whose time is over.
+fn expired(ttl: Duration) -> Condition {
+    Condition::expired(format!(
+        "its time ({}) is over; write the rule anew to start it again",
+        humantime::format_duration(ttl)
+    ))
+}
+
 fn id_of(planned: &Planned) -> Option<RuleId> {
     Some((planned.key.clone(), planned.rule.as_ref()?.to_string()))
 }
@@ -294,8 +311,12 @@ fn failure_condition(error: &ArmError) -> Condition {
     let message = error.to_string();
     match error {
         ArmError::Netns(
-            NetnsError::NotFound { .. } | NetnsError::NotANetns { .. } | NetnsError::NoneHasAddress { .. },
+            NetnsError::NotFound { .. }
+            | NetnsError::NotANetns { .. }
+            | NetnsError::NoneHasAddress { .. }
+            | NetnsError::Ambiguous { .. },
         ) => Condition::pending(Reason::NetnsNotFound, message),
+        ArmError::Netns(NetnsError::Terminating) => Condition::pending(Reason::PodNotRunning, message),
         ArmError::Netns(NetnsError::Host { .. }) => Condition::refused(Reason::HostNetwork, message),
         ArmError::Netns(NetnsError::Open { .. } | NetnsError::Enter { .. })
         | ArmError::Datapath(_)

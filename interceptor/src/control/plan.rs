@@ -50,12 +50,15 @@ pub struct Planner {
 
 impl Planner {
     /// Decides on every rule of `spec`, on a node that has rules of other workloads, too: `elsewhere` of them.
+    ///
+    /// `expired` is asked about rules that would take effect, and gives what is to be said of one whose time is over.
     pub fn plan(
         &mut self,
         spec: &Workload,
         policy: &Policy,
         elsewhere: usize,
         is_node_address: impl Fn(IpAddr) -> bool,
+        mut expired: impl FnMut(&AnnotationKey, &Rule) -> Option<Condition>,
     ) -> Plan {
         let mut rules = Vec::new();
         self.read(spec, &mut rules);
@@ -63,12 +66,14 @@ impl Planner {
 
         let claims = self.accepted.iter().flat_map(|(key, rules)| rules.iter().map(move |rule| (key, rule)));
         let mut admitted = Vec::new();
-        for (n, (key, rule)) in claims.enumerate() {
+        for (key, rule) in claims {
             let ports = ports_of(rule, spec);
             let judged = match &obstacle {
                 Some(obstacle) => Err(obstacle.clone()),
-                None => judge(rule, n, elsewhere, &ports, policy, &is_node_address),
+                None => judge(rule, admitted.len(), elsewhere, &ports, policy, &is_node_address),
             };
+            // A rule whose time is over holds no port and takes no room.
+            let judged = judged.and_then(|()| expired(key, rule).map_or(Ok(()), Err));
             match judged {
                 Ok(()) => admitted.push((key.clone(), rule.clone(), ports)),
                 Err(refusal) => rules.push(Planned::refused(key, rule, refusal)),
@@ -158,7 +163,7 @@ impl Planned {
 /// What can be said of a rule by itself.
 fn judge(
     rule: &Rule,
-    nth: usize,
+    before: usize,
     elsewhere: usize,
     ports: &[NonZeroU16],
     policy: &Policy,
@@ -175,8 +180,8 @@ fn judge(
         .judge_action(Action::Redirect)
         .map_err(|refusal| Condition::refused(Reason::NotAllowed, refusal.to_string()))?;
     policy
-        .judge_rules(nth + 1)
-        .and_then(|()| policy.judge_rules_per_node(elsewhere + nth + 1))
+        .judge_rules(before + 1)
+        .and_then(|()| policy.judge_rules_per_node(elsewhere + before + 1))
         .map_err(|refusal| Condition::refused(Reason::LimitExceeded, refusal.to_string()))?;
     policy
         .judge_ttl(rule.ttl)

@@ -121,7 +121,9 @@ struct Slot {
 impl Context {
     /// Watches over what was given back until its connections have ended.
     pub fn leave(&self, leaving: Leaving) {
-        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).push(leaving);
+        let mut list = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        list.retain(|leaving| !leaving.is_over());
+        list.push(leaving);
     }
 
     /// A waker for the workload `name`.
@@ -179,9 +181,12 @@ impl Reconciler {
                 () = &mut shutdown => return self.end(),
                 wake = wakes.recv() => {
                     let Some(wake) = wake else { return self.end() };
-                    self.note(wake, &mut due);
+                    let mut source_changed = self.note(wake, &mut due);
                     while let Ok(wake) = wakes.try_recv() {
-                        self.note(wake, &mut due);
+                        source_changed |= self.note(wake, &mut due);
+                    }
+                    if source_changed {
+                        due.extend(self.reload());
                     }
                 }
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
@@ -199,7 +204,8 @@ impl Reconciler {
         }
     }
 
-    fn note(&mut self, wake: Wake, due: &mut BTreeSet<Arc<str>>) {
+    /// Notes whom a wake-up concerns. True if it is what is written.
+    fn note(&mut self, wake: Wake, due: &mut BTreeSet<Arc<str>>) -> bool {
         match wake {
             Wake::Workload(name) => {
                 due.insert(name);
@@ -219,8 +225,9 @@ impl Reconciler {
                     due.insert(Arc::clone(name));
                 }
             }
-            Wake::Source => due.extend(self.reload()),
+            Wake::Source => return true,
         }
+        false
     }
 
     async fn step(&mut self, name: &Arc<str>) {
@@ -277,8 +284,14 @@ impl Reconciler {
 
     /// Takes over a new set of workloads. Gives those that are new or may have changed.
     fn adopt(&mut self, specs: Vec<Workload>) -> Vec<Arc<str>> {
-        let names: BTreeSet<Arc<str>> = specs.iter().map(|spec| Arc::from(spec.name.as_str())).collect();
-        let gone: Vec<_> = self.workloads.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        let specs: BTreeMap<Arc<str>, Workload> =
+            specs.into_iter().map(|spec| (Arc::from(spec.name.as_str()), spec)).collect();
+        // Another pod of the same name has nothing to do with the one before.
+        let goes_on = |name: &Arc<str>, slot: &Slot| {
+            specs.get(name).is_some_and(|spec| spec.uid() == slot.managed.spec().uid())
+        };
+        let gone = self.workloads.iter().filter(|(name, slot)| !goes_on(name, slot));
+        let gone: Vec<_> = gone.map(|(name, _)| Arc::clone(name)).collect();
         // What goes may make room for what was refused.
         let mut changed = if gone.is_empty() { Vec::new() } else { self.short_of_room() };
         for name in gone {
@@ -288,8 +301,7 @@ impl Reconciler {
                 slot.managed.end(&self.context);
             }
         }
-        for spec in specs {
-            let name: Arc<str> = Arc::from(spec.name.as_str());
+        for (name, spec) in specs {
             match self.workloads.get_mut(&name) {
                 Some(slot) if *slot.managed.spec() == spec => continue,
                 Some(slot) => {

@@ -33,6 +33,8 @@ type Listener = Box<dyn Fn(&Arc<str>) + Send + Sync>;
 pub struct WorkloadEntry {
     /// Its name.
     pub name: Arc<str>,
+    /// The pod's identity, if it is one.
+    pub uid: Option<Arc<str>>,
     /// Where its namespace is looked for.
     pub netns: String,
     /// Both sides of what is in force, if something is.

@@ -62,9 +62,14 @@ impl HeartbeatPage {
         self.cell(worker).beat.store(beat, Ordering::Relaxed);
     }
 
-    /// Lets the kernel steer `room` connections to `worker` from now on. Gives what was left of the room before.
-    pub fn grant(&self, worker: u32, room: i64) -> i64 {
-        self.cell(worker).room.swap(room, Ordering::Relaxed)
+    /// How many connections the kernel may still steer to `worker`.
+    pub fn room(&self, worker: u32) -> i64 {
+        self.cell(worker).room.load(Ordering::Relaxed)
+    }
+
+    /// Lets the kernel steer so many connections more to `worker`, or less. What it steers meanwhile is not lost.
+    pub fn grant(&self, worker: u32, more: i64) {
+        self.cell(worker).room.fetch_add(more, Ordering::Relaxed);
     }
 
     fn cell(&self, worker: u32) -> &Cell {

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
@@ -21,13 +22,19 @@ pub struct Requests(Mutex<BTreeMap<Kind, u64>>);
 /// One kind of request: verb and resource as in RBAC, and the status code (`error` without an answer).
 type Kind = (&'static str, String, String);
 
+/// No answer, and nothing on a watch, for this long.
+const SILENCE: Duration = Duration::from_secs(120);
+
 /// A client for the API server that this process is configured for: the service account's in a pod, else the
 /// kubeconfig's.
 ///
 /// # Errors
 /// When neither is there, or can't be read.
 pub async fn connect(requests: Arc<Requests>) -> anyhow::Result<Client> {
-    let config = Config::infer().await?;
+    let mut config = Config::infer().await?;
+    // A watch has a bookmark a minute: one that is silent for longer has lost its server without being told.
+    config.read_timeout = Some(SILENCE);
+    config.reset_reader_on_write = true;
     Ok(ClientBuilder::try_from(config)?.with_layer(&Counting(requests)).build())
 }
 

@@ -14,6 +14,8 @@ use crate::{
 const ACTIVE: &str = "Active";
 /// Conditions of ours: the key of an annotation, then [`ACTIVE`].
 const PREFIXES: [&str; 2] = ["debug.redirect/", "debug.mirror/"];
+/// The longest part of a type behind the `/`, in characters.
+const MAX_NAME: usize = 63;
 /// The longest message, in bytes; that of Events, too (the API's own limit for an Event's note is 1 kB).
 pub const MAX_MESSAGE: usize = 1000;
 
@@ -66,13 +68,15 @@ fn types(annotation: &str) -> Vec<String> {
         key.as_ref().map_or(PREFIXES[0], |key| if key.is_mirror() { PREFIXES[1] } else { PREFIXES[0] });
     let developer = key.as_ref().and_then(AnnotationKey::developer).filter(|name| !name.is_empty());
     std::iter::once(format!("{prefix}{ACTIVE}"))
-        .chain(developer.map(|name| format!("{prefix}{ACTIVE}-{}", qualified(name))))
+        .chain(developer.map(|name| format!("{prefix}{}", qualified(&format!("{ACTIVE}-{name}")))))
         .collect()
 }
 
-/// A developer's name as the end of a condition's type: what is not allowed there becomes a dash.
+/// The end of a condition's type as the API takes it: what is not allowed there becomes a dash, and it is cut to length.
 fn qualified(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '_' { c } else { '-' }).collect()
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '_' { c } else { '-' };
+    let name: String = name.chars().map(allowed).take(MAX_NAME).collect();
+    name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
 }
 
 /// One condition for several rules: true only if every one of them is in force.

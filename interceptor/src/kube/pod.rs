@@ -18,6 +18,8 @@ use crate::config::{
 
 /// What the kubelet calls itself in the requests of its probes.
 const KUBE_PROBE: &str = "kube-probe/";
+/// And in those of its hooks.
+const KUBE_LIFECYCLE: &str = "kube-lifecycle/";
 /// Words in the names of runtime classes whose pods keep their network to themselves.
 const SANDBOXES: [&str; 4] = ["gvisor", "runsc", "kata", "firecracker"];
 
@@ -63,6 +65,7 @@ fn workload(pod: &Pod, namespace: &str, name: &str, uid: &Arc<str>) -> Option<Wo
     let ips = addresses(pod);
     let obstacle = obstacle(pod, &ips);
     Some(Workload {
+        terminating: pod.metadata.deletion_timestamp.is_some(),
         name: WorkloadName::of_pod(namespace, name),
         netns: NetnsSource::Pod { uid: Arc::clone(uid), ips },
         ports,
@@ -145,7 +148,8 @@ fn health_checks(pod: &Pod) -> Vec<HealthCheck> {
     let mut checks = Vec::new();
     for container in running_containers(pod) {
         let probes = [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
-        for check in probes.into_iter().flatten().filter_map(|probe| health_check(container, probe)) {
+        let probes = probes.into_iter().flatten().filter_map(|probe| health_check(container, probe));
+        for check in probes.chain(hooks(container)) {
             if !checks.contains(&check) {
                 checks.push(check);
             }
@@ -160,7 +164,17 @@ fn health_check(container: &Container, probe: &Probe) -> Option<HealthCheck> {
     if let Some(grpc) = &probe.grpc {
         return Some(HealthCheck { port: port_number(grpc.port)?, sign: HealthSign::Http2 });
     }
-    let http = probe.http_get.as_ref()?;
+    http_check(container, probe.http_get.as_ref()?, KUBE_PROBE)
+}
+
+/// What the kubelet tells a container when it starts and before it ends, which is the application's business as well.
+fn hooks(container: &Container) -> impl Iterator<Item = HealthCheck> {
+    let hooks = container.lifecycle.iter().flat_map(|lifecycle| [&lifecycle.post_start, &lifecycle.pre_stop]);
+    let calls = hooks.flatten().filter_map(|hook| hook.http_get.as_ref());
+    calls.filter_map(move |http| http_check(container, http, KUBE_LIFECYCLE))
+}
+
+fn http_check(container: &Container, http: &HTTPGetAction, agent: &str) -> Option<HealthCheck> {
     let port = match &http.port {
         IntOrString::Int(number) => port_number(*number)?,
         IntOrString::String(name) => {
@@ -168,16 +182,18 @@ fn health_check(container: &Container, probe: &Probe) -> Option<HealthCheck> {
             port_number(named.container_port)?
         }
     };
-    Some(HealthCheck { port, sign: http_sign(http) })
+    Some(HealthCheck { port, sign: http_sign(http, agent)? })
 }
 
-fn http_sign(http: &HTTPGetAction) -> HealthSign {
+fn http_sign(http: &HTTPGetAction, agent: &str) -> Option<HealthSign> {
     if http.scheme.as_deref() == Some("HTTPS") {
-        return HealthSign::Tls;
+        return Some(HealthSign::Tls);
     }
     let mut headers = http.http_headers.iter().flatten();
-    let agent = headers.find(|header| header.name.eq_ignore_ascii_case("user-agent"));
-    HealthSign::UserAgent(agent.map_or_else(|| KUBE_PROBE.to_owned(), |header| header.value.clone()))
+    let own = headers.find(|header| header.name.eq_ignore_ascii_case("user-agent"));
+    let agent = own.map_or(agent, |header| header.value.as_str());
+    // An empty one is not sent at all: nothing tells such a request.
+    (!agent.is_empty()).then(|| HealthSign::UserAgent(agent.to_owned()))
 }
 
 #[cfg(test)]

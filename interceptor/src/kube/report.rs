@@ -58,9 +58,9 @@ pub struct Reports {
 /// What wakes [`Reports`].
 #[derive(Debug)]
 pub enum Poke {
-    /// The reconciler has published or forgotten this workload.
-    Published(Arc<str>),
-    /// A pod has changed or gone.
+    /// The reconciler has published or forgotten this workload, or its pod has changed or gone.
+    Pod(Arc<str>),
+    /// Any of them may have.
     Pods,
     /// The daemon ends.
     End,
@@ -88,7 +88,7 @@ impl Reports {
         loop {
             tokio::select! {
                 poke = pokes.recv() => match poke {
-                    Some(Poke::Published(name)) => self.wake(&name),
+                    Some(Poke::Pod(name)) => self.wake_if_any(&name),
                     Some(Poke::Pods) => self.wake_all(),
                     Some(Poke::End) | None => break,
                 },
@@ -97,8 +97,11 @@ impl Reports {
                     if let Ok(done) = ended {
                         self.wakers.remove(&done.name);
                         self.cleaned.extend(done.cleaned);
+                        // What came between its last look and its end.
+                        if self.desk.store.pod(&done.name).is_some_and(|pod| pod.workload.is_some()) {
+                            self.wake(&done.name);
+                        }
                     }
-                    // What came between its last look and its end.
                     self.wake_leftovers();
                 }
             }
@@ -110,6 +113,16 @@ impl Reports {
             tracing::warn!(
                 "the API server does not answer; conditions stay on pods until the daemon is back"
             );
+        }
+    }
+
+    /// Wakes the pod's task, unless it has none and there is nothing to tell or to clean.
+    fn wake_if_any(&mut self, name: &Arc<str>) {
+        let pod = self.desk.store.pod(name);
+        let to_tell = pod.as_ref().is_some_and(|pod| pod.workload.is_some());
+        let to_clean = pod.is_some_and(|pod| !pod.conditions.is_empty() && !self.cleaned.contains(&pod.uid));
+        if to_tell || to_clean || self.wakers.contains_key(name) {
+            self.wake(name);
         }
     }
 

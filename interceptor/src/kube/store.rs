@@ -18,6 +18,15 @@ pub struct Store {
     known: Mutex<Known>,
 }
 
+/// What has changed about a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The pod, as its workload is called.
+    pub name: Arc<str>,
+    /// What it asks for, beside the conditions that it carries.
+    pub workload: bool,
+}
+
 #[derive(Debug, Default)]
 struct Known {
     /// By namespace and name.
@@ -73,22 +82,17 @@ impl Store {
         (known.pods.len(), known.pods.values().filter(|pod| pod.workload.is_some()).count())
     }
 
-    /// Takes in a pod as it is now. True if that may matter to anybody.
-    pub fn apply(&self, pod: SeenPod) -> bool {
+    /// Takes in a pod as it is now. Gives what has changed.
+    pub fn apply(&self, pod: SeenPod) -> Option<Change> {
         let mut known = self.lock();
-        let key = (Arc::clone(&pod.namespace), Arc::clone(&pod.name));
-        if known.pods.get(&key) == Some(&pod) {
-            return false;
-        }
-        let matters = is_of_interest(&pod) || known.pods.get(&key).is_some_and(is_of_interest);
-        known.pods.insert(key, pod);
-        matters
+        let before = known.pods.insert((Arc::clone(&pod.namespace), Arc::clone(&pod.name)), pod.clone());
+        change(before.as_ref(), Some(&pod))
     }
 
-    /// Forgets a pod. True if that may matter to anybody.
-    pub fn delete(&self, pod: &SeenPod) -> bool {
-        let key = (Arc::clone(&pod.namespace), Arc::clone(&pod.name));
-        self.lock().pods.remove(&key).is_some_and(|pod| is_of_interest(&pod))
+    /// Forgets a pod. Gives what has changed.
+    pub fn delete(&self, pod: &SeenPod) -> Option<Change> {
+        let before = self.lock().pods.remove(&(Arc::clone(&pod.namespace), Arc::clone(&pod.name)));
+        change(before.as_ref(), None)
     }
 
     /// Replaces everything: the watch has begun anew.
@@ -130,6 +134,12 @@ impl Store {
     }
 }
 
-fn is_of_interest(pod: &SeenPod) -> bool {
-    pod.workload.is_some() || !pod.conditions.is_empty()
+fn change(before: Option<&SeenPod>, now: Option<&SeenPod>) -> Option<Change> {
+    let pod = now.or(before)?;
+    let said = |pod: Option<&SeenPod>| pod.and_then(|pod| pod.workload.clone());
+    let carried = |pod: Option<&SeenPod>| pod.map(|pod| pod.conditions.clone()).unwrap_or_default();
+    let workload = said(before) != said(now);
+    let conditions = carried(before) != carried(now);
+    (workload || conditions)
+        .then(|| Change { name: format!("{}/{}", pod.namespace, pod.name).into(), workload })
 }

@@ -24,7 +24,10 @@ use kube::{
     },
 };
 
-use super::{pod, store::Store};
+use super::{
+    pod,
+    store::{Change, Store},
+};
 
 /// The first try after a watch broke; doubles up to [`SLOWEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(250);
@@ -60,13 +63,14 @@ impl WatchErrors {
     }
 }
 
-/// Keeps `store` as the pods of `node` are, for ever. Calls `changed` whenever that may matter.
+/// Keeps `store` as the pods of `node` are, for ever. Tells `changed` of each change, or of nothing in
+/// particular when all of them may have changed.
 pub async fn watch_pods(
     client: Client,
     node: String,
     store: Arc<Store>,
     errors: Arc<WatchErrors>,
-    changed: impl Fn(),
+    changed: impl Fn(Option<Change>),
 ) {
     let config = Config::default().fields(&format!("spec.nodeName={node}"));
     let events = watcher(Api::<Pod>::all(client), config).backoff(Retry::default());
@@ -76,16 +80,16 @@ pub async fn watch_pods(
         Ok(Event::InitApply(pod)) => listed.extend(pod::read(&pod)),
         Ok(Event::InitDone) => {
             store.replace(std::mem::take(&mut listed));
-            changed();
+            changed(None);
         }
         Ok(Event::Apply(pod)) => {
-            if pod::read(&pod).is_some_and(|pod| store.apply(pod)) {
-                changed();
+            if let Some(change) = pod::read(&pod).and_then(|pod| store.apply(pod)) {
+                changed(Some(change));
             }
         }
         Ok(Event::Delete(pod)) => {
-            if pod::read(&pod).is_some_and(|pod| store.delete(&pod)) {
-                changed();
+            if let Some(change) = pod::read(&pod).and_then(|pod| store.delete(&pod)) {
+                changed(Some(change));
             }
         }
         Err(error) => errors.note("pods", &error),
@@ -99,7 +103,7 @@ pub async fn watch_namespaces(
     selector: String,
     store: Arc<Store>,
     errors: Arc<WatchErrors>,
-    changed: impl Fn(),
+    changed: impl Fn(Option<Change>),
 ) {
     let config = Config::default().labels(&selector);
     let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(client), config).backoff(Retry::default());
@@ -117,7 +121,7 @@ pub async fn watch_namespaces(
             Ok(Event::Delete(namespace)) => store.set_namespace(name(&namespace), false),
             Err(error) => return errors.note("namespaces", &error),
         }
-        changed();
+        changed(None);
     })
     .await;
 }

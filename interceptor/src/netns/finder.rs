@@ -10,6 +10,7 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use nix::ifaddrs::getifaddrs;
@@ -19,6 +20,9 @@ use super::{HomeNetns, Netns, NetnsError, NetnsId};
 /// Where runtimes mount the namespaces of pods, unless the admin says otherwise.
 pub const DEFAULT_FOLDERS: [&str; 2] = ["/run/netns", "/run/docker/netns"];
 
+/// All namespaces are looked into at most this often; a pod that is not there is not there for the others either.
+const SWEEP_PAUSE: Duration = Duration::from_millis(20);
+
 /// Finds pods' namespaces, and remembers what it saw on the way.
 #[derive(Debug)]
 pub struct Finder {
@@ -26,12 +30,20 @@ pub struct Finder {
     /// Also by the processes that live in them, for runtimes that mount nothing. Needs the node's process ids.
     processes: bool,
     home: &'static HomeNetns,
-    seen: Mutex<HashMap<PathBuf, Seen>>,
+    seen: Mutex<Seen>,
+}
+
+/// What was seen on the way.
+#[derive(Debug, Default)]
+struct Seen {
+    namespaces: HashMap<PathBuf, Known>,
+    /// When all of them were last looked into.
+    swept: Option<Instant>,
 }
 
 /// A namespace as it was when it was last looked into.
 #[derive(Debug)]
-struct Seen {
+struct Known {
     id: NetnsId,
     addresses: Vec<IpAddr>,
 }
@@ -45,62 +57,77 @@ impl Finder {
         Self { folders, processes, home, seen: Mutex::default() }
     }
 
-    /// The namespace that has one of `ips`.
+    /// The namespace that has all of `ips`.
     ///
     /// # Errors
-    /// When none has (yet), or the one that has can't be used.
+    /// When none has (yet), or more than one, or one can't be looked into.
     pub fn find(&self, ips: &[IpAddr]) -> Result<Netns, NetnsError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(netns) = self.remembered(&seen, ips) {
             return Ok(netns);
         }
-        if let Some(netns) = self.look(&mut seen, self.mounted(), ips)? {
-            return Ok(netns);
-        }
-        let in_processes = if self.processes { self.look(&mut seen, by_process()?, ips)? } else { None };
-        in_processes.ok_or_else(|| NetnsError::NoneHasAddress {
+        let nowhere = NetnsError::NoneHasAddress {
             ips: ips.to_vec(),
             folders: self.folders.clone(),
             processes: self.processes,
+        };
+        // Many pods may be looked for at a time; what was seen a moment ago is answer enough for all of them.
+        if seen.swept.is_some_and(|swept| swept.elapsed() < SWEEP_PAUSE) {
+            return Err(nowhere);
+        }
+        let mut failure = None;
+        let mut found = self.look(&mut seen, self.mounted(), ips, &mut failure);
+        if found.is_empty() && self.processes {
+            found = self.look(&mut seen, by_process()?, ips, &mut failure);
+        }
+        seen.swept = Some(Instant::now());
+        let different = found.iter().any(|netns| netns.id() != found[0].id());
+        match found.pop() {
+            Some(last) if different => {
+                let others = found.iter().map(|netns| netns.path().to_owned());
+                let paths = std::iter::once(last.path().to_owned()).chain(others).collect();
+                Err(NetnsError::Ambiguous { ips: ips.to_vec(), paths })
+            }
+            Some(netns) => Ok(netns),
+            // One that can't be looked into may be the one.
+            None => Err(failure.unwrap_or(nowhere)),
+        }
+    }
+
+    /// One that had the pod's addresses when it was looked into, if it is the same one and still has them.
+    fn remembered(&self, seen: &Seen, ips: &[IpAddr]) -> Option<Netns> {
+        let mut known = seen.namespaces.iter().filter(|(_, known)| has_all(&known.addresses, ips));
+        known.find_map(|(path, known)| {
+            let netns = Netns::open(path, self.home).ok().filter(|netns| netns.id() == known.id)?;
+            has_all(&addresses(&netns).ok()?, ips).then_some(netns)
         })
     }
 
-    /// One that had an address of the pod's when it was looked into, if it is the same one and still has it.
-    fn remembered(&self, seen: &HashMap<PathBuf, Seen>, ips: &[IpAddr]) -> Option<Netns> {
-        let mut known = seen.iter().filter(|(_, seen)| has_any(&seen.addresses, ips));
-        known.find_map(|(path, seen)| {
-            let netns = Netns::open(path, self.home).ok().filter(|netns| netns.id() == seen.id)?;
-            has_any(&addresses(&netns).ok()?, ips).then_some(netns)
-        })
-    }
-
-    /// Looks into every namespace of `paths` until one has an address of the pod's.
+    /// Looks into every namespace of `paths`. Gives those that have the pod's addresses.
     fn look(
         &self,
-        seen: &mut HashMap<PathBuf, Seen>,
+        seen: &mut Seen,
         paths: Vec<PathBuf>,
         ips: &[IpAddr],
-    ) -> Result<Option<Netns>, NetnsError> {
-        seen.retain(|path, _| path.exists());
-        let mut failure = None;
+        failure: &mut Option<NetnsError>,
+    ) -> Vec<Netns> {
+        seen.namespaces.retain(|path, _| path.exists());
+        let mut found = Vec::new();
         for path in paths {
             // Gone since the folder was listed, or not mounted on yet, or the node's own.
             let Ok(netns) = Netns::open(&path, self.home) else { continue };
-            let addresses = match addresses(&netns) {
-                Ok(addresses) => addresses,
-                Err(error) => {
-                    failure = Some(error);
-                    continue;
+            match addresses(&netns) {
+                Ok(addresses) => {
+                    let ours = has_all(&addresses, ips);
+                    seen.namespaces.insert(path, Known { id: netns.id(), addresses });
+                    if ours {
+                        found.push(netns);
+                    }
                 }
-            };
-            let ours = has_any(&addresses, ips);
-            seen.insert(path, Seen { id: netns.id(), addresses });
-            if ours {
-                return Ok(Some(netns));
+                Err(error) => *failure = Some(error),
             }
         }
-        // One that can't be looked into may be the one.
-        failure.map_or(Ok(None), Err)
+        found
     }
 
     /// What is mounted in the folders.
@@ -147,6 +174,6 @@ fn addresses(netns: &Netns) -> Result<Vec<IpAddr>, NetnsError> {
     Ok(ips.filter(|ip| !ip.is_loopback()).collect())
 }
 
-fn has_any(addresses: &[IpAddr], ips: &[IpAddr]) -> bool {
-    ips.iter().any(|ip| addresses.contains(ip))
+fn has_all(addresses: &[IpAddr], ips: &[IpAddr]) -> bool {
+    !ips.is_empty() && ips.iter().all(|ip| addresses.contains(ip))
 }

@@ -40,6 +40,9 @@ async fn any_shown(signs: &[&HealthSign], client: &TcpStream) -> io::Result<bool
     let mut head = [0; HEAD];
     loop {
         let length = client.peek(&mut head).await?;
+        if length == 0 {
+            return Ok(false);
+        }
         match signs.iter().map(|sign| sign.is_shown_by(&head[..length])).reduce(either) {
             Some(Some(shown)) => return Ok(shown),
             _ if length == HEAD => return Ok(false),

@@ -48,6 +48,9 @@ pub struct Workers {
     shared: Arc<Shared>,
 }
 
+/// A grant is a store for each armed namespace: not worth it for each connection when there is little room.
+const WORTH_A_GRANT: i64 = 16;
+
 /// What all workers have in common.
 #[derive(Debug)]
 pub struct Shared {
@@ -263,13 +266,13 @@ impl Worker {
         let free = self.shared.limit().saturating_sub(self.shared.open());
         let share = free.div_ceil(self.shared.beats.len());
         for served in &mut self.served {
-            let left = served.cells.grant(self.index, 0);
+            let left = served.cells.room(self.index);
             self.room.steered(served.granted.saturating_sub(left));
-            served.granted = 0;
+            served.granted = left;
         }
         let room = self.room.next_grant(share);
         for served in &mut self.served {
-            served.cells.grant(self.index, room);
+            served.cells.grant(self.index, room - served.granted);
             served.granted = room;
         }
     }
@@ -355,7 +358,7 @@ impl Worker {
 struct Served {
     id: WorkloadId,
     cells: Arc<HeartbeatPage>,
-    /// How many connections the kernel was last allowed to send.
+    /// How many connections the kernel may send, as far as this side knows.
     granted: i64,
 }
 
@@ -379,10 +382,10 @@ impl Room {
         self.on_the_way = self.on_the_way.saturating_add(count);
     }
 
-    /// One has arrived. True when it is time for another grant: half of the last one has been used.
+    /// One has arrived. True when it is time for another grant: half of the last one has been used, and a few more.
     fn accepted(&mut self) -> bool {
         self.accepted += 1;
-        self.accepted > self.granted / 2
+        self.accepted > (self.granted / 2).max(WORTH_A_GRANT)
     }
 
     /// What may be sent now, of a share of `free` connections.

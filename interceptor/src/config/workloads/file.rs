@@ -124,7 +124,7 @@ fn workload(document: &Document<'_>, raw: &Spanned<RawWorkload>) -> Result<Workl
         .flat_map(|annotations| &annotations.0)
         .filter_map(|(key, value)| Some(annotated(document, AnnotationKey::new(key)?, value, &ports)))
         .collect();
-    Ok(Workload { name, netns, ports, rules, health_checks: Vec::new(), obstacle: None })
+    Ok(Workload { name, netns, ports, rules, health_checks: Vec::new(), obstacle: None, terminating: false })
 }
 
 fn netns(document: &Document<'_>, raw: &Spanned<RawWorkload>) -> Result<NetnsSource, FileError> {

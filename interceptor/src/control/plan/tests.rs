@@ -20,6 +20,10 @@ fn no_node(_: IpAddr) -> bool {
     false
 }
 
+fn forever(_: &AnnotationKey, _: &Rule) -> Option<Condition> {
+    None
+}
+
 /// The plan in words: annotation, ports or reason.
 fn told(plan: &Plan) -> Vec<String> {
     let mut told: Vec<_> = plan
@@ -39,7 +43,7 @@ fn told(plan: &Plan) -> Vec<String> {
 }
 
 fn plan_with(planner: &mut Planner, policy: &Policy, annotations: &[(&str, &str)]) -> Plan {
-    planner.plan(&workload(annotations), policy, 0, no_node)
+    planner.plan(&workload(annotations), policy, 0, no_node, forever)
 }
 
 fn plan(annotations: &[(&str, &str)]) -> Plan {
@@ -152,7 +156,7 @@ fn targets_are_judged_by_the_policy() {
 #[test]
 fn the_nodes_own_addresses_are_no_targets() {
     let spec = workload(&[("debug.redirect", "8080 -> 10.20.0.7:3000")]);
-    let plan = Planner::default().plan(&spec, &Policy::default(), 0, |_| true);
+    let plan = Planner::default().plan(&spec, &Policy::default(), 0, |_| true, forever);
     assert_eq!(told(&plan), ["debug.redirect refused TargetDenied"]);
 }
 
@@ -184,4 +188,30 @@ fn planning_twice_gives_the_same_plan() {
     assert!(
         first.rules.iter().any(|planned| planned.refusal.as_ref().is_some_and(|r| r.state == State::Refused))
     );
+}
+
+#[test]
+fn a_rule_whose_time_is_over_leaves_its_port_to_the_next() {
+    let mut planner = Planner::default();
+    let both = workload(&[
+        ("debug.redirect/alice", "8080 -> 10.0.0.1:1 ttl 1h"),
+        ("debug.redirect/bob", "8080 -> 10.0.0.2:2"),
+    ]);
+    let policy = Policy::default();
+    let held = planner.plan(&both, &policy, 0, no_node, forever);
+    assert_eq!(told(&held), ["debug.redirect/alice takes [8080]", "debug.redirect/bob refused PortTaken"]);
+    let over = |key: &AnnotationKey, _: &Rule| {
+        (key.developer() == Some("alice")).then(|| Condition::expired("over"))
+    };
+    let freed = planner.plan(&both, &policy, 0, no_node, over);
+    assert_eq!(told(&freed), ["debug.redirect/alice expired TtlExpired", "debug.redirect/bob takes [8080]"]);
+}
+
+#[test]
+fn rules_elsewhere_count_for_the_nodes_limit() {
+    let policy = Policy::parse("maxRulesPerNode: 3", "policy.yaml").expect("a policy");
+    let spec = workload(&[("debug.redirect", "8080 -> 10.0.0.1:1; 9090 -> 10.0.0.1:2")]);
+    let plan = |elsewhere| told(&Planner::default().plan(&spec, &policy, elsewhere, no_node, forever));
+    assert_eq!(plan(1), ["debug.redirect takes [8080]", "debug.redirect takes [9090]"]);
+    assert_eq!(plan(2), ["debug.redirect refused LimitExceeded", "debug.redirect takes [8080]"]);
 }

@@ -109,12 +109,15 @@ fn health_checks_are_told_by_what_the_kubelet_says_first() {
         "name": "again",
         "livenessProbe": {"httpGet": {"port": 8080}},
         "readinessProbe": {"httpGet": {"port": "nowhere"}},
+        "startupProbe": {"httpGet": {"port": 83, "httpHeaders": [{"name": "User-Agent", "value": ""}]}},
+        "lifecycle": {"preStop": {"httpGet": {"port": 84}}, "postStart": {"exec": {"command": ["true"]}}},
     }]}}));
     let expected = [
         (8080, HealthSign::UserAgent("kube-probe/".to_owned())),
         (8443, HealthSign::Tls),
         (9000, HealthSign::Http2),
         (81, HealthSign::UserAgent("checker/1".to_owned())),
+        (84, HealthSign::UserAgent("kube-lifecycle/".to_owned())),
     ];
     let checks: Vec<_> =
         workload.health_checks.into_iter().map(|check| (check.port.get(), check.sign)).collect();

@@ -35,6 +35,8 @@ struct Teller {
     /// What the pod carries, as far as is known, each with the time of its last change.
     carried: HashMap<String, (Said, Timestamp)>,
     told: Told,
+    /// News for Events that were not made yet.
+    untold: Vec<News>,
     events: Budget,
     conditions: Budget,
     /// Since when a state has been passing.
@@ -93,6 +95,7 @@ impl Teller {
         Self {
             carried: carried.collect(),
             told: Told::default(),
+            untold: Vec::new(),
             events: Budget::new(EVENTS.0, EVENTS.1),
             conditions: Budget::new(CONDITIONS.0, CONDITIONS.1),
             passing_since: None,
@@ -106,7 +109,7 @@ impl Teller {
         let ending = self.desk.ending.load(Ordering::Relaxed);
         let entry = self.desk.registry.workload(name);
         let (said, news) = match &entry {
-            Some(entry) if !ending && pod.workload.is_some() => {
+            Some(entry) if !ending && pod.workload.is_some() && entry.uid.as_ref() == Some(&pod.uid) => {
                 if is_passing(&entry.rules) {
                     let patience = *self.passing_since.get_or_insert_with(Instant::now) + PASSING;
                     if Instant::now() < patience {
@@ -118,28 +121,26 @@ impl Teller {
                 (conditions(&entry.rules), self.told.news(&entry.rules))
             }
             // The reconciler has not come to it yet.
-            None if !ending && pod.workload.is_some() => return Next::Wait(None),
+            _ if !ending && pod.workload.is_some() => return Next::Wait(None),
             _ => (Vec::new(), self.told.end()),
         };
-        let over = said.is_empty();
-        let applied = self.apply(pod, &said).await;
-        self.tell(pod, news).await;
-        match applied {
-            Ok(()) if over => Next::End,
-            Ok(()) => Next::Wait(None),
-            Err(Some(again)) => Next::Wait(Some(again)),
-            Err(None) => Next::End,
+        self.untold.extend(news);
+        if let Err(again) = self.apply(pod, &said).await {
+            return Next::Wait(Some(again));
         }
+        // Conditions come first, and an API server that does not answer is not asked for more.
+        self.tell(pod).await;
+        if said.is_empty() { Next::End } else { Next::Wait(None) }
     }
 
-    /// Applies conditions that differ from what the pod carries. The error tells when to try again, if at all.
-    async fn apply(&mut self, pod: &SeenPod, said: &[Said]) -> Result<(), Option<Instant>> {
+    /// Applies conditions that differ from what the pod carries. The error tells when to try again.
+    async fn apply(&mut self, pod: &SeenPod, said: &[Said]) -> Result<(), Instant> {
         let same = |said: &Said| self.carried.get(&said.type_).is_some_and(|(carried, _)| carried == said);
         if said.len() == self.carried.len() && said.iter().all(same) {
             return Ok(());
         }
         if !self.desk.ending.load(Ordering::Relaxed) {
-            self.conditions.take(Instant::now()).map_err(Some)?;
+            self.conditions.take(Instant::now())?;
         }
         let now = Timestamp::now();
         let since = |said: &Said| match self.carried.get(&said.type_) {
@@ -156,20 +157,21 @@ impl Teller {
                 self.carried = carried;
                 Ok(())
             }
-            Err(Failure::Gone) => Err(None),
-            Err(Failure::Error(error)) => {
-                if self.failures == 0 {
-                    tracing::warn!(workload = %format_args!("{}/{}", pod.namespace, pod.name), error, "write conditions; trying again");
+            Err(failure) => {
+                // A pod that is gone is soon gone from the watch, too.
+                if let (Failure::Error(error), 0) = (&failure, self.failures) {
+                    let workload = format_args!("{}/{}", pod.namespace, pod.name);
+                    tracing::warn!(%workload, error, "write conditions; trying again");
                 }
                 let pause = SLOWEST_RETRY.min(FIRST_RETRY * 2_u32.saturating_pow(self.failures.min(16)));
                 self.failures += 1;
-                Err(Some(Instant::now() + pause))
+                Err(Instant::now() + pause)
             }
         }
     }
 
-    async fn tell(&mut self, pod: &SeenPod, news: Vec<News>) {
-        for news in news {
+    async fn tell(&mut self, pod: &SeenPod) {
+        for news in std::mem::take(&mut self.untold) {
             let outcome = if self.events.take(Instant::now()).is_err() {
                 "suppressed"
             } else {
