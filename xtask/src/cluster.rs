@@ -80,8 +80,22 @@ pub(crate) fn cluster(action: &Action) -> Result<()> {
         Action::Status => status::status(&state),
         Action::Load { archives } => archives.iter().try_for_each(|archive| load(&state, archive)),
         Action::Stop { part, kill } => Part::named(&state, part)?.stop(*kill),
-        Action::Start { part } => Part::named(&state, part)?.start_again(),
+        Action::Start { part } => start_again(&state, part),
     }
+}
+
+fn start_again(state: &State, part: &str) -> Result<()> {
+    Part::named(state, part)?.start_again()?;
+    if part == "apiserver" {
+        control_plane::wait_for_api(state)?;
+        // Where several take turns, these lose their lease and start anew; ours would ask again after up to a minute.
+        for part in ["controllers", "scheduler"] {
+            let part = Part::named(state, part)?;
+            part.stop(true)?;
+            part.start_again()?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether it is up, as far as can be seen without root.
