@@ -16,6 +16,8 @@
 pub mod client;
 pub mod condition;
 pub mod event;
+#[cfg(test)]
+mod fake;
 pub mod pod;
 pub mod report;
 pub mod selftest;

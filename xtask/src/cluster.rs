@@ -28,7 +28,7 @@ use anyhow::{Context as _, Result};
 use clap::Subcommand;
 
 use self::part::Part;
-pub(crate) use self::state::State;
+pub(crate) use self::{binaries::helm, state::State};
 use crate::{
     build, image, run,
     setup::{self, Group},

@@ -26,7 +26,7 @@ pub(crate) enum Group {
 
 /// Programs by group: each with its Debian package, and what for.
 #[rustfmt::skip]
-const NEEDS: [(Group, Need); 30] = [
+const NEEDS: [(Group, Need); 31] = [
     (Group::Demo, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
     (Group::Demo, Need { program: "nginx", package: "nginx", why: "is the app whose traffic is intercepted" }),
     (Group::Demo, Need { program: "curl", package: "curl", why: "calls the app by hand" }),
@@ -42,6 +42,7 @@ const NEEDS: [(Group, Need); 30] = [
     (Group::Test, Need { program: "sshd", package: "openssh-server", why: "another where the server speaks first" }),
     (Group::Test, Need { program: "openssl", package: "openssl", why: "TLS" }),
     (Group::Test, Need { program: "capsh", package: "libcap2-bin", why: "runs the daemon with few rights" }),
+    (Group::Test, Need { program: "promtool", package: "prometheus", why: "says when the chart's alerts fire" }),
     (Group::Bench, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
     (Group::Bench, Need { program: "haproxy", package: "haproxy", why: "a peer to compare with" }),
     (Group::Bench, Need { program: "iptables", package: "iptables", why: "a peer to compare with" }),

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     build::{self, Profile},
-    image, run,
+    cluster, image, run,
     setup::{self, Group},
 };
 
@@ -28,6 +28,12 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
         sockets.arg("--");
     }
     sockets.arg("--test-threads=2").env("INTERCEPTOR_BIN", daemon);
+    // The chart's tests render it.
+    if env::var_os("HELM").is_none()
+        && let Some(helm) = cluster::helm()?
+    {
+        sockets.env("HELM", helm);
+    }
     become_root(&mut sockets)?;
 
     let started = Instant::now();

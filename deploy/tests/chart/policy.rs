@@ -96,7 +96,7 @@ fn a_refusal_names_the_value_to_change() {
 #[test]
 fn an_empty_list_of_targets_allows_nothing() {
     with_helm(|helm| {
-        let policy = policy(helm, &["--set", "policy.targets.allow={}"])?;
+        let policy = policy(helm, &["--set-json", "policy.targets.allow=[]"])?;
         ensure!(policy.judge_target("10.9.1.1".parse()?, |_| false).is_err());
         Ok(())
     });

@@ -16,7 +16,7 @@ use interceptor_deploy::{
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::common::{scenarios, with_helm};
+use crate::common::{only, render, render_with, scenarios, with_helm};
 
 #[test]
 fn helm_finds_nothing_wrong() {
@@ -44,6 +44,15 @@ fn generated_files_are_as_they_would_be_generated() -> Result<()> {
         let text = fs::read_to_string(&file.path)?;
         assert!(text == file.text, "{} is out of date; run `cargo xtask gen`", file.path.display());
     }
+    Ok(())
+}
+
+#[test]
+fn the_charts_versions_are_those_of_the_daemon() -> Result<()> {
+    let text = fs::read_to_string(chart().join("Chart.yaml"))?;
+    let about: Value = serde_saphyr::from_str(&text)?;
+    assert_eq!(about["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(about["appVersion"], env!("CARGO_PKG_VERSION"));
     Ok(())
 }
 
@@ -93,6 +102,32 @@ fn a_cluster_that_is_too_old_is_refused() {
         let folder = folder.to_string_lossy();
         let told = helm.run(&["template", "a", &folder, "--kube-version", "1.29.9"]).expect_err("is too old");
         ensure!(told.to_string().contains(">=1.30.0-0"), "{told}");
+        Ok(())
+    });
+}
+
+#[test]
+fn the_operator_gets_the_alerts_as_they_are_but_for_the_values() {
+    with_helm(|helm| {
+        let file: Value =
+            serde_saphyr::from_str(&fs::read_to_string(chart().join("alerts/interceptor.yaml"))?)?;
+        let objects = render_with(helm, &["--set", "prometheusRule.enabled=true"])?;
+        assert_eq!(only(&objects, "PrometheusRule")?["spec"], file);
+
+        let objects = render(helm, "monitoring")?;
+        let rules = only(&objects, "PrometheusRule")?["spec"]["groups"][0]["rules"].clone();
+        let rules = rules.as_array().context("no rules")?;
+        assert_eq!(rules.len() + 1, file["groups"][0]["rules"].as_array().map_or(0, Vec::len));
+        for rule in rules {
+            ensure!(
+                rule["alert"] != "InterceptorRulesRefused" && rule["labels"]["team"] == "platform",
+                "{rule}"
+            );
+        }
+
+        let objects = render_with(helm, &["--set", "prometheusRule.enabled=true,prometheusRule.job=mine"])?;
+        let spec = only(&objects, "PrometheusRule")?["spec"].to_string();
+        ensure!(spec.contains(r#"job=\"mine\""#) && !spec.contains(r#"job=\"interceptor\""#), "{spec}");
         Ok(())
     });
 }

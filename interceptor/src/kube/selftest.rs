@@ -21,6 +21,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use crate::control::reason::Reason;
+
 const APP_PORT: u16 = 8080;
 const TARGET_PORT: u16 = 8081;
 const APP: &str = "app";
@@ -36,16 +38,16 @@ const CALL_PATIENCE: Duration = Duration::from_secs(5);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// Reasons that waiting does not change.
-const FINAL: [&str; 9] = [
-    "HostNetwork",
-    "LimitExceeded",
-    "NoNetns",
-    "NoPorts",
-    "NotAllowed",
-    "NotSupported",
-    "PortTaken",
-    "RuleInvalid",
-    "TargetDenied",
+const FINAL: [Reason; 9] = [
+    Reason::HostNetwork,
+    Reason::LimitExceeded,
+    Reason::NoNetns,
+    Reason::NoPorts,
+    Reason::NotAllowed,
+    Reason::NotSupported,
+    Reason::PortTaken,
+    Reason::RuleInvalid,
+    Reason::TargetDenied,
 ];
 
 /// The pod that this runs in.
@@ -176,7 +178,7 @@ impl Test<'_> {
                 Some(condition) => {
                     let reason = condition.reason.unwrap_or_default();
                     let message = condition.message.unwrap_or_default();
-                    if FINAL.contains(&reason.as_str()) {
+                    if FINAL.iter().any(|last| last.to_string() == reason) {
                         bail!("{CONDITION} is False: {reason}: {message}");
                     }
                     anyhow!("{CONDITION} is still False: {reason}: {message}")
@@ -201,5 +203,77 @@ impl Test<'_> {
             sleep(BETWEEN_LOOKS).await;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::{
+        super::fake::{client, not_found},
+        *,
+    };
+
+    fn options() -> Options {
+        Options {
+            pod: "test".to_owned(),
+            namespace: "here".to_owned(),
+            ip: Ipv4Addr::LOCALHOST.into(),
+            timeout: Duration::from_millis(700),
+        }
+    }
+
+    /// The pod with a condition of ours, if one is given.
+    fn pod(condition: Option<(&str, &str)>) -> (u16, Value) {
+        let condition = condition.map(|(status, reason)| {
+            json!({ "type": CONDITION, "status": status, "reason": reason, "message": "why" })
+        });
+        let conditions: Vec<_> = condition.into_iter().collect();
+        (
+            200,
+            json!({ "spec": { "nodeName": "node1", "containers": [] }, "status": { "conditions": conditions } }),
+        )
+    }
+
+    /// What waiting comes to if the pod is like this, one look after the other.
+    async fn wait(looks: Vec<(u16, Value)>) -> (Result<()>, usize) {
+        let (client, asked) =
+            client(move |_, before| looks.get(before).or(looks.last()).cloned().unwrap_or_else(not_found));
+        let options = options();
+        let test = Test { pods: Api::namespaced(client, &options.namespace), options: &options };
+        let waited = test.wait_until_active().await;
+        (waited, asked.all().len())
+    }
+
+    #[tokio::test]
+    async fn it_waits_for_what_passes() {
+        let (waited, looks) =
+            wait(vec![pod(None), pod(Some(("False", "Proving"))), pod(Some(("True", "Intercepting")))]).await;
+        waited.expect("it is active in the end");
+        assert_eq!(looks, 3);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_at_once() {
+        let (waited, looks) = wait(vec![pod(None), pod(Some(("False", "TargetDenied")))]).await;
+        let error = waited.expect_err("is refused").to_string();
+        assert_eq!(error, "debug.redirect/Active-selftest is False: TargetDenied: why");
+        assert_eq!(looks, 2);
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_is_not_there_is_looked_for_on_the_node() {
+        let (waited, _) = wait(vec![pod(None)]).await;
+        let error = format!("{:#}", waited.expect_err("nobody answers"));
+        assert!(error.starts_with("not active after 700ms") && error.contains("node node1"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_state_that_does_not_pass_is_told_in_the_end() {
+        let (waited, looks) = wait(vec![pod(Some(("False", "NetnsNotFound")))]).await;
+        let error = format!("{:#}", waited.expect_err("it does not pass"));
+        assert!(error.contains("NetnsNotFound: why"), "{error}");
+        assert!(looks > 2, "{looks}");
     }
 }

@@ -85,8 +85,10 @@ impl Store {
     /// Takes in a pod as it is now. Gives what has changed.
     pub fn apply(&self, pod: SeenPod) -> Option<Change> {
         let mut known = self.lock();
-        let before = known.pods.insert((Arc::clone(&pod.namespace), Arc::clone(&pod.name)), pod.clone());
-        change(before.as_ref(), Some(&pod))
+        let key = (Arc::clone(&pod.namespace), Arc::clone(&pod.name));
+        let change = change(known.pods.get(&key), Some(&pod));
+        known.pods.insert(key, pod);
+        change
     }
 
     /// Forgets a pod. Gives what has changed.

@@ -40,7 +40,12 @@ pub struct Options {
 /// # Errors
 /// When it can't be deleted, or a pod does not end.
 pub async fn run(options: &Options) -> Result<()> {
-    let client = Client::try_default().await.context("find the API server")?;
+    println!("{}", end(Client::try_default().await.context("find the API server")?, options).await?);
+    Ok(())
+}
+
+/// Gives what was done.
+async fn end(client: Client, options: &Options) -> Result<String> {
     let daemonsets = Api::<DaemonSet>::namespaced(client.clone(), &options.namespace);
     let pods = Api::<Pod>::namespaced(client, &options.namespace);
     if let Some(name) = &options.test_pod {
@@ -51,8 +56,7 @@ pub async fn run(options: &Options) -> Result<()> {
     // In the foreground: the DaemonSet is there until the last of its pods has gone.
     let deleted = daemonsets.delete(name, &DeleteParams::foreground()).await;
     if !is_there(deleted).with_context(|| format!("delete the DaemonSet {name}"))? {
-        println!("there is no DaemonSet {name}");
-        return Ok(());
+        return Ok(format!("there is no DaemonSet {name}"));
     }
     let deadline = Instant::now() + options.timeout;
     while let Some(daemonset) = daemonsets.get_opt(name).await.context("look at the DaemonSet")? {
@@ -62,8 +66,7 @@ pub async fn run(options: &Options) -> Result<()> {
         }
         sleep(BETWEEN_LOOKS).await;
     }
-    println!("the DaemonSet {name} and its pods have ended");
-    Ok(())
+    Ok(format!("the DaemonSet {name} and its pods have ended"))
 }
 
 /// Whether what was to be deleted was there; other failures stay failures.
@@ -88,4 +91,75 @@ async fn left(pods: &Api<Pod>, daemonset: &DaemonSet) -> Result<Vec<String>> {
             format!("{} on {node}", pod.name_any())
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        super::fake::{client, not_found, status},
+        *,
+    };
+
+    const DAEMONSET: &str = "/apis/apps/v1/namespaces/here/daemonsets/daemons";
+    const PODS: &str = "/api/v1/namespaces/here/pods";
+
+    fn options(test_pod: Option<&str>) -> Options {
+        Options {
+            namespace: "here".to_owned(),
+            daemonset: "daemons".to_owned(),
+            test_pod: test_pod.map(str::to_owned),
+            timeout: Duration::from_millis(700),
+        }
+    }
+
+    fn daemonset() -> (u16, serde_json::Value) {
+        (200, json!({ "metadata": { "name": "daemons", "uid": "1" } }))
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_has_ended() {
+        let (client, asked) = client(|_, _| not_found());
+        let done = end(client, &options(Some("test"))).await.expect("nothing is to do");
+        assert_eq!(done, "there is no DaemonSet daemons");
+        assert_eq!(asked.all(), [format!("DELETE {PODS}/test"), format!("DELETE {DAEMONSET}")]);
+    }
+
+    #[tokio::test]
+    async fn it_waits_for_the_last_pod() {
+        let (client, asked) = client(|question, before| match (question.split_once(' '), before) {
+            (Some(("DELETE", _)), _) => (200, status(200, "")),
+            (Some(("GET", DAEMONSET)), 0..3) => daemonset(),
+            _ => not_found(),
+        });
+        let done = end(client, &options(None)).await.expect("they end");
+        assert_eq!(done, "the DaemonSet daemons and its pods have ended");
+        assert_eq!(asked.all().len(), 1 + 3 + 1, "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_does_not_end_is_named() {
+        let pod = |name: &str, owner: &str| {
+            let owner = json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "d", "uid": owner });
+            json!({
+                "metadata": { "name": name, "ownerReferences": [owner] },
+                "spec": { "nodeName": "far", "containers": [] },
+            })
+        };
+        let list = json!({ "items": [pod("ours", "1"), pod("another", "2")] });
+        let (client, _) = client(move |question, _| match question.split_once(' ') {
+            Some(("GET", PODS)) => (200, list.clone()),
+            _ => daemonset(),
+        });
+        let error = end(client, &options(None)).await.expect_err("one does not end");
+        assert_eq!(error.to_string(), "after 700ms there are still: ours on far");
+    }
+
+    #[tokio::test]
+    async fn a_missing_right_is_no_end() {
+        let (client, _) = client(|_, _| (403, status(403, "Forbidden")));
+        let error = end(client, &options(None)).await.expect_err("it may not");
+        assert!(format!("{error:#}").starts_with("delete the DaemonSet daemons"), "{error:#}");
+    }
 }

@@ -27,11 +27,24 @@ const NAMES: [&str; 7] = [
     "kubectl",
 ];
 
+/// The helm among them, if they are there; in CI they are built for that.
+pub(crate) fn helm() -> Result<Option<PathBuf>> {
+    let home = if env::var("CI").as_deref() == Ok("true") { build()? } else { home()? };
+    Ok(Some(home.join("helm")).filter(|helm| helm.is_file()))
+}
+
+/// Their folder, once they are built.
+fn home() -> Result<PathBuf> {
+    let source = run::workspace().join("cluster");
+    let kubernetes = Versions::read(&source)?.kubernetes;
+    Ok(setup::cache()?.join(format!("cluster-{kubernetes}-{}", checksum(&source)?)))
+}
+
 /// Builds them unless they are there; gives their folder.
 pub(crate) fn build() -> Result<PathBuf> {
     let source = run::workspace().join("cluster");
     let versions = Versions::read(&source)?;
-    let home = setup::cache()?.join(format!("cluster-{}-{}", versions.kubernetes, checksum(&source)?));
+    let home = home()?;
     if home.exists() {
         return Ok(home);
     }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The profile of images that are for use.
-pub(crate) const FOR_USE: &str = "image";
+pub(crate) const FOR_USE: &str = "container";
 /// The cheapest that still compiles and links everything. It shares what is compiled for this machine (macros, build
 /// scripts) with the tests.
 pub(crate) const CHECK: &str = "dev";
