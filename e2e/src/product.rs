@@ -91,7 +91,7 @@ impl Product {
         })
     }
 
-    /// The daemon of the first node, once it is ready.
+    /// The daemon of `node1`, once it is ready.
     pub fn first_daemon(&self) -> Result<Daemon> {
         let daemons = self.daemons()?;
         daemons.into_iter().find(|daemon| daemon.node == "node1").context("no daemon on node1")

@@ -23,7 +23,7 @@ impl Workload {
     /// Its pods, all that it wants, once they are ready; in the order of their names.
     pub fn pods(&self) -> Result<Vec<Pod>> {
         let wanted = match self.manifest.kind {
-            crate::Kind::DaemonSet => self.cluster.nodes()?.len(),
+            crate::Kind::DaemonSet if self.manifest.node.is_none() => self.cluster.nodes()?.len(),
             _ => self.manifest.replicas,
         };
         wait_until(&format!("{wanted} ready pods of {}", self.manifest.name), LATER, || {

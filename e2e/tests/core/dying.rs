@@ -13,7 +13,7 @@ use testbed::wait_until;
 /// A pod that is redirected, under load.
 fn taken(s: &Scene) -> Result<(Pod, RunningCallers)> {
     s.installed(&[])?;
-    let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+    let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
     let callers = s.callers(app.address())?;
     app.annotate("debug.redirect", &s.to_laptop())?;
     app.wait_active()?;
@@ -66,7 +66,7 @@ fn a_daemon_pod_that_is_deleted_fails_no_call_and_its_successor_takes_again() {
 fn a_laptop_where_nobody_listens_costs_callers_nothing() {
     play("refusing-laptop", |s| {
         s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
         let callers = s.callers(app.address())?;
         app.annotate("debug.redirect", &s.to_laptop().replace("3000", "3666"))?;
         app.wait_active()?;
@@ -85,7 +85,7 @@ fn a_laptop_where_nobody_listens_costs_callers_nothing() {
 fn a_laptop_that_is_asleep_is_told_and_taken_up_again_when_it_wakes() {
     play("asleep", |s| {
         s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
         let callers = s.callers(app.address())?;
         // Nobody has this address yet.
         let asleep = Ipv4Addr::new(10, 99, 0, 101);

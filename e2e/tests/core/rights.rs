@@ -27,7 +27,7 @@ fn refused(cluster: &Cluster, token: &str, method: &str, path: &str, body: Optio
 fn its_token_sets_its_own_conditions_and_nothing_else() {
     play("rights", |s| {
         s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
         let daemon = s.product.first_daemon()?;
         let token = daemon.token()?;
         let looked = app.looks()?;

@@ -13,7 +13,7 @@ const AWAY: Duration = Duration::from_secs(60);
 fn a_minute_without_the_api_server_changes_nothing_for_callers() {
     play("api-away", |s| {
         s.installed(&[])?;
-        let web = s.deployment("web", 2)?;
+        let web = s.start(Manifest::new(Kind::Deployment, "web").replicas(2).on("node1"))?;
         let [taken, free] = web.pods()?.try_into().map_err(|_| anyhow::anyhow!("two pods"))?;
         let callers = s.callers_of(&[taken.address(), free.address()])?;
         taken.annotate("debug.redirect", &s.to_laptop())?;
@@ -48,7 +48,7 @@ fn a_minute_without_the_api_server_changes_nothing_for_callers() {
 fn a_daemon_that_starts_while_the_api_server_is_away_waits_for_it() {
     play("api-away-start", |s| {
         s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
         app.annotate("debug.redirect", &s.to_laptop())?;
         app.wait_active()?;
         let callers = s.callers(app.address())?;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use interceptor_e2e::{Kind, LATER, Manifest, play};
+use serde_json::Value;
 use testbed::wait_until;
 
 const PODS: usize = 200;
@@ -33,14 +34,16 @@ fn two_hundred_pods_are_annotated_at_once() {
             &rule,
         ])?;
         let annotated = began.elapsed();
-        let wait = [
-            "wait",
-            "pods",
-            "--for=condition=debug.redirect/Active",
-            "--selector=app=crowd",
-            "--timeout=60s",
-        ];
-        s.cluster.kubectl(&[&wait[..], &["--namespace", s.namespace()]].concat())?;
+        // Not `kubectl wait`, which asks for one pod after the other, five a second.
+        let is_active = |pod: &Value| {
+            let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+            conditions.any(|one| one["type"] == "debug.redirect/Active" && one["status"] == "True")
+        };
+        wait_until("all pods to be active", LATER, || {
+            let active = crowd.list()?.iter().filter(|pod| is_active(pod)).count();
+            ensure!(active == PODS, "{active}");
+            Ok(())
+        })?;
         println!("annotated in {annotated:.1?}, all active after {:.1?}", began.elapsed());
         for pod in pods.iter().step_by(10) {
             assert_eq!(pod.who()?, "laptop");
@@ -71,9 +74,7 @@ fn two_hundred_pods_are_annotated_at_once() {
         ])?;
         wait_until("no condition of ours", LATER, || {
             let all = crowd.list()?;
-            let of = |pod: &serde_json::Value| {
-                pod["status"]["conditions"].as_array().cloned().context("no conditions")
-            };
+            let of = |pod: &Value| pod["status"]["conditions"].as_array().cloned().context("no conditions");
             let mut left = 0;
             for pod in &all {
                 left += usize::from(

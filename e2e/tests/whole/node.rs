@@ -9,7 +9,7 @@ use testbed::wait_until;
 
 fn taken(s: &Scene) -> Result<(Pod, RunningCallers)> {
     s.installed(&[])?;
-    let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+    let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
     let callers = s.callers(app.address())?;
     app.annotate("debug.redirect", &s.to_laptop())?;
     app.wait_active()?;
@@ -32,7 +32,7 @@ fn a_restart_of_the_nodes_software_changes_nothing_for_callers(#[case] part: &st
         s.cluster.kubectl(&nodes)?;
 
         // Whatever is annotated now is served by the new one.
-        let late = s.start(Manifest::new(Kind::Pod, "late"))?.pod()?;
+        let late = s.start(Manifest::new(Kind::Pod, "late").on("node1"))?.pod()?;
         late.annotate("debug.redirect", &s.to_laptop())?;
         late.wait_active()?;
         late.wait_for_answer("laptop")?;
@@ -50,14 +50,14 @@ fn a_restart_of_the_nodes_software_changes_nothing_for_callers(#[case] part: &st
 fn a_drained_node_keeps_its_daemon_and_what_that_carries() {
     play("drain", |s| {
         s.installed(&[])?;
-        let web = s.deployment("drained", 2)?;
+        let web = s.start(Manifest::new(Kind::Deployment, "drained").replicas(2).on("node1"))?;
         let pods = web.pods()?;
         for pod in &pods {
             pod.annotate("debug.redirect", &s.to_laptop())?;
             pod.wait_active()?;
         }
         let daemon = s.product.first_daemon()?;
-        let bystander = s.start(Manifest::new(Kind::DaemonSet, "bystander"))?.pods()?.remove(0);
+        let bystander = s.start(Manifest::new(Kind::DaemonSet, "bystander").on("node1"))?.pods()?.remove(0);
         bystander.annotate("debug.redirect", &s.to_laptop())?;
         bystander.wait_active()?;
         let callers = s.callers(bystander.address())?;
