@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     build,
     cluster::{self, Action},
-    run,
+    image, run,
     setup::{self, Group},
     test,
 };
@@ -21,7 +21,7 @@ pub(crate) struct Options {
     /// Leave the cluster standing afterwards, as when it was up before
     #[arg(long)]
     keep: bool,
-    /// The product's image; `cargo xtask image` makes it if not given
+    /// The product's image; if not given, one that is not optimised is made, and with --all that of `cargo xtask image`
     #[arg(long, env = "INTERCEPTOR_IMAGE")]
     image: Option<PathBuf>,
     /// A part of a test's name, or `-- --nocapture`
@@ -33,7 +33,13 @@ pub(crate) fn e2e(options: &Options) -> Result<()> {
     let started = Instant::now();
     setup::setup(&[Group::Cluster, Group::E2e])?;
     let was_up = cluster::is_there();
-    cluster::cluster(&Action::Up { nodes: if options.all { 2 } else { 1 }, image: options.image.clone() })?;
+    let image = match &options.image {
+        Some(image) => Some(image.clone()),
+        // Figures are taken with what people use; it is optimised for many minutes.
+        None if options.all => None,
+        None => Some(image::for_tests()?),
+    };
+    cluster::cluster(&Action::Up { nodes: if options.all { 2 } else { 1 }, image })?;
     let tested = without_release().and_then(|()| tests(options));
     if !was_up && !options.keep {
         cluster::cluster(&Action::Down)?;

@@ -84,15 +84,21 @@ pub(crate) fn image(options: &Options) -> Result<PathBuf> {
 /// that an image takes. The one for this machine is tried by those who use it.
 pub(crate) fn test() -> Result<()> {
     let host = Arch::host()?;
-    for arch in Arch::ALL.into_iter().filter(|arch| *arch != host) {
-        image(&Options {
-            arch: Some(arch),
-            profile: build::CHECK.into(),
-            output: Some(folder()?.join(format!("check-{}.tar", arch.name()))),
-            ..Options::default()
-        })?;
-    }
-    Ok(())
+    Arch::ALL.into_iter().filter(|arch| *arch != host).try_for_each(|arch| cheap(arch).map(drop))
+}
+
+/// The image for this machine as tests on a cluster use it: the same content, and a daemon that is not optimised.
+pub(crate) fn for_tests() -> Result<PathBuf> {
+    cheap(Arch::host()?)
+}
+
+fn cheap(arch: Arch) -> Result<PathBuf> {
+    image(&Options {
+        arch: Some(arch),
+        profile: build::CHECK.into(),
+        output: Some(folder()?.join(format!("check-{}.tar", arch.name()))),
+        ..Options::default()
+    })
 }
 
 /// Makes the archive, reads it back, and only then writes it.
