@@ -25,6 +25,8 @@ const PASSING: Duration = Duration::from_secs(1);
 const CONDITIONS: (u32, Duration) = (120, Duration::from_secs(1));
 /// Events of one pod, likewise; what exceeds it is not told, and counted.
 const EVENTS: (u32, Duration) = (40, Duration::from_secs(15));
+/// News that wait for an API server that is away; the oldest are dropped, and counted as suppressed.
+const UNTOLD: usize = 64;
 /// After a request that failed; doubles up to [`SLOWEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const SLOWEST_RETRY: Duration = Duration::from_secs(15);
@@ -125,6 +127,8 @@ impl Teller {
             _ => (Vec::new(), self.told.end()),
         };
         self.untold.extend(news);
+        let excess = self.untold.len().saturating_sub(UNTOLD);
+        self.untold.drain(..excess).for_each(|news| self.desk.events.count(news.reason, "suppressed"));
         if let Err(again) = self.apply(pod, &said).await {
             return Next::Wait(Some(again));
         }
