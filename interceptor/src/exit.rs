@@ -15,8 +15,6 @@ pub enum Exit {
     Data = 65,
     /// A file is not there (EX_NOINPUT).
     NoInput = 66,
-    /// Something is asked for that is not built (EX_UNAVAILABLE).
-    Unavailable = 69,
     /// The system gives no thread, socket or event loop (EX_OSERR).
     Os = 71,
     /// A right is missing (EX_NOPERM).

@@ -167,7 +167,10 @@ fn mirroring_is_refused_until_it_is_built() {
 
 #[rstest]
 #[case(&["run"], 2, "--workloads FILE")]
-#[case(&["run", "--kubernetes"], 69, "not supported yet")]
+#[case(&["run", "--kubernetes"], 2, "--node-name <NAME>")]
+#[case(&["run", "--kubernetes", "--node-name", "n", "--netns", "/run/netns/x"], 2, "cannot be used with")]
+#[case(&["run", "--kubernetes", "--node-name", "n"], 66, "reach the API server of Kubernetes")]
+#[case(&["run", "--workloads", "w.yaml", "--metrics", "9469"], 2, "expected IP:PORT")]
 #[case(&["run", "--workloads", "/nowhere/workloads.yaml"], 66, "/nowhere/workloads.yaml")]
 #[case(&["run", "--netns", "/run/netns/x", "--redirect", "8080 => x:1"], 2, "did you mean `->`?")]
 #[case(&["run", "--redirect", "8080 -> 10.0.0.1:1", "--netns", "/run/netns/x"], 2, "stands before any --netns")]
@@ -178,7 +181,11 @@ fn a_start_that_can_not_work_says_why_and_exits_with_its_code(
     #[case] message: &str,
 ) {
     play(|s| {
-        let told = interceptor(&s, args, |_| {})?;
+        // Whoever runs the tests may have a cluster.
+        let no_cluster = |command: &mut Command| {
+            command.env("KUBECONFIG", "/nowhere/kubeconfig").env_remove("NODE_NAME");
+        };
+        let told = interceptor(&s, args, no_cluster)?;
         assert_eq!(told.exit, Some(exit), "{told:?}");
         ensure!(told.err.contains(message), "{told:?}");
         Ok(())
