@@ -14,7 +14,9 @@ use std::{
 use anyhow::{Context as _, Result};
 use testbed::{Answer, wait_until};
 
-use crate::{Cluster, Kind, LAPTOP, LAPTOP_PORT, LATER, Manifest, Product, RunningCallers, Workload, pod};
+use crate::{
+    Cluster, Kind, LAPTOP, LAPTOP_PORT, LATER, Manifest, Pod, Product, RunningCallers, Workload, pod,
+};
 
 /// Tests of one program take turns: each changes what all of them share.
 static TURN: Mutex<()> = Mutex::new(());
@@ -114,6 +116,17 @@ impl Scene {
         let deployment = self.start(Manifest::new(Kind::Deployment, name).replicas(replicas))?;
         deployment.pods()?;
         Ok(deployment)
+    }
+
+    /// A pod on the first node whose port is redirected to the laptop, with callers that have been there.
+    pub fn redirected(&self) -> Result<(Pod, RunningCallers)> {
+        self.installed(&[])?;
+        let app = self.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
+        let callers = self.callers(app.address())?;
+        app.annotate("debug.redirect", &self.to_laptop())?;
+        app.wait_active()?;
+        callers.wait_for("laptop")?;
+        Ok((app, callers))
     }
 
     /// The rule for the app's port, to the server on the laptop.

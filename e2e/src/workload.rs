@@ -53,6 +53,13 @@ impl Workload {
         Ok(pods["items"].as_array().cloned().unwrap_or_default())
     }
 
+    /// Annotates all of its pods with one command, as somebody who types it would: `key=value`, or `key-`.
+    pub fn annotate(&self, annotation: &str) -> Result<()> {
+        let app = format!("--selector=app={}", self.manifest.name);
+        let words = ["annotate", "pods", "--namespace", &self.namespace, &app, annotation];
+        self.cluster.kubectl(&words).map(drop)
+    }
+
     /// Where its Service is: the cluster's address for it.
     pub fn cluster_ip(&self) -> Result<SocketAddr> {
         let ip = self.service()?["spec"]["clusterIP"].as_str().unwrap_or_default().parse();

@@ -7,24 +7,13 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use interceptor_e2e::{Kind, LAPTOP_PORT, Manifest, Pod, RunningCallers, SOON, Scene, play};
+use interceptor_e2e::{Kind, LAPTOP_PORT, Manifest, SOON, play};
 use testbed::wait_until;
-
-/// A pod that is redirected, under load.
-fn taken(s: &Scene) -> Result<(Pod, RunningCallers)> {
-    s.installed(&[])?;
-    let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
-    let callers = s.callers(app.address())?;
-    app.annotate("debug.redirect", &s.to_laptop())?;
-    app.wait_active()?;
-    callers.wait_for("laptop")?;
-    Ok((app, callers))
-}
 
 #[test]
 fn a_daemon_that_is_killed_breaks_only_what_it_carried_and_takes_again() {
     play("killed", |s| {
-        let (_app, callers) = taken(s)?;
+        let (_app, callers) = s.redirected()?;
         let daemon = s.product.first_daemon()?;
         let pid = daemon.pid()?;
         let killed = Instant::now();
@@ -47,7 +36,7 @@ fn a_daemon_that_is_killed_breaks_only_what_it_carried_and_takes_again() {
 #[test]
 fn a_daemon_pod_that_is_deleted_fails_no_call_and_its_successor_takes_again() {
     play("deleted", |s| {
-        let (app, callers) = taken(s)?;
+        let (app, callers) = s.redirected()?;
         let daemon = s.product.first_daemon()?;
         daemon.delete()?;
         wait_until("its successor", SOON * 3, || {

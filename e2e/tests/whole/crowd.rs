@@ -25,14 +25,7 @@ fn two_hundred_pods_are_annotated_at_once() {
 
         let began = Instant::now();
         let rule = format!("debug.redirect={}", s.to_laptop());
-        s.cluster.kubectl(&[
-            "annotate",
-            "pods",
-            "--namespace",
-            s.namespace(),
-            "--selector=app=crowd",
-            &rule,
-        ])?;
+        crowd.annotate(&rule)?;
         let annotated = began.elapsed();
         // Not `kubectl wait`, which asks for one pod after the other, five a second.
         let is_active = |pod: &Value| {
@@ -64,14 +57,7 @@ fn two_hundred_pods_are_annotated_at_once() {
         callers.wait_for_calls(1000)?;
         assert_eq!(requests()?, calm, "requests although nothing changed");
 
-        s.cluster.kubectl(&[
-            "annotate",
-            "pods",
-            "--namespace",
-            s.namespace(),
-            "--selector=app=crowd",
-            "debug.redirect-",
-        ])?;
+        crowd.annotate("debug.redirect-")?;
         wait_until("no condition of ours", LATER, || {
             let all = crowd.list()?;
             let of = |pod: &Value| pod["status"]["conditions"].as_array().cloned().context("no conditions");

@@ -2,20 +2,10 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
-use interceptor_e2e::{Kind, LATER, Manifest, Pod, RunningCallers, Scene, play};
+use anyhow::ensure;
+use interceptor_e2e::{Kind, LATER, Manifest, Scene, play};
 use rstest::rstest;
 use testbed::wait_until;
-
-fn taken(s: &Scene) -> Result<(Pod, RunningCallers)> {
-    s.installed(&[])?;
-    let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
-    let callers = s.callers(app.address())?;
-    app.annotate("debug.redirect", &s.to_laptop())?;
-    app.wait_active()?;
-    callers.wait_for("laptop")?;
-    Ok((app, callers))
-}
 
 #[rstest]
 #[case::kubelet("node1-kubelet")]
@@ -23,7 +13,7 @@ fn taken(s: &Scene) -> Result<(Pod, RunningCallers)> {
 #[case::proxy("node1-proxy")]
 fn a_restart_of_the_nodes_software_changes_nothing_for_callers(#[case] part: &str) {
     play(&format!("restart-{part}"), |s| {
-        let (app, callers) = taken(s)?;
+        let (app, callers) = s.redirected()?;
         let daemon = s.product.first_daemon()?;
         let pid = daemon.pid()?;
         let restarted = Instant::now();
@@ -90,7 +80,7 @@ fn a_drained_node_keeps_its_daemon_and_what_that_carries() {
 #[test]
 fn a_daemon_pod_that_is_evicted_comes_back_and_fails_no_call() {
     play("evicted", |s| {
-        let (app, callers) = taken(s)?;
+        let (app, callers) = s.redirected()?;
         let daemon = s.product.first_daemon()?;
         let path = format!("/api/v1/namespaces/interceptor-system/pods/{}/eviction", daemon.name());
         let name = daemon.name();

@@ -98,9 +98,7 @@ impl Reports {
                         self.wakers.remove(&done.name);
                         self.cleaned.extend(done.cleaned);
                         // What came between its last look and its end.
-                        if self.desk.store.pod(&done.name).is_some_and(|pod| pod.workload.is_some()) {
-                            self.wake(&done.name);
-                        }
+                        self.wake_if_any(&done.name);
                     }
                     self.wake_leftovers();
                 }
