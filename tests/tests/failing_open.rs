@@ -450,14 +450,27 @@ fn when_open_files_run_out_the_app_serves_the_rest() {
         let limit = daemon.state()?["connections"]["limit"].as_u64().context("a limit")?;
         assert!(limit > 0 && limit < CALLS as u64, "{limit}");
 
-        let (mut held, stolen) = hold(&s, CALLS)?;
+        // The place of a connection that has ended (that of the proof that the rule is active) is free again at the next
+        // beat, so some callers may meet the app before all places are taken.
+        let (mut held, mut stolen) = (Vec::new(), 0);
+        wait_until("all places to be taken", SOON, || {
+            let (more, to_laptop) = hold(&s, CALLS / 10)?;
+            held.extend(more);
+            stolen += to_laptop;
+            ensure!(stolen >= limit, "{stolen} of {limit}");
+            Ok(())
+        })?;
+        let (more, to_laptop) = hold(&s, CALLS)?;
+        held.extend(more);
+        stolen += to_laptop;
+        assert!(held.len() > CALLS);
         // Each worker finds out by itself that there is no more room, with the connection that it has just accepted.
         let workers = threads(daemon.pid(), "relay-")?.len() as u64;
         assert!((limit..limit + workers).contains(&stolen), "{stolen} of {limit}");
         for connection in &mut held {
             connection.ask().context("ask again")?;
         }
-        let expected = counted([("redirected", stolen), ("passed/at_limit", CALLS as u64 - stolen)]);
+        let expected = counted([("redirected", stolen), ("passed/at_limit", held.len() as u64 - stolen)]);
         assert_eq!(outcomes(&daemon, "web")?, expected);
         assert!(daemon.get("/livez").is_ok());
 

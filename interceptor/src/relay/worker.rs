@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     thread,
@@ -64,6 +64,8 @@ pub struct Shared {
     pressure: Arc<Pressure>,
     /// When each worker last went round its loop, `CLOCK_MONOTONIC` nanoseconds.
     beats: Vec<AtomicU64>,
+    /// How many connections each worker has room for that are not open yet: together at most what is free.
+    promised: Vec<AtomicI64>,
 }
 
 /// A listener of every family, for one worker.
@@ -151,6 +153,7 @@ impl Shared {
             panics: AtomicU64::new(0),
             pressure: Arc::default(),
             beats: (0..workers).map(|_| AtomicU64::new(NO_BEAT)).collect(),
+            promised: (0..workers).map(|_| AtomicI64::new(0)).collect(),
         })
     }
 
@@ -192,6 +195,15 @@ impl Shared {
 
     fn is_full(&self) -> bool {
         self.open() >= self.limit()
+    }
+
+    /// What `worker` may have promised at most, and its fair share of what is free.
+    fn free_for(&self, worker: u32) -> Free {
+        let free = i64::try_from(self.limit().saturating_sub(self.open())).unwrap_or(i64::MAX);
+        let others = self.promised.iter().enumerate().filter(|(index, _)| *index != worker as usize);
+        let promised: i64 = others.map(|(_, promised)| promised.load(Ordering::Relaxed)).sum();
+        let workers = self.promised.len() as i64;
+        Free { most: free.saturating_sub(promised), share: free / workers + i64::from(free % workers != 0) }
     }
 }
 
@@ -261,20 +273,24 @@ impl Worker {
         }
     }
 
-    /// Tells the kernel how many connections it may send until the next grant: this worker's share of what is free.
+    /// Tells the kernel how many connections it may send until the next grant.
     fn grant(&mut self) {
-        let free = self.shared.limit().saturating_sub(self.shared.open());
-        let share = free.div_ceil(self.shared.beats.len());
         for served in &mut self.served {
             let left = served.cells.room(self.index);
             self.room.steered(served.granted.saturating_sub(left));
             served.granted = left;
         }
-        let room = self.room.next_grant(share);
+        let room = self.room.next_grant(self.shared.free_for(self.index));
         for served in &mut self.served {
             served.cells.grant(self.index, room - served.granted);
             served.granted = room;
         }
+        self.promise();
+    }
+
+    /// Lets the other workers know how much of what is free is this one's.
+    fn promise(&self) {
+        self.shared.promised[self.index as usize].store(self.room.promised(), Ordering::Relaxed);
     }
 
     fn apply(&mut self, command: Command) {
@@ -334,6 +350,8 @@ impl Worker {
                 self.connections.spawn(id, connection::serve(workload, stream, peer), &self.shared);
                 if self.room.accepted() {
                     self.grant();
+                } else {
+                    self.promise();
                 }
                 if !self.said_full && self.shared.is_full() {
                     self.said_full = true;
@@ -362,11 +380,22 @@ struct Served {
     granted: i64,
 }
 
+/// What is free at a moment, as one worker sees it.
+#[derive(Clone, Copy, Debug)]
+struct Free {
+    /// Beside what the other workers have promised.
+    most: i64,
+    /// If all workers had the same.
+    share: i64,
+}
+
 /// The books of what the kernel may send and what has come.
 #[derive(Debug, Default)]
 struct Room {
-    /// Sent by the kernel and not accepted yet, as far as is known: in the accept queue, or in a handshake that may
-    /// never end.
+    /// Granted, and not sent as far as is known.
+    left: i64,
+    /// Sent by the kernel and not accepted yet: in the accept queue, or in a handshake that may never end. Below zero
+    /// while something has come that was not known to be sent.
     on_the_way: i64,
     /// Last granted.
     granted: i64,
@@ -379,26 +408,36 @@ struct Room {
 impl Room {
     /// The kernel has sent this many more.
     fn steered(&mut self, count: i64) {
+        self.left = self.left.saturating_sub(count);
         self.on_the_way = self.on_the_way.saturating_add(count);
     }
 
     /// One has arrived. True when it is time for another grant: half of the last one has been used, and a few more.
     fn accepted(&mut self) -> bool {
+        self.on_the_way -= 1;
         self.accepted += 1;
         self.accepted > (self.granted / 2).max(WORTH_A_GRANT)
     }
 
-    /// What may be sent now, of a share of `free` connections.
-    fn next_grant(&mut self, free: usize) -> i64 {
-        self.on_the_way = (self.on_the_way - self.accepted).max(0);
+    /// How many more may be sent now. What is left is kept, unless there is no room for it: another worker's callers
+    /// may come here too, so nothing that is free lies idle.
+    fn next_grant(&mut self, free: Free) -> i64 {
         self.accepted = 0;
-        self.granted = i64::try_from(free).unwrap_or(i64::MAX).saturating_sub(self.on_the_way).max(0);
+        self.on_the_way = self.on_the_way.max(0);
+        let wanted = self.left.max(free.share.saturating_sub(self.on_the_way));
+        self.left = wanted.min(free.most.saturating_sub(self.on_the_way)).max(0);
+        self.granted = self.left;
         self.granted
+    }
+
+    /// Room that is taken without being open yet.
+    fn promised(&self) -> i64 {
+        self.left.saturating_add(self.on_the_way)
     }
 
     /// Forgets half of those that never come: handshakes that were given up must not use up the room.
     fn age(&mut self) {
-        self.on_the_way /= 2;
+        self.on_the_way = self.on_the_way.max(0) / 2;
     }
 }
 
@@ -506,27 +545,68 @@ mod tests {
         assert!(connections.lock().is_empty());
     }
 
+    fn alone(free: i64) -> Free {
+        Free { most: free, share: free }
+    }
+
     #[test]
     fn what_is_on_the_way_has_its_room_already() {
         let mut room = Room::default();
-        assert_eq!(room.next_grant(10), 10);
+        assert_eq!(room.next_grant(alone(10)), 10);
         room.steered(8);
         assert!(!room.accepted());
         // One of eight has arrived, and is one of those that are open now.
-        assert_eq!(room.next_grant(9), 2);
+        assert_eq!(room.next_grant(alone(9)), 2);
         room.steered(2);
-        assert_eq!(room.next_grant(9), 0);
+        assert_eq!(room.next_grant(alone(9)), 0);
     }
 
     #[test]
     fn a_handshake_that_never_ends_gives_its_room_back() {
         let mut room = Room::default();
         room.steered(8);
-        assert_eq!(room.next_grant(10), 2);
+        assert_eq!(room.next_grant(alone(10)), 2);
         for _ in 0..4 {
             room.age();
         }
-        assert_eq!(room.next_grant(10), 10);
+        assert_eq!(room.next_grant(alone(10)), 10);
+    }
+
+    #[test]
+    fn all_of_what_is_free_is_granted_and_no_more() {
+        const LIMIT: usize = 22;
+        let shared = Shared::new(2, LIMIT);
+        let mut workers = [Worker::new(0, Arc::clone(&shared)), Worker::new(1, Arc::clone(&shared))];
+        workers.iter_mut().for_each(Worker::grant);
+        let granted = |workers: &[Worker; 2]| workers.each_ref().map(|worker| worker.room.left);
+        assert_eq!(granted(&workers), [11, 11]);
+
+        // All that come are the second worker's, until it has no room and the first gets them.
+        for (worker, count) in [(1, 11), (0, 4)] {
+            for _ in 0..count {
+                shared.open.fetch_add(1, Ordering::Relaxed);
+                workers[worker].room.steered(1);
+                workers[worker].room.accepted();
+                workers[worker].promise();
+            }
+            // However often and in whichever order they look.
+            for worker in [0, 1, 1, 0, 1] {
+                workers[worker].grant();
+                let free = LIMIT - shared.open();
+                assert_eq!(granted(&workers).iter().sum::<i64>(), free as i64);
+            }
+        }
+    }
+
+    #[test]
+    fn what_closes_is_shared_among_the_workers() {
+        let shared = Shared::new(2, 10);
+        shared.open.store(10, Ordering::Relaxed);
+        let mut workers = [Worker::new(0, Arc::clone(&shared)), Worker::new(1, Arc::clone(&shared))];
+        workers.iter_mut().for_each(Worker::grant);
+        shared.open.store(2, Ordering::Relaxed);
+        workers.iter_mut().for_each(Worker::grant);
+        assert_eq!(workers.each_ref().map(|worker| worker.room.left), [4, 4]);
     }
 
     #[tokio::test]
