@@ -15,9 +15,12 @@
 //! [`workload`] and [`route`] are the view that workers have of what the control side decided; [`stats`] is what
 //! status and metrics read.
 
+pub mod books;
 pub mod circuit;
 pub mod connection;
 pub mod dial;
+pub mod filter;
+pub mod filtered;
 pub mod health;
 pub mod lineage;
 pub mod listen;
@@ -26,7 +29,9 @@ pub mod pressure;
 pub mod probe;
 pub mod proxy_v2;
 pub mod route;
+pub mod select;
 pub mod socket;
 pub mod stats;
+pub mod stream;
 pub mod worker;
 pub mod workload;

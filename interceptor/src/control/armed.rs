@@ -34,6 +34,7 @@ use crate::{
     datapath::{DatapathError, Steal, heartbeat},
     netns::{Netns, NetnsError, NetnsId},
     relay::{
+        filter::Filter,
         listen::open_listeners,
         route::{Addresses, Destination, Route},
         stats::PortStats,
@@ -194,7 +195,7 @@ impl Armed {
                 self.rules.push(active);
             }
         }
-        self.take_and_release(&before, context);
+        self.take_and_release(&before, plan, context);
         refused
     }
 
@@ -203,11 +204,12 @@ impl Armed {
     pub fn report(&self, key: &AnnotationKey, rule: &Rule) -> Option<RuleReport> {
         let active = self.rules.iter().find(|active| active.key == *key && active.rule == *rule)?;
         let routes = self.workload.routes.load();
-        let ports = active
-            .ports
-            .iter()
-            .filter_map(|&port| routes.get(&port.get()).map(|route| (port, Arc::clone(&route.stats))))
-            .collect();
+        let stats = |port: NonZeroU16| {
+            let of_port = routes.get(&port.get())?;
+            let route = of_port.iter().find(|route| Arc::ptr_eq(&route.destination, &active.destination))?;
+            Some((port, Arc::clone(&route.stats)))
+        };
+        let ports = active.ports.iter().filter_map(|&port| stats(port)).collect();
         let fell_back = lock(&active.facts).circuit_open;
         Some(RuleReport { condition: active.condition(), fell_back, ports })
     }
@@ -223,7 +225,7 @@ impl Armed {
         let leaving = Leaving::new(&self.workload);
         self.rules.clear();
         self.lock_steal().detach();
-        for route in self.workload.routes.load().values() {
+        for route in self.workload.routes.load().values().flat_map(|routes| routes.iter()) {
             route.withdraw();
         }
         let workers = Arc::clone(&context.workers);
@@ -356,55 +358,66 @@ impl Armed {
     }
 
     /// Takes the ports of rules that are ready, and releases those of rules that are gone (`before`).
-    fn take_and_release(&mut self, before: &[ActiveRule], context: &Context) {
+    fn take_and_release(&mut self, before: &[ActiveRule], plan: &Plan, context: &Context) {
         let known = self.workload.routes.load_full();
         let mut routes = Routes::default();
-        let ready: Vec<usize> = (0..self.rules.len()).filter(|&n| self.rules[n].is_ready()).collect();
-        for &n in &ready {
-            let active = &self.rules[n];
-            for port in &active.ports {
-                let old = known.get(&port.get());
-                let route = match old {
-                    Some(route) if Arc::ptr_eq(&route.destination, &active.destination) => Arc::clone(route),
-                    // Whoever has the port now goes on counting where the last rule of the same annotation stopped.
-                    old => {
-                        let heir =
-                            before.iter().any(|gone| gone.key == active.key && gone.ports.contains(port));
-                        let stats =
-                            old.filter(|_| heir).map(|route| Arc::clone(&route.stats)).unwrap_or_default();
-                        Arc::new(Route::new(
-                            Arc::clone(&active.destination),
-                            active.rule.proxy_protocol,
-                            stats,
-                        ))
-                    }
-                };
-                routes.insert(port.get(), route);
+        for (port, order) in &plan.ports {
+            let rules = order.iter().filter_map(|&n| self.active(&plan.rules[n]).filter(|rule| rule.is_ready()));
+            let old = known.get(&port.get()).map_or(&[][..], |routes| &**routes);
+            let of_port: Arc<[_]> = rules.map(|rule| rule.route(*port, old, before)).collect();
+            if !of_port.is_empty() {
+                routes.insert(port.get(), of_port);
             }
         }
+        let is_in_force = |port: u16, route: &Arc<Route>, routes: &Routes| {
+            routes.get(&port).is_some_and(|now| now.iter().any(|other| Arc::ptr_eq(other, route)))
+        };
         let gone: Vec<(u16, Arc<Route>)> = known
             .iter()
-            .filter(|(port, route)| !routes.contains_key(port) && !route.is_withdrawn())
-            .map(|(port, route)| (*port, Arc::clone(route)))
+            .flat_map(|(port, of_port)| of_port.iter().map(|route| (*port, Arc::clone(route))))
+            .filter(|(port, route)| !route.is_withdrawn() && !is_in_force(*port, route, &routes))
             .collect();
-        for (port, route) in known.iter() {
-            routes.entry(*port).or_insert_with(|| Arc::clone(route));
+        let released: Vec<u16> = known.keys().filter(|port| !routes.contains_key(port)).copied().collect();
+        for port in &released {
+            routes.insert(*port, Arc::clone(&known[port]));
         }
         self.workload.routes.store(Arc::new(routes));
 
-        for (port, route) in gone {
-            if let Some(port) = NonZeroU16::new(port)
-                && let Err(error) = self.lock_steal().release_port(port)
+        for port in released {
+            let live = gone.iter().any(|(other, _)| *other == port);
+            if live
+                && let Some(number) = NonZeroU16::new(port)
+                && let Err(error) = self.lock_steal().release_port(number)
             {
                 tracing::error!(workload = %self.workload.name, port, %error, "release a port; detaching from the workload");
                 self.lock_steal().detach();
             }
-            route.withdraw();
-            self.forget_later(port, &route);
+            if live {
+                self.forget_later(port);
+            }
         }
+        for (_, route) in gone {
+            route.withdraw();
+        }
+        let ready: Vec<usize> = (0..self.rules.len()).filter(|&n| self.rules[n].is_ready()).collect();
+        let changed: Vec<NonZeroU16> = ready
+            .iter()
+            .map(|&n| &self.rules[n])
+            .filter(|rule| !rule.taken)
+            .chain(before)
+            .flat_map(|rule| rule.ports.iter().copied())
+            .collect();
         for n in ready {
             self.take(n, context);
         }
+        self.renew(&changed);
+    }
+
+    /// The rule in force behind a planned one.
+    fn active(&self, planned: &Planned) -> Option<&ActiveRule> {
+        self.rules
+            .iter()
+            .find(|active| active.key == planned.key && planned.rule.as_ref() == Some(&active.rule))
     }
 
     fn take(&mut self, n: usize, context: &Context) {
@@ -412,13 +425,10 @@ impl Armed {
         if active.taken {
             return;
         }
-        let expires_at = active
-            .expires_at
-            .map(|at| heartbeat::now() + at.saturating_duration_since(Instant::now()).as_nanos() as u64);
-        let taken = {
-            let mut steal = self.lock_steal();
-            active.ports.iter().try_for_each(|&port| steal.take_port(port, expires_at))
-        };
+        let taken = active.ports.iter().try_for_each(|&port| {
+            let expires_at = self.expires_at(port);
+            self.lock_steal().take_port(port, expires_at)
+        });
         match taken {
             Ok(()) => {
                 let report = self.reporter(&active.facts, context, |facts, proof| facts.proof = proof);
@@ -434,14 +444,32 @@ impl Armed {
         }
     }
 
-    /// Keeps a withdrawn route for connections that were on their way, then drops it with its counters.
-    fn forget_later(&self, port: u16, route: &Arc<Route>) {
-        let (workload, route) = (Arc::clone(&self.workload), Arc::clone(route));
+    /// Tells the kernel anew until when these ports are taken, where they still are.
+    fn renew(&self, ports: &[NonZeroU16]) {
+        for &port in ports {
+            if self.rules.iter().any(|rule| rule.taken && rule.ports.contains(&port))
+                && let Err(error) = self.lock_steal().take_port(port, self.expires_at(port))
+            {
+                tracing::error!(workload = %self.workload.name, port, %error, "set the end of a port's time");
+            }
+        }
+    }
+
+    /// When the last rule of a port ends, in the kernel's time; nothing while one has no end.
+    fn expires_at(&self, port: NonZeroU16) -> Option<u64> {
+        let rules = self.rules.iter().filter(|rule| rule.ports.contains(&port) && rule.is_ready());
+        let last = rules.map(|rule| rule.expires_at).reduce(|a, b| Some(a?.max(b?))).flatten()?;
+        Some(heartbeat::now() + last.saturating_duration_since(Instant::now()).as_nanos() as u64)
+    }
+
+    /// Keeps the withdrawn routes of a port for connections that were on their way, then drops them with their counters.
+    fn forget_later(&self, port: u16) {
+        let workload = Arc::clone(&self.workload);
         tokio::spawn(async move {
             sleep(LINGER).await;
             workload.routes.rcu(|routes| {
                 let mut routes = Routes::clone(routes);
-                if routes.get(&port).is_some_and(|now| Arc::ptr_eq(now, &route)) {
+                if routes.get(&port).is_some_and(|now| now.iter().all(|route| route.is_withdrawn())) {
                     routes.remove(&port);
                 }
                 routes
@@ -457,6 +485,19 @@ impl Armed {
 // === impl ActiveRule ===
 
 impl ActiveRule {
+    /// What this rule does with `port`: as before if it did it before.
+    fn route(&self, port: NonZeroU16, old: &[Arc<Route>], before: &[Self]) -> Arc<Route> {
+        let of = |rule: &Self| old.iter().find(|route| Arc::ptr_eq(&route.destination, &rule.destination));
+        if let Some(route) = of(self) {
+            return Arc::clone(route);
+        }
+        // Whoever follows on an annotation's last rule for a port goes on counting where that one stopped.
+        let heir = before.iter().find(|gone| gone.key == self.key && gone.ports.contains(&port));
+        let stats = heir.and_then(of).map(|route| Arc::clone(&route.stats)).unwrap_or_default();
+        let filter = Filter::of(&self.rule);
+        Arc::new(Route::new(filter, Arc::clone(&self.destination), self.rule.proxy_protocol, stats))
+    }
+
     /// Whether its ports may be taken: only a target that has had an address is worth a caller's time.
     fn is_ready(&self) -> bool {
         self.taken || lock(&self.facts).resolution == Resolution::Usable

@@ -1,7 +1,7 @@
 //! Which rules of a workload take effect, and why the others don't. No I/O: the same input gives the same plan.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     net::IpAddr,
     num::NonZeroU16,
     time::Duration,
@@ -22,6 +22,8 @@ use crate::config::{
 pub struct Plan {
     /// Every rule that is in force or was refused, in the order in which they are told.
     pub rules: Vec<Planned>,
+    /// By port, which of `rules` take from it, in the order in which they are asked.
+    pub ports: BTreeMap<NonZeroU16, Vec<usize>>,
 }
 
 /// One rule of a plan.
@@ -42,8 +44,15 @@ pub struct Planned {
 pub struct Planner {
     /// Annotations by age, each with the last rules that could be read.
     accepted: Vec<(AnnotationKey, Vec<Rule>)>,
-    /// Who holds a port.
-    holders: BTreeMap<NonZeroU16, AnnotationKey>,
+    /// Who takes from a port, in the order in which they came to it.
+    takers: BTreeMap<NonZeroU16, Vec<AnnotationKey>>,
+}
+
+/// A rule that nothing speaks against but, maybe, other rules.
+struct Claim {
+    key: AnnotationKey,
+    rule: Rule,
+    ports: Vec<NonZeroU16>,
 }
 
 // === impl Planner ===
@@ -75,12 +84,11 @@ impl Planner {
             // A rule whose time is over holds no port and takes no room.
             let judged = judged.and_then(|()| expired(key, rule).map_or(Ok(()), Err));
             match judged {
-                Ok(()) => admitted.push((key.clone(), rule.clone(), ports)),
+                Ok(()) => admitted.push(Claim { key: key.clone(), rule: rule.clone(), ports }),
                 Err(refusal) => rules.push(Planned::refused(key, rule, refusal)),
             }
         }
-        self.assign(admitted, &mut rules);
-        Plan { rules }
+        self.assign(admitted, rules)
     }
 
     /// Takes in what is written. A text that can't be read leaves the last one that could in force.
@@ -111,38 +119,87 @@ impl Planner {
         }
     }
 
-    /// Gives each port to the rule that holds it already, else to the oldest that asks for it.
-    fn assign(&mut self, admitted: Vec<(AnnotationKey, Rule, Vec<NonZeroU16>)>, told: &mut Vec<Planned>) {
-        let claimed_by = |port: &NonZeroU16, holder: &AnnotationKey| {
-            admitted.iter().any(|(key, _, ports)| key == holder && ports.contains(port))
-        };
-        self.holders.retain(|port, holder| claimed_by(port, holder));
-        // Which rule of its annotation got a port: two rules of one annotation may ask for the same.
-        let mut taken: HashMap<NonZeroU16, AnnotationKey> = HashMap::new();
-        for (key, rule, ports) in admitted {
-            let holder = ports.iter().find_map(|port| {
-                let holder =
-                    taken.get(port).or_else(|| self.holders.get(port).filter(|holder| **holder != key));
-                holder.map(|holder| (*port, holder.clone()))
+    /// Puts the rules of each port in order: whoever came to it first is asked first. A rule that another one would
+    /// leave nothing is refused.
+    fn assign(&mut self, claims: Vec<Claim>, mut rules: Vec<Planned>) -> Plan {
+        self.takers.retain(|port, takers| {
+            takers.retain(|key| claims.iter().any(|claim| claim.key == *key && claim.ports.contains(port)));
+            !takers.is_empty()
+        });
+        let mut ports: BTreeMap<NonZeroU16, Vec<usize>> = BTreeMap::new();
+        let mut accepted: Vec<Option<usize>> = vec![None; claims.len()];
+        for (n, claim) in claims.iter().enumerate() {
+            let before = |port| (0..claims.len()).filter(move |&other| self.is_asked_before(&claims, port, other, n));
+            let refusal = claim.ports.iter().find_map(|&port| {
+                // One that came to the port first, but stands later, is asked first all the same.
+                let mut others = before(port).filter(|&other| other > n || accepted[other].is_some());
+                let other = others.find_map(|other| claims[other].leaves_nothing_to(claim, port));
+                other.map(|message| Condition::refused(Reason::PortTaken, message))
             });
-            if let Some((port, holder)) = holder {
-                let message = if holder == key {
-                    format!("an earlier rule of {key} takes port {port} already")
-                } else {
-                    format!("{holder} holds port {port}")
-                };
-                told.push(Planned::refused(&key, &rule, Condition::refused(Reason::PortTaken, message)));
-            } else if taken.len() + ports.len() > MAX_PORTS as usize {
-                let message = format!("more than {MAX_PORTS} redirected ports in one workload");
-                told.push(Planned::refused(&key, &rule, Condition::refused(Reason::LimitExceeded, message)));
-            } else {
-                for &port in &ports {
-                    taken.insert(port, key.clone());
-                    self.holders.insert(port, key.clone());
+            let more = claim.ports.iter().filter(|port| !ports.contains_key(port)).count();
+            let refusal = refusal.or_else(|| {
+                let message = || format!("more than {MAX_PORTS} redirected ports in one workload");
+                (ports.len() + more > MAX_PORTS as usize)
+                    .then(|| Condition::refused(Reason::LimitExceeded, message()))
+            });
+            if let Some(refusal) = refusal {
+                rules.push(Planned::refused(&claim.key, &claim.rule, refusal));
+                continue;
+            }
+            accepted[n] = Some(rules.len());
+            for &port in &claim.ports {
+                let order = ports.entry(port).or_default();
+                let at = before(port).filter(|&other| other < n && accepted[other].is_some()).count();
+                order.insert(at, rules.len());
+            }
+            rules.push(Planned {
+                key: claim.key.clone(),
+                rule: Some(claim.rule.clone()),
+                ports: claim.ports.clone(),
+                refusal: None,
+            });
+        }
+        for (&port, order) in &ports {
+            let takers = self.takers.entry(port).or_default();
+            takers.clear();
+            for &rule in order {
+                if takers.last() != Some(&rules[rule].key) {
+                    takers.push(rules[rule].key.clone());
                 }
-                told.push(Planned { key, rule: Some(rule), ports, refusal: None });
             }
         }
+        self.takers.retain(|port, _| ports.contains_key(port));
+        Plan { rules, ports }
+    }
+
+    /// Whether of two claims to `port` the rule `other` is asked before the rule `n`.
+    fn is_asked_before(&self, claims: &[Claim], port: NonZeroU16, other: usize, n: usize) -> bool {
+        let came = |claim: &Claim| {
+            let takers = self.takers.get(&port).into_iter().flatten();
+            takers.enumerate().find(|(_, key)| **key == claim.key).map_or(usize::MAX, |(at, _)| at)
+        };
+        claims[other].ports.contains(&port)
+            && (came(&claims[other]), other) < (came(&claims[n]), n)
+    }
+}
+
+// === impl Claim ===
+
+impl Claim {
+    /// Why `later`, which is asked after this rule, would never get anything of `port`.
+    fn leaves_nothing_to(&self, later: &Self, port: NonZeroU16) -> Option<String> {
+        let Self { key, rule, .. } = self;
+        let what = match (&rule.when, rule.percent) {
+            (_, Some(_)) => return None,
+            (None, None) => format!("port {port}"),
+            (Some(_), None) if rule.when == later.rule.when => format!("the same requests of port {port}"),
+            (Some(_), None) => return None,
+        };
+        Some(if *key == later.key {
+            format!("an earlier rule of {key} takes {what} already")
+        } else {
+            format!("{key} holds {what}")
+        })
     }
 }
 

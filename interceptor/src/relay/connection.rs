@@ -8,19 +8,39 @@ use std::{
     },
 };
 
+use interceptor_condition::{Facts, Needs};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::Instant};
 
 use super::{
+    books::Books,
     dial::{self, Cause, Upstream},
-    health,
-    lineage::Hop,
+    filtered, health,
+    lineage::{Hop, Path},
     pipe::{Ending, pipe},
     proxy_v2,
     route::Route,
+    select::{Choice, select},
     socket,
-    stats::{Outcome, Passed},
+    stats::{Decision, Outcome, Passed},
     workload::Workload,
 };
+
+/// A connection to a redirected port, and what is known of it.
+#[derive(Debug)]
+pub struct Stolen {
+    /// Whose port was called.
+    pub workload: Arc<Workload>,
+    /// The caller's side.
+    pub client: TcpStream,
+    /// The caller.
+    pub peer: SocketAddr,
+    /// What he called.
+    pub original: SocketAddr,
+    /// The redirected ports that led here.
+    path: Arc<Path>,
+    /// What each rule has had of it.
+    pub books: Books,
+}
 
 /// Serves the connection that `peer` made to a redirected port of `workload`.
 pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketAddr) {
@@ -35,74 +55,135 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
         let _ = client.write_all(&token).await;
         return;
     }
-    let Some(route) = workload.route(original.port()) else {
+    let Some(routes) = workload.routes(original.port()) else {
         workload.unrouted.fetch_add(1, Ordering::Relaxed);
         return match dial::to_app(&workload, original).await {
-            Ok(app) => carry(&workload, &client, &app.stream, Vec::new(), [None, None]).await,
+            Ok(app) => carry(&workload, &client, &app.stream, Default::default(), [None, None]).await,
             Err(_) => socket::reset_on_close(&client),
         };
     };
-    let _active = route.stats.activate();
-    let started = Instant::now();
-
-    let path = workload.lineage.extend(peer, Hop { workload: workload.id, port: original.port() });
-    let dialled = match path {
-        None => Err(Outcome::Passed(Passed::Loop)),
-        Some(_) if route.is_withdrawn() => Err(Outcome::Passed(Passed::RuleRemoved)),
-        Some(_) if health::is_probe(&workload, &client, peer, original.port()).await => {
-            Err(Outcome::Passed(Passed::HealthCheck))
-        }
-        Some(path) => {
-            let cause = Cause { path, called: original.ip() };
-            dial::to_target(&workload, &route.destination, cause).await
-        }
+    let books = Books::open(Arc::clone(&workload.name), peer, original, &routes);
+    let Some(path) = workload.lineage.extend(peer, Hop { workload: workload.id, port: original.port() }) else {
+        return pass(&workload, &client, original, books, Passed::Loop).await;
     };
-    match dialled {
-        Ok(upstream) => {
-            route.stats.connect_seconds.observe(started.elapsed().as_secs_f64());
-            settle(&workload, &route, peer, original, Outcome::Redirected);
-            to_target(&workload, &route, client, peer, original, upstream).await;
-        }
-        Err(outcome) => match dial::to_app(&workload, original).await {
-            Ok(app) => {
-                settle(&workload, &route, peer, original, outcome);
-                carry(&workload, &client, &app.stream, Vec::new(), [None, None]).await;
-            }
-            Err(outcome) => {
-                settle(&workload, &route, peer, original, outcome);
-                socket::reset_on_close(&client);
-            }
-        },
+    if routes.iter().all(|route| route.is_withdrawn()) {
+        return pass(&workload, &client, original, books, Passed::RuleRemoved).await;
+    }
+    if health::is_probe(&workload, &client, peer, original.port()).await {
+        return pass(&workload, &client, original, books, Passed::HealthCheck).await;
+    }
+    let stolen = Stolen { workload, client, peer, original, path, books };
+    match select(&routes, &stolen.facts(None), Needs::Connection) {
+        Choice::Target(route) => stolen.redirect(&route).await,
+        Choice::App => pass(&stolen.workload, &stolen.client, original, stolen.books, Passed::NotMatched).await,
+        Choice::Later => filtered::serve(stolen).await,
     }
 }
 
-async fn to_target(
-    workload: &Workload,
-    route: &Route,
-    client: TcpStream,
-    peer: SocketAddr,
-    original: SocketAddr,
-    upstream: Upstream,
-) {
-    let first = match route.proxy_protocol {
-        Some(interceptor_rule::ProxyProtocol::V2) => proxy_v2::header(peer, original),
-        None => Vec::new(),
-    };
-    let moved = route.stats.bytes().map(Some);
-    carry(workload, &client, &upstream.stream, first, moved).await;
+/// Hands a connection that is no rule's to the application.
+async fn pass(workload: &Workload, client: &TcpStream, original: SocketAddr, books: Books, why: Passed) {
+    match dial::to_app(workload, original).await {
+        Ok(app) => {
+            books.settle_all(Outcome::Passed(why));
+            carry(workload, client, &app.stream, Default::default(), [None, None]).await;
+        }
+        Err(outcome) => {
+            books.settle_all(outcome);
+            socket::reset_on_close(client);
+        }
+    }
 }
 
-/// Counts and logs who serves the connection, once.
-fn settle(workload: &Workload, route: &Route, peer: SocketAddr, original: SocketAddr, outcome: Outcome) {
-    route.stats.count(outcome);
-    tracing::debug!(
-        target: "access",
-        workload = %workload.name,
-        %peer,
-        %original,
-        outcome = outcome.outcome(),
-        reason = outcome.reason(),
-    );
+// === impl Stolen ===
+
+impl Stolen {
+    /// What can be said of it without looking into it.
+    #[must_use]
+    pub fn facts<'a>(&self, server_name: Option<&'a str>) -> Facts<'a> {
+        Facts { source: self.peer, destination: self.original, server_name, request: None }
+    }
+
+    /// The rules of the port as they are now.
+    #[must_use]
+    pub fn routes(&self) -> Arc<[Arc<Route>]> {
+        self.workload.routes(self.original.port()).unwrap_or_default()
+    }
+
+    /// A call of a rule's target on behalf of this connection.
+    pub fn dial(&self, route: &Arc<Route>) -> impl Future<Output = Result<Upstream, Outcome>> + Send + use<> {
+        let (workload, route) = (Arc::clone(&self.workload), Arc::clone(route));
+        let cause = Cause { path: Arc::clone(&self.path), called: self.original.ip() };
+        let started = Instant::now();
+        async move {
+            let upstream = dial::to_target(&workload, &route.destination, cause).await?;
+            route.stats.connect_seconds.observe(started.elapsed().as_secs_f64());
+            Ok(upstream)
+        }
+    }
+
+    /// Notes that the target has what its rule wanted.
+    pub fn reached(&self, route: &Arc<Route>) {
+        if !route.filter.takes_all() {
+            route.stats.decide(Decision::Matched);
+        }
+        self.books.settle(route, Outcome::Redirected);
+    }
+
+    /// Notes that the application has what the rule wanted.
+    pub fn failed(&self, route: &Arc<Route>, outcome: Outcome) {
+        if !route.filter.takes_all() {
+            route.stats.decide(Decision::FellBack);
+        }
+        self.books.settle(route, outcome);
+    }
+
+    /// What a rule's target is told before anything that the caller says.
+    #[must_use]
+    pub fn preface(&self, route: &Route) -> Vec<u8> {
+        match route.proxy_protocol {
+            Some(interceptor_rule::ProxyProtocol::V2) => proxy_v2::header(self.peer, self.original),
+            None => Vec::new(),
+        }
+    }
+
+    /// All of it is a rule's.
+    async fn redirect(self, route: &Arc<Route>) {
+        let outcome = match self.dial(route).await {
+            Ok(target) => {
+                self.reached(route);
+                return self.hand_over(route, &target, Vec::new()).await;
+            }
+            Err(outcome) => outcome,
+        };
+        match dial::to_app(&self.workload, self.original).await {
+            Ok(app) => {
+                self.failed(route, outcome);
+                self.pass_on(&app, Default::default()).await;
+            }
+            Err(outcome) => {
+                self.books.settle_all(outcome);
+                socket::reset_on_close(&self.client);
+            }
+        }
+    }
+
+    /// All that is still to come is the application's; `said` was read from the caller and from the application.
+    pub async fn pass_on(self, app: &Upstream, said: [Vec<u8>; 2]) {
+        carry(&self.workload, &self.client, &app.stream, said, [None, None]).await;
+    }
+
+    /// All of it is the target's; `said` was read from the caller.
+    pub async fn hand_over(self, route: &Route, target: &Upstream, said: Vec<u8>) {
+        let mut first = self.preface(route);
+        first.extend_from_slice(&said);
+        self.tunnel(route, target, [first, Vec::new()]).await;
+    }
+
+    /// All that is still to come is the target's; `said` was read from the caller and from the target.
+    pub async fn tunnel(self, route: &Route, target: &Upstream, said: [Vec<u8>; 2]) {
+        let moved = route.stats.bytes().map(Some);
+        carry(&self.workload, &self.client, &target.stream, said, moved).await;
+    }
 }
 
 /// Moves bytes until the end, and makes it the end that both sides would have seen without us.
@@ -110,7 +191,7 @@ async fn carry(
     workload: &Workload,
     client: &TcpStream,
     upstream: &TcpStream,
-    first: Vec<u8>,
+    first: [Vec<u8>; 2],
     moved: [Option<&AtomicU64>; 2],
 ) {
     let _cut = ResetIfCut { workload, streams: [client, upstream] };

@@ -8,9 +8,8 @@
 //! - **Fairness**: one busy connection gives the thread back after [`BURST`] bytes.
 
 use std::{
-    cell::RefCell,
     future::{Future as _, poll_fn},
-    io::{self, Read as _, Write as _},
+    io,
     net::Shutdown,
     pin::pin,
     sync::atomic::{AtomicU64, Ordering},
@@ -20,21 +19,13 @@ use std::{
 use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream, time::sleep};
 
-use super::socket::NO_PROGRESS;
+use super::{
+    socket::NO_PROGRESS,
+    stream::{Chunk, SCRATCH, poll_read, poll_write},
+};
 
-/// The first reads of a connection are this large at most, in bytes.
-const SMALL: usize = 16 << 10;
-/// Reads grow up to this as long as they fill what they are given, in bytes.
-const LARGE: usize = 256 << 10;
-/// How reads grow and shrink.
-const STEP: usize = 4;
 /// A direction gives way to others after this many bytes.
 const BURST: usize = 1 << 20;
-
-thread_local! {
-    /// Where bytes stand between a read and the write after it. Stays in the cache of the worker's core.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; LARGE].into_boxed_slice());
-}
 
 /// How a pair of connections ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,14 +38,16 @@ pub enum Ending {
     BBroke,
 }
 
-/// Moves bytes both ways until both directions have ended. `first` goes to `b` before anything that `a` sends.
+/// Moves bytes both ways until both directions have ended. `first` is what was read before: it goes to `b` before
+/// anything that `a` sends, and to `a` before anything that `b` does.
 ///
 /// `moved` counts the bytes from `a` to `b` and from `b` to `a` as they are written.
-pub async fn pipe(a: &TcpStream, b: &TcpStream, first: Vec<u8>, moved: [Option<&AtomicU64>; 2]) -> Ending {
+pub async fn pipe(a: &TcpStream, b: &TcpStream, first: [Vec<u8>; 2], moved: [Option<&AtomicU64>; 2]) -> Ending {
     // Counts steps of either direction, to tell a slow reader from one that does not read.
     let progress = AtomicU64::new(0);
-    let mut up = Flow::new(first, moved[0], &progress);
-    let mut down = Flow::new(Vec::new(), moved[1], &progress);
+    let [first_up, first_down] = first;
+    let mut up = Flow::new(first_up, moved[0], &progress);
+    let mut down = Flow::new(first_down, moved[1], &progress);
     let mut broken = pin!(async {
         let ending = tokio::select! {
             _ = a.ready(Interest::ERROR) => Ending::ABroke,
@@ -108,8 +101,7 @@ struct Flow<'a> {
     /// Read and not yet written, from `written` on. Empty and without memory most of the time.
     pending: Vec<u8>,
     written: usize,
-    /// How much the next read may take.
-    chunk: usize,
+    chunk: Chunk,
     end: Option<End>,
     moved: Option<&'a AtomicU64>,
     progress: &'a AtomicU64,
@@ -127,7 +119,7 @@ impl End {
 
 impl<'a> Flow<'a> {
     fn new(pending: Vec<u8>, moved: Option<&'a AtomicU64>, progress: &'a AtomicU64) -> Self {
-        Self { pending, written: 0, chunk: SMALL, end: None, moved, progress }
+        Self { pending, written: 0, chunk: Chunk::default(), end: None, moved, progress }
     }
 
     /// Whether the source is waited for, so that its end or failure will be seen.
@@ -187,14 +179,10 @@ impl<'a> Flow<'a> {
         sink: &TcpStream,
         scratch: &mut [u8],
     ) -> Poll<Result<usize, End>> {
-        let Ok(n) = ready!(poll_read(cx, source, &mut scratch[..self.chunk])) else {
+        let Ok(n) = ready!(poll_read(cx, source, &mut scratch[..self.chunk.len()])) else {
             return Poll::Ready(Err(End::SourceBroke));
         };
-        if n == self.chunk {
-            self.chunk = LARGE.min(self.chunk * STEP);
-        } else if n < self.chunk / (STEP * STEP) {
-            self.chunk = SMALL.max(self.chunk / STEP);
-        }
+        self.chunk.adapt(n);
         if n == 0 {
             return Poll::Ready(Ok(0));
         }
@@ -229,49 +217,6 @@ impl<'a> Flow<'a> {
         self.progress.fetch_add(1, Ordering::Relaxed);
         if let Some(moved) = self.moved {
             moved.fetch_add(bytes as u64, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Reads what is there. After a read that did not fill the buffer the queue is empty, so the stream is waited for
-/// without another system call that would only say so (epoll(7), question 9).
-fn poll_read(cx: &mut Context<'_>, stream: &TcpStream, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(stream.poll_read_ready(cx))?;
-        let mut read = None;
-        let attempt = stream.try_io(Interest::READABLE, || {
-            let n = (&*SockRef::from(stream)).read(buffer)?;
-            read = Some(n);
-            // Said to the event loop only: it forgets that the stream was readable. A FIN it remembers.
-            if 0 < n && n < buffer.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
-        match (read, attempt) {
-            (Some(n), _) => return Poll::Ready(Ok(n)),
-            (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-            (None, Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            (None, Err(error)) => return Poll::Ready(Err(error)),
-            (None, Ok(())) => unreachable!("a read that gave nothing failed"),
-        }
-    }
-}
-
-/// Writes what there is room for: at least one byte.
-fn poll_write(cx: &mut Context<'_>, stream: &TcpStream, bytes: &[u8]) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(stream.poll_write_ready(cx))?;
-        let mut written = None;
-        let attempt = stream.try_io(Interest::WRITABLE, || {
-            let n = (&*SockRef::from(stream)).write(bytes)?;
-            written = Some(n);
-            if n < bytes.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
-        match (written, attempt) {
-            (Some(0), _) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            (Some(n), _) => return Poll::Ready(Ok(n)),
-            (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-            (None, Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            (None, Err(error)) => return Poll::Ready(Err(error)),
-            (None, Ok(())) => unreachable!("a write that took nothing failed"),
         }
     }
 }

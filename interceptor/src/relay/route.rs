@@ -1,4 +1,7 @@
 //! Where the connections to a redirected port go.
+//!
+//! A port may have several routes, one for each rule. They are asked in order, and the first that takes a connection
+//! or a request has it; what none takes is the application's.
 
 use std::{
     net::SocketAddr,
@@ -12,11 +15,13 @@ use arc_swap::ArcSwap;
 use interceptor_rule::ProxyProtocol;
 use tokio::sync::Notify;
 
-use super::{circuit::Circuit, stats::PortStats};
+use super::{circuit::Circuit, filter::Filter, stats::PortStats};
 
-/// One redirected port of a workload.
+/// What one rule does with one port of a workload.
 #[derive(Debug)]
 pub struct Route {
+    /// Which connections or requests it takes.
+    pub filter: Filter,
     /// Where to; shared by all ports of one rule.
     pub destination: Arc<Destination>,
     /// Whether the target is told the caller's address first.
@@ -54,11 +59,12 @@ impl Route {
     /// A route whose port is not yet taken.
     #[must_use]
     pub fn new(
+        filter: Filter,
         destination: Arc<Destination>,
         proxy_protocol: Option<ProxyProtocol>,
         stats: Arc<PortStats>,
     ) -> Self {
-        Self { destination, proxy_protocol, stats, withdrawn: AtomicBool::new(false) }
+        Self { filter, destination, proxy_protocol, stats, withdrawn: AtomicBool::new(false) }
     }
 
     /// From now on connections that still arrive go to the application.

@@ -5,11 +5,14 @@ use std::{os::fd::AsRawFd as _, time::Duration};
 use socket2::SockRef;
 use tokio::{
     net::TcpStream,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 /// How long a peer may take none of what is queued for it before the wait is given up.
 pub const NO_PROGRESS: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 1_000 });
+
+/// How long a peer may take to close its side.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Makes the close that follows send an RST, as a server does that dies or has nobody listening.
 pub fn reset_on_close(stream: &TcpStream) {
@@ -32,6 +35,23 @@ pub async fn drained(stream: &TcpStream) {
         }
         sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Says that there is no more to come, and waits for the peer to say the same: at most [`LINGER`]. Closing at once
+/// would throw away what it has not read yet if it has said something that nobody reads (RFC 9112, section 9.6).
+pub async fn linger(stream: &TcpStream) {
+    let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+    let until_end = async {
+        let mut nowhere = [0; 1024];
+        while stream.readable().await.is_ok() {
+            match stream.try_read(&mut nowhere) {
+                Ok(0) => return,
+                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return,
+                _ => {}
+            }
+        }
+    };
+    let _ = timeout(LINGER, until_end).await;
 }
 
 /// Bytes in the send queue that the peer has not acknowledged (SIOCOUTQ, tcp(7)).

@@ -1,7 +1,11 @@
 //! What became of the connections to one redirected port: the one source of both status and metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
+use interceptor_wire::Reason;
 use prometheus_client::metrics::histogram::Histogram;
 
 /// How a connection that the kernel steered to the relay ended up where it did.
@@ -47,6 +51,25 @@ pub enum Passed {
     Loop,
     /// The kubelet asks whether the application is well.
     HealthCheck,
+    /// The rule wanted none of it, or an earlier rule had it.
+    NotMatched,
+}
+
+/// What a rule with a condition or a share made of a connection or a request that it was asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// Went to the target.
+    Matched,
+    /// Meant for the target, which could not be reached: the application has it.
+    FellBack,
+    /// The condition is true, but a rule that is asked earlier has it.
+    EarlierRule,
+    /// The condition is true, but it belongs to the share that the rule leaves alone.
+    OutsideShare,
+    /// The condition is false.
+    NoMatch,
+    /// The condition has no answer, as when a header is missing: no match.
+    Error,
 }
 
 /// Why nobody serves a connection.
@@ -64,6 +87,9 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct PortStats {
     outcomes: [AtomicU64; Outcome::ALL.len()],
+    decisions: [AtomicU64; Decision::ALL.len()],
+    /// Connections whose bytes were not framed (any more), by reason.
+    piped: [AtomicU64; Piped::COUNT],
     /// Connections open at present, whoever serves them.
     active: AtomicU64,
     /// Bytes from callers to the target.
@@ -72,17 +98,38 @@ pub struct PortStats {
     from_target: AtomicU64,
     /// From the caller's connection being accepted to the target's being open, in seconds.
     pub connect_seconds: Histogram,
+    /// From a request's head being read to its being known whose it is, in seconds.
+    pub decision_seconds: Histogram,
+    /// From a request's head being sent on to the first byte of the response, in seconds: the target's.
+    pub target_seconds: Histogram,
+    /// The same of requests that this rule was asked about and the application has.
+    pub app_seconds: Histogram,
+}
+
+/// Why a connection to a port whose rules look at requests is a plain pipe to one side, from some byte on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Piped {
+    /// The application spoke before the caller, or without being asked.
+    ServerSpoke,
+    /// TLS, which hides requests.
+    Tls,
+    /// The response to an Upgrade or a CONNECT agreed to it.
+    Tunnel,
+    /// What the caller sent can't be framed without doubt.
+    Request(Reason),
+    /// What the application answered can't be framed without doubt.
+    Response(Reason),
 }
 
 /// Counts a connection as active until dropped.
 #[derive(Debug)]
-pub struct Active<'a>(&'a PortStats);
+pub struct Active(Arc<PortStats>);
 
 // === impl Outcome ===
 
 impl Outcome {
     /// Every outcome; the order is that of the counters.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Redirected,
         Self::FellBack(FellBack::TargetRefused),
         Self::FellBack(FellBack::TargetTimeout),
@@ -95,6 +142,7 @@ impl Outcome {
         Self::Passed(Passed::RuleRemoved),
         Self::Passed(Passed::Loop),
         Self::Passed(Passed::HealthCheck),
+        Self::Passed(Passed::NotMatched),
         Self::Refused(Refused::AppRefused),
         Self::Refused(Refused::Exhausted),
         Self::Refused(Refused::AppFailed),
@@ -129,6 +177,7 @@ impl Outcome {
             Self::Passed(Passed::RuleRemoved) => "rule_removed",
             Self::Passed(Passed::Loop) => "loop",
             Self::Passed(Passed::HealthCheck) => "health_check",
+            Self::Passed(Passed::NotMatched) => "not_matched",
             Self::Refused(reason) => match reason {
                 Refused::AppRefused => "app_refused",
                 Refused::Exhausted => "exhausted",
@@ -142,12 +191,92 @@ impl Outcome {
     }
 }
 
+// === impl Piped ===
+
+impl Piped {
+    /// How many there are.
+    pub const COUNT: usize = 3 + 2 * Reason::ALL.len();
+
+    /// Every reason; the order is that of the counters.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let requests = Reason::ALL.into_iter().map(Self::Request);
+        let responses = Reason::ALL.into_iter().map(Self::Response);
+        [Self::ServerSpoke, Self::Tls, Self::Tunnel].into_iter().chain(requests).chain(responses)
+    }
+
+    /// The value of the label `side`: who said what could not be framed.
+    #[must_use]
+    pub const fn side(self) -> &'static str {
+        match self {
+            Self::Tls | Self::Request(_) => "caller",
+            Self::ServerSpoke | Self::Tunnel | Self::Response(_) => "server",
+        }
+    }
+
+    /// The value of the label `reason`.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::ServerSpoke => "server_spoke",
+            Self::Tls => "tls",
+            Self::Tunnel => "tunnel",
+            Self::Request(reason) | Self::Response(reason) => reason.label(),
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Self::ServerSpoke => 0,
+            Self::Tls => 1,
+            Self::Tunnel => 2,
+            Self::Request(reason) => 3 + reason as usize,
+            Self::Response(reason) => 3 + Reason::ALL.len() + reason as usize,
+        }
+    }
+}
+
+// === impl Decision ===
+
+impl Decision {
+    /// Every decision; the order is that of the counters.
+    pub const ALL: [Self; 6] = [
+        Self::Matched,
+        Self::FellBack,
+        Self::EarlierRule,
+        Self::OutsideShare,
+        Self::NoMatch,
+        Self::Error,
+    ];
+
+    /// The value of the label `decision`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Matched => "matched",
+            Self::FellBack => "fell_back",
+            Self::EarlierRule => "earlier_rule",
+            Self::OutsideShare => "outside_share",
+            Self::NoMatch => "no_match",
+            Self::Error => "error",
+        }
+    }
+}
+
 // === impl PortStats ===
 
 impl Default for PortStats {
     fn default() -> Self {
+        // From what a condition costs to a breakpoint.
+        let request_seconds = || {
+            Histogram::new([
+                0.000_001, 0.000_01, 0.000_1, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                1.0, 2.5, 10.0,
+            ])
+        };
         Self {
             outcomes: Default::default(),
+            decisions: Default::default(),
+            piped: [const { AtomicU64::new(0) }; Piped::COUNT],
             active: AtomicU64::new(0),
             to_target: AtomicU64::new(0),
             from_target: AtomicU64::new(0),
@@ -156,6 +285,9 @@ impl Default for PortStats {
                 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
                 0.5, 1.0, 2.5,
             ]),
+            decision_seconds: request_seconds(),
+            target_seconds: request_seconds(),
+            app_seconds: request_seconds(),
         }
     }
 }
@@ -172,10 +304,33 @@ impl PortStats {
         self.outcomes[outcome.index()].load(Ordering::Relaxed)
     }
 
+    /// Counts what the rule made of a connection or a request, once.
+    pub fn decide(&self, decision: Decision) {
+        self.decisions[decision as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections and requests with this decision so far.
+    #[must_use]
+    pub fn decided(&self, decision: Decision) -> u64 {
+        self.decisions[decision as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection that is a plain pipe from now on.
+    pub fn pipe(&self, why: Piped) {
+        self.piped[why.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections that became a plain pipe for this reason so far.
+    #[must_use]
+    pub fn piped(&self, why: Piped) -> u64 {
+        self.piped[why.index()].load(Ordering::Relaxed)
+    }
+
     /// Notes a connection as open until the guard is dropped.
-    pub fn activate(&self) -> Active<'_> {
+    #[must_use]
+    pub fn activate(self: &Arc<Self>) -> Active {
         self.active.fetch_add(1, Ordering::Relaxed);
-        Active(self)
+        Active(Arc::clone(self))
     }
 
     /// Connections open at present.
@@ -193,7 +348,7 @@ impl PortStats {
 
 // === impl Active ===
 
-impl Drop for Active<'_> {
+impl Drop for Active {
     fn drop(&mut self) {
         self.0.active.fetch_sub(1, Ordering::Relaxed);
     }
@@ -218,8 +373,28 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_active_as_long_as_its_guard() {
+    fn every_reason_for_a_pipe_has_a_counter_and_a_name_of_its_own() {
         let stats = PortStats::default();
+        let mut names = HashSet::new();
+        assert_eq!(Piped::all().count(), Piped::COUNT);
+        for (n, why) in Piped::all().enumerate() {
+            assert_eq!(why.index(), n);
+            assert!(names.insert((why.side(), why.reason())), "{why:?}");
+            stats.pipe(why);
+            assert_eq!(stats.piped(why), 1, "{why:?}");
+        }
+    }
+
+    #[test]
+    fn every_decision_has_a_counter_of_its_own() {
+        for (n, decision) in Decision::ALL.into_iter().enumerate() {
+            assert_eq!(decision as usize, n);
+        }
+    }
+
+    #[test]
+    fn a_connection_is_active_as_long_as_its_guard() {
+        let stats = Arc::new(PortStats::default());
         let guard = stats.activate();
         assert_eq!(stats.active(), 1);
         drop(guard);

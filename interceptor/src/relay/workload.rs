@@ -25,8 +25,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WorkloadId(pub u32);
 
-/// Redirected ports and where they lead.
-pub type Routes = HashMap<u16, Arc<Route>>;
+/// Redirected ports and where they lead; the routes of a port in the order in which they are asked.
+pub type Routes = HashMap<u16, Arc<[Arc<Route>]>>;
 
 /// What all workers share of one armed workload.
 #[derive(Debug)]
@@ -78,9 +78,9 @@ impl fmt::Display for WorkloadId {
 // === impl Workload ===
 
 impl Workload {
-    /// The route of a redirected port.
+    /// The routes of a redirected port.
     #[must_use]
-    pub fn route(&self, port: u16) -> Option<Arc<Route>> {
+    pub fn routes(&self, port: u16) -> Option<Arc<[Arc<Route>]>> {
         self.routes.load().get(&port).cloned()
     }
 
@@ -99,6 +99,6 @@ impl Workload {
     /// Whether connections to `port` are stolen at present.
     #[must_use]
     pub fn is_redirected(&self, port: u16) -> bool {
-        self.routes.load().get(&port).is_some_and(|route| !route.is_withdrawn())
+        self.routes.load().get(&port).is_some_and(|routes| routes.iter().any(|route| !route.is_withdrawn()))
     }
 }

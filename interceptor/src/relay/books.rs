@@ -1,0 +1,107 @@
+//! What each rule of a port has had of one connection, so that it is counted once for each.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{
+    route::Route,
+    stats::{Active, Outcome, Passed, Piped},
+};
+
+/// The books of one connection. A rule that has had nothing of it by its end counts it as not matched.
+#[derive(Debug)]
+pub struct Books {
+    peer: SocketAddr,
+    original: SocketAddr,
+    workload: Arc<str>,
+    rules: Mutex<Vec<Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    route: Arc<Route>,
+    outcome: Option<Outcome>,
+    _active: Active,
+}
+
+// === impl Books ===
+
+impl Books {
+    /// Opens the books for a connection to a port with these rules.
+    #[must_use]
+    pub fn open(workload: Arc<str>, peer: SocketAddr, original: SocketAddr, routes: &[Arc<Route>]) -> Self {
+        let rules = Mutex::new(routes.iter().map(Entry::new).collect());
+        Self { peer, original, workload, rules }
+    }
+
+    /// Notes what a rule has had of it. The first outcome of each rule counts.
+    pub fn settle(&self, route: &Arc<Route>, outcome: Outcome) {
+        let mut rules = self.lock();
+        let known = rules.iter().position(|entry| Arc::ptr_eq(&entry.route, route));
+        let at = known.unwrap_or_else(|| {
+            // It came while the connection was open.
+            rules.push(Entry::new(route));
+            rules.len() - 1
+        });
+        if rules[at].settle(outcome) {
+            self.log(outcome);
+        }
+    }
+
+    /// Notes what became of the connection for all rules that have had nothing of it.
+    pub fn settle_all(&self, outcome: Outcome) {
+        let mut settled = false;
+        for entry in self.lock().iter_mut() {
+            settled |= entry.settle(outcome);
+        }
+        if settled {
+            self.log(outcome);
+        }
+    }
+
+    /// Notes that from here on nobody looks at what is sent.
+    pub fn pipe(&self, why: Piped) {
+        self.lock().iter().for_each(|entry| entry.route.stats.pipe(why));
+    }
+
+    fn log(&self, outcome: Outcome) {
+        tracing::debug!(
+            target: "access",
+            workload = %self.workload,
+            peer = %self.peer,
+            original = %self.original,
+            outcome = outcome.outcome(),
+            reason = outcome.reason(),
+        );
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Books {
+    fn drop(&mut self) {
+        self.settle_all(Outcome::Passed(Passed::NotMatched));
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn new(route: &Arc<Route>) -> Self {
+        Self { route: Arc::clone(route), outcome: None, _active: route.stats.activate() }
+    }
+
+    /// Whether this is its first outcome.
+    fn settle(&mut self, outcome: Outcome) -> bool {
+        if self.outcome.is_some() {
+            return false;
+        }
+        self.outcome = Some(outcome);
+        self.route.stats.count(outcome);
+        true
+    }
+}

@@ -1,0 +1,181 @@
+//! Which connections and requests a rule takes: those for which its condition is true, and of these its share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use interceptor_condition::{Condition, Facts, Needs};
+use interceptor_rule::{Percent, Rule};
+
+/// What a rule says of the connections and requests that it wants.
+#[derive(Debug)]
+pub struct Filter {
+    condition: Option<Condition>,
+    share: Option<Share>,
+}
+
+/// What a condition says of a connection or a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// True, or there is none.
+    Yes,
+    /// False.
+    No,
+    /// It has no answer, and will not have one.
+    Error,
+    /// More has to be known.
+    Later,
+}
+
+/// A share that is exact: of any [`WINDOW`] in a row it takes as many as its percentage says (to the next whole one),
+/// spread evenly over them.
+#[derive(Debug)]
+struct Share {
+    parts_per_million: u64,
+    /// How many were asked for so far.
+    asked: AtomicU64,
+}
+
+/// Asked for in a row, each of them gets a place of its own among as many.
+const WINDOW: u64 = 10_000;
+/// The step from one place to the next: near the golden ratio of [`WINDOW`], so that few in a row are spread evenly
+/// too, and without a divisor in common with it, so that all places have their turn.
+const STEP: u64 = 6_181;
+/// Parts per million of one place.
+const PLACE: u64 = 1_000_000 / WINDOW;
+
+// === impl Filter ===
+
+impl Filter {
+    /// The filter of a rule that was accepted.
+    ///
+    /// # Panics
+    /// When its condition does not compile: such a rule is refused where it is read.
+    #[must_use]
+    pub fn of(rule: &Rule) -> Self {
+        let condition = rule.when.as_ref().map(|when| {
+            Condition::compile(when.source()).expect("a condition is compiled when its rule is read")
+        });
+        Self { condition, share: rule.percent.map(Share::new) }
+    }
+
+    /// Takes everything.
+    #[cfg(test)]
+    pub fn all() -> Self {
+        Self { condition: None, share: None }
+    }
+
+    /// Whether there is anything to decide.
+    #[must_use]
+    pub fn takes_all(&self) -> bool {
+        self.condition.is_none() && self.share.is_none()
+    }
+
+    /// What the condition says of a connection or request of which `known` can be told at most.
+    #[must_use]
+    pub fn judge(&self, facts: &Facts<'_>, known: Needs) -> Judgement {
+        let Some(condition) = &self.condition else { return Judgement::Yes };
+        match condition.matches(facts) {
+            Ok(true) => Judgement::Yes,
+            Ok(false) => Judgement::No,
+            Err(_) if condition.needs() > known => Judgement::Later,
+            Err(_) => Judgement::Error,
+        }
+    }
+
+    /// Whether it takes only a part of those that match.
+    #[must_use]
+    pub fn has_share(&self) -> bool {
+        self.share.is_some()
+    }
+
+    /// Whether the next one that matches belongs to the rule's share. Asked once for each.
+    #[must_use]
+    pub fn takes_next(&self) -> bool {
+        self.share.as_ref().is_none_or(Share::takes_next)
+    }
+}
+
+// === impl Share ===
+
+impl Share {
+    fn new(percent: Percent) -> Self {
+        Self { parts_per_million: u64::from(percent.parts_per_million()), asked: AtomicU64::new(0) }
+    }
+
+    fn takes_next(&self) -> bool {
+        let turn = self.asked.fetch_add(1, Ordering::Relaxed);
+        let place = turn % WINDOW * STEP % WINDOW;
+        // Shares finer than one place are made up over many windows.
+        let within = turn / WINDOW * 61 % PLACE;
+        place * PLACE + within < self.parts_per_million
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn filter(rule: &str) -> Filter {
+        Filter::of(&interceptor_rule::parse(rule).expect("a valid rule")[0])
+    }
+
+    fn connection() -> Facts<'static> {
+        Facts {
+            source: ([192, 0, 2, 7], 40_000).into(),
+            destination: ([192, 0, 2, 1], 80).into(),
+            server_name: None,
+            request: None,
+        }
+    }
+
+    #[rstest]
+    #[case("100", 10_000)]
+    #[case("50", 5_000)]
+    #[case("1", 100)]
+    #[case("0.01", 1)]
+    #[case("33.33", 3_333)]
+    #[case("99.99", 9_999)]
+    fn a_share_is_exact_over_any_window(#[case] percent: &str, #[case] expected: usize) {
+        let filter = filter(&format!("80 -> a:1 percent {percent}"));
+        let taken: Vec<bool> = (0..3 * WINDOW).map(|_| filter.takes_next()).collect();
+        for start in (0..2 * WINDOW as usize).step_by(777) {
+            let window = &taken[start..start + WINDOW as usize];
+            assert_eq!(window.iter().filter(|&&taken| taken).count(), expected, "from {start}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_spread_evenly() {
+        let filter = filter("80 -> a:1 percent 10");
+        let taken: Vec<usize> = (0..1000).filter(|_| filter.takes_next()).collect();
+        assert_eq!(taken.len(), 100);
+        for pair in taken.windows(2) {
+            let gap = pair[1] - pair[0];
+            assert!((5..=20).contains(&gap), "{gap} before {}", pair[1]);
+        }
+    }
+
+    #[test]
+    fn a_share_finer_than_a_place_is_exact_over_a_million() {
+        let filter = filter("80 -> a:1 percent 0.0025");
+        assert_eq!((0..1_000_000).filter(|_| filter.takes_next()).count(), 25);
+    }
+
+    #[rstest]
+    #[case("source.port == 40000", Judgement::Yes)]
+    #[case("source.port == 1", Judgement::No)]
+    #[case("request.path == '/'", Judgement::Later)]
+    #[case("connection.requested_server_name == 'a'", Judgement::Later)]
+    #[case("source.port == 1 && request.path == '/'", Judgement::No)]
+    fn what_is_known_decides_when(#[case] condition: &str, #[case] expected: Judgement) {
+        let filter = filter(&format!("80 -> a:1 when {condition}"));
+        assert_eq!(filter.judge(&connection(), Needs::Connection), expected);
+    }
+
+    #[test]
+    fn a_condition_without_an_answer_is_an_error_once_all_is_known() {
+        let filter = filter("80 -> a:1 when request.path == '/'");
+        assert_eq!(filter.judge(&connection(), Needs::Request), Judgement::Error);
+    }
+}

@@ -1,0 +1,259 @@
+//! HTTP/1 on a connection whose requests have different owners: bytes pass as they are, in the order in which they
+//! came, and each request with its response passes between the caller and the one server that the rules say.
+//!
+//! The caller sees one connection to one server. So responses keep the order of requests: a request for another server
+//! waits until all responses before it are through. The application's connection is open as long as the caller's, and
+//! whatever it says without being asked is the caller's too; a target's is opened with the first request for it and
+//! kept for further ones.
+//!
+//! ```text
+//! caller --> requests.rs --> application | target        where each request ends, and whose it is
+//! caller <-- responses.rs <-- application | target       where each response ends
+//! ```
+//!
+//! Where framing ends (a tunnel, a message in doubt, the end of one side) the rest of the connection is a plain pipe
+//! to whom it belongs: see [`Leave`].
+
+mod requests;
+mod responses;
+
+use std::{
+    collections::VecDeque,
+    future::{Future as _, poll_fn},
+    io,
+    pin::{Pin, pin},
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, ready},
+};
+
+use interceptor_wire::http1::{After, Asked};
+use tokio::{io::Interest, net::TcpStream, time::Instant};
+
+use self::{requests::Requests, responses::Responses};
+use crate::relay::{
+    connection::Stolen,
+    dial::Upstream,
+    route::Route,
+    select::Choice,
+    socket,
+    stats::Piped,
+    stream::poll_write,
+};
+
+/// A direction gives way to others after this many bytes.
+const BURST: usize = 1 << 20;
+
+/// Serves a connection on which the caller speaks HTTP/1; `said` is what he has said.
+pub async fn serve(stolen: Stolen, app: Upstream, said: Vec<u8>) {
+    let mut exchange = Exchange {
+        stolen: &stolen,
+        app: &app.stream,
+        target: None,
+        side: Side::App,
+        pending: VecDeque::new(),
+        requests: Requests::new(said),
+        responses: Responses::default(),
+        turns: 0,
+    };
+    let leave = exchange.run().await;
+    let Exchange { requests, responses, target, .. } = exchange;
+    let said = [requests.rest(), responses.rest()];
+    if let Leave::Pipe { why: Some(why), .. } = leave {
+        stolen.books.pipe(why);
+    }
+    match (leave, target) {
+        (Leave::Pipe { side: Side::Target, .. }, Some(target)) => {
+            stolen.tunnel(&target.route, &target.upstream, said).await;
+        }
+        (Leave::Pipe { .. }, _) => stolen.pass_on(&app, said).await,
+        (Leave::CallerBroke, target) => {
+            socket::reset_on_close(&app.stream);
+            target.iter().for_each(|target| socket::reset_on_close(&target.upstream.stream));
+        }
+        (Leave::ServerBroke, _) => {
+            // What the server said before is in the send queue, which a reset would throw away.
+            socket::drained(&stolen.client).await;
+            socket::reset_on_close(&stolen.client);
+        }
+        (Leave::ServerEnded, _) => socket::linger(&stolen.client).await,
+    }
+}
+
+/// Whose responses the caller reads at present. With none to come it is the application, so that its end is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    App,
+    Target,
+}
+
+/// How framing ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    /// What is still to come passes unseen between the caller and this side.
+    Pipe { side: Side, why: Option<Piped> },
+    /// The caller's connection failed.
+    CallerBroke,
+    /// The connection failed that the caller is to have a response from.
+    ServerBroke,
+    /// The target closed its connection: so ends the caller's, who sees one server.
+    ServerEnded,
+}
+
+/// A connection to the target of a rule.
+struct Target {
+    route: Arc<Route>,
+    upstream: Upstream,
+}
+
+/// A request whose response is not through.
+struct Pending {
+    asked: Asked,
+    /// What may follow it if the response agrees.
+    after: After,
+    /// When it was sent on, and the rule that was asked about it first; until the response begins.
+    clock: Option<(Instant, Arc<Route>)>,
+}
+
+/// Whose a request is.
+struct Owner {
+    choice: Choice,
+    /// The rule that was asked first.
+    first: Option<Arc<Route>>,
+}
+
+struct Exchange<'a> {
+    stolen: &'a Stolen,
+    app: &'a TcpStream,
+    target: Option<Target>,
+    side: Side,
+    pending: VecDeque<Pending>,
+    requests: Requests,
+    responses: Responses,
+    /// Counts what one direction did that the other one may have waited for.
+    turns: u64,
+}
+
+// === impl Exchange ===
+
+impl Exchange<'_> {
+    async fn run(&mut self) -> Leave {
+        let client = &self.stolen.client;
+        let mut broken = pin!(client.ready(Interest::ERROR));
+        poll_fn(|cx| match self.poll(cx) {
+            // A caller who is not being read can't show by a failed read that he is gone.
+            Poll::Pending if !self.requests.is_reading() => broken.as_mut().poll(cx).map(|_| Leave::CallerBroke),
+            poll => poll,
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Leave> {
+        loop {
+            let turns = self.turns;
+            if let Poll::Ready(leave) = self.poll_requests(cx) {
+                return Poll::Ready(leave);
+            }
+            if let Poll::Ready(leave) = self.poll_responses(cx) {
+                return Poll::Ready(leave);
+            }
+            if self.turns == turns {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// The server that requests go to, and responses come from.
+    fn server(&self) -> &TcpStream {
+        server(self.app, self.target.as_ref(), self.side)
+    }
+
+    /// Whether a request of this owner may follow those that are under way.
+    fn is_turn_of(&self, choice: &Choice) -> bool {
+        match (choice, self.side, &self.target) {
+            (Choice::Target(route), Side::Target, Some(target)) => Arc::ptr_eq(route, &target.route),
+            (Choice::App | Choice::Later, Side::App, _) => true,
+            _ => false,
+        }
+    }
+
+    fn turn_to(&mut self, side: Side) {
+        self.side = side;
+        self.turns += 1;
+    }
+
+    /// Whether there is an open connection to the rule's target that can be used again.
+    fn has_target(&mut self, cx: &mut Context<'_>, route: &Arc<Route>) -> bool {
+        let usable = self.target.as_ref().is_some_and(|target| {
+            // Whatever it says unasked, its end above all, makes it no server for another request.
+            Arc::ptr_eq(&target.route, route) && target.upstream.stream.poll_read_ready(cx).is_pending()
+        });
+        if !usable {
+            self.target = None;
+        }
+        usable
+    }
+
+    /// Counts bytes that went to a target (0) or came from it (1).
+    fn count(&self, direction: usize, bytes: usize) {
+        if let (Some(target), Side::Target) = (&self.target, self.side) {
+            target.route.stats.bytes()[direction].fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+fn server<'a>(app: &'a TcpStream, target: Option<&'a Target>, side: Side) -> &'a TcpStream {
+    match (target, side) {
+        (Some(target), Side::Target) => &target.upstream.stream,
+        _ => app,
+    }
+}
+
+/// Bytes on their way to a stream that has no room for them at present.
+#[derive(Debug, Default)]
+struct Backlog {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+// === impl Backlog ===
+
+impl Backlog {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Keeps bytes that go before all others.
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Writes `bytes` as far as there is room, and keeps the rest.
+    fn write(&mut self, cx: &mut Context<'_>, sink: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+        let mut written = 0;
+        if self.is_empty()
+            && !bytes.is_empty()
+            && let Poll::Ready(result) = poll_write(cx, sink, bytes)
+        {
+            written = result?;
+        }
+        self.push(&bytes[written..]);
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>, sink: &TcpStream) -> Poll<io::Result<()>> {
+        while self.written < self.bytes.len() {
+            self.written += ready!(poll_write(cx, sink, &self.bytes[self.written..]))?;
+        }
+        // Gives the memory back, not only the contents.
+        *self = Self::default();
+        Poll::Ready(Ok(()))
+    }
+
+    fn rest(mut self) -> Vec<u8> {
+        self.bytes.drain(..self.written);
+        self.bytes
+    }
+}
+
+/// A call of a rule's target.
+type Call = Pin<Box<dyn Future<Output = Result<Upstream, crate::relay::stats::Outcome>> + Send>>;

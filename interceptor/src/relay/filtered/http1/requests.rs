@@ -1,0 +1,354 @@
+//! The way of requests: where each ends, whose it is, and whether it is its turn.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use interceptor_condition::{Facts, Needs};
+use interceptor_wire::{
+    Parsed, Reason,
+    http1::{self, After, Body, HeadScan, RequestHead, Storage},
+};
+use tokio::time::Instant;
+
+use super::{BURST, Backlog, Call, Exchange, Leave, Owner, Pending, Side, Target, server};
+use crate::relay::{
+    filtered::request::Http1,
+    route::Route,
+    select::{Choice, select},
+    stats::Piped,
+    stream::{Chunk, SCRATCH, poll_read},
+};
+
+/// As much is read of a caller whose next request has to wait, in bytes.
+const MAX_WAITING: usize = http1::MAX_HEAD;
+
+/// What the caller has said, and what is to be done with it.
+pub(super) struct Requests {
+    /// Read and not sent on: the beginning of a head, or what has to wait.
+    inbox: Vec<u8>,
+    /// The inbox was looked at, and more is needed.
+    starved: bool,
+    /// For the server, which has no room for it at present.
+    backlog: Backlog,
+    chunk: Chunk,
+    state: State,
+    /// Whose the request is that the inbox begins with.
+    owner: Option<Owner>,
+    wait: Wait,
+    /// The caller has said all.
+    ended: bool,
+}
+
+enum State {
+    /// Before a head, or in it.
+    Head(HeadScan),
+    Body(Body, After),
+    /// The server ends the connection after the last request. What follows is none of its requests.
+    Last,
+    /// What follows can't be framed.
+    InDoubt(Reason),
+}
+
+/// What has to come to pass before the inbox is looked at again.
+enum Wait {
+    Nothing,
+    /// All responses to requests for another server.
+    Turn,
+    /// A rule's target.
+    Call(Call, Arc<Route>),
+    /// The response to Upgrade or CONNECT.
+    Answer,
+    /// The end of the connection.
+    End,
+}
+
+// === impl Requests ===
+
+impl Requests {
+    pub(super) fn new(said: Vec<u8>) -> Self {
+        Self {
+            inbox: said,
+            starved: false,
+            backlog: Backlog::default(),
+            chunk: Chunk::default(),
+            state: State::Head(HeadScan::default()),
+            owner: None,
+            wait: Wait::Nothing,
+            ended: false,
+        }
+    }
+
+    /// What the caller has said and nobody has been sent.
+    pub(super) fn rest(self) -> Vec<u8> {
+        let mut rest = self.backlog.rest();
+        rest.extend_from_slice(&self.inbox);
+        rest
+    }
+
+    /// Whether the caller is waited for, so that his end or failure will be seen.
+    pub(super) fn is_reading(&self) -> bool {
+        self.backlog.is_empty() && self.inbox.len() < MAX_WAITING && !self.ended
+    }
+
+    /// The answer to Upgrade or CONNECT is no: what follows is another request.
+    pub(super) fn stay(&mut self) {
+        if matches!(self.wait, Wait::Answer) {
+            self.wait = Wait::Nothing;
+        }
+    }
+
+    /// The request that was sent on is complete.
+    fn complete(&mut self, after: After, side: Side) {
+        self.state = State::Head(HeadScan::default());
+        match after {
+            After::Keep => {}
+            After::Upgrade | After::Connect => self.wait = Wait::Answer,
+            After::Close => {
+                self.state = State::Last;
+                // The application sees what it would have seen; to a target it would be somebody else's.
+                if side == Side::Target {
+                    self.wait = Wait::End;
+                }
+            }
+        }
+    }
+}
+
+// === impl Exchange ===
+
+impl Exchange<'_> {
+    pub(super) fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<Leave> {
+        let mut burst = 0;
+        loop {
+            let server = server(self.app, self.target.as_ref(), self.side);
+            if ready!(self.requests.backlog.poll_flush(cx, server)).is_err() {
+                return Poll::Ready(self.server_takes_no_more());
+            }
+            let is_between = matches!(self.requests.state, State::Head(_) | State::InDoubt(_));
+            if self.side == Side::Target && self.pending.is_empty() && is_between {
+                self.turn_to(Side::App);
+            }
+            if self.poll_wait(cx).is_pending() {
+                return self.poll_waiting_caller(cx);
+            }
+            let taken = if let State::InDoubt(reason) = self.requests.state {
+                Err(Leave::Pipe { side: self.side, why: Some(Piped::Request(reason)) })
+            } else if !self.requests.starved && !self.requests.inbox.is_empty() {
+                let inbox = std::mem::take(&mut self.requests.inbox);
+                self.take_in(cx, &inbox)
+            } else if self.requests.ended {
+                self.take_end()
+            } else if burst >= BURST {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            } else {
+                ready!(self.poll_caller(cx, &mut burst))
+            };
+            if let Err(leave) = taken {
+                return Poll::Ready(leave);
+            }
+        }
+    }
+
+    /// Reads from the caller, and passes on what can be.
+    fn poll_caller(&mut self, cx: &mut Context<'_>, burst: &mut usize) -> Poll<Result<(), Leave>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let scratch = &mut scratch[..self.requests.chunk.len()];
+            let Ok(n) = ready!(poll_read(cx, &self.stolen.client, scratch)) else {
+                return Poll::Ready(Err(Leave::CallerBroke));
+            };
+            *burst += n;
+            self.requests.chunk.adapt(n);
+            Poll::Ready(match (n, self.requests.inbox.is_empty()) {
+                (0, _) => {
+                    self.requests.ended = true;
+                    Ok(())
+                }
+                (_, true) => self.take_in(cx, &scratch[..n]),
+                (_, false) => {
+                    let mut inbox = std::mem::take(&mut self.requests.inbox);
+                    inbox.extend_from_slice(&scratch[..n]);
+                    self.take_in(cx, &inbox)
+                }
+            })
+        })
+    }
+
+    /// Reads ahead while something has to come to pass first, so that the caller's end or failure is seen.
+    fn poll_waiting_caller(&mut self, cx: &mut Context<'_>) -> Poll<Leave> {
+        while self.requests.is_reading() {
+            let read = SCRATCH.with_borrow_mut(|scratch| {
+                let room = MAX_WAITING - self.requests.inbox.len();
+                let limit = room.min(self.requests.chunk.len());
+                let scratch = &mut scratch[..limit];
+                let n = ready!(poll_read(cx, &self.stolen.client, scratch))?;
+                self.requests.inbox.extend_from_slice(&scratch[..n]);
+                Poll::Ready(Ok::<_, std::io::Error>(n))
+            });
+            match ready!(read) {
+                Ok(0) => self.requests.ended = true,
+                Ok(_) => self.requests.starved = false,
+                Err(_) => return Poll::Ready(Leave::CallerBroke),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut self.requests.wait {
+                Wait::Nothing => return Poll::Ready(()),
+                Wait::Answer | Wait::End => return Poll::Pending,
+                Wait::Turn if !self.pending.is_empty() => return Poll::Pending,
+                Wait::Turn => {
+                    let route = self.requests.owner.as_ref().and_then(|owner| owner.choice.route().cloned());
+                    self.requests.wait = match route {
+                        None => {
+                            self.turn_to(Side::App);
+                            Wait::Nothing
+                        }
+                        Some(route) if self.has_target(cx, &route) => {
+                            self.turn_to(Side::Target);
+                            Wait::Nothing
+                        }
+                        Some(route) => Wait::Call(Box::pin(self.stolen.dial(&route)), route),
+                    };
+                }
+                Wait::Call(call, route) => {
+                    let (dialled, route) = (ready!(call.as_mut().poll(cx)), Arc::clone(route));
+                    self.requests.wait = Wait::Nothing;
+                    match dialled {
+                        Ok(upstream) => {
+                            self.requests.backlog.push(&self.stolen.preface(&route));
+                            self.target = Some(Target { route, upstream });
+                            self.turn_to(Side::Target);
+                        }
+                        Err(outcome) => {
+                            self.stolen.failed(&route, outcome);
+                            if let Some(owner) = &mut self.requests.owner {
+                                owner.choice = Choice::App;
+                            }
+                            self.turn_to(Side::App);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends on what `bytes` begin with and keeps the rest. They are all that there is of the caller.
+    fn take_in(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Leave> {
+        let mut end = 0;
+        let framed = self.frame(bytes, &mut end);
+        self.count(0, end);
+        self.requests.inbox.extend_from_slice(&bytes[end..]);
+        let server = server(self.app, self.target.as_ref(), self.side);
+        if self.requests.backlog.write(cx, server, &bytes[..end]).is_err() {
+            return Err(self.server_takes_no_more());
+        }
+        framed
+    }
+
+    /// Finds out how many of `bytes` can be sent on now: `end`.
+    fn frame(&mut self, bytes: &[u8], end: &mut usize) -> Result<(), Leave> {
+        self.requests.starved = false;
+        while *end < bytes.len() && matches!(self.requests.wait, Wait::Nothing) {
+            let rest = &bytes[*end..];
+            match &mut self.requests.state {
+                State::Head(scan) => {
+                    let mut storage = Storage::new();
+                    match http1::request(rest, scan, &mut storage) {
+                        Parsed::Partial => {
+                            self.requests.starved = true;
+                            return Ok(());
+                        }
+                        Parsed::Unframed(reason) => {
+                            self.requests.state = State::InDoubt(reason);
+                            self.requests.owner = None;
+                            self.requests.wait = Wait::Turn;
+                            // A pipe to the application keeps the order by itself.
+                            if self.side == Side::App {
+                                self.requests.wait = Wait::Nothing;
+                                return Ok(());
+                            }
+                        }
+                        Parsed::Complete { head, len } => {
+                            if self.admit(&head) {
+                                *end += len;
+                            }
+                        }
+                    }
+                }
+                State::Body(body, after) => {
+                    let after = *after;
+                    *end += body.advance(rest).map_err(|reason| {
+                        Leave::Pipe { side: self.side, why: Some(Piped::Request(reason)) }
+                    })?;
+                    if body.is_done() {
+                        self.requests.complete(after, self.side);
+                    }
+                }
+                State::Last => *end = bytes.len(),
+                State::InDoubt(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the request is sent on now. Else it waits for its turn.
+    fn admit(&mut self, head: &RequestHead<'_>) -> bool {
+        let owner = self.requests.owner.take().unwrap_or_else(|| self.owner_of(head));
+        if !self.is_turn_of(&owner.choice) {
+            self.requests.owner = Some(owner);
+            self.requests.wait = Wait::Turn;
+            return false;
+        }
+        if let Choice::Target(route) = &owner.choice {
+            self.stolen.reached(route);
+        }
+        self.pending.push_back(Pending {
+            asked: head.asked(),
+            after: head.after,
+            clock: owner.first.map(|route| (Instant::now(), route)),
+        });
+        if head.body.is_done() {
+            self.requests.complete(head.after, self.side);
+        } else {
+            self.requests.state = State::Body(head.body.clone(), head.after);
+        }
+        true
+    }
+
+    /// Asks the rules of the port as they are now.
+    fn owner_of(&self, head: &RequestHead<'_>) -> Owner {
+        let started = Instant::now();
+        let routes = self.stolen.routes();
+        let request = Http1(head);
+        let facts = Facts { request: Some(&request), ..self.stolen.facts(Some("")) };
+        let choice = select(&routes, &facts, Needs::Request);
+        let first = routes.iter().find(|route| !route.is_withdrawn()).cloned();
+        if let Some(first) = &first {
+            first.stats.decision_seconds.observe(started.elapsed().as_secs_f64());
+        }
+        Owner { choice, first }
+    }
+
+    /// The caller has said all.
+    fn take_end(&mut self) -> Result<(), Leave> {
+        if self.side == Side::Target && !self.requests.inbox.is_empty() {
+            // The beginning of a request that nobody wanted.
+            self.requests.owner = None;
+            self.requests.wait = Wait::Turn;
+            return Ok(());
+        }
+        // A pipe meets the same end, and passes it on.
+        Err(Leave::Pipe { side: self.side, why: None })
+    }
+
+    /// It may have said why, and how it ended is to be told: a pipe does both.
+    fn server_takes_no_more(&self) -> Leave {
+        Leave::Pipe { side: self.side, why: None }
+    }
+}

@@ -1,0 +1,219 @@
+//! The way of responses: where each ends, so that the next one may come from another server.
+
+use std::task::{Context, Poll, ready};
+
+use interceptor_wire::{
+    Parsed, Reason,
+    http1::{self, After, Body, HeadScan, Storage},
+};
+
+use super::{BURST, Backlog, Exchange, Leave, Side};
+use crate::relay::{
+    stats::Piped,
+    stream::{Chunk, SCRATCH, poll_read},
+};
+
+/// What the server has said.
+#[derive(Default)]
+pub(super) struct Responses {
+    /// The beginning of a head.
+    inbox: Vec<u8>,
+    /// For the caller, who has no room for it at present.
+    backlog: Backlog,
+    chunk: Chunk,
+    state: State,
+    /// The target has said all that the caller is to have.
+    over: bool,
+}
+
+enum State {
+    /// Before a head, or in it.
+    Head(HeadScan),
+    /// In a body; behind it the server may end the connection.
+    Body(Body, After),
+    /// All that the target still says belongs to its last response.
+    Last,
+}
+
+// === impl State ===
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Head(HeadScan::default())
+    }
+}
+
+// === impl Responses ===
+
+impl Responses {
+    /// What the server has said and the caller has not been sent.
+    pub(super) fn rest(self) -> Vec<u8> {
+        let mut rest = self.backlog.rest();
+        rest.extend_from_slice(&self.inbox);
+        rest
+    }
+}
+
+// === impl Exchange ===
+
+impl Exchange<'_> {
+    pub(super) fn poll_responses(&mut self, cx: &mut Context<'_>) -> Poll<Leave> {
+        let mut burst = 0;
+        loop {
+            if ready!(self.responses.backlog.poll_flush(cx, &self.stolen.client)).is_err() {
+                return Poll::Ready(Leave::CallerBroke);
+            }
+            if self.responses.over {
+                return Poll::Ready(Leave::ServerEnded);
+            }
+            if burst >= BURST {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let side = self.side;
+            let said = SCRATCH.with_borrow_mut(|scratch| {
+                let scratch = &mut scratch[..self.responses.chunk.len()];
+                let Ok(n) = ready!(poll_read(cx, self.server(), scratch)) else {
+                    return Poll::Ready(Err(Leave::ServerBroke));
+                };
+                burst += n;
+                self.responses.chunk.adapt(n);
+                Poll::Ready(match (n, self.responses.inbox.is_empty()) {
+                    (0, _) => self.server_ended(),
+                    (_, true) => self.give_out(cx, &scratch[..n]),
+                    (_, false) => {
+                        let mut inbox = std::mem::take(&mut self.responses.inbox);
+                        inbox.extend_from_slice(&scratch[..n]);
+                        self.give_out(cx, &inbox)
+                    }
+                })
+            });
+            if let Err(leave) = ready!(said) {
+                return Poll::Ready(leave);
+            }
+            if self.side != side {
+                // The other server is to be read now, and maybe not before a request is sent to it.
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// The server has said all.
+    fn server_ended(&mut self) -> Result<(), Leave> {
+        if self.side == Side::App {
+            // A pipe meets the same end, and passes it on.
+            return Err(Leave::Pipe { side: Side::App, why: None });
+        }
+        let beginning = std::mem::take(&mut self.responses.inbox);
+        self.responses.backlog.push(&beginning);
+        self.responses.over = true;
+        Ok(())
+    }
+
+    /// Passes on what `bytes` begin with and keeps the rest. They are all that there is of the server.
+    fn give_out(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Leave> {
+        let mut end = 0;
+        let framed = self.frame_responses(bytes, &mut end);
+        self.count(1, end);
+        if !self.responses.over {
+            self.responses.inbox.extend_from_slice(&bytes[end..]);
+        }
+        let written = self.responses.backlog.write(cx, &self.stolen.client, &bytes[..end]);
+        written.map_err(|_| Leave::CallerBroke)?;
+        framed
+    }
+
+    /// Finds out how many of `bytes` belong to responses that are asked for: `end`.
+    fn frame_responses(&mut self, bytes: &[u8], end: &mut usize) -> Result<(), Leave> {
+        while *end < bytes.len() && !self.responses.over {
+            let rest = &bytes[*end..];
+            match &mut self.responses.state {
+                State::Head(scan) => {
+                    let Some(pending) = self.pending.front_mut() else { return self.unasked() };
+                    let mut storage = Storage::new();
+                    match http1::response(rest, pending.asked, scan, &mut storage) {
+                        Parsed::Partial => return Ok(()),
+                        Parsed::Unframed(reason) => self.in_doubt(reason)?,
+                        Parsed::Complete { head, len } => {
+                            if let Some((sent, first)) = pending.clock.take() {
+                                let seconds = match self.side {
+                                    Side::App => &first.stats.app_seconds,
+                                    Side::Target => &first.stats.target_seconds,
+                                };
+                                seconds.observe(sent.elapsed().as_secs_f64());
+                            }
+                            *end += len;
+                            if matches!(head.after, After::Upgrade | After::Connect) {
+                                return Err(Leave::Pipe { side: self.side, why: Some(Piped::Tunnel) });
+                            }
+                            if head.is_interim() {
+                                continue;
+                            }
+                            if head.body.is_until_close() {
+                                self.until_close()?;
+                            } else if head.body.is_done() {
+                                self.responded(head.after);
+                            } else {
+                                self.responses.state = State::Body(head.body.clone(), head.after);
+                            }
+                        }
+                    }
+                }
+                State::Body(body, after) => {
+                    let after = *after;
+                    match body.advance(rest) {
+                        Ok(n) => {
+                            *end += n;
+                            if body.is_done() {
+                                self.responded(after);
+                            }
+                        }
+                        Err(reason) => self.in_doubt(reason)?,
+                    }
+                }
+                State::Last => *end = bytes.len(),
+            }
+        }
+        Ok(())
+    }
+
+    /// A response is through.
+    fn responded(&mut self, after: After) {
+        self.responses.state = State::default();
+        self.pending.pop_front();
+        self.requests.stay();
+        self.turns += 1;
+        // Of the application the end itself is passed on. A target's is not looked for once it has no response to give.
+        self.responses.over = self.side == Side::Target && after == After::Close;
+    }
+
+    /// The server speaks without being asked, as when it gives a caller up who has been idle for long.
+    fn unasked(&mut self) -> Result<(), Leave> {
+        match self.side {
+            Side::App => Err(Leave::Pipe { side: Side::App, why: Some(Piped::ServerSpoke) }),
+            Side::Target => {
+                self.responses.over = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// A response that can't be framed is the last one.
+    fn in_doubt(&mut self, reason: Reason) -> Result<(), Leave> {
+        if self.side == Side::App {
+            return Err(Leave::Pipe { side: Side::App, why: Some(Piped::Response(reason)) });
+        }
+        self.stolen.books.pipe(Piped::Response(reason));
+        self.responses.state = State::Last;
+        Ok(())
+    }
+
+    /// The response ends with the connection.
+    fn until_close(&mut self) -> Result<(), Leave> {
+        if self.side == Side::App {
+            return Err(Leave::Pipe { side: Side::App, why: None });
+        }
+        self.responses.state = State::Last;
+        Ok(())
+    }
+}

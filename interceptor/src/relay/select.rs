@@ -1,0 +1,70 @@
+//! Who gets a connection or a request: the first of a port's rules that wants it, else the application.
+
+use std::sync::Arc;
+
+use interceptor_condition::{Facts, Needs};
+
+use super::{filter::Judgement, route::Route, stats::Decision};
+
+/// Whose it is.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    /// A rule's target.
+    Target(Arc<Route>),
+    /// Nobody's but the application's.
+    App,
+    /// Not to be told before more is known.
+    Later,
+}
+
+// === impl Choice ===
+
+impl Choice {
+    /// The rule that it belongs to.
+    #[must_use]
+    pub fn route(&self) -> Option<&Arc<Route>> {
+        match self {
+            Self::Target(route) => Some(route),
+            Self::App | Self::Later => None,
+        }
+    }
+}
+
+/// Asks `routes` in their order, and counts what each says but the one that is chosen, whose target may still fail.
+///
+/// `known` says what `facts` can tell at most. With [`Needs::Request`] there is always an answer.
+#[must_use]
+pub fn select(routes: &[Arc<Route>], facts: &Facts<'_>, known: Needs) -> Choice {
+    let live = routes.iter().filter(|route| !route.is_withdrawn());
+    if known < Needs::Request && !is_decided(live.clone(), facts, known) {
+        return Choice::Later;
+    }
+    let mut chosen: Option<&Arc<Route>> = None;
+    for route in live {
+        let decision = match (route.filter.judge(facts, known), chosen) {
+            (Judgement::Yes, None) if route.filter.takes_next() => {
+                chosen = Some(route);
+                continue;
+            }
+            (Judgement::Yes, None) => Decision::OutsideShare,
+            (Judgement::Yes, Some(_)) => Decision::EarlierRule,
+            (Judgement::No, _) => Decision::NoMatch,
+            // Nothing more will be known.
+            (Judgement::Error | Judgement::Later, _) => Decision::Error,
+        };
+        route.stats.decide(decision);
+    }
+    chosen.map_or(Choice::App, |route| Choice::Target(Arc::clone(route)))
+}
+
+/// Whether more to know would change nothing. Asks for nobody's share: that is taken once, when all is decided.
+fn is_decided<'a>(routes: impl Iterator<Item = &'a Arc<Route>>, facts: &Facts<'_>, known: Needs) -> bool {
+    for route in routes {
+        match route.filter.judge(facts, known) {
+            Judgement::Yes if !route.filter.has_share() => return true,
+            Judgement::Later => return false,
+            Judgement::Yes | Judgement::No | Judgement::Error => {}
+        }
+    }
+    true
+}
