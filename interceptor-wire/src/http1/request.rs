@@ -1,0 +1,247 @@
+//! The head of a request: RFC 9112 sections 2 to 6.
+
+use httparse::Header;
+
+use super::exchange::Kind;
+use super::fields::{self, Fields};
+use super::scan::{Found, HeadScan, Storage, Wrong};
+use super::{After, Asked, Body, MAX_METHOD, Version, is_text};
+use crate::{Parsed, Reason};
+
+/// One request, without its body.
+#[derive(Debug, Clone)]
+pub struct RequestHead<'a> {
+    method: &'a str,
+    target: &'a str,
+    /// As sent.
+    pub version: Version,
+    /// As sent and in that order, without the white space around values.
+    pub headers: &'a [Header<'a>],
+    /// Where the body ends that follows.
+    pub body: Body,
+    /// What follows behind the body.
+    pub after: After,
+    close: bool,
+}
+
+/// Reads the head of the request that `bytes` begin with.
+///
+/// Empty lines in front of it are a part of it (RFC 9112 section 2.2). While it is [`Parsed::Partial`], call again
+/// with the same `scan` and the same bytes and more. Bytes that are no request are known as early as their first
+/// byte that can't be one.
+pub fn request<'a, 'b: 'a>(
+    bytes: &'b [u8],
+    scan: &mut HeadScan,
+    storage: &'a mut Storage<'b>,
+) -> Parsed<RequestHead<'a>> {
+    let parsed = match scan.advance(bytes) {
+        Ok(Found::Head(len)) => complete(&bytes[..len], storage).map(|head| Parsed::Complete { head, len }),
+        Ok(Found::Lines(end)) => incomplete(&bytes[..end], storage).map(|()| Parsed::Partial),
+        Ok(Found::Bytes(from)) if scan.in_start_line() => {
+            let start = scan.start();
+            beginning(&bytes[start..], from.saturating_sub(start)).map(|()| Parsed::Partial)
+        }
+        Ok(Found::Bytes(_)) => Ok(Parsed::Partial),
+        Err(wrong) => Err(first_wrong(bytes, wrong, storage)),
+    };
+    parsed.unwrap_or_else(Parsed::Unframed)
+}
+
+/// A head with all its lines.
+fn complete<'a, 'b: 'a>(head: &'b [u8], storage: &'a mut Storage<'b>) -> Result<RequestHead<'a>, Reason> {
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(head, &mut storage.0) {
+        Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+        Ok(_) => return Err(Reason::LineEnd),
+        Err(error) => return Err(what(error, head)),
+    }
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
+        return Err(Reason::StartLine);
+    };
+    if !is_method(method.as_bytes()) {
+        return Err(Reason::NotHttp);
+    }
+    let headers: &'a [Header<'b>] = parsed.headers;
+    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+    let kind = kind(method)?;
+    let Fields { body, close, upgrade } = fields::read(headers, version);
+    let body = body?.unwrap_or(Body::NONE);
+    if kind == Kind::Connect && !body.is_done() {
+        return Err(Reason::ConnectWithContent);
+    }
+    let after = match kind {
+        Kind::Connect => After::Connect,
+        _ if upgrade => After::Upgrade,
+        _ if close => After::Close,
+        _ => After::Keep,
+    };
+    Ok(RequestHead { method, target, version, headers, body, after, close })
+}
+
+/// Some lines of a head, all complete.
+fn incomplete<'b>(lines: &'b [u8], storage: &mut Storage<'b>) -> Result<(), Reason> {
+    if is_empty_lines(lines) {
+        return Ok(());
+    }
+    let mut parsed = httparse::Request::new(&mut []);
+    parsed.parse_with_uninit_headers(lines, &mut storage.0).map_err(|error| what(error, lines))?;
+    match parsed.method {
+        Some(method) if is_method(method.as_bytes()) => kind(method).map(|_| ()),
+        _ => Err(Reason::NotHttp),
+    }
+}
+
+/// The beginning of a request line. What is before `from` was seen before.
+fn beginning(line: &[u8], from: usize) -> Result<(), Reason> {
+    // All that may come is the CR of an empty line or a method.
+    if matches!(line, [] | [b'\r']) {
+        return Ok(());
+    }
+    let end = line.iter().take(MAX_METHOD + 1).position(|byte| !is_method_byte(*byte));
+    let Some(end) = end else {
+        return if line.len() > MAX_METHOD { Err(Reason::NotHttp) } else { Ok(()) };
+    };
+    if end == 0 || line[end] != b' ' {
+        return Err(Reason::NotHttp);
+    }
+    if line[from..].iter().any(|byte| !is_text(*byte) && *byte != b'\r') {
+        return Err(Reason::NotHttp);
+    }
+    let target = &line[end + 1..];
+    let Some(space) = memchr::memchr(b' ', target) else { return Ok(()) };
+    let version = &target[space + 1..];
+    let fits = |expected: &[u8]| expected.starts_with(version);
+    if space == 0 {
+        return Err(Reason::StartLine);
+    }
+    if fits(b"HTTP/1.1\r") || fits(b"HTTP/1.0\r") {
+        return Ok(());
+    }
+    Err(if version.starts_with(b"HTTP/") { Reason::Version } else { Reason::NotHttp })
+}
+
+/// What comes first: the line that is wrong in itself, or something in front of that.
+fn first_wrong<'b>(bytes: &'b [u8], wrong: Wrong, storage: &mut Storage<'b>) -> Reason {
+    let (before, line) = (&bytes[..wrong.line], &bytes[wrong.line..wrong.end]);
+    let earlier = if is_empty_lines(before) { beginning(line, 0) } else { incomplete(before, storage) };
+    earlier.err().unwrap_or(wrong.reason)
+}
+
+fn is_empty_lines(lines: &[u8]) -> bool {
+    lines.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+}
+
+/// `HEAD` and `CONNECT` are written so. To who does not mind the case, others are the same; for the response, that
+/// makes a difference.
+fn kind(method: &str) -> Result<Kind, Reason> {
+    match method.len() {
+        4 if method == "HEAD" => Ok(Kind::Head),
+        7 if method == "CONNECT" => Ok(Kind::Connect),
+        4 if method.eq_ignore_ascii_case("HEAD") => Err(Reason::Method),
+        7 if method.eq_ignore_ascii_case("CONNECT") => Err(Reason::Method),
+        _ => Ok(Kind::Other),
+    }
+}
+
+fn is_method(method: &[u8]) -> bool {
+    !method.is_empty() && method.len() <= MAX_METHOD && method.iter().all(|byte| is_method_byte(*byte))
+}
+
+pub(crate) fn is_method_byte(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'_')
+}
+
+/// What `httparse` found in a head whose lines are complete.
+fn what(error: httparse::Error, head: &[u8]) -> Reason {
+    match error {
+        httparse::Error::HeaderName => Reason::HeaderName,
+        httparse::Error::HeaderValue => Reason::HeaderValue,
+        httparse::Error::TooManyHeaders => Reason::TooManyHeaders,
+        // CR without LF, here or in the start line.
+        httparse::Error::NewLine => start_line(head).unwrap_or(Reason::LineEnd),
+        _ => start_line(head).unwrap_or(Reason::StartLine),
+    }
+}
+
+/// What is wrong with the beginning of the first line.
+fn start_line(head: &[u8]) -> Option<Reason> {
+    let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let line = head[start..].split(|byte| *byte == b'\n').next()?;
+    if let Err(reason) = beginning(line, 0) {
+        return Some(reason);
+    }
+    let spaces = memchr::memchr_iter(b' ', line).count();
+    (spaces < 2).then_some(Reason::Http09)
+}
+
+// === impl RequestHead ===
+
+impl<'a> RequestHead<'a> {
+    /// As sent.
+    pub fn method(&self) -> &'a str {
+        self.method
+    }
+
+    /// As sent, RFC 9112 section 3.2.
+    pub fn target(&self) -> &'a str {
+        self.target
+    }
+
+    /// What is called, with the port if it was given: the authority of the target if it has one, else the header
+    /// `Host` (RFC 9112 section 3.2.2). `None` if it is missing, empty, repeated or not UTF-8.
+    pub fn host(&self) -> Option<&'a str> {
+        let host = match self.split_target() {
+            (Some(authority), _) => authority,
+            (None, _) => {
+                let mut hosts = self.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
+                let (host, None) = (hosts.next()?, hosts.next()) else { return None };
+                str::from_utf8(host.value).ok()?
+            }
+        };
+        Some(host).filter(|host| !host.is_empty())
+    }
+
+    /// The path with the query. `*` and odd targets are as sent. Of a whole URL, what is behind the authority, or `/`;
+    /// of CONNECT, nothing.
+    pub fn path(&self) -> &'a str {
+        self.split_target().1
+    }
+
+    /// Calls `each` with the value of each header field of this name, in the order in which they were sent.
+    pub fn header_values(&self, name: &str, mut each: impl FnMut(&'a [u8])) {
+        for header in self.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name)) {
+            each(header.value);
+        }
+    }
+
+    /// What has to be known to read the response.
+    pub fn asked(&self) -> Asked {
+        let kind = match self.after {
+            After::Connect => Kind::Connect,
+            _ if self.method == "HEAD" => Kind::Head,
+            _ => Kind::Other,
+        };
+        let upgrade = self.after == After::Upgrade;
+        Asked { kind, upgrade, close: self.close }
+    }
+
+    /// The authority, if the target has one, and the rest.
+    fn split_target(&self) -> (Option<&'a str>, &'a str) {
+        let target = self.target;
+        if target.starts_with('/') {
+            return (None, target);
+        }
+        if self.after == After::Connect {
+            return (Some(target), "");
+        }
+        let Some((scheme, rest)) = target.split_once("://") else { return (None, target) };
+        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        if !is_scheme {
+            return (None, target);
+        }
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        (Some(host), if path.is_empty() { "/" } else { path })
+    }
+}

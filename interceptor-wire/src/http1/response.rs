@@ -1,0 +1,130 @@
+//! The head of a response: RFC 9112 sections 4 and 6.3, RFC 9110 section 15.
+
+use httparse::Header;
+
+use super::exchange::Kind;
+use super::fields::{self, Fields};
+use super::scan::{Found, HeadScan, Storage, Wrong};
+use super::{After, Asked, Body, Version};
+use crate::{Parsed, Reason};
+
+/// One response, without its body.
+#[derive(Debug, Clone)]
+pub struct ResponseHead<'a> {
+    /// 100 to 999.
+    pub status: u16,
+    /// As sent.
+    pub version: Version,
+    /// As sent and in that order, without the white space around values.
+    pub headers: &'a [Header<'a>],
+    /// Where the body ends that follows.
+    pub body: Body,
+    /// What follows behind the body. After an interim response it is [`After::Keep`]: another response to the same
+    /// request.
+    pub after: After,
+}
+
+/// Reads the head of the response that `bytes` begin with, to the request that `to` was made from.
+///
+/// While it is [`Parsed::Partial`], call again with the same `scan` and the same bytes and more.
+pub fn response<'a, 'b: 'a>(
+    bytes: &'b [u8],
+    to: Asked,
+    scan: &mut HeadScan,
+    storage: &'a mut Storage<'b>,
+) -> Parsed<ResponseHead<'a>> {
+    let parsed = match scan.advance(bytes) {
+        // Servers send no empty lines in front of a response.
+        _ if bytes.first().is_some_and(|first| *first != b'H') => Err(Reason::NotHttp),
+        Ok(Found::Head(len)) => {
+            complete(&bytes[..len], to, storage).map(|head| Parsed::Complete { head, len })
+        }
+        Ok(Found::Lines(end)) => incomplete(&bytes[..end], storage).map(|()| Parsed::Partial),
+        Ok(Found::Bytes(_)) if scan.in_start_line() => beginning(bytes).map(|()| Parsed::Partial),
+        Ok(Found::Bytes(_)) => Ok(Parsed::Partial),
+        Err(Wrong { reason, line, .. }) => {
+            let earlier = if line == 0 { beginning(bytes) } else { incomplete(&bytes[..line], storage) };
+            Err(earlier.err().unwrap_or(reason))
+        }
+    };
+    parsed.unwrap_or_else(Parsed::Unframed)
+}
+
+/// A head with all its lines.
+fn complete<'a, 'b: 'a>(
+    head: &'b [u8],
+    to: Asked,
+    storage: &'a mut Storage<'b>,
+) -> Result<ResponseHead<'a>, Reason> {
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut parsed, head, &mut storage.0) {
+        Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+        Ok(_) => return Err(Reason::LineEnd),
+        Err(error) => return Err(what(error, head)),
+    }
+    let (Some(status @ 100..), Some(minor)) = (parsed.code, parsed.version) else {
+        return Err(Reason::StartLine);
+    };
+    let headers: &'a [Header<'b>] = parsed.headers;
+    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+    let Fields { body, close, .. } = fields::read(headers, version);
+    let (body, after) = match (status, to.kind) {
+        (101, _) if !to.upgrade => return Err(Reason::UnaskedUpgrade),
+        (101, _) => (Body::NONE, After::Upgrade),
+        (100..=199, _) => (Body::NONE, After::Keep),
+        (200..=299, Kind::Connect) => (Body::NONE, After::Connect),
+        // Whatever their fields say, which is what a response to GET would have had.
+        (204 | 304, _) | (_, Kind::Head) => (Body::NONE, keep_unless(close || to.close)),
+        _ => match body? {
+            Some(body) => (body, keep_unless(close || to.close)),
+            None => (Body::until_close(), After::Close),
+        },
+    };
+    Ok(ResponseHead { status, version, headers, body, after })
+}
+
+fn keep_unless(close: bool) -> After {
+    if close { After::Close } else { After::Keep }
+}
+
+/// Some lines of a head, all complete.
+fn incomplete<'b>(lines: &'b [u8], storage: &mut Storage<'b>) -> Result<(), Reason> {
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut parsed, lines, &mut storage.0) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(what(error, lines)),
+    }
+}
+
+/// The beginning of a status line.
+fn beginning(line: &[u8]) -> Result<(), Reason> {
+    let fits = |expected: &[u8]| line.starts_with(expected) || expected.starts_with(line);
+    if fits(b"HTTP/1.1 ") || fits(b"HTTP/1.0 ") {
+        return Ok(());
+    }
+    Err(if line.starts_with(b"HTTP/") { Reason::Version } else { Reason::NotHttp })
+}
+
+/// What `httparse` found in a head whose lines are complete.
+fn what(error: httparse::Error, head: &[u8]) -> Reason {
+    match error {
+        httparse::Error::HeaderName => Reason::HeaderName,
+        httparse::Error::HeaderValue => Reason::HeaderValue,
+        httparse::Error::TooManyHeaders => Reason::TooManyHeaders,
+        httparse::Error::Version if head.starts_with(b"HTTP/") => Reason::Version,
+        httparse::Error::Version => Reason::NotHttp,
+        httparse::Error::NewLine => Reason::LineEnd,
+        httparse::Error::Status | httparse::Error::Token => Reason::StartLine,
+    }
+}
+
+// === impl ResponseHead ===
+
+impl ResponseHead<'_> {
+    /// Does another response to the same request follow?
+    pub fn is_interim(&self) -> bool {
+        (100..200).contains(&self.status) && self.status != 101
+    }
+}

@@ -1,0 +1,90 @@
+//! What kind of bytes a client's first ones are.
+
+use crate::http1::MAX_METHOD;
+
+/// What an HTTP/2 client sends first, RFC 9113 section 3.4.
+pub const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What the client speaks, as far as its first bytes tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Opening {
+    /// More bytes are needed.
+    Undecided,
+    /// A method, or what looks like one: for [`http1::request`](crate::http1::request), which may still refuse.
+    Http1,
+    /// All of [`HTTP2_PREFACE`].
+    Http2Preface,
+    /// A TLS handshake record: for [`client_hello`](crate::hello::client_hello), which may still refuse.
+    Tls,
+    /// Anything else.
+    Other,
+}
+
+/// Decides with the first byte that makes a difference, and does not change its mind with more.
+pub fn opening(bytes: &[u8]) -> Opening {
+    if bytes.first() == Some(&0x16) {
+        return match bytes.get(1) {
+            None => Opening::Undecided,
+            Some(3) => Opening::Tls,
+            Some(_) => Opening::Other,
+        };
+    }
+    // `PRI` alone might still be a method of HTTP/1; with its target it is reserved.
+    let common = bytes.iter().zip(HTTP2_PREFACE).take_while(|(byte, expected)| byte == expected).count();
+    match common {
+        24 => return Opening::Http2Preface,
+        _ if common == bytes.len() => return Opening::Undecided,
+        6.. => return Opening::Other,
+        _ => {}
+    }
+    let mut rest = bytes;
+    while let Some(after) = rest.strip_prefix(b"\r\n") {
+        rest = after;
+    }
+    if matches!(rest, [] | [b'\r']) {
+        return Opening::Undecided;
+    }
+    let end = rest.iter().take(MAX_METHOD + 1).position(|byte| !crate::http1::is_method_byte(*byte));
+    match end {
+        None if rest.len() <= MAX_METHOD => Opening::Undecided,
+        Some(1..) if end.is_some_and(|end| rest[end] == b' ') => Opening::Http1,
+        _ => Opening::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    /// With how many bytes the decision is taken, and what it is.
+    #[rstest]
+    #[case::get(b"GET / HTTP/1.1\r\n", 4, Opening::Http1)]
+    #[case::custom_method(b"M-SEARCH * HTTP/1.1\r\n", 9, Opening::Http1)]
+    #[case::empty_line(b"\r\n\r\nPOST /", 9, Opening::Http1)]
+    #[case::begins_like_the_preface(b"PROPFIND /", 9, Opening::Http1)]
+    #[case::method_of_the_preface(b"PRI / HTTP/1.1", 5, Opening::Http1)]
+    #[case::preface(HTTP2_PREFACE, 24, Opening::Http2Preface)]
+    #[case::broken_preface(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", 24, Opening::Other)]
+    #[case::http1_like_the_preface(b"PRI * HTTP/1.1\r\n", 12, Opening::Other)]
+    #[case::tls(b"\x16\x03\x01\x02\x00\x01", 2, Opening::Tls)]
+    #[case::not_tls(b"\x16\x02", 2, Opening::Other)]
+    #[case::ssh(b"SSH-2.0-OpenSSH_9.2p1\r\n", 5, Opening::Other)]
+    #[case::redis(b"*1\r\n$4\r\nPING\r\n", 1, Opening::Other)]
+    #[case::redis_inline(b"PING\r\n", 5, Opening::Other)]
+    #[case::postgres(b"\0\0\0\x08\x04\xd2\x16\x2f", 1, Opening::Other)]
+    #[case::mysql(b"\x4a\0\0\0\x0a8.0.36", 2, Opening::Other)]
+    #[case::mqtt(b"\x10\x0c\0\x04MQTT", 1, Opening::Other)]
+    #[case::amqp(b"AMQP\0\0\x09\x01", 5, Opening::Other)]
+    #[case::proxy_v2(b"\r\n\r\n\0\r\nQUIT\n", 5, Opening::Other)]
+    #[case::smtp(b"EHLO\r\n", 5, Opening::Other)]
+    #[case::bare_lf(b"\nGET / HTTP/1.1", 1, Opening::Other)]
+    #[case::long_word(b"abcdefghijklmnopqrstuvwxyzabcdefghijklm /", 33, Opening::Other)]
+    fn decided_with(#[case] bytes: &[u8], #[case] enough: usize, #[case] expected: Opening) {
+        for end in 0..=bytes.len() {
+            let opening = opening(&bytes[..end]);
+            assert_eq!(opening, if end < enough { Opening::Undecided } else { expected }, "{end} bytes");
+        }
+    }
+}

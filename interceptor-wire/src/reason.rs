@@ -1,0 +1,150 @@
+//! Why bytes are not framed. A closed list, since it labels counters.
+
+/// Why a connection, from some byte on, is not what was looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+pub enum Reason {
+    /// The first bytes can't begin an HTTP/1 message.
+    #[error("not HTTP/1")]
+    NotHttp,
+    /// A request line without a version, RFC 1945 section 4.1.
+    #[error("HTTP/0.9")]
+    Http09,
+    /// A version other than 1.0 and 1.1.
+    #[error("an HTTP version other than 1.0 and 1.1")]
+    Version,
+    /// A request line or status line that is none, RFC 9112 sections 3 and 4.
+    #[error("a broken request line or status line")]
+    StartLine,
+    /// `Head` or `connect`: how the answer is framed depends on whether the server minds the case.
+    #[error("a method that is special but for its case")]
+    Method,
+    /// More than [`MAX_HEAD`](crate::http1::MAX_HEAD).
+    #[error("a head of more than {} bytes", crate::http1::MAX_HEAD)]
+    HeadTooLong,
+    /// More than [`MAX_HEADERS`](crate::http1::MAX_HEADERS).
+    #[error("more than {} header fields", crate::http1::MAX_HEADERS)]
+    TooManyHeaders,
+    /// A line that ends in LF without CR, or a CR without LF, RFC 9112 section 2.2.
+    #[error("a line that does not end in CRLF")]
+    LineEnd,
+    /// No name, white space around it (also a folded line), a byte that no name has, or a name that looks like one
+    /// that frames; RFC 9112 sections 5.1 and 5.2.
+    #[error("a broken header name")]
+    HeaderName,
+    /// A control character in a value, RFC 9110 section 5.5.
+    #[error("a broken header value")]
+    HeaderValue,
+    /// `Content-Length` that is no plain number, or several that differ, RFC 9112 section 6.3.
+    #[error("a Content-Length in doubt")]
+    ContentLength,
+    /// `Transfer-Encoding` other than `chunked` alone, RFC 9112 section 6.1.
+    #[error("a Transfer-Encoding other than chunked")]
+    TransferEncoding,
+    /// `Transfer-Encoding` in HTTP/1.0, RFC 9112 section 6.1.
+    #[error("a Transfer-Encoding in HTTP/1.0")]
+    TransferEncodingIn10,
+    /// Both `Content-Length` and `Transfer-Encoding`, RFC 9112 section 6.1.
+    #[error("both Content-Length and Transfer-Encoding")]
+    LengthAndEncoding,
+    /// CONNECT with content, which has no meaning, RFC 9110 section 9.3.6.
+    #[error("CONNECT with content")]
+    ConnectWithContent,
+    /// A chunk whose size or end is broken, RFC 9112 section 7.1.
+    #[error("a broken chunk")]
+    Chunk,
+    /// More than [`MAX_CHUNK_LINE`](crate::http1::MAX_CHUNK_LINE).
+    #[error("a chunk's size line of more than {} bytes", crate::http1::MAX_CHUNK_LINE)]
+    ChunkLineTooLong,
+    /// A line after the last chunk that is no header field, RFC 9112 section 7.1.2.
+    #[error("a broken trailer")]
+    Trailer,
+    /// More than [`MAX_TRAILERS`](crate::http1::MAX_TRAILERS).
+    #[error("trailers of more than {} bytes", crate::http1::MAX_TRAILERS)]
+    TrailersTooLong,
+    /// 101 to a request that did not ask for another protocol, RFC 9110 section 15.2.2.
+    #[error("101 to a request without Upgrade")]
+    UnaskedUpgrade,
+    /// The first bytes can't begin a TLS ClientHello.
+    #[error("not TLS")]
+    NotTls,
+    /// A record or a ClientHello that breaks RFC 8446 sections 4.1.2, 4.2 and 5.1 or RFC 6066 section 3.
+    #[error("a broken TLS ClientHello")]
+    Hello,
+    /// More than [`MAX_HELLO`](crate::hello::MAX_HELLO) or [`MAX_RECORDS`](crate::hello::MAX_RECORDS).
+    #[error("a TLS ClientHello over the limits")]
+    HelloTooLong,
+}
+
+impl Reason {
+    /// All there are, for counters.
+    pub const ALL: [Self; 23] = [
+        Self::NotHttp,
+        Self::Http09,
+        Self::Version,
+        Self::StartLine,
+        Self::Method,
+        Self::HeadTooLong,
+        Self::TooManyHeaders,
+        Self::LineEnd,
+        Self::HeaderName,
+        Self::HeaderValue,
+        Self::ContentLength,
+        Self::TransferEncoding,
+        Self::TransferEncodingIn10,
+        Self::LengthAndEncoding,
+        Self::ConnectWithContent,
+        Self::Chunk,
+        Self::ChunkLineTooLong,
+        Self::Trailer,
+        Self::TrailersTooLong,
+        Self::UnaskedUpgrade,
+        Self::NotTls,
+        Self::Hello,
+        Self::HelloTooLong,
+    ];
+
+    /// The value of a label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NotHttp => "not_http",
+            Self::Http09 => "http_0_9",
+            Self::Version => "version",
+            Self::StartLine => "start_line",
+            Self::Method => "method",
+            Self::HeadTooLong => "head_too_long",
+            Self::TooManyHeaders => "too_many_headers",
+            Self::LineEnd => "line_end",
+            Self::HeaderName => "header_name",
+            Self::HeaderValue => "header_value",
+            Self::ContentLength => "content_length",
+            Self::TransferEncoding => "transfer_encoding",
+            Self::TransferEncodingIn10 => "transfer_encoding_in_1_0",
+            Self::LengthAndEncoding => "length_and_encoding",
+            Self::ConnectWithContent => "connect_with_content",
+            Self::Chunk => "chunk",
+            Self::ChunkLineTooLong => "chunk_line_too_long",
+            Self::Trailer => "trailer",
+            Self::TrailersTooLong => "trailers_too_long",
+            Self::UnaskedUpgrade => "unasked_upgrade",
+            Self::NotTls => "not_tls",
+            Self::Hello => "hello",
+            Self::HelloTooLong => "hello_too_long",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_reason_is_listed_once_in_its_place() {
+        let labels = Reason::ALL.iter().map(|reason| reason.label()).collect::<BTreeSet<_>>();
+        assert_eq!(labels.len(), Reason::ALL.len());
+        for (place, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place, "{reason:?}");
+        }
+    }
+}
