@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use interceptor_condition::{Condition, ConditionError};
 use interceptor_rule::{ParseError, Ports, Rule, SessionName, Span, Unsupported};
 
 /// Takes connections away from the workload.
@@ -25,6 +26,14 @@ pub enum Problem {
     /// A rule asks for something that can't be done yet.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
+    /// The condition of a rule is wrong.
+    #[error("{}", .error.message())]
+    Condition {
+        /// What is wrong with it.
+        error: ConditionError,
+        /// Where, in the value.
+        span: Span,
+    },
     /// A rule without ports, on a workload that declares none.
     #[error(
         "expected ports in front of the target, because the workload declares none (example: `8080 -> {target}`)"
@@ -95,6 +104,9 @@ impl AnnotationKey {
             if let Some(unsupported) = rule.unsupported() {
                 return Err(unsupported.into());
             }
+            if let Some((error, span)) = wrong_condition(rule, value) {
+                return Err(Problem::Condition { error, span });
+            }
             if rule.ports == Ports::Declared && declared.is_empty() {
                 let target = rule.places().target;
                 return Err(Problem::NoPorts { target: target.of(value).to_owned(), span: target });
@@ -110,7 +122,7 @@ impl Problem {
         match self {
             Self::Parse(error) => Some(error.span()),
             Self::Unsupported(unsupported) => Some(unsupported.span),
-            Self::NoPorts { span, .. } => Some(*span),
+            Self::Condition { span, .. } | Self::NoPorts { span, .. } => Some(*span),
             Self::Mirror | Self::Developer | Self::Misspelt(_) => None,
         }
     }
@@ -120,6 +132,18 @@ impl fmt::Display for AnnotationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.escape_debug().fmt(f)
     }
+}
+
+/// What is wrong with the rule's condition, and where in `text`, which the rule was read from.
+#[must_use]
+pub fn wrong_condition(rule: &Rule, text: &str) -> Option<(ConditionError, Span)> {
+    let when = rule.when.as_ref()?;
+    let error = Condition::compile(when.source()).err()?;
+    // The part `when …` ends with the condition.
+    let place = rule.places().when.unwrap_or(rule.places().rule);
+    let start = place.start + place.of(text).find(when.source()).unwrap_or_default();
+    let span = error.span();
+    Some((error, Span { start: start + span.start, end: start + span.end }))
 }
 
 /// The key that somebody who wrote `kind` probably meant; nothing for the keys themselves.

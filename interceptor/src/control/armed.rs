@@ -362,7 +362,8 @@ impl Armed {
         let known = self.workload.routes.load_full();
         let mut routes = Routes::default();
         for (port, order) in &plan.ports {
-            let rules = order.iter().filter_map(|&n| self.active(&plan.rules[n]).filter(|rule| rule.is_ready()));
+            let rules =
+                order.iter().filter_map(|&n| self.active(&plan.rules[n]).filter(|rule| rule.is_ready()));
             let old = known.get(&port.get()).map_or(&[][..], |routes| &**routes);
             let of_port: Arc<[_]> = rules.map(|rule| rule.route(*port, old, before)).collect();
             if !of_port.is_empty() {

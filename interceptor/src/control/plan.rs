@@ -1,11 +1,6 @@
 //! Which rules of a workload take effect, and why the others don't. No I/O: the same input gives the same plan.
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    num::NonZeroU16,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU16, time::Duration};
 
 use interceptor_common::steal::MAX_PORTS;
 use interceptor_rule::{Ports, Rule, Target};
@@ -88,7 +83,7 @@ impl Planner {
                 Err(refusal) => rules.push(Planned::refused(key, rule, refusal)),
             }
         }
-        self.assign(admitted, rules)
+        self.assign(&admitted, rules)
     }
 
     /// Takes in what is written. A text that can't be read leaves the last one that could in force.
@@ -121,7 +116,7 @@ impl Planner {
 
     /// Puts the rules of each port in order: whoever came to it first is asked first. A rule that another one would
     /// leave nothing is refused.
-    fn assign(&mut self, claims: Vec<Claim>, mut rules: Vec<Planned>) -> Plan {
+    fn assign(&mut self, claims: &[Claim], mut rules: Vec<Planned>) -> Plan {
         self.takers.retain(|port, takers| {
             takers.retain(|key| claims.iter().any(|claim| claim.key == *key && claim.ports.contains(port)));
             !takers.is_empty()
@@ -129,12 +124,13 @@ impl Planner {
         let mut ports: BTreeMap<NonZeroU16, Vec<usize>> = BTreeMap::new();
         let mut accepted: Vec<Option<usize>> = vec![None; claims.len()];
         for (n, claim) in claims.iter().enumerate() {
-            let before = |port| (0..claims.len()).filter(move |&other| self.is_asked_before(&claims, port, other, n));
+            let before = |port| self.asked_before(claims, port, n);
             let refusal = claim.ports.iter().find_map(|&port| {
                 // One that came to the port first, but stands later, is asked first all the same.
-                let mut others = before(port).filter(|&other| other > n || accepted[other].is_some());
-                let other = others.find_map(|other| claims[other].leaves_nothing_to(claim, port));
-                other.map(|message| Condition::refused(Reason::PortTaken, message))
+                let mut others =
+                    before(port).into_iter().filter(|&other| other > n || accepted[other].is_some());
+                let message = others.find_map(|other| claims[other].leaves_nothing_to(claim, port));
+                message.map(|message| Condition::refused(Reason::PortTaken, message))
             });
             let more = claim.ports.iter().filter(|port| !ports.contains_key(port)).count();
             let refusal = refusal.or_else(|| {
@@ -149,7 +145,8 @@ impl Planner {
             accepted[n] = Some(rules.len());
             for &port in &claim.ports {
                 let order = ports.entry(port).or_default();
-                let at = before(port).filter(|&other| other < n && accepted[other].is_some()).count();
+                let before = before(port).into_iter();
+                let at = before.filter(|&other| other < n && accepted[other].is_some()).count();
                 order.insert(at, rules.len());
             }
             rules.push(Planned {
@@ -172,14 +169,14 @@ impl Planner {
         Plan { rules, ports }
     }
 
-    /// Whether of two claims to `port` the rule `other` is asked before the rule `n`.
-    fn is_asked_before(&self, claims: &[Claim], port: NonZeroU16, other: usize, n: usize) -> bool {
-        let came = |claim: &Claim| {
-            let takers = self.takers.get(&port).into_iter().flatten();
-            takers.enumerate().find(|(_, key)| **key == claim.key).map_or(usize::MAX, |(at, _)| at)
+    /// The claims to `port` that are asked before the claim `n`.
+    fn asked_before(&self, claims: &[Claim], port: NonZeroU16, n: usize) -> Vec<usize> {
+        let came = |other: usize| {
+            let mut takers = self.takers.get(&port).into_iter().flatten();
+            (takers.position(|key| *key == claims[other].key).unwrap_or(usize::MAX), other)
         };
-        claims[other].ports.contains(&port)
-            && (came(&claims[other]), other) < (came(&claims[n]), n)
+        let claimants = (0..claims.len()).filter(|&other| claims[other].ports.contains(&port));
+        claimants.filter(|&other| came(other) < came(n)).collect()
     }
 }
 
@@ -276,7 +273,9 @@ fn obstacle(obstacle: &Obstacle) -> Condition {
 
 fn reason_of(problem: &Problem) -> Reason {
     match problem {
-        Problem::Parse(_) | Problem::Developer | Problem::Misspelt(_) => Reason::RuleInvalid,
+        Problem::Parse(_) | Problem::Condition { .. } | Problem::Developer | Problem::Misspelt(_) => {
+            Reason::RuleInvalid
+        }
         Problem::Unsupported(_) | Problem::Mirror => Reason::NotSupported,
         Problem::NoPorts { .. } => Reason::NoPorts,
     }

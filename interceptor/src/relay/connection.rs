@@ -63,7 +63,8 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
         };
     };
     let books = Books::open(Arc::clone(&workload.name), peer, original, &routes);
-    let Some(path) = workload.lineage.extend(peer, Hop { workload: workload.id, port: original.port() }) else {
+    let Some(path) = workload.lineage.extend(peer, Hop { workload: workload.id, port: original.port() })
+    else {
         return pass(&workload, &client, original, books, Passed::Loop).await;
     };
     if routes.iter().all(|route| route.is_withdrawn()) {
@@ -73,9 +74,12 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
         return pass(&workload, &client, original, books, Passed::HealthCheck).await;
     }
     let stolen = Stolen { workload, client, peer, original, path, books };
-    match select(&routes, &stolen.facts(None), Needs::Connection) {
+    let choice = select(&routes, &stolen.facts(None), Needs::Connection);
+    match choice {
         Choice::Target(route) => stolen.redirect(&route).await,
-        Choice::App => pass(&stolen.workload, &stolen.client, original, stolen.books, Passed::NotMatched).await,
+        Choice::App => {
+            pass(&stolen.workload, &stolen.client, original, stolen.books, Passed::NotMatched).await
+        }
         Choice::Later => filtered::serve(stolen).await,
     }
 }

@@ -51,7 +51,8 @@ pub async fn serve(stolen: Stolen) {
         First::Tls(name) => (name.as_deref().unwrap_or_default(), Needs::Request),
         First::Http1 | First::Http2 => ("", Needs::ServerName),
     };
-    match (select(&stolen.routes(), &stolen.facts(Some(server_name)), known), first) {
+    let choice = select(&stolen.routes(), &stolen.facts(Some(server_name)), known);
+    match (choice, first) {
         (Choice::Target(route), _) => match stolen.dial(&route).await {
             Ok(target) => {
                 stolen.reached(&route);

@@ -42,7 +42,12 @@ pub enum Ending {
 /// anything that `a` sends, and to `a` before anything that `b` does.
 ///
 /// `moved` counts the bytes from `a` to `b` and from `b` to `a` as they are written.
-pub async fn pipe(a: &TcpStream, b: &TcpStream, first: [Vec<u8>; 2], moved: [Option<&AtomicU64>; 2]) -> Ending {
+pub async fn pipe(
+    a: &TcpStream,
+    b: &TcpStream,
+    first: [Vec<u8>; 2],
+    moved: [Option<&AtomicU64>; 2],
+) -> Ending {
     // Counts steps of either direction, to tell a slow reader from one that does not read.
     let progress = AtomicU64::new(0);
     let [first_up, first_down] = first;

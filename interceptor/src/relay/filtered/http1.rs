@@ -31,12 +31,7 @@ use tokio::{io::Interest, net::TcpStream, time::Instant};
 
 use self::{requests::Requests, responses::Responses};
 use crate::relay::{
-    connection::Stolen,
-    dial::Upstream,
-    route::Route,
-    select::Choice,
-    socket,
-    stats::Piped,
+    connection::Stolen, dial::Upstream, route::Route, select::Choice, socket, stats::Piped,
     stream::poll_write,
 };
 
@@ -44,7 +39,7 @@ use crate::relay::{
 const BURST: usize = 1 << 20;
 
 /// Serves a connection on which the caller speaks HTTP/1; `said` is what he has said.
-pub async fn serve(stolen: Stolen, app: Upstream, said: Vec<u8>) {
+pub(super) async fn serve(stolen: Stolen, app: Upstream, said: Vec<u8>) {
     let mut exchange = Exchange {
         stolen: &stolen,
         app: &app.stream,
@@ -141,7 +136,9 @@ impl Exchange<'_> {
         let mut broken = pin!(client.ready(Interest::ERROR));
         poll_fn(|cx| match self.poll(cx) {
             // A caller who is not being read can't show by a failed read that he is gone.
-            Poll::Pending if !self.requests.is_reading() => broken.as_mut().poll(cx).map(|_| Leave::CallerBroke),
+            Poll::Pending if !self.requests.is_reading() => {
+                broken.as_mut().poll(cx).map(|_| Leave::CallerBroke)
+            }
             poll => poll,
         })
         .await

@@ -4,7 +4,7 @@ use interceptor_condition::Request;
 use interceptor_wire::http1::RequestHead;
 
 /// The head of an HTTP/1 request.
-pub struct Http1<'a>(pub &'a RequestHead<'a>);
+pub(super) struct Http1<'a>(pub(super) &'a RequestHead<'a>);
 
 // === impl Http1 ===
 

@@ -39,7 +39,7 @@ async fn piped(first: &[u8]) -> Piped {
     let moved: Arc<[AtomicU64; 2]> = Arc::default();
     let (first, counters) = (first.to_vec(), Arc::clone(&moved));
     let pipe = tokio::spawn(async move {
-        let ending = pipe(&a, &b, first, [Some(&counters[0]), Some(&counters[1])]).await;
+        let ending = pipe(&a, &b, [first, Vec::new()], [Some(&counters[0]), Some(&counters[1])]).await;
         if ending != Ending::Closed {
             reset_on_close(&a);
             reset_on_close(&b);

@@ -283,8 +283,9 @@ impl Exchange<'_> {
                 }
                 State::Body(body, after) => {
                     let after = *after;
-                    *end += body.advance(rest).map_err(|reason| {
-                        Leave::Pipe { side: self.side, why: Some(Piped::Request(reason)) }
+                    *end += body.advance(rest).map_err(|reason| Leave::Pipe {
+                        side: self.side,
+                        why: Some(Piped::Request(reason)),
                     })?;
                     if body.is_done() {
                         self.requests.complete(after, self.side);

@@ -180,8 +180,10 @@ impl Exchange<'_> {
     /// A response is through.
     fn responded(&mut self, after: After) {
         self.responses.state = State::default();
-        self.pending.pop_front();
-        self.requests.stay();
+        let pending = self.pending.pop_front();
+        if pending.is_some_and(|pending| matches!(pending.after, After::Upgrade | After::Connect)) {
+            self.requests.stay();
+        }
         self.turns += 1;
         // Of the application the end itself is passed on. A target's is not looked for once it has no response to give.
         self.responses.over = self.side == Side::Target && after == After::Close;
