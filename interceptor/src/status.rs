@@ -70,6 +70,17 @@ pub fn table(state: &StateReport) -> String {
                 rule.bytes_to_target,
                 rule.bytes_from_target,
             );
+            if !rule.decisions.is_empty() {
+                let said = rule.decisions.iter().filter(|(_, count)| **count > 0);
+                let said: Vec<_> =
+                    said.map(|(decision, count)| format!("{count} {}", decision.replace('_', " "))).collect();
+                let said = if said.is_empty() { "nothing yet".to_owned() } else { said.join(", ") };
+                text += &format!("    asked about: {said}\n");
+            }
+            for pipe in &rule.piped {
+                text +=
+                    &format!("    not looked into: {} ({}, by the {})\n", pipe.count, pipe.reason, pipe.side);
+            }
             let explained: Vec<_> = rule
                 .outcomes
                 .iter()

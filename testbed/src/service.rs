@@ -135,6 +135,13 @@ impl TcpService {
         self.traffic.requests.load(Ordering::Relaxed)
     }
 
+    /// Closes the connections that are open right now.
+    pub fn hang_up(&self) {
+        for stream in self.traffic.open().values() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Takes no further connections; those that are open go on.
     pub fn stop_listening(&mut self) {
         // On Linux this wakes the thread that waits in accept.

@@ -5,6 +5,7 @@
 mod arrivals;
 mod dns;
 mod frozen;
+mod http;
 mod outcomes;
 mod rebuild;
 mod scene;
@@ -14,6 +15,7 @@ pub use self::{
     arrivals::Arrivals,
     dns::Dns,
     frozen::{Frozen, threads},
+    http::{HttpAnswer, HttpCaller, HttpMirror},
     outcomes::{counted, outcomes, sum},
     rebuild::{delete_netns, make_netns_again},
     scene::{Scene, play, who},

@@ -135,8 +135,6 @@ fn the_rule_command_puts_a_caret_under_the_mistake() {
 }
 
 #[rstest]
-#[case("8080 -> 10.20.0.7:3000 when request.path == \"/x\"", "`when` is not supported yet")]
-#[case("8080 -> 10.20.0.7:3000 percent 5", "`percent` is not supported yet")]
 #[case("8080 -> alice", "a session name as target is not supported yet")]
 fn what_is_not_built_yet_is_refused_and_never_ignored(#[case] rule: &str, #[case] message: &str) {
     play(|s| {

@@ -16,7 +16,10 @@ use super::state::port_outcomes;
 use crate::{
     control::registry::{Registry, RuleEntry, WorkloadEntry},
     kube::Cluster,
-    relay::worker::Shared,
+    relay::{
+        stats::{Decision, Piped},
+        worker::Shared,
+    },
 };
 
 /// Everything that is measured, under the prefix `interceptor_`.
@@ -66,6 +69,7 @@ impl Collector for Published {
 
         encode_connections(&mut encoder, &workloads, &ports)?;
         encode_per_port(&mut encoder, &ports)?;
+        encode_requests(&mut encoder, &ports)?;
         encode_rules(&mut encoder, &workloads)?;
         if let Some(cluster) = &self.cluster {
             encode_cluster(&mut encoder, cluster)?;
@@ -175,6 +179,65 @@ fn encode_per_port(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
         let port = port.to_string();
         let labels = [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
         stats.connect_seconds.encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// What rules that look at requests do. Rules that take all have none of it.
+fn encode_requests(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fmt::Result {
+    let ports: Vec<_> = ports.iter().filter(|(_, rule, ..)| rule.is_choosy).collect();
+    let help = "What rules made of the connections and requests that they were asked about";
+    let mut family = encoder.encode_descriptor("decisions", help, None, MetricType::Counter)?;
+    for (entry, rule, port, stats) in &ports {
+        let port = port.to_string();
+        for decision in Decision::ALL {
+            let labels = [
+                ("workload", &*entry.name),
+                ("annotation", &*rule.annotation),
+                ("port", &*port),
+                ("decision", decision.as_str()),
+            ];
+            ConstCounter::new(stats.decided(decision)).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    let help = "Connections that were not looked into, from some byte on";
+    let mut family = encoder.encode_descriptor("piped_connections", help, None, MetricType::Counter)?;
+    for (entry, rule, port, stats) in &ports {
+        let port = port.to_string();
+        // There are many reasons, and hardly any ever occurs.
+        for why in Piped::all().filter(|why| stats.piped(*why) > 0) {
+            let labels = [
+                ("workload", &*entry.name),
+                ("annotation", &*rule.annotation),
+                ("port", &*port),
+                ("side", why.side()),
+                ("reason", why.reason()),
+            ];
+            ConstCounter::new(stats.piped(why)).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    let help = "From a request's head being read to its being known whose it is";
+    let mut family =
+        encoder.encode_descriptor("decision", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+    for (entry, rule, port, stats) in &ports {
+        let port = port.to_string();
+        let labels = [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
+        stats.decision_seconds.encode(family.encode_family(&labels)?)?;
+    }
+    let help = "From a request's head being sent on to the first byte of its response";
+    let mut family =
+        encoder.encode_descriptor("response", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+    for (entry, rule, port, stats) in &ports {
+        let port = port.to_string();
+        for (server, seconds) in [("app", &stats.app_seconds), ("target", &stats.target_seconds)] {
+            let labels = [
+                ("workload", &*entry.name),
+                ("annotation", &*rule.annotation),
+                ("port", &*port),
+                ("server", server),
+            ];
+            seconds.encode(family.encode_family(&labels)?)?;
+        }
     }
     Ok(())
 }

@@ -1,15 +1,22 @@
 //! The document behind `/state` and `interceptor status`: stable, and the only source of both.
 
-use std::sync::{
-    PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     control::registry::{Registry, RuleEntry, WorkloadEntry},
-    relay::{stats::Outcome, worker::Shared, workload::Workload},
+    relay::{
+        stats::{Decision, Outcome, Piped},
+        worker::Shared,
+        workload::Workload,
+    },
 };
 
 /// The daemon as a whole.
@@ -81,6 +88,13 @@ pub struct RuleReport {
     pub connections: ConnectionReport,
     /// The same in detail: outcome and reason with their count, without those that are zero.
     pub outcomes: Vec<OutcomeReport>,
+    /// What the rule made of connections and requests that it was asked about, as in `interceptor_decisions_total`.
+    /// Empty for a rule that takes all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub decisions: BTreeMap<String, u64>,
+    /// Connections that were not looked into (any more), without reasons that did not occur.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub piped: Vec<PipeReport>,
     /// Bytes from callers to the target.
     pub bytes_to_target: u64,
     /// Bytes from the target to callers.
@@ -108,6 +122,17 @@ pub struct OutcomeReport {
     /// As in `interceptor_connections_total`.
     pub outcome: String,
     /// As in `interceptor_connections_total`.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// Connections that became a plain pipe, for one reason.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PipeReport {
+    /// Whose bytes were the reason, as in `interceptor_piped_connections_total`.
+    pub side: String,
+    /// As in `interceptor_piped_connections_total`.
     pub reason: String,
     /// How many.
     pub count: u64,
@@ -176,9 +201,24 @@ fn rule_report(entry: &WorkloadEntry, rule: &RuleEntry) -> RuleReport {
         message: rule.condition.message.clone(),
         connections,
         outcomes,
+        decisions: decisions(rule),
+        piped: piped(rule),
         bytes_to_target,
         bytes_from_target,
     }
+}
+
+fn decisions(rule: &RuleEntry) -> BTreeMap<String, u64> {
+    let count = |decision| rule.ports.iter().map(|(_, stats)| stats.decided(decision)).sum();
+    let all = Decision::ALL.map(|decision| (decision.as_str().to_owned(), count(decision)));
+    if rule.is_choosy { all.into() } else { BTreeMap::new() }
+}
+
+fn piped(rule: &RuleEntry) -> Vec<PipeReport> {
+    let count = |why| rule.ports.iter().map(|(_, stats)| stats.piped(why)).sum();
+    let report =
+        |why: Piped| PipeReport { side: why.side().into(), reason: why.reason().into(), count: count(why) };
+    Piped::all().map(report).filter(|report| report.count > 0).collect()
 }
 
 /// Every counter of a rule, those of the kernel program included, summed over its ports.

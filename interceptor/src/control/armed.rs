@@ -521,7 +521,14 @@ impl ActiveRule {
                 "{target} is silent: callers go to the application until it answers"
             )),
             (Resolution::Usable, Proof::Proven) => {
-                Condition::active(format!("new connections reach {target}"))
+                Condition::active(match (&self.rule.when, self.rule.percent) {
+                    (None, None) => format!("new connections reach {target}"),
+                    (None, Some(percent)) => format!("{percent} % of new connections reach {target}"),
+                    (Some(_), None) => format!("what the condition is true for reaches {target}"),
+                    (Some(_), Some(percent)) => {
+                        format!("{percent} % of what the condition is true for reach {target}")
+                    }
+                })
             }
         }
     }

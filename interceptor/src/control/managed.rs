@@ -249,6 +249,10 @@ impl Managed {
             text,
             target: planned.rule.as_ref().map(|rule| rule.target.to_string()),
             declared: planned.ports.clone(),
+            is_choosy: planned
+                .rule
+                .as_ref()
+                .is_some_and(|rule| rule.when.is_some() || rule.percent.is_some()),
             condition,
             fell_back,
             ports,

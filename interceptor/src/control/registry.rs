@@ -55,6 +55,8 @@ pub struct RuleEntry {
     pub target: Option<String>,
     /// The ports that it is to take.
     pub declared: Vec<NonZeroU16>,
+    /// It has a condition or a share.
+    pub is_choosy: bool,
     /// Where it stands.
     pub condition: Condition,
     /// It is active, and its target silent: callers reach the application.

@@ -225,7 +225,10 @@ fn other_mistakes_have_their_place_in_the_value(
     "w.yaml:6:18: debug.redirect: expected a \
     rule, found the end of the text (example: `8080 -> 10.20.0.7:3000`)"
 )]
-#[case("   debug.redirect: a:1 when x", "w.yaml:6:24: debug.redirect: `when` is not supported yet")]
+#[case(
+    "   debug.redirect: a:1 when x",
+    "w.yaml:6:29: debug.redirect: there is no attribute `x`; a string stands in quotes"
+)]
 #[case("   debug.mirror: a:1", "w.yaml:6:18: debug.mirror: `debug.mirror` is not supported yet")]
 #[case(
     "   debug.redirct: a:1",

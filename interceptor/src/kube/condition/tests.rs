@@ -11,6 +11,7 @@ fn rule(annotation: &str, condition: Condition) -> RuleEntry {
         text: Some("8080 -> 10.20.0.7:3000".to_owned()),
         target: None,
         declared: Vec::new(),
+        is_choosy: false,
         condition,
         fell_back: false,
         ports: Vec::new(),

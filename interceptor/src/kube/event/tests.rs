@@ -9,6 +9,7 @@ fn rule(text: &str, condition: Condition) -> RuleEntry {
         text: Some(text.to_owned()),
         target: None,
         declared: Vec::new(),
+        is_choosy: false,
         condition,
         fell_back: false,
         ports: Vec::new(),
