@@ -46,6 +46,7 @@ pub use limits::{Limit, MAX_CONDITION, MAX_PORTS, MAX_RULE_TEXT, MAX_RULES, MAX_
 pub use name::{HostName, InvalidName, SessionName};
 pub use parser::parse;
 pub use span::{Position, Span};
+pub use suggest::nearest;
 pub use unsupported::{Feature, Unsupported};
 
 /// The line of `text` in which `span` begins, with `^^^` under the span; see [`ParseError::caret`].

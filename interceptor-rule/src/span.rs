@@ -12,13 +12,14 @@ pub struct Span {
 }
 
 impl Span {
-    pub(crate) fn new(start: usize, end: usize) -> Self {
+    /// From the byte `start` to before the byte `end`, which is not smaller.
+    pub fn new(start: usize, end: usize) -> Self {
         debug_assert!(start <= end);
         Self { start, end }
     }
 
     /// From the start of `self` to the end of `other`.
-    pub(crate) fn to(self, other: Self) -> Self {
+    pub fn to(self, other: Self) -> Self {
         Self::new(self.start, other.end)
     }
 

@@ -24,15 +24,20 @@ pub(crate) fn clause(word: &str) -> Option<&'static str> {
     }
     let lower = word.to_ascii_lowercase();
     let synonym = SYNONYMS.iter().find(|(other, _)| *other == lower).map(|(_, clause)| *clause);
-    synonym.or_else(|| {
-        CLAUSES
-            .into_iter()
-            .map(|clause| (distance(&lower, clause), clause))
-            // One error per three letters, or anything would be near `ttl`.
-            .filter(|(distance, clause)| *distance <= clause.len().div_ceil(3).min(2))
-            .min_by_key(|(distance, _)| *distance)
-            .map(|(_, clause)| clause)
-    })
+    synonym.or_else(|| nearest(&lower, CLAUSES))
+}
+
+/// The candidate that `word` was probably meant to be: at most two typing errors away, and one for each three letters, or
+/// anything would be near `ttl`.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        // Also bounds the work for a long word.
+        .filter(|candidate| word.len().abs_diff(candidate.len()) <= 8)
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3).min(2))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
 }
 
 /// Edits (insert, delete, replace, swap neighbours) that turn `a` into `b`.
