@@ -138,7 +138,11 @@ fn unknown(name: &str, span: Span) -> Mistake {
     if let Some(meant) = meant {
         return mistake.did_you_mean(meant);
     }
-    if name.contains('.') { mistake } else { mistake.suggest("a string stands in quotes") }
+    mistake.suggest(if name.contains('.') {
+        "they begin with `request.`, `source.`, `destination.` or `connection.`"
+    } else {
+        "a string stands in quotes"
+    })
 }
 
 // === impl TextAttribute ===

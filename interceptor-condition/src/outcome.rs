@@ -67,7 +67,7 @@ impl fmt::Display for EvaluationErrorKind {
             Self::MissingHeader => "the request has no such header",
             Self::NotText => "the header is not UTF-8",
             Self::NotKnown => "this is not known of the connection",
-            Self::BadValue => "the value is not a number, out of range, or not in the list",
+            Self::BadValue => "no number, out of range, or no such item",
             Self::TooCostly => "too much text for one evaluation",
         })
     }

@@ -69,7 +69,12 @@ impl Checker<'_> {
         );
         let same = left.name() == right.name();
         let problem = if same { format!("`{operator}` can't compare {}", plural(left)) } else { problem };
+        let sorting = !matches!(operator, "==" | "!=");
         match (left, right) {
+            (Typed::Text(_), Typed::Number(_)) if sorting => {
+                let text = sides[0].span.of(self.source);
+                Mistake::new(sides[0].span, problem).did_you_mean(&format!("int({text})"))
+            }
             (Typed::Text(_), Typed::Number(Number::Constant(value))) => {
                 Mistake::new(sides[1].span, problem).did_you_mean(&format!("\"{value}\""))
             }
@@ -180,7 +185,9 @@ fn possible(text: &Text, wanted: &Text, place: Span) -> Result<(), Mistake> {
                 place,
                 format!("a protocol is {}", PROTOCOLS.map(|p| format!("`{p}`")).join(", ")),
             );
-            Err(match interceptor_rule::nearest(&wanted.to_ascii_uppercase(), PROTOCOLS) {
+            // The second edition has no minor number (RFC 9113 section 3.1); people write it all the same.
+            let version = wanted.to_ascii_uppercase().replace("/2.0", "/2");
+            Err(match interceptor_rule::nearest(&version, PROTOCOLS) {
                 Some(meant) => mistake.did_you_mean(&format!("\"{meant}\"")),
                 None => mistake,
             })

@@ -27,7 +27,7 @@ pub(super) fn named(name: &str, place: Span, span: Span) -> Result<Text, Mistake
     }
     if name.bytes().any(|b| b.is_ascii_uppercase()) {
         return Err(Mistake::new(place, "the names of headers are in lower case here, whatever was sent")
-            .did_you_mean(&name.to_ascii_lowercase()));
+            .did_you_mean(&format!("\"{}\"", name.to_ascii_lowercase())));
     }
     Ok(match name {
         // HTTP/2 has no such header, and a caller should not have to care.
