@@ -1,0 +1,209 @@
+//! `==` and the like, and `in`: both sides of one type, and no comparison that can only have one answer.
+
+use std::net::IpAddr;
+
+use interceptor_rule::Span;
+
+use super::{Checker, Typed, attribute_of, folded, header};
+use crate::attribute::TextAttribute;
+use crate::error::Mistake;
+use crate::syntax::expression::{Binary, Expression, Kind};
+use crate::tree::{Number, Predicate, Relation, Text, Texts};
+
+/// RFC 9110 section 9.3 and RFC 5789.
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
+/// What [`Request::protocol`](crate::Request::protocol) gives.
+const PROTOCOLS: [&str; 3] = ["HTTP/1.0", "HTTP/1.1", "HTTP/2"];
+
+impl Checker<'_> {
+    pub(super) fn compare(
+        &self,
+        operator: Binary,
+        sides: &[Expression; 2],
+        at: Span,
+    ) -> Result<Typed, Mistake> {
+        let relation = match operator {
+            Binary::Equal => Relation::Equal,
+            Binary::NotEqual => Relation::NotEqual,
+            Binary::Less => Relation::Less,
+            Binary::LessOrEqual => Relation::LessOrEqual,
+            Binary::Greater => Relation::Greater,
+            _ => Relation::GreaterOrEqual,
+        };
+        let equality = matches!(relation, Relation::Equal | Relation::NotEqual);
+        match (self.check(&sides[0])?, self.check(&sides[1])?) {
+            (Typed::Text(left), Typed::Text(right)) => {
+                if equality {
+                    possible(&left, &right, sides[1].span)?;
+                    possible(&right, &left, sides[0].span)?;
+                }
+                folded(Predicate::Text(relation, Box::new([left, right])))
+            }
+            (Typed::Number(left), Typed::Number(right)) => {
+                possible_port(&left, &right, sides[1].span)?;
+                possible_port(&right, &left, sides[0].span)?;
+                folded(Predicate::Number(relation, Box::new([left, right])))
+            }
+            (Typed::Bool(left), Typed::Bool(right)) if equality => {
+                let same = Predicate::Same(Box::new([left, right]));
+                folded(match relation {
+                    Relation::Equal => same,
+                    _ => Predicate::Not(Box::new(same)),
+                })
+            }
+            (left, right) => Err(self.incomparable(&left, &right, sides, at)),
+        }
+    }
+
+    fn incomparable(&self, left: &Typed, right: &Typed, sides: &[Expression; 2], at: Span) -> Mistake {
+        let operator = at.of(self.source);
+        let problem = format!(
+            "`{operator}` can't compare {} and {}: {} is {}, {} is {}",
+            left.name(),
+            right.name(),
+            self.shown(&sides[0]),
+            left.name(),
+            self.shown(&sides[1]),
+            right.name(),
+        );
+        let same = left.name() == right.name();
+        let problem = if same { format!("`{operator}` can't compare {}", plural(left)) } else { problem };
+        let sorting = !matches!(operator, "==" | "!=");
+        match (left, right) {
+            (Typed::Text(_), Typed::Number(_)) if sorting => {
+                let text = sides[0].span.of(self.source);
+                Mistake::new(sides[0].span, problem).did_you_mean(&format!("int({text})"))
+            }
+            (Typed::Text(_), Typed::Number(Number::Constant(value))) => {
+                Mistake::new(sides[1].span, problem).did_you_mean(&format!("\"{value}\""))
+            }
+            (Typed::Number(Number::Constant(value)), Typed::Text(_)) => {
+                Mistake::new(sides[0].span, problem).did_you_mean(&format!("\"{value}\""))
+            }
+            (Typed::Number(_), Typed::Text(Text::Constant(text))) => {
+                let mistake = Mistake::new(sides[1].span, problem);
+                if text.parse::<i64>().is_ok() { mistake.did_you_mean(text) } else { mistake }
+            }
+            (Typed::Text(Text::Constant(text)), Typed::Number(_)) => {
+                let mistake = Mistake::new(sides[0].span, problem);
+                if text.parse::<i64>().is_ok() { mistake.did_you_mean(text) } else { mistake }
+            }
+            (Typed::Text(_) | Typed::Number(_), Typed::Texts(_) | Typed::Numbers(_)) => {
+                Mistake::new(at, problem).did_you_mean("in")
+            }
+            _ => Mistake::new(sides[0].span.to(sides[1].span), problem),
+        }
+    }
+
+    pub(super) fn contained(&self, item: &Expression, container: &Expression) -> Result<Typed, Mistake> {
+        let place = "in front of `in`, as there are in the list";
+        match self.check(container)? {
+            Typed::Headers => {
+                let Kind::Text(name) = &item.kind else {
+                    return Err(Mistake::new(
+                        item.span,
+                        "the name of a header is a string in quotes, nothing else",
+                    ));
+                };
+                let span = item.span.to(container.span);
+                Ok(Typed::Bool(Predicate::Present(header::named(name, item.span, span)?)))
+            }
+            Typed::Texts(texts) => {
+                let text = self.text(item, place)?;
+                if let (Texts::Listed(listed), Kind::List(written)) = (&texts, &container.kind) {
+                    for (wanted, written) in listed.iter().zip(written) {
+                        possible(&text, wanted, written.span)?;
+                    }
+                }
+                folded(Predicate::TextIn(Box::new((text, texts))))
+            }
+            Typed::Numbers(numbers) => {
+                let number = self.number(item, place)?;
+                if let Kind::List(written) = &container.kind {
+                    for (wanted, written) in numbers.iter().zip(written) {
+                        possible_port(&number, wanted, written.span)?;
+                    }
+                }
+                folded(Predicate::NumberIn(Box::new((number, numbers))))
+            }
+            other => {
+                let shown = self.shown(container);
+                let mistake = Mistake::new(
+                    container.span,
+                    format!("{shown} is {}, and `in` looks into a list", other.name()),
+                );
+                Err(match other {
+                    Typed::Text(_) => {
+                        let (part, whole) = (item.span.of(self.source), container.span.of(self.source));
+                        mistake.did_you_mean(&format!("{whole}.contains({part})"))
+                    }
+                    _ => mistake,
+                })
+            }
+        }
+    }
+}
+
+fn plural(kind: &Typed) -> &'static str {
+    match kind {
+        Typed::Bool(_) => "what is true or false",
+        Typed::Headers => "all headers",
+        _ => "lists",
+    }
+}
+
+/// Can `text` be equal to `wanted`, which stands at `place`?
+fn possible(text: &Text, wanted: &Text, place: Span) -> Result<(), Mistake> {
+    let (Some(attribute), Text::Constant(wanted)) = (attribute_of(text), wanted) else { return Ok(()) };
+    let shown = interceptor_rule::quoted(wanted);
+    match attribute {
+        TextAttribute::SourceAddress | TextAttribute::DestinationAddress => {
+            if wanted.parse::<std::net::SocketAddr>().is_ok() {
+                return Ok(());
+            }
+            let mistake = Mistake::new(place, format!("an address is `ip:port`, which {shown} never is"));
+            let side = if attribute == TextAttribute::SourceAddress { "source" } else { "destination" };
+            let start = match wanted.parse::<IpAddr>() {
+                Ok(IpAddr::V4(ip)) => format!("{ip}:"),
+                Ok(IpAddr::V6(ip)) => format!("[{ip}]:"),
+                Err(_) => return Err(mistake),
+            };
+            Err(mistake.did_you_mean(&format!("{side}.address.startsWith(\"{start}\")")))
+        }
+        TextAttribute::Method => {
+            let upper = wanted.to_ascii_uppercase();
+            if *upper != **wanted && METHODS.contains(&upper.as_str()) {
+                return Err(
+                    Mistake::new(place, "methods are in upper case").did_you_mean(&format!("\"{upper}\""))
+                );
+            }
+            Ok(())
+        }
+        TextAttribute::Protocol if !PROTOCOLS.contains(&&**wanted) => {
+            let mistake = Mistake::new(
+                place,
+                format!("a protocol is {}", PROTOCOLS.map(|p| format!("`{p}`")).join(", ")),
+            );
+            // The second edition has no minor number (RFC 9113 section 3.1); people write it all the same.
+            let version = wanted.to_ascii_uppercase().replace("/2.0", "/2");
+            Err(match interceptor_rule::nearest(&version, PROTOCOLS) {
+                Some(meant) => mistake.did_you_mean(&format!("\"{meant}\"")),
+                None => mistake,
+            })
+        }
+        TextAttribute::UrlPath if wanted.contains('?') => {
+            Err(Mistake::new(place, "`request.url_path` is without the query").did_you_mean("request.path"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn possible_port(number: &Number, wanted: &Number, place: Span) -> Result<(), Mistake> {
+    match (number, wanted) {
+        (Number::Attribute(_), Number::Constant(port)) if u16::try_from(*port).is_err() => {
+            Err(Mistake::new(place, format!("a port is from 0 to 65535, and never {port}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,74 @@
+//! Why a condition has no answer for a request.
+
+use std::fmt;
+
+use interceptor_rule::Span;
+
+/// Why a condition is neither true nor false for a request. It does not match then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{kind}")]
+pub struct EvaluationError {
+    /// What happened, to be counted by.
+    pub kind: EvaluationErrorKind,
+    /// The part of the condition that it happened in, in bytes of its source.
+    pub span: Span,
+}
+
+/// What kept a condition from an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EvaluationErrorKind {
+    /// The request has no such header.
+    MissingHeader,
+    /// The header is not UTF-8, so that it has no value as a string.
+    NotText,
+    /// There is no request, or the ClientHello has not arrived.
+    NotKnown,
+    /// A text is not a number, a number is out of range, a list has no such item.
+    BadValue,
+    /// It would have cost more than [`MAX_COPIED`](crate::MAX_COPIED) or [`MAX_MATCHED`](crate::MAX_MATCHED).
+    TooCostly,
+}
+
+// === impl EvaluationError ===
+
+impl EvaluationError {
+    pub(crate) fn new(kind: EvaluationErrorKind, span: Span) -> Self {
+        Self { kind, span }
+    }
+
+    /// The error with the part of `source` that it is about. `source` is that of the condition.
+    pub fn describe(&self, source: &str) -> String {
+        format!("{}: {}", interceptor_rule::quoted(self.span.of(source)), self.kind)
+    }
+}
+
+// === impl EvaluationErrorKind ===
+
+impl EvaluationErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] =
+        [Self::MissingHeader, Self::NotText, Self::NotKnown, Self::BadValue, Self::TooCostly];
+
+    /// A word for labels of metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MissingHeader => "missing_header",
+            Self::NotText => "not_text",
+            Self::NotKnown => "not_known",
+            Self::BadValue => "bad_value",
+            Self::TooCostly => "too_costly",
+        }
+    }
+}
+
+impl fmt::Display for EvaluationErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MissingHeader => "the request has no such header",
+            Self::NotText => "the header is not UTF-8",
+            Self::NotKnown => "this is not known of the connection",
+            Self::BadValue => "no number, out of range, or no such item",
+            Self::TooCostly => "too much text for one evaluation",
+        })
+    }
+}

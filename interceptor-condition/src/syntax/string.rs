@@ -1,0 +1,155 @@
+//! String literals: quotes, raw strings and escapes.
+
+use interceptor_rule::Span;
+
+use crate::error::Mistake;
+
+/// How a literal is delimited.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Literal {
+    prefix: usize,
+    quote: u8,
+    /// Three quotes instead of one: may have line ends and quotes in it.
+    long: bool,
+    raw: bool,
+    bytes: bool,
+}
+
+impl Literal {
+    /// The literal that `rest` begins with.
+    pub(crate) fn begins(rest: &str) -> Option<Self> {
+        let prefix = rest.bytes().take(3).position(|b| matches!(b, b'"' | b'\''))?;
+        let (raw, bytes) = match rest[..prefix].to_ascii_lowercase().as_str() {
+            "" => (false, false),
+            "r" => (true, false),
+            "b" => (false, true),
+            "rb" | "br" => (true, true),
+            _ => return None,
+        };
+        let quote = rest.as_bytes()[prefix];
+        let long = rest.as_bytes()[prefix..].starts_with(&[quote; 3]);
+        Some(Self { prefix, quote, long, raw, bytes })
+    }
+
+    /// The text of the literal and how many bytes of `rest` it takes. `start` is the place of `rest`.
+    pub(crate) fn read(self, rest: &str, start: usize) -> Result<(String, usize), Mistake> {
+        let delimiter = if self.long { 3 } else { 1 };
+        let body = self.prefix + delimiter;
+        let opening = Span::new(start, start + body);
+        if self.bytes {
+            return Err(Mistake::new(opening, "a string of bytes is equal to nothing in a condition")
+                .suggest("leave out the `b` in front of the quote"));
+        }
+        let mut text = String::new();
+        let mut at = body;
+        loop {
+            let Some(c) = rest[at..].chars().next() else {
+                return Err(Mistake::new(opening, "this string has no closing quote"));
+            };
+            if rest.as_bytes()[at..].starts_with(&[self.quote; 3][..delimiter]) {
+                return Ok((text, at + delimiter));
+            }
+            match c {
+                '\n' | '\r' if !self.long => {
+                    return Err(Mistake::new(opening, "this string has no closing quote on its line"));
+                }
+                '\\' if !self.raw => {
+                    let (escaped, length) = escape(&rest[at..]).ok_or_else(|| {
+                        // The character behind the backslash is shown, too.
+                        let length = 1 + rest[at + 1..].chars().next().map_or(0, char::len_utf8);
+                        unknown_escape(&rest[at..at + length], Span::new(start + at, start + at + length))
+                    })?;
+                    text.push(escaped);
+                    at += length;
+                }
+                _ => {
+                    text.push(c);
+                    at += c.len_utf8();
+                }
+            }
+        }
+    }
+}
+
+/// The character that an escape stands for, and the length of the escape.
+fn escape(rest: &str) -> Option<(char, usize)> {
+    let kind = rest[1..].chars().next()?;
+    let code = |digits: &str, radix| u32::from_str_radix(digits, radix).ok().and_then(char::from_u32);
+    let hexadecimal = |length: usize| {
+        let digits =
+            rest.get(2..2 + length).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        Some((code(digits, 16)?, 2 + length))
+    };
+    let simple = match kind {
+        'a' => '\u{7}',
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'v' => '\u{b}',
+        '\\' | '?' | '"' | '\'' | '`' => kind,
+        'x' | 'X' => return hexadecimal(2),
+        'u' => return hexadecimal(4),
+        'U' => return hexadecimal(8),
+        '0'..='3' => {
+            let digits = rest.get(1..4).filter(|digits| digits.bytes().all(|b| matches!(b, b'0'..=b'7')))?;
+            return Some((code(digits, 8)?, 4));
+        }
+        _ => return None,
+    };
+    Some((simple, 2))
+}
+
+fn unknown_escape(escape: &str, span: Span) -> Mistake {
+    let shown = interceptor_rule::quoted(escape);
+    Mistake::new(span, format!("{shown} is no escape of a string"))
+        .suggest(format!("write `\\{escape}`, or r\"…\" around a regular expression"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(r#""a" x"#, "a", 3)]
+    #[case("'it\"s'", "it\"s", 6)]
+    #[case("''", "", 2)]
+    #[case("'''it's\n'''", "it's\n", 11)]
+    #[case(r#"r"\d""#, r"\d", 5)]
+    #[case(r"R'\'", r"\", 4)]
+    #[case(r#""\n\t\\\"\'\`\?\a\b\f\r\v""#, "\n\t\\\"'`?\u{7}\u{8}\u{c}\r\u{b}", 26)]
+    #[case(r#""\x41\u00e4\U0001F600\101""#, "Aä😀A", 26)]
+    #[case("\"ä\"", "ä", 4)]
+    fn literals(#[case] rest: &str, #[case] text: &str, #[case] length: usize) {
+        let literal = Literal::begins(rest).expect("is a literal");
+        assert_eq!(literal.read(rest, 0).expect("is well-formed"), (text.to_owned(), length));
+    }
+
+    #[rstest]
+    #[case(r#""\d""#)]
+    #[case(r#""\x4""#)]
+    #[case(r#""\xüü""#)]
+    #[case(r#""\ud800""#)]
+    #[case(r#""\400""#)]
+    #[case(r#""\19""#)]
+    #[case(r#""\"#)]
+    #[case(r#""a"#)]
+    #[case("\"a\n\"")]
+    #[case("'''a''")]
+    #[case("b'a'")]
+    fn no_literals(#[case] rest: &str) {
+        assert!(Literal::begins(rest).expect("begins like one").read(rest, 0).is_err());
+    }
+
+    #[rstest]
+    #[case("rr'a'")]
+    #[case("x'a'")]
+    #[case("abc'a'")]
+    #[case("a")]
+    fn words(#[case] rest: &str) {
+        assert!(Literal::begins(rest).is_none());
+    }
+}

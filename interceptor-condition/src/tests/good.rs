@@ -1,0 +1,222 @@
+//! Conditions and their answers.
+
+use rstest::rstest;
+
+use super::request::Made;
+use crate::limits::{MAX_COPIED, MAX_MATCHED};
+use crate::{Condition, EvaluationErrorKind as Kind, Facts, Needs};
+
+fn made() -> Made {
+    Made::with(&[
+        ("X-User", b"debug"),
+        ("user-agent", b"curl/8.5"),
+        ("accept", b"text/html"),
+        ("Accept", b"*/*"),
+        ("x-empty", b""),
+        ("x-number", b"42"),
+        ("x-latin", b"caf\xe9"),
+        ("x-roles", b"dev,ops,qa"),
+    ])
+}
+
+fn compile(source: &str) -> Condition {
+    Condition::compile(source).unwrap_or_else(|error| panic!("{error}\n{}", error.caret(source)))
+}
+
+fn ask(source: &str) -> Result<bool, Kind> {
+    compile(source).matches(&made().facts()).map_err(|error| error.kind)
+}
+
+#[rstest]
+#[case(r#"request.method == "GET""#)]
+#[case(r#"request.path == "/shop/cart?item=7&x=a%20b""#)]
+#[case(r#"request.url_path == "/shop/cart""#)]
+#[case(r#"request.query == "item=7&x=a%20b""#)]
+#[case(r#"request.host == "shop.example:8080""#)]
+#[case(r#"request.headers["host"] == "shop.example:8080""#)]
+#[case(r#"request.scheme == "http""#)]
+#[case(r#"request.protocol == "HTTP/1.1""#)]
+#[case(r#"request.useragent.startsWith("curl/")"#)]
+#[case(r#"request.headers["x-user"] == "debug""#)]
+#[case(r#""debug" == request.headers["x-user"]"#)]
+#[case(r#"request.headers["accept"] == "text/html,*/*""#)]
+#[case(r#"request.headers.accept.contains("/html,")"#)]
+#[case(r#"request.headers["x-empty"] == """#)]
+#[case(r#""x-user" in request.headers && !("x-other" in request.headers)"#)]
+#[case(r#"has(request.headers.accept) && !has(request.headers.x_other)"#)]
+#[case(r#"has(request.host) && has(request.useragent) && has(request.path)"#)]
+#[case(r#""x-latin" in request.headers"#)]
+#[case(r#"source.address == "10.1.2.3:40000""#)]
+#[case(r#"source.address.startsWith("10.1.")"#)]
+#[case("source.port == 40000 && destination.port == 8080")]
+#[case("source.port in [1, 2, 40000]")]
+#[case("destination.port >= 8000 && destination.port < 9000")]
+#[case(r#"destination.address.endsWith(":8080")"#)]
+#[case(r#"connection.requested_server_name == """#)]
+#[case(r#"request.method in ["GET", "HEAD"]"#)]
+#[case(r#"request.path.matches("^/shop/(cart|list)[?]")"#)]
+#[case(r#"matches(request.path, r"item=\d+")"#)]
+#[case(r#"request.path.contains("item=7")"#)]
+#[case(r#"request.headers["x-user"].upperAscii() == "DEBUG""#)]
+#[case(r#"request.headers["x-user"] + "@" + request.scheme == "debug@http""#)]
+#[case(r#""ops" in request.headers["x-roles"].split(",")"#)]
+#[case(r#"request.headers["x-roles"].split(",")[1] == "ops""#)]
+#[case(r#"size(request.headers["x-roles"].split(",")) == 3"#)]
+#[case(r#"int(request.headers["x-number"]) % 10 == 2"#)]
+#[case(r#"string(source.port) == "40000""#)]
+#[case(r#"size(request.headers["x-user"]) == 5 && request.headers["x-user"].size() == 5"#)]
+#[case("source.port - destination.port == 31920")]
+#[case("-source.port < -1")]
+#[case(r#"(request.method == "GET" ? request.url_path : request.path) == "/shop/cart""#)]
+#[case(r#"request.url_path > "/shop" && request.url_path <= "/shop/cart""#)]
+#[case(r#"request.path.startsWith("/a") == request.path.startsWith("/b")"#)]
+#[case("true")]
+#[case("!!!false")]
+#[case("\ttrue\n&&\r\ntrue ")]
+#[case("0x1F90 == destination.port")]
+fn matches(#[case] source: &str) {
+    assert_eq!(ask(source), Ok(true));
+}
+
+#[rstest]
+#[case(r#"request.headers["x-user"] == "Debug""#)]
+#[case(r#"request.headers["x-user"] != "debug""#)]
+#[case(r#"request.method in ["PUT"]"#)]
+#[case("source.port in [1, 2]")]
+#[case(r#""dev,ops" in request.headers["x-roles"].split(",")"#)]
+#[case(r#""x-other" in request.headers"#)]
+#[case("false")]
+fn does_not_match(#[case] source: &str) {
+    assert_eq!(ask(source), Ok(false));
+}
+
+#[rstest]
+#[case(r#"request.headers["x-other"] == "a""#, Kind::MissingHeader, r#"request.headers["x-other"]"#)]
+#[case(r#"request.headers["x-other"] != "a""#, Kind::MissingHeader, r#"request.headers["x-other"]"#)]
+#[case(r#"!(request.headers.other == "a")"#, Kind::MissingHeader, "request.headers.other")]
+#[case(r#"request.headers["x-latin"] == "a""#, Kind::NotText, r#"request.headers["x-latin"]"#)]
+#[case(r#"int(request.headers["x-user"]) == 1"#, Kind::BadValue, r#"int(request.headers["x-user"])"#)]
+#[case("1 / (source.port - 40000) == 1", Kind::BadValue, "1 / (source.port - 40000)")]
+#[case("source.port + 9223372036854775807 > 1", Kind::BadValue, "source.port + 9223372036854775807")]
+#[case(r#"request.path.split("/")[9] == "a""#, Kind::BadValue, r#"request.path.split("/")[9]"#)]
+#[case(r#"request.path.split("/")[-1] == "a""#, Kind::BadValue, r#"request.path.split("/")[-1]"#)]
+#[case(
+    r#"request.headers["x-other"] == "a" || source.port == 1"#,
+    Kind::MissingHeader,
+    r#"request.headers["x-other"]"#
+)]
+fn has_no_answer(#[case] source: &str, #[case] kind: Kind, #[case] place: &str) {
+    let condition = compile(source);
+    let error = condition.matches(&made().facts()).expect_err("has no answer");
+    assert_eq!((error.kind, error.span.of(source)), (kind, place));
+    assert_eq!(error.describe(source), format!("`{place}`: {kind}"));
+}
+
+#[rstest]
+#[case("true || E", Ok(true))]
+#[case("E || true", Ok(true))]
+#[case("false && E", Ok(false))]
+#[case("E && false", Ok(false))]
+#[case("E || false", Err(Kind::MissingHeader))]
+#[case("false || E", Err(Kind::MissingHeader))]
+#[case("E && true", Err(Kind::MissingHeader))]
+#[case("E && E && false", Ok(false))]
+#[case("!E", Err(Kind::MissingHeader))]
+#[case("E == E", Err(Kind::MissingHeader))]
+#[case("E ? true : true", Err(Kind::MissingHeader))]
+#[case("true ? true : E", Ok(true))]
+fn errors_are_contagious_or_not_as_in_cel(#[case] source: &str, #[case] answer: Result<bool, Kind>) {
+    // `true` and `false` are attributes in disguise as well, or they would be folded away.
+    for (yes, no) in [("true", "false"), ("source.port > 0", "source.port < 0")] {
+        let source = source.replace("true", &format!("({yes})")).replace("false", &format!("({no})"));
+        assert_eq!(ask(&source.replace('E', r#"(request.headers["e"] == "")"#)), answer, "{source}");
+    }
+}
+
+#[test]
+fn a_host_or_user_agent_may_be_missing() {
+    let request = Made { host: None, ..Made::with(&[]) };
+    let ask = |source| compile(source).matches(&request.facts()).map_err(|error| error.kind);
+    assert_eq!(ask(r#"request.host == "a""#), Err(Kind::MissingHeader));
+    assert_eq!(ask(r#"request.useragent == "a""#), Err(Kind::MissingHeader));
+    assert_eq!(ask("has(request.host) || has(request.useragent)"), Ok(false));
+    assert_eq!(ask(r#""host" in request.headers"#), Ok(false));
+}
+
+#[rstest]
+#[case("true", Needs::Connection)]
+#[case("source.port == 1", Needs::Connection)]
+#[case(r#"destination.address == "[::1]:80""#, Needs::Connection)]
+#[case(r#"connection.requested_server_name == "a" && source.port == 1"#, Needs::ServerName)]
+#[case(r#"connection.requested_server_name == "a" || request.path == "/""#, Needs::Request)]
+#[case(r#""x" in request.headers"#, Needs::Request)]
+#[case(r#"source.port == 1 ? true : request.method == "GET""#, Needs::Request)]
+#[case(r#"source.port in [1] || 1 in [size(request.path)]"#, Needs::Request)]
+// What is decided needs nothing.
+#[case(r#"false && request.path == "/""#, Needs::Connection)]
+fn when_it_is_decided(#[case] source: &str, #[case] needs: Needs) {
+    assert_eq!(compile(source).needs(), needs);
+}
+
+#[test]
+fn what_is_not_known_is_an_error_only_where_it_matters() {
+    let unknown = Facts { server_name: None, request: None, ..made().facts() };
+    let unknown = Facts { request: None, ..unknown };
+    let ask = |source| compile(source).matches(&unknown).map_err(|error| error.kind);
+    assert_eq!(ask("source.port == 40000"), Ok(true));
+    assert_eq!(ask(r#"connection.requested_server_name == "a""#), Err(Kind::NotKnown));
+    assert_eq!(ask(r#"request.path == "/""#), Err(Kind::NotKnown));
+    assert_eq!(ask(r#""x-user" in request.headers"#), Err(Kind::NotKnown));
+    assert_eq!(ask("has(request.host)"), Err(Kind::NotKnown));
+    assert_eq!(ask(r#"source.port == 1 && request.path == "/""#), Ok(false));
+    assert_eq!(ask(r#"source.port == 40000 || request.path == "/""#), Ok(true));
+}
+
+#[rstest]
+#[case("true", Some(true))]
+#[case("1 + 1 == 3", Some(false))]
+#[case(r#""a".startsWith("a") && "x" in ["x"]"#, Some(true))]
+#[case(r#"request.path == "/" || true"#, Some(true))]
+#[case(r#"request.path == "/" && false"#, Some(false))]
+#[case(r#"request.path == "/" || false"#, None)]
+#[case("source.port == source.port", None)]
+fn constants(#[case] source: &str, #[case] constant: Option<bool>) {
+    assert_eq!(compile(source).constant(), constant);
+}
+
+#[test]
+fn a_text_is_only_so_long() {
+    let mut request = Made::with(&[]);
+    let mut ask = |length: usize, source| {
+        request.path = format!("/{}", "a".repeat(length - 1));
+        compile(source).matches(&request.facts()).map_err(|error| error.kind)
+    };
+    assert_eq!(ask(MAX_MATCHED, r#"request.path.matches("^/a+$")"#), Ok(true));
+    assert_eq!(ask(MAX_MATCHED + 1, r#"request.path.matches("^/a+$")"#), Err(Kind::TooCostly));
+    assert_eq!(ask(MAX_COPIED, r#"request.path.lowerAscii().startsWith("/a")"#), Ok(true));
+    assert_eq!(ask(MAX_COPIED + 1, r#"request.path.lowerAscii().startsWith("/a")"#), Err(Kind::TooCostly));
+    assert_eq!(ask(MAX_COPIED / 2, r#"size(request.path + request.path) > 0"#), Ok(true));
+    assert_eq!(ask(MAX_COPIED / 2 + 1, r#"size(request.path + request.path) > 0"#), Err(Kind::TooCostly));
+    // Looking is free.
+    assert_eq!(ask(10 * MAX_COPIED, r#"request.path.endsWith("aa")"#), Ok(true));
+}
+
+#[test]
+fn a_header_repeated_too_often_is_not_put_together() {
+    let value = "a".repeat(1000);
+    let headers = vec![("x", value.as_bytes()); 70];
+    let request = Made::with(&headers);
+    let ask = |source| compile(source).matches(&request.facts()).map_err(|error| error.kind);
+    assert_eq!(ask(r#"request.headers["x"].startsWith("a")"#), Err(Kind::TooCostly));
+    assert_eq!(ask(r#""x" in request.headers"#), Ok(true));
+}
+
+#[test]
+fn can_be_shared_and_compared() {
+    fn shared<T: Send + Sync + Clone + std::fmt::Debug + Eq>(_: &T) {}
+    let condition = compile("source.port == 1");
+    shared(&condition);
+    assert_eq!(condition, compile("source.port == 1"));
+    assert_ne!(condition, compile("source.port  == 1"));
+    assert_eq!(condition.to_string(), "source.port == 1");
+}

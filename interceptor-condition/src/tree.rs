@@ -1,0 +1,169 @@
+//! A checked condition: every part has a type, and nothing in it can be of a wrong one.
+
+use interceptor_rule::Span;
+use regex::Regex;
+
+use crate::attribute::{NumberAttribute, TextAttribute};
+use crate::needs::Needs;
+
+/// True or false.
+#[derive(Debug, Clone)]
+pub(crate) enum Predicate {
+    Constant(bool),
+    Not(Box<Predicate>),
+    All(Box<[Predicate]>),
+    Any(Box<[Predicate]>),
+    /// Both the same, or not.
+    Same(Box<[Predicate; 2]>),
+    Choice(Box<(Predicate, Predicate, Predicate)>),
+    Text(Relation, Box<[Text; 2]>),
+    /// Is the second in the first?
+    Part(Part, Box<[Text; 2]>),
+    Matches(Box<(Text, Regex)>, Span),
+    TextIn(Box<(Text, Texts)>),
+    Number(Relation, Box<[Number; 2]>),
+    NumberIn(Box<(Number, Box<[Number]>)>),
+    Present(Text),
+}
+
+/// A string.
+#[derive(Debug, Clone)]
+pub(crate) enum Text {
+    Constant(Box<str>),
+    Attribute(TextAttribute, Span),
+    /// Its name is in lower case.
+    Header(Box<str>, Span),
+    Joined(Box<[Text; 2]>, Span),
+    Changed(Change, Box<Text>, Span),
+    Number(Box<Number>),
+    Item(Box<(Texts, Number)>, Span),
+    Choice(Box<(Predicate, Text, Text)>),
+}
+
+/// A whole number of 64 bits.
+#[derive(Debug, Clone)]
+pub(crate) enum Number {
+    Constant(i64),
+    Attribute(NumberAttribute),
+    /// Characters of a text.
+    Characters(Box<Text>),
+    /// Items of a list.
+    Items(Box<Texts>),
+    Parsed(Box<Text>, Span),
+    Negated(Box<Number>, Span),
+    Calculated(Calculation, Box<[Number; 2]>, Span),
+    Choice(Box<(Predicate, Number, Number)>),
+}
+
+/// A list of strings.
+#[derive(Debug, Clone)]
+pub(crate) enum Texts {
+    Listed(Box<[Text]>),
+    /// Never at the empty string.
+    Split(Box<Text>, Box<str>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Relation {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Start,
+    End,
+    Anywhere,
+}
+
+/// Makes another string of a string, not longer than it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    LowerCase,
+    UpperCase,
+    Trimmed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Calculation {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+}
+
+// What each part needs. Nothing: it is a constant.
+
+impl Predicate {
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        match self {
+            Self::Constant(_) => None,
+            Self::Not(inner) => inner.needs(),
+            Self::All(operands) | Self::Any(operands) => operands.iter().filter_map(Self::needs).max(),
+            Self::Same(sides) => sides.iter().filter_map(Self::needs).max(),
+            Self::Choice(parts) => parts.0.needs().max(parts.1.needs()).max(parts.2.needs()),
+            Self::Text(_, sides) | Self::Part(_, sides) => sides.iter().filter_map(Text::needs).max(),
+            Self::Matches(parts, _) => parts.0.needs(),
+            Self::TextIn(parts) => parts.0.needs().max(parts.1.needs()),
+            Self::Number(_, sides) => sides.iter().filter_map(Number::needs).max(),
+            Self::NumberIn(parts) => parts.0.needs().max(parts.1.iter().filter_map(Number::needs).max()),
+            Self::Present(text) => text.needs(),
+        }
+    }
+}
+
+impl Text {
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        match self {
+            Self::Constant(_) => None,
+            Self::Attribute(attribute, _) => Some(attribute.needs()),
+            Self::Header(..) => Some(Needs::Request),
+            Self::Joined(sides, _) => sides.iter().filter_map(Self::needs).max(),
+            Self::Changed(_, of, _) => of.needs(),
+            Self::Number(number) => number.needs(),
+            Self::Item(parts, _) => parts.0.needs().max(parts.1.needs()),
+            Self::Choice(parts) => parts.0.needs().max(parts.1.needs()).max(parts.2.needs()),
+        }
+    }
+}
+
+impl Number {
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        match self {
+            Self::Constant(_) => None,
+            Self::Attribute(_) => Some(Needs::Connection),
+            Self::Characters(of) | Self::Parsed(of, _) => of.needs(),
+            Self::Items(of) => of.needs(),
+            Self::Negated(of, _) => of.needs(),
+            Self::Calculated(_, sides, _) => sides.iter().filter_map(Self::needs).max(),
+            Self::Choice(parts) => parts.0.needs().max(parts.1.needs()).max(parts.2.needs()),
+        }
+    }
+}
+
+impl Texts {
+    pub(crate) fn needs(&self) -> Option<Needs> {
+        match self {
+            Self::Listed(items) => items.iter().filter_map(Text::needs).max(),
+            Self::Split(text, _) => text.needs(),
+        }
+    }
+}
+
+impl Relation {
+    pub(crate) fn holds(self, order: std::cmp::Ordering) -> bool {
+        match self {
+            Self::Equal => order.is_eq(),
+            Self::NotEqual => order.is_ne(),
+            Self::Less => order.is_lt(),
+            Self::LessOrEqual => order.is_le(),
+            Self::Greater => order.is_gt(),
+            Self::GreaterOrEqual => order.is_ge(),
+        }
+    }
+}
