@@ -5,30 +5,30 @@ use interceptor_wire::{Parsed, Reason};
 
 /// The messages of one direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Framed {
+pub(crate) struct Framed {
     /// Those that are complete.
-    pub messages: Vec<Message>,
+    pub(crate) messages: Vec<Message>,
     /// What is behind them.
-    pub end: End,
+    pub(crate) end: End,
     /// Where that begins.
-    pub end_at: usize,
+    pub(crate) end_at: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub(crate) struct Message {
     /// Bytes of the head.
-    pub head: usize,
+    pub(crate) head: usize,
     /// Bytes of the body.
-    pub body: usize,
+    pub(crate) body: usize,
     /// Method and target, or status.
-    pub line: String,
-    pub after: After,
+    pub(crate) line: String,
+    pub(crate) after: After,
     /// For requests.
-    pub asked: Option<Asked>,
+    pub(crate) asked: Option<Asked>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// The beginning of a head, or nothing.
     Head,
     /// A head, and the beginning of its body.
@@ -41,7 +41,7 @@ pub enum End {
 }
 
 /// The requests in `bytes`, which arrive in pieces that end at `ends`, and then whole.
-pub fn requests(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> Framed {
+pub(crate) fn requests(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> Framed {
     frames(bytes, ends, |bytes, scan, _| {
         let mut storage = Storage::new();
         map(http1::request(bytes, scan, &mut storage), |head| {
@@ -53,7 +53,7 @@ pub fn requests(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> Framed {
 }
 
 /// The responses to these requests, in the same way.
-pub fn responses(bytes: &[u8], asked: &[Asked], ends: impl IntoIterator<Item = usize>) -> Framed {
+pub(crate) fn responses(bytes: &[u8], asked: &[Asked], ends: impl IntoIterator<Item = usize>) -> Framed {
     let mut finals = 0;
     frames(bytes, ends, |bytes, scan, _| {
         let Some(to) = asked.get(finals) else { return Parsed::Partial };
@@ -66,7 +66,7 @@ pub fn responses(bytes: &[u8], asked: &[Asked], ends: impl IntoIterator<Item = u
 }
 
 /// The end of every byte.
-pub fn each(bytes: &[u8]) -> std::ops::RangeInclusive<usize> {
+pub(crate) fn each(bytes: &[u8]) -> std::ops::RangeInclusive<usize> {
     0..=bytes.len()
 }
 
