@@ -24,14 +24,14 @@ pub enum Reason {
     /// More than [`MAX_HEADERS`](crate::http1::MAX_HEADERS).
     #[error("more than {} header fields", crate::http1::MAX_HEADERS)]
     TooManyHeaders,
-    /// A line that ends in LF without CR, or a CR without LF, RFC 9112 section 2.2.
+    /// A line that ends in LF without CR, RFC 9112 section 2.2.
     #[error("a line that does not end in CRLF")]
     LineEnd,
     /// No name, white space around it (also a folded line), a byte that no name has, or a name that looks like one
     /// that frames; RFC 9112 sections 5.1 and 5.2.
     #[error("a broken header name")]
     HeaderName,
-    /// A control character in a value, RFC 9110 section 5.5.
+    /// A control character in a value, CR without LF among them, RFC 9110 section 5.5.
     #[error("a broken header value")]
     HeaderValue,
     /// `Content-Length` that is no plain number, or several that differ, RFC 9112 section 6.3.

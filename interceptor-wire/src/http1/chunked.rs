@@ -27,6 +27,10 @@ enum State {
     SizeSpace,
     /// Behind the first `;`.
     Extension,
+    /// There, in a quoted string, which to some goes on in the next line.
+    Quoted,
+    /// There, behind a `\`.
+    Escaped,
     /// A line with a size has to end.
     SizeLf,
     /// In the data of a chunk.
@@ -94,14 +98,19 @@ impl Chunked {
             (Size | SizeSpace | Extension, b'\r') => SizeLf,
             (Size | SizeSpace, b';') => self.in_line(Extension)?,
             (Size | SizeSpace, b' ' | b'\t') => self.in_line(SizeSpace)?,
-            (Extension, _) if is_text(byte) => self.in_line(Extension)?,
+            (Extension, b'"') => self.in_line(Quoted)?,
+            (Escaped, _) if is_text(byte) => self.in_line(Quoted)?,
+            (Quoted, b'"') => self.in_line(Extension)?,
+            (Quoted, b'\\') => self.in_line(Escaped)?,
+            (Extension | Quoted, _) if is_text(byte) => self.in_line(self.state)?,
             (SizeLf, b'\n') => {
                 self.length = 0;
                 if self.left > 0 { Data } else { Trailer }
             }
             (DataCr, b'\r') => DataLf,
             (DataLf, b'\n') => Size,
-            (Size | SizeSpace | Extension | SizeLf | DataCr | DataLf, _) => return Err(Reason::Chunk),
+            (Size | SizeSpace | Extension | Quoted | Escaped, _) => return Err(Reason::Chunk),
+            (SizeLf | DataCr | DataLf, _) => return Err(Reason::Chunk),
 
             (Trailer, b'\r') => EndLf,
             (Trailer | TrailerName, _) if is_token(byte) => self.in_trailers(TrailerName)?,
@@ -175,6 +184,7 @@ mod tests {
     #[case("5;name=value;other=\"a b\"\r\nhello\r\n0;last\r\n\r\n", 0)]
     #[case("5 ; name = value\r\nhello\r\n0\r\n\r\n", 0)]
     #[case("5;\r\nhello\r\n0\r\n\r\n", 0)]
+    #[case("5;a=\"\\\"b\\\\\";c\r\nhello\r\n0\r\n\r\n", 0)]
     #[case("5  \r\nhello\r\n0\t\r\n\r\n", 0)]
     #[case("5;\u{e4}\r\nhello\r\n0\r\n\r\n", 0)]
     #[case("0\r\nDigest: abc\r\nX:\r\ny:\tz\r\n\r\nPOST", 4)]
@@ -202,6 +212,9 @@ mod tests {
     #[case("5;a\nhello\r\n", Reason::Chunk)]
     #[case("5;a\rb\r\n", Reason::Chunk)]
     #[case("5;a\0\r\n", Reason::Chunk)]
+    #[case("5;a=\"\r\n", Reason::Chunk)]
+    #[case("5;a=\"b\\\"\r\n", Reason::Chunk)]
+    #[case("5;a=\"\\\r\n", Reason::Chunk)]
     #[case("5\r\nhello!\r\n", Reason::Chunk)]
     #[case("5\r\nhello\n0", Reason::Chunk)]
     #[case("5\r\nhello0\r\n", Reason::Chunk)]

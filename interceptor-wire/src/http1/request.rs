@@ -80,7 +80,7 @@ fn complete<'a, 'b: 'a>(head: &'b [u8], storage: &'a mut Storage<'b>) -> Result<
 
 /// Some lines of a head, all complete.
 fn incomplete<'b>(lines: &'b [u8], storage: &mut Storage<'b>) -> Result<(), Reason> {
-    if is_empty_lines(lines) {
+    if without_empty_lines(lines).is_empty() {
         return Ok(());
     }
     let mut parsed = httparse::Request::new(&mut []);
@@ -104,11 +104,13 @@ fn beginning(line: &[u8], from: usize) -> Result<(), Reason> {
     if end == 0 || line[end] != b' ' {
         return Err(Reason::NotHttp);
     }
-    if line[from..].iter().any(|byte| !is_text(*byte) && *byte != b'\r') {
+    let target = &line[end + 1..];
+    let space = memchr::memchr(b' ', target);
+    let (seen, until) = (from.saturating_sub(end + 1), space.unwrap_or(target.len()));
+    if target.get(seen..until).is_some_and(|new| new.iter().any(|byte| !is_text(*byte) && *byte != b'\r')) {
         return Err(Reason::NotHttp);
     }
-    let target = &line[end + 1..];
-    let Some(space) = memchr::memchr(b' ', target) else { return Ok(()) };
+    let Some(space) = space else { return Ok(()) };
     let version = &target[space + 1..];
     let fits = |expected: &[u8]| expected.starts_with(version);
     if space == 0 {
@@ -123,12 +125,17 @@ fn beginning(line: &[u8], from: usize) -> Result<(), Reason> {
 /// What comes first: the line that is wrong in itself, or something in front of that.
 fn first_wrong<'b>(bytes: &'b [u8], wrong: Wrong, storage: &mut Storage<'b>) -> Reason {
     let (before, line) = (&bytes[..wrong.line], &bytes[wrong.line..wrong.end]);
-    let earlier = if is_empty_lines(before) { beginning(line, 0) } else { incomplete(before, storage) };
+    let earlier =
+        if without_empty_lines(before).is_empty() { beginning(line, 0) } else { incomplete(before, storage) };
     earlier.err().unwrap_or(wrong.reason)
 }
 
-fn is_empty_lines(lines: &[u8]) -> bool {
-    lines.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+/// From the start line on.
+fn without_empty_lines(mut head: &[u8]) -> &[u8] {
+    while let Some(rest) = head.strip_prefix(b"\r\n") {
+        head = rest;
+    }
+    head
 }
 
 /// `HEAD` and `CONNECT` are written so. To who does not mind the case, others are the same; for the response, that
@@ -151,27 +158,29 @@ pub(crate) fn is_method_byte(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'_')
 }
 
-/// What `httparse` found in a head whose lines are complete.
+/// What `httparse` found in a head whose lines are complete. It takes more methods than we do.
 fn what(error: httparse::Error, head: &[u8]) -> Reason {
-    match error {
+    let found = match error {
         httparse::Error::HeaderName => Reason::HeaderName,
         httparse::Error::HeaderValue => Reason::HeaderValue,
         httparse::Error::TooManyHeaders => Reason::TooManyHeaders,
-        // CR without LF, here or in the start line.
-        httparse::Error::NewLine => start_line(head).unwrap_or(Reason::LineEnd),
-        _ => start_line(head).unwrap_or(Reason::StartLine),
-    }
+        // CR without LF.
+        httparse::Error::NewLine => Reason::LineEnd,
+        _ => Reason::StartLine,
+    };
+    start_line(head).err().unwrap_or(found)
 }
 
-/// What is wrong with the beginning of the first line.
-fn start_line(head: &[u8]) -> Option<Reason> {
-    let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
-    let line = head[start..].split(|byte| *byte == b'\n').next()?;
-    if let Err(reason) = beginning(line, 0) {
-        return Some(reason);
+/// Is there something wrong with the beginning of the start line?
+fn start_line(head: &[u8]) -> Result<(), Reason> {
+    let line = without_empty_lines(head).split(|byte| *byte == b'\n').next().unwrap_or_default();
+    beginning(line, 0)?;
+    let mut words = line.split(|byte| *byte == b' ');
+    let method = words.next().and_then(|method| str::from_utf8(method).ok());
+    if words.count() < 2 {
+        return Err(Reason::Http09);
     }
-    let spaces = memchr::memchr_iter(b' ', line).count();
-    (spaces < 2).then_some(Reason::Http09)
+    kind(method.unwrap_or_default()).map(|_| ())
 }
 
 // === impl RequestHead ===
@@ -245,3 +254,6 @@ impl<'a> RequestHead<'a> {
         (Some(host), if path.is_empty() { "/" } else { path })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,3 +128,6 @@ impl ResponseHead<'_> {
         (100..200).contains(&self.status) && self.status != 101
     }
 }
+
+#[cfg(test)]
+mod tests;

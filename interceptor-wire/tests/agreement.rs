@@ -1,0 +1,153 @@
+//! We and other parsers see the same requests, or we see none.
+//!
+//! For each message of the corpus: what we call a request, every other parser that does not refuse it takes for the
+//! same one, with the same content; and where others see different things, we see nothing. What they refuse is their
+//! affair, since the app would refuse it as well.
+
+mod corpus;
+#[path = "peers/mod.rs"]
+mod peers;
+#[allow(dead_code, reason = "other tests use the rest")]
+mod support;
+
+use std::thread;
+
+use corpus::{CASES, Case, Framed, NEXT};
+use peers::{Peer, Saw};
+use support::{End, each};
+
+/// What we see.
+struct Ours {
+    requests: Vec<String>,
+    framed: Framed,
+}
+
+#[test]
+fn all_see_the_same_or_we_see_nothing() {
+    let peers = peers::all();
+    assert!(peers.len() >= 2);
+    let wrong = thread::scope(|scope| {
+        let threads =
+            CASES.iter().map(|case| scope.spawn(|| disagreements(case, &peers))).collect::<Vec<_>>();
+        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    assert!(wrong.is_empty(), "{} of {} messages:\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_corpus_is_large_and_each_message_there_once() {
+    let mut names = CASES.iter().map(|case| case.name).collect::<Vec<_>>();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), CASES.len());
+    assert!(CASES.len() >= 80);
+}
+
+#[test]
+fn the_corpus_is_framed_as_it_says() {
+    let found = CASES.iter().map(|case| (case.name, ours(&bytes_of(case)).framed, case.framed));
+    let wrong = found.filter(|(_, found, expected)| found != expected).collect::<Vec<_>>();
+    assert!(wrong.is_empty(), "name, found, expected: {wrong:#?}");
+}
+
+fn bytes_of(case: &Case) -> Vec<u8> {
+    [case.bytes, NEXT].concat()
+}
+
+/// What is wrong with a case, in words.
+fn disagreements(case: &Case, peers: &[Peer]) -> Vec<String> {
+    let bytes = bytes_of(case);
+    let ours = ours(&bytes);
+    let seen = peers.iter().map(|peer| (peer.name, peer.saw(&bytes))).collect::<Vec<_>>();
+    let mut wrong = Vec::new();
+    for (name, saw) in &seen {
+        // Who refuses everything agrees with everybody.
+        if case.name.starts_with("pipelined") && saw.requests != ours.requests {
+            wrong.push(format!("{}: {name} does not take part: {saw:?}", case.name));
+        }
+        if let Some(how) = differs(&ours, saw) {
+            wrong.push(format!("{}: {how}: we {:?}, {name} {saw:?}", case.name, ours.requests));
+        }
+    }
+    // How far they agree is how far we may go.
+    let certain = ours.certain();
+    for (at, (name, saw)) in seen.iter().enumerate() {
+        for (other_name, other) in &seen[at + 1..] {
+            let common =
+                saw.requests.iter().zip(&other.requests).take_while(|(one, other)| one == other).count();
+            let one_differs = saw.is_certain_of(common) && other.is_certain_of(common);
+            if one_differs && certain > common {
+                wrong
+                    .push(format!("{}: {name} {saw:?}, {other_name} {other:?}, and we take part", case.name));
+            }
+        }
+    }
+    wrong
+}
+
+fn differs(ours: &Ours, saw: &Saw) -> Option<&'static str> {
+    let certain = ours.certain();
+    if saw.requests.iter().zip(&ours.requests[..certain]).any(|(theirs, ours)| theirs != ours) {
+        return Some("another request");
+    }
+    if saw.requests.len() < certain && !saw.refused {
+        return Some("it waits for more");
+    }
+    if saw.requests.len() > ours.requests.len()
+        && matches!(ours.framed, Framed::Requests(_) | Framed::Waits(_))
+    {
+        return Some("we wait for more");
+    }
+    None
+}
+
+impl Ours {
+    /// The requests that are nobody else's affair: the last one of a connection may be one of many things.
+    fn certain(&self) -> usize {
+        self.requests.len() - usize::from(matches!(self.framed, Framed::Over(_)))
+    }
+}
+
+impl Saw {
+    /// Does it say something of the request at this place: what it is, or that it is not complete?
+    fn is_certain_of(&self, place: usize) -> bool {
+        place < self.requests.len() || !self.refused
+    }
+}
+
+fn ours(bytes: &[u8]) -> Ours {
+    let framed = support::requests(bytes, []);
+    assert_eq!(support::requests(bytes, each(bytes)), framed);
+    let mut at = 0;
+    let requests = framed.messages.iter().map(|message| {
+        let head = &bytes[at..at + message.head];
+        let body = &bytes[at + message.head..at + message.head + message.body];
+        at += message.head + message.body;
+        let chunked = head.to_ascii_lowercase().windows(17).any(|window| window == b"transfer-encoding");
+        peers::line(&message.line, &if chunked { dechunked(body) } else { body.to_vec() })
+    });
+    let requests = requests.collect::<Vec<_>>();
+    let count = requests.len();
+    let framed = match framed.end {
+        End::Unframed(reason) => Framed::Doubt(count, reason),
+        End::Over => Framed::Over(count),
+        End::Head if framed.end_at == bytes.len() => Framed::Requests(count),
+        _ => Framed::Waits(count),
+    };
+    Ours { requests, framed }
+}
+
+/// The content of a body that is known to be right.
+fn dechunked(mut body: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    loop {
+        let end = body.windows(2).position(|window| window == b"\r\n").expect("end of line");
+        let size = body[..end].split(|byte| b"; \t".contains(byte)).next().expect("size");
+        let size = usize::from_str_radix(str::from_utf8(size).expect("digits"), 16).expect("digits");
+        if size == 0 {
+            return content;
+        }
+        content.extend_from_slice(&body[end + 2..][..size]);
+        body = &body[end + 2 + size + 2..];
+    }
+}

@@ -1,0 +1,52 @@
+//! Other parsers of HTTP/1 requests: what each of them sees in the same bytes.
+
+mod actix;
+mod hyper;
+mod program;
+
+/// What a parser sees of a connection on which bytes came, and no end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Saw {
+    /// Each complete request: method, target and the content in hexadecimal digits.
+    pub(crate) requests: Vec<String>,
+    /// Was there something that it refused? If not, it waits for more.
+    pub(crate) refused: bool,
+}
+
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    kind: Kind,
+}
+
+enum Kind {
+    Function(fn(&[u8]) -> Saw),
+    Program(program::Program),
+}
+
+impl Peer {
+    pub(crate) fn saw(&self, bytes: &[u8]) -> Saw {
+        match &self.kind {
+            Kind::Function(see) => see(bytes),
+            Kind::Program(program) => program.saw(bytes),
+        }
+    }
+}
+
+/// All that run on this machine: two always, and two that need a program, which are loudly left out without it.
+pub(crate) fn all() -> Vec<Peer> {
+    let function = |name, see| Peer { name, kind: Kind::Function(see) };
+    let mut peers = vec![function("hyper", hyper::saw), function("actix-http", actix::saw)];
+    for (name, start) in [("node", program::node as fn() -> _), ("go", program::go)] {
+        match start() {
+            Ok(program) => peers.push(Peer { name, kind: Kind::Program(program) }),
+            Err(why) => program::left_out(name, &why),
+        }
+    }
+    peers
+}
+
+/// As the programs put it: method, target, content.
+pub(crate) fn line(head: &str, content: &[u8]) -> String {
+    let content = content.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("{head} {content}.")
+}
