@@ -37,7 +37,7 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
     }
     let Some(route) = workload.route(original.port()) else {
         workload.unrouted.fetch_add(1, Ordering::Relaxed);
-        return match dial::to_app(&workload, original).await {
+        return match dial::to_app(&workload, peer, original).await {
             Ok(app) => carry(&workload, &client, &app.stream, Vec::new(), [None, None]).await,
             Err(_) => socket::reset_on_close(&client),
         };
@@ -63,7 +63,7 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
             settle(&workload, &route, peer, original, Outcome::Redirected);
             to_target(&workload, &route, client, peer, original, upstream).await;
         }
-        Err(outcome) => match dial::to_app(&workload, original).await {
+        Err(outcome) => match dial::to_app(&workload, peer, original).await {
             Ok(app) => {
                 settle(&workload, &route, peer, original, outcome);
                 carry(&workload, &client, &app.stream, Vec::new(), [None, None]).await;
