@@ -15,7 +15,7 @@
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::{
-    bindings::{BPF_F_NO_PREALLOC, bpf_sock_addr},
+    bindings::{BPF_F_NO_PREALLOC, bpf_sock, bpf_sock_addr},
     helpers::bpf_get_netns_cookie,
     macros::{cgroup_sock_addr, map},
     maps::HashMap,
@@ -45,7 +45,7 @@ pub fn peer4(ctx: SockAddrContext) -> i32 {
         let sk = read_volatile(addr_of!((*addr).__bindgen_anon_1.sk));
         // The relay calls an application from the very address that it calls; hardly anybody else does.
         if peer == read_volatile(addr_of!((*sk).src_ip4))
-            && let Some(caller) = caller(addr, |port| Source::from_ip4(peer, port))
+            && let Some(caller) = caller(addr, sk, |port| Source::from_ip4(peer, port))
             && let Some(ip4) = caller.ip4()
         {
             write_volatile(addr_of_mut!((*addr).user_ip4), ip4);
@@ -68,7 +68,7 @@ pub fn peer6(ctx: SockAddrContext) -> i32 {
         let sk = read_volatile(addr_of!((*addr).__bindgen_anon_1.sk));
         // The last words are different enough, and the map has the last word.
         if last == read_volatile(addr_of!((*sk).src_ip6).cast::<u32>().add(3))
-            && let Some(caller) = caller(addr, |port| {
+            && let Some(caller) = caller(addr, sk, |port| {
                 let [a, b, c] = [0, 1, 2].map(|n| read_volatile(words.add(n)));
                 Source::from_ip6([a, b, c, last], port)
             })
@@ -88,9 +88,13 @@ pub fn peer6(ctx: SockAddrContext) -> i32 {
 /// For whom the connection was made, if the relay made it.
 ///
 /// # Safety
-/// `addr` must be the context that the kernel passed to the program.
+/// `addr` must be the context that the kernel passed to the program, and `sk` the socket in it.
 #[inline(always)]
-unsafe fn caller(addr: *mut bpf_sock_addr, peer: impl FnOnce(u16) -> Source) -> Option<Source> {
+unsafe fn caller(
+    addr: *mut bpf_sock_addr,
+    sk: *const bpf_sock,
+    peer: impl FnOnce(u16) -> Source,
+) -> Option<Source> {
     // SAFETY: see above; the value is copied at once, and the daemon replaces values whole.
     unsafe {
         // UDP has the same port numbers.
@@ -98,8 +102,9 @@ unsafe fn caller(addr: *mut bpf_sock_addr, peer: impl FnOnce(u16) -> Source) -> 
             return None;
         }
         let port = u16::from_be(read_volatile(addr_of!((*addr).user_port)) as u16);
-        let relayed = Relayed::new(bpf_get_netns_cookie(addr.cast()), peer(port));
-        CALLERS.get(relayed).copied()
+        let own_port = read_volatile(addr_of!((*sk).src_port)) as u16;
+        let netns = bpf_get_netns_cookie(addr.cast());
+        CALLERS.get(Relayed::new(netns, peer(port), own_port)).copied()
     }
 }
 

@@ -249,12 +249,12 @@ fn hook<'a>(object: &'a mut aya::Ebpf, name: &'static str) -> Result<&'a mut Cgr
 // === impl NetnsCallers ===
 
 impl NetnsCallers {
-    /// From now on, an application that has a connection from `relay` sees it come from `caller`.
+    /// From now on, an application that has a connection from `relay` to its `port` sees it come from `caller`.
     ///
     /// `None` when that can't be had; it is counted.
-    pub fn show(self: &Arc<Self>, relay: SocketAddr, caller: SocketAddr) -> Option<ShownCaller> {
+    pub fn show(self: &Arc<Self>, relay: SocketAddr, port: u16, caller: SocketAddr) -> Option<ShownCaller> {
         let shown = self.way.as_ref().ok().and_then(|way| {
-            let relayed = Relayed::new(way.cookie, Source::from(relay));
+            let relayed = Relayed::new(way.cookie, Source::from(relay), port);
             match lock(&way.callers).insert(relayed, Source::from(caller), 0) {
                 Ok(()) => Some(ShownCaller { callers: Arc::clone(self), relayed }),
                 Err(error) => {

@@ -76,8 +76,8 @@ async fn call(
     let socket = socket(from)?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
     let relay = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-    let _shown = callers.show(relay, somebody).ok_or(io::ErrorKind::StorageFull)?;
     let to = SocketAddr::new(from, listener.local_addr()?.port());
+    let _shown = callers.show(relay, to.port(), somebody).ok_or(io::ErrorKind::StorageFull)?;
     let (accepted, connected) =
         tokio::join!(listener.accept(), TcpSocket::from_std_stream(socket.into()).connect(to));
     connected?;

@@ -239,7 +239,7 @@ async fn connect_to_app(
     socket.bind(&source.into())?;
     // Before the application can have accepted. The source is never the caller's own, even if he calls from the same
     // address: his connection has it, and the kernel lets no second one have the same two ends.
-    let shown = workload.callers.show(local_addr(&socket)?, caller);
+    let shown = workload.callers.show(local_addr(&socket)?, original.port(), caller);
     let upstream = connect(workload, socket, original, true, None).await?;
     Ok(Upstream { _shown: shown, ..upstream })
 }
