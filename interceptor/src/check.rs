@@ -195,7 +195,7 @@ async fn caller_address() -> Finding {
         Err(error) => Finding {
             name,
             verdict: Verdict::Warning,
-            found: format!("lost, the application sees the relay's: {error}"),
+            found: format!("lost, the application sees the relay's: {}", error.reason()),
             reason,
             remedy: error.remedy().to_owned(),
         },

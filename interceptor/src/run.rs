@@ -125,7 +125,11 @@ async fn control(start: Start) -> Result<(), Failure> {
     let registry = Arc::new(Registry::default());
     let callers = Arc::new(Callers::new().await);
     if let Err(error) = callers.state() {
-        tracing::warn!(%error, remedy = error.remedy(), "applications won't see callers' addresses");
+        tracing::warn!(
+            reason = error.reason(),
+            remedy = error.remedy(),
+            "applications won't see callers' addresses"
+        );
     }
     let (wakes, woken) = mpsc::unbounded_channel();
     let context = Arc::new(Context {

@@ -156,7 +156,7 @@ pub fn report(registry: &Registry, shared: &Shared, callers: &Callers) -> StateR
 fn caller_address(state: Result<(), &CallerError>, count: &Count) -> CallerAddressReport {
     let (state, reason, remedy) = match state {
         Ok(()) => ("kept", String::new(), ""),
-        Err(error) => ("lost", error.to_string(), error.remedy()),
+        Err(error) => ("lost", error.reason(), error.remedy()),
     };
     CallerAddressReport {
         state: state.into(),

@@ -132,7 +132,7 @@ impl Armed {
         }
         let callers = context.callers.enter(&netns).await;
         if let (Ok(()), Err(error)) = (context.callers.state(), callers.state()) {
-            tracing::warn!(workload = %spec.name, %error, "the application won't see callers' addresses");
+            tracing::warn!(workload = %spec.name, reason = error.reason(), "the application won't see callers' addresses");
         }
         let workload = Arc::new(Workload {
             id: WorkloadId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),

@@ -5,6 +5,7 @@
 //! so they run for everybody on the node. They are attached only while some workload is armed.
 
 use std::{
+    error::Error as _,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
@@ -105,8 +106,8 @@ pub enum CallerError {
         /// Whom it named.
         seen: SocketAddr,
     },
-    /// It does not work anywhere on this host: [`Callers::error`] says why.
-    #[error("see the daemon's own")]
+    /// For a single namespace: [`Callers::state`] says why.
+    #[error("lost on the whole host")]
     Nowhere,
 }
 
@@ -151,7 +152,7 @@ impl Callers {
         }
     }
 
-    /// What a daemon has that does not even try.
+    /// Without a try: addresses are lost.
     #[must_use]
     pub fn nowhere() -> Self {
         Self { programs: Err(CallerError::Nowhere), count: Arc::default() }
@@ -319,6 +320,21 @@ impl Count {
 // === impl CallerError ===
 
 impl CallerError {
+    /// All of it in one line, down to what the kernel said.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let mut reason = self.to_string();
+        let mut source = self.source();
+        while let Some(error) = source {
+            let text = error.to_string();
+            if !reason.contains(&text) {
+                reason = format!("{reason}: {text}");
+            }
+            source = error.source();
+        }
+        reason
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
@@ -346,7 +362,27 @@ impl CallerError {
     }
 }
 
+/// For what can't be left half-written.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // A panic elsewhere can't leave the kernel's objects half-written.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use aya::sys::SyscallError;
+
+    use super::*;
+
+    #[test]
+    fn the_reason_ends_with_what_the_kernel_said() {
+        let io_error = io::Error::from_raw_os_error(libc::EPERM);
+        let source = SyscallError { call: "bpf_link_create", io_error }.into();
+        let error = CallerError::Attach { cgroup: "/sys/fs/cgroup".into(), source };
+        assert_eq!(
+            error.reason(),
+            "attach to /sys/fs/cgroup: `bpf_link_create` failed: Operation not permitted (os error 1)"
+        );
+        let error = CallerError::Cookie(io::Error::from_raw_os_error(libc::ENOPROTOOPT));
+        assert_eq!(error.reason(), "SO_NETNS_COOKIE: Protocol not available (os error 92)");
+    }
 }
