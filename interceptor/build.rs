@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use aya_build::{Package, Toolchain};
 
-const OBJECTS: [&str; 1] = ["steal"];
+const OBJECTS: [&str; 2] = ["steal", "caller"];
 /// Set in the child: where the objects go.
 const OBJECTS_DIR: &str = "INTERCEPTOR_OBJECTS_DIR";
 

@@ -14,6 +14,7 @@ use interceptor::{
     admin::metrics,
     config::policy::Policy,
     control::registry::Registry,
+    datapath::Callers,
     kube::Cluster,
     relay::{stats::Outcome, worker::Workers},
 };
@@ -102,8 +103,13 @@ fn served() -> Result<BTreeMap<String, String>> {
     let workers = Workers::start(1, 1)?;
     let cluster = Cluster::new(&Arc::new(Policy::default()));
     let shared = Arc::clone(workers.shared());
-    let registry =
-        metrics::registry(Arc::new(Registry::default()), shared, Histogram::new([1.0]), Some(cluster));
+    let registry = metrics::registry(
+        Arc::new(Registry::default()),
+        shared,
+        Arc::new(Callers::nowhere()),
+        Histogram::new([1.0]),
+        Some(cluster),
+    );
     let mut text = String::new();
     encode(&mut text, &registry)?;
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));

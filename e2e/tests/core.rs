@@ -1,5 +1,7 @@
 //! What everybody relies on, each a few seconds: `cargo xtask e2e`.
 
+#[path = "core/callers.rs"]
+mod callers;
 #[path = "core/dying.rs"]
 mod dying;
 #[path = "core/ground.rs"]

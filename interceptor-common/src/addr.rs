@@ -35,6 +35,30 @@ impl Source {
     pub const fn from_ip6(addr_be: [u32; 4], port: u16) -> Self {
         Self { addr: addr_be, port: port as u32 }
     }
+
+    /// The address in four words, each in network byte order; IPv4 in its mapped form.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ip6(self) -> [u32; 4] {
+        self.addr
+    }
+
+    /// The address in network byte order, if it is IPv4.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ip4(self) -> Option<u32> {
+        match self.addr {
+            [0, 0, MAPPED, ip4] => Some(ip4),
+            _ => None,
+        }
+    }
+
+    /// The port in host byte order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        self.port as u16
+    }
 }
 
 impl From<SocketAddr> for Source {
@@ -78,6 +102,15 @@ mod tests {
             chunk.copy_from_slice(&word.to_ne_bytes());
         }
         assert_eq!(octets, ip.octets());
+    }
+
+    #[test]
+    fn gives_back_what_it_was_made_of() {
+        let ip4 = Source::from_ip4(0x0403_0201, 80);
+        assert_eq!((ip4.ip4(), ip4.ip6(), ip4.port()), (Some(0x0403_0201), [0, 0, MAPPED, 0x0403_0201], 80));
+        let ip6 = Source::from_ip6([1, 2, 3, 4], u16::MAX);
+        assert_eq!((ip6.ip4(), ip6.ip6(), ip6.port()), (None, [1, 2, 3, 4], u16::MAX));
+        assert_eq!(Source::from_ip6([0; 4], 1).ip4(), None);
     }
 
     #[test]

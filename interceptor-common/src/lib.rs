@@ -8,9 +8,11 @@
 //! |---|---|
 //! | [`steal`] | `interceptor-ebpf/src/steal.rs` and `interceptor/src/datapath` |
 //! | [`heartbeat`] | the same two: the proof that somebody is there to accept |
+//! | [`caller`] | `interceptor-ebpf/src/caller.rs` and `interceptor/src/datapath/caller.rs` |
 //! | [`addr`] | map keys made of addresses |
 #![no_std]
 
 pub mod addr;
+pub mod caller;
 pub mod heartbeat;
 pub mod steal;

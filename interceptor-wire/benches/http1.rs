@@ -81,8 +81,10 @@ fn main() {
     println!("largest head allowed, byte by byte");
     let long = [&REQUEST[..REQUEST.len() - 2], b"X: ", &[b'a'; 64 * 1024 - 700], b"\r\n\r\n"].concat();
     let target = [b"GET /", &[b'a'; 64 * 1024 - 100][..], b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
-    let lines = [&b"GET / HTTP/1.1\r\n"[..], &[&[b'a'; 500][..], b": b\r\n"].concat().repeat(127), b"\r\n"].concat();
-    for (name, head) in [("  one long header", &long), ("  long target", &target), ("  127 headers", &lines)] {
+    let lines =
+        [&b"GET / HTTP/1.1\r\n"[..], &[&[b'a'; 500][..], b": b\r\n"].concat().repeat(127), b"\r\n"].concat();
+    for (name, head) in [("  one long header", &long), ("  long target", &target), ("  127 headers", &lines)]
+    {
         let started = Instant::now();
         let mut scan = HeadScan::default();
         (1..=head.len()).for_each(|end| _ = request(&head[..end], &mut scan));

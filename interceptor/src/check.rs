@@ -7,7 +7,7 @@ use nix::sched::{CloneFlags, setns};
 use serde::Serialize;
 
 use crate::{
-    datapath::{Loader, Steal},
+    datapath::{Callers, Loader, Steal},
     limits::OpenFiles,
 };
 
@@ -39,8 +39,13 @@ pub enum Verdict {
 }
 
 /// Tries everything.
-#[must_use]
-pub fn run() -> Vec<Finding> {
+pub async fn run() -> Vec<Finding> {
+    let mut findings = needed();
+    findings.push(caller_address().await);
+    findings
+}
+
+fn needed() -> Vec<Finding> {
     let mut findings = vec![kernel()];
     findings.extend(capabilities());
     findings.extend([enter_namespaces(), load_program(), netns_mounts(), open_files()]);
@@ -180,11 +185,29 @@ fn open_files() -> Finding {
     }
 }
 
+async fn caller_address() -> Finding {
+    let name = "caller's address";
+    let reason = "showing the application whom it serves when a connection is passed on to it";
+    match Callers::new().await.state() {
+        Ok(()) => {
+            finding(name, reason, Ok("kept: getpeername programs at the root of the cgroups".to_owned()))
+        }
+        Err(error) => Finding {
+            name,
+            verdict: Verdict::Warning,
+            found: format!("lost, the application sees the relay's: {}", error.reason()),
+            reason,
+            remedy: error.remedy().to_owned(),
+        },
+    }
+}
+
 /// The rights without which [`crate::run`] does not start: told before anything is tried.
 ///
 /// # Errors
 /// What is missing and what to do.
 pub fn require() -> Result<(), String> {
-    let missing: Vec<_> = run().into_iter().filter(|finding| finding.verdict == Verdict::Missing).collect();
+    let missing: Vec<_> =
+        needed().into_iter().filter(|finding| finding.verdict == Verdict::Missing).collect();
     if missing.is_empty() { Ok(()) } else { Err(table(&missing)) }
 }

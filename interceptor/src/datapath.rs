@@ -1,13 +1,19 @@
 //! The daemon's side of the kernel programs: loading, maps, links.
 //!
 //! One [`Steal`] per workload holds its own program and maps, because an `sk_lookup` program can't tell which network
-//! namespace it runs in. Nothing is pinned: when the process ends, in whatever way, the kernel removes all of it.
+//! namespace it runs in. [`Callers`] are one for all: their programs can. Nothing is pinned: when the process ends, in whatever way, the kernel removes all of it.
 
+pub mod caller;
+pub mod cgroup;
 pub mod heartbeat;
 pub mod own;
+mod prove_caller;
 pub mod steal;
 
+use aya::maps::{Map, MapError};
+
 pub use self::{
+    caller::{Callers, NetnsCallers},
     heartbeat::HeartbeatPage,
     own::OwnConnections,
     steal::{Loader, Steal},
@@ -20,7 +26,7 @@ pub enum DatapathError {
     #[error("load the kernel programs: {0}")]
     Load(#[from] aya::EbpfError),
     /// The verifier or the attach point refused the program.
-    #[error("sk_lookup program: {0}")]
+    #[error("kernel program: {0}")]
     Program(#[from] aya::programs::ProgramError),
     /// A map operation failed.
     #[error("map {name}: {source}")]
@@ -36,4 +42,13 @@ pub enum DatapathError {
     /// All rows of the counters are taken.
     #[error("more than {} redirected ports in one network namespace", interceptor_common::steal::MAX_PORTS)]
     TooManyPorts,
+}
+
+fn take(program: &mut aya::Ebpf, name: &'static str) -> Result<Map, DatapathError> {
+    program.take_map(name).ok_or_else(|| missing(name))
+}
+
+fn missing(name: &'static str) -> DatapathError {
+    let source = MapError::InvalidName { name: name.into() };
+    DatapathError::Map { name, source }
 }

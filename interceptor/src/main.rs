@@ -29,7 +29,13 @@ fn main() -> ExitCode {
                 }
             }
         }
-        Command::Check { output } => print_check(output),
+        Command::Check { output } => match print_check(output) {
+            Ok(exit) => exit,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                Exit::Failure
+            }
+        },
         Command::Rule { rule } => print_rule(&rule),
         Command::Status { admin, output } => match print_status(admin, output) {
             Ok(()) => Exit::Ok,
@@ -75,15 +81,16 @@ fn log(filter: &str, format: LogFormat) -> Result<()> {
     Ok(())
 }
 
-fn print_check(output: Output) -> Exit {
-    let findings = check::run();
+fn print_check(output: Output) -> Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let findings = runtime.block_on(check::run());
     match output {
         Output::Table => print!("{}", check::table(&findings)),
         Output::Json => {
             println!("{}", serde_json::json!({ "able": check::is_able(&findings), "findings": findings }));
         }
     }
-    if check::is_able(&findings) { Exit::Ok } else { Exit::Failure }
+    Ok(if check::is_able(&findings) { Exit::Ok } else { Exit::Failure })
 }
 
 fn print_rule(text: &str) -> Exit {

@@ -30,7 +30,7 @@ use crate::{
         reconciler::{Context, Reconciler, Source, Wake},
         registry::Registry,
     },
-    datapath::Loader,
+    datapath::{Callers, Loader},
     exit::Exit,
     kube::{Cluster, client},
     limits::{self, OpenFiles},
@@ -123,6 +123,14 @@ async fn control(start: Start) -> Result<(), Failure> {
     };
     let shared = Arc::clone(workers.shared());
     let registry = Arc::new(Registry::default());
+    let callers = Arc::new(Callers::new().await);
+    if let Err(error) = callers.state() {
+        tracing::warn!(
+            reason = error.reason(),
+            remedy = error.remedy(),
+            "applications won't see callers' addresses"
+        );
+    }
     let (wakes, woken) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
         home,
@@ -131,6 +139,7 @@ async fn control(start: Start) -> Result<(), Failure> {
         files,
         finder: Finder::new(netns_folders(&args), args.proc_netns, home),
         workers,
+        callers: Arc::clone(&callers),
         lineage: Arc::new(Lineage::default()),
         arm_seconds: Histogram::new([
             0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5,
@@ -141,9 +150,11 @@ async fn control(start: Start) -> Result<(), Failure> {
     let admin = server::Admin {
         registry: Arc::clone(&registry),
         shared: Arc::clone(&shared),
+        callers: Arc::clone(&callers),
         metrics: metrics::registry(
             Arc::clone(&registry),
             Arc::clone(&shared),
+            callers,
             context.arm_seconds.clone(),
             cluster.clone(),
         ),

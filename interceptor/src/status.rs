@@ -8,7 +8,7 @@ use hyper::{Request, StatusCode, body::Bytes, header::HOST};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::admin::state::StateReport;
+use crate::admin::state::{CallerAddressReport, StateReport};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -45,6 +45,12 @@ pub fn table(state: &StateReport) -> String {
     if let Some(error) = &state.source_error {
         text += &format!("! {error}\n\n");
     }
+    let CallerAddressReport { state: kept, reason, remedy, .. } = &state.caller_address;
+    if kept != "kept" {
+        text += &format!(
+            "! applications see the relay's address, not the caller's: {reason}\n  remedy: {remedy}\n\n"
+        );
+    }
     if state.workloads.is_empty() {
         text += "no workloads\n";
     }
@@ -54,6 +60,12 @@ pub fn table(state: &StateReport) -> String {
             text += &format!(": {}", workload.message);
         }
         text.push('\n');
+        if let Some(CallerAddressReport { state: here, reason, remedy, .. }) = &workload.caller_address
+            && kept == "kept"
+            && here != kept
+        {
+            text += &format!("  caller's address: {here}: {reason}\n    remedy: {remedy}\n");
+        }
         for rule in &workload.rules {
             let what = rule.rule.as_deref().unwrap_or("(can't be read)");
             text += &format!("  {}: {what}\n", rule.annotation);

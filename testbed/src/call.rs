@@ -37,10 +37,18 @@ impl Answer {
         let mut words = text.split_whitespace();
         Self {
             tag: words.next().unwrap_or_default().to_owned(),
-            peer: words.next().and_then(|word| word.parse().ok()),
-            local: words.next().and_then(|word| word.parse().ok()),
+            peer: words.next().and_then(address),
+            local: words.next().and_then(address),
         }
     }
+}
+
+/// Address and port; nginx puts no brackets around an IPv6 address.
+fn address(word: &str) -> Option<SocketAddr> {
+    word.parse().ok().or_else(|| {
+        let (ip, port) = word.rsplit_once(':')?;
+        Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
+    })
 }
 
 /// One question on a connection of its own.

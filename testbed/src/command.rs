@@ -9,7 +9,7 @@
 use std::{
     ffi::{CString, c_int},
     fs::File,
-    io,
+    io::{self, Write as _},
     os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     path::Path,
     process::Command,
@@ -20,6 +20,16 @@ use nix::{
     sched::{CloneFlags, setns, unshare},
     sys::resource::{Resource, setrlimit},
 };
+
+use crate::Cgroup;
+
+const NONE: Option<&str> = None;
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// From here on, what is mounted is seen by this process and its children only.
+fn stay_private() -> io::Result<()> {
+    Ok(mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE)?)
+}
 
 /// Adds a step that makes nothing but system calls: no allocation, no lock.
 fn before_exec(command: &mut Command, step: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
@@ -35,6 +45,13 @@ pub(crate) fn enter_netns(command: &mut Command, netns: File) {
 pub trait CommandExt {
     /// Shows it another `/etc/resolv.conf`, in a mount namespace of its own.
     fn resolv_conf(&mut self, file: &Path) -> io::Result<&mut Self>;
+
+    /// Shows it no cgroups, as if the host had none of version 2.
+    fn without_cgroups(&mut self) -> &mut Self;
+
+    /// Puts it into a cgroup and a cgroup namespace, as container runtimes do: it sees its own part of cgroup v2 at
+    /// `/sys/fs/cgroup`, and all of it at `hosts`, if that is wanted: an existing folder.
+    fn contained(&mut self, cgroup: &Cgroup, hosts: Option<&Path>) -> io::Result<&mut Self>;
 
     /// Limits how many files it may have open.
     fn open_files(&mut self, limit: u64) -> &mut Self;
@@ -52,10 +69,35 @@ impl CommandExt for Command {
         // The mount point has to be the file itself, not a link to it.
         let target = CString::new(Path::new("/etc/resolv.conf").canonicalize()?.as_os_str().as_bytes())?;
         before_exec(self, move || {
-            const NONE: Option<&str> = None;
             unshare(CloneFlags::CLONE_NEWNS)?;
-            mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE)?;
+            stay_private()?;
             Ok(mount(Some(file.as_c_str()), target.as_c_str(), NONE, MsFlags::MS_BIND, NONE)?)
+        });
+        Ok(self)
+    }
+
+    fn without_cgroups(&mut self) -> &mut Self {
+        before_exec(self, || {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            stay_private()?;
+            Ok(mount(NONE, CGROUPS, Some("tmpfs"), MsFlags::empty(), NONE)?)
+        });
+        self
+    }
+
+    fn contained(&mut self, cgroup: &Cgroup, hosts: Option<&Path>) -> io::Result<&mut Self> {
+        let mut members = File::options().write(true).open(cgroup.path().join("cgroup.procs"))?;
+        let root = CString::new(cgroup.root().as_os_str().as_bytes())?;
+        let hosts = hosts.map(|hosts| CString::new(hosts.as_os_str().as_bytes())).transpose()?;
+        before_exec(self, move || {
+            // Whoever writes.
+            members.write_all(b"0")?;
+            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP)?;
+            stay_private()?;
+            if let Some(hosts) = &hosts {
+                mount(Some(root.as_c_str()), hosts.as_c_str(), NONE, MsFlags::MS_BIND, NONE)?;
+            }
+            Ok(mount(NONE, CGROUPS, Some("cgroup2"), MsFlags::empty(), NONE)?)
         });
         Ok(self)
     }

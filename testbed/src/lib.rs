@@ -33,6 +33,7 @@ mod bpf;
 mod bulk;
 mod call;
 mod caller;
+mod cgroup;
 mod command;
 mod daemon;
 mod http;
@@ -53,6 +54,7 @@ pub use self::{
     bulk::{Checksum, receive, send},
     call::{Answer, Connection, Question, call},
     caller::{Call, Caller, Report, RunningCaller},
+    cgroup::Cgroup,
     command::{Capability, CommandExt},
     daemon::{Daemon, binary, workload},
     inventory::{NetnsInventory, netns_inventory},

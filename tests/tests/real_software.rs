@@ -4,12 +4,15 @@
 #[path = "real_software/software.rs"]
 mod software;
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use rstest::rstest;
 use testbed::{Connection, Daemon, Namespace, Process, Question, nginx, send, wait_until, workload};
 
-use self::software::{Street, folder, output, server, software_test, somebody, text, tool, unprivileged};
+use self::software::{
+    Street, folder, output, server, software_test, software_test_if_there, somebody, text, tool, unprivileged,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -39,6 +42,56 @@ fn wrk_finds_no_error_when_the_app_has_to_serve() {
         assert!(redirected == 0.0 && others > 100.0, "{redirected} and {others}");
         Ok(())
     });
+}
+
+#[test]
+fn nginx_sees_the_callers_that_it_serves_in_the_targets_place() {
+    software_test("callers", &["nginx"], |t| {
+        let street = Street::new(t, 8080)?;
+        let _app = nginx(&street.pod, 8080, "app")?;
+        callers_are_seen(&street, Question::Http)
+    });
+}
+
+/// Servers in the languages that people use, each as it stands in their manuals.
+#[rstest]
+#[case::python("python3", "server.py", &["python3", "server.py"])]
+#[case::node("node", "server.js", &["node", "server.js"])]
+#[case::java("java", "Server.java", &["java", "Server.java"])]
+#[case::go("go", "server.go", &["go", "run", "server.go"])]
+fn servers_see_the_callers_that_they_serve_in_the_targets_place(
+    #[case] program: &str,
+    #[case] source: &str,
+    #[case] start: &[&str],
+) {
+    software_test_if_there(program, &[program], |t| {
+        let street = Street::new(t, 8080)?;
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real_software/servers");
+        let mut command = server(&street.pod, start[0]);
+        command.args(&start[1..start.len() - 1]).arg(sources.join(source));
+        let mut app = street.pod.spawn(&mut command)?;
+        // The compilers among them take their time.
+        app.wait_for_port(8080, Duration::from_secs(120))?;
+        callers_are_seen(&street, Question::Http)
+    });
+}
+
+/// The app in the pod says who calls it; nobody listens on the laptop.
+fn callers_are_seen(street: &Street, question: Question) -> Result<()> {
+    let (ip4, ip6): (SocketAddr, SocketAddr) =
+        ((street.pod.ip4(), 8080).into(), (street.pod.ip6(), 8080).into());
+    for to in [ip4, ip6, ip4] {
+        let mut open =
+            (0..20).map(|_| Connection::open(&street.client, to, question)).collect::<Result<Vec<_>, _>>()?;
+        for connection in &mut open {
+            for _ in 0..2 {
+                let answer = connection.ask()?;
+                let caller = connection.stream().local_addr()?;
+                ensure!(answer.tag == "app" && answer.peer == Some(caller), "{caller} is told {answer:?}");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A stolen connection lives in the pod's namespace and has the number of the port: it must not be in the app's way.

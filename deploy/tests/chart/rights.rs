@@ -32,7 +32,7 @@ fn the_container_may_do_exactly_this() {
 }
 
 #[test]
-fn of_the_node_it_sees_its_network_and_one_folder() {
+fn of_the_node_it_sees_its_network_and_two_folders() {
     with_helm(|helm| {
         let objects = render(helm, "default")?;
         let pod = pod(&objects)?;
@@ -46,6 +46,7 @@ fn of_the_node_it_sees_its_network_and_one_folder() {
             json!([
                 { "name": "config", "configMap": { "name": "interceptor" } },
                 { "name": "netns", "hostPath": { "path": "/run/netns", "type": "DirectoryOrCreate" } },
+                { "name": "cgroup", "hostPath": { "path": "/sys/fs/cgroup", "type": "Directory" } },
             ])
         );
         assert_eq!(
@@ -55,6 +56,10 @@ fn of_the_node_it_sees_its_network_and_one_folder() {
                 {
                     "name": "netns", "mountPath": "/run/netns", "readOnly": true,
                     "mountPropagation": "HostToContainer",
+                },
+                {
+                    "name": "cgroup", "mountPath": "/host/sys/fs/cgroup", "readOnly": true,
+                    "recursiveReadOnly": "IfPossible",
                 },
             ])
         );

@@ -15,6 +15,7 @@ use prometheus_client::{
 use super::state::port_outcomes;
 use crate::{
     control::registry::{Registry, RuleEntry, WorkloadEntry},
+    datapath::Callers,
     kube::Cluster,
     relay::{
         stats::{Decision, Piped},
@@ -27,6 +28,7 @@ use crate::{
 pub fn registry(
     published: Arc<Registry>,
     shared: Arc<Shared>,
+    callers: Arc<Callers>,
     arm_seconds: Histogram,
     cluster: Option<Cluster>,
 ) -> MetricRegistry {
@@ -37,7 +39,7 @@ pub fn registry(
         Unit::Seconds,
         arm_seconds,
     );
-    metrics.register_collector(Box::new(Published { published, shared, cluster }));
+    metrics.register_collector(Box::new(Published { published, shared, callers, cluster }));
     metrics
 }
 
@@ -45,6 +47,7 @@ pub fn registry(
 struct Published {
     published: Arc<Registry>,
     shared: Arc<Shared>,
+    callers: Arc<Callers>,
     cluster: Option<Cluster>,
 }
 
@@ -98,6 +101,20 @@ impl Collector for Published {
             None,
             broken,
         )?;
+
+        let kept = f64::from(u8::from(self.callers.state().is_ok()));
+        let help = "1 while applications see the callers of connections that are passed on to them";
+        gauge("caller_address_kept", help, None, kept)?;
+        let shown = self.callers.count().shown() as f64;
+        gauge("callers_shown", "Connections at present whose caller the application sees", None, shown)?;
+        let not_shown = ConstCounter::new(self.callers.count().lost());
+        let help = "Connections passed on to an application that did not see their caller";
+        not_shown.encode(encoder.encode_descriptor(
+            "callers_not_shown",
+            help,
+            None,
+            MetricType::Counter,
+        )?)?;
 
         let panics = ConstCounter::new(self.shared.panics());
         let help = "Connections that ended because of a bug in the relay";

@@ -14,7 +14,7 @@ use prometheus_client::{encoding::text::encode, registry::Registry as MetricRegi
 use tokio::net::TcpListener;
 
 use super::state::report;
-use crate::{control::registry::Registry, relay::worker::Shared};
+use crate::{control::registry::Registry, datapath::Callers, relay::worker::Shared};
 
 /// The address that is used when none is asked for. Loopback: nothing here is for strangers.
 pub const DEFAULT_ADDR: SocketAddr =
@@ -26,6 +26,8 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     /// What the workers publish.
     pub shared: Arc<Shared>,
+    /// Whether applications see callers' addresses.
+    pub callers: Arc<Callers>,
     /// What is measured.
     pub metrics: MetricRegistry,
 }
@@ -81,5 +83,5 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 }
 
 async fn state(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    Json(report(&admin.registry, &admin.shared))
+    Json(report(&admin.registry, &admin.shared, &admin.callers))
 }

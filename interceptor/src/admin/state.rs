@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     control::registry::{Registry, RuleEntry, WorkloadEntry},
+    datapath::{
+        Callers,
+        caller::{CallerError, Count},
+    },
     relay::{
         stats::{Decision, Outcome, Piped},
         worker::Shared,
@@ -33,8 +37,27 @@ pub struct StateReport {
     pub connections: ConnectionRoom,
     /// Seconds since the slowest worker went round its loop.
     pub heartbeat_age_seconds: f64,
+    /// What applications see of those whose connections are passed on to them.
+    pub caller_address: CallerAddressReport,
     /// By name.
     pub workloads: Vec<WorkloadReport>,
+}
+
+/// Whether applications see callers' addresses.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CallerAddressReport {
+    /// `kept` or `lost`.
+    pub state: String,
+    /// Why it is lost.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
+    /// Connections at present whose caller the application sees.
+    pub shown: u64,
+    /// Connections so far whose caller it did not see.
+    pub not_shown: u64,
 }
 
 /// How many connections there are and may be.
@@ -61,6 +84,9 @@ pub struct WorkloadReport {
     pub relay_address: u64,
     /// Connections to a port that had been given back before they were accepted; the application served them.
     pub unrouted: u64,
+    /// What its application sees of callers; absent when it is not armed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller_address: Option<CallerAddressReport>,
     /// Its rules.
     pub rules: Vec<RuleReport>,
 }
@@ -140,14 +166,29 @@ pub struct PipeReport {
 
 /// Gathers the document.
 #[must_use]
-pub fn report(registry: &Registry, shared: &Shared) -> StateReport {
+pub fn report(registry: &Registry, shared: &Shared, callers: &Callers) -> StateReport {
     StateReport {
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
         source_error: registry.source_error(),
         connections: ConnectionRoom { open: shared.open(), limit: shared.limit() },
         heartbeat_age_seconds: shared.heartbeat_age().as_secs_f64(),
+        caller_address: caller_address(callers.state(), callers.count()),
         workloads: registry.workloads().iter().map(|entry| workload(entry)).collect(),
+    }
+}
+
+fn caller_address(state: Result<(), &CallerError>, count: &Count) -> CallerAddressReport {
+    let (state, reason, remedy) = match state {
+        Ok(()) => ("kept", String::new(), ""),
+        Err(error) => ("lost", error.reason(), error.remedy()),
+    };
+    CallerAddressReport {
+        state: state.into(),
+        reason,
+        remedy: remedy.into(),
+        shown: count.shown(),
+        not_shown: count.lost(),
     }
 }
 
@@ -167,6 +208,10 @@ fn workload(entry: &WorkloadEntry) -> WorkloadReport {
         message,
         relay_address: counter(|workload| &workload.strays),
         unrouted: counter(|workload| &workload.unrouted),
+        caller_address: entry
+            .armed
+            .as_ref()
+            .map(|(workload, _)| caller_address(workload.callers.state(), workload.callers.count())),
         rules: entry.rules.iter().map(|rule| rule_report(entry, rule)).collect(),
     }
 }

@@ -131,10 +131,15 @@ impl Armed {
             }
             listeners.push(opened.into_iter().map(|(_, listener)| listener).collect());
         }
+        let callers = context.callers.enter(&netns).await;
+        if let (Ok(()), Err(error)) = (context.callers.state(), callers.state()) {
+            tracing::warn!(workload = %spec.name, reason = error.reason(), "the application won't see callers' addresses");
+        }
         let workload = Arc::new(Workload {
             id: WorkloadId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
             name: Arc::from(spec.name.as_str()),
             own: steal.own_connections(),
+            callers,
             netns,
             listeners: addresses,
             probes: Default::default(),

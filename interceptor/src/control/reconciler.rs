@@ -30,7 +30,7 @@ use crate::{
         policy::Policy,
         workloads::{self, NetnsSource, Workload},
     },
-    datapath::Loader,
+    datapath::{Callers, Loader},
     kube::store::Store,
     limits::OpenFiles,
     netns::{HomeNetns, finder::Finder},
@@ -56,6 +56,8 @@ pub struct Context {
     pub lineage: Arc<Lineage>,
     /// Loads the kernel program for each namespace.
     pub loader: Mutex<Loader>,
+    /// Lets applications see their callers.
+    pub callers: Arc<Callers>,
     /// From looking at a workload to its program being attached, in seconds.
     pub arm_seconds: Histogram,
     /// Wakes the reconciler.

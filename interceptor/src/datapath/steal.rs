@@ -11,7 +11,7 @@ use interceptor_common::steal::{
     Family, MAX_PORTS, MAX_WORKERS, NEVER, Port, Verdict, counter_index, listener_index,
 };
 
-use super::{DatapathError, HeartbeatPage, OwnConnections};
+use super::{DatapathError, HeartbeatPage, OwnConnections, missing, take};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_STEAL"));
 
@@ -199,15 +199,6 @@ impl Steal {
 fn hook(program: &mut aya::Ebpf) -> Result<&mut SkLookup, DatapathError> {
     let program = program.program_mut("steal").ok_or_else(|| missing("steal"))?;
     program.try_into().map_err(DatapathError::Program)
-}
-
-fn take(program: &mut aya::Ebpf, name: &'static str) -> Result<Map, DatapathError> {
-    program.take_map(name).ok_or_else(|| missing(name))
-}
-
-fn missing(name: &'static str) -> DatapathError {
-    let source = MapError::InvalidName { name: name.into() };
-    DatapathError::Map { name, source }
 }
 
 fn in_map(name: &'static str) -> impl Fn(MapError) -> DatapathError {

@@ -57,7 +57,7 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
     }
     let Some(routes) = workload.routes(original.port()) else {
         workload.unrouted.fetch_add(1, Ordering::Relaxed);
-        return match dial::to_app(&workload, original).await {
+        return match dial::to_app(&workload, peer, original).await {
             Ok(app) => carry(&workload, &client, &app.stream, Default::default(), [None, None]).await,
             Err(_) => socket::reset_on_close(&client),
         };
@@ -65,28 +65,35 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
     let books = Books::open(Arc::clone(&workload.name), peer, original, &routes);
     let Some(path) = workload.lineage.extend(peer, Hop { workload: workload.id, port: original.port() })
     else {
-        return pass(&workload, &client, original, books, Passed::Loop).await;
+        return pass(&workload, &client, peer, original, books, Passed::Loop).await;
     };
     if routes.iter().all(|route| route.is_withdrawn()) {
-        return pass(&workload, &client, original, books, Passed::RuleRemoved).await;
+        return pass(&workload, &client, peer, original, books, Passed::RuleRemoved).await;
     }
     if health::is_probe(&workload, &client, peer, original.port()).await {
-        return pass(&workload, &client, original, books, Passed::HealthCheck).await;
+        return pass(&workload, &client, peer, original, books, Passed::HealthCheck).await;
     }
     let stolen = Stolen { workload, client, peer, original, path, books };
     let choice = select(&routes, &stolen.facts(None), Needs::Connection);
     match choice {
         Choice::Target(route) => stolen.redirect(&route).await,
         Choice::App => {
-            pass(&stolen.workload, &stolen.client, original, stolen.books, Passed::NotMatched).await
+            pass(&stolen.workload, &stolen.client, peer, original, stolen.books, Passed::NotMatched).await
         }
         Choice::Later => filtered::serve(stolen).await,
     }
 }
 
 /// Hands a connection that is no rule's to the application.
-async fn pass(workload: &Workload, client: &TcpStream, original: SocketAddr, books: Books, why: Passed) {
-    match dial::to_app(workload, original).await {
+async fn pass(
+    workload: &Workload,
+    client: &TcpStream,
+    peer: SocketAddr,
+    original: SocketAddr,
+    books: Books,
+    why: Passed,
+) {
+    match dial::to_app(workload, peer, original).await {
         Ok(app) => {
             books.settle_all(Outcome::Passed(why));
             carry(workload, client, &app.stream, Default::default(), [None, None]).await;
@@ -159,7 +166,7 @@ impl Stolen {
             }
             Err(outcome) => outcome,
         };
-        match dial::to_app(&self.workload, self.original).await {
+        match dial::to_app(&self.workload, self.peer, self.original).await {
             Ok(app) => {
                 self.failed(route, outcome);
                 self.pass_on(&app, Default::default()).await;

@@ -21,7 +21,11 @@ use super::{
     stats::{FellBack, Outcome, Passed, Refused},
     workload::Workload,
 };
-use crate::{config::policy::Dial, datapath::own::OwnConnection, netns};
+use crate::{
+    config::policy::Dial,
+    datapath::{caller::ShownCaller, own::OwnConnection},
+    netns,
+};
 
 /// A target with several addresses: the next is tried beside the others after this long (RFC 8305, section 8).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -29,6 +33,8 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// An open connection to whoever serves the caller.
 #[derive(Debug)]
 pub struct Upstream {
+    /// Taken back before the connection is closed: after that its source may become somebody else's.
+    _shown: Option<ShownCaller>,
     /// The connection.
     pub stream: TcpStream,
     /// Held as long as the connection: the program's leave to pass, for an address inside the namespace.
@@ -176,15 +182,19 @@ async fn connect_to_target(
     connect(workload, socket, to, inside, cause).await.map_err(DialError::Io)
 }
 
-/// Opens a connection to the application, at the address that the caller called.
+/// Opens a connection to the application on behalf of `caller`, at the address that he called.
 ///
 /// # Errors
 /// The outcome to count: nobody serves this caller.
-pub async fn to_app(workload: &Workload, original: SocketAddr) -> Result<Upstream, Outcome> {
+pub async fn to_app(
+    workload: &Workload,
+    caller: SocketAddr,
+    original: SocketAddr,
+) -> Result<Upstream, Outcome> {
     let mut ports = any_port_then_some(original);
     loop {
         let port = ports.next();
-        let error = match connect_to_app(workload, original, port.unwrap_or(0)).await {
+        let error = match connect_to_app(workload, caller, original, port.unwrap_or(0)).await {
             Ok(upstream) => return Ok(upstream),
             Err(error) => error,
         };
@@ -215,14 +225,23 @@ fn any_port_then_some(original: SocketAddr) -> impl Iterator<Item = u16> {
     std::iter::once(0).chain(some)
 }
 
-async fn connect_to_app(workload: &Workload, original: SocketAddr, port: u16) -> io::Result<Upstream> {
+async fn connect_to_app(
+    workload: &Workload,
+    caller: SocketAddr,
+    original: SocketAddr,
+    port: u16,
+) -> io::Result<Upstream> {
     let socket = workload.netns.tcp_socket(original.ip())?;
     socket.set_reuse_address(true)?;
     // From the very address that is called: it is local, whatever routes say, and so known before connecting.
     let mut source = original;
     source.set_port(port);
     socket.bind(&source.into())?;
-    connect(workload, socket, original, true, None).await
+    // Before the application can have accepted. The source is never the caller's own, even if he calls from the same
+    // address: his connection has it, and the kernel lets no second one have the same two ends.
+    let shown = workload.callers.show(local_addr(&socket)?, original.port(), caller);
+    let upstream = connect(workload, socket, original, true, None).await?;
+    Ok(Upstream { _shown: shown, ..upstream })
 }
 
 /// Connects `socket`; one that is bound `inside` the namespace is entered as the relay's own first.
@@ -254,7 +273,7 @@ async fn connect(
     let stream = TcpStream::from_std(socket.into())?;
     stream.writable().await?;
     match stream.take_error()? {
-        None => Ok(Upstream { stream, _own: own, _remembered: remembered }),
+        None => Ok(Upstream { _shown: None, stream, _own: own, _remembered: remembered }),
         Some(error) => Err(error),
     }
 }

@@ -33,7 +33,7 @@ enum First {
 
 /// Serves a connection until its end.
 pub async fn serve(stolen: Stolen) {
-    let app = match dial::to_app(&stolen.workload, stolen.original).await {
+    let app = match dial::to_app(&stolen.workload, stolen.peer, stolen.original).await {
         Ok(app) => app,
         Err(outcome) => {
             stolen.books.settle_all(outcome);

@@ -17,7 +17,7 @@ use interceptor_common::{heartbeat::AT_LIMIT, steal::MAX_WORKERS};
 use super::{lineage::Lineage, pressure::Pressure, probe::Probes, route::Route};
 use crate::{
     config::{policy::Dial, workloads::HealthCheck},
-    datapath::{HeartbeatPage, OwnConnections},
+    datapath::{HeartbeatPage, NetnsCallers, OwnConnections},
     netns::{HomeNetns, Netns},
 };
 
@@ -39,6 +39,8 @@ pub struct Workload {
     pub netns: Netns,
     /// Lets the relay's own connections pass the program.
     pub own: Arc<OwnConnections>,
+    /// Lets the application see the callers of connections that are passed on to it.
+    pub callers: Arc<NetnsCallers>,
     /// The relay's own listeners: not to be called directly.
     pub listeners: Vec<SocketAddr>,
     /// Probe connections that are under way.

@@ -34,6 +34,20 @@ pub(crate) fn software_test(title: &str, programs: &[&str], body: impl FnOnce(&T
     let _ = writeln!(io::stderr(), "\nSKIPPED {title}: {why}\n");
 }
 
+/// As [`software_test`], for programs that `cargo xtask setup` does not install: without them it is skipped in CI, too.
+pub(crate) fn software_test_if_there(
+    title: &str,
+    programs: &[&str],
+    body: impl FnOnce(&Topology) -> Result<()>,
+) {
+    match programs.iter().find(|program| find(program).is_none()) {
+        None => netns_test(title, body),
+        Some(program) => {
+            let _ = writeln!(io::stderr(), "\nSKIPPED {title}: {program} is not installed\n");
+        }
+    }
+}
+
 /// A pod in which nobody listens, and whose ports lead to the same ports of a laptop.
 #[derive(Debug)]
 pub(crate) struct Street {

@@ -1,0 +1,52 @@
+//! A cgroup for a daemon that is to believe that it lives in a container.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::wait_until;
+
+/// A cgroup of version 2; removed when dropped, which waits for the end of what is in it.
+#[derive(Debug)]
+pub struct Cgroup {
+    root: PathBuf,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// Makes one right below the root.
+    pub fn new(name: &str) -> Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mounts").context("list mounts")?;
+        let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let root = mounts.find(|fields| fields[2] == "cgroup2").context("no cgroup v2 is mounted")?[1];
+        let root = PathBuf::from(root);
+        let path = root.join(format!("interceptor-{name}-{}", process::id()));
+        fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
+        Ok(Self { root, path })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where all cgroups are.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // A process that has ended is in it for a moment longer.
+        let removed = wait_until("an empty cgroup", Duration::from_secs(5), || fs::remove_dir(&self.path));
+        if let Err(error) = removed {
+            eprintln!("--- {error:#}; to remove it: rmdir {}", self.path.display());
+        }
+    }
+}
