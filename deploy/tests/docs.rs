@@ -12,13 +12,17 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use interceptor::{
     admin::metrics,
-    config::policy::Policy,
+    config::{annotation::wrong_condition, policy::Policy},
     control::registry::Registry,
     datapath::Callers,
     kube::Cluster,
-    relay::{stats::Outcome, worker::Workers},
+    relay::{
+        stats::{Decision, Outcome, Piped},
+        worker::Workers,
+    },
 };
 use interceptor_common::steal::Verdict;
+use interceptor_condition::Condition;
 use interceptor_deploy::values::Values;
 use prometheus_client::{encoding::text::encode, metrics::histogram::Histogram};
 
@@ -89,9 +93,38 @@ fn every_example_is_a_rule() -> Result<()> {
     // The grammar itself, and the command that shows a mistake.
     let examples: Vec<_> =
         examples.filter(|line| !line.starts_with('[') && !line.starts_with("interceptor")).collect();
-    assert_eq!(examples.len(), 4, "{examples:?}");
+    assert_eq!(examples.len(), 6, "{examples:?}");
     for example in examples {
-        interceptor_rule::parse(example).with_context(|| example.to_owned())?;
+        for rule in interceptor_rule::parse(example).with_context(|| example.to_owned())? {
+            ensure!(wrong_condition(&rule, example).is_none(), "{example}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_example_of_a_condition_is_one() -> Result<()> {
+    let docs = read("docs/annotations.md")?;
+    let block = section(&docs, "## Conditions")?;
+    let examples = block.lines().filter_map(|line| line.strip_prefix("    "));
+    let (commands, conditions): (Vec<_>, Vec<_>) =
+        examples.partition(|line| line.starts_with("interceptor"));
+    assert_eq!((commands.len(), conditions.len()), (2, 5), "{conditions:?}");
+    for condition in conditions {
+        Condition::compile(condition).with_context(|| condition.to_owned())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_decision_and_every_reason_for_a_pipe_is_explained() -> Result<()> {
+    let docs = read("docs/metrics.md")?;
+    let block = section(&docs, "## Conditions and shares")?;
+    for decision in Decision::ALL {
+        ensure!(block.contains(&format!("| `{}` |", decision.as_str())), "{}", decision.as_str());
+    }
+    for why in Piped::all() {
+        ensure!(block.contains(&format!("`{}`", why.reason())), "{}", why.reason());
     }
     Ok(())
 }
