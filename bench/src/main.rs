@@ -8,6 +8,7 @@
 mod cli;
 mod cpus;
 mod histogram;
+mod http;
 mod load;
 mod net;
 mod serve;

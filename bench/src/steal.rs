@@ -5,15 +5,15 @@
 
 mod arming;
 mod cases;
-mod facts;
+pub(crate) mod facts;
 mod goals;
 mod ground;
 mod idle;
 mod measure;
-mod process;
+pub(crate) mod process;
 mod report;
 mod samples;
-mod watchdog;
+pub(crate) mod watchdog;
 
 pub(crate) use self::watchdog::sweep_after;
 

@@ -107,8 +107,7 @@ fn every_example_of_a_condition_is_one() -> Result<()> {
     let docs = read("docs/annotations.md")?;
     let block = section(&docs, "## Conditions")?;
     let examples = block.lines().filter_map(|line| line.strip_prefix("    "));
-    let (commands, conditions): (Vec<_>, Vec<_>) =
-        examples.partition(|line| line.starts_with("interceptor"));
+    let (commands, conditions): (Vec<_>, Vec<_>) = examples.partition(|line| line.starts_with("interceptor"));
     assert_eq!((commands.len(), conditions.len()), (2, 5), "{conditions:?}");
     for condition in conditions {
         Condition::compile(condition).with_context(|| condition.to_owned())?;
