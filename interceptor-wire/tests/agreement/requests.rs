@@ -46,7 +46,7 @@ fn bytes_of(case: &Case) -> Vec<u8> {
 fn disagreements(case: &Case, peers: &[Peer]) -> Vec<String> {
     let bytes = bytes_of(case);
     let ours = ours(&bytes);
-    let seen = peers.iter().map(|peer| (peer.name, peer.saw(&bytes))).collect::<Vec<_>>();
+    let seen = peers.iter().map(|peer| (peer.name, peer.saw(&bytes, ours.certain()))).collect::<Vec<_>>();
     let mut wrong = Vec::new();
     for (name, saw) in &seen {
         // Who refuses everything agrees with everybody.

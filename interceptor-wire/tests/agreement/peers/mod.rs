@@ -26,10 +26,11 @@ enum Kind {
 }
 
 impl Peer {
-    pub(crate) fn saw(&self, bytes: &[u8]) -> Saw {
+    /// `expected`: as many requests as there should be, which some have to be given time for.
+    pub(crate) fn saw(&self, bytes: &[u8], expected: usize) -> Saw {
         match &self.kind {
             Kind::Function(see) => see(bytes),
-            Kind::Program(program) => program.saw(bytes),
+            Kind::Program(program) => program.saw(bytes, expected),
         }
     }
 }

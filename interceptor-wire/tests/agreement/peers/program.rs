@@ -6,13 +6,15 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Saw;
 use crate::corpus::responses::Case;
 
-/// How long a server may take to say something more. There is no way to see that it waits.
-const QUIET: Duration = Duration::from_millis(700);
+/// How long a server may take to answer what it should. There is no way to see that it waits.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take to say more than that.
+const QUIET: Duration = Duration::from_millis(300);
 
 pub(super) struct Program {
     child: Child,
@@ -93,16 +95,16 @@ fn respond(mut stream: TcpStream, cases: &[Case]) -> Option<()> {
 }
 
 impl Program {
-    pub(super) fn saw(&self, bytes: &[u8]) -> Saw {
-        let (answers, closed) = self.answers(bytes).expect("the server takes connections");
+    /// `expected`: as many requests as there should be.
+    pub(super) fn saw(&self, bytes: &[u8], expected: usize) -> Saw {
+        let (answers, closed) = self.answers(bytes, expected).expect("the server takes connections");
         let answers = String::from_utf8_lossy(&answers);
-        let saw =
-            answers.lines().filter_map(|line| line.to_ascii_lowercase().strip_prefix("saw: ").map(unhex));
         let refused = closed || answers.contains("HTTP/1.1 4") || answers.contains("HTTP/1.1 5");
-        Saw { requests: saw.collect(), refused }
+        Saw { requests: told(&answers), refused }
     }
 
-    fn answers(&self, bytes: &[u8]) -> io::Result<(Vec<u8>, bool)> {
+    /// What the server says, and whether it closed the connection.
+    fn answers(&self, bytes: &[u8], expected: usize) -> io::Result<(Vec<u8>, bool)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(QUIET))?;
         let mut answers = Vec::new();
@@ -110,13 +112,25 @@ impl Program {
         if stream.write_all(bytes).is_err() {
             return Ok((answers, true));
         }
-        match stream.read_to_end(&mut answers) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                Ok((answers, false))
+        let started = Instant::now();
+        loop {
+            match stream.read_to_end(&mut answers) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    let told = told(&String::from_utf8_lossy(&answers)).len();
+                    if told >= expected || started.elapsed() > PATIENCE {
+                        return Ok((answers, false));
+                    }
+                }
+                _ => return Ok((answers, true)),
             }
-            _ => Ok((answers, true)),
         }
     }
+}
+
+/// The requests that a server tells of in its responses.
+fn told(answers: &str) -> Vec<String> {
+    let told = answers.lines().filter_map(|line| line.to_ascii_lowercase().strip_prefix("saw: ").map(unhex));
+    told.collect()
 }
 
 impl Drop for Program {
