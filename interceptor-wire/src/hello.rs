@@ -39,29 +39,25 @@ pub struct ClientHello<'a> {
 /// Allocates only if it is split over records. Bytes that are no ClientHello are known as early as their first byte
 /// that can't be one.
 pub fn client_hello(bytes: &[u8]) -> Parsed<ClientHello<'_>> {
-    let (message, len) = match message(bytes) {
-        Ok(Some(found)) => found,
-        Ok(None) => return Parsed::Partial,
+    let (head, len) = match message(bytes) {
+        Ok(Parsed::Complete { head: Cow::Borrowed(message), len }) => (hello(message), len),
+        Ok(Parsed::Complete { head: Cow::Owned(message), len }) => {
+            (hello(&message).map(ClientHello::into_owned), len)
+        }
+        Ok(_) => return Parsed::Partial,
         Err(reason) => return Parsed::Unframed(reason),
     };
-    let head = match message {
-        Cow::Borrowed(message) => hello(message),
-        Cow::Owned(message) => hello(&message).map(ClientHello::into_owned),
-    };
-    match head {
-        Some(head) => Parsed::Complete { head, len },
-        None => Parsed::Unframed(Reason::Hello),
-    }
+    head.map_or(Parsed::Unframed(Reason::Hello), |head| Parsed::Complete { head, len })
 }
 
-/// The body of the handshake message out of its records, and where the last of them ends.
-fn message(bytes: &[u8]) -> Result<Option<(Cow<'_, [u8]>, usize)>, Reason> {
+/// The handshake message out of its records, without its header.
+fn message(bytes: &[u8]) -> Result<Parsed<Cow<'_, [u8]>>, Reason> {
     let mut message = Cow::Borrowed(&[][..]);
     let mut at = 0;
     for _ in 0..MAX_RECORDS {
         let header = &bytes[at..bytes.len().min(at + RECORD_HEADER)];
         check_record(header, at)?;
-        let &[_, _, _, high, low] = header else { return Ok(None) };
+        let &[_, _, _, high, low] = header else { return Ok(Parsed::Partial) };
         at += RECORD_HEADER;
         let length = usize::from(u16::from_be_bytes([high, low]));
         let fragment = &bytes[at..bytes.len().min(at + length)];
@@ -73,15 +69,15 @@ fn message(bytes: &[u8]) -> Result<Option<(Cow<'_, [u8]>, usize)>, Reason> {
         }
         match (wanted(&message)?, fragment.len() == length) {
             (Some(wanted), true) if message.len() == wanted => {
-                let body = match message {
+                let head = match message {
                     Cow::Borrowed(message) => Cow::Borrowed(&message[MESSAGE_HEADER..]),
                     Cow::Owned(message) => Cow::Owned(message[MESSAGE_HEADER..].to_vec()),
                 };
-                return Ok(Some((body, at)));
+                return Ok(Parsed::Complete { head, len: at });
             }
             // Something follows it in the record, where nothing may: the server has to speak first.
             (Some(wanted), _) if message.len() > wanted => return Err(Reason::Hello),
-            (_, false) => return Ok(None),
+            (_, false) => return Ok(Parsed::Partial),
             _ => {}
         }
     }

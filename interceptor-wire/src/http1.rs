@@ -1,6 +1,6 @@
 //! HTTP/1.0 and 1.1 as on the wire: RFC 9112, with heads read by `httparse`.
 //!
-//! A connection is a sequence of heads ([`request`], [`response`]) and bodies ([`Body`]). What each head says of the
+//! A connection is a sequence of heads ([`request()`], [`response()`]) and bodies ([`Body`]). What each head says of the
 //! bytes after its message is [`After`]; what the responses have to be read by is [`Asked`], which the caller keeps,
 //! one for each request, in order.
 //!

@@ -1,5 +1,5 @@
 //! What the relay has to understand of the bytes on a connection, and nothing more: what kind of bytes they are
-//! ([`opening`]), where HTTP/1 messages begin and end ([`http1`]), and which name a TLS client calls ([`hello`]).
+//! ([`opening()`]), where HTTP/1 messages begin and end ([`http1`]), and which name a TLS client calls ([`hello`]).
 //!
 //! Nothing here does I/O, keeps bytes, or changes them: the caller owns the buffer, forwards what is in it as it
 //! came, and asks where a message ends. It is a pure function of the bytes, however they are split.

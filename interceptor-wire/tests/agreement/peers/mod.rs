@@ -1,4 +1,6 @@
-//! Other parsers of HTTP/1 requests: what each of them sees in the same bytes.
+//! Other parsers of HTTP/1: what each of them sees in the same bytes.
+
+use crate::corpus::responses;
 
 mod actix;
 mod hyper;
@@ -24,25 +26,41 @@ enum Kind {
 }
 
 impl Peer {
-    pub(crate) fn saw(&self, bytes: &[u8]) -> Saw {
+    /// `expected`: as many requests as there should be, which some have to be given time for.
+    pub(crate) fn saw(&self, bytes: &[u8], expected: usize) -> Saw {
         match &self.kind {
             Kind::Function(see) => see(bytes),
-            Kind::Program(program) => program.saw(bytes),
+            Kind::Program(program) => program.saw(bytes, expected),
         }
     }
 }
 
 /// All that run on this machine: two always, and two that need a program, which are loudly left out without it.
-pub(crate) fn all() -> Vec<Peer> {
+pub(crate) fn servers() -> Vec<Peer> {
     let function = |name, see| Peer { name, kind: Kind::Function(see) };
     let mut peers = vec![function("hyper", hyper::saw), function("actix-http", actix::saw)];
-    for (name, start) in [("node", program::node as fn() -> _), ("go", program::go)] {
-        match start() {
+    for (name, program) in [("node", program::node("server.js")), ("go", program::go("server.go"))] {
+        match program.and_then(|mut program| program::serve(&mut program)) {
             Ok(program) => peers.push(Peer { name, kind: Kind::Program(program) }),
             Err(why) => program::left_out(name, &why),
         }
     }
     peers
+}
+
+/// What clients make of each response, in order: status and content, or nothing if they refuse it.
+pub(crate) fn clients(cases: &'static [responses::Case]) -> Vec<(&'static str, Vec<Option<String>>)> {
+    let each = |get: fn(&str, &[u8]) -> Option<String>| {
+        cases.iter().map(|case| get(case.method, case.bytes)).collect()
+    };
+    let mut clients = vec![("hyper", each(hyper::got)), ("actix-http", each(actix::got))];
+    for (name, program) in [("node", program::node("client.js")), ("go", program::go("client.go"))] {
+        match program.and_then(|mut program| program::got(&mut program, cases)) {
+            Ok(got) => clients.push((name, got)),
+            Err(why) => program::left_out(name, &why),
+        }
+    }
+    clients
 }
 
 /// As the programs put it: method, target, content.

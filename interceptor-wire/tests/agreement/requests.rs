@@ -1,20 +1,11 @@
-//! We and other parsers see the same requests, or we see none.
-//!
-//! For each message of the corpus: what we call a request, every other parser that does not refuse it takes for the
-//! same one, with the same content; and where others see different things, we see nothing. What they refuse is their
-//! affair, since the app would refuse it as well.
-
-mod corpus;
-#[path = "peers/mod.rs"]
-mod peers;
-#[allow(dead_code, reason = "other tests use the rest")]
-mod support;
+//! Requests: ours and those of other servers.
 
 use std::thread;
 
-use corpus::{CASES, Case, Framed, NEXT};
-use peers::{Peer, Saw};
-use support::{End, each};
+use crate::corpus::requests::{CASES, Case, Framed, NEXT};
+use crate::peers::{self, Peer, Saw};
+use crate::support::{self, End, each};
+use crate::{assert_names_are_unique, dechunked, is_chunked};
 
 /// What we see.
 struct Ours {
@@ -24,7 +15,7 @@ struct Ours {
 
 #[test]
 fn all_see_the_same_or_we_see_nothing() {
-    let peers = peers::all();
+    let peers = peers::servers();
     assert!(peers.len() >= 2);
     let wrong = thread::scope(|scope| {
         let threads =
@@ -36,10 +27,7 @@ fn all_see_the_same_or_we_see_nothing() {
 
 #[test]
 fn the_corpus_is_large_and_each_message_there_once() {
-    let mut names = CASES.iter().map(|case| case.name).collect::<Vec<_>>();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), CASES.len());
+    assert_names_are_unique(CASES.iter().map(|case| case.name));
     assert!(CASES.len() >= 80);
 }
 
@@ -58,7 +46,7 @@ fn bytes_of(case: &Case) -> Vec<u8> {
 fn disagreements(case: &Case, peers: &[Peer]) -> Vec<String> {
     let bytes = bytes_of(case);
     let ours = ours(&bytes);
-    let seen = peers.iter().map(|peer| (peer.name, peer.saw(&bytes))).collect::<Vec<_>>();
+    let seen = peers.iter().map(|peer| (peer.name, peer.saw(&bytes, ours.certain()))).collect::<Vec<_>>();
     let mut wrong = Vec::new();
     for (name, saw) in &seen {
         // Who refuses everything agrees with everybody.
@@ -123,8 +111,7 @@ fn ours(bytes: &[u8]) -> Ours {
         let head = &bytes[at..at + message.head];
         let body = &bytes[at + message.head..at + message.head + message.body];
         at += message.head + message.body;
-        let chunked = head.to_ascii_lowercase().windows(17).any(|window| window == b"transfer-encoding");
-        peers::line(&message.line, &if chunked { dechunked(body) } else { body.to_vec() })
+        peers::line(&message.line, &if is_chunked(head) { dechunked(body) } else { body.to_vec() })
     });
     let requests = requests.collect::<Vec<_>>();
     let count = requests.len();
@@ -135,19 +122,4 @@ fn ours(bytes: &[u8]) -> Ours {
         _ => Framed::Waits(count),
     };
     Ours { requests, framed }
-}
-
-/// The content of a body that is known to be right.
-fn dechunked(mut body: &[u8]) -> Vec<u8> {
-    let mut content = Vec::new();
-    loop {
-        let end = body.windows(2).position(|window| window == b"\r\n").expect("end of line");
-        let size = body[..end].split(|byte| b"; \t".contains(byte)).next().expect("size");
-        let size = usize::from_str_radix(str::from_utf8(size).expect("digits"), 16).expect("digits");
-        if size == 0 {
-            return content;
-        }
-        content.extend_from_slice(&body[end + 2..][..size]);
-        body = &body[end + 2 + size + 2..];
-    }
 }

@@ -1,7 +1,7 @@
-//! Requests that software reads in different ways, or that are broken, and good ones that look odd.
+//! Requests. Each stands for itself on a new connection, and a plain `GET /next` follows it.
 //!
-//! Each stands for itself on a new connection, and a plain `GET /next` follows it. The kinds of request smuggling are
-//! called after who is led astray: CL (goes by Content-Length) or TE (by Transfer-Encoding), the first one in front.
+//! The kinds of request smuggling are called after who is led astray: CL (goes by Content-Length) or TE (by
+//! Transfer-Encoding), the first one in front.
 
 use interceptor_wire::Reason::{self, *};
 
