@@ -176,10 +176,8 @@ impl Checker<'_> {
         if let (Some(root), Kind::Text(field)) =
             (of.path().filter(|root| attribute::is_root(root)), &index.kind)
         {
-            return Err(Mistake::new(
-                span,
-                format!("an attribute is written with a point: `{root}.{field}`"),
-            ));
+            return Err(Mistake::new(span, "an attribute is written with a point")
+                .did_you_mean(&format!("{root}.{field}")));
         }
         match self.check(of)? {
             Typed::Headers => match &index.kind {

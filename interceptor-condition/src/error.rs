@@ -68,9 +68,10 @@ impl Mistake {
         Self { span, problem: problem.into(), suggestion: None }
     }
 
-    /// Adds advice. Advice that repeats a very long input helps nobody and is left out.
+    /// Adds advice. Advice that repeats a very long input helps nobody and is left out, as is what can't be shown.
     pub(crate) fn suggest(mut self, suggestion: impl Into<String>) -> Self {
-        self.suggestion = Some(suggestion.into()).filter(|suggestion| suggestion.len() <= MAX_SUGGESTION);
+        let helps = |advice: &String| advice.len() <= MAX_SUGGESTION && !advice.chars().any(char::is_control);
+        self.suggestion = Some(suggestion.into()).filter(helps);
         self
     }
 

@@ -3,22 +3,24 @@
 //! Nothing is allocated but for texts that are made (`+`, `lowerAscii()`), headers that are there more than once, and
 //! lists of `split()`; a regular expression builds its tables when it first runs on a thread.
 
-use std::cell::Cell;
+use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use interceptor_rule::Span;
 
+use crate::address::AddressText;
 use crate::attribute::{NumberAttribute, TextAttribute};
 use crate::facts::Facts;
-use crate::limits::{MAX_COPIED, MAX_MATCHED};
+use crate::limits::{MAX_MADE, MAX_MATCHED};
 use crate::outcome::{EvaluationError, EvaluationErrorKind as Kind};
-use crate::text::{AddressText, Value};
 use crate::tree::{Calculation, Change, Number, Part, Predicate, Relation, Text, Texts};
 
 /// One evaluation.
 pub(crate) struct Evaluation<'a> {
     facts: &'a Facts<'a>,
-    /// Bytes that may still be copied.
-    copied: Cell<usize>,
+    /// Written when they are first asked for.
+    source: OnceCell<AddressText>,
+    destination: OnceCell<AddressText>,
 }
 
 type Outcome<T> = Result<T, EvaluationError>;
@@ -29,10 +31,10 @@ fn error<T>(kind: Kind, span: Span) -> Outcome<T> {
 
 impl<'a> Evaluation<'a> {
     pub(crate) fn new(facts: &'a Facts<'a>) -> Self {
-        Self { facts, copied: Cell::new(MAX_COPIED) }
+        Self { facts, source: OnceCell::new(), destination: OnceCell::new() }
     }
 
-    pub(crate) fn predicate(&self, predicate: &'a Predicate) -> Outcome<bool> {
+    pub(crate) fn predicate(&'a self, predicate: &'a Predicate) -> Outcome<bool> {
         match predicate {
             Predicate::Constant(value) => Ok(*value),
             Predicate::Not(inner) => Ok(!self.predicate(inner)?),
@@ -86,7 +88,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// `&&` and `||` of CEL: `deciding` decides wherever it stands, also against errors; else an error does.
-    fn until(&self, operands: &'a [Predicate], deciding: bool) -> Outcome<bool> {
+    fn until(&'a self, operands: &'a [Predicate], deciding: bool) -> Outcome<bool> {
         let mut failed = None;
         for operand in operands {
             match self.predicate(operand) {
@@ -98,47 +100,49 @@ impl<'a> Evaluation<'a> {
         failed.map_or(Ok(!deciding), Err)
     }
 
-    fn text(&self, text: &'a Text) -> Outcome<Value<'a>> {
+    fn text(&'a self, text: &'a Text) -> Outcome<Cow<'a, str>> {
         match text {
-            Text::Constant(text) => Ok(Value::Borrowed(text)),
+            Text::Constant(text) => Ok(Cow::Borrowed(text)),
             Text::Attribute(attribute, span) => self.attribute(*attribute, *span),
             Text::Header(name, span) => self.header(name, *span),
             Text::Joined(sides, span) => {
                 let (left, right) = (self.text(&sides[0])?, self.text(&sides[1])?);
-                self.spend(left.len() + right.len(), *span)?;
-                Ok(Value::Owned([&*left, &*right].concat()))
+                affordable(left.len() + right.len(), *span)?;
+                Ok(Cow::Owned([&*left, &*right].concat()))
             }
             Text::Changed(change, of, span) => {
                 let text = self.text(of)?;
-                self.spend(text.len(), *span)?;
-                Ok(Value::Owned(match change {
+                affordable(text.len(), *span)?;
+                Ok(Cow::Owned(match change {
                     Change::LowerCase => text.to_ascii_lowercase(),
                     Change::UpperCase => text.to_ascii_uppercase(),
                     Change::Trimmed => text.trim().to_owned(),
                 }))
             }
-            Text::Number(number) => Ok(Value::Owned(self.number(number)?.to_string())),
+            Text::Number(number) => Ok(Cow::Owned(self.number(number)?.to_string())),
             Text::Item(parts, span) => self.item(&parts.0, self.number(&parts.1)?, *span),
             Text::Choice(parts) => self.text(if self.predicate(&parts.0)? { &parts.1 } else { &parts.2 }),
         }
     }
 
-    fn attribute(&self, attribute: TextAttribute, span: Span) -> Outcome<Value<'a>> {
+    fn attribute(&'a self, attribute: TextAttribute, span: Span) -> Outcome<Cow<'a, str>> {
         let Facts { source, destination, server_name, request } = *self.facts;
-        let address = |address| Ok(Value::Address(AddressText::new(address)));
+        let address = |cell: &'a OnceCell<AddressText>, address| {
+            Ok(Cow::Borrowed(cell.get_or_init(|| AddressText::new(address)).as_str()))
+        };
         match attribute {
-            TextAttribute::SourceAddress => return address(source),
-            TextAttribute::DestinationAddress => return address(destination),
+            TextAttribute::SourceAddress => return address(&self.source, source),
+            TextAttribute::DestinationAddress => return address(&self.destination, destination),
             TextAttribute::ServerName => {
                 return server_name
-                    .map_or_else(|| error(Kind::NotKnown, span), |name| Ok(Value::Borrowed(name)));
+                    .map_or_else(|| error(Kind::NotKnown, span), |name| Ok(Cow::Borrowed(name)));
             }
             TextAttribute::UserAgent => return self.header("user-agent", span),
             _ => {}
         }
         let Some(request) = request else { return error(Kind::NotKnown, span) };
         let path = request.path();
-        Ok(Value::Borrowed(match attribute {
+        Ok(Cow::Borrowed(match attribute {
             TextAttribute::Method => request.method(),
             TextAttribute::UrlPath => path.split_once('?').map_or(path, |(before, _)| before),
             TextAttribute::Query => {
@@ -155,35 +159,37 @@ impl<'a> Evaluation<'a> {
         }))
     }
 
-    /// The value of a header; several are joined by a comma, as in RFC 9110 section 5.3.
-    fn header(&self, name: &str, span: Span) -> Outcome<Value<'a>> {
+    /// The value of a header; several are joined by a comma (RFC 9110 section 5.3), but cookies, which HTTP/2 may send one by
+    /// one, by a semicolon (RFC 9113 section 8.2.3).
+    fn header(&'a self, name: &str, span: Span) -> Outcome<Cow<'a, str>> {
         let Some(request) = self.facts.request else { return error(Kind::NotKnown, span) };
-        let (mut first, mut length, mut joined) = (None::<&'a [u8]>, 0, Vec::new());
-        request.header_values(name, &mut |value| {
-            length += value.len() + 1;
-            match first {
-                None => first = Some(value),
-                // What is too long is refused below, and need not be put together.
-                Some(_) if length > MAX_COPIED => {}
-                Some(first) => {
-                    if joined.is_empty() {
-                        joined.extend_from_slice(first);
-                    }
-                    joined.push(b',');
-                    joined.extend_from_slice(value);
-                }
+        let separator: &[u8] = if name == "cookie" { b"; " } else { b"," };
+        let mut first = None;
+        let mut joined: Option<Vec<u8>> = None;
+        request.header_values(name, &mut |value: &'a [u8]| {
+            let Some(first) = first else {
+                first = Some(value);
+                return;
+            };
+            let joined = joined.get_or_insert_with(|| first.to_vec());
+            // What is too long is refused below, and need not grow further.
+            if joined.len() <= MAX_MADE {
+                joined.extend_from_slice(separator);
+                joined.extend_from_slice(value);
             }
         });
-        let Some(first) = first else { return error(Kind::MissingHeader, span) };
         let not_text = EvaluationError::new(Kind::NotText, span);
-        if length == first.len() + 1 {
-            return std::str::from_utf8(first).map(Value::Borrowed).map_err(|_| not_text);
+        match (first, joined) {
+            (None, _) => error(Kind::MissingHeader, span),
+            (Some(only), None) => std::str::from_utf8(only).map(Cow::Borrowed).map_err(|_| not_text),
+            (_, Some(joined)) => {
+                affordable(joined.len(), span)?;
+                String::from_utf8(joined).map(Cow::Owned).map_err(|_| not_text)
+            }
         }
-        self.spend(length, span)?;
-        String::from_utf8(joined).map(Value::Owned).map_err(|_| not_text)
     }
 
-    fn is_present(&self, text: &Text) -> Outcome<bool> {
+    fn is_present(&'a self, text: &Text) -> Outcome<bool> {
         let mut present = false;
         let (name, span) = match text {
             Text::Header(name, span) => (&**name, *span),
@@ -202,13 +208,14 @@ impl<'a> Evaluation<'a> {
         Ok(present)
     }
 
-    fn number(&self, number: &'a Number) -> Outcome<i64> {
+    fn number(&'a self, number: &'a Number) -> Outcome<i64> {
         match number {
             Number::Constant(value) => Ok(*value),
             Number::Attribute(NumberAttribute::SourcePort) => Ok(self.facts.source.port().into()),
             Number::Attribute(NumberAttribute::DestinationPort) => Ok(self.facts.destination.port().into()),
-            // No text and no list is as long as an `i64` can say.
-            Number::Characters(text) => Ok(self.text(text)?.chars().count() as i64),
+            Number::Characters(text) => {
+                Ok(i64::try_from(self.text(text)?.chars().count()).unwrap_or(i64::MAX))
+            }
             Number::Items(list) => {
                 let mut count = 0;
                 self.any_item(list, |_| {
@@ -240,12 +247,12 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Is `wanted` true of one? Every item is evaluated, since a list with an error in it is an error.
-    fn any_item(&self, list: &'a Texts, mut wanted: impl FnMut(&str) -> bool) -> Outcome<bool> {
+    fn any_item(&'a self, list: &'a Texts, mut wanted: impl FnMut(&str) -> bool) -> Outcome<bool> {
         let mut found = false;
         match list {
             Texts::Listed(items) => {
                 for item in items {
-                    found |= wanted(&*self.text(item)?);
+                    found |= wanted(&self.text(item)?);
                 }
             }
             Texts::Split(text, separator) => {
@@ -257,7 +264,7 @@ impl<'a> Evaluation<'a> {
         Ok(found)
     }
 
-    fn item(&self, list: &'a Texts, index: i64, span: Span) -> Outcome<Value<'a>> {
+    fn item(&'a self, list: &'a Texts, index: i64, span: Span) -> Outcome<Cow<'a, str>> {
         let Ok(index) = usize::try_from(index) else { return error(Kind::BadValue, span) };
         let mut at = 0;
         let mut item = None;
@@ -269,18 +276,11 @@ impl<'a> Evaluation<'a> {
             at += 1;
             false
         })?;
-        let Some(item) = item else { return error(Kind::BadValue, span) };
-        self.spend(item.len(), span)?;
-        Ok(Value::Owned(item))
+        item.map_or_else(|| error(Kind::BadValue, span), |item| Ok(Cow::Owned(item)))
     }
+}
 
-    fn spend(&self, bytes: usize, span: Span) -> Outcome<()> {
-        match self.copied.get().checked_sub(bytes) {
-            Some(left) => {
-                self.copied.set(left);
-                Ok(())
-            }
-            None => error(Kind::TooCostly, span),
-        }
-    }
+/// May a text be made that is so long?
+fn affordable(bytes: usize, span: Span) -> Outcome<()> {
+    if bytes > MAX_MADE { error(Kind::TooCostly, span) } else { Ok(()) }
 }

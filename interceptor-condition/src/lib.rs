@@ -31,7 +31,7 @@
 //! | `request.scheme` | string | |
 //! | `request.protocol` | string | `HTTP/1.0`, `HTTP/1.1`, `HTTP/2` |
 //! | `request.useragent` | string | the same as `request.headers["user-agent"]` |
-//! | `request.headers["x-user"]` | string | in lower case; several values are joined by `,`; `request.headers.name` is the same |
+//! | `request.headers["x-user"]` | string | in lower case; several values are joined by `,`, cookies by `; `; `request.headers.name` is the same |
 //! | `source.address`, `destination.address` | string | `ip:port`, `[ip]:port` for IPv6, as in Envoy |
 //! | `source.port`, `destination.port` | int | |
 //! | `connection.requested_server_name` | string | the name in the TLS ClientHello; empty if there is none |
@@ -60,6 +60,7 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod attribute;
 mod check;
 mod condition;
@@ -70,7 +71,6 @@ pub mod limits;
 mod needs;
 mod outcome;
 mod syntax;
-mod text;
 mod tree;
 
 #[cfg(test)]

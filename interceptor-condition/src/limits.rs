@@ -1,8 +1,7 @@
 //! How much a condition may be, and may cost.
 //!
 //! A condition is text from anyone who may edit a pod, and it is evaluated for the requests of everybody. There are no
-//! loops in it and no function whose result is larger than what goes in, so the size of the source, the depth and the
-//! bytes that one evaluation may touch bound its time.
+//! loops in it, so the size of its source and of the texts that it makes bound its time.
 
 /// Bytes of source; the same as a rule may have.
 pub const MAX_SOURCE: usize = interceptor_rule::MAX_CONDITION;
@@ -22,5 +21,8 @@ pub const MAX_REGEXES: usize = 8;
 /// Bytes of a text that a regular expression is applied to.
 pub const MAX_MATCHED: usize = 8 * 1024;
 
-/// Bytes that one evaluation may copy: into longer or changed texts, and into lists.
-pub const MAX_COPIED: usize = 64 * 1024;
+/// Bytes of a text that an evaluation makes: changed, put together, or of a header that is there more than once.
+///
+/// It holds for each text, not for all of them together, so that a part of a condition has the same value whatever stands
+/// beside it. There can't be many in [`MAX_SOURCE`].
+pub const MAX_MADE: usize = 16 * 1024;

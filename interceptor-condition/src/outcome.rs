@@ -25,7 +25,7 @@ pub enum EvaluationErrorKind {
     NotKnown,
     /// A text is not a number, a number is out of range, a list has no such item.
     BadValue,
-    /// It would have cost more than [`MAX_COPIED`](crate::MAX_COPIED) or [`MAX_MATCHED`](crate::MAX_MATCHED).
+    /// A text is longer than [`MAX_MADE`](crate::limits::MAX_MADE) or [`MAX_MATCHED`](crate::limits::MAX_MATCHED).
     TooCostly,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for EvaluationErrorKind {
             Self::NotText => "the header is not UTF-8",
             Self::NotKnown => "this is not known of the connection",
             Self::BadValue => "no number, out of range, or no such item",
-            Self::TooCostly => "too much text for one evaluation",
+            Self::TooCostly => "the text is too long",
         })
     }
 }

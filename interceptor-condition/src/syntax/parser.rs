@@ -298,10 +298,10 @@ impl Parser<'_> {
         let mut items = Vec::new();
         loop {
             // A comma may stand behind the last item of a list, but not of arguments.
-            if items.is_empty() || close == "]" {
-                if let Some(end) = self.takes(close)? {
-                    return Ok((items, end));
-                }
+            if (items.is_empty() || close == "]")
+                && let Some(end) = self.takes(close)?
+            {
+                return Ok((items, end));
             }
             items.push(self.expression()?);
             if self.takes(",")?.is_none() {

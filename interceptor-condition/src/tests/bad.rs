@@ -34,7 +34,7 @@ fn check(source: &str, message: &str, carets: &str) {
 #[case(r#"request.path["x"] == "x""#, "`request.path` is a string and has no items", "^^^^^^^^^^^^")]
 #[case(
     r#"request["path"] == "x""#,
-    "an attribute is written with a point: `request.path`",
+    "an attribute is written with a point; did you mean `request.path`?",
     "^^^^^^^^^^^^^^^"
 )]
 #[case(
@@ -587,6 +587,14 @@ fn an_expression_is_only_so_deep(#[case] open: &str, #[case] close: &str, #[case
 #[case("true || ", "true")]
 fn a_row_is_not_deep(#[case] operand: &str, #[case] last: &str) {
     assert!(Condition::compile(&format!("{}{last}", operand.repeat(200))).is_ok());
+}
+
+#[test]
+fn a_message_can_be_printed() {
+    for source in ["'\0'", "request['\u{1b}[2J']", "request.path == \u{7}", "'\u{7}' in request.headers"] {
+        let message = error(source).to_string();
+        assert!(!message.chars().any(char::is_control), "{message:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use rstest::rstest;
 
 use super::request::Made;
-use crate::limits::{MAX_COPIED, MAX_MATCHED};
+use crate::limits::{MAX_DEPTH, MAX_MADE, MAX_MATCHED};
 use crate::{Condition, EvaluationErrorKind as Kind, Facts, Needs};
 
 fn made() -> Made {
@@ -193,12 +193,12 @@ fn a_text_is_only_so_long() {
     };
     assert_eq!(ask(MAX_MATCHED, r#"request.path.matches("^/a+$")"#), Ok(true));
     assert_eq!(ask(MAX_MATCHED + 1, r#"request.path.matches("^/a+$")"#), Err(Kind::TooCostly));
-    assert_eq!(ask(MAX_COPIED, r#"request.path.lowerAscii().startsWith("/a")"#), Ok(true));
-    assert_eq!(ask(MAX_COPIED + 1, r#"request.path.lowerAscii().startsWith("/a")"#), Err(Kind::TooCostly));
-    assert_eq!(ask(MAX_COPIED / 2, r#"size(request.path + request.path) > 0"#), Ok(true));
-    assert_eq!(ask(MAX_COPIED / 2 + 1, r#"size(request.path + request.path) > 0"#), Err(Kind::TooCostly));
+    assert_eq!(ask(MAX_MADE, r#"request.path.lowerAscii().startsWith("/a")"#), Ok(true));
+    assert_eq!(ask(MAX_MADE + 1, r#"request.path.lowerAscii().startsWith("/a")"#), Err(Kind::TooCostly));
+    assert_eq!(ask(MAX_MADE / 2, r#"size(request.path + request.path) > 0"#), Ok(true));
+    assert_eq!(ask(MAX_MADE / 2 + 1, r#"size(request.path + request.path) > 0"#), Err(Kind::TooCostly));
     // Looking is free.
-    assert_eq!(ask(10 * MAX_COPIED, r#"request.path.endsWith("aa")"#), Ok(true));
+    assert_eq!(ask(10 * MAX_MADE, r#"request.path.endsWith("aa")"#), Ok(true));
 }
 
 #[test]
@@ -212,6 +212,15 @@ fn a_header_repeated_too_often_is_not_put_together() {
 }
 
 #[test]
+fn cookies_that_were_sent_one_by_one_are_one_header() {
+    let request =
+        Made::with(&[("cookie", b"a=1"), ("cookie", b"b=2"), ("x", b"1"), ("x", b"2"), ("x", b"3")]);
+    let ask = |source| compile(source).matches(&request.facts()).map_err(|error| error.kind);
+    assert_eq!(ask(r#"request.headers["cookie"] == "a=1; b=2""#), Ok(true));
+    assert_eq!(ask(r#"request.headers["x"] == "1,2,3""#), Ok(true));
+}
+
+#[test]
 fn can_be_shared_and_compared() {
     fn shared<T: Send + Sync + Clone + std::fmt::Debug + Eq>(_: &T) {}
     let condition = compile("source.port == 1");
@@ -219,4 +228,27 @@ fn can_be_shared_and_compared() {
     assert_eq!(condition, compile("source.port == 1"));
     assert_ne!(condition, compile("source.port  == 1"));
     assert_eq!(condition.to_string(), "source.port == 1");
+}
+
+/// A worker's thread has 2 MiB, and more to do than this.
+#[test]
+fn the_deepest_condition_needs_little_stack() {
+    let nested = |open: &str, inner: &str, close: &str, times| {
+        compile(&format!("{}{inner}{}", open.repeat(times), close.repeat(times)))
+    };
+    let deepest = move || {
+        let request = made();
+        for condition in [
+            nested("(", "request.path == '/'", ")", MAX_DEPTH - 4),
+            nested("!(", "request.path == '/'", ")", MAX_DEPTH - 4),
+            nested("request.path.startsWith(request.path) && (", "true", ")", MAX_DEPTH - 4),
+            nested("true == (request.path.startsWith('/') ? false : ", "true", ")", MAX_DEPTH / 2 - 2),
+            compile(&format!("size({}'') > 0", "request.path + ".repeat(MAX_DEPTH - 4))),
+            compile(&format!("request.path{} == ''", ".trim()".repeat(MAX_DEPTH - 4))),
+        ] {
+            assert!(condition.matches(&request.facts()).is_ok(), "{condition}");
+        }
+    };
+    let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(deepest).expect("a thread starts");
+    thread.join().expect("there is enough stack");
 }

@@ -104,7 +104,7 @@ impl AnnotationKey {
             if let Some(unsupported) = rule.unsupported() {
                 return Err(unsupported.into());
             }
-            if let Some((error, span)) = wrong_condition(rule, value) {
+            if let Some((error, span)) = wrong_condition(rule) {
                 return Err(Problem::Condition { error, span });
             }
             if rule.ports == Ports::Declared && declared.is_empty() {
@@ -134,14 +134,14 @@ impl fmt::Display for AnnotationKey {
     }
 }
 
-/// What is wrong with the rule's condition, and where in `text`, which the rule was read from.
+/// What is wrong with the rule's condition, and where in the text that the rule was read from.
 #[must_use]
-pub fn wrong_condition(rule: &Rule, text: &str) -> Option<(ConditionError, Span)> {
+pub fn wrong_condition(rule: &Rule) -> Option<(ConditionError, Span)> {
     let when = rule.when.as_ref()?;
     let error = Condition::compile(when.source()).err()?;
     // The part `when …` ends with the condition.
     let place = rule.places().when.unwrap_or(rule.places().rule);
-    let start = place.start + place.of(text).find(when.source()).unwrap_or_default();
+    let start = place.end.saturating_sub(when.source().len());
     let span = error.span();
     Some((error, Span { start: start + span.start, end: start + span.end }))
 }

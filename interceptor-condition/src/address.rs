@@ -1,38 +1,16 @@
-//! A string while a condition is evaluated: borrowed where that is possible, and never on the heap without need.
+//! The text of an address, without the heap.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::ops::Deref;
 
 /// `[` and the 39 characters of the longest IPv6 address, `]:65535`.
 const LONGEST_ADDRESS: usize = 47;
-
-#[derive(Debug, Clone)]
-pub(crate) enum Value<'a> {
-    Borrowed(&'a str),
-    Owned(String),
-    Address(AddressText),
-}
 
 /// `ip:port` as text.
 #[derive(Debug, Clone)]
 pub(crate) struct AddressText {
     bytes: [u8; LONGEST_ADDRESS],
     length: usize,
-}
-
-// === impl Value ===
-
-impl Deref for Value<'_> {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        match self {
-            Self::Borrowed(text) => text,
-            Self::Owned(text) => text,
-            Self::Address(text) => text.as_str(),
-        }
-    }
 }
 
 // === impl AddressText ===
@@ -48,7 +26,7 @@ impl AddressText {
         text
     }
 
-    fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }
@@ -79,6 +57,6 @@ mod tests {
     )]
     fn addresses(#[case] address: &str, #[case] text: &str) {
         let address = AddressText::new(address.parse().expect("is an address"));
-        assert_eq!(&*Value::Address(address), text);
+        assert_eq!(address.as_str(), text);
     }
 }
