@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::{cpus, load, net, serve, steal};
+use crate::{accept, cpus, load, net, serve, steal};
 
 /// Measures interceptor's data path side by side with its peers.
 #[derive(Parser)]
@@ -25,6 +25,8 @@ enum Command {
     Load(Load),
     /// The whole comparison, in network namespaces of its own; needs root
     Steal(steal::Options),
+    /// What `accept` and `getpeername` cost everybody while the app of some pod is shown its callers; needs root
+    Accept(accept::Options),
     /// Waits for the end of a run and removes what it left
     #[command(hide = true)]
     SweepAfter { pid: u32 },
@@ -117,6 +119,7 @@ pub(crate) fn run() -> Result<()> {
         }
         Command::Load(load) => run_load(load),
         Command::Steal(options) => steal::run(&options),
+        Command::Accept(options) => accept::run(&options),
         Command::SweepAfter { pid } => steal::sweep_after(pid),
     }
 }
