@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::{cpus, http, load, net, serve, steal};
+use crate::{accept, cpus, http, load, net, serve, steal};
 
 /// Measures interceptor's data path side by side with its peers.
 #[derive(Parser)]
@@ -27,6 +27,8 @@ enum Command {
     Steal(steal::Options),
     /// Requests on a port with a condition, beside haproxy and nginx that route on the same header; needs root
     Http(http::Options),
+    /// What `accept` and `getpeername` cost everybody while the app of some pod is shown its callers; needs root
+    Accept(accept::Options),
     /// Waits for the end of a run and removes what it left
     #[command(hide = true)]
     SweepAfter { pid: u32 },
@@ -120,6 +122,7 @@ pub(crate) fn run() -> Result<()> {
         Command::Load(load) => run_load(load),
         Command::Steal(options) => steal::run(&options),
         Command::Http(options) => http::run(&options),
+        Command::Accept(options) => accept::run(&options),
         Command::SweepAfter { pid } => steal::sweep_after(pid),
     }
 }

@@ -1,10 +1,11 @@
 //! Measures interceptor's data path side by side with its peers.
 //!
 //! `serve` and `load` are a small server and load generator that work anywhere; `steal` builds network
-//! namespaces and runs the whole comparison. `bench/README.md` says how to read the results.
+//! namespaces and runs the whole comparison; `accept` times what all processes of the host pay. `bench/README.md` says how to read the results.
 
 #![forbid(unsafe_code)]
 
+mod accept;
 mod cli;
 mod cpus;
 mod histogram;

@@ -227,14 +227,13 @@ impl Programs {
         let mut link = |name| {
             let program = hook(&mut object, name)?;
             // Links always allow others beside them; said so, the kernel refuses.
-            let link = program
+            program
                 .attach(&self.cgroup.file, CgroupAttachMode::Single)
                 .and_then(|id| program.take_link(id))
                 .map_err(|source| CallerError::Attach {
                     cgroup: self.cgroup.path.display().to_string(),
                     source,
-                });
-            link
+                })
         };
         let links = Arc::new(Attached([link(PROGRAMS[0])?, link(PROGRAMS[1])?]));
         *attached = Arc::downgrade(&links);
