@@ -8,6 +8,8 @@
 //!     dial.rs        a connection to the target, or back to the application past our own program
 //!       circuit.rs     a silent target is tried in the background, not by callers
 //!       lineage.rs     our own connections that came back to us
+//!     select.rs      whose it is: the first of the port's rules that wants it (filter.rs), else the application
+//!     filtered.rs    a connection that has to be looked into: HTTP/1 and HTTP/2 request by request, TLS by its name
 //!     pipe.rs        bytes in both directions, with the ends and the pressure of TCP kept
 //!     socket.rs      resets and send queues
 //! ```
