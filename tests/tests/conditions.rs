@@ -1,7 +1,7 @@
 //! Rules with conditions: the requests that match go to the developer, and nobody else notices.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     time::{Duration, Instant},
 };
@@ -306,6 +306,103 @@ fn an_upgrade_that_is_declined_leaves_the_connection_as_it_was(#[values("app", "
     });
 }
 
+#[rstest]
+fn an_upgrade_that_is_declined_before_its_body_is_through_leaves_the_connection_as_it_was(
+    #[values("app", "laptop")] by: &str,
+) {
+    stage(|stage| {
+        let early = |tag: &'static str, netns: &testbed::Namespace, port| {
+            // Answers each head, and reads the body afterwards.
+            TcpService::start(netns, (std::net::Ipv6Addr::UNSPECIFIED, port), move |mut stream, _| {
+                let mut lines = BufReader::new(stream.try_clone()?);
+                let (mut line, mut length) = (String::new(), 0);
+                while lines.read_line(&mut line)? > 0 {
+                    if let Some(value) = line.strip_prefix("Content-Length: ") {
+                        length = value.trim().parse().map_err(std::io::Error::other)?;
+                    }
+                    if line == "\r\n" {
+                        stream.write_all(
+                            format!("HTTP/1.1 403 No\r\nX-Served-By: {tag}\r\nContent-Length: 0\r\n\r\n")
+                                .as_bytes(),
+                        )?;
+                        lines.read_exact(&mut vec![0; std::mem::take(&mut length)])?;
+                    }
+                    line.clear();
+                }
+                Ok(())
+            })
+        };
+        let _app = early("app", &stage.s.pod, 81)?;
+        let _dev = early("laptop", &stage.s.laptop, 4001)?;
+        let rule = format!("81 -> {}:4001 {WHEN}", stage.s.laptop.ip4());
+        let _daemon = stage.s.daemon_with(&rule, &[])?;
+        let mut caller = HttpCaller::connect(&stage.s.client, (stage.s.pod.ip4(), 81))?;
+        let header = if by == "app" { "a: b" } else { DEBUG };
+        caller.say(format!(
+            "POST / HTTP/1.1\r\nHost: web\r\nUpgrade: h2c\r\n{header}\r\nContent-Length: 4\r\n\r\n"
+        ))?;
+        assert_eq!(caller.answer(false)?.tag, by);
+        caller.say("body")?;
+        assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
+        assert_eq!(caller.get("/", &[])?.tag, "app");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_target_whose_response_can_not_be_framed_holds_nobody_up() {
+    stage(|stage| {
+        let _dev =
+            TcpService::start(&stage.s.laptop, (stage.s.laptop.ip4(), 4001), |mut stream, traffic| {
+                stream.read_exact(&mut [0; 10])?;
+                stream.write_all(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nhi")?;
+                traffic.wait_for_stop();
+                Ok(())
+            })?;
+        let rule = format!("80 -> {}:4001 {WHEN}", stage.s.laptop.ip4());
+        let daemon = stage.s.daemon_with(&rule, &[])?;
+        let mut caller = stage.caller()?;
+        caller.say(format!("GET / HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
+        assert_eq!(caller.raw(37)?, b"HTTP/1.1 200 OK\nContent-Length: 2\n\nhi");
+        // The caller has understood it, and goes on: his connection ends, rather than wait for ever.
+        caller.say("GET / HTTP/1.1\r\nHost: web\r\n\r\n")?;
+        let rest = caller.rest()?;
+        assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+        assert_eq!(piped(&daemon, "line_end")?, 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_caller_who_says_nothing_but_empty_lines_is_the_apps() {
+    stage(|stage| {
+        let daemon = stage.daemon()?;
+        let mut caller = stage.caller()?;
+        let said = "\r\n".repeat(2_000);
+        caller.say(&said)?;
+        wait_until("the app to have all of it", SOON, || stage.app.got() == said.as_bytes())?;
+        assert_eq!(piped(&daemon, "head_too_long")?, 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_rule_for_all_behind_a_condition_has_what_can_not_match_it() {
+    stage(|stage| {
+        let bob = TcpService::greets_first(&stage.s.laptop, (stage.s.laptop.ip4(), 4001), "bob")?;
+        let rule = format!("{}; 80 -> {}:4001", stage.rule(WHEN), stage.s.laptop.ip4());
+        let daemon = stage.s.daemon_with(&rule, &[])?;
+        let mut caller = stage.caller()?;
+        // Not HTTP.
+        caller.say("*1\r\n$4\r\nPING\r\n")?;
+        assert_eq!(caller.raw(4)?, b"bob ");
+        assert_eq!(bob.connections(), 1);
+        // Both rules stand in one annotation, whose counters they share.
+        assert_eq!(sum(&outcomes(&daemon, "web")?, "redirected"), 1);
+        Ok(())
+    });
+}
+
 /// Connections of the workload's rules that became a pipe for this reason.
 fn piped(daemon: &Daemon, reason: &str) -> Result<u64> {
     let workload = daemon.workload("web")?;
@@ -442,10 +539,43 @@ fn an_app_that_ends_an_idle_connection_ends_it_for_the_caller() {
         let mut caller = stage.caller()?;
         assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
         assert_eq!(caller.get("/", &[])?.tag, "app");
-        assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
         stage.app.service().hang_up();
         assert_eq!(caller.rest()?, b"");
         Ok(())
+    });
+}
+
+#[test]
+fn an_app_that_gives_up_while_the_laptop_is_asked_is_called_again() {
+    stage(|stage| {
+        let _daemon = stage.daemon()?;
+        let mut caller = stage.caller()?;
+        assert_eq!(caller.get("/", &[])?.tag, "app");
+        assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
+        // To the caller the connection was not idle.
+        stage.app.service().hang_up();
+        wait_until("its connections to end", SOON, || stage.app.service().open() == 0)?;
+        assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
+        assert_eq!(caller.get("/", &[])?.tag, "app");
+        assert_eq!(stage.app.service().connections(), 2);
+        Ok(())
+    });
+}
+
+#[rstest]
+fn a_caller_who_gives_up_is_gone_for_the_server_too(
+    #[values("app", "laptop")] by: &str,
+    #[values("", "Connection: close\r\n", "Connection: upgrade\r\nUpgrade: echo\r\n")] last: &str,
+) {
+    stage(|stage| {
+        let _daemon = stage.daemon()?;
+        let mut caller = stage.caller()?;
+        let header = if by == "app" { "a: b" } else { DEBUG };
+        caller.say(format!("GET /silence HTTP/1.1\r\nHost: web\r\n{last}{header}\r\n\r\n"))?;
+        let server = if by == "app" { &stage.app } else { &stage.dev };
+        wait_until("the request to arrive", SOON, || server.service().requests() == 1)?;
+        drop(caller);
+        wait_until("the server to see the end", SOON, || server.service().open() == 0)
     });
 }
 

@@ -5,6 +5,7 @@
 //! whose handshake was under way.
 
 use std::{
+    collections::HashMap,
     io,
     net::SocketAddr,
     num::NonZeroU16,
@@ -58,6 +59,8 @@ pub struct Armed {
     pub steal: Arc<Mutex<Steal>>,
     /// Rules in force.
     rules: Vec<ActiveRule>,
+    /// The counters of each annotation's rules for a port: those that follow one another go on counting.
+    stats: HashMap<(AnnotationKey, NonZeroU16), Arc<PortStats>>,
 }
 
 /// A rule in force.
@@ -165,7 +168,7 @@ impl Armed {
             return Err(error);
         }
         context.arm_seconds.observe(started.elapsed().as_secs_f64());
-        Ok(Self { workload, steal: Arc::new(Mutex::new(steal)), rules: Vec::new() })
+        Ok(Self { workload, steal: Arc::new(Mutex::new(steal)), rules: Vec::new(), stats: HashMap::new() })
     }
 
     /// Which namespace this is.
@@ -366,15 +369,23 @@ impl Armed {
     fn take_and_release(&mut self, before: &[ActiveRule], plan: &Plan, context: &Context) {
         let known = self.workload.routes.load_full();
         let mut routes = Routes::default();
+        let mut stats: HashMap<_, Arc<PortStats>> = HashMap::new();
         for (port, order) in &plan.ports {
-            let rules =
-                order.iter().filter_map(|&n| self.active(&plan.rules[n]).filter(|rule| rule.is_ready()));
             let old = known.get(&port.get()).map_or(&[][..], |routes| &**routes);
-            let of_port: Arc<[_]> = rules.map(|rule| rule.route(*port, old, before)).collect();
+            let mut of_port = Vec::new();
+            for rule in
+                order.iter().filter_map(|&n| self.active(&plan.rules[n])).filter(|rule| rule.is_ready())
+            {
+                let id = (rule.key.clone(), *port);
+                let inherited = self.stats.get(&id).cloned();
+                let stats = stats.entry(id).or_insert_with(|| inherited.unwrap_or_default());
+                of_port.push(rule.route(old, stats));
+            }
             if !of_port.is_empty() {
-                routes.insert(port.get(), of_port);
+                routes.insert(port.get(), of_port.into());
             }
         }
+        self.stats = stats;
         let is_in_force = |port: u16, route: &Arc<Route>, routes: &Routes| {
             routes.get(&port).is_some_and(|now| now.iter().any(|other| Arc::ptr_eq(other, route)))
         };
@@ -491,17 +502,18 @@ impl Armed {
 // === impl ActiveRule ===
 
 impl ActiveRule {
-    /// What this rule does with `port`: as before if it did it before.
-    fn route(&self, port: NonZeroU16, old: &[Arc<Route>], before: &[Self]) -> Arc<Route> {
-        let of = |rule: &Self| old.iter().find(|route| Arc::ptr_eq(&route.destination, &rule.destination));
-        if let Some(route) = of(self) {
-            return Arc::clone(route);
-        }
-        // Whoever follows on an annotation's last rule for a port goes on counting where that one stopped.
-        let heir = before.iter().find(|gone| gone.key == self.key && gone.ports.contains(&port));
-        let stats = heir.and_then(of).map(|route| Arc::clone(&route.stats)).unwrap_or_default();
-        let filter = Filter::of(&self.rule);
-        Arc::new(Route::new(filter, Arc::clone(&self.destination), self.rule.proxy_protocol, stats))
+    /// What this rule does with a port: as before if it did it before.
+    fn route(&self, old: &[Arc<Route>], stats: &Arc<PortStats>) -> Arc<Route> {
+        let mut old = old.iter().filter(|route| Arc::ptr_eq(&route.destination, &self.destination));
+        old.next().cloned().unwrap_or_else(|| {
+            Arc::new(Route::new(
+                Filter::of(&self.rule),
+                Arc::clone(&self.destination),
+                self.rule.proxy_protocol,
+                Arc::clone(stats),
+                self.expires_at,
+            ))
+        })
     }
 
     /// Whether its ports may be taken: only a target that has had an address is worth a caller's time.

@@ -22,6 +22,7 @@ use crate::{
         workloads::{NetnsSource, Workload},
     },
     netns::{Netns, NetnsError, is_gone},
+    relay::stats::PortStats,
 };
 
 /// The first retry after a failure; doubles up to [`SLOWEST_RETRY`].
@@ -206,7 +207,14 @@ impl Managed {
 
     fn entry(&self, plan: &Plan, failure: Option<ArmError>) -> WorkloadEntry {
         let failure = failure.map(|error| failure_condition(&error));
-        let rules = plan.rules.iter().map(|planned| self.rule_entry(planned, failure.as_ref())).collect();
+        let mut rules: Vec<RuleEntry> =
+            plan.rules.iter().map(|planned| self.rule_entry(planned, failure.as_ref())).collect();
+        // Rules of one annotation share their counters of a port, which are told with the first of them.
+        let mut told: Vec<Arc<PortStats>> = Vec::new();
+        for rule in &mut rules {
+            rule.ports.retain(|(_, stats)| !told.iter().any(|other| Arc::ptr_eq(other, stats)));
+            told.extend(rule.ports.iter().map(|(_, stats)| Arc::clone(stats)));
+        }
         WorkloadEntry {
             name: Arc::from(self.spec.name.as_str()),
             uid: self.spec.uid().cloned(),

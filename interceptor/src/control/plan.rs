@@ -83,7 +83,16 @@ impl Planner {
                 Err(refusal) => rules.push(Planned::refused(key, rule, refusal)),
             }
         }
-        self.assign(&admitted, rules)
+        // A rule may have been refused for another one that was refused, too: who came to a port is known better now.
+        let mut plan = self.assign(&admitted, rules.clone());
+        for _ in 0..admitted.len() {
+            let again = self.assign(&admitted, rules.clone());
+            if again == plan {
+                break;
+            }
+            plan = again;
+        }
+        plan
     }
 
     /// Takes in what is written. A text that can't be read leaves the last one that could in force.

@@ -1,4 +1,5 @@
-//! What each rule of a port has had of one connection, so that it is counted once for each.
+//! What each rule of a port has had of one connection, so that it is counted once for each. Rules of one annotation
+//! count as one, and so does a rule that is edited while the connection is open.
 
 use std::{
     net::SocketAddr,
@@ -7,7 +8,7 @@ use std::{
 
 use super::{
     route::Route,
-    stats::{Active, Outcome, Passed, Piped},
+    stats::{Active, Outcome, Passed, Piped, PortStats},
 };
 
 /// The books of one connection. A rule that has had nothing of it by its end counts it as not matched.
@@ -21,7 +22,7 @@ pub struct Books {
 
 #[derive(Debug)]
 struct Entry {
-    route: Arc<Route>,
+    stats: Arc<PortStats>,
     outcome: Option<Outcome>,
     _active: Active,
 }
@@ -32,14 +33,20 @@ impl Books {
     /// Opens the books for a connection to a port with these rules.
     #[must_use]
     pub fn open(workload: Arc<str>, peer: SocketAddr, original: SocketAddr, routes: &[Arc<Route>]) -> Self {
-        let rules = Mutex::new(routes.iter().map(Entry::new).collect());
+        let mut rules: Vec<Entry> = Vec::new();
+        for route in routes {
+            if !rules.iter().any(|entry| Arc::ptr_eq(&entry.stats, &route.stats)) {
+                rules.push(Entry::new(route));
+            }
+        }
+        let rules = Mutex::new(rules);
         Self { peer, original, workload, rules }
     }
 
     /// Notes what a rule has had of it. The first outcome of each rule counts.
     pub fn settle(&self, route: &Arc<Route>, outcome: Outcome) {
         let mut rules = self.lock();
-        let known = rules.iter().position(|entry| Arc::ptr_eq(&entry.route, route));
+        let known = rules.iter().position(|entry| Arc::ptr_eq(&entry.stats, &route.stats));
         let at = known.unwrap_or_else(|| {
             // It came while the connection was open.
             rules.push(Entry::new(route));
@@ -63,7 +70,7 @@ impl Books {
 
     /// Notes that from here on nobody looks at what is sent.
     pub fn pipe(&self, why: Piped) {
-        self.lock().iter().for_each(|entry| entry.route.stats.pipe(why));
+        self.lock().iter().for_each(|entry| entry.stats.pipe(why));
     }
 
     fn log(&self, outcome: Outcome) {
@@ -92,7 +99,7 @@ impl Drop for Books {
 
 impl Entry {
     fn new(route: &Arc<Route>) -> Self {
-        Self { route: Arc::clone(route), outcome: None, _active: route.stats.activate() }
+        Self { stats: Arc::clone(&route.stats), outcome: None, _active: route.stats.activate() }
     }
 
     /// Whether this is its first outcome.
@@ -101,7 +108,7 @@ impl Entry {
             return false;
         }
         self.outcome = Some(outcome);
-        self.route.stats.count(outcome);
+        self.stats.count(outcome);
         true
     }
 }

@@ -16,7 +16,7 @@ use super::{
     dial::{self, Cause, Upstream},
     filtered, health,
     lineage::{Hop, Path},
-    pipe::{Ending, pipe},
+    pipe::{Before, Ending, pipe},
     proxy_v2,
     route::Route,
     select::{Choice, select},
@@ -65,20 +65,20 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
     let books = Books::open(Arc::clone(&workload.name), peer, original, &routes);
     let Some(path) = workload.lineage.extend(peer, Hop { workload: workload.id, port: original.port() })
     else {
-        return pass(&workload, &client, peer, original, books, Passed::Loop).await;
+        return pass(&workload, &client, peer, original, &books, Passed::Loop).await;
     };
     if routes.iter().all(|route| route.is_withdrawn()) {
-        return pass(&workload, &client, peer, original, books, Passed::RuleRemoved).await;
+        return pass(&workload, &client, peer, original, &books, Passed::RuleRemoved).await;
     }
     if health::is_probe(&workload, &client, peer, original.port()).await {
-        return pass(&workload, &client, peer, original, books, Passed::HealthCheck).await;
+        return pass(&workload, &client, peer, original, &books, Passed::HealthCheck).await;
     }
     let stolen = Stolen { workload, client, peer, original, path, books };
     let choice = select(&routes, &stolen.facts(None), Needs::Connection);
     match choice {
         Choice::Target(route) => stolen.redirect(&route).await,
         Choice::App => {
-            pass(&stolen.workload, &stolen.client, peer, original, stolen.books, Passed::NotMatched).await
+            pass(&stolen.workload, &stolen.client, peer, original, &stolen.books, Passed::NotMatched).await
         }
         Choice::Later => filtered::serve(stolen).await,
     }
@@ -90,7 +90,7 @@ async fn pass(
     client: &TcpStream,
     peer: SocketAddr,
     original: SocketAddr,
-    books: Books,
+    books: &Books,
     why: Passed,
 ) {
     match dial::to_app(workload, peer, original).await {
@@ -101,6 +101,14 @@ async fn pass(
         Err(outcome) => {
             books.settle_all(outcome);
             socket::reset_on_close(client);
+        }
+    }
+}
+
+impl Drop for Stolen {
+    fn drop(&mut self) {
+        if self.workload.cut.load(Ordering::Relaxed) {
+            socket::reset_on_close(&self.client);
         }
     }
 }
@@ -132,6 +140,13 @@ impl Stolen {
         }
     }
 
+    /// Another call of the application.
+    pub fn dial_app(&self) -> impl Future<Output = Result<Upstream, Outcome>> + Send + use<> {
+        let workload = Arc::clone(&self.workload);
+        let (peer, original) = (self.peer, self.original);
+        async move { dial::to_app(&workload, peer, original).await }
+    }
+
     /// Notes that the target has what its rule wanted.
     pub fn reached(&self, route: &Arc<Route>) {
         if !route.filter.takes_all() {
@@ -158,7 +173,7 @@ impl Stolen {
     }
 
     /// All of it is a rule's.
-    async fn redirect(self, route: &Arc<Route>) {
+    async fn redirect(&self, route: &Arc<Route>) {
         let outcome = match self.dial(route).await {
             Ok(target) => {
                 self.reached(route);
@@ -169,7 +184,7 @@ impl Stolen {
         match dial::to_app(&self.workload, self.peer, self.original).await {
             Ok(app) => {
                 self.failed(route, outcome);
-                self.pass_on(&app, Default::default()).await;
+                self.pass_on(&app, Before::default()).await;
             }
             Err(outcome) => {
                 self.books.settle_all(outcome);
@@ -178,22 +193,22 @@ impl Stolen {
         }
     }
 
-    /// All that is still to come is the application's; `said` was read from the caller and from the application.
-    pub async fn pass_on(self, app: &Upstream, said: [Vec<u8>; 2]) {
-        carry(&self.workload, &self.client, &app.stream, said, [None, None]).await;
+    /// All that is still to come is the application's.
+    pub async fn pass_on(&self, app: &Upstream, before: impl Into<Before>) {
+        carry(&self.workload, &self.client, &app.stream, before.into(), [None, None]).await;
     }
 
     /// All of it is the target's; `said` was read from the caller.
-    pub async fn hand_over(self, route: &Route, target: &Upstream, said: Vec<u8>) {
+    pub async fn hand_over(&self, route: &Route, target: &Upstream, said: Vec<u8>) {
         let mut first = self.preface(route);
         first.extend_from_slice(&said);
         self.tunnel(route, target, [first, Vec::new()]).await;
     }
 
-    /// All that is still to come is the target's; `said` was read from the caller and from the target.
-    pub async fn tunnel(self, route: &Route, target: &Upstream, said: [Vec<u8>; 2]) {
+    /// All that is still to come is the target's.
+    pub async fn tunnel(&self, route: &Route, target: &Upstream, before: impl Into<Before>) {
         let moved = route.stats.bytes().map(Some);
-        carry(&self.workload, &self.client, &target.stream, said, moved).await;
+        carry(&self.workload, &self.client, &target.stream, before.into(), moved).await;
     }
 }
 
@@ -202,11 +217,11 @@ async fn carry(
     workload: &Workload,
     client: &TcpStream,
     upstream: &TcpStream,
-    first: [Vec<u8>; 2],
+    before: Before,
     moved: [Option<&AtomicU64>; 2],
 ) {
     let _cut = ResetIfCut { workload, streams: [client, upstream] };
-    let survivor = match pipe(client, upstream, first, moved).await {
+    let survivor = match pipe(client, upstream, before, moved).await {
         Ending::Closed => return,
         Ending::ABroke => upstream,
         Ending::BBroke => client,

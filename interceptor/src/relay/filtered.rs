@@ -7,7 +7,10 @@
 mod http1;
 mod request;
 
-use std::io;
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 use interceptor_condition::Needs;
 use interceptor_wire::{Opening, Parsed, Reason, hello, opening};
@@ -15,11 +18,15 @@ use tokio::net::TcpStream;
 
 use super::{
     connection::Stolen,
-    dial,
+    dial::{self, Upstream},
     select::{Choice, select},
     socket,
     stats::Piped,
+    workload::Workload,
 };
+
+/// A caller who says only empty lines for so long, in bytes, says nothing.
+const MAX_OPENING: usize = 1024;
 
 /// What the first bytes on a connection say.
 enum First {
@@ -28,28 +35,36 @@ enum First {
     /// With the name that the caller asks for, if he does.
     Tls(Option<Box<str>>),
     /// Nothing that could be looked into.
-    Other(Option<Piped>),
+    Other(Piped),
+    /// The caller has ended, or the application: a pipe meets that end by itself.
+    End,
+}
+
+/// The connection to one of those who serve a caller.
+#[derive(Debug)]
+struct Server {
+    upstream: Upstream,
+    workload: Arc<Workload>,
 }
 
 /// Serves a connection until its end.
 pub async fn serve(stolen: Stolen) {
     let app = match dial::to_app(&stolen.workload, stolen.peer, stolen.original).await {
-        Ok(app) => app,
+        Ok(app) => Server::new(app, &stolen.workload),
         Err(outcome) => {
             stolen.books.settle_all(outcome);
             return socket::reset_on_close(&stolen.client);
         }
     };
-    let mut said = Vec::new();
-    let first = first(&stolen.client, &app.stream, &mut said).await;
+    // Most of what callers say first.
+    let mut said = Vec::with_capacity(2048);
+    let first = first(&stolen.client, &app.upstream.stream, &mut said).await;
     let (server_name, known) = match &first {
-        First::Other(why) => {
-            why.iter().for_each(|&why| stolen.books.pipe(why));
-            return stolen.pass_on(&app, [said, Vec::new()]).await;
-        }
-        // The rest is hidden: no more will be known of it.
-        First::Tls(name) => (name.as_deref().unwrap_or_default(), Needs::Request),
         First::Http1 | First::Http2 => ("", Needs::ServerName),
+        // Requests are hidden, or there are none: no more will be known.
+        First::Tls(name) => (name.as_deref().unwrap_or_default(), Needs::Request),
+        First::Other(_) => ("", Needs::Request),
+        First::End => return stolen.pass_on(&app.upstream, [said, Vec::new()]).await,
     };
     let choice = select(&stolen.routes(), &stolen.facts(Some(server_name)), known);
     match (choice, first) {
@@ -60,15 +75,34 @@ pub async fn serve(stolen: Stolen) {
             }
             Err(outcome) => {
                 stolen.failed(&route, outcome);
-                stolen.pass_on(&app, [said, Vec::new()]).await;
+                stolen.pass_on(&app.upstream, [said, Vec::new()]).await;
             }
         },
-        (Choice::Later, First::Http1) => http1::serve(stolen, app, said).await,
+        (Choice::Later, First::Http1) => http1::serve(&stolen, app, said).await,
         (_, first) => {
-            if let First::Tls(_) = first {
-                stolen.books.pipe(Piped::Tls);
+            match first {
+                First::Tls(_) => stolen.books.pipe(Piped::Tls),
+                First::Other(why) => stolen.books.pipe(why),
+                First::Http1 | First::Http2 | First::End => {}
             }
-            stolen.pass_on(&app, [said, Vec::new()]).await;
+            stolen.pass_on(&app.upstream, [said, Vec::new()]).await;
+        }
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    fn new(upstream: Upstream, workload: &Arc<Workload>) -> Self {
+        Self { upstream, workload: Arc::clone(workload) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // In a namespace that is gone, a FIN would wait for an answer that can't come.
+        if self.workload.cut.load(Ordering::Relaxed) {
+            socket::reset_on_close(&self.upstream.stream);
         }
     }
 }
@@ -79,21 +113,23 @@ async fn first(client: &TcpStream, app: &TcpStream, said: &mut Vec<u8>) -> First
         tokio::select! {
             biased;
             read = read_more(client, said) => match read {
-                // A pipe meets the end, or the failure, by itself.
-                Ok(0) | Err(_) => return First::Other(None),
+                Ok(0) | Err(_) => return First::End,
                 Ok(_) => {}
             },
-            _ = app.readable() => return First::Other(Some(Piped::ServerSpoke)),
+            _ = app.readable() => {
+                return if socket::has_said(app) { First::Other(Piped::ServerSpoke) } else { First::End };
+            }
         }
         match opening(said) {
-            Opening::Undecided => {}
+            Opening::Undecided if said.len() < MAX_OPENING => {}
+            Opening::Undecided => return First::Other(Piped::Request(Reason::HeadTooLong)),
             Opening::Http1 => return First::Http1,
             Opening::Http2Preface => return First::Http2,
-            Opening::Other => return First::Other(Some(Piped::Request(Reason::NotHttp))),
+            Opening::Other => return First::Other(Piped::Request(Reason::NotHttp)),
             Opening::Tls => match hello::client_hello(said) {
                 Parsed::Partial => {}
                 Parsed::Complete { head, .. } => return First::Tls(head.server_name.map(Box::from)),
-                Parsed::Unframed(reason) => return First::Other(Some(Piped::Request(reason))),
+                Parsed::Unframed(reason) => return First::Other(Piped::Request(reason)),
             },
         }
     }

@@ -38,21 +38,30 @@ pub enum Ending {
     BBroke,
 }
 
-/// Moves bytes both ways until both directions have ended. `first` is what was read before: it goes to `b` before
-/// anything that `a` sends, and to `a` before anything that `b` does.
+/// What happened on a pair of connections before its bytes were piped.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// What `a` has said and `b` has not been sent, and the other way round.
+    pub said: [Vec<u8>; 2],
+    /// Writing to `b` met a reset.
+    pub b_was_reset: bool,
+}
+
+/// Moves bytes both ways until both directions have ended. What was said `before` goes first.
 ///
 /// `moved` counts the bytes from `a` to `b` and from `b` to `a` as they are written.
 pub async fn pipe(
     a: &TcpStream,
     b: &TcpStream,
-    first: [Vec<u8>; 2],
+    before: impl Into<Before>,
     moved: [Option<&AtomicU64>; 2],
 ) -> Ending {
+    let Before { said: [said_up, said_down], b_was_reset } = before.into();
     // Counts steps of either direction, to tell a slow reader from one that does not read.
     let progress = AtomicU64::new(0);
-    let [first_up, first_down] = first;
-    let mut up = Flow::new(first_up, moved[0], &progress);
-    let mut down = Flow::new(first_down, moved[1], &progress);
+    let mut up = Flow::new(said_up, moved[0], &progress);
+    let mut down = Flow::new(said_down, moved[1], &progress);
+    up.end = b_was_reset.then_some(End::SinkReset);
     let mut broken = pin!(async {
         let ending = tokio::select! {
             _ = a.ready(Interest::ERROR) => Ending::ABroke,
@@ -110,6 +119,14 @@ struct Flow<'a> {
     end: Option<End>,
     moved: Option<&'a AtomicU64>,
     progress: &'a AtomicU64,
+}
+
+// === impl Before ===
+
+impl From<[Vec<u8>; 2]> for Before {
+    fn from(said: [Vec<u8>; 2]) -> Self {
+        Self { said, b_was_reset: false }
+    }
 }
 
 // === impl End ===

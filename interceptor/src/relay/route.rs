@@ -13,7 +13,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use interceptor_rule::ProxyProtocol;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{circuit::Circuit, filter::Filter, stats::PortStats};
 
@@ -28,6 +28,8 @@ pub struct Route {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// What became of the port's connections.
     pub stats: Arc<PortStats>,
+    /// When the rule's `ttl` is over, if it has one.
+    expires_at: Option<Instant>,
     /// The rule is gone; connections that were on their way when it went belong to the application.
     withdrawn: AtomicBool,
 }
@@ -63,8 +65,15 @@ impl Route {
         destination: Arc<Destination>,
         proxy_protocol: Option<ProxyProtocol>,
         stats: Arc<PortStats>,
+        expires_at: Option<Instant>,
     ) -> Self {
-        Self { filter, destination, proxy_protocol, stats, withdrawn: AtomicBool::new(false) }
+        Self { filter, destination, proxy_protocol, stats, expires_at, withdrawn: AtomicBool::new(false) }
+    }
+
+    /// Whether the rule is gone, or its time is over, though nobody may have come to say so.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_withdrawn() || self.expires_at.is_some_and(|end| Instant::now() >= end)
     }
 
     /// From now on connections that still arrive go to the application.

@@ -35,7 +35,7 @@ impl Choice {
 /// `known` says what `facts` can tell at most. With [`Needs::Request`] there is always an answer.
 #[must_use]
 pub fn select(routes: &[Arc<Route>], facts: &Facts<'_>, known: Needs) -> Choice {
-    let live = routes.iter().filter(|route| !route.is_withdrawn());
+    let live = routes.iter().filter(|route| !route.is_over());
     if known < Needs::Request && !is_decided(live.clone(), facts, known) {
         return Choice::Later;
     }
@@ -49,7 +49,8 @@ pub fn select(routes: &[Arc<Route>], facts: &Facts<'_>, known: Needs) -> Choice 
             (Judgement::Yes, None) => Decision::OutsideShare,
             (Judgement::Yes, Some(_)) => Decision::EarlierRule,
             (Judgement::No, _) => Decision::NoMatch,
-            // Nothing more will be known.
+            // It was not asked to the end: an earlier rule has it, whatever this one would say.
+            (Judgement::Later, _) if known < Needs::Request => continue,
             (Judgement::Error | Judgement::Later, _) => Decision::Error,
         };
         route.stats.decide(decision);

@@ -1,6 +1,6 @@
 //! What tokio and socket2 have no word for: a reset at the close, and the wait for a send queue.
 
-use std::{os::fd::AsRawFd as _, time::Duration};
+use std::{io, mem::MaybeUninit, net::Shutdown, os::fd::AsRawFd as _, time::Duration};
 
 use socket2::SockRef;
 use tokio::{
@@ -37,16 +37,46 @@ pub async fn drained(stream: &TcpStream) {
     }
 }
 
+/// Whether there is something to read, and not only an end.
+pub fn has_said(stream: &TcpStream) -> bool {
+    matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Ok(1..))
+}
+
+/// Whether the peer has neither said anything nor ended, as a server does that waits for a request.
+pub fn is_idle(stream: &TcpStream) -> bool {
+    let peeked = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+    peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Says that there is no more to come. The peer's own words may go on.
+pub fn finish(stream: &TcpStream) {
+    // Fails only on a socket that is no longer connected, and then there is nobody to tell.
+    let _ = SockRef::from(stream).shutdown(Shutdown::Write);
+}
+
+/// Writes what somebody said before he broke off, as far as the peer takes it, and waits until it has arrived.
+pub async fn last_words(stream: &TcpStream, mut words: &[u8]) {
+    while !words.is_empty() {
+        let Ok(Ok(())) = timeout(NO_PROGRESS, stream.writable()).await else { return };
+        match stream.try_write(words) {
+            Ok(n) => words = &words[n..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+    drained(stream).await;
+}
+
 /// Says that there is no more to come, and waits for the peer to say the same: at most [`LINGER`]. Closing at once
 /// would throw away what it has not read yet if it has said something that nobody reads (RFC 9112, section 9.6).
 pub async fn linger(stream: &TcpStream) {
-    let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+    finish(stream);
     let until_end = async {
         let mut nowhere = [0; 1024];
         while stream.readable().await.is_ok() {
             match stream.try_read(&mut nowhere) {
                 Ok(0) => return,
-                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
                 _ => {}
             }
         }

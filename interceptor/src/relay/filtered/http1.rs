@@ -30,8 +30,9 @@ use interceptor_wire::http1::{After, Asked};
 use tokio::{io::Interest, net::TcpStream, time::Instant};
 
 use self::{requests::Requests, responses::Responses};
+use super::Server;
 use crate::relay::{
-    connection::Stolen, dial::Upstream, route::Route, select::Choice, socket, stats::Piped,
+    connection::Stolen, dial::Upstream, pipe::Before, route::Route, select::Choice, socket, stats::Piped,
     stream::poll_write,
 };
 
@@ -39,38 +40,53 @@ use crate::relay::{
 const BURST: usize = 1 << 20;
 
 /// Serves a connection on which the caller speaks HTTP/1; `said` is what he has said.
-pub(super) async fn serve(stolen: Stolen, app: Upstream, said: Vec<u8>) {
+pub(super) async fn serve(stolen: &Stolen, app: Server, said: Vec<u8>) {
     let mut exchange = Exchange {
-        stolen: &stolen,
-        app: &app.stream,
-        target: None,
+        stolen,
+        app: Some(app),
+        targets: Vec::new(),
         side: Side::App,
+        last: Side::App,
         pending: VecDeque::new(),
         requests: Requests::new(said),
         responses: Responses::default(),
         turns: 0,
     };
     let leave = exchange.run().await;
-    let Exchange { requests, responses, target, .. } = exchange;
-    let said = [requests.rest(), responses.rest()];
-    if let Leave::Pipe { why: Some(why), .. } = leave {
-        stolen.books.pipe(why);
-    }
-    match (leave, target) {
-        (Leave::Pipe { side: Side::Target, .. }, Some(target)) => {
-            stolen.tunnel(&target.route, &target.upstream, said).await;
+    let Exchange { requests, responses, mut targets, side, app, .. } = exchange;
+    let target = if side == Side::Target { targets.pop() } else { None };
+    drop(targets);
+    match leave {
+        Leave::Pipe { why, was_reset } => {
+            why.iter().for_each(|&why| stolen.books.pipe(why));
+            let before = Before { said: [requests.rest(), responses.rest()], b_was_reset: was_reset };
+            match (target, app) {
+                (Some(target), app) => {
+                    drop(app);
+                    stolen.tunnel(&target.route, &target.server.upstream, before).await;
+                }
+                (None, Some(app)) => stolen.pass_on(&app.upstream, before).await,
+                (None, None) => socket::reset_on_close(&stolen.client),
+            }
         }
-        (Leave::Pipe { .. }, _) => stolen.pass_on(&app, said).await,
-        (Leave::CallerBroke, target) => {
-            socket::reset_on_close(&app.stream);
-            target.iter().for_each(|target| socket::reset_on_close(&target.upstream.stream));
+        Leave::CallerBroke => {
+            let rest = requests.unsent();
+            for (stream, words) in [
+                (target.as_ref().map(|target| &target.server.upstream.stream), &*rest),
+                (app.as_ref().map(|app| &app.upstream.stream), if target.is_some() { &[] } else { &*rest }),
+            ] {
+                if let Some(stream) = stream {
+                    socket::last_words(stream, words).await;
+                    socket::reset_on_close(stream);
+                }
+            }
         }
-        (Leave::ServerBroke, _) => {
+        Leave::ServerBroke => {
             // What the server said before is in the send queue, which a reset would throw away.
-            socket::drained(&stolen.client).await;
+            socket::last_words(&stolen.client, &responses.rest()).await;
             socket::reset_on_close(&stolen.client);
         }
-        (Leave::ServerEnded, _) => socket::linger(&stolen.client).await,
+        Leave::ServerEnded => socket::linger(&stolen.client).await,
     }
 }
 
@@ -84,8 +100,12 @@ enum Side {
 /// How framing ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leave {
-    /// What is still to come passes unseen between the caller and this side.
-    Pipe { side: Side, why: Option<Piped> },
+    /// What is still to come passes unseen between the caller and the present side.
+    Pipe {
+        why: Option<Piped>,
+        /// Writing to that side met a reset.
+        was_reset: bool,
+    },
     /// The caller's connection failed.
     CallerBroke,
     /// The connection failed that the caller is to have a response from.
@@ -97,7 +117,7 @@ enum Leave {
 /// A connection to the target of a rule.
 struct Target {
     route: Arc<Route>,
-    upstream: Upstream,
+    server: Server,
 }
 
 /// A request whose response is not through.
@@ -118,14 +138,28 @@ struct Owner {
 
 struct Exchange<'a> {
     stolen: &'a Stolen,
-    app: &'a TcpStream,
-    target: Option<Target>,
+    /// None when it ended while only the target had requests: the next request for it calls it again.
+    app: Option<Server>,
+    /// Each rule's target that is open; the last one is the one that requests go to.
+    targets: Vec<Target>,
     side: Side,
+    /// Who gave the last response.
+    last: Side,
     pending: VecDeque<Pending>,
     requests: Requests,
     responses: Responses,
     /// Counts what one direction did that the other one may have waited for.
     turns: u64,
+}
+
+// === impl Leave ===
+
+impl Leave {
+    const PIPE: Self = Self::Pipe { why: None, was_reset: false };
+
+    fn piped(why: Piped) -> Self {
+        Self::Pipe { why: Some(why), was_reset: false }
+    }
 }
 
 // === impl Exchange ===
@@ -159,16 +193,16 @@ impl Exchange<'_> {
         }
     }
 
-    /// The server that requests go to, and responses come from.
-    fn server(&self) -> &TcpStream {
-        server(self.app, self.target.as_ref(), self.side)
+    /// The server that requests go to, and responses come from; none if the application has ended meanwhile.
+    fn server(&self) -> Option<&TcpStream> {
+        server(self.app.as_ref(), &self.targets, self.side)
     }
 
     /// Whether a request of this owner may follow those that are under way.
     fn is_turn_of(&self, choice: &Choice) -> bool {
-        match (choice, self.side, &self.target) {
+        match (choice, self.side, self.targets.last()) {
             (Choice::Target(route), Side::Target, Some(target)) => Arc::ptr_eq(route, &target.route),
-            (Choice::App | Choice::Later, Side::App, _) => true,
+            (Choice::App | Choice::Later, Side::App, _) => self.app.is_some(),
             _ => false,
         }
     }
@@ -178,30 +212,30 @@ impl Exchange<'_> {
         self.turns += 1;
     }
 
-    /// Whether there is an open connection to the rule's target that can be used again.
-    fn has_target(&mut self, cx: &mut Context<'_>, route: &Arc<Route>) -> bool {
-        let usable = self.target.as_ref().is_some_and(|target| {
-            // Whatever it says unasked, its end above all, makes it no server for another request.
-            Arc::ptr_eq(&target.route, route) && target.upstream.stream.poll_read_ready(cx).is_pending()
-        });
-        if !usable {
-            self.target = None;
-        }
-        usable
+    /// Whether there is an open connection to the rule's target that can be used again; it is the last one then.
+    fn has_target(&mut self, route: &Arc<Route>) -> bool {
+        // Whatever a target says unasked, its end above all, makes it no server for another request.
+        self.targets.retain(|target| socket::is_idle(&target.server.upstream.stream));
+        let Some(at) = self.targets.iter().position(|target| Arc::ptr_eq(&target.route, route)) else {
+            return false;
+        };
+        let last = self.targets.len() - 1;
+        self.targets.swap(at, last);
+        true
     }
 
     /// Counts bytes that went to a target (0) or came from it (1).
     fn count(&self, direction: usize, bytes: usize) {
-        if let (Some(target), Side::Target) = (&self.target, self.side) {
+        if let (Some(target), Side::Target) = (self.targets.last(), self.side) {
             target.route.stats.bytes()[direction].fetch_add(bytes as u64, Ordering::Relaxed);
         }
     }
 }
 
-fn server<'a>(app: &'a TcpStream, target: Option<&'a Target>, side: Side) -> &'a TcpStream {
-    match (target, side) {
-        (Some(target), Side::Target) => &target.upstream.stream,
-        _ => app,
+fn server<'a>(app: Option<&'a Server>, targets: &'a [Target], side: Side) -> Option<&'a TcpStream> {
+    match side {
+        Side::App => app.map(|app| &app.upstream.stream),
+        Side::Target => targets.last().map(|target| &target.server.upstream.stream),
     }
 }
 

@@ -14,15 +14,18 @@ use tokio::time::Instant;
 
 use super::{BURST, Backlog, Call, Exchange, Leave, Owner, Pending, Side, Target, server};
 use crate::relay::{
-    filtered::request::Http1,
+    filtered::{Server, request::Http1},
     route::Route,
     select::{Choice, select},
+    socket,
     stats::Piped,
     stream::{Chunk, SCRATCH, poll_read},
 };
 
 /// As much is read of a caller whose next request has to wait, in bytes.
 const MAX_WAITING: usize = http1::MAX_HEAD;
+/// A caller with so many requests without a response is not read.
+const MAX_PENDING: usize = 1024;
 
 /// What the caller has said, and what is to be done with it.
 pub(super) struct Requests {
@@ -56,8 +59,8 @@ enum Wait {
     Nothing,
     /// All responses to requests for another server.
     Turn,
-    /// A rule's target.
-    Call(Call, Arc<Route>),
+    /// A rule's target, or the application.
+    Call(Call, Option<Arc<Route>>),
     /// The response to Upgrade or CONNECT.
     Answer,
     /// The end of the connection.
@@ -87,9 +90,19 @@ impl Requests {
         rest
     }
 
+    /// What the caller has said and the server has no room for.
+    pub(super) fn unsent(self) -> Vec<u8> {
+        self.backlog.rest()
+    }
+
     /// Whether the caller is waited for, so that his end or failure will be seen.
     pub(super) fn is_reading(&self) -> bool {
         self.backlog.is_empty() && self.inbox.len() < MAX_WAITING && !self.ended
+    }
+
+    /// Whether the answer to Upgrade or CONNECT is waited for.
+    pub(super) fn awaits_answer(&self) -> bool {
+        matches!(self.wait, Wait::Answer)
     }
 
     /// The answer to Upgrade or CONNECT is no: what follows is another request.
@@ -100,10 +113,12 @@ impl Requests {
     }
 
     /// The request that was sent on is complete.
-    fn complete(&mut self, after: After, side: Side) {
+    fn complete(&mut self, after: After, side: Side, is_answered: bool) {
         self.state = State::Head(HeadScan::default());
         match after {
             After::Keep => {}
+            // The answer may have come before the body was through, and was no then.
+            After::Upgrade | After::Connect if is_answered => {}
             After::Upgrade | After::Connect => self.wait = Wait::Answer,
             After::Close => {
                 self.state = State::Last;
@@ -122,19 +137,23 @@ impl Exchange<'_> {
     pub(super) fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<Leave> {
         let mut burst = 0;
         loop {
-            let server = server(self.app, self.target.as_ref(), self.side);
-            if ready!(self.requests.backlog.poll_flush(cx, server)).is_err() {
-                return Poll::Ready(self.server_takes_no_more());
+            if let Some(server) = server(self.app.as_ref(), &self.targets, self.side)
+                && let Err(error) = ready!(self.requests.backlog.poll_flush(cx, server))
+            {
+                return Poll::Ready(takes_no_more(&error));
             }
             let is_between = matches!(self.requests.state, State::Head(_) | State::InDoubt(_));
-            if self.side == Side::Target && self.pending.is_empty() && is_between {
+            if self.side == Side::Target && self.pending.is_empty() && is_between && !self.responses.is_over()
+            {
                 self.turn_to(Side::App);
             }
-            if self.poll_wait(cx).is_pending() {
-                return self.poll_waiting_caller(cx);
+            match self.poll_wait(cx) {
+                Poll::Pending => return self.poll_waiting_caller(cx),
+                Poll::Ready(Err(leave)) => return Poll::Ready(leave),
+                Poll::Ready(Ok(())) => {}
             }
             let taken = if let State::InDoubt(reason) = self.requests.state {
-                Err(Leave::Pipe { side: self.side, why: Some(Piped::Request(reason)) })
+                Err(Leave::piped(Piped::Request(reason)))
             } else if !self.requests.starved && !self.requests.inbox.is_empty() {
                 let inbox = std::mem::take(&mut self.requests.inbox);
                 self.take_in(cx, &inbox)
@@ -188,7 +207,10 @@ impl Exchange<'_> {
                 Poll::Ready(Ok::<_, std::io::Error>(n))
             });
             match ready!(read) {
-                Ok(0) => self.requests.ended = true,
+                Ok(0) => {
+                    self.requests.ended = true;
+                    return self.end_while_waiting();
+                }
                 Ok(_) => self.requests.starved = false,
                 Err(_) => return Poll::Ready(Leave::CallerBroke),
             }
@@ -196,46 +218,93 @@ impl Exchange<'_> {
         Poll::Pending
     }
 
-    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// The caller has ended, and the server that has his last request is to know, for it may take long to answer.
+    fn end_while_waiting(&mut self) -> Poll<Leave> {
+        let is_all_the_servers = match self.requests.wait {
+            Wait::Answer => self.requests.inbox.is_empty() || self.side == Side::App,
+            Wait::End => self.requests.inbox.is_empty(),
+            _ => false,
+        };
+        if is_all_the_servers {
+            // A pipe meets the same end, and passes it on.
+            return Poll::Ready(Leave::PIPE);
+        }
+        // What is left is not for the target.
+        if self.side == Side::Target
+            && let Some(target) = self.server()
+        {
+            socket::finish(target);
+        }
+        Poll::Pending
+    }
+
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Leave>> {
         loop {
             match &mut self.requests.wait {
-                Wait::Nothing => return Poll::Ready(()),
+                _ if self.responses.is_over() || self.pending.len() >= MAX_PENDING => return Poll::Pending,
+                Wait::Nothing => return Poll::Ready(Ok(())),
                 Wait::Answer | Wait::End => return Poll::Pending,
-                Wait::Turn if !self.pending.is_empty() => return Poll::Pending,
-                Wait::Turn => {
-                    let route = self.requests.owner.as_ref().and_then(|owner| owner.choice.route().cloned());
-                    self.requests.wait = match route {
-                        None => {
-                            self.turn_to(Side::App);
-                            Wait::Nothing
-                        }
-                        Some(route) if self.has_target(cx, &route) => {
-                            self.turn_to(Side::Target);
-                            Wait::Nothing
-                        }
-                        Some(route) => Wait::Call(Box::pin(self.stolen.dial(&route)), route),
-                    };
+                // Nobody knows where it ends; to the caller, who goes on, it has.
+                Wait::Turn if self.responses.is_last() => {
+                    self.responses.end();
+                    self.turns += 1;
+                    return Poll::Pending;
                 }
+                Wait::Turn if !self.pending.is_empty() => return Poll::Pending,
+                Wait::Turn => self.take_turn(),
                 Wait::Call(call, route) => {
-                    let (dialled, route) = (ready!(call.as_mut().poll(cx)), Arc::clone(route));
+                    let (dialled, route) = (ready!(call.as_mut().poll(cx)), route.take());
                     self.requests.wait = Wait::Nothing;
-                    match dialled {
-                        Ok(upstream) => {
+                    match (dialled, route) {
+                        (Ok(upstream), Some(route)) => {
                             self.requests.backlog.push(&self.stolen.preface(&route));
-                            self.target = Some(Target { route, upstream });
+                            let server = Server::new(upstream, &self.stolen.workload);
+                            self.targets.push(Target { route, server });
                             self.turn_to(Side::Target);
                         }
-                        Err(outcome) => {
+                        (Err(outcome), Some(route)) => {
                             self.stolen.failed(&route, outcome);
                             if let Some(owner) = &mut self.requests.owner {
                                 owner.choice = Choice::App;
                             }
+                            self.requests.wait = Wait::Turn;
+                        }
+                        (Ok(upstream), None) => {
+                            self.app = Some(Server::new(upstream, &self.stolen.workload));
                             self.turn_to(Side::App);
                         }
+                        // As a caller is told whose server is gone.
+                        (Err(_), None) => return Poll::Ready(Err(Leave::ServerBroke)),
                     }
                 }
             }
         }
+    }
+
+    /// All responses are through: the next request goes to another server.
+    fn take_turn(&mut self) {
+        let choice = self.requests.owner.as_ref().map(|owner| owner.choice.clone());
+        self.requests.wait = match choice {
+            // The rule may have gone while the request waited.
+            Some(Choice::Target(route)) if !route.is_over() => {
+                if self.has_target(&route) {
+                    self.turn_to(Side::Target);
+                    Wait::Nothing
+                } else {
+                    Wait::Call(Box::pin(self.stolen.dial(&route)), Some(route))
+                }
+            }
+            _ => {
+                if let Some(owner) = &mut self.requests.owner {
+                    owner.choice = Choice::App;
+                }
+                self.turn_to(Side::App);
+                match self.app {
+                    Some(_) => Wait::Nothing,
+                    None => Wait::Call(Box::pin(self.stolen.dial_app()), None),
+                }
+            }
+        };
     }
 
     /// Sends on what `bytes` begin with and keeps the rest. They are all that there is of the caller.
@@ -244,9 +313,9 @@ impl Exchange<'_> {
         let framed = self.frame(bytes, &mut end);
         self.count(0, end);
         self.requests.inbox.extend_from_slice(&bytes[end..]);
-        let server = server(self.app, self.target.as_ref(), self.side);
-        if self.requests.backlog.write(cx, server, &bytes[..end]).is_err() {
-            return Err(self.server_takes_no_more());
+        if let Some(server) = server(self.app.as_ref(), &self.targets, self.side) {
+            let written = self.requests.backlog.write(cx, server, &bytes[..end]);
+            written.map_err(|error| takes_no_more(&error))?;
         }
         framed
     }
@@ -254,7 +323,10 @@ impl Exchange<'_> {
     /// Finds out how many of `bytes` can be sent on now: `end`.
     fn frame(&mut self, bytes: &[u8], end: &mut usize) -> Result<(), Leave> {
         self.requests.starved = false;
-        while *end < bytes.len() && matches!(self.requests.wait, Wait::Nothing) {
+        while *end < bytes.len()
+            && matches!(self.requests.wait, Wait::Nothing)
+            && self.pending.len() < MAX_PENDING
+        {
             let rest = &bytes[*end..];
             match &mut self.requests.state {
                 State::Head(scan) => {
@@ -269,7 +341,7 @@ impl Exchange<'_> {
                             self.requests.owner = None;
                             self.requests.wait = Wait::Turn;
                             // A pipe to the application keeps the order by itself.
-                            if self.side == Side::App {
+                            if self.side == Side::App && self.app.is_some() {
                                 self.requests.wait = Wait::Nothing;
                                 return Ok(());
                             }
@@ -283,12 +355,10 @@ impl Exchange<'_> {
                 }
                 State::Body(body, after) => {
                     let after = *after;
-                    *end += body.advance(rest).map_err(|reason| Leave::Pipe {
-                        side: self.side,
-                        why: Some(Piped::Request(reason)),
-                    })?;
+                    let taken = body.advance(rest);
+                    *end += taken.map_err(|reason| Leave::piped(Piped::Request(reason)))?;
                     if body.is_done() {
-                        self.requests.complete(after, self.side);
+                        self.requests.complete(after, self.side, self.pending.is_empty());
                     }
                 }
                 State::Last => *end = bytes.len(),
@@ -315,7 +385,7 @@ impl Exchange<'_> {
             clock: owner.first.map(|route| (Instant::now(), route)),
         });
         if head.body.is_done() {
-            self.requests.complete(head.after, self.side);
+            self.requests.complete(head.after, self.side, false);
         } else {
             self.requests.state = State::Body(head.body.clone(), head.after);
         }
@@ -329,7 +399,7 @@ impl Exchange<'_> {
         let request = Http1(head);
         let facts = Facts { request: Some(&request), ..self.stolen.facts(Some("")) };
         let choice = select(&routes, &facts, Needs::Request);
-        let first = routes.iter().find(|route| !route.is_withdrawn()).cloned();
+        let first = routes.iter().find(|route| !route.is_over()).cloned();
         if let Some(first) = &first {
             first.stats.decision_seconds.observe(started.elapsed().as_secs_f64());
         }
@@ -344,12 +414,15 @@ impl Exchange<'_> {
             self.requests.wait = Wait::Turn;
             return Ok(());
         }
+        if self.side == Side::App && self.app.is_none() {
+            return Err(Leave::ServerEnded);
+        }
         // A pipe meets the same end, and passes it on.
-        Err(Leave::Pipe { side: self.side, why: None })
+        Err(Leave::PIPE)
     }
+}
 
-    /// It may have said why, and how it ended is to be told: a pipe does both.
-    fn server_takes_no_more(&self) -> Leave {
-        Leave::Pipe { side: self.side, why: None }
-    }
+/// The server may have said why, and how it ended is to be told: a pipe does both.
+fn takes_no_more(error: &std::io::Error) -> Leave {
+    Leave::Pipe { why: None, was_reset: error.kind() == std::io::ErrorKind::ConnectionReset }
 }

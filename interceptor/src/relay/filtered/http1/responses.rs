@@ -52,6 +52,21 @@ impl Responses {
         rest.extend_from_slice(&self.inbox);
         rest
     }
+
+    /// Whether the target has said all that the caller is to have.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Whether nobody knows where the target's response ends.
+    pub(super) fn is_last(&self) -> bool {
+        matches!(self.state, State::Last)
+    }
+
+    /// What the target still says is not for the caller.
+    pub(super) fn end(&mut self) {
+        self.over = true;
+    }
 }
 
 // === impl Exchange ===
@@ -72,8 +87,9 @@ impl Exchange<'_> {
             }
             let side = self.side;
             let said = SCRATCH.with_borrow_mut(|scratch| {
+                let Some(server) = self.server() else { return Poll::Pending };
                 let scratch = &mut scratch[..self.responses.chunk.len()];
-                let Ok(n) = ready!(poll_read(cx, self.server(), scratch)) else {
+                let Ok(n) = ready!(poll_read(cx, server, scratch)) else {
                     return Poll::Ready(Err(Leave::ServerBroke));
                 };
                 burst += n;
@@ -102,7 +118,7 @@ impl Exchange<'_> {
     fn server_ended(&mut self) -> Result<(), Leave> {
         if self.side == Side::App {
             // A pipe meets the same end, and passes it on.
-            return Err(Leave::Pipe { side: Side::App, why: None });
+            return if self.forget_app() { Ok(()) } else { Err(Leave::PIPE) };
         }
         let beginning = std::mem::take(&mut self.responses.inbox);
         self.responses.backlog.push(&beginning);
@@ -115,7 +131,7 @@ impl Exchange<'_> {
         let mut end = 0;
         let framed = self.frame_responses(bytes, &mut end);
         self.count(1, end);
-        if !self.responses.over {
+        if !self.responses.over && self.server().is_some() {
             self.responses.inbox.extend_from_slice(&bytes[end..]);
         }
         let written = self.responses.backlog.write(cx, &self.stolen.client, &bytes[..end]);
@@ -144,7 +160,7 @@ impl Exchange<'_> {
                             }
                             *end += len;
                             if matches!(head.after, After::Upgrade | After::Connect) {
-                                return Err(Leave::Pipe { side: self.side, why: Some(Piped::Tunnel) });
+                                return Err(Leave::piped(Piped::Tunnel));
                             }
                             if head.is_interim() {
                                 continue;
@@ -180,6 +196,7 @@ impl Exchange<'_> {
     /// A response is through.
     fn responded(&mut self, after: After) {
         self.responses.state = State::default();
+        self.last = self.side;
         let pending = self.pending.pop_front();
         if pending.is_some_and(|pending| matches!(pending.after, After::Upgrade | After::Connect)) {
             self.requests.stay();
@@ -192,7 +209,13 @@ impl Exchange<'_> {
     /// The server speaks without being asked, as when it gives a caller up who has been idle for long.
     fn unasked(&mut self) -> Result<(), Leave> {
         match self.side {
-            Side::App => Err(Leave::Pipe { side: Side::App, why: Some(Piped::ServerSpoke) }),
+            Side::App => {
+                if self.forget_app() {
+                    Ok(())
+                } else {
+                    Err(Leave::piped(Piped::ServerSpoke))
+                }
+            }
             Side::Target => {
                 self.responses.over = true;
                 Ok(())
@@ -200,10 +223,25 @@ impl Exchange<'_> {
         }
     }
 
+    /// The application gave its idle connection up while the target had the caller's requests: to the caller the
+    /// connection was not idle, so he is not to meet its end. Whether that was so.
+    fn forget_app(&mut self) -> bool {
+        let was_idle = self.pending.is_empty() && self.last == Side::Target;
+        if was_idle {
+            self.app = None;
+            self.responses.inbox.clear();
+        }
+        was_idle
+    }
+
     /// A response that can't be framed is the last one.
     fn in_doubt(&mut self, reason: Reason) -> Result<(), Leave> {
         if self.side == Side::App {
-            return Err(Leave::Pipe { side: Side::App, why: Some(Piped::Response(reason)) });
+            return Err(Leave::piped(Piped::Response(reason)));
+        }
+        if self.requests.awaits_answer() {
+            // Whatever it is, it is between these two.
+            return Err(Leave::piped(Piped::Response(reason)));
         }
         self.stolen.books.pipe(Piped::Response(reason));
         self.responses.state = State::Last;
@@ -213,7 +251,7 @@ impl Exchange<'_> {
     /// The response ends with the connection.
     fn until_close(&mut self) -> Result<(), Leave> {
         if self.side == Side::App {
-            return Err(Leave::Pipe { side: Side::App, why: None });
+            return Err(Leave::PIPE);
         }
         self.responses.state = State::Last;
         Ok(())
