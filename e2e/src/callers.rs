@@ -4,119 +4,43 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow};
-use testbed::{Call, Connection, Question, Report, wait_until};
+use anyhow::Result;
+use testbed::{Call, Caller, Question, Report, RunningCaller};
 
 use crate::{SOON, laptop};
 
 /// Callers at work, outside of the cluster: on the laptop. They stop when this is dropped.
 #[derive(Debug)]
-pub struct RunningCallers {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    stop: AtomicBool,
-    calls: Mutex<Vec<Call>>,
-}
-
-impl Shared {
-    fn calls(&self) -> MutexGuard<'_, Vec<Call>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+pub struct RunningCallers(RunningCaller);
 
 impl RunningCallers {
     /// Two threads that call each of the addresses in turn, every 5 ms.
     pub(crate) fn start(to: &[SocketAddr]) -> Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let threads = (0..2)
-            .map(|number| {
-                let (to, shared) = (to.to_vec(), shared.clone());
-                thread::Builder::new().name(format!("caller {number}")).spawn(move || work(&to, &shared))
-            })
-            .collect::<std::io::Result<_>>()
-            .context("start a caller")?;
-        Ok(Self { shared, threads })
+        let caller = Caller::elsewhere(laptop::enter, to).question(Question::Http);
+        caller.threads(2).interval(Duration::from_millis(5)).start().map(Self)
     }
 
     /// Waits until a call that begins from now on is answered by somebody of this name.
     pub fn wait_for(&self, who: &str) -> Result<()> {
-        self.wait_for_any(&format!("an answer by {who:?}"), |call| call.tag() == Some(who))
-    }
-
-    /// Waits until a call that begins from now on is as wanted.
-    pub fn wait_for_any(&self, what: &str, wanted: impl Fn(&Call) -> bool) -> Result<()> {
-        let now = Instant::now();
-        wait_until(what, SOON, || {
-            let calls = self.shared.calls();
-            let recent = || calls.iter().rev().take_while(|call| call.started >= now);
-            if recent().any(&wanted) {
-                return Ok(());
-            }
-            Err(recent().next().map_or_else(|| anyhow!("no call ended"), |call| anyhow!("{call}")))
-        })
+        self.0.wait_for_tag(who, SOON).map(drop)
     }
 
     /// Waits until this many further calls ended, well or not.
     pub fn wait_for_calls(&self, count: usize) -> Result<()> {
-        let goal = self.shared.calls().len() + count;
-        wait_until(&format!("{count} calls"), SOON, || self.shared.calls().len() >= goal)
+        self.0.wait_for_calls(count, SOON)
     }
 
     /// All calls so far.
     pub fn so_far(&self) -> Calls {
-        let mut calls = self.shared.calls().clone();
-        calls.sort_by_key(|call| call.started);
-        Calls(Report { calls })
+        Calls(self.0.report())
     }
 
     /// Lets the calls under way end, and gives all of them.
-    pub fn stop(mut self) -> Calls {
-        self.join();
-        self.so_far()
-    }
-
-    fn join(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for RunningCallers {
-    fn drop(&mut self) {
-        self.join();
-    }
-}
-
-fn work(to: &[SocketAddr], shared: &Shared) {
-    let place = laptop::enter();
-    let mut next = Instant::now();
-    for to in to.iter().cycle() {
-        if shared.stop.load(Ordering::Relaxed) {
-            return;
-        }
-        let started = Instant::now();
-        let answer = match &place {
-            Ok(()) => Connection::open_here(*to, Question::Http).and_then(|mut connection| connection.ask()),
-            Err(error) => Err(std::io::Error::other(format!("{error:#}"))),
-        };
-        let outcome = answer.map_err(|error| format!("{to}: {error}"));
-        shared.calls().push(Call { started, duration: started.elapsed(), outcome });
-        next = (next + Duration::from_millis(5)).max(Instant::now());
-        thread::sleep(next - Instant::now());
+    pub fn stop(self) -> Calls {
+        Calls(self.0.stop())
     }
 }
 

@@ -9,6 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use testbed::wait_until;
+
+use crate::LATER;
 
 /// Where `cargo xtask cluster` keeps it.
 const STATE: &str = "/var/lib/interceptor-cluster";
@@ -117,6 +120,22 @@ impl Cluster {
     /// Ends a part and starts it again.
     pub fn restart_part(&self, part: &str) -> Result<()> {
         self.stop_part(part)?.start()
+    }
+
+    /// Waits until the API server answers where pods ask for it: at the address of its Service, from the first node.
+    /// After an outage that is later than elsewhere, since kube-proxy asks again at its own pace, at last once a minute.
+    pub fn wait_api_service(&self) -> Result<()> {
+        let ask = |what: &str, words: &[&str]| {
+            self.kubectl(&[words, &[&format!("--output=jsonpath={{{what}}}")]].concat())
+        };
+        let address = ask(".spec.clusterIP", &["get", "service", "kubernetes", "--namespace=default"])?;
+        let authority = ask(".clusters[0].cluster.certificate-authority", &["config", "view"])?;
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--fail", "--max-time", "2", "--cacert", &authority]);
+        curl.arg(format!("https://{address}/readyz")).stdin(Stdio::null());
+        wait_until("the API server at the address of its Service", LATER * 2, || {
+            Told::new("ask it", &curl.output().context("run curl")?).ok().map(drop)
+        })
     }
 
     /// The names of the nodes.

@@ -3,6 +3,7 @@
 //! ```text
 //! client.rs      the API server; every request is counted
 //! watch.rs       one watch for the pods of this node, and one for namespaces if the policy chooses among them
+//!   outage.rs      when a watch that broke is begun again, and what the log says of it
 //!   pod.rs         what a pod's object says to us (pure)
 //!   store.rs       the pods as they were last seen; the reconciler reads its workloads there
 //! report.rs      conditions and Events, when something has changed and not too often

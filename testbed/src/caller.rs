@@ -19,18 +19,35 @@ use crate::{Answer, Connection, Namespace, Question, wait_until};
 /// How to call; [`start`](Self::start) begins.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    netns: Namespace,
-    to: SocketAddr,
+    place: Place,
+    to: Vec<SocketAddr>,
     question: Question,
     threads: usize,
     interval: Duration,
 }
 
+/// Where to call from.
+#[derive(Clone, Debug)]
+enum Place {
+    Namespace(Namespace),
+    /// Where this moves the thread that calls it.
+    Elsewhere(fn() -> Result<()>),
+}
+
 impl Caller {
     /// One thread that calls every 2 ms, with a line.
     pub fn new(netns: &Namespace, to: impl Into<SocketAddr>) -> Self {
-        let interval = Duration::from_millis(2);
-        Self { netns: netns.clone(), to: to.into(), question: Question::Line, threads: 1, interval }
+        Self::at(Place::Namespace(netns.clone()), vec![to.into()])
+    }
+
+    /// As [`new`](Self::new), for a namespace of somebody else, which `enter` moves its thread to, and for several
+    /// addresses, which each thread calls in turn.
+    pub fn elsewhere(enter: fn() -> Result<()>, to: &[SocketAddr]) -> Self {
+        Self::at(Place::Elsewhere(enter), to.to_vec())
+    }
+
+    fn at(place: Place, to: Vec<SocketAddr>) -> Self {
+        Self { place, to, question: Question::Line, threads: 1, interval: Duration::from_millis(2) }
     }
 
     /// What to ask.
@@ -62,7 +79,11 @@ impl Caller {
     }
 
     fn work(&self, shared: &Shared) {
-        if let Err(error) = self.netns.enter() {
+        let entered = match &self.place {
+            Place::Namespace(netns) => netns.enter(),
+            Place::Elsewhere(enter) => enter(),
+        };
+        if let Err(error) = entered {
             let failed = Call {
                 started: Instant::now(),
                 duration: Duration::ZERO,
@@ -72,16 +93,16 @@ impl Caller {
             return;
         }
         let mut next = Instant::now();
-        while !shared.stop.load(Ordering::Relaxed) {
+        for to in self.to.iter().cycle() {
+            if shared.stop.load(Ordering::Relaxed) {
+                return;
+            }
             let started = Instant::now();
-            let outcome =
-                Connection::open_here(self.to, self.question).and_then(|mut connection| connection.ask());
+            let answer =
+                Connection::open_here(*to, self.question).and_then(|mut connection| connection.ask());
             let duration = started.elapsed();
-            shared.calls().push(Call {
-                started,
-                duration,
-                outcome: outcome.map_err(|error| error.to_string()),
-            });
+            let outcome = answer.map_err(|error| format!("{to}: {error}"));
+            shared.calls().push(Call { started, duration, outcome });
             next = (next + self.interval).max(Instant::now());
             thread::sleep(next - Instant::now());
         }

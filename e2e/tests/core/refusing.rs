@@ -17,7 +17,8 @@ fn a_rule_that_can_not_be_is_refused_with_its_reason(
 ) {
     play("refused", |s| {
         s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        // For one of the rules it matters which node is its own.
+        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
         let looked = app.looks()?;
         let callers = s.callers(app.address())?;
         app.annotate("debug.redirect", rule)?;

@@ -56,7 +56,6 @@ impl Requests {
 
 /// The verb and the resource of a request, as RBAC calls them. The number of resources is that of the API's kinds.
 fn classify(method: &Method, uri: &Uri) -> (&'static str, String) {
-    let query = uri.query().unwrap_or_default();
     let parts: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
     // /api/v1/… or /apis/GROUP/VERSION/…, then maybe namespaces/NAME/…, then RESOURCE[/NAME[/SUBRESOURCE]].
     let rest = match parts.as_slice() {
@@ -74,7 +73,7 @@ fn classify(method: &Method, uri: &Uri) -> (&'static str, String) {
         [] => ("other".to_owned(), false),
     };
     let verb = match *method {
-        Method::GET if query.split('&').any(|pair| pair == "watch=true" || pair == "watch=1") => "watch",
+        Method::GET if is_watch(uri) => "watch",
         Method::GET if named => "get",
         Method::GET => "list",
         Method::POST => "create",
@@ -84,6 +83,11 @@ fn classify(method: &Method, uri: &Uri) -> (&'static str, String) {
         _ => "other",
     };
     (verb, resource)
+}
+
+/// Whether a `GET` of this is a watch.
+pub(super) fn is_watch(uri: &Uri) -> bool {
+    uri.query().unwrap_or_default().split('&').any(|pair| pair == "watch=true" || pair == "watch=1")
 }
 
 /// Counts what passes.

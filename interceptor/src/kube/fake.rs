@@ -9,7 +9,9 @@ use http::{Request, Response};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 
-/// What was asked so far: method and path.
+use super::client::is_watch;
+
+/// What was asked so far: method (of a watch, `WATCH`) and path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asked(Arc<Mutex<Vec<String>>>);
 
@@ -29,7 +31,8 @@ pub(super) fn client(
     let asked = Asked::default();
     let log = asked.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
-        let question = format!("{} {}", request.method(), request.uri().path());
+        let method = if is_watch(request.uri()) { "WATCH" } else { request.method().as_str() };
+        let question = format!("{method} {}", request.uri().path());
         let mut log = log.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = log.iter().filter(|asked| **asked == question).count();
         log.push(question.clone());

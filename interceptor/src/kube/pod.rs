@@ -32,10 +32,22 @@ pub struct SeenPod {
     pub name: Arc<str>,
     /// Its identity: a StatefulSet gives a new pod an old name.
     pub uid: Arc<str>,
+    /// Grows with each change of the object; 0 if it can't be read.
+    pub version: u64,
     /// Conditions of ours that it carries.
     pub conditions: Vec<PodCondition>,
     /// What its annotations ask for; nothing if it has none of ours.
     pub workload: Option<Workload>,
+}
+
+// === impl SeenPod ===
+
+impl SeenPod {
+    /// Whether it carries conditions of ours without asking for anything: left by a daemon that could not clean up.
+    #[must_use]
+    pub fn is_leftover(&self) -> bool {
+        self.workload.is_none() && !self.conditions.is_empty()
+    }
 }
 
 /// Reads a pod's object. Nothing if it has no name or no identity, which the API server never sends.
@@ -44,10 +56,11 @@ pub fn read(pod: &Pod) -> Option<SeenPod> {
     let namespace: Arc<str> = pod.metadata.namespace.as_deref()?.into();
     let name: Arc<str> = pod.metadata.name.as_deref()?.into();
     let uid: Arc<str> = pod.metadata.uid.as_deref()?.into();
+    let version = pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok());
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let conditions = conditions.filter(|condition| is_ours(&condition.type_)).cloned().collect();
     let workload = workload(pod, &namespace, &name, &uid);
-    Some(SeenPod { namespace, name, uid, conditions, workload })
+    Some(SeenPod { namespace, name, uid, version: version.unwrap_or_default(), conditions, workload })
 }
 
 fn workload(pod: &Pod, namespace: &str, name: &str, uid: &Arc<str>) -> Option<Workload> {

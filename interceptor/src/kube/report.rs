@@ -1,7 +1,7 @@
 //! Conditions and Events on pods, when something has changed and not too often.
 //!
-//! Each pod with annotations of ours has a task. It compares what is to be said with what was said, and asks the API
-//! server only if they differ. A budget for each pod bounds how often that can be, whatever flaps.
+//! Each pod with annotations of ours has a task. It compares what is to be said with what the pod carries, and asks the
+//! API server only if they differ. A budget for each pod bounds how often that can be, whatever flaps.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,12 +19,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::store::Store;
+use super::{pod::SeenPod, store::Store};
 use crate::control::registry::Registry;
 
 mod api;
 mod budget;
 mod pod;
+#[cfg(test)]
+mod tests;
 
 pub use api::EventCounts;
 
@@ -51,8 +53,8 @@ pub struct Reports {
     /// Wakes the task of each pod that has one.
     wakers: HashMap<Arc<str>, Arc<Notify>>,
     tasks: JoinSet<pod::Done>,
-    /// Pods, by uid, that were cleaned of what was left on them. What is on them still is not ours to take off.
-    cleaned: HashSet<Arc<str>>,
+    /// Workloads whose pods were cleaned, as long as something is seen on them.
+    cleaned: HashMap<Arc<str>, pod::Cleaned>,
 }
 
 /// What wakes [`Reports`].
@@ -80,7 +82,7 @@ impl Reports {
     ) -> Self {
         let permits = Semaphore::new(AT_ONCE);
         let desk = Desk { client, node, store, registry, permits, events, ending: AtomicBool::new(false) };
-        Self { desk: Arc::new(desk), wakers: HashMap::new(), tasks: JoinSet::new(), cleaned: HashSet::new() }
+        Self { desk: Arc::new(desk), wakers: HashMap::new(), tasks: JoinSet::new(), cleaned: HashMap::new() }
     }
 
     /// Tells until the end; then takes everything of ours off the pods.
@@ -96,11 +98,10 @@ impl Reports {
                     // A task that panicked has said so, and leaves its waker behind: the next poke does nothing.
                     if let Ok(done) = ended {
                         self.wakers.remove(&done.name);
-                        self.cleaned.extend(done.cleaned);
+                        self.cleaned.extend(done.cleaned.map(|cleaned| (Arc::clone(&done.name), cleaned)));
                         // What came between its last look and its end.
                         self.wake_if_any(&done.name);
                     }
-                    self.wake_leftovers();
                 }
             }
         }
@@ -117,8 +118,13 @@ impl Reports {
     /// Wakes the pod's task, unless it has none and there is nothing to tell or to clean.
     fn wake_if_any(&mut self, name: &Arc<str>) {
         let pod = self.desk.store.pod(name);
-        let to_tell = pod.as_ref().is_some_and(|pod| pod.workload.is_some());
-        let to_clean = pod.is_some_and(|pod| !pod.conditions.is_empty() && !self.cleaned.contains(&pod.uid));
+        let leftover = pod.as_ref().filter(|pod| pod.is_leftover());
+        if leftover.is_none() {
+            self.cleaned.remove(name);
+        }
+        let is_clean = |pod: &SeenPod| self.cleaned.get(name).is_some_and(|cleaned| cleaned.still_is(pod));
+        let to_clean = leftover.is_some_and(|pod| !is_clean(pod));
+        let to_tell = pod.is_some_and(|pod| pod.workload.is_some());
         if to_tell || to_clean || self.wakers.contains_key(name) {
             self.wake(name);
         }
@@ -135,15 +141,8 @@ impl Reports {
     }
 
     fn wake_all(&mut self) {
-        self.wakers.values().for_each(|waker| waker.notify_one());
-        self.wake_leftovers();
-    }
-
-    fn wake_leftovers(&mut self) {
-        let leftovers = self.desk.store.leftovers();
-        self.cleaned.retain(|uid| leftovers.iter().any(|pod| pod.uid == *uid));
-        for pod in leftovers.iter().filter(|pod| !self.cleaned.contains(&pod.uid)).collect::<Vec<_>>() {
-            self.wake(&format!("{}/{}", pod.namespace, pod.name).into());
-        }
+        let known = self.wakers.keys().chain(self.cleaned.keys()).cloned();
+        let all: HashSet<_> = known.chain(self.desk.store.leftovers()).collect();
+        all.iter().for_each(|name| self.wake_if_any(name));
     }
 }

@@ -67,12 +67,11 @@ impl Store {
         self.lock().pods.get(&(namespace.into(), name.into())).cloned()
     }
 
-    /// Pods that carry conditions of ours and no annotation: left by a daemon that could not clean up.
+    /// Pods with something left on them, as their workloads would be called.
     #[must_use]
-    pub fn leftovers(&self) -> Vec<SeenPod> {
+    pub fn leftovers(&self) -> Vec<Arc<str>> {
         let known = self.lock();
-        let bare = |pod: &&SeenPod| pod.workload.is_none() && !pod.conditions.is_empty();
-        known.pods.values().filter(bare).cloned().collect()
+        known.pods.values().filter(|pod| pod.is_leftover()).map(workload_name).collect()
     }
 
     /// How many pods there are, and how many of them have annotations of ours.
@@ -142,6 +141,9 @@ fn change(before: Option<&SeenPod>, now: Option<&SeenPod>) -> Option<Change> {
     let carried = |pod: Option<&SeenPod>| pod.map(|pod| pod.conditions.clone()).unwrap_or_default();
     let workload = said(before) != said(now);
     let conditions = carried(before) != carried(now);
-    (workload || conditions)
-        .then(|| Change { name: format!("{}/{}", pod.namespace, pod.name).into(), workload })
+    (workload || conditions).then(|| Change { name: workload_name(pod), workload })
+}
+
+fn workload_name(pod: &SeenPod) -> Arc<str> {
+    format!("{}/{}", pod.namespace, pod.name).into()
 }

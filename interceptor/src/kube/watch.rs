@@ -3,42 +3,40 @@
 
 use std::{
     collections::BTreeSet,
-    hash::{BuildHasher as _, RandomState},
+    future::poll_fn,
+    pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::Instant,
 };
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream as _;
+use http::Request;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
+    client::Body,
     core::PartialObjectMeta,
     runtime::{
-        WatchStreamExt as _,
-        utils::Backoff,
         watcher,
-        watcher::{Config, Error, Event},
+        watcher::{Config, Event},
     },
 };
+use serde::de::DeserializeOwned;
+use tower::service_fn;
 
+use self::outage::Outage;
 use super::{
+    client::is_watch,
     pod,
     store::{Change, Store},
 };
 
-/// The first try after a watch broke; doubles up to [`SLOWEST_RETRY`].
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-/// An API server that is back is noticed within this long. All nodes ask again then, so each waits a time of its own.
-const SLOWEST_RETRY: Duration = Duration::from_secs(5);
-
-/// How long to wait before a watch is begun again.
-#[derive(Debug, Default)]
-struct Retry {
-    failures: u32,
-}
+mod outage;
+#[cfg(test)]
+mod tests;
 
 /// Watches that broke; each is begun again.
 #[derive(Debug, Default)]
@@ -52,15 +50,6 @@ impl WatchErrors {
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
-
-    fn note(&self, what: &str, error: &Error) {
-        // While the API server is away this comes with every try.
-        if self.0.fetch_add(1, Ordering::Relaxed).is_multiple_of(10) {
-            tracing::warn!(%error, "the watch of {what} broke; what is in force stays in force while it is tried again");
-        } else {
-            tracing::debug!(%error, "the watch of {what} broke");
-        }
-    }
 }
 
 /// Keeps `store` as the pods of `node` are, for ever. Tells `changed` of each change, or of nothing in
@@ -73,26 +62,24 @@ pub async fn watch_pods(
     changed: impl Fn(Option<Change>),
 ) {
     let config = Config::default().fields(&format!("spec.nodeName={node}"));
-    let events = watcher(Api::<Pod>::all(client), config).backoff(Retry::default());
     let mut listed = Vec::new();
-    follow(events, |event| match event {
-        Ok(Event::Init) => listed.clear(),
-        Ok(Event::InitApply(pod)) => listed.extend(pod::read(&pod)),
-        Ok(Event::InitDone) => {
+    follow::<Pod>("pods", client, config, &errors, |event| match event {
+        Event::Init => listed.clear(),
+        Event::InitApply(pod) => listed.extend(pod::read(&pod)),
+        Event::InitDone => {
             store.replace(std::mem::take(&mut listed));
             changed(None);
         }
-        Ok(Event::Apply(pod)) => {
+        Event::Apply(pod) => {
             if let Some(change) = pod::read(&pod).and_then(|pod| store.apply(pod)) {
                 changed(Some(change));
             }
         }
-        Ok(Event::Delete(pod)) => {
+        Event::Delete(pod) => {
             if let Some(change) = pod::read(&pod).and_then(|pod| store.delete(&pod)) {
                 changed(Some(change));
             }
         }
-        Err(error) => errors.note("pods", &error),
     })
     .await;
 }
@@ -106,52 +93,72 @@ pub async fn watch_namespaces(
     changed: impl Fn(Option<Change>),
 ) {
     let config = Config::default().labels(&selector);
-    let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(client), config).backoff(Retry::default());
     let mut listed = BTreeSet::new();
     let name = |namespace: &PartialObjectMeta<Namespace>| namespace.metadata.name.clone().unwrap_or_default();
-    follow(events, |event| {
+    follow::<PartialObjectMeta<Namespace>>("namespaces", client, config, &errors, |event| {
         match event {
-            Ok(Event::Init) => return listed.clear(),
-            Ok(Event::InitApply(namespace)) => {
+            Event::Init => return listed.clear(),
+            Event::InitApply(namespace) => {
                 listed.insert(name(&namespace));
                 return;
             }
-            Ok(Event::InitDone) => store.replace_namespaces(std::mem::take(&mut listed)),
-            Ok(Event::Apply(namespace)) => store.set_namespace(name(&namespace), true),
-            Ok(Event::Delete(namespace)) => store.set_namespace(name(&namespace), false),
-            Err(error) => return errors.note("namespaces", &error),
+            Event::InitDone => store.replace_namespaces(std::mem::take(&mut listed)),
+            Event::Apply(namespace) => store.set_namespace(name(&namespace), true),
+            Event::Delete(namespace) => store.set_namespace(name(&namespace), false),
         }
         changed(None);
     })
     .await;
 }
 
-// === impl Retry ===
-
-impl Iterator for Retry {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = SLOWEST_RETRY.min(FIRST_RETRY * 2_u32.saturating_pow(self.failures));
-        self.failures = (self.failures + 1).min(16);
-        // Somewhere in the second half of it.
-        let share = RandomState::new().hash_one(self.failures) % 1000;
-        Some(pause / 2 + pause / 2000 * share as u32)
+/// Gives all events of a watch, which is begun again whenever it breaks.
+async fn follow<K>(
+    what: &'static str,
+    client: Client,
+    config: Config,
+    errors: &WatchErrors,
+    mut on_event: impl FnMut(Event<K>),
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let accepted = Arc::new(AtomicBool::new(false));
+    let client = noting_accepted(client, Arc::clone(&accepted));
+    let mut events = pin!(watcher(Api::<K>::all(client), config));
+    let mut outage = Outage::new(what);
+    loop {
+        let event = poll_fn(|cx| {
+            let event = events.as_mut().poll_next(cx);
+            // What comes next may be hours away, or an error again.
+            if accepted.swap(false, Ordering::Relaxed) {
+                outage.is_over(Instant::now());
+            }
+            event
+        });
+        match event.await {
+            Some(Ok(event)) => on_event(event),
+            Some(Err(error)) => {
+                errors.0.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(outage.broke(&error, Instant::now())).await;
+            }
+            // It never ends.
+            None => return,
+        }
     }
 }
 
-impl Backoff for Retry {
-    fn reset(&mut self) {
-        self.failures = 0;
-    }
-}
-
-async fn follow<T>(
-    events: impl Stream<Item = Result<Event<T>, Error>>,
-    mut on_event: impl FnMut(Result<Event<T>, Error>),
-) {
-    let mut events = std::pin::pin!(events);
-    while let Some(event) = events.next().await {
-        on_event(event);
-    }
+/// A client that sets `accepted` when the API server accepts a watch, which the watcher keeps to itself.
+fn noting_accepted(client: Client, accepted: Arc<AtomicBool>) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let service = service_fn(move |request: Request<Body>| {
+        let (client, accepted) = (client.clone(), Arc::clone(&accepted));
+        let is_watch = is_watch(request.uri());
+        async move {
+            let response = client.send(request).await?;
+            if is_watch && response.status().is_success() {
+                accepted.store(true, Ordering::Relaxed);
+            }
+            Ok::<_, kube::Error>(response)
+        }
+    });
+    Client::new(service, namespace)
 }

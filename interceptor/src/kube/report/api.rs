@@ -24,7 +24,10 @@ use kube::{
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::kube::{event::News, pod::SeenPod};
+use crate::kube::{
+    event::News,
+    pod::{self, SeenPod},
+};
 
 /// Who writes: the field manager of the conditions and the controller of the Events.
 const WRITER: &str = "interceptor";
@@ -61,12 +64,13 @@ impl EventCounts {
     }
 }
 
-/// Makes `conditions` the conditions of ours on `pod`: those that were applied before and are not among them go.
+/// Makes `conditions` the conditions of ours on `pod`: those that were applied before and are not among them go. Gives the
+/// pod as it is then.
 pub(super) async fn apply(
     client: &Client,
     pod: &SeenPod,
     conditions: &[PodCondition],
-) -> Result<(), Failure> {
+) -> Result<SeenPod, Failure> {
     let body = json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -77,7 +81,8 @@ pub(super) async fn apply(
     let pods = Api::<Pod>::namespaced(client.clone(), &pod.namespace);
     let params = PatchParams::apply(WRITER).force();
     let patch = Patch::Apply(&body);
-    answered(timeout(PATIENCE, pods.patch_status(&pod.name, &params, &patch)).await)
+    let now = answered(timeout(PATIENCE, pods.patch_status(&pod.name, &params, &patch)).await)?;
+    pod::read(&now).ok_or_else(|| Failure::Error("an answer without a pod".to_owned()))
 }
 
 /// Tells `news` of `pod`.
@@ -112,12 +117,12 @@ pub(super) async fn tell(client: &Client, node: &str, pod: &SeenPod, news: &News
         ..Event::default()
     };
     let events = Api::<Event>::namespaced(client.clone(), &pod.namespace);
-    answered(timeout(PATIENCE, events.create(&PostParams::default(), &event)).await)
+    answered(timeout(PATIENCE, events.create(&PostParams::default(), &event)).await).map(drop)
 }
 
-fn answered<T>(answer: Result<kube::Result<T>, tokio::time::error::Elapsed>) -> Result<(), Failure> {
+fn answered<T>(answer: Result<kube::Result<T>, tokio::time::error::Elapsed>) -> Result<T, Failure> {
     match answer {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(answer)) => Ok(answer),
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Err(Failure::Gone),
         Ok(Err(error)) => Err(Failure::Error(error.to_string())),
         Err(_elapsed) => Err(Failure::Error(format!("no answer within {PATIENCE:?}"))),

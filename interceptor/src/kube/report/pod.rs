@@ -1,8 +1,8 @@
 //! The task of one pod.
 
-use std::{collections::HashMap, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{api::core::v1::PodCondition, jiff::Timestamp};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
@@ -25,6 +25,8 @@ const PASSING: Duration = Duration::from_secs(1);
 const CONDITIONS: (u32, Duration) = (120, Duration::from_secs(1));
 /// Events of one pod, likewise; what exceeds it is not told, and counted.
 const EVENTS: (u32, Duration) = (40, Duration::from_secs(15));
+/// What somebody else took off or changed is put right so long after the last write at the earliest.
+const RESTORE: Duration = Duration::from_secs(5);
 /// News that wait for an API server that is away; the oldest are dropped, and counted as suppressed.
 const UNTOLD: usize = 64;
 /// After a request that failed; doubles up to [`SLOWEST_RETRY`].
@@ -34,8 +36,8 @@ const SLOWEST_RETRY: Duration = Duration::from_secs(15);
 /// What the task remembers of its pod.
 struct Teller {
     desk: Arc<Desk>,
-    /// What the pod carries, as far as is known, each with the time of its last change.
-    carried: HashMap<String, (Said, Timestamp)>,
+    /// Nothing before the first one.
+    last: Option<Write>,
     told: Told,
     /// News for Events that were not made yet.
     untold: Vec<News>,
@@ -44,6 +46,16 @@ struct Teller {
     /// Since when a state has been passing.
     passing_since: Option<Instant>,
     failures: u32,
+}
+
+/// Conditions written.
+struct Write {
+    said: Vec<Said>,
+    /// What of ours the pod carries since.
+    carried: Vec<PodCondition>,
+    /// The pod's version by that.
+    version: u64,
+    at: Instant,
 }
 
 /// What is to be done next.
@@ -58,14 +70,23 @@ enum Next {
 pub(super) struct Done {
     /// The workload that it told of.
     pub(super) name: Arc<str>,
-    /// The pod's uid, if there is a pod that nothing of ours is on any more.
-    pub(super) cleaned: Option<Arc<str>>,
+    /// Nothing if the pod is gone.
+    pub(super) cleaned: Option<Cleaned>,
+}
+
+/// A pod that nothing of ours is on any more.
+pub(super) struct Cleaned {
+    uid: Arc<str>,
+    /// Since this version.
+    version: u64,
+    /// What is on it still, by type: not ours to take off.
+    theirs: Vec<String>,
 }
 
 /// Tells of the pod behind the workload `name` until nothing of ours is on it.
 pub(super) async fn tell(desk: Arc<Desk>, name: Arc<str>, changed: Arc<Notify>) -> Done {
     let Some(mut pod) = desk.store.pod(&name) else { return Done { name, cleaned: None } };
-    let mut teller = Teller::new(Arc::clone(&desk), &pod);
+    let mut teller = Teller::new(Arc::clone(&desk));
     let mut until = None;
     loop {
         tokio::select! {
@@ -75,27 +96,38 @@ pub(super) async fn tell(desk: Arc<Desk>, name: Arc<str>, changed: Arc<Notify>) 
         // Gone, and all that was on it?
         let Some(now) = desk.store.pod(&name) else { return Done { name, cleaned: None } };
         if now.uid != pod.uid {
-            teller = Teller::new(Arc::clone(&desk), &now);
+            teller = Teller::new(Arc::clone(&desk));
         }
         pod = now;
         until = match teller.step(&name, &pod).await {
             Next::Wait(until) => until,
-            Next::End => return Done { name, cleaned: Some(pod.uid) },
+            Next::End => return Done { name, cleaned: Some(Cleaned::new(&pod, teller.last.as_ref())) },
         };
+    }
+}
+
+// === impl Cleaned ===
+
+impl Cleaned {
+    fn new(pod: &SeenPod, last: Option<&Write>) -> Self {
+        let (version, carried) = known(pod, last);
+        let theirs = carried.iter().map(|condition| condition.type_.clone()).collect();
+        Self { uid: Arc::clone(&pod.uid), version, theirs }
+    }
+
+    /// Whether that can be said of the pod as it is seen now.
+    pub(super) fn still_is(&self, pod: &SeenPod) -> bool {
+        let is_theirs = |condition: &PodCondition| self.theirs.contains(&condition.type_);
+        self.uid == pod.uid && (pod.version < self.version || pod.conditions.iter().all(is_theirs))
     }
 }
 
 // === impl Teller ===
 
 impl Teller {
-    fn new(desk: Arc<Desk>, pod: &SeenPod) -> Self {
-        let since = |time: Option<Timestamp>| time.unwrap_or_else(Timestamp::now);
-        let carried = pod.conditions.iter().map(|condition| {
-            let time = condition.last_transition_time.as_ref().map(|time| time.0);
-            (condition.type_.clone(), (Said::read(condition), since(time)))
-        });
+    fn new(desk: Arc<Desk>) -> Self {
         Self {
-            carried: carried.collect(),
+            last: None,
             told: Told::default(),
             untold: Vec::new(),
             events: Budget::new(EVENTS.0, EVENTS.1),
@@ -139,26 +171,31 @@ impl Teller {
 
     /// Applies conditions that differ from what the pod carries. The error tells when to try again.
     async fn apply(&mut self, pod: &SeenPod, said: &[Said]) -> Result<(), Instant> {
-        let same = |said: &Said| self.carried.get(&said.type_).is_some_and(|(carried, _)| carried == said);
-        if said.len() == self.carried.len() && said.iter().all(same) {
+        let now = Instant::now();
+        let (_, carried) = known(pod, self.last.as_ref());
+        if is_said(said, carried) {
             return Ok(());
         }
-        if !self.desk.ending.load(Ordering::Relaxed) {
-            self.conditions.take(Instant::now())?;
+        let ending = self.desk.ending.load(Ordering::Relaxed);
+        if let Some(last) = self.last.as_ref().filter(|last| last.said == said && !ending) {
+            // What differs still is somebody else's, and no write of ours changes it.
+            if last.carried == carried {
+                return Ok(());
+            }
+            // Who else writes them may do so again and again.
+            if now < last.at + RESTORE {
+                return Err(last.at + RESTORE);
+            }
         }
-        let now = Timestamp::now();
-        let since = |said: &Said| match self.carried.get(&said.type_) {
-            Some((carried, since)) if carried.active == said.active => *since,
-            _ => now,
-        };
-        let carried: HashMap<_, _> =
-            said.iter().map(|said| (said.type_.clone(), (said.clone(), since(said)))).collect();
-        let list: Vec<_> = carried.values().map(|(said, since)| said.condition(*since)).collect();
+        if !ending {
+            self.conditions.take(now)?;
+        }
+        let list: Vec<_> = said.iter().map(|said| said.condition(since(said, carried))).collect();
         let _permit = self.desk.permits.acquire().await;
         match api::apply(&self.desk.client, pod, &list).await {
-            Ok(()) => {
+            Ok(SeenPod { conditions: carried, version, .. }) => {
                 self.failures = 0;
-                self.carried = carried;
+                self.last = Some(Write { said: said.to_vec(), carried, version, at: now });
                 Ok(())
             }
             Err(failure) => {
@@ -193,3 +230,28 @@ impl Teller {
         }
     }
 }
+
+/// The version of the pod that is known, and what of ours it carries. The watch is always a little late: until it has come
+/// to our own last write, that knows better.
+fn known<'a>(pod: &'a SeenPod, last: Option<&'a Write>) -> (u64, &'a [PodCondition]) {
+    match last {
+        Some(last) if pod.version < last.version => (last.version, &last.carried),
+        _ => (pod.version, &pod.conditions),
+    }
+}
+
+/// Whether `carried` says just that.
+fn is_said(said: &[Said], carried: &[PodCondition]) -> bool {
+    said.len() == carried.len()
+        && said.iter().all(|said| carried.iter().any(|carried| Said::read(carried) == *said))
+}
+
+/// Since when it is so: its message may have changed later.
+fn since(said: &Said, carried: &[PodCondition]) -> Timestamp {
+    let same = carried.iter().map(|carried| (Said::read(carried), &carried.last_transition_time));
+    let mut same = same.filter(|(carried, _)| (&carried.type_, carried.active) == (&said.type_, said.active));
+    same.find_map(|(_, time)| Some(time.as_ref()?.0)).unwrap_or_else(Timestamp::now)
+}
+
+#[cfg(test)]
+mod tests;
