@@ -12,6 +12,7 @@ use interceptor_common::steal::MAX_WORKERS;
 use crate::{
     admin::server::DEFAULT_ADDR,
     kube::{selftest, uninstall},
+    rule::{Head, Header, Trial},
 };
 
 /// Takes the connections of a pod's port to a developer, and gives them back.
@@ -34,11 +35,8 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
-    /// Show what a rule means, or where it is wrong
-    Rule {
-        /// As in the annotation, for example '8080 -> 10.20.0.7:3000'
-        rule: String,
-    },
+    /// Show what a rule means, or where it is wrong; try whether it takes a request
+    Rule(Rule),
     /// Show what is active, what is not and why
     Status {
         /// Where the daemon's admin endpoint is
@@ -52,6 +50,33 @@ pub enum Command {
     Selftest(selftest::Options),
     /// Delete the DaemonSet and wait until its pods have cleaned up; `helm uninstall` runs it
     Uninstall(uninstall::Options),
+}
+
+/// A rule, and what to try it with. With any of the options the command ends with 0 if the rule matches and 1 if not.
+#[derive(Debug, Args)]
+pub struct Rule {
+    /// As in the annotation, for example '8080 -> 10.20.0.7:3000'
+    pub rule: String,
+
+    /// Does the rule take this request? For example 'GET /cart?id=7' or 'POST / HTTP/2'
+    #[arg(long = "try", value_name = "REQUEST")]
+    pub request: Option<Head>,
+
+    /// A header of the request, such as 'x-user: debug'
+    #[arg(short = 'H', long = "header", value_name = "HEADER", requires = "request")]
+    pub headers: Vec<Header>,
+
+    /// The address of the caller [default: 127.0.0.1:40000]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_addr)]
+    pub source: Option<SocketAddr>,
+
+    /// The address that he calls [default: 127.0.0.1 and the rule's first port]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_addr)]
+    pub destination: Option<SocketAddr>,
+
+    /// The name that he asks for by TLS
+    #[arg(long, value_name = "NAME")]
+    pub server_name: Option<String>,
 }
 
 /// The daemon's options.
@@ -148,6 +173,23 @@ impl Cli {
             run.pairs = pair(run, matches).unwrap_or_else(|error| error.exit());
         }
         cli
+    }
+}
+
+// === impl Rule ===
+
+impl Rule {
+    /// The rule, and what it is tried with, if anything.
+    #[must_use]
+    pub fn read(self) -> (String, Option<Trial>) {
+        let Self { rule, request, headers, source, destination, server_name } = self;
+        if request.is_none() && source.is_none() && destination.is_none() && server_name.is_none() {
+            return (rule, None);
+        }
+        let anybody = Trial::new();
+        let request = request.map(|head| head.with(headers, server_name.is_some()));
+        let trial = Trial { source: source.unwrap_or(anybody.source), destination, server_name, request };
+        (rule, Some(trial))
     }
 }
 

@@ -15,5 +15,6 @@ pub mod kube;
 pub mod limits;
 pub mod netns;
 pub mod relay;
+pub mod rule;
 pub mod run;
 pub mod status;

@@ -6,9 +6,10 @@ use anyhow::Result;
 use interceptor::{
     admin::state::StateReport,
     check,
-    cli::{Cli, Command, LogFormat, Output},
+    cli::{self, Cli, Command, LogFormat, Output},
     exit::Exit,
     kube::{selftest, uninstall},
+    rule,
     run::{Failure, run},
     status,
 };
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
                 Exit::Failure
             }
         },
-        Command::Rule { rule } => print_rule(&rule),
+        Command::Rule(options) => print_rule(options),
         Command::Status { admin, output } => match print_status(admin, output) {
             Ok(()) => Exit::Ok,
             Err(error) => {
@@ -93,25 +94,12 @@ fn print_check(output: Output) -> Result<Exit> {
     Ok(if check::is_able(&findings) { Exit::Ok } else { Exit::Failure })
 }
 
-fn print_rule(text: &str) -> Exit {
-    let rules = match interceptor_rule::parse(text) {
-        Ok(rules) => rules,
-        Err(error) => {
-            eprintln!("error: {error}\n\n{}", error.caret(text));
-            return Exit::Usage;
-        }
-    };
-    let mut exit = Exit::Ok;
-    for rule in &rules {
-        println!("{rule}");
-        println!("  ports:  {}", rule.ports);
-        println!("  target: {}", rule.target);
-        if let Some(unsupported) = rule.unsupported() {
-            eprintln!("error: {unsupported}\n\n{}", interceptor_rule::caret(text, unsupported.span));
-            exit = Exit::Usage;
-        }
-    }
-    exit
+fn print_rule(options: cli::Rule) -> Exit {
+    let (rule, trial) = options.read();
+    let told = rule::explain(&rule, trial.as_ref());
+    print!("{}", told.out);
+    eprint!("{}", told.err);
+    told.exit
 }
 
 fn print_status(admin: std::net::SocketAddr, output: Output) -> Result<()> {

@@ -134,6 +134,27 @@ fn the_rule_command_puts_a_caret_under_the_mistake() {
     });
 }
 
+#[test]
+fn the_rule_command_tries_a_request() {
+    let rule = "8080 -> 10.20.0.7:3000 when request.headers[\"x-user\"] == \"debug\" && source.port > 1024";
+    play(|s| {
+        for (options, exit, line) in [
+            (&["-H", "x-user: debug", "--source", "10.1.2.3:40000"][..], 0, "match"),
+            (&["-H", "x-user: debug", "--source", "10.1.2.3:80"][..], 1, "no match"),
+            (&[][..], 1, "the request has no such header"),
+        ] {
+            let told = interceptor(&s, &[&["rule", "--try", "GET /x", rule], options].concat(), |_| {})?;
+            assert_eq!(told.exit, Some(exit), "{told:?}");
+            ensure!(told.out.ends_with(&format!(": {line}\n")), "{told:?}");
+        }
+        let told = interceptor(&s, &["rule", "--try", "GET /x", &rule.replace("x-user", "X-User")], |_| {})?;
+        assert_eq!(told.exit, Some(2), "{told:?}");
+        ensure!(told.err.starts_with("error: line 1, column 45: "), "{told:?}");
+        ensure!(told.err.contains("did you mean `\"x-user\"`?"), "{told:?}");
+        Ok(())
+    });
+}
+
 #[rstest]
 #[case("8080 -> alice", "a session name as target is not supported yet")]
 fn what_is_not_built_yet_is_refused_and_never_ignored(#[case] rule: &str, #[case] message: &str) {
