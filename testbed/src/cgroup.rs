@@ -14,7 +14,6 @@ use crate::wait_until;
 /// A cgroup of version 2; removed when dropped, which waits for the end of what is in it.
 #[derive(Debug)]
 pub struct Cgroup {
-    root: PathBuf,
     path: PathBuf,
 }
 
@@ -24,20 +23,14 @@ impl Cgroup {
         let mounts = fs::read_to_string("/proc/self/mounts").context("list mounts")?;
         let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
         let root = mounts.find(|fields| fields[2] == "cgroup2").context("no cgroup v2 is mounted")?[1];
-        let root = PathBuf::from(root);
-        let path = root.join(format!("interceptor-{name}-{}", process::id()));
+        let path = Path::new(root).join(format!("interceptor-{name}-{}", process::id()));
         fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
-        Ok(Self { root, path })
+        Ok(Self { path })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Where all cgroups are.
-    pub fn root(&self) -> &Path {
-        &self.root
     }
 }
 

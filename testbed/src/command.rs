@@ -50,7 +50,7 @@ pub trait CommandExt {
     fn without_cgroups(&mut self) -> &mut Self;
 
     /// Puts it into a cgroup and a cgroup namespace, as container runtimes do: it sees its own part of cgroup v2 at
-    /// `/sys/fs/cgroup`, and all of it at `hosts`, if that is wanted: an existing folder.
+    /// `/sys/fs/cgroup`, and the host's whole folder of that name at `hosts`, an existing folder, if that is wanted.
     fn contained(&mut self, cgroup: &Cgroup, hosts: Option<&Path>) -> io::Result<&mut Self>;
 
     /// Limits how many files it may have open.
@@ -87,7 +87,6 @@ impl CommandExt for Command {
 
     fn contained(&mut self, cgroup: &Cgroup, hosts: Option<&Path>) -> io::Result<&mut Self> {
         let mut members = File::options().write(true).open(cgroup.path().join("cgroup.procs"))?;
-        let root = CString::new(cgroup.root().as_os_str().as_bytes())?;
         let hosts = hosts.map(|hosts| CString::new(hosts.as_os_str().as_bytes())).transpose()?;
         before_exec(self, move || {
             // Whoever writes.
@@ -95,7 +94,11 @@ impl CommandExt for Command {
             unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWCGROUP)?;
             stay_private()?;
             if let Some(hosts) = &hosts {
-                mount(Some(root.as_c_str()), hosts.as_c_str(), NONE, MsFlags::MS_BIND, NONE)?;
+                let hosts = hosts.as_c_str();
+                // With what is mounted below it; of that, only the folder itself becomes read-only.
+                mount(Some(CGROUPS), hosts, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)?;
+                let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+                mount(NONE, hosts, NONE, read_only, NONE)?;
             }
             Ok(mount(NONE, CGROUPS, Some("cgroup2"), MsFlags::empty(), NONE)?)
         });

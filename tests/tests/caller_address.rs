@@ -16,8 +16,8 @@ use rstest::rstest;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use testbed::{
-    BpfKind, Cgroup, CommandExt as _, Connection, Daemon, Namespace, Question, TcpService, Topology, binary,
-    bpf_inventory, netns_test, wait_until, workload,
+    BpfKind, Capability, Cgroup, CommandExt as _, Connection, Daemon, Namespace, Question, TcpService,
+    Topology, binary, bpf_inventory, netns_test, wait_until, workload,
 };
 
 /// A rule with a target that refuses, so that the app serves.
@@ -320,7 +320,9 @@ fn a_container_that_is_shown_the_hosts_cgroups_keeps_the_address() {
         let (cgroup, hosts) = (Cgroup::new("hosts")?, s.t.dir().join("cgroup"));
         fs::create_dir(&hosts)?;
         let adapt = |command: &mut std::process::Command| {
-            command.contained(&cgroup, Some(&hosts))?;
+            // What the chart grants.
+            let rights = [Capability::Bpf, Capability::NetAdmin, Capability::Perfmon, Capability::SysAdmin];
+            command.contained(&cgroup, Some(&hosts))?.only(&rights);
             Ok(())
         };
         assert_eq!(checked(adapt)?["verdict"], "ok");

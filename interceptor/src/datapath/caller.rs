@@ -251,7 +251,7 @@ fn hook<'a>(object: &'a mut aya::Ebpf, name: &'static str) -> Result<&'a mut Cgr
 impl NetnsCallers {
     /// From now on, an application that has a connection from `relay` to its `port` sees it come from `caller`.
     ///
-    /// `None` when that can't be had; it is counted.
+    /// `None` when that can't be had; see [`count_lost`](Self::count_lost).
     pub fn show(self: &Arc<Self>, relay: SocketAddr, port: u16, caller: SocketAddr) -> Option<ShownCaller> {
         let shown = self.way.as_ref().ok().and_then(|way| {
             let relayed = Relayed::new(way.cookie, Source::from(relay), port);
@@ -263,11 +263,19 @@ impl NetnsCallers {
                 }
             }
         });
-        for count in [&self.count, &*self.total] {
-            let count = if shown.is_some() { &count.shown } else { &count.lost };
-            count.fetch_add(1, Ordering::Relaxed);
+        if shown.is_some() {
+            for count in [&self.count, &*self.total] {
+                count.shown.fetch_add(1, Ordering::Relaxed);
+            }
         }
         shown
+    }
+
+    /// An application has a connection whose caller it does not see.
+    pub fn count_lost(&self) {
+        for count in [&self.count, &*self.total] {
+            count.lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Whether addresses are kept in this namespace, and if not, why.

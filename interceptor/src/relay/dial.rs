@@ -241,6 +241,9 @@ async fn connect_to_app(
     // address: his connection has it, and the kernel lets no second one have the same two ends.
     let shown = workload.callers.show(local_addr(&socket)?, original.port(), caller);
     let upstream = connect(workload, socket, original, true, None).await?;
+    if shown.is_none() {
+        workload.callers.count_lost();
+    }
     Ok(Upstream { _shown: shown, ..upstream })
 }
 
