@@ -5,6 +5,7 @@
 //! wait. TLS shows a name and hides the rest. HTTP goes where each of its requests is wanted.
 
 mod http1;
+mod http2;
 mod request;
 
 use std::io;
@@ -64,6 +65,7 @@ pub async fn serve(stolen: Stolen) {
             }
         },
         (Choice::Later, First::Http1) => http1::serve(stolen, app, said).await,
+        (Choice::Later, First::Http2) => http2::serve(stolen, app, said).await,
         (_, first) => {
             if let First::Tls(_) = first {
                 stolen.books.pipe(Piped::Tls);
@@ -75,6 +77,7 @@ pub async fn serve(stolen: Stolen) {
 
 /// Reads from the caller until it is known what he speaks, unless the application speaks before.
 async fn first(client: &TcpStream, app: &TcpStream, said: &mut Vec<u8>) -> First {
+    let mut spoke = false;
     loop {
         tokio::select! {
             biased;
@@ -83,7 +86,11 @@ async fn first(client: &TcpStream, app: &TcpStream, said: &mut Vec<u8>) -> First
                 Ok(0) | Err(_) => return First::Other(None),
                 Ok(_) => {}
             },
-            _ = app.readable() => return First::Other(Some(Piped::ServerSpoke)),
+            // Some servers open HTTP/2 before the caller does. He waits for nothing all the same.
+            is_http2 = opens_http2(app), if !spoke => match is_http2 {
+                true => spoke = true,
+                false => return First::Other(Some(Piped::ServerSpoke)),
+            },
         }
         match opening(said) {
             Opening::Undecided => {}
@@ -97,6 +104,12 @@ async fn first(client: &TcpStream, app: &TcpStream, said: &mut Vec<u8>) -> First
             },
         }
     }
+}
+
+/// Whether what a server says first may be HTTP/2.
+async fn opens_http2(app: &TcpStream) -> bool {
+    let mut head = [0; 64];
+    app.peek(&mut head).await.is_ok_and(|n| n > 0 && http2::may_begin(&head[..n]))
 }
 
 /// Appends what `stream` has to say. Nothing is its end.
