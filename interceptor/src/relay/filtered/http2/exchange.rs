@@ -26,7 +26,11 @@ use super::{
     line::{Line, Reach},
     window::Held,
 };
-use crate::relay::{connection::Stolen, route::Route};
+use crate::relay::{
+    connection::Stolen,
+    route::Route,
+    stats::{FellBack, Outcome},
+};
 
 /// What all streams of a caller have in common.
 pub(super) struct Common<'a> {
@@ -34,14 +38,16 @@ pub(super) struct Common<'a> {
     /// The caller's streams whose requests a server does not take.
     pub(super) held: Held,
     pub(super) app: Line,
-    /// How many streams there are that belong to targets.
-    pub(super) on_targets: &'a AtomicUsize,
+    /// How many streams there are that have nothing to do with that line.
+    pub(super) elsewhere: &'a AtomicUsize,
 }
 
 /// Where a stream is to go.
 pub(super) struct Way {
-    /// A rule's target.
-    pub(super) target: Option<(Arc<Route>, watch::Receiver<Reach>)>,
+    /// The target of a rule, and how it is reached.
+    pub(super) target: Option<Arc<Route>>,
+    /// Nothing: by the application's line.
+    pub(super) reach: Option<watch::Receiver<Reach>>,
     /// The rule that was asked first.
     pub(super) first: Option<Arc<Route>>,
 }
@@ -73,8 +79,8 @@ enum Broken {
     Sink(Option<Reason>),
 }
 
-/// Counts a stream as long as it belongs to a target.
-struct OnTarget<'a>(&'a AtomicUsize);
+/// Counts a stream as long as it is not the application's line that it needs.
+struct Elsewhere<'a>(&'a AtomicUsize);
 
 /// Serves one stream to its end.
 pub(super) async fn exchange(
@@ -88,26 +94,26 @@ pub(super) async fn exchange(
         // A Uri has no scheme then, which the library minds in what calls itself HTTP/2. It is `http` again on its way.
         head.version = Version::HTTP_11;
     }
-    let wanted = way.target.as_ref();
-    let on_target = wanted.map(|_| OnTarget::new(common.on_targets));
-    let line = match wanted {
+    let elsewhere = way.reach.as_ref().map(|_| Elsewhere::new(common.elsewhere));
+    let reached = match way.reach {
         None => None,
-        Some((route, reach)) => tokio::select! {
+        Some(reach) => tokio::select! {
             biased;
             _ = poll_fn(|cx| respond.poll_reset(cx)) => return Rest::Nothing,
-            reach = settled(reach.clone()) => match reach {
-                Ok(line) => Some((route, line)),
-                Err(outcome) => {
-                    common.stolen.failed(route, outcome);
-                    None
-                }
-            },
+            settled = settled(reach) => Some(settled),
         },
     };
-    let (route, mut line, on_target) = match line {
-        Some((route, line)) => (Some(route), line, on_target),
-        None => (None, common.app.clone(), None),
+    let (route, mut line, elsewhere) = match (reached, &way.target) {
+        (None, _) => (None, common.app.clone(), None),
+        (Some(Ok(line)), route) => (route.as_ref(), line, elsewhere),
+        (Some(Err(outcome)), Some(route)) => {
+            common.stolen.failed(route, outcome);
+            (None, common.app.clone(), None)
+        }
+        // The application takes no more.
+        (Some(Err(_)), None) => return Rest::Reset(respond, Reason::REFUSED_STREAM),
     };
+    let is_apps_line = elsewhere.is_none();
     let sent = send(&mut line, head, body.is_end_stream());
     let (response, mut up) = match sent {
         Ok(sent) => sent,
@@ -127,12 +133,13 @@ pub(super) async fn exchange(
         }
     };
     let cut = {
-        let complete = AtomicBool::new(false);
-        let requests = upload(&mut body, &mut up, &common.held, moved.map(|moved| moved[0]), &complete);
-        let responses = download(response, &mut respond, &line.held, moved.map(|moved| moved[1]), begun);
-        both(requests, &complete, responses).await
+        let through = [AtomicBool::new(false), AtomicBool::new(false)];
+        let [up_bytes, down_bytes] = moved.map_or([None, None], |moved| moved.map(Some));
+        let requests = upload(&mut body, &mut up, &common.held, up_bytes, &through[0]);
+        let responses = download(response, &mut respond, &line.held, down_bytes, &through[1], begun);
+        both(requests, responses, &through).await
     };
-    drop(on_target);
+    drop(elsewhere);
     match cut {
         Ok(()) => Rest::Nothing,
         Err(Cut::Caller(reason)) => {
@@ -140,15 +147,13 @@ pub(super) async fn exchange(
             Rest::Nothing
         }
         Err(Cut::Server(reason)) => Rest::Reset(respond, reason),
-        Err(Cut::ServerLost) if route.is_none() => Rest::Lost(respond),
+        Err(Cut::ServerLost) if is_apps_line => Rest::Lost(respond),
         Err(Cut::ServerLost) => Rest::Reset(respond, Reason::INTERNAL_ERROR),
     }
 }
 
-/// Waits until it is known whether a target can be reached.
-async fn settled(mut reach: watch::Receiver<Reach>) -> Result<Line, crate::relay::stats::Outcome> {
-    use crate::relay::stats::{FellBack, Outcome};
-
+/// Waits until it is known whether a server can be reached.
+async fn settled(mut reach: watch::Receiver<Reach>) -> Result<Line, Outcome> {
     let known = reach.wait_for(|reach| !matches!(reach, Reach::Calling)).await;
     match known.as_deref() {
         Ok(Reach::Open(line)) => Ok(line.clone()),
@@ -167,13 +172,15 @@ fn send(
 }
 
 /// Runs both directions until the response is through and nothing more of the request is wanted, or one is cut.
+///
+/// Neither ends by being `through`: it goes on to watch for a reset.
 async fn both(
     requests: impl Future<Output = Broken>,
-    complete: &AtomicBool,
-    responses: impl Future<Output = Result<(), Cut>>,
+    responses: impl Future<Output = Cut>,
+    through: &[AtomicBool; 2],
 ) -> Result<(), Cut> {
     let (mut requests, mut responses) = (pin!(requests), pin!(responses));
-    let (mut responded, mut stopped) = (false, None);
+    let mut stopped = None;
     poll_fn(|cx| {
         if stopped.is_none()
             && let Poll::Ready(broken) = requests.as_mut().poll(cx)
@@ -183,15 +190,13 @@ async fn both(
                 Broken::Sink(reason) => stopped = Some(reason),
             }
         }
-        if !responded && let Poll::Ready(result) = responses.as_mut().poll(cx) {
-            result?;
-            responded = true;
+        if let Poll::Ready(cut) = responses.as_mut().poll(cx) {
+            return Poll::Ready(Err(cut));
         }
-        match (responded, stopped) {
-            (true, Some(_)) => Poll::Ready(Ok(())),
-            (true, None) if complete.load(Ordering::Relaxed) => Poll::Ready(Ok(())),
+        match (through.each_ref().map(|through| through.load(Ordering::Relaxed)), stopped) {
+            ([true, true], _) | ([false, true], Some(_)) => Poll::Ready(Ok(())),
             // It was reset, and the caller has no room for what was said before.
-            (false, Some(Some(reason))) if reason != Reason::NO_ERROR => {
+            ([_, false], Some(Some(reason))) if reason != Reason::NO_ERROR => {
                 Poll::Ready(Err(Cut::Server(reason)))
             }
             _ => Poll::Pending,
@@ -206,25 +211,46 @@ async fn upload(
     up: &mut SendStream<Bytes>,
     held: &Held,
     moved: Option<&AtomicU64>,
-    complete: &AtomicBool,
+    through: &AtomicBool,
 ) -> Broken {
     if let Err(broken) = pump(body, up, held, moved).await {
         return broken;
     }
-    complete.store(true, Ordering::Relaxed);
+    through.store(true, Ordering::Relaxed);
     Broken::Sink(poll_fn(|cx| up.poll_reset(cx)).await.ok())
 }
 
-/// Passes a response on, from its head to its trailers.
+/// Passes a response on, from its head to its trailers, then waits for the caller to reset the stream.
 async fn download(
     mut response: ResponseFuture,
     respond: &mut SendResponse<Bytes>,
     held: &Held,
     moved: Option<&AtomicU64>,
+    through: &AtomicBool,
     begun: impl FnOnce(),
-) -> Result<(), Cut> {
+) -> Cut {
+    let answered = answer(&mut response, respond, begun).await;
+    let (mut body, mut down) = match answered {
+        Ok(answered) => answered,
+        Err(cut) => return cut,
+    };
+    match pump(&mut body, &mut down, held, moved).await {
+        Ok(()) => {}
+        Err(Broken::Source(error)) => return Cut::of_server(&error),
+        Err(Broken::Sink(reason)) => return Cut::Caller(reason),
+    }
+    through.store(true, Ordering::Relaxed);
+    Cut::Caller(poll_fn(|cx| down.poll_reset(cx)).await.ok())
+}
+
+/// Passes the heads of a response on: 1xx, and then its own.
+async fn answer(
+    response: &mut ResponseFuture,
+    respond: &mut SendResponse<Bytes>,
+    begun: impl FnOnce(),
+) -> Result<(RecvStream, SendStream<Bytes>), Cut> {
     let mut begun = Some(begun);
-    let (head, mut body) = loop {
+    let (head, body) = loop {
         let said = poll_fn(|cx| {
             if let Poll::Ready(reset) = respond.poll_reset(cx) {
                 return Poll::Ready(Err(Cut::Caller(reset.ok())));
@@ -232,7 +258,7 @@ async fn download(
             if let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
                 return Poll::Ready(interim.map(Head::Interim).map_err(|error| Cut::of_server(&error)));
             }
-            let last = Pin::new(&mut response).poll(cx);
+            let last = Pin::new(&mut *response).poll(cx);
             last.map(|last| last.map(Head::Final).map_err(|error| Cut::of_server(&error)))
         })
         .await?;
@@ -246,16 +272,9 @@ async fn download(
             Head::Final(response) => break response.into_parts(),
         }
     };
-    let is_all = body.is_end_stream();
-    let sent = respond.send_response(Response::from_parts(head, ()), is_all);
-    let mut down = sent.map_err(|error| Cut::Caller(reset_of(&error)))?;
-    if is_all {
-        return Ok(());
-    }
-    pump(&mut body, &mut down, held, moved).await.map_err(|broken| match broken {
-        Broken::Source(error) => Cut::of_server(&error),
-        Broken::Sink(reason) => Cut::Caller(reason),
-    })
+    let sent = respond.send_response(Response::from_parts(head, ()), body.is_end_stream());
+    let down = sent.map_err(|error| Cut::Caller(reset_of(&error)))?;
+    Ok((body, down))
 }
 
 /// The head of a response.
@@ -346,16 +365,16 @@ impl Cut {
     }
 }
 
-// === impl OnTarget ===
+// === impl Elsewhere ===
 
-impl<'a> OnTarget<'a> {
+impl<'a> Elsewhere<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
 }
 
-impl Drop for OnTarget<'_> {
+impl Drop for Elsewhere<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::relay::{
     connection::Stolen,
+    dial,
     filtered::read_more,
     route::Route,
     socket,
@@ -50,14 +51,15 @@ pub(super) struct Driver<S> {
     window: Window,
 }
 
-/// A connection to a rule's target.
+/// A connection that is made when it is wanted: to a rule's target, or another one to the application when that has
+/// asked for no more streams on its line. The caller has not heard of it yet, and is not to notice.
 pub(super) struct Target<'a> {
-    pub(super) route: Arc<Route>,
+    route: Option<Arc<Route>>,
     reach: watch::Receiver<Reach>,
     driver: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
 }
 
-/// Whether a target can be reached.
+/// Whether a server can be reached.
 #[derive(Clone)]
 pub(super) enum Reach {
     /// It is being called.
@@ -130,25 +132,28 @@ impl<S: Deref<Target = TcpStream> + Unpin> Driver<S> {
 // === impl Target ===
 
 impl<'a> Target<'a> {
-    /// Calls the target of `route`. `settings` are the caller's.
+    /// Calls the target of `route`, or the application. `settings` are the caller's.
     pub(super) fn call(
         stolen: &'a Stolen,
-        route: &Arc<Route>,
+        route: Option<Arc<Route>>,
         settings: &Settings,
         reset: &'a AtomicBool,
     ) -> Self {
         let (says, reach) = watch::channel(Reach::Calling);
-        let (called, settings) = (Arc::clone(route), settings.guarded());
+        let (called, settings) = (route.clone(), settings.guarded());
         let driver = async move {
-            if let Err(outcome) = run(stolen, &called, &settings, reset, &says).await {
+            if let Err(outcome) = run(stolen, called.as_ref(), &settings, reset, &says).await {
                 says.send_replace(Reach::Failed(outcome));
             }
         };
-        Self { route: Arc::clone(route), reach, driver: Box::pin(driver) }
+        Self { route, reach, driver: Box::pin(driver) }
     }
 
-    /// Whether a stream may be sent to it, or it is not known yet.
-    pub(super) fn may_take_more(&self) -> bool {
+    /// Whether another stream for the target of `route`, or for the application, may be sent on it, as far as is known.
+    pub(super) fn takes(&self, route: Option<&Arc<Route>>) -> bool {
+        if self.route.as_ref().map(Arc::as_ptr) != route.map(Arc::as_ptr) {
+            return false;
+        }
         match &mut self.reach.borrow().clone() {
             Reach::Calling => true,
             Reach::Open(line) => line.is_usable(),
@@ -167,18 +172,20 @@ impl<'a> Target<'a> {
     }
 }
 
-/// From the call of a target to the end of the connection.
+/// From the call of a server to the end of the connection.
 async fn run(
     stolen: &Stolen,
-    route: &Arc<Route>,
+    route: Option<&Arc<Route>>,
     settings: &Settings,
     reset: &AtomicBool,
     says: &watch::Sender<Reach>,
 ) -> Result<(), Outcome> {
-    let upstream = stolen.dial(route).await?;
+    let (upstream, mut first) = match route {
+        Some(route) => (stolen.dial(route).await?, stolen.preface(route)),
+        None => (dial::to_app(&stolen.workload, stolen.original).await?, Vec::new()),
+    };
     let _end = End { workload: &stolen.workload, stream: &upstream.stream, reset };
     let deadline = Instant::now() + stolen.workload.connect_timeout;
-    let mut first = stolen.preface(route);
     first.extend(settings.opening());
     // One that is frozen still accepts. It has had no request by then.
     let greeting = timeout_at(deadline, greet(&upstream.stream, &first)).await;

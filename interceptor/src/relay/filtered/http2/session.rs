@@ -6,10 +6,7 @@
 use std::{
     future::poll_fn,
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     task::{Context, Poll},
 };
 
@@ -30,7 +27,7 @@ use super::{
 use crate::relay::{
     connection::Stolen,
     filtered::request::Http2,
-    select::{Choice, select},
+    select::select,
 };
 
 /// As many streams are accepted before others have their turn.
@@ -85,8 +82,8 @@ pub(super) async fn serve<'a>(
     (app_line, app): (Line, Driver<&'a TcpStream>),
     reset: &'a AtomicBool,
 ) -> Ended {
-    let on_targets = AtomicUsize::new(0);
-    let common = Common { stolen, held: caller.window.held(), app: app_line.clone(), on_targets: &on_targets };
+    let elsewhere = AtomicUsize::new(0);
+    let common = Common { stolen, held: caller.window.held(), app: app_line.clone(), elsewhere: &elsewhere };
     let mut session = Session {
         stolen,
         caller,
@@ -126,7 +123,7 @@ pub(super) async fn serve<'a>(
             session.put_away(rest);
         }
         session.poll_servers(cx);
-        session.poll_end(cx, on_targets.load(Ordering::Relaxed) > 0, streams.is_empty())
+        session.poll_end(cx, elsewhere.load(Ordering::Relaxed) > 0, streams.is_empty())
     })
     .await
 }
@@ -170,20 +167,21 @@ impl Session<'_> {
         if let Some(first) = &first {
             first.stats.decision_seconds.observe(started.elapsed().as_secs_f64());
         }
-        let Choice::Target(route) = choice else { return Way { target: None, first } };
-        let open = self.targets.iter().find(|target| {
-            Arc::ptr_eq(&target.route, &route) && target.may_take_more()
-        });
+        let target = choice.route().cloned();
+        if target.is_none() && self.app_line.is_usable() {
+            return Way { target, reach: None, first };
+        }
+        let open = self.targets.iter().find(|open| open.takes(target.as_ref()));
         let reach = match open {
-            Some(target) => target.reach(),
+            Some(open) => open.reach(),
             None => {
-                let target = Target::call(self.stolen, &route, &self.caller.settings, self.reset);
-                let reach = target.reach();
-                self.targets.push(target);
+                let called = Target::call(self.stolen, target.clone(), &self.caller.settings, self.reset);
+                let reach = called.reach();
+                self.targets.push(called);
                 reach
             }
         };
-        Way { target: Some((route, reach)), first }
+        Way { target, reach: Some(reach), first }
     }
 
     fn put_away(&mut self, rest: Rest) {
@@ -204,21 +202,21 @@ impl Session<'_> {
     }
 
     /// Sees to it that the caller's connection ends as the application's does, but not before the streams of targets.
-    fn poll_end(&mut self, cx: &mut Context<'_>, has_targets: bool, is_idle: bool) -> Poll<Ended> {
+    fn poll_end(&mut self, cx: &mut Context<'_>, is_elsewhere: bool, is_idle: bool) -> Poll<Ended> {
         let is_gone = self.app_end.is_some();
-        if !self.is_last_call && (is_gone || !self.app_line.is_usable()) && (has_targets || !is_gone) {
+        if !self.is_last_call && (is_gone || !self.app_line.is_usable()) && (is_elsewhere || !is_gone) {
             self.is_last_call = true;
             self.caller.connection.graceful_shutdown();
             cx.waker().wake_by_ref();
         }
-        if is_gone && has_targets {
+        if is_gone && is_elsewhere {
             self.resets.extend(self.lost.drain(..).map(|respond| (respond, Reason::INTERNAL_ERROR)));
         }
         if !self.resets.is_empty() && !self.caller.full.get() {
             cx.waker().wake_by_ref();
         }
         let Some(end) = &self.app_end else { return Poll::Pending };
-        if has_targets || !is_idle || !self.resets.is_empty() || self.caller.full.get() {
+        if is_elsewhere || !is_idle || !self.resets.is_empty() || self.caller.full.get() {
             return Poll::Pending;
         }
         // One more turn writes what the last one has put together.
