@@ -26,13 +26,15 @@ pub(crate) enum Group {
 
 /// Programs by group: each with its Debian package, and what for.
 #[rustfmt::skip]
-const NEEDS: [(Group, Need); 31] = [
+const NEEDS: [(Group, Need); 33] = [
     (Group::Demo, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
     (Group::Demo, Need { program: "nginx", package: "nginx", why: "is the app whose traffic is intercepted" }),
     (Group::Demo, Need { program: "curl", package: "curl", why: "calls the app by hand" }),
     (Group::Test, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
     (Group::Test, Need { program: "nginx", package: "nginx", why: "HTTP by a real server" }),
     (Group::Test, Need { program: "wrk", package: "wrk", why: "HTTP load by a real client" }),
+    (Group::Test, Need { program: "curl", package: "curl", why: "HTTP by a client that people use" }),
+    (Group::Test, Need { program: "h2load", package: "nghttp2-client", why: "HTTP/2 load by a real client" }),
     (Group::Test, Need { program: "redis-server", package: "redis-server", why: "a protocol with pipelines" }),
     (Group::Test, Need { program: "redis-benchmark", package: "redis-tools", why: "its load" }),
     (Group::Test, Need { program: "postgres", package: "postgresql", why: "a protocol with a handshake of its own" }),

@@ -5,6 +5,7 @@
 //! wait. TLS shows a name and hides the rest. HTTP goes where each of its requests is wanted.
 
 mod http1;
+mod http2;
 mod request;
 
 use std::{
@@ -79,6 +80,7 @@ pub async fn serve(stolen: Stolen) {
             }
         },
         (Choice::Later, First::Http1) => http1::serve(&stolen, app, said).await,
+        (Choice::Later, First::Http2) => http2::serve(&stolen, &app.upstream, said).await,
         (_, first) => {
             match first {
                 First::Tls(_) => stolen.books.pipe(Piped::Tls),
@@ -109,6 +111,7 @@ impl Drop for Server {
 
 /// Reads from the caller until it is known what he speaks, unless the application speaks before.
 async fn first(client: &TcpStream, app: &TcpStream, said: &mut Vec<u8>) -> First {
+    let mut spoke = false;
     loop {
         tokio::select! {
             biased;
@@ -116,9 +119,12 @@ async fn first(client: &TcpStream, app: &TcpStream, said: &mut Vec<u8>) -> First
                 Ok(0) | Err(_) => return First::End,
                 Ok(_) => {}
             },
-            _ = app.readable() => {
-                return if socket::has_said(app) { First::Other(Piped::ServerSpoke) } else { First::End };
-            }
+            // Some servers open HTTP/2 before the caller does. He waits for nothing all the same.
+            spoken = speaks(app), if !spoke => match spoken {
+                Spoken::MaybeHttp2 => spoke = true,
+                Spoken::Other => return First::Other(Piped::ServerSpoke),
+                Spoken::Nothing => return First::End,
+            },
         }
         match opening(said) {
             Opening::Undecided if said.len() < MAX_OPENING => {}
@@ -132,6 +138,23 @@ async fn first(client: &TcpStream, app: &TcpStream, said: &mut Vec<u8>) -> First
                 Parsed::Unframed(reason) => return First::Other(Piped::Request(reason)),
             },
         }
+    }
+}
+
+/// What a server says before it has been asked.
+enum Spoken {
+    MaybeHttp2,
+    Other,
+    /// It has ended.
+    Nothing,
+}
+
+async fn speaks(app: &TcpStream) -> Spoken {
+    let mut head = [0; 64];
+    match app.peek(&mut head).await {
+        Ok(0) | Err(_) => Spoken::Nothing,
+        Ok(n) if http2::may_begin(&head[..n]) => Spoken::MaybeHttp2,
+        Ok(_) => Spoken::Other,
     }
 }
 

@@ -37,11 +37,6 @@ pub async fn drained(stream: &TcpStream) {
     }
 }
 
-/// Whether there is something to read, and not only an end.
-pub fn has_said(stream: &TcpStream) -> bool {
-    matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Ok(1..))
-}
-
 /// Whether the peer has neither said anything nor ended, as a server does that waits for a request.
 pub fn is_idle(stream: &TcpStream) -> bool {
     let peeked = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
