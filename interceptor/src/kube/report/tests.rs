@@ -52,6 +52,7 @@ pub(super) fn rules(condition: Condition) -> Vec<RuleEntry> {
         text: Some("8080 -> laptop:1".to_owned()),
         target: None,
         declared: Vec::new(),
+        is_choosy: false,
         condition,
         fell_back: false,
         ports: Vec::new(),

@@ -182,7 +182,7 @@ async fn run(
 ) -> Result<(), Outcome> {
     let (upstream, mut first) = match route {
         Some(route) => (stolen.dial(route).await?, stolen.preface(route)),
-        None => (dial::to_app(&stolen.workload, stolen.original).await?, Vec::new()),
+        None => (dial::to_app(&stolen.workload, stolen.peer, stolen.original).await?, Vec::new()),
     };
     let _end = End { workload: &stolen.workload, stream: &upstream.stream, reset };
     let deadline = Instant::now() + stolen.workload.connect_timeout;
