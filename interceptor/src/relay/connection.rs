@@ -78,7 +78,7 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
     match choice {
         Choice::Target(route) => stolen.redirect(&route).await,
         Choice::App => {
-            pass(&stolen.workload, &stolen.client, peer, original, &stolen.books, Passed::NotMatched).await
+            pass(&stolen.workload, &stolen.client, peer, original, &stolen.books, Passed::NotMatched).await;
         }
         Choice::Later => filtered::serve(stolen).await,
     }

@@ -201,7 +201,7 @@ impl<'a> Flow<'a> {
         sink: &TcpStream,
         scratch: &mut [u8],
     ) -> Poll<Result<usize, End>> {
-        let Ok(n) = ready!(poll_read(cx, source, &mut scratch[..self.chunk.len()])) else {
+        let Ok(n) = ready!(poll_read(cx, source, &mut scratch[..self.chunk.size()])) else {
             return Poll::Ready(Err(End::SourceBroke));
         };
         self.chunk.adapt(n);

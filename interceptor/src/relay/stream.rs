@@ -36,7 +36,7 @@ impl Default for Chunk {
 impl Chunk {
     /// In bytes.
     #[must_use]
-    pub fn len(self) -> usize {
+    pub fn size(self) -> usize {
         self.0
     }
 

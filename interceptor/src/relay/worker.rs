@@ -199,10 +199,11 @@ impl Shared {
 
     /// What `worker` may have promised at most, and its fair share of what is free.
     fn free_for(&self, worker: u32) -> Free {
-        let free = i64::try_from(self.limit().saturating_sub(self.open())).unwrap_or(i64::MAX);
+        let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let free = signed(self.limit().saturating_sub(self.open()));
         let others = self.promised.iter().enumerate().filter(|(index, _)| *index != worker as usize);
         let promised: i64 = others.map(|(_, promised)| promised.load(Ordering::Relaxed)).sum();
-        let workers = self.promised.len() as i64;
+        let workers = signed(self.promised.len());
         Free { most: free.saturating_sub(promised), share: free / workers + i64::from(free % workers != 0) }
     }
 }
@@ -593,7 +594,7 @@ mod tests {
             for worker in [0, 1, 1, 0, 1] {
                 workers[worker].grant();
                 let free = LIMIT - shared.open();
-                assert_eq!(granted(&workers).iter().sum::<i64>(), free as i64);
+                assert_eq!(usize::try_from(granted(&workers).iter().sum::<i64>()), Ok(free));
             }
         }
     }

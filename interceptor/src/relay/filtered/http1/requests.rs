@@ -174,7 +174,7 @@ impl Exchange<'_> {
     /// Reads from the caller, and passes on what can be.
     fn poll_caller(&mut self, cx: &mut Context<'_>, burst: &mut usize) -> Poll<Result<(), Leave>> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let scratch = &mut scratch[..self.requests.chunk.len()];
+            let scratch = &mut scratch[..self.requests.chunk.size()];
             let Ok(n) = ready!(poll_read(cx, &self.stolen.client, scratch)) else {
                 return Poll::Ready(Err(Leave::CallerBroke));
             };
@@ -200,7 +200,7 @@ impl Exchange<'_> {
         while self.requests.is_reading() {
             let read = SCRATCH.with_borrow_mut(|scratch| {
                 let room = MAX_WAITING - self.requests.inbox.len();
-                let limit = room.min(self.requests.chunk.len());
+                let limit = room.min(self.requests.chunk.size());
                 let scratch = &mut scratch[..limit];
                 let n = ready!(poll_read(cx, &self.stolen.client, scratch))?;
                 self.requests.inbox.extend_from_slice(&scratch[..n]);

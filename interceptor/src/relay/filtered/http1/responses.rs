@@ -88,7 +88,7 @@ impl Exchange<'_> {
             let side = self.side;
             let said = SCRATCH.with_borrow_mut(|scratch| {
                 let Some(server) = self.server() else { return Poll::Pending };
-                let scratch = &mut scratch[..self.responses.chunk.len()];
+                let scratch = &mut scratch[..self.responses.chunk.size()];
                 let Ok(n) = ready!(poll_read(cx, server, scratch)) else {
                     return Poll::Ready(Err(Leave::ServerBroke));
                 };
