@@ -11,7 +11,7 @@ use interceptor_rule::Span;
 use crate::address::AddressText;
 use crate::attribute::{NumberAttribute, TextAttribute};
 use crate::facts::Facts;
-use crate::limits::{MAX_MADE, MAX_MATCHED};
+use crate::limits::MAX_MADE;
 use crate::outcome::{EvaluationError, EvaluationErrorKind as Kind};
 use crate::tree::{Calculation, Change, Number, Part, Predicate, Relation, Text, Texts};
 
@@ -63,10 +63,10 @@ impl<'a> Evaluation<'a> {
             }
             Predicate::Matches(parts, span) => {
                 let text = self.text(&parts.0)?;
-                if text.len() > MAX_MATCHED {
+                if text.len() > parts.1.longest {
                     return error(Kind::TooCostly, *span);
                 }
-                Ok(parts.1.is_match(&text))
+                Ok(parts.1.regex.is_match(&text))
             }
             Predicate::TextIn(parts) => {
                 let text = self.text(&parts.0)?;

@@ -16,10 +16,16 @@ pub const MAX_REGEX: usize = 128 * 1024;
 pub(crate) const MAX_REGEX_CACHE: usize = 512 * 1024;
 
 /// Regular expressions in one condition.
-pub const MAX_REGEXES: usize = 8;
+pub const MAX_REGEXES: usize = 4;
+
+/// Characters that a regular expression is in, at once, at most: `a{30}` and `(ab|c){10}` have 30 each.
+pub const MAX_REGEX_PLACES: usize = 1024;
 
 /// Bytes of a text that a regular expression is applied to.
 pub const MAX_MATCHED: usize = 8 * 1024;
+
+/// Bytes of a text times places in the regular expression that is applied to it: its time, at worst.
+pub(crate) const MAX_MATCHING: usize = 512 * 1024;
 
 /// Bytes of a text that an evaluation makes: changed, put together, or of a header that is there more than once.
 ///

@@ -19,11 +19,19 @@ pub(crate) enum Predicate {
     Text(Relation, Box<[Text; 2]>),
     /// Is the second in the first?
     Part(Part, Box<[Text; 2]>),
-    Matches(Box<(Text, Regex)>, Span),
+    Matches(Box<(Text, Pattern)>, Span),
     TextIn(Box<(Text, Texts)>),
     Number(Relation, Box<[Number; 2]>),
     NumberIn(Box<(Number, Box<[Number]>)>),
     Present(Text),
+}
+
+/// A regular expression.
+#[derive(Debug, Clone)]
+pub(crate) struct Pattern {
+    pub(crate) regex: Regex,
+    /// Bytes of a text that it is applied to.
+    pub(crate) longest: usize,
 }
 
 /// A string.
