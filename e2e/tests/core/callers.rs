@@ -21,7 +21,8 @@ fn the_app_sees_the_caller_as_it_does_without_us() {
         assert_eq!(metrics.sum("interceptor_caller_address_kept", &[]), 1.0);
         assert_eq!(metrics.sum("interceptor_callers_not_shown_total", &[]), 0.0);
         let refused = [("workload", &*format!("{}/app", s.namespace())), ("reason", "target_refused")];
-        assert_eq!(metrics.sum("interceptor_connections_total", &refused), 1.0);
+        // Kubelet may have called as well.
+        assert!(metrics.sum("interceptor_connections_total", &refused) >= 1.0);
         let told = daemon.exec(&["check"])?;
         ensure!(told.contains("ok       caller's address: kept"), "{told}");
         Ok(())
