@@ -119,11 +119,7 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncRead for Io<S> {
 }
 
 impl<S: Deref<Target = TcpStream> + Unpin> AsyncWrite for Io<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(hush) = &mut self.hush {
             let (swallowed, is_all) = hush.swallow(bytes);
             if is_all {

@@ -191,8 +191,9 @@ async fn run(
     let greeting = timeout_at(deadline, greet(&upstream.stream, &first)).await;
     let failed = |_| Outcome::FellBack(FellBack::ConnectFailed);
     let heard = greeting.map_err(|_| Outcome::FellBack(FellBack::TargetTimeout))?.map_err(failed)?;
-    let (line, mut driver) =
-        open(&upstream.stream, heard, settings).await.map_err(|_| Outcome::FellBack(FellBack::ConnectFailed))?;
+    let (line, mut driver) = open(&upstream.stream, heard, settings)
+        .await
+        .map_err(|_| Outcome::FellBack(FellBack::ConnectFailed))?;
     says.send_replace(Reach::Open(line));
     // What it ended with is told by each of its streams.
     let _ = poll_fn(|cx| driver.poll(cx)).await;
