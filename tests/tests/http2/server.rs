@@ -111,6 +111,7 @@ async fn serve(
             _ = ended.changed() => return,
             accepted = listener.accept() => accepted.expect("a connection").0,
         };
+        stream.set_nodelay(true).expect("a TCP stream");
         seen.connections.fetch_add(1, Ordering::Relaxed);
         let (builder, seen, go_away) = (builder.clone(), Arc::clone(&seen), Arc::clone(&go_away));
         tokio::spawn(async move {
@@ -141,7 +142,9 @@ async fn answer(
     let path = head.uri.path().to_owned();
     seen.requests().push(Request::from_parts(head, ()));
     let ok = || Response::builder().header("server-tag", tag).body(()).expect("a response");
-    let (what, number) = path[1..].split_once('/').unwrap_or((&path[1..], "0"));
+    // CONNECT has none.
+    let path = path.get(1..).unwrap_or("echo");
+    let (what, number) = path.split_once('/').unwrap_or((path, "0"));
     let number: u32 = number.parse().unwrap_or(0);
     match what {
         // Everything is said again, as it comes, and how much it was behind it.

@@ -13,7 +13,7 @@
 //! # Whether it is HTTP/2
 //!
 //! The caller's preface and SETTINGS go to the application as they are, and its answer decides. If that is no SETTINGS
-//! frame, or if the caller's first frame is none, the connection is a plain pipe to the application, which has seen and
+//! frame, or does not come for some seconds, or if the caller's first frame is none, the connection is a plain pipe to the application, which has seen and
 //! sees what it would have seen without us.
 //!
 //! # What is promised to whom
@@ -23,7 +23,8 @@
 //! 64 KiB) and ENABLE_CONNECT_PROTOCOL as they are when the connection begins. What the crate can't pass on: other
 //! settings, and changes while the connection is open (they hold between us and who sent them: streams wait in line);
 //! PRIORITY; PUSH_PROMISE (each is refused, as a client may do at any time); the scheme of a request without
-//! `:authority`, which becomes `http`; what of GOAWAY is debug data.
+//! `:authority`, which becomes `http`; the debug data of GOAWAY; which fields are never to be indexed (RFC 7541, section
+//! 6.2.3): `authorization` and `proxy-authorization` always are not.
 //!
 //! # How it ends
 //!
@@ -48,9 +49,13 @@ mod session;
 mod settings;
 mod window;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use interceptor_wire::Reason;
+use tokio::time::{Instant, sleep_until};
 
 use self::{
     io::Io,
@@ -62,6 +67,8 @@ use self::{
 use super::read_more;
 use crate::relay::{connection::Stolen, dial::Upstream, socket, stats::Piped};
 
+/// An application that has the opening of an HTTP/2 client and has not answered by then waits for something else.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// As much is read of a caller before the application has answered, in bytes.
 const MAX_WAITING: usize = 64 << 10;
 
@@ -112,6 +119,7 @@ impl Opening {
                 FirstFrame::Other => return Err(Some(Piped::Request(Reason::NotHttp))),
             }
         };
+        let deadline = Instant::now() + PATIENCE;
         loop {
             match FirstFrame::read(&self.heard) {
                 FirstFrame::Settings(settings, _) => return Ok([callers, settings]),
@@ -129,6 +137,7 @@ impl Opening {
                     Ok(0) | Err(_) => return Err(None),
                     Ok(_) => {}
                 },
+                () = sleep_until(deadline) => return Err(Some(Piped::Response(Reason::NotHttp))),
             }
         }
     }
@@ -180,9 +189,5 @@ async fn run(
     let Ok(connection) = apps.server().handshake(io).await else { return Ended::CallerBroke };
     let window = Window::new(apps.server_stream_window());
     let caller = Caller { connection, full, window, settings: callers };
-    let ended = session::serve(stolen, caller, app, reset_servers).await;
-    if ended == Ended::CallerBroke {
-        reset_servers.store(true, Ordering::Relaxed);
-    }
-    ended
+    session::serve(stolen, caller, app, reset_servers).await
 }

@@ -15,7 +15,11 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, client::ResponseFuture, server::SendResponse};
-use http::{Request, Response, Version, request};
+use http::{
+    Request, Response, Version,
+    header::{AUTHORIZATION, PROXY_AUTHORIZATION},
+    request,
+};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
@@ -89,6 +93,12 @@ pub(super) async fn exchange(
     if head.uri.authority().is_none() {
         // A Uri has no scheme then, which the library minds in what calls itself HTTP/2. It is `http` again on its way.
         head.version = Version::HTTP_11;
+    }
+    for name in [AUTHORIZATION, PROXY_AUTHORIZATION] {
+        // Their senders say so as a rule (RFC 7541, section 7.1.3), and the library forgets it.
+        if let Some(secret) = head.headers.get_mut(name) {
+            secret.set_sensitive(true);
+        }
     }
     let elsewhere = way.reach.as_ref().map(|_| Elsewhere::new(common.elsewhere));
     let reached = match way.reach {

@@ -59,7 +59,7 @@ struct Session<'a> {
     /// How the application's connection ended.
     app_end: Option<Result<(), h2::Error>>,
     targets: Vec<Target<'a>>,
-    /// Whether connections to targets are to end with a reset.
+    /// Whether connections to servers are to end with a reset.
     reset: &'a AtomicBool,
     /// The caller was told to open no more streams.
     is_last_call: bool,
@@ -94,7 +94,7 @@ pub(super) async fn serve<'a>(
         lost: Vec::new(),
     };
     let mut streams = FuturesUnordered::new();
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
         session.poll_servers(cx);
         while let Poll::Ready(Some(rest)) = streams.poll_next_unpin(cx) {
             session.put_away(rest);
@@ -121,7 +121,11 @@ pub(super) async fn serve<'a>(
         session.poll_servers(cx);
         session.poll_end(cx, elsewhere.load(Ordering::Relaxed) > 0, streams.is_empty())
     })
-    .await
+    .await;
+    if ended == Ended::CallerBroke {
+        reset.store(true, Ordering::Relaxed);
+    }
+    ended
 }
 
 // === impl Session ===
