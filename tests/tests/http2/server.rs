@@ -48,8 +48,8 @@ impl Seen {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn resets(&self) -> Vec<Reason> {
-        self.resets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn resets(&self) -> MutexGuard<'_, Vec<Reason>> {
+        self.resets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -155,7 +155,7 @@ async fn answer(
                 let data = match data {
                     Ok(data) => data,
                     Err(error) => {
-                        seen.resets.lock().unwrap().extend(error.reason());
+                        seen.resets().extend(error.reason());
                         return None;
                     }
                 };
@@ -195,13 +195,13 @@ async fn answer(
         "stuck" => {
             let mut down = respond.send_response(ok(), false).ok()?;
             let reason = poll_fn(|cx| down.poll_reset(cx)).await.ok()?;
-            seen.resets.lock().unwrap().push(reason);
+            seen.resets().push(reason);
             drop(body);
         }
         // No head either.
         "silent" => {
             let reason = poll_fn(|cx| respond.poll_reset(cx)).await.ok()?;
-            seen.resets.lock().unwrap().push(reason);
+            seen.resets().push(reason);
             drop(body);
         }
         // Answered before the request is read.

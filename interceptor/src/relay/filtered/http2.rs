@@ -164,7 +164,7 @@ async fn relay(
     let _ends = [end(&stolen.client, &reset_caller), end(&app.stream, &reset_servers)];
     let ended = run(stolen, app, [callers, apps], said, heard, &reset_servers).await;
     match ended {
-        Ended::InOrder | Ended::AppEnded => socket::linger(&stolen.client).await,
+        Ended::InOrder | Ended::AppClosed => socket::linger(&stolen.client).await,
         Ended::CallerBroke => {}
         Ended::AppBroke => {
             // What the application said before is in the send queue, which a reset would throw away.

@@ -120,11 +120,9 @@ pub(super) async fn exchange(
         (Some(Err(_)), None) => return Rest::Reset(respond, Reason::REFUSED_STREAM),
     };
     let is_apps_line = elsewhere.is_none();
-    let sent = send(&mut line, head, body.is_end_stream());
-    let (response, mut up) = match sent {
-        Ok(sent) => sent,
+    let Ok((response, mut up)) = send(&mut line, head, body.is_end_stream()) else {
         // Nothing of it was sent, so it may be sent again (RFC 9113, section 8.7).
-        Err(_) => return Rest::Reset(respond, Reason::REFUSED_STREAM),
+        return Rest::Reset(respond, Reason::REFUSED_STREAM);
     };
     if let Some(route) = route {
         common.stolen.reached(route);

@@ -37,7 +37,7 @@ pub(super) enum Ended {
     /// The caller's connection failed.
     CallerBroke,
     /// The application closed its connection: so ends the caller's.
-    AppEnded,
+    AppClosed,
     /// The application's connection failed: so does the caller's.
     AppBroke,
 }
@@ -50,6 +50,9 @@ pub(super) struct Caller<'a> {
     /// What he has announced.
     pub(super) settings: Settings,
 }
+
+/// A stream that the caller has opened.
+type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 
 struct Session<'a> {
     stolen: &'a Stolen,
@@ -141,10 +144,7 @@ impl Session<'_> {
     }
 
     /// Moves the caller's frames, and gives his next stream.
-    fn poll_caller(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(Request<RecvStream>, SendResponse<Bytes>), Ended>> {
+    fn poll_caller(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted, Ended>> {
         if let Some(size) = self.caller.window.change() {
             self.caller.connection.set_target_window_size(size);
         }
@@ -231,7 +231,7 @@ impl Session<'_> {
         }
         Poll::Ready(match end {
             Err(error) if error.get_io().is_some_and(is_reset) => Ended::AppBroke,
-            _ => Ended::AppEnded,
+            _ => Ended::AppClosed,
         })
     }
 }
