@@ -209,6 +209,23 @@ fn bulk_server(netns: &Namespace, port: u16, tag: &'static str) -> Result<TcpSer
     })
 }
 
+/// Reads the head of a response by `by`, and gives the length of its body.
+fn head(answers: &mut impl std::io::BufRead, by: &str) -> Result<u64> {
+    let (mut line, mut length, mut served_by) = (String::new(), 0, String::new());
+    while line != "\r\n" {
+        line.clear();
+        ensure!(answers.read_line(&mut line)? > 0, "the connection ended");
+        if let Some(value) = line.strip_prefix("Content-Length: ") {
+            length = value.trim().parse()?;
+        }
+        if let Some(value) = line.strip_prefix("X-Served-By: ") {
+            served_by = value.trim().to_owned();
+        }
+    }
+    ensure!(served_by == by, "{served_by}");
+    Ok(length)
+}
+
 /// Larger than all buffers on the way together.
 const LARGE: u64 = 192 << 20;
 
@@ -223,40 +240,20 @@ fn large_bodies_pass_both_ways_unchanged(#[values("app", "laptop")] by: &'static
         stream.set_read_timeout(Some(SOON))?;
         let header = if by == "app" { "a: b" } else { DEBUG };
         let mut answers = BufReader::new(stream.try_clone()?);
-        let mut head = || -> Result<u64> {
-            let (mut line, mut length, mut served_by) = (String::new(), 0, String::new());
-            while line != "\r\n" {
-                line.clear();
-                ensure!(answers.read_line(&mut line)? > 0, "the connection ended");
-                if let Some(value) = line.strip_prefix("Content-Length: ") {
-                    length = value.trim().parse()?;
-                }
-                if let Some(value) = line.strip_prefix("X-Served-By: ") {
-                    served_by = value.trim().to_owned();
-                }
-            }
-            ensure!(served_by == by, "{served_by}");
-            Ok(length)
-        };
-
         stream.write_all(
             format!("PUT /x HTTP/1.1\r\nHost: web\r\n{header}\r\nContent-Length: {LARGE}\r\n\r\n").as_bytes(),
         )?;
         let sent = send(&mut stream, LARGE)?;
-        let length = head()?;
+        let length = head(&mut answers, by)?;
         ensure!(length == sent.to_string().len() as u64, "{length}");
-        // The checksum is the rest of what was said; read with the next head.
-        let memory = daemon.rss_kib()?;
-        stream.write_all(format!("GET /x HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n").as_bytes())?;
-        drop(head);
         let mut told = vec![0; length as usize];
         answers.read_exact(&mut told)?;
         assert_eq!(String::from_utf8(told)?, sent.to_string());
-        let (mut line, mut received) = (String::new(), Checksum::default());
-        while line != "\r\n" {
-            line.clear();
-            answers.read_line(&mut line)?;
-        }
+
+        let memory = daemon.rss_kib()?;
+        stream.write_all(format!("GET /x HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n").as_bytes())?;
+        ensure!(head(&mut answers, by)? == LARGE);
+        let mut received = Checksum::default();
         let mut buffer = vec![0; 64 << 10];
         while received.bytes < LARGE {
             let n = answers.read(&mut buffer)?;

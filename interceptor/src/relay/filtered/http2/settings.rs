@@ -241,7 +241,7 @@ mod tests {
             ..Settings::default()
         };
         let opening = settings.opening();
-        let frame = opening.strip_prefix(PREFACE).unwrap();
+        let frame = opening.strip_prefix(PREFACE).expect("the preface");
         assert_eq!(FirstFrame::read(frame), FirstFrame::Settings(settings, frame.len()));
     }
 
