@@ -60,6 +60,16 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Its polite end takes a second and a half, and no test needs it that does not ask for it: whatever becomes of the
+        // daemon, nothing is to stay behind.
+        if env::var_os("INTERCEPTOR_KEEP").is_none_or(|value| value != "1") {
+            self.process.kill();
+        }
+    }
+}
+
 impl Daemon {
     /// Starts it in the node, and waits until its admin endpoint answers.
     pub fn start(topology: &Topology, workloads: &str, extra_args: &[&str]) -> Result<Self> {

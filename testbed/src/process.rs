@@ -50,6 +50,12 @@ impl Process {
         self.child.id()
     }
 
+    /// Ends it at once, if it has not ended.
+    pub(crate) fn kill(&mut self) {
+        // Does nothing when it was waited for: its number may be somebody else's by then.
+        let _ = self.child.kill();
+    }
+
     /// Sends a signal to the process itself, not to its children.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill(self.nix_pid(), signal).with_context(|| format!("send {signal} to {}", self.name))

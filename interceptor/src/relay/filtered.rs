@@ -80,7 +80,8 @@ pub async fn serve(stolen: Stolen) {
             }
         },
         (Choice::Later, First::Http1) => http1::serve(&stolen, app, said).await,
-        (Choice::Later, First::Http2) => http2::serve(&stolen, &app.upstream, said).await,
+        // Boxed, since HTTP/1 needs less.
+        (Choice::Later, First::Http2) => Box::pin(http2::serve(&stolen, &app.upstream, said)).await,
         (_, first) => {
             match first {
                 First::Tls(_) => stolen.books.pipe(Piped::Tls),
