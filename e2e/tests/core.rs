@@ -2,6 +2,8 @@
 
 #[path = "core/callers.rs"]
 mod callers;
+#[path = "core/conditions.rs"]
+mod conditions;
 #[path = "core/dying.rs"]
 mod dying;
 #[path = "core/ground.rs"]
