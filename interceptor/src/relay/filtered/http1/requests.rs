@@ -229,8 +229,9 @@ impl Exchange<'_> {
             // A pipe meets the same end, and passes it on.
             return Poll::Ready(Leave::PIPE);
         }
-        // What is left is not for the target.
+        // What is left is not for the target, unless it only waits for room.
         if self.side == Side::Target
+            && !matches!(self.requests.wait, Wait::Nothing)
             && let Some(target) = self.server()
         {
             socket::finish(target);
