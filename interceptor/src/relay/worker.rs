@@ -438,7 +438,10 @@ impl Room {
 
     /// Forgets half of those that never come: handshakes that were given up must not use up the room.
     fn age(&mut self) {
-        self.on_the_way = self.on_the_way.max(0) / 2;
+        // What has come and was not known to be sent must not be forgotten: it is sent for in the next books.
+        if self.on_the_way > 0 {
+            self.on_the_way /= 2;
+        }
     }
 }
 
@@ -571,6 +574,19 @@ mod tests {
             room.age();
         }
         assert_eq!(room.next_grant(alone(10)), 10);
+    }
+
+    #[test]
+    fn a_beat_between_a_burst_and_the_books_loses_no_room() {
+        let mut room = Room::default();
+        assert_eq!(room.next_grant(alone(100)), 100);
+        for _ in 0..10 {
+            room.accepted();
+        }
+        room.age();
+        room.steered(10);
+        assert_eq!(room.next_grant(alone(90)), 90);
+        assert_eq!(room.promised(), 90);
     }
 
     #[test]
