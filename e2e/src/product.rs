@@ -193,6 +193,17 @@ impl Daemon {
         kill(self.pid()?, Signal::SIGKILL).with_context(|| format!("kill {}", self.name))
     }
 
+    /// Waits until nothing of a process is left that was killed: its files are closed when the last of its threads has
+    /// ended, which need not be the first one.
+    pub fn wait_ended(&self, pid: Pid) -> Result<()> {
+        wait_until(&format!("the end of the process of {}", self.name), SOON, || {
+            let process = PathBuf::from(format!("/proc/{pid}"));
+            let threads = process.join("task").read_dir().map_or(0, Iterator::count);
+            ensure!(threads <= 1 && !process.join("root").exists(), "{threads} threads are left");
+            Ok(())
+        })
+    }
+
     /// `kubectl delete pod`; does not wait until it is gone.
     pub fn delete(&self) -> Result<()> {
         self.cluster

@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use testbed::{Answer, wait_until};
 
 use crate::{
@@ -92,6 +92,15 @@ impl Scene {
     /// The product is installed, with these values beside those that say where its image is.
     pub fn installed(&self, values: &[&str]) -> Result<()> {
         self.product.install(values)
+    }
+
+    /// Waits until what earlier tests made is cleared away: kubelets and the API server are busy with it.
+    pub fn wait_alone(&self) -> Result<()> {
+        wait_until("the end of other tests' namespaces", LATER * 3, || {
+            let left = self.cluster.kubectl(&["get", "namespaces", "--selector", LABEL, "--output=name"])?;
+            ensure!(left.lines().count() <= 1, "{left}");
+            Ok(())
+        })
     }
 
     /// Its namespace.

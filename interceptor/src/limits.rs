@@ -4,10 +4,12 @@ use std::fmt;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
+use crate::relay::sockets;
+
 /// A connection is two sockets: the caller's and the upstream.
 const FILES_PER_CONNECTION: usize = 2;
-/// Program, maps, link and namespace of one armed workload.
-const FILES_PER_WORKLOAD: usize = 16;
+/// Program, maps, link, namespace and spare sockets of one armed workload.
+const FILES_PER_WORKLOAD: usize = 16 + sockets::MAX_SPARE;
 /// Its listeners.
 const FILES_PER_WORKER: usize = 2;
 

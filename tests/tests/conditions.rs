@@ -595,6 +595,111 @@ fn a_caller_who_is_done_speaking_still_gets_his_answer(#[values("app", "laptop")
     });
 }
 
+// --- the developer alone is called ----------------------------------------------------------------------------------
+
+/// A caller whose first request was the laptop's, and had come when he was accepted. Whether it has is up to the
+/// scheduler.
+fn caller_of_the_laptop_alone(stage: &Stage<'_>) -> Result<HttpCaller> {
+    for _ in 0..200 {
+        let calls = stage.app.service().connections();
+        let mut caller = stage.caller()?;
+        assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
+        if stage.app.service().connections() == calls {
+            return Ok(caller);
+        }
+    }
+    anyhow::bail!("the app was called for each of 200 callers who had spoken at once")
+}
+
+#[test]
+fn a_request_of_the_developer_calls_nobody_else() {
+    stage(|stage| {
+        let _daemon = stage.daemon()?;
+        let mut caller = caller_of_the_laptop_alone(&stage)?;
+        let (calls, targets) = (stage.app.service().connections(), stage.dev.service().connections());
+        for _ in 0..3 {
+            assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
+        }
+        assert_eq!(stage.app.service().connections(), calls);
+        for turn in 0..10 {
+            let headers: &[&str] = if turn % 2 == 1 { &[DEBUG] } else { &[] };
+            assert_eq!(caller.get("/", headers)?.tag, if turn % 2 == 1 { "laptop" } else { "app" });
+        }
+        assert_eq!(stage.app.service().connections(), calls + 1, "called with the first request of its own");
+        assert_eq!(stage.dev.service().connections(), targets, "kept");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_developer_who_gives_an_idle_connection_up_leaves_it_to_the_app() {
+    stage(|stage| {
+        let _daemon = stage.daemon()?;
+        let mut caller = caller_of_the_laptop_alone(&stage)?;
+        let calls = stage.app.service().connections();
+        stage.dev.service().hang_up();
+        wait_until("the app to be called", SOON, || stage.app.service().connections() == calls + 1)?;
+        // To the caller nothing has happened.
+        assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
+        assert_eq!(caller.get("/", &[])?.tag, "app");
+        assert_eq!(stage.app.service().connections(), calls + 1);
+        // How long he may be idle is the app's to say.
+        stage.app.service().hang_up();
+        assert_eq!(caller.rest()?, b"");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_app_that_was_called_because_a_developer_gave_up_may_give_up_too() {
+    stage(|stage| {
+        let _daemon = stage.daemon()?;
+        let mut caller = caller_of_the_laptop_alone(&stage)?;
+        let calls = stage.app.service().connections();
+        stage.dev.service().hang_up();
+        wait_until("the app to be called", SOON, || stage.app.service().connections() == calls + 1)?;
+        stage.app.service().hang_up();
+        assert_eq!(caller.rest()?, b"");
+        Ok(())
+    });
+}
+
+#[test]
+fn half_a_head_is_the_apps_to_wait_for() {
+    stage(|stage| {
+        let _daemon = stage.daemon()?;
+        let mut caller = caller_of_the_laptop_alone(&stage)?;
+        let calls = stage.app.service().connections();
+        caller.say("GET / HTTP/1.1\r\nHo")?;
+        wait_until("the app to be called", SOON, || stage.app.service().connections() == calls + 1)?;
+        caller.say(format!("st: web\r\n{DEBUG}\r\n\r\n"))?;
+        assert_eq!(caller.answer(false)?.tag, "laptop");
+
+        let mut caller = caller_of_the_laptop_alone(&stage)?;
+        let calls = stage.app.service().connections();
+        caller.say("GET / HTTP/1.1\r\nHo")?;
+        wait_until("the app to be called", SOON, || stage.app.service().connections() == calls + 1)?;
+        stage.app.service().hang_up();
+        assert_eq!(caller.rest()?, b"", "the app has lost its patience");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_developer_serves_while_the_app_is_down() {
+    stage(|stage| {
+        let _daemon = stage.daemon()?;
+        let mut caller = caller_of_the_laptop_alone(&stage)?;
+        let Stage { s, app, dev } = stage;
+        drop(app);
+        assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
+        caller.say("GET / HTTP/1.1\r\nHost: web\r\n\r\n")?;
+        caller.rest().expect_err("nobody serves it: as a caller is told whose server is gone");
+        drop((s, dev));
+        Ok(())
+    });
+}
+
 // --- several developers ---------------------------------------------------------------------------------------------
 
 /// Requests and connections that the workload's rules made this of.

@@ -18,7 +18,7 @@ fn a_daemon_that_is_killed_breaks_only_what_it_carried_and_takes_again() {
         let pid = daemon.pid()?;
         let killed = Instant::now();
         daemon.kill()?;
-        wait_until("its end", SOON, || !std::path::Path::new(&format!("/proc/{pid}/root")).exists())?;
+        daemon.wait_ended(pid)?;
         let dead = Instant::now();
         callers.wait_for("app")?;
         daemon.wait_restarted(pid)?;

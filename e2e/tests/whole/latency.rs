@@ -86,6 +86,7 @@ impl Times {
 fn from_annotate_to_active_and_back_in_a_moment() {
     play("latency", |s| {
         s.installed(&[])?;
+        s.wait_alone()?;
         let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
         let watch = Watch::start(s, &app)?;
         watch.wait_for(|seen| !seen.annotated)?;

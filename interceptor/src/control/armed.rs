@@ -144,6 +144,7 @@ impl Armed {
             own: steal.own_connections(),
             callers,
             netns,
+            sockets: Default::default(),
             listeners: addresses,
             probes: Default::default(),
             lineage: Arc::clone(&context.lineage),

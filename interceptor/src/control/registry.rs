@@ -75,6 +75,25 @@ impl WorkloadEntry {
     }
 }
 
+// === impl RuleEntry ===
+
+#[cfg(test)]
+impl RuleEntry {
+    /// A rule that has taken no port.
+    pub fn bare(annotation: &str, text: &str, condition: Condition) -> Self {
+        Self {
+            annotation: annotation.to_owned(),
+            text: Some(text.to_owned()),
+            target: None,
+            declared: Vec::new(),
+            is_choosy: false,
+            condition,
+            fell_back: false,
+            ports: Vec::new(),
+        }
+    }
+}
+
 // === impl Registry ===
 
 impl Registry {

@@ -168,7 +168,7 @@ async fn connect_to_target(
     cause: Option<Cause>,
 ) -> Result<Upstream, DialError> {
     let socket = match workload.dial {
-        Dial::Pod => workload.netns.tcp_socket(to.ip()),
+        Dial::Pod => workload.tcp_socket(to.ip()),
         Dial::Node => netns::tcp_socket(to.ip()),
     }
     .map_err(DialError::Io)?;
@@ -179,7 +179,8 @@ async fn connect_to_target(
     if inside && workload.is_redirected(to.port()) {
         return Err(DialError::Loop);
     }
-    connect(workload, socket, to, inside, cause).await.map_err(DialError::Io)
+    let source = inside.then(|| local_addr(&socket)).transpose().map_err(DialError::Io)?;
+    connect(workload, socket, to, source, cause).await.map_err(DialError::Io)
 }
 
 /// Opens a connection to the application on behalf of `caller`, at the address that he called.
@@ -231,7 +232,7 @@ async fn connect_to_app(
     original: SocketAddr,
     port: u16,
 ) -> io::Result<Upstream> {
-    let socket = workload.netns.tcp_socket(original.ip())?;
+    let socket = workload.tcp_socket(original.ip())?;
     socket.set_reuse_address(true)?;
     // From the very address that is called: it is local, whatever routes say, and so known before connecting.
     let mut source = original;
@@ -239,28 +240,31 @@ async fn connect_to_app(
     socket.bind(&source.into())?;
     // Before the application can have accepted. The source is never the caller's own, even if he calls from the same
     // address: his connection has it, and the kernel lets no second one have the same two ends.
-    let shown = workload.callers.show(local_addr(&socket)?, original.port(), caller);
-    let upstream = connect(workload, socket, original, true, None).await?;
+    let source = local_addr(&socket)?;
+    let shown = workload.callers.show(source, original.port(), caller);
+    let upstream = connect(workload, socket, original, Some(source), None).await?;
     if shown.is_none() {
         workload.callers.count_lost();
     }
     Ok(Upstream { _shown: shown, ..upstream })
 }
 
-/// Connects `socket`; one that is bound `inside` the namespace is entered as the relay's own first.
+/// Connects `socket`. One that stays inside the namespace is entered as the relay's own first, with its `source`.
 async fn connect(
     workload: &Workload,
     socket: Socket,
     to: SocketAddr,
-    inside: bool,
+    source: Option<SocketAddr>,
     cause: Option<Cause>,
 ) -> io::Result<Upstream> {
     socket.set_tcp_nodelay(true)?;
-    socket.set_keepalive(true)?;
-    let own = if inside {
-        Some(workload.own.register(local_addr(&socket)?).map_err(io::Error::other)?)
-    } else {
-        None
+    let own = match source {
+        Some(source) => Some(workload.own.register(source).map_err(io::Error::other)?),
+        None => {
+            // Within one kernel no end is lost without a word.
+            socket.set_keepalive(true)?;
+            None
+        }
     };
     let remembered = match cause {
         Some(Cause { path, called }) => {
@@ -273,12 +277,16 @@ async fn connect(
             None
         }
     };
+    // Inside the namespace the handshake is through by now, unless the queue of the application is full.
+    let is_connected = own.is_some() && socket.peer_addr().is_ok();
     let stream = TcpStream::from_std(socket.into())?;
-    stream.writable().await?;
-    match stream.take_error()? {
-        None => Ok(Upstream { _shown: None, stream, _own: own, _remembered: remembered }),
-        Some(error) => Err(error),
+    if !is_connected {
+        stream.writable().await?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
     }
+    Ok(Upstream { _shown: None, stream, _own: own, _remembered: remembered })
 }
 
 fn send_syn(socket: &Socket, to: SocketAddr) -> io::Result<()> {

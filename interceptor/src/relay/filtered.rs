@@ -1,8 +1,9 @@
 //! A connection to a port whose rules look at what is sent: most of it is the application's, and must not notice.
 //!
-//! The application's connection is opened at once, and the first byte of either side decides what this is. A server
-//! that speaks first, and a caller who speaks neither HTTP nor TLS, get a plain pipe to the application without any
-//! wait. TLS shows a name and hides the rest. HTTP goes where each of its requests is wanted.
+//! Unless the caller has spoken by the time that he is accepted, the application's connection is opened at once, and the
+//! first byte of either side decides what this is. A server that speaks first, and a caller who speaks neither HTTP nor
+//! TLS, get a plain pipe to the application without any wait. TLS shows a name and hides the rest. HTTP goes where each of
+//! its requests is wanted.
 
 mod http1;
 mod http2;
@@ -19,10 +20,11 @@ use tokio::net::TcpStream;
 
 use super::{
     connection::Stolen,
-    dial::{self, Upstream},
+    dial::Upstream,
     select::{Choice, select},
     socket,
     stats::Piped,
+    stream,
     workload::Workload,
 };
 
@@ -50,46 +52,84 @@ struct Server {
 
 /// Serves a connection until its end.
 pub async fn serve(stolen: Stolen) {
-    let app = match dial::to_app(&stolen.workload, stolen.peer, stolen.original).await {
-        Ok(app) => Server::new(app, &stolen.workload),
-        Err(outcome) => {
-            stolen.books.settle_all(outcome);
-            return socket::reset_on_close(&stolen.client);
-        }
-    };
     // Most of what callers say first.
     let mut said = Vec::with_capacity(2048);
-    let first = first(&stolen.client, &app.upstream.stream, &mut said).await;
+    let has_broken = stream::read_now(&stolen.client, &mut said).is_err();
+    // Who has spoken by now waits for nobody's first word: a server is called when it is known which.
+    let mut app = None;
+    let first = match First::said_by(&said).filter(|_| !has_broken) {
+        Some(first) => first,
+        None => {
+            let Some(called) = call_app(&stolen).await else { return };
+            if has_broken {
+                return socket::reset_on_close(&called.upstream.stream);
+            }
+            first(&stolen.client, &app.insert(called).upstream.stream, &mut said).await
+        }
+    };
     let (server_name, known) = match &first {
         First::Http1 | First::Http2 => ("", Needs::ServerName),
         // Requests are hidden, or there are none: no more will be known.
         First::Tls(name) => (name.as_deref().unwrap_or_default(), Needs::Request),
-        First::Other(_) => ("", Needs::Request),
-        First::End => return stolen.pass_on(&app.upstream, [said, Vec::new()]).await,
+        First::Other(_) | First::End => ("", Needs::Request),
     };
-    let choice = select(&stolen.routes(), &stolen.facts(Some(server_name)), known);
-    match (choice, first) {
-        (Choice::Target(route), _) => match stolen.dial(&route).await {
+    let choice = match first {
+        First::End => Choice::App,
+        _ => select(&stolen.routes(), &stolen.facts(Some(server_name)), known),
+    };
+    match (&choice, &first) {
+        (Choice::Target(route), _) => match stolen.dial(route).await {
             Ok(target) => {
-                stolen.reached(&route);
-                stolen.hand_over(&route, &target, said).await;
+                stolen.reached(route);
+                return stolen.hand_over(route, &target, said).await;
             }
-            Err(outcome) => {
-                stolen.failed(&route, outcome);
-                stolen.pass_on(&app.upstream, [said, Vec::new()]).await;
-            }
+            Err(outcome) => stolen.failed(route, outcome),
         },
-        (Choice::Later, First::Http1) => http1::serve(&stolen, app, said).await,
+        (Choice::Later, First::Http1) => return http1::serve(&stolen, app, said).await,
+        (_, First::Tls(_)) => stolen.books.pipe(Piped::Tls),
+        (_, First::Other(why)) => stolen.books.pipe(*why),
+        (_, First::Http1 | First::Http2 | First::End) => {}
+    }
+    if app.is_none() {
+        app = call_app(&stolen).await;
+    }
+    let Some(app) = app else { return };
+    match (choice, first) {
         // Boxed, since HTTP/1 needs less.
         (Choice::Later, First::Http2) => Box::pin(http2::serve(&stolen, &app.upstream, said)).await,
-        (_, first) => {
-            match first {
-                First::Tls(_) => stolen.books.pipe(Piped::Tls),
-                First::Other(why) => stolen.books.pipe(why),
-                First::Http1 | First::Http2 | First::End => {}
-            }
-            stolen.pass_on(&app.upstream, [said, Vec::new()]).await;
+        _ => stolen.pass_on(&app.upstream, [said, Vec::new()]).await,
+    }
+}
+
+/// Calls the application, whose refusal becomes the caller's.
+async fn call_app(stolen: &Stolen) -> Option<Server> {
+    match stolen.dial_app().await {
+        Ok(app) => Some(Server::new(app, &stolen.workload)),
+        Err(outcome) => {
+            stolen.books.settle_all(outcome);
+            socket::reset_on_close(&stolen.client);
+            None
         }
+    }
+}
+
+// === impl First ===
+
+impl First {
+    /// None if more bytes are needed.
+    fn said_by(said: &[u8]) -> Option<Self> {
+        Some(match opening(said) {
+            Opening::Undecided if said.len() < MAX_OPENING => return None,
+            Opening::Undecided => Self::Other(Piped::Request(Reason::HeadTooLong)),
+            Opening::Http1 => Self::Http1,
+            Opening::Http2Preface => Self::Http2,
+            Opening::Other => Self::Other(Piped::Request(Reason::NotHttp)),
+            Opening::Tls => match hello::client_hello(said) {
+                Parsed::Partial => return None,
+                Parsed::Complete { head, .. } => Self::Tls(head.server_name.map(Box::from)),
+                Parsed::Unframed(reason) => Self::Other(Piped::Request(reason)),
+            },
+        })
     }
 }
 
@@ -127,17 +167,8 @@ async fn first(client: &TcpStream, app: &TcpStream, said: &mut Vec<u8>) -> First
                 Spoken::Nothing => return First::End,
             },
         }
-        match opening(said) {
-            Opening::Undecided if said.len() < MAX_OPENING => {}
-            Opening::Undecided => return First::Other(Piped::Request(Reason::HeadTooLong)),
-            Opening::Http1 => return First::Http1,
-            Opening::Http2Preface => return First::Http2,
-            Opening::Other => return First::Other(Piped::Request(Reason::NotHttp)),
-            Opening::Tls => match hello::client_hello(said) {
-                Parsed::Partial => {}
-                Parsed::Complete { head, .. } => return First::Tls(head.server_name.map(Box::from)),
-                Parsed::Unframed(reason) => return First::Other(Piped::Request(reason)),
-            },
+        if let Some(first) = First::said_by(said) {
+            return first;
         }
     }
 }

@@ -50,6 +50,17 @@ impl Chunk {
     }
 }
 
+/// Writes what there is room for, if any, to a stream that the event loop has not been told of room.
+///
+/// # Errors
+/// When the stream has failed. That there is no room is no error.
+pub fn write_now(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    match (&*SockRef::from(stream)).write(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        result => result,
+    }
+}
+
 /// Reads what is there. After a read that did not fill the buffer the queue is empty, so the stream is waited for
 /// without another system call that would only say so (epoll(7), question 9).
 pub fn poll_read(cx: &mut Context<'_>, stream: &TcpStream, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -69,6 +80,21 @@ pub fn poll_read(cx: &mut Context<'_>, stream: &TcpStream, buffer: &mut [u8]) ->
             (None, Err(error)) => return Poll::Ready(Err(error)),
             (None, Ok(())) => unreachable!("a read that gave nothing failed"),
         }
+    }
+}
+
+/// Appends what is there by now, for a stream that is so new that the event loop knows nothing of it yet.
+///
+/// # Errors
+/// When the stream has failed. That there is nothing is no error.
+pub fn read_now(stream: &TcpStream, to: &mut Vec<u8>) -> io::Result<()> {
+    let length = to.len();
+    to.resize(to.capacity(), 0);
+    let read = (&*SockRef::from(stream)).read(&mut to[length..]);
+    to.truncate(length + *read.as_ref().unwrap_or(&0));
+    match read {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(()),
     }
 }
 

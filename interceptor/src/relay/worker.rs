@@ -39,7 +39,7 @@ use super::{
     pressure::Pressure,
     workload::{Workload, WorkloadId},
 };
-use crate::datapath::{HeartbeatPage, heartbeat};
+use crate::datapath::heartbeat;
 
 /// The workers of this daemon.
 #[derive(Debug)]
@@ -261,6 +261,9 @@ impl Worker {
         if !pressed {
             self.shared.pressure.refill();
         }
+        for served in &self.served {
+            served.workload.sockets.clear_unwanted();
+        }
         self.said_full = pressed || self.shared.is_full();
         self.room.age();
         self.grant();
@@ -270,20 +273,20 @@ impl Worker {
 
     fn store(&self, beat: Beat) {
         for served in &self.served {
-            served.cells.store(self.index, beat);
+            served.workload.heartbeats.store(self.index, beat);
         }
     }
 
     /// Tells the kernel how many connections it may send until the next grant.
     fn grant(&mut self) {
         for served in &mut self.served {
-            let left = served.cells.room(self.index);
+            let left = served.workload.heartbeats.room(self.index);
             self.room.steered(served.granted.saturating_sub(left));
             served.granted = left;
         }
         let room = self.room.next_grant(self.shared.free_for(self.index));
         for served in &mut self.served {
-            served.cells.grant(self.index, room - served.granted);
+            served.workload.heartbeats.grant(self.index, room - served.granted);
             served.granted = room;
         }
         self.promise();
@@ -308,8 +311,7 @@ impl Worker {
                         }
                     }
                 }
-                let cells = Arc::clone(&workload.heartbeats);
-                self.served.push(Served { id: workload.id, cells, granted: 0 });
+                self.served.push(Served { workload, granted: 0 });
                 self.beat();
                 let _ = ready.send(());
             }
@@ -325,10 +327,12 @@ impl Worker {
 
     fn close_listeners(&mut self, id: WorkloadId, drain: bool) {
         self.served.retain(|served| {
-            if served.id == id {
-                served.cells.store(self.index, NO_BEAT);
+            let closes = served.workload.id == id;
+            if closes {
+                served.workload.heartbeats.store(self.index, NO_BEAT);
+                served.workload.sockets.close();
             }
-            served.id != id
+            !closes
         });
         let listening = std::mem::take(&mut self.listening);
         let (closing, staying): (Vec<_>, Vec<_>) =
@@ -375,8 +379,7 @@ impl Worker {
 
 /// A workload that this worker accepts for.
 struct Served {
-    id: WorkloadId,
-    cells: Arc<HeartbeatPage>,
+    workload: Arc<Workload>,
     /// How many connections the kernel may send, as far as this side knows.
     granted: i64,
 }

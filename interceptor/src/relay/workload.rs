@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fmt,
-    net::SocketAddr,
+    fmt, io,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,8 +13,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use interceptor_common::{heartbeat::AT_LIMIT, steal::MAX_WORKERS};
+use socket2::Socket;
 
-use super::{lineage::Lineage, pressure::Pressure, probe::Probes, route::Route};
+use super::{lineage::Lineage, pressure::Pressure, probe::Probes, route::Route, sockets::Sockets};
 use crate::{
     config::{policy::Dial, workloads::HealthCheck},
     datapath::{HeartbeatPage, NetnsCallers, OwnConnections},
@@ -37,6 +38,8 @@ pub struct Workload {
     pub name: Arc<str>,
     /// The namespace that connections are stolen in.
     pub netns: Netns,
+    /// Sockets to be, of this namespace.
+    pub sockets: Sockets,
     /// Lets the relay's own connections pass the program.
     pub own: Arc<OwnConnections>,
     /// Lets the application see the callers of connections that are passed on to it.
@@ -84,6 +87,14 @@ impl Workload {
     #[must_use]
     pub fn routes(&self, port: u16) -> Option<Arc<[Arc<Route>]>> {
         self.routes.load().get(&port).cloned()
+    }
+
+    /// A TCP socket of the namespace, of the family of `ip`.
+    ///
+    /// # Errors
+    /// When the namespace can't be entered or the kernel has no socket to give.
+    pub fn tcp_socket(&self, ip: IpAddr) -> io::Result<Socket> {
+        self.sockets.take(&self.netns, ip)
     }
 
     /// From now on sockets are closed with a reset: a FIN would wait in the namespace for an answer that can't come.

@@ -6,16 +6,7 @@ use super::*;
 use crate::control::reason::Condition;
 
 fn rule(annotation: &str, condition: Condition) -> RuleEntry {
-    RuleEntry {
-        annotation: annotation.to_owned(),
-        text: Some("8080 -> 10.20.0.7:3000".to_owned()),
-        target: None,
-        declared: Vec::new(),
-        is_choosy: false,
-        condition,
-        fell_back: false,
-        ports: Vec::new(),
-    }
+    RuleEntry::bare(annotation, "8080 -> 10.20.0.7:3000", condition)
 }
 
 fn denied() -> Condition {

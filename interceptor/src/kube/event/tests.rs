@@ -4,16 +4,7 @@ use super::*;
 use crate::control::reason::Condition;
 
 fn rule(text: &str, condition: Condition) -> RuleEntry {
-    RuleEntry {
-        annotation: "debug.redirect".to_owned(),
-        text: Some(text.to_owned()),
-        target: None,
-        declared: Vec::new(),
-        is_choosy: false,
-        condition,
-        fell_back: false,
-        ports: Vec::new(),
-    }
+    RuleEntry::bare("debug.redirect", text, condition)
 }
 
 fn active(text: &str) -> RuleEntry {

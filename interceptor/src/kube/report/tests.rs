@@ -47,16 +47,7 @@ fn object(version: u64, annotated: bool, conditions: &[PodCondition]) -> Value {
 
 /// Its rules, in this state.
 pub(super) fn rules(condition: Condition) -> Vec<RuleEntry> {
-    vec![RuleEntry {
-        annotation: "debug.redirect".to_owned(),
-        text: Some("8080 -> laptop:1".to_owned()),
-        target: None,
-        declared: Vec::new(),
-        is_choosy: false,
-        condition,
-        fell_back: false,
-        ports: Vec::new(),
-    }]
+    vec![RuleEntry::bare("debug.redirect", "8080 -> laptop:1", condition)]
 }
 
 /// Its rules, in force.

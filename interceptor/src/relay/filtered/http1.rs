@@ -2,9 +2,9 @@
 //! came, and each request with its response passes between the caller and the one server that the rules say.
 //!
 //! The caller sees one connection to one server. So responses keep the order of requests: a request for another server
-//! waits until all responses before it are through. The application's connection is open as long as the caller's, and
-//! whatever it says without being asked is the caller's too; a target's is opened with the first request for it and
-//! kept for further ones.
+//! waits until all responses before it are through. The application is called with the first request that is its own;
+//! that connection is open as long as the caller's, and whatever it says without being asked is the caller's too. A
+//! target's is opened with the first request for it and kept for further ones.
 //!
 //! ```text
 //! caller --> requests.rs --> application | target        where each request ends, and whose it is
@@ -32,20 +32,27 @@ use tokio::{io::Interest, net::TcpStream, time::Instant};
 use self::{requests::Requests, responses::Responses};
 use super::Server;
 use crate::relay::{
-    connection::Stolen, dial::Upstream, pipe::Before, route::Route, select::Choice, socket, stats::Piped,
-    stream::poll_write,
+    connection::Stolen,
+    dial::Upstream,
+    pipe::Before,
+    route::Route,
+    select::Choice,
+    socket,
+    stats::Piped,
+    stream::{poll_write, write_now},
 };
 
 /// A direction gives way to others after this many bytes.
 const BURST: usize = 1 << 20;
 
-/// Serves a connection on which the caller speaks HTTP/1; `said` is what he has said.
-pub(super) async fn serve(stolen: &Stolen, app: Server, said: Vec<u8>) {
+/// Serves a connection on which the caller speaks HTTP/1; `said` is what he has said. The application need not have been
+/// called.
+pub(super) async fn serve(stolen: &Stolen, app: Option<Server>, said: Vec<u8>) {
     let mut exchange = Exchange {
         stolen,
-        app: Some(app),
+        side: if app.is_some() { Side::App } else { Side::Nobody },
+        app,
         targets: Vec::new(),
-        side: Side::App,
         last: Side::App,
         pending: VecDeque::new(),
         requests: Requests::new(said),
@@ -90,11 +97,15 @@ pub(super) async fn serve(stolen: &Stolen, app: Server, said: Vec<u8>) {
     }
 }
 
-/// Whose responses the caller reads at present. With none to come it is the application, so that its end is seen.
+/// Whose responses the caller reads at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
+    /// It is called. So it is when there are no responses to come: its end is the caller's.
     App,
+    /// The last one.
     Target,
+    /// No request is under way, and there is no application: of the last target it is seen whether it can still be used.
+    Nobody,
 }
 
 /// How framing ends.
@@ -138,7 +149,7 @@ struct Owner {
 
 struct Exchange<'a> {
     stolen: &'a Stolen,
-    /// None when it ended while only the target had requests: the next request for it calls it again.
+    /// None as long as only targets have had requests, and when it ended meanwhile: the next request for it calls it.
     app: Option<Server>,
     /// Each rule's target that is open; the last one is the one that requests go to.
     targets: Vec<Target>,
@@ -202,7 +213,7 @@ impl Exchange<'_> {
     fn is_turn_of(&self, choice: &Choice) -> bool {
         match (choice, self.side, self.targets.last()) {
             (Choice::Target(route), Side::Target, Some(target)) => Arc::ptr_eq(route, &target.route),
-            (Choice::App | Choice::Later, Side::App, _) => self.app.is_some(),
+            (Choice::App | Choice::Later, Side::App, _) => true,
             _ => false,
         }
     }
@@ -235,7 +246,7 @@ impl Exchange<'_> {
 fn server<'a>(app: Option<&'a Server>, targets: &'a [Target], side: Side) -> Option<&'a TcpStream> {
     match side {
         Side::App => app.map(|app| &app.upstream.stream),
-        Side::Target => targets.last().map(|target| &target.server.upstream.stream),
+        Side::Target | Side::Nobody => targets.last().map(|target| &target.server.upstream.stream),
     }
 }
 
@@ -261,11 +272,11 @@ impl Backlog {
     /// Writes `bytes` as far as there is room, and keeps the rest.
     fn write(&mut self, cx: &mut Context<'_>, sink: &TcpStream, bytes: &[u8]) -> io::Result<()> {
         let mut written = 0;
-        if self.is_empty()
-            && !bytes.is_empty()
-            && let Poll::Ready(result) = poll_write(cx, sink, bytes)
-        {
-            written = result?;
+        if self.is_empty() && !bytes.is_empty() {
+            written = match poll_write(cx, sink, bytes) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => write_now(sink, bytes)?,
+            };
         }
         self.push(&bytes[written..]);
         Ok(())

@@ -183,11 +183,11 @@ async fn run(
     reset_servers: &AtomicBool,
 ) -> Ended {
     let io = Io::new(&stolen.client, said);
-    let full = io.full();
+    let outlet = io.outlet();
     // Its own failures are those of the streams, and of the connections when they are polled.
     let Ok(app) = line::open(&app.stream, heard, &callers).await else { return Ended::AppBroke };
     let Ok(connection) = apps.server().handshake(io).await else { return Ended::CallerBroke };
     let window = Window::new(apps.server_stream_window());
-    let caller = Caller { connection, full, window, settings: callers };
+    let caller = Caller { connection, outlet, window, settings: callers };
     session::serve(stolen, caller, app, reset_servers).await
 }

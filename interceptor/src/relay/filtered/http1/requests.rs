@@ -105,6 +105,13 @@ impl Requests {
         matches!(self.wait, Wait::Answer)
     }
 
+    /// The application is needed, as soon as nothing else has to come to pass.
+    pub(super) fn call_app(&mut self) {
+        if matches!(self.wait, Wait::Nothing) {
+            self.wait = Wait::Turn;
+        }
+    }
+
     /// The answer to Upgrade or CONNECT is no: what follows is another request.
     pub(super) fn stay(&mut self) {
         if matches!(self.wait, Wait::Answer) {
@@ -143,9 +150,8 @@ impl Exchange<'_> {
                 return Poll::Ready(takes_no_more(&error));
             }
             let is_between = matches!(self.requests.state, State::Head(_) | State::InDoubt(_));
-            if self.side == Side::Target && self.pending.is_empty() && is_between && !self.responses.is_over()
-            {
-                self.turn_to(Side::App);
+            if self.pending.is_empty() && is_between && !self.responses.is_over() {
+                self.rest();
             }
             match self.poll_wait(cx) {
                 Poll::Pending => return self.poll_waiting_caller(cx),
@@ -168,6 +174,17 @@ impl Exchange<'_> {
             if let Err(leave) = taken {
                 return Poll::Ready(leave);
             }
+        }
+    }
+
+    /// No request is under way.
+    fn rest(&mut self) {
+        if self.side == Side::Target {
+            self.turn_to(if self.app.is_some() { Side::App } else { Side::Nobody });
+        }
+        // A head that has begun is the application's to wait for.
+        if self.side == Side::Nobody && self.requests.starved && !self.requests.inbox.is_empty() {
+            self.requests.call_app();
         }
     }
 
@@ -275,7 +292,10 @@ impl Exchange<'_> {
                             self.turn_to(Side::App);
                         }
                         // As a caller is told whose server is gone.
-                        (Err(_), None) => return Poll::Ready(Err(Leave::ServerBroke)),
+                        (Err(outcome), None) => {
+                            self.stolen.books.settle_all(outcome);
+                            return Poll::Ready(Err(Leave::ServerBroke));
+                        }
                     }
                 }
             }
@@ -299,10 +319,14 @@ impl Exchange<'_> {
                 if let Some(owner) = &mut self.requests.owner {
                     owner.choice = Choice::App;
                 }
-                self.turn_to(Side::App);
-                match self.app {
-                    Some(_) => Wait::Nothing,
-                    None => Wait::Call(Box::pin(self.stolen.dial_app()), None),
+                if self.app.is_some() {
+                    self.turn_to(Side::App);
+                    Wait::Nothing
+                } else {
+                    self.turn_to(Side::Nobody);
+                    // From now on its end is the caller's.
+                    self.last = Side::App;
+                    Wait::Call(Box::pin(self.stolen.dial_app()), None)
                 }
             }
         };
@@ -342,7 +366,7 @@ impl Exchange<'_> {
                             self.requests.owner = None;
                             self.requests.wait = Wait::Turn;
                             // A pipe to the application keeps the order by itself.
-                            if self.side == Side::App && self.app.is_some() {
+                            if self.side == Side::App {
                                 self.requests.wait = Wait::Nothing;
                                 return Ok(());
                             }
@@ -415,7 +439,7 @@ impl Exchange<'_> {
             self.requests.wait = Wait::Turn;
             return Ok(());
         }
-        if self.side == Side::App && self.app.is_none() {
+        if self.side == Side::Nobody {
             return Err(Leave::ServerEnded);
         }
         // A pipe meets the same end, and passes it on.

@@ -89,8 +89,10 @@ impl Exchange<'_> {
             let said = SCRATCH.with_borrow_mut(|scratch| {
                 let Some(server) = self.server() else { return Poll::Pending };
                 let scratch = &mut scratch[..self.responses.chunk.size()];
-                let Ok(n) = ready!(poll_read(cx, server, scratch)) else {
-                    return Poll::Ready(Err(Leave::ServerBroke));
+                let n = match ready!(poll_read(cx, server, scratch)) {
+                    Ok(n) => n,
+                    Err(_) if side == Side::Nobody => 0,
+                    Err(_) => return Poll::Ready(Err(Leave::ServerBroke)),
                 };
                 burst += n;
                 self.responses.chunk.adapt(n);
@@ -116,9 +118,14 @@ impl Exchange<'_> {
 
     /// The server has said all.
     fn server_ended(&mut self) -> Result<(), Leave> {
-        if self.side == Side::App {
+        match self.side {
             // A pipe meets the same end, and passes it on.
-            return if self.forget_app() { Ok(()) } else { Err(Leave::PIPE) };
+            Side::App => return if self.forget_app() { Ok(()) } else { Err(Leave::PIPE) },
+            Side::Nobody => {
+                self.forget_targets();
+                return Ok(());
+            }
+            Side::Target => {}
         }
         let beginning = std::mem::take(&mut self.responses.inbox);
         self.responses.backlog.push(&beginning);
@@ -154,7 +161,7 @@ impl Exchange<'_> {
                             if let Some((sent, first)) = pending.clock.take() {
                                 let seconds = match self.side {
                                     Side::App => &first.stats.app_seconds,
-                                    Side::Target => &first.stats.target_seconds,
+                                    Side::Target | Side::Nobody => &first.stats.target_seconds,
                                 };
                                 seconds.observe(sent.elapsed().as_secs_f64());
                             }
@@ -220,7 +227,19 @@ impl Exchange<'_> {
                 self.responses.over = true;
                 Ok(())
             }
+            Side::Nobody => {
+                self.forget_targets();
+                Ok(())
+            }
         }
+    }
+
+    /// The target has given an idle connection up. How long the caller's may be idle is the application's to say.
+    fn forget_targets(&mut self) {
+        self.targets.clear();
+        self.responses.inbox.clear();
+        self.requests.call_app();
+        self.turns += 1;
     }
 
     /// The application gave its idle connection up while the target had the caller's requests: to the caller the
@@ -230,6 +249,7 @@ impl Exchange<'_> {
         if was_idle {
             self.app = None;
             self.responses.inbox.clear();
+            self.turn_to(Side::Nobody);
         }
         was_idle
     }

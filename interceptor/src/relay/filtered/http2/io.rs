@@ -1,40 +1,58 @@
-//! A TCP stream as the HTTP/2 library takes it: what was read before comes first, and what was said before is not said
-//! again.
+//! A TCP stream as the HTTP/2 library takes it: what was read before comes first, what was said before is not said
+//! again, and what is written in one turn goes out at its end by one system call. The library would write each data frame
+//! by itself.
 
 use std::{
+    cell::RefCell,
     io::{self, IoSlice},
     net::Shutdown,
     ops::Deref,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf as _, Bytes};
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
 use super::settings::{FRAME_HEAD, PREFACE};
 use crate::relay::stream::{poll_read, poll_write};
 
+/// The library is asked to wait while more than this is to be written, in bytes.
+const MAX_OUTBOX: usize = 64 << 10;
+
+thread_local! {
+    /// The memory of the last outbox that became empty: an idle connection has none.
+    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// The stream between this side and one peer.
 pub(super) struct Io<S> {
-    stream: S,
+    outlet: Outlet<S>,
     /// Read before.
     ahead: Bytes,
     hush: Option<Hush>,
-    full: Full,
 }
 
-/// Whether the peer had no room for what was last written.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Full(Arc<AtomicBool>);
+/// Where bytes go out.
+#[derive(Clone)]
+pub(super) struct Outlet<S> {
+    stream: S,
+    outbox: Arc<Mutex<Outbox>>,
+}
+
+/// Taken from the library, and not written.
+#[derive(Default)]
+struct Outbox {
+    bytes: Vec<u8>,
+    written: usize,
+    /// The stream has failed, and the library has not been told.
+    error: Option<io::Error>,
+}
 
 /// Takes the library's preface and its SETTINGS out of what it writes: the peer has had somebody else's.
 #[derive(Default)]
@@ -44,15 +62,62 @@ struct Hush {
     left: usize,
 }
 
-// === impl Full ===
+// === impl Outbox ===
 
-impl Full {
-    pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+impl Outbox {
+    fn push(&mut self, slices: &[IoSlice<'_>]) -> usize {
+        if self.bytes.capacity() == 0 {
+            self.bytes = SPARE.take();
+        }
+        slices.iter().for_each(|slice| self.bytes.extend_from_slice(slice));
+        slices.iter().map(|slice| slice.len()).sum()
     }
 
-    fn set(&self, full: bool) {
-        self.0.store(full, Ordering::Relaxed);
+    fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Result<()>> {
+        while self.written < self.bytes.len() {
+            self.written += ready!(poll_write(cx, stream, &self.bytes[self.written..]))?;
+        }
+        self.written = 0;
+        self.bytes.clear();
+        if self.bytes.capacity() > 0 {
+            SPARE.set(std::mem::take(&mut self.bytes));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+// === impl Outlet ===
+
+impl<S: Deref<Target = TcpStream>> Outlet<S> {
+    /// Writes what the library has put together, as far as there is room. It is told of a failure when it is polled next.
+    pub(super) fn flush(&self, cx: &mut Context<'_>) {
+        let mut outbox = self.lock();
+        if outbox.error.is_none()
+            && let Poll::Ready(Err(error)) = outbox.poll_flush(cx, &self.stream)
+        {
+            outbox.error = Some(error);
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Whether the peer had no room for all of it.
+    pub(super) fn is_full(&self) -> bool {
+        !self.lock().bytes.is_empty()
+    }
+
+    fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut outbox = self.lock();
+        if let Some(error) = outbox.error.take() {
+            return Poll::Ready(Err(error));
+        }
+        if outbox.bytes.len() > MAX_OUTBOX {
+            ready!(outbox.poll_flush(cx, &self.stream))?;
+        }
+        Poll::Ready(Ok(outbox.push(slices)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,10 +144,10 @@ impl Hush {
 
 // === impl Io ===
 
-impl<S> Io<S> {
+impl<S: Deref<Target = TcpStream> + Clone> Io<S> {
     /// `ahead` was read from the stream before.
     pub(super) fn new(stream: S, ahead: Vec<u8>) -> Self {
-        Self { stream, ahead: ahead.into(), hush: None, full: Full::default() }
+        Self { outlet: Outlet { stream, outbox: Arc::default() }, ahead: ahead.into(), hush: None }
     }
 
     /// The peer has had a client's preface and SETTINGS already.
@@ -91,8 +156,9 @@ impl<S> Io<S> {
         self
     }
 
-    pub(super) fn full(&self) -> Full {
-        self.full.clone()
+    /// To be flushed at the end of each turn.
+    pub(super) fn outlet(&self) -> Outlet<S> {
+        self.outlet.clone()
     }
 }
 
@@ -102,10 +168,7 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncRead for Io<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            let n = ready!(poll_read(cx, &self.stream, buffer.initialize_unfilled()))?;
-            buffer.advance(n);
-        } else {
+        if !self.ahead.is_empty() {
             let n = self.ahead.len().min(buffer.remaining());
             buffer.put_slice(&self.ahead[..n]);
             self.ahead.advance(n);
@@ -113,14 +176,28 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncRead for Io<S> {
                 // Gives the memory back.
                 self.ahead = Bytes::new();
             }
+        } else if let Some(error) = self.outlet.lock().error.take() {
+            return Poll::Ready(Err(error));
+        } else {
+            let n = ready!(poll_read(cx, &self.outlet.stream, buffer.initialize_unfilled()))?;
+            buffer.advance(n);
         }
         Poll::Ready(Ok(()))
     }
 }
 
 impl<S: Deref<Target = TcpStream> + Unpin> AsyncWrite for Io<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         if let Some(hush) = &mut self.hush {
+            let bytes = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
             let (swallowed, is_all) = hush.swallow(bytes);
             if is_all {
                 self.hush = None;
@@ -129,23 +206,7 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncWrite for Io<S> {
                 return Poll::Ready(Ok(swallowed));
             }
         }
-        let written = poll_write(cx, &self.stream, bytes);
-        self.full.set(written.is_pending());
-        written
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.hush.is_some() || slices.len() == 1 {
-            let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
-            return self.poll_write(cx, first);
-        }
-        let written = poll_write_vectored(cx, &self.stream, slices);
-        self.full.set(written.is_pending());
-        written
+        self.outlet.poll_write(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -153,40 +214,16 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncWrite for Io<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // At the end of the turn.
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match SockRef::from(&*self.stream).shutdown(Shutdown::Write) {
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.outlet.lock().poll_flush(cx, &self.outlet.stream))?;
+        match SockRef::from(&*self.outlet.stream).shutdown(Shutdown::Write) {
             // The peer is gone already, which is no news to it.
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(())),
-        }
-    }
-}
-
-/// Writes what there is room for.
-fn poll_write_vectored(
-    cx: &mut Context<'_>,
-    stream: &TcpStream,
-    slices: &[IoSlice<'_>],
-) -> Poll<io::Result<usize>> {
-    let all: usize = slices.iter().map(|slice| slice.len()).sum();
-    loop {
-        ready!(stream.poll_write_ready(cx))?;
-        let mut written = None;
-        let attempt = stream.try_io(Interest::WRITABLE, || {
-            let n = SockRef::from(stream).send_vectored(slices)?;
-            written = Some(n);
-            // Said to the event loop only: it forgets that the stream was writable.
-            if n < all { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
-        match (written, attempt) {
-            (Some(n), _) => return Poll::Ready(Ok(n)),
-            (None, Err(error))
-                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            (None, Err(error)) => return Poll::Ready(Err(error)),
-            (None, Ok(())) => unreachable!("a write that took nothing failed"),
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    io::Io,
+    io::{Io, Outlet},
     settings::{FirstFrame, Settings},
     window::{Held, Window},
 };
@@ -48,6 +48,7 @@ pub(super) struct Line {
 /// Moves the frames of a connection. Has to be polled whenever anything happens on any side.
 pub(super) struct Driver<S> {
     connection: Connection<Io<S>, Bytes>,
+    outlet: Outlet<S>,
     window: Window,
 }
 
@@ -86,13 +87,14 @@ pub(super) async fn open<S>(
     settings: &Settings,
 ) -> Result<(Line, Driver<S>), h2::Error>
 where
-    S: Deref<Target = TcpStream> + Unpin,
+    S: Deref<Target = TcpStream> + Clone + Unpin,
 {
     let io = Io::new(stream, heard).introduced();
+    let outlet = io.outlet();
     let (sender, connection) = settings.client().handshake(io).await?;
     let window = Window::new(settings.stream_window());
     let line = Line { sender, held: window.held() };
-    Ok((line, Driver { connection, window }))
+    Ok((line, Driver { connection, outlet, window }))
 }
 
 /// Writes all of `bytes`.
@@ -125,7 +127,9 @@ impl<S: Deref<Target = TcpStream> + Unpin> Driver<S> {
         if let Some(size) = self.window.change() {
             self.connection.set_target_window_size(size);
         }
-        Pin::new(&mut self.connection).poll(cx)
+        let end = Pin::new(&mut self.connection).poll(cx);
+        self.outlet.flush(cx);
+        end
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     exchange::{Common, Rest, Way, exchange},
-    io::{Full, Io},
+    io::{Io, Outlet},
     line::{Driver, Line, Target},
     settings::Settings,
     window::Window,
@@ -45,7 +45,7 @@ pub(super) enum Ended {
 /// The connection to the caller.
 pub(super) struct Caller<'a> {
     pub(super) connection: server::Connection<Io<&'a TcpStream>, Bytes>,
-    pub(super) full: Full,
+    pub(super) outlet: Outlet<&'a TcpStream>,
     pub(super) window: Window,
     /// What he has announced.
     pub(super) settings: Settings,
@@ -117,6 +117,7 @@ pub(super) async fn serve<'a>(
                 break;
             }
         }
+        session.caller.outlet.flush(cx);
         session.reset_what_is_out();
         while let Poll::Ready(Some(rest)) = streams.poll_next_unpin(cx) {
             session.put_away(rest);
@@ -194,7 +195,7 @@ impl Session<'_> {
 
     /// Resets streams after what was sent of them before. A reset takes all with it that is not out.
     fn reset_what_is_out(&mut self) {
-        if !self.caller.full.get() {
+        if !self.caller.outlet.is_full() {
             for (mut respond, reason) in self.resets.drain(..) {
                 respond.send_reset(reason);
             }
@@ -212,11 +213,11 @@ impl Session<'_> {
         if is_gone && is_elsewhere {
             self.resets.extend(self.lost.drain(..).map(|respond| (respond, Reason::INTERNAL_ERROR)));
         }
-        if !self.resets.is_empty() && !self.caller.full.get() {
+        if !self.resets.is_empty() && !self.caller.outlet.is_full() {
             cx.waker().wake_by_ref();
         }
         let Some(end) = &self.app_end else { return Poll::Pending };
-        if is_elsewhere || !is_idle || !self.resets.is_empty() || self.caller.full.get() {
+        if is_elsewhere || !is_idle || !self.resets.is_empty() || self.caller.outlet.is_full() {
             return Poll::Pending;
         }
         // One more turn writes what the last one has put together.
