@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use crate::relay::{
-    dial,
+    dial::{self, FirstWord},
     route::Destination,
     stats::{FellBack, Outcome},
     workload::Workload,
@@ -26,7 +26,7 @@ pub async fn keep_trying(workload: Arc<Workload>, destination: Arc<Destination>,
         while destination.circuit.is_open() {
             sleep(pause).await;
             pause = SLOWEST.min(pause * 2);
-            match dial::to_addresses(&workload, &destination.addresses(), None).await {
+            match dial::to_addresses(&workload, &destination.addresses(), None, FirstWord::Anybodys).await {
                 // A refusal is an answer: from here on asking costs a caller nothing.
                 Ok(_) | Err(Outcome::FellBack(FellBack::TargetRefused)) => {
                     destination.circuit.answered();

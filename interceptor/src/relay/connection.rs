@@ -13,7 +13,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::Instant};
 
 use super::{
     books::Books,
-    dial::{self, Cause, Upstream},
+    dial::{self, Cause, FirstWord, Upstream},
     filtered, health,
     lineage::{Hop, Path},
     pipe::{Before, Ending, pipe},
@@ -57,7 +57,7 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
     }
     let Some(routes) = workload.routes(original.port()) else {
         workload.unrouted.fetch_add(1, Ordering::Relaxed);
-        return match dial::to_app(&workload, peer, original).await {
+        return match dial::to_app(&workload, peer, original, FirstWord::Anybodys).await {
             Ok(app) => carry(&workload, &client, &app.stream, Default::default(), [None, None]).await,
             Err(_) => socket::reset_on_close(&client),
         };
@@ -94,7 +94,7 @@ async fn pass(
     books: &Books,
     why: Passed,
 ) {
-    match dial::to_app(workload, peer, original).await {
+    match dial::to_app(workload, peer, original, FirstWord::Anybodys).await {
         Ok(app) => {
             books.settle_all(Outcome::Passed(why));
             carry(workload, client, &app.stream, Default::default(), [None, None]).await;
@@ -130,22 +130,29 @@ impl Stolen {
     }
 
     /// A call of a rule's target on behalf of this connection.
-    pub fn dial(&self, route: &Arc<Route>) -> impl Future<Output = Result<Upstream, Outcome>> + Send + use<> {
+    pub fn dial(
+        &self,
+        route: &Arc<Route>,
+        word: FirstWord,
+    ) -> impl Future<Output = Result<Upstream, Outcome>> + Send + use<> {
         let (workload, route) = (Arc::clone(&self.workload), Arc::clone(route));
         let cause = Cause { path: Arc::clone(&self.path), called: self.original.ip() };
         let started = Instant::now();
         async move {
-            let upstream = dial::to_target(&workload, &route.destination, cause).await?;
+            let upstream = dial::to_target(&workload, &route.destination, cause, word).await?;
             route.stats.connect_seconds.observe(started.elapsed().as_secs_f64());
             Ok(upstream)
         }
     }
 
     /// Another call of the application.
-    pub fn dial_app(&self) -> impl Future<Output = Result<Upstream, Outcome>> + Send + use<> {
+    pub fn dial_app(
+        &self,
+        word: FirstWord,
+    ) -> impl Future<Output = Result<Upstream, Outcome>> + Send + use<> {
         let workload = Arc::clone(&self.workload);
         let (peer, original) = (self.peer, self.original);
-        async move { dial::to_app(&workload, peer, original).await }
+        async move { dial::to_app(&workload, peer, original, word).await }
     }
 
     /// Notes that the target has what its rule wanted.
@@ -175,14 +182,14 @@ impl Stolen {
 
     /// All of it is a rule's.
     async fn redirect(&self, route: &Arc<Route>) {
-        let outcome = match self.dial(route).await {
+        let outcome = match self.dial(route, FirstWord::Anybodys).await {
             Ok(target) => {
                 self.reached(route);
                 return self.hand_over(route, &target, Vec::new()).await;
             }
             Err(outcome) => outcome,
         };
-        match dial::to_app(&self.workload, self.peer, self.original).await {
+        match self.dial_app(FirstWord::Anybodys).await {
             Ok(app) => {
                 self.failed(route, outcome);
                 self.pass_on(&app, Before::default()).await;

@@ -43,6 +43,15 @@ pub struct Upstream {
     _remembered: Option<Remembered>,
 }
 
+/// Who will speak first on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstWord {
+    /// This side, at once: the last packet of the handshake goes out with it.
+    Ours,
+    /// Whoever has something to say.
+    Anybodys,
+}
+
 /// On whose behalf a target is called.
 #[derive(Clone, Debug)]
 pub struct Cause {
@@ -83,11 +92,12 @@ pub async fn to_target(
     workload: &Workload,
     destination: &Destination,
     cause: Cause,
+    word: FirstWord,
 ) -> Result<Upstream, Outcome> {
     if destination.circuit.is_open() {
         return Err(Outcome::FellBack(FellBack::CircuitOpen));
     }
-    let result = to_addresses(workload, &destination.addresses(), Some(cause)).await;
+    let result = to_addresses(workload, &destination.addresses(), Some(cause), word).await;
     match &result {
         // Whoever comes next meets the same: the application serves him without a detour.
         Err(Outcome::FellBack(FellBack::Exhausted)) => workload.hold_off(),
@@ -113,6 +123,7 @@ pub async fn to_addresses(
     workload: &Workload,
     addresses: &Addresses,
     cause: Option<Cause>,
+    word: FirstWord,
 ) -> Result<Upstream, Outcome> {
     let addresses = match addresses {
         Addresses::Known(addresses) => addresses.as_slice(),
@@ -121,8 +132,8 @@ pub async fn to_addresses(
     };
     let deadline = Instant::now() + workload.connect_timeout;
     let dialled = match addresses {
-        [address] => timeout_at(deadline, connect_to_target(workload, *address, cause)).await,
-        addresses => timeout_at(deadline, first_to_answer(workload, addresses, cause)).await,
+        [address] => timeout_at(deadline, connect_to_target(workload, *address, cause, word)).await,
+        addresses => timeout_at(deadline, first_to_answer(workload, addresses, cause, word)).await,
     };
     match dialled {
         Ok(result) => result.map_err(|error| {
@@ -140,6 +151,7 @@ async fn first_to_answer(
     workload: &Workload,
     addresses: &[SocketAddr],
     cause: Option<Cause>,
+    word: FirstWord,
 ) -> Result<Upstream, DialError> {
     let mut untried = addresses.iter();
     let mut attempts = FuturesUnordered::new();
@@ -147,7 +159,7 @@ async fn first_to_answer(
     loop {
         let next = untried.next();
         if let Some(&address) = next {
-            attempts.push(connect_to_target(workload, address, cause.clone()));
+            attempts.push(connect_to_target(workload, address, cause.clone(), word));
         }
         if attempts.is_empty() {
             return Err(error);
@@ -166,6 +178,7 @@ async fn connect_to_target(
     workload: &Workload,
     to: SocketAddr,
     cause: Option<Cause>,
+    word: FirstWord,
 ) -> Result<Upstream, DialError> {
     let socket = match workload.dial {
         Dial::Pod => workload.tcp_socket(to.ip()),
@@ -180,7 +193,7 @@ async fn connect_to_target(
         return Err(DialError::Loop);
     }
     let source = inside.then(|| local_addr(&socket)).transpose().map_err(DialError::Io)?;
-    connect(workload, socket, to, source, cause).await.map_err(DialError::Io)
+    connect(workload, socket, Ends { source, to }, cause, word).await.map_err(DialError::Io)
 }
 
 /// Opens a connection to the application on behalf of `caller`, at the address that he called.
@@ -191,11 +204,12 @@ pub async fn to_app(
     workload: &Workload,
     caller: SocketAddr,
     original: SocketAddr,
+    word: FirstWord,
 ) -> Result<Upstream, Outcome> {
     let mut ports = any_port_then_some(original);
     loop {
         let port = ports.next();
-        let error = match connect_to_app(workload, caller, original, port.unwrap_or(0)).await {
+        let error = match connect_to_app(workload, caller, original, port.unwrap_or(0), word).await {
             Ok(upstream) => return Ok(upstream),
             Err(error) => error,
         };
@@ -231,6 +245,7 @@ async fn connect_to_app(
     caller: SocketAddr,
     original: SocketAddr,
     port: u16,
+    word: FirstWord,
 ) -> io::Result<Upstream> {
     let socket = workload.tcp_socket(original.ip())?;
     socket.set_reuse_address(true)?;
@@ -242,22 +257,32 @@ async fn connect_to_app(
     // address: his connection has it, and the kernel lets no second one have the same two ends.
     let source = local_addr(&socket)?;
     let shown = workload.callers.show(source, original.port(), caller);
-    let upstream = connect(workload, socket, original, Some(source), None).await?;
+    let upstream = connect(workload, socket, Ends { source: Some(source), to: original }, None, word).await?;
     if shown.is_none() {
         workload.callers.count_lost();
     }
     Ok(Upstream { _shown: shown, ..upstream })
 }
 
-/// Connects `socket`. One that stays inside the namespace is entered as the relay's own first, with its `source`.
+/// The ends of a connection to be.
+struct Ends {
+    /// Known if both ends are inside the namespace.
+    source: Option<SocketAddr>,
+    to: SocketAddr,
+}
+
+/// Connects `socket`. One that stays inside the namespace is entered as the relay's own first.
 async fn connect(
     workload: &Workload,
     socket: Socket,
-    to: SocketAddr,
-    source: Option<SocketAddr>,
+    Ends { source, to }: Ends,
     cause: Option<Cause>,
+    word: FirstWord,
 ) -> io::Result<Upstream> {
     socket.set_tcp_nodelay(true)?;
+    if word == FirstWord::Ours {
+        socket.set_tcp_quickack(false)?;
+    }
     let own = match source {
         Some(source) => Some(workload.own.register(source).map_err(io::Error::other)?),
         None => {

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 
 use super::{
     connection::Stolen,
-    dial::Upstream,
+    dial::{FirstWord, Upstream},
     select::{Choice, select},
     socket,
     stats::Piped,
@@ -60,7 +60,7 @@ pub async fn serve(stolen: Stolen) {
     let first = match First::said_by(&said).filter(|_| !has_broken) {
         Some(first) => first,
         None => {
-            let Some(called) = call_app(&stolen).await else { return };
+            let Some(called) = call_app(&stolen, FirstWord::Anybodys).await else { return };
             if has_broken {
                 return socket::reset_on_close(&called.upstream.stream);
             }
@@ -78,7 +78,7 @@ pub async fn serve(stolen: Stolen) {
         _ => select(&stolen.routes(), &stolen.facts(Some(server_name)), known),
     };
     match (&choice, &first) {
-        (Choice::Target(route), _) => match stolen.dial(route).await {
+        (Choice::Target(route), _) => match stolen.dial(route, FirstWord::Ours).await {
             Ok(target) => {
                 stolen.reached(route);
                 return stolen.hand_over(route, &target, said).await;
@@ -91,7 +91,7 @@ pub async fn serve(stolen: Stolen) {
         (_, First::Http1 | First::Http2 | First::End) => {}
     }
     if app.is_none() {
-        app = call_app(&stolen).await;
+        app = call_app(&stolen, FirstWord::Ours).await;
     }
     let Some(app) = app else { return };
     match (choice, first) {
@@ -102,8 +102,8 @@ pub async fn serve(stolen: Stolen) {
 }
 
 /// Calls the application, whose refusal becomes the caller's.
-async fn call_app(stolen: &Stolen) -> Option<Server> {
-    match stolen.dial_app().await {
+async fn call_app(stolen: &Stolen, word: FirstWord) -> Option<Server> {
+    match stolen.dial_app(word).await {
         Ok(app) => Some(Server::new(app, &stolen.workload)),
         Err(outcome) => {
             stolen.books.settle_all(outcome);

@@ -161,6 +161,8 @@ impl<'a> Flow<'a> {
             Some(end) => end,
             None => match ready!(self.poll_move(cx, source, sink)) {
                 Ok(()) if opposite == Some(End::SinkReset) => End::SourceBroke,
+                // Closing it says so: that has ended, and all of it was read.
+                Ok(()) if opposite == Some(End::Finished) => End::Finished,
                 Ok(()) => finish(sink),
                 Err(end) => end,
             },

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{BURST, Backlog, Call, Exchange, Leave, Owner, Pending, Side, Target, server};
 use crate::relay::{
+    dial::FirstWord,
     filtered::{Server, request::Http1},
     route::Route,
     select::{Choice, select},
@@ -312,7 +313,7 @@ impl Exchange<'_> {
                     self.turn_to(Side::Target);
                     Wait::Nothing
                 } else {
-                    Wait::Call(Box::pin(self.stolen.dial(&route)), Some(route))
+                    Wait::Call(Box::pin(self.stolen.dial(&route, FirstWord::Ours)), Some(route))
                 }
             }
             _ => {
@@ -326,7 +327,9 @@ impl Exchange<'_> {
                     self.turn_to(Side::Nobody);
                     // From now on its end is the caller's.
                     self.last = Side::App;
-                    Wait::Call(Box::pin(self.stolen.dial_app()), None)
+                    let word =
+                        if self.requests.owner.is_some() { FirstWord::Ours } else { FirstWord::Anybodys };
+                    Wait::Call(Box::pin(self.stolen.dial_app(word)), None)
                 }
             }
         };

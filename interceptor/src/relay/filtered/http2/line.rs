@@ -28,7 +28,7 @@ use super::{
 };
 use crate::relay::{
     connection::Stolen,
-    dial,
+    dial::FirstWord,
     filtered::read_more,
     route::Route,
     socket,
@@ -185,8 +185,8 @@ async fn run(
     says: &watch::Sender<Reach>,
 ) -> Result<(), Outcome> {
     let (upstream, mut first) = match route {
-        Some(route) => (stolen.dial(route).await?, stolen.preface(route)),
-        None => (dial::to_app(&stolen.workload, stolen.peer, stolen.original).await?, Vec::new()),
+        Some(route) => (stolen.dial(route, FirstWord::Ours).await?, stolen.preface(route)),
+        None => (stolen.dial_app(FirstWord::Ours).await?, Vec::new()),
     };
     let _end = End { workload: &stolen.workload, stream: &upstream.stream, reset };
     let deadline = Instant::now() + stolen.workload.connect_timeout;
