@@ -595,6 +595,29 @@ fn a_caller_who_is_done_speaking_still_gets_his_answer(#[values("app", "laptop")
     });
 }
 
+#[rstest]
+fn a_target_that_ends_after_each_answer_ends_nothing_else(#[values(false, true)] is_done_speaking: bool) {
+    stage(|stage| {
+        // Without a word of that in its answer.
+        let _dev =
+            TcpService::start(&stage.s.laptop, (stage.s.laptop.ip4(), 4001), |mut stream, traffic| {
+                let mut lines = BufReader::new(stream.try_clone()?).lines();
+                while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+                traffic.count_request();
+                stream.write_all(b"HTTP/1.1 200 OK\r\nX-Served-By: laptop\r\nContent-Length: 2\r\n\r\nhi")
+            })?;
+        let _daemon = stage.s.daemon_with(&format!("80 -> {}:4001 {WHEN}", stage.s.laptop.ip4()), &[])?;
+        let mut caller = stage.caller()?;
+        let request = |header: &str| format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n");
+        caller.say([DEBUG, "a: b", DEBUG, "a: b"].map(request).concat())?;
+        if is_done_speaking {
+            caller.finish()?;
+        }
+        for by in ["laptop", "app", "laptop", "app"] {
+            assert_eq!(caller.answer(false)?.tag, by);
+        }
+        caller.finish()?;
+
 // --- the developer alone is called ----------------------------------------------------------------------------------
 
 /// A caller whose first request was the laptop's, and had come when he was accepted. Whether it has is up to the
@@ -650,6 +673,7 @@ fn a_developer_who_gives_an_idle_connection_up_leaves_it_to_the_app() {
     });
 }
 
+<<<<<<< HEAD
 #[test]
 fn an_app_that_was_called_because_a_developer_gave_up_may_give_up_too() {
     stage(|stage| {
@@ -700,6 +724,8 @@ fn a_developer_serves_while_the_app_is_down() {
     });
 }
 
+=======
+>>>>>>> fidelity
 // --- several developers ---------------------------------------------------------------------------------------------
 
 /// Requests and connections that the workload's rules made this of.

@@ -129,6 +129,8 @@ enum Leave {
 struct Target {
     route: Arc<Route>,
     server: Server,
+    /// It was told that there is no more to come, so it gets no further request.
+    is_finished: bool,
 }
 
 /// A request whose response is not through.
@@ -223,10 +225,16 @@ impl Exchange<'_> {
         self.turns += 1;
     }
 
+    /// Whether the target has had whole requests and given all responses: what it does next, were it to end, is no
+    /// part of what the caller sees.
+    fn is_target_done(&self) -> bool {
+        self.side == Side::Target && self.pending.is_empty() && self.requests.is_between()
+    }
+
     /// Whether there is an open connection to the rule's target that can be used again; it is the last one then.
     fn has_target(&mut self, route: &Arc<Route>) -> bool {
         // Whatever a target says unasked, its end above all, makes it no server for another request.
-        self.targets.retain(|target| socket::is_idle(&target.server.upstream.stream));
+        self.targets.retain(|target| !target.is_finished && socket::is_idle(&target.server.upstream.stream));
         let Some(at) = self.targets.iter().position(|target| Arc::ptr_eq(&target.route, route)) else {
             return false;
         };

@@ -101,6 +101,11 @@ impl Requests {
         self.backlog.is_empty() && self.inbox.len() < MAX_WAITING && !self.ended
     }
 
+    /// Whether all that was sent on are whole requests.
+    pub(super) fn is_between(&self) -> bool {
+        matches!(self.state, State::Head(_) | State::InDoubt(_))
+    }
+
     /// Whether the answer to Upgrade or CONNECT is waited for.
     pub(super) fn awaits_answer(&self) -> bool {
         matches!(self.wait, Wait::Answer)
@@ -150,8 +155,7 @@ impl Exchange<'_> {
             {
                 return Poll::Ready(takes_no_more(&error));
             }
-            let is_between = matches!(self.requests.state, State::Head(_) | State::InDoubt(_));
-            if self.pending.is_empty() && is_between && !self.responses.is_over() {
+            if self.pending.is_empty() && self.requests.is_between() && !self.responses.is_over() {
                 self.rest();
             }
             match self.poll_wait(cx) {
@@ -250,9 +254,10 @@ impl Exchange<'_> {
         // What is left is not for the target, unless it only waits for room.
         if self.side == Side::Target
             && !matches!(self.requests.wait, Wait::Nothing)
-            && let Some(target) = self.server()
+            && let Some(target) = self.targets.last_mut()
         {
-            socket::finish(target);
+            socket::finish(&target.server.upstream.stream);
+            target.is_finished = true;
         }
         Poll::Pending
     }
@@ -278,7 +283,7 @@ impl Exchange<'_> {
                         (Ok(upstream), Some(route)) => {
                             self.requests.backlog.push(&self.stolen.preface(&route));
                             let server = Server::new(upstream, &self.stolen.workload);
-                            self.targets.push(Target { route, server });
+                            self.targets.push(Target { route, server, is_finished: false });
                             self.turn_to(Side::Target);
                         }
                         (Err(outcome), Some(route)) => {

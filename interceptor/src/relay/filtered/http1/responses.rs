@@ -81,6 +81,10 @@ impl Exchange<'_> {
             if self.responses.over {
                 return Poll::Ready(Leave::ServerEnded);
             }
+            if self.is_target_done() {
+                // It is the application's turn, or that of the next request.
+                return Poll::Pending;
+            }
             if burst >= BURST {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
