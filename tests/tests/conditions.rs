@@ -617,6 +617,10 @@ fn a_target_that_ends_after_each_answer_ends_nothing_else(#[values(false, true)]
             assert_eq!(caller.answer(false)?.tag, by);
         }
         caller.finish()?;
+        assert_eq!(caller.rest()?, b"");
+        Ok(())
+    });
+}
 
 // --- the developer alone is called ----------------------------------------------------------------------------------
 

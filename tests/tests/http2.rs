@@ -1,5 +1,9 @@
 //! HTTP/2 on a port whose rule looks at requests: each stream goes where it is wanted, and nobody notices more than that.
 
+#[path = "http2/raw.rs"]
+mod raw;
+#[path = "http2/seldom.rs"]
+mod seldom;
 #[path = "http2/server.rs"]
 mod server;
 #[path = "http2/street.rs"]

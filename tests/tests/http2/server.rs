@@ -34,6 +34,8 @@ pub(crate) struct Server {
 #[derive(Default)]
 pub(crate) struct Seen {
     connections: AtomicU64,
+    /// Connections that are over.
+    ended: AtomicU64,
     requests: Mutex<Vec<Request<()>>>,
     /// How clients ended streams.
     resets: Mutex<Vec<Reason>>,
@@ -42,6 +44,10 @@ pub(crate) struct Seen {
 impl Seen {
     pub(crate) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended.load(Ordering::Relaxed)
     }
 
     pub(crate) fn requests(&self) -> MutexGuard<'_, Vec<Request<()>>> {
@@ -124,7 +130,10 @@ async fn serve(
                         continue;
                     }
                 };
-                let Some(Ok((request, respond))) = accepted else { return };
+                let Some(Ok((request, respond))) = accepted else {
+                    seen.ended.fetch_add(1, Ordering::Relaxed);
+                    return;
+                };
                 let seen = Arc::clone(&seen);
                 tokio::spawn(answer(request, respond, tag, seen));
             }
@@ -215,6 +224,16 @@ async fn answer(
                 respond.send_informational(hints).ok()?;
             }
             respond.send_response(ok(), true).ok()?;
+        }
+        // Another response comes with it, which nobody asked for.
+        "push" => {
+            let promised = Request::builder().uri("http://web/pushed").body(()).expect("a request");
+            let mut pushed = respond.push_request(promised).ok()?;
+            let mut down = respond.send_response(ok(), false).ok()?;
+            send_all(&mut down, tag.into(), true).await.ok()?;
+            let mut down = pushed.send_response(ok(), false).ok()?;
+            let reason = poll_fn(|cx| down.poll_reset(cx)).await.ok()?;
+            seen.resets().push(reason);
         }
         "only-head" => {
             respond.send_response(ok(), true).ok()?;

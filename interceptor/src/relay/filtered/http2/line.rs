@@ -56,7 +56,7 @@ pub(super) struct Driver<S> {
 /// asked for no more streams on its line. The caller has not heard of it yet, and is not to notice.
 pub(super) struct Target<'a> {
     route: Option<Arc<Route>>,
-    reach: watch::Receiver<Reach>,
+    says: Arc<watch::Sender<Reach>>,
     driver: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
 }
 
@@ -143,14 +143,14 @@ impl<'a> Target<'a> {
         settings: &Settings,
         reset: &'a AtomicBool,
     ) -> Self {
-        let (says, reach) = watch::channel(Reach::Calling);
-        let (called, settings) = (route.clone(), settings.guarded());
+        let says = Arc::new(watch::Sender::new(Reach::Calling));
+        let (called, settings, told) = (route.clone(), settings.guarded(), Arc::clone(&says));
         let driver = async move {
-            if let Err(outcome) = run(stolen, called.as_ref(), &settings, reset, &says).await {
-                says.send_replace(Reach::Failed(outcome));
+            if let Err(outcome) = run(stolen, called.as_ref(), &settings, reset, &told).await {
+                told.send_replace(Reach::Failed(outcome));
             }
         };
-        Self { route, reach, driver: Box::pin(driver) }
+        Self { route, says, driver: Box::pin(driver) }
     }
 
     /// Whether another stream for the target of `route`, or for the application, may be sent on it, as far as is known.
@@ -158,7 +158,7 @@ impl<'a> Target<'a> {
         if self.route.as_ref().map(Arc::as_ptr) != route.map(Arc::as_ptr) {
             return false;
         }
-        match &mut self.reach.borrow().clone() {
+        match &mut self.says.borrow().clone() {
             Reach::Calling => true,
             Reach::Open(line) => line.is_usable(),
             Reach::Failed(_) | Reach::Ended => false,
@@ -167,7 +167,16 @@ impl<'a> Target<'a> {
 
     /// To wait for, and to ask.
     pub(super) fn reach(&self) -> watch::Receiver<Reach> {
-        self.reach.clone()
+        self.says.subscribe()
+    }
+
+    /// If its rule is gone, no other stream is to come: the connection ends with the last one that it has.
+    pub(super) fn let_go_if_over(&self) {
+        let is_over = self.route.as_ref().is_some_and(|route| route.is_withdrawn());
+        if is_over && matches!(&*self.says.borrow(), Reach::Open(_)) {
+            // Without the handle, and without streams, the library ends it.
+            self.says.send_replace(Reach::Ended);
+        }
     }
 
     /// Ready when it has ended.

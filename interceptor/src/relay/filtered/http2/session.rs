@@ -141,7 +141,10 @@ impl Session<'_> {
         {
             self.app_end = Some(end);
         }
-        self.targets.retain_mut(|target| target.poll(cx).is_pending());
+        self.targets.retain_mut(|target| {
+            target.let_go_if_over();
+            target.poll(cx).is_pending()
+        });
     }
 
     /// Moves the caller's frames, and gives his next stream.
