@@ -677,7 +677,6 @@ fn a_developer_who_gives_an_idle_connection_up_leaves_it_to_the_app() {
     });
 }
 
-<<<<<<< HEAD
 #[test]
 fn an_app_that_was_called_because_a_developer_gave_up_may_give_up_too() {
     stage(|stage| {
@@ -728,8 +727,6 @@ fn a_developer_serves_while_the_app_is_down() {
     });
 }
 
-=======
->>>>>>> fidelity
 // --- several developers ---------------------------------------------------------------------------------------------
 
 /// Requests and connections that the workload's rules made this of.
