@@ -38,6 +38,8 @@ pub struct HttpAnswer {
     pub tag: String,
     /// Without chunks.
     pub body: Vec<u8>,
+    /// All of it, as it came.
+    pub raw: Vec<u8>,
 }
 
 /// Long enough for anything but a server that does not answer.
@@ -199,8 +201,8 @@ impl HttpCaller {
 
     /// The next response; one to HEAD has no body.
     pub fn answer(&mut self, to_head: bool) -> Result<HttpAnswer> {
-        let head = read_head(&mut self.answers)?.context("the connection ended without an answer")?;
-        let head = String::from_utf8(head)?;
+        let mut raw = read_head(&mut self.answers)?.context("the connection ended without an answer")?;
+        let head = String::from_utf8(raw.clone())?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.with_context(|| format!("a status in {head:?}"))?;
         let value = |name: &str| {
@@ -215,13 +217,15 @@ impl HttpCaller {
         } else if let Some(length) = value("content-length") {
             body.resize(length.parse()?, 0);
             self.answers.read_exact(&mut body)?;
+            raw.extend_from_slice(&body);
         } else if value("transfer-encoding").is_some() {
-            read_chunks(&mut self.answers, &mut Vec::new(), &mut body)?;
+            read_chunks(&mut self.answers, &mut raw, &mut body)?;
         } else {
             self.answers.read_to_end(&mut body)?;
+            raw.extend_from_slice(&body);
         }
         let tag = value("x-served-by").unwrap_or_default();
-        Ok(HttpAnswer { status, head: head.trim_end().to_owned(), tag, body })
+        Ok(HttpAnswer { status, head: head.trim_end().to_owned(), tag, body, raw })
     }
 
     /// All that is still to come, up to the end.
@@ -236,6 +240,11 @@ impl HttpCaller {
         let mut bytes = vec![0; count];
         self.answers.read_exact(&mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Another one on the same connection, to speak while this one listens.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { stream: self.stream.try_clone()?, answers: BufReader::new(self.stream.try_clone()?) })
     }
 
     /// Its own address.

@@ -26,12 +26,15 @@ pub(crate) enum Group {
 
 /// Programs by group: each with its Debian package, and what for.
 #[rustfmt::skip]
-const NEEDS: [(Group, Need); 37] = [
+const NEEDS: [(Group, Need); 40] = [
     (Group::Demo, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
     (Group::Demo, Need { program: "nginx", package: "nginx", why: "is the app whose traffic is intercepted" }),
     (Group::Demo, Need { program: "curl", package: "curl", why: "calls the app by hand" }),
     (Group::Test, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
     (Group::Test, Need { program: "nginx", package: "nginx", why: "HTTP by a real server" }),
+    (Group::Test, Need { program: "apache2", package: "apache2-bin", why: "HTTP by another real server" }),
+    (Group::Test, Need { program: "gunicorn", package: "gunicorn", why: "and by one for Python" }),
+    (Group::Test, Need { program: "/usr/lib/python3/dist-packages/websockets/__init__.py", package: "python3-websockets", why: "WebSocket, server and client" }),
     (Group::Test, Need { program: "wrk", package: "wrk", why: "HTTP load by a real client" }),
     (Group::Test, Need { program: "curl", package: "curl", why: "HTTP by a client that people use" }),
     (Group::Test, Need { program: "h2load", package: "nghttp2-client", why: "HTTP/2 load by a real client" }),

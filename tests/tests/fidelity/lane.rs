@@ -56,7 +56,7 @@ impl Lane {
                 // The application has a connection from the beginning, the laptop with its first request.
                 let is_called = owner == Owner::App || conversation.requests_of(owner) > 0;
                 scope.spawn(move || match is_called {
-                    true => part.play(server.accept().context("nobody calls")?.0),
+                    true => part.play(&server.accept().context("nobody calls")?.0),
                     false => Ok(()),
                 })
             });
@@ -64,7 +64,7 @@ impl Lane {
                 .client
                 .run(|| TcpStream::connect_timeout(&self.to, PATIENCE))
                 .context("connect")
-                .and_then(|stream| parts.caller.play(stream));
+                .and_then(|stream| parts.caller.play(&stream));
             let [app, laptop] = servers.map(|server| server.join().expect("no panic"));
             let all = [("the caller", caller), ("the app", app), ("the laptop", laptop)];
             let wrong =
@@ -115,7 +115,7 @@ struct Progress {
 // === impl Part ===
 
 impl Part {
-    fn play(&self, stream: TcpStream) -> Result<()> {
+    fn play(&self, stream: &TcpStream) -> Result<()> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -123,7 +123,7 @@ impl Part {
         thread::scope(|scope| {
             // It always listens, so nobody who speaks has to wait for long.
             let listening = scope.spawn(|| {
-                let listened = heard.listen(&stream, &self.hears);
+                let listened = heard.listen(stream, &self.hears);
                 if listened.is_err() {
                     // The others need not wait for what won't come.
                     let _ = stream.shutdown(Shutdown::Both);
@@ -131,7 +131,7 @@ impl Part {
                 heard.progress(|progress| progress.ended = true);
                 listened
             });
-            let told = self.tell(&stream, &heard);
+            let told = self.tell(stream, &heard);
             if told.is_err() {
                 let _ = stream.shutdown(Shutdown::Both);
             }

@@ -1,0 +1,232 @@
+//! The servers: how each is started, and what it can't do.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, Result};
+use testbed::{Namespace, Process};
+
+use crate::software::{output, server};
+
+/// The port of all of them.
+pub(crate) const PORT: u16 = 8080;
+
+/// A kind of server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) programs: &'static [&'static str],
+    /// Whether `cargo xtask setup` installs it.
+    pub(crate) is_set_up: bool,
+    pub(crate) command: fn(&Site) -> Result<Command>,
+    pub(crate) upload: Upload,
+    /// Whether it answers a request that came together with the one before.
+    pub(crate) pipelines: bool,
+}
+
+/// What becomes of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upload {
+    /// It comes back.
+    Echo,
+    /// It becomes a file, which can be fetched and deleted.
+    File,
+}
+
+/// Where a server is to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    pub(crate) netns: Namespace,
+    /// Its own files.
+    dir: PathBuf,
+    /// What it serves: `hello`, `large`, `text`, and what is put into the folder `up`.
+    root: PathBuf,
+}
+
+pub(crate) const NGINX: Kind =
+    Kind { programs: &["nginx"], is_set_up: true, command: nginx, upload: Upload::File, pipelines: true };
+
+pub(crate) const APACHE: Kind =
+    Kind { programs: &["apache2"], is_set_up: true, command: apache, upload: Upload::File, pipelines: true };
+
+pub(crate) const PYTHON: Kind =
+    Kind { programs: &["python3"], is_set_up: true, command: python, upload: Upload::Echo, pipelines: true };
+
+/// It waits for more to come before it looks at what has come with the request before.
+pub(crate) const GUNICORN: Kind = Kind {
+    programs: &["gunicorn"],
+    is_set_up: true,
+    command: gunicorn,
+    upload: Upload::Echo,
+    pipelines: false,
+};
+
+pub(crate) const NODE: Kind =
+    Kind { programs: &["node"], is_set_up: false, command: node, upload: Upload::Echo, pipelines: true };
+
+pub(crate) const GO: Kind =
+    Kind { programs: &["go"], is_set_up: false, command: go, upload: Upload::Echo, pipelines: true };
+
+pub(crate) const JAVA: Kind =
+    Kind { programs: &["java"], is_set_up: false, command: java, upload: Upload::Echo, pipelines: true };
+
+// === impl Kind ===
+
+impl Kind {
+    pub(crate) fn start(self, site: &Site) -> Result<Process> {
+        site.netns.spawn((self.command)(site)?.env("ROOT", &site.root))
+    }
+}
+
+// === impl Site ===
+
+impl Site {
+    /// With files whose contents nobody else has.
+    pub(crate) fn new(netns: &Namespace, large: &[u8]) -> Result<Self> {
+        let dir = netns.dir().join(format!("server-{}", netns.label()));
+        let root = dir.join("root");
+        fs::create_dir_all(root.join("up")).context("make folders")?;
+        for dir in [&dir, &root.join("up")] {
+            // Some servers write as another user.
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o777))?;
+        }
+        let who = netns.label();
+        for (name, content) in [
+            ("hello", format!("This is {who}, and nobody else.\n").as_bytes()),
+            ("text", format!("{who} says it again. ").repeat(2_000).as_bytes()),
+            ("large", large),
+        ] {
+            fs::write(root.join(name), content)?;
+            // Apache answers differently as long as they are younger than a second.
+            let long_ago = SystemTime::now() - Duration::from_secs(3600);
+            File::options().write(true).open(root.join(name))?.set_modified(long_ago)?;
+        }
+        Ok(Self { netns: netns.clone(), dir, root })
+    }
+
+    fn config(&self, text: &str) -> Result<PathBuf> {
+        let file = self.dir.join("config");
+        let text = text
+            .replace("DIR", &self.dir.display().to_string())
+            .replace("ROOT", &self.root.display().to_string())
+            .replace("PORT", &PORT.to_string());
+        fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
+        Ok(file)
+    }
+
+    fn program(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = server(&self.netns, program);
+        command.args(args);
+        command
+    }
+}
+
+fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers").join(name)
+}
+
+fn nginx(site: &Site) -> Result<Command> {
+    let config = site.config(
+        "daemon off;
+user root;
+worker_processes 1;
+error_log stderr;
+pid DIR/pid;
+events {}
+http {
+    access_log off;
+    client_body_temp_path DIR/body;
+    proxy_temp_path DIR/proxy;
+    fastcgi_temp_path DIR/fastcgi;
+    uwsgi_temp_path DIR/uwsgi;
+    scgi_temp_path DIR/scgi;
+    server {
+        listen PORT;
+        listen [::]:PORT;
+        root ROOT;
+        location = /text { gzip on; gzip_types *; }
+        location /up/ { dav_methods PUT DELETE; client_max_body_size 0; }
+    }
+}
+",
+    )?;
+    let mut command = site.program("nginx", &["-e", "stderr"]);
+    command.arg("-p").arg(&site.dir).arg("-c").arg(config);
+    Ok(command)
+}
+
+fn apache(site: &Site) -> Result<Command> {
+    let config = site.config(
+        r#"ServerRoot "DIR"
+DefaultRuntimeDir "DIR"
+PidFile "DIR/pid"
+ErrorLog "DIR/error.log"
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule filter_module /usr/lib/apache2/modules/mod_filter.so
+LoadModule deflate_module /usr/lib/apache2/modules/mod_deflate.so
+LoadModule dav_module /usr/lib/apache2/modules/mod_dav.so
+LoadModule dav_fs_module /usr/lib/apache2/modules/mod_dav_fs.so
+User www-data
+Group www-data
+ServerName web
+Listen PORT
+DocumentRoot "ROOT"
+KeepAlive On
+MaxKeepAliveRequests 0
+DavLockDB "DIR/locks"
+<Location "/text">
+SetOutputFilter DEFLATE
+</Location>
+<Location "/up">
+Dav On
+</Location>
+"#,
+    )?;
+    let mut command = site.program("apache2", &["-D", "FOREGROUND", "-f"]);
+    command.arg(config);
+    Ok(command)
+}
+
+fn python(site: &Site) -> Result<Command> {
+    let mut command = site.program("python3", &[]);
+    command.arg(source("server.py"));
+    Ok(command)
+}
+
+fn gunicorn(site: &Site) -> Result<Command> {
+    // Its other workers close after each response.
+    let worker = ["--worker-class", "gthread", "--threads", "8", "--keep-alive", "60"];
+    let mut command = site.program("gunicorn", &worker);
+    command.args(["--bind", &format!("[::]:{PORT}")]);
+    command.arg("--chdir").arg(source("")).arg("wsgi:app").env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(command)
+}
+
+fn node(site: &Site) -> Result<Command> {
+    let mut command = site.program("node", &[]);
+    command.arg(source("server.js"));
+    Ok(command)
+}
+
+fn go(site: &Site) -> Result<Command> {
+    let binary = site.dir.join("server");
+    output(site.program("go", &["build", "-o"]).arg(&binary).arg(source("server.go")))?;
+    Ok(site.netns.command(binary))
+}
+
+fn java(site: &Site) -> Result<Command> {
+    // Or else each response, which is sent in two pieces, takes 40 ms.
+    let mut command = site.program("java", &["-Dsun.net.httpserver.nodelay=true", "-XX:TieredStopAtLevel=1"]);
+    command.arg(source("Server.java"));
+    Ok(command)
+}
+
+/// Waits for a server that may have to be compiled first.
+pub(crate) fn wait(process: &mut Process) -> Result<()> {
+    process.wait_for_port(PORT, Duration::from_secs(60))
+}
