@@ -14,7 +14,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use h2::client::{Connection, SendRequest};
+use h2::{
+    Reason,
+    client::{Connection, SendRequest},
+};
 use tokio::{
     net::TcpStream,
     sync::watch,
@@ -113,6 +116,14 @@ impl Line {
     pub(super) fn is_usable(&mut self) -> bool {
         // It waits for nothing, since no stream was sent by this handle.
         poll_fn(|cx| self.sender.poll_ready(cx)).now_or_never().is_some_and(|ready| ready.is_ok())
+    }
+
+    /// Whether the server has asked for no more streams, as one does that ends in order.
+    pub(super) fn is_dismissed(&mut self) -> bool {
+        let ready = poll_fn(|cx| self.sender.poll_ready(cx)).now_or_never();
+        ready.and_then(Result::err).is_some_and(|error| {
+            error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
+        })
     }
 
     pub(super) fn sender(&mut self) -> &mut SendRequest<Bytes> {

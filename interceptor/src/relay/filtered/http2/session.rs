@@ -208,7 +208,10 @@ impl Session<'_> {
     /// Sees to it that the caller's connection ends as the application's does, but not before the streams of targets.
     fn poll_end(&mut self, cx: &mut Context<'_>, is_elsewhere: bool, is_idle: bool) -> Poll<Ended> {
         let is_gone = self.app_end.is_some();
-        if !self.is_last_call && (is_gone || !self.app_line.is_usable()) && (is_elsewhere || !is_gone) {
+        if !self.is_last_call
+            && (is_gone || !self.app_line.is_usable())
+            && (is_elsewhere || !is_gone || self.app_line.is_dismissed())
+        {
             self.is_last_call = true;
             self.caller.connection.graceful_shutdown();
             cx.waker().wake_by_ref();
@@ -221,6 +224,11 @@ impl Session<'_> {
         }
         let Some(end) = &self.app_end else { return Poll::Pending };
         if is_elsewhere || !is_idle || !self.resets.is_empty() || self.caller.outlet.is_full() {
+            return Poll::Pending;
+        }
+        if end.is_ok() && self.lost.is_empty() && self.app_line.is_dismissed() {
+            // The caller has been dismissed as we were. His connection ends by itself when he has heard of it, and what
+            // he has begun before is answered.
             return Poll::Pending;
         }
         // One more turn writes what the last one has put together.
