@@ -54,19 +54,7 @@ struct Server {
 pub async fn serve(stolen: Stolen) {
     // Most of what callers say first.
     let mut said = Vec::with_capacity(2048);
-    let has_broken = stream::read_now(&stolen.client, &mut said).is_err();
-    // Who has spoken by now waits for nobody's first word: a server is called when it is known which.
-    let mut app = None;
-    let first = match First::said_by(&said).filter(|_| !has_broken) {
-        Some(first) => first,
-        None => {
-            let Some(called) = call_app(&stolen, FirstWord::Anybodys).await else { return };
-            if has_broken {
-                return socket::reset_on_close(&called.upstream.stream);
-            }
-            first(&stolen.client, &app.insert(called).upstream.stream, &mut said).await
-        }
-    };
+    let Some((first, app)) = meet(&stolen, &mut said).await else { return };
     let (server_name, known) = match &first {
         First::Http1 | First::Http2 => ("", Needs::ServerName),
         // Requests are hidden, or there are none: no more will be known.
@@ -90,15 +78,35 @@ pub async fn serve(stolen: Stolen) {
         (_, First::Other(why)) => stolen.books.pipe(*why),
         (_, First::Http1 | First::Http2 | First::End) => {}
     }
-    if app.is_none() {
-        app = call_app(&stolen, FirstWord::Ours).await;
-    }
-    let Some(app) = app else { return };
+    let app = match app {
+        Some(app) => app,
+        None => match call_app(&stolen, FirstWord::Ours).await {
+            Some(app) => app,
+            None => return,
+        },
+    };
     match (choice, first) {
         // Boxed, since HTTP/1 needs less.
         (Choice::Later, First::Http2) => Box::pin(http2::serve(&stolen, &app.upstream, said)).await,
         _ => stolen.pass_on(&app.upstream, [said, Vec::new()]).await,
     }
+}
+
+/// Finds out what a caller speaks. Who has spoken by the time that he is accepted waits for nobody's first word: for him no
+/// server is called before it is known which.
+async fn meet(stolen: &Stolen, said: &mut Vec<u8>) -> Option<(First, Option<Server>)> {
+    let read = stream::read_now(&stolen.client, said);
+    if let (Ok(()), Some(first)) = (&read, First::said_by(said)) {
+        return Some((first, None));
+    }
+    let app = call_app(stolen, FirstWord::Anybodys).await?;
+    if read.is_err() {
+        // He is gone again, which the application sees as it would have without us.
+        socket::reset_on_close(&app.upstream.stream);
+        return None;
+    }
+    let first = first(&stolen.client, &app.upstream.stream, said).await;
+    Some((first, Some(app)))
 }
 
 /// Calls the application, whose refusal becomes the caller's.
