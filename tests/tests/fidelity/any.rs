@@ -32,6 +32,10 @@ const MATCHING: &[&str] = &["x-user: debug", "X-USER:debug", "X-User: \tdebug \t
 const OTHERS: &[&str] =
     &["Host: web", "X-User: somebody", "x-users: debug", "x-user: debug\r\nX-User: debug", "X-User:"];
 
+/// What looks like messages.
+const DECOY: &[u8] =
+    b"\r\n0\r\n\r\nGET /decoy HTTP/1.1\r\nHost: web\r\nx-user: debug\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
+
 pub(crate) fn conversation() -> impl Strategy<Value = Conversation> {
     let bursts = vec(vec(exchange(), 1..=8), 1..=4);
     (bursts, end()).prop_map(|(mut bursts, (end, last))| {
@@ -55,6 +59,7 @@ fn end() -> impl Strategy<Value = (End, Option<Exchange>)> {
         3 => last_exchange().prop_map(|last| (End::Server, Some(last))),
         2 => (switch(), text(), text())
             .prop_map(|(last, callers, servers)| (End::Switch([callers, servers]), Some(last))),
+        2 => (doubt(), text()).prop_map(|(said, answer)| (End::Doubt([said, answer]), None)),
     ]
 }
 
@@ -158,6 +163,29 @@ fn switch() -> impl Strategy<Value = Exchange> {
     })
 }
 
+/// What servers read in different ways or not at all, and behind it what would be the laptop's.
+fn doubt() -> impl Strategy<Value = Text> {
+    let words = select(
+        &[
+            "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 3\r\ncontent-length: 4\r\n\r\nabc",
+            "POST / HTTP/1.1\r\nContent-Length: +3\r\n\r\nabc",
+            "POST /chunks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n-1\r\n",
+            "POST /chunks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n",
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "GET / HTTP/1.1\nHost: web\n\n",
+            "GET / HTTP/1.1\r\nX-Folded: a\r\n b\r\n\r\n",
+            "GET / HTTP/1.1\r\nX-Space : a\r\n\r\n",
+            "GET / HTTP/1.2\r\n\r\n",
+            "GET /\r\n",
+            "*1\r\n$4\r\nPING\r\n",
+        ][..],
+    );
+    let long = Just(format!("GET / HTTP/1.1\r\nX-Long: {}\r\n\r\n", "a".repeat(70_000)));
+    let said = prop_oneof![9 => words.prop_map(str::to_owned), 1 => long];
+    said.prop_map(|said| [said.as_bytes(), DECOY].concat().into())
+}
+
 /// Whose an exchange is, and how it is told.
 #[derive(Clone, Debug)]
 struct Manner {
@@ -234,8 +262,6 @@ fn body() -> impl Strategy<Value = (Option<String>, Vec<u8>)> {
 
 /// Mostly short; noise, or what looks like the next message.
 fn content(longest: usize) -> impl Strategy<Value = Vec<u8>> {
-    const DECOY: &[u8] =
-        b"\r\n0\r\n\r\nGET /decoy HTTP/1.1\r\nHost: web\r\nx-user: debug\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
     let length = prop_oneof![4 => 0..64_usize, 2 => 0..2_000_usize, 1 => 0..longest];
     (length, any::<u64>(), any::<bool>()).prop_map(|(length, seed, decoy)| {
         if decoy {

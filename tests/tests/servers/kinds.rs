@@ -43,7 +43,8 @@ pub(crate) struct Site {
     pub(crate) netns: Namespace,
     /// Its own files.
     dir: PathBuf,
-    /// What it serves: `hello`, `large`, `text`, and what is put into the folder `up`.
+    /// What it serves: `hello`, `text`, `middle`, `large`, and what is put into the folder `up`. What is put into
+    /// `small` is too large.
     root: PathBuf,
 }
 
@@ -98,6 +99,7 @@ impl Site {
         for (name, content) in [
             ("hello", format!("This is {who}, and nobody else.\n").as_bytes()),
             ("text", format!("{who} says it again. ").repeat(2_000).as_bytes()),
+            ("middle", &large[large.len() / 2..][..1 << 20]),
             ("large", large),
         ] {
             fs::write(root.join(name), content)?;
@@ -150,6 +152,7 @@ http {
         root ROOT;
         location = /text { gzip on; gzip_types *; }
         location /up/ { dav_methods PUT DELETE; client_max_body_size 0; }
+        location /small/ { dav_methods PUT; client_max_body_size 1k; }
     }
 }
 ",
@@ -169,6 +172,7 @@ LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
 LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
 LoadModule filter_module /usr/lib/apache2/modules/mod_filter.so
 LoadModule deflate_module /usr/lib/apache2/modules/mod_deflate.so
+LoadModule http2_module /usr/lib/apache2/modules/mod_http2.so
 LoadModule dav_module /usr/lib/apache2/modules/mod_dav.so
 LoadModule dav_fs_module /usr/lib/apache2/modules/mod_dav_fs.so
 User www-data
@@ -176,6 +180,7 @@ Group www-data
 ServerName web
 Listen PORT
 DocumentRoot "ROOT"
+Protocols h2c http/1.1
 KeepAlive On
 MaxKeepAliveRequests 0
 DavLockDB "DIR/locks"
@@ -184,6 +189,9 @@ SetOutputFilter DEFLATE
 </Location>
 <Location "/up">
 Dav On
+</Location>
+<Location "/small">
+Require all denied
 </Location>
 "#,
     )?;
