@@ -1,35 +1,3 @@
-//! Any text is either rules that print and parse back to the same, or an error whose place is in the text.
-
 #![no_main]
 
-use interceptor_rule::{Position, Rule, parse};
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|text: &str| {
-    match parse(text) {
-        Ok(rules) => {
-            let printed: Vec<String> = rules.iter().map(Rule::to_string).collect();
-            // The canonical form may be longer than the limit where the text was just below it.
-            let printed = printed.join(";");
-            if printed.len() <= interceptor_rule::MAX_RULE_TEXT {
-                assert_eq!(parse(&printed), Ok(rules.clone()), "{printed:?}");
-            }
-            for rule in rules {
-                let own = rule.places().rule.of(text);
-                if let Some(unsupported) = rule.unsupported() {
-                    assert!(!unsupported.span.of(text).is_empty());
-                }
-                assert_eq!(parse(own), Ok(vec![rule]), "{own:?}");
-            }
-        }
-        Err(error) => {
-            let span = error.span();
-            assert!(text.get(span.range()).is_some(), "{span:?}");
-            assert_eq!(error.position(), Position::of(text, span.start));
-            assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
-            let caret = error.caret(text);
-            assert_eq!(caret.split('\n').count(), 2, "{caret:?}");
-            assert!(caret.ends_with('^'), "{caret:?}");
-        }
-    }
-});
+libfuzzer_sys::fuzz_target!(|text: &str| interceptor_fuzz_targets::rule::run(text));

@@ -1,5 +1,7 @@
 //! HTTP/2 on a port whose rule looks at requests: each stream goes where it is wanted, and nobody notices more than that.
 
+#[path = "http2/garbage.rs"]
+mod garbage;
 #[path = "http2/raw.rs"]
 mod raw;
 #[path = "http2/seldom.rs"]

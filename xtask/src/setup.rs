@@ -2,6 +2,7 @@
 
 mod apt;
 pub(crate) mod bpf_linker;
+pub(crate) mod h2spec;
 pub(crate) mod musl;
 pub(crate) mod rust;
 
@@ -26,7 +27,7 @@ pub(crate) enum Group {
 
 /// Programs by group: each with its Debian package, and what for.
 #[rustfmt::skip]
-const NEEDS: [(Group, Need); 40] = [
+const NEEDS: [(Group, Need); 41] = [
     (Group::Demo, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
     (Group::Demo, Need { program: "nginx", package: "nginx", why: "is the app whose traffic is intercepted" }),
     (Group::Demo, Need { program: "curl", package: "curl", why: "calls the app by hand" }),
@@ -38,6 +39,7 @@ const NEEDS: [(Group, Need); 40] = [
     (Group::Test, Need { program: "wrk", package: "wrk", why: "HTTP load by a real client" }),
     (Group::Test, Need { program: "curl", package: "curl", why: "HTTP by a client that people use" }),
     (Group::Test, Need { program: "h2load", package: "nghttp2-client", why: "HTTP/2 load by a real client" }),
+    (Group::Test, Need { program: "nghttpd", package: "nghttp2-server", why: "HTTP/2 by a server that shows it all" }),
     (Group::Test, Need { program: "redis-server", package: "redis-server", why: "a protocol with pipelines" }),
     (Group::Test, Need { program: "redis-benchmark", package: "redis-tools", why: "its load" }),
     (Group::Test, Need { program: "postgres", package: "postgresql", why: "a protocol with a handshake of its own" }),
@@ -75,6 +77,11 @@ pub(crate) fn setup(groups: &[Group]) -> Result<()> {
     bpf_linker::install()?;
     let needs = NEEDS.iter().filter(|(group, _)| groups.contains(group));
     apt::install(&needs.map(|(_, need)| *need).collect::<Vec<_>>())?;
+    if groups.contains(&Group::Test)
+        && let Err(error) = h2spec::install()
+    {
+        eprintln!("{error:#}; its tests are skipped");
+    }
     if groups.contains(&Group::Image) { musl::install(&Arch::ALL) } else { Ok(()) }
 }
 

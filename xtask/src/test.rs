@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::{
     build::{self, Profile},
     cluster, image, run,
-    setup::{self, Group},
+    setup::{self, Group, h2spec},
 };
 
 pub(crate) fn test(args: &[String]) -> Result<()> {
@@ -33,6 +33,9 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
         && let Some(helm) = cluster::helm()?
     {
         sockets.env("HELM", helm);
+    }
+    if let Some(h2spec) = h2spec::find()? {
+        sockets.env("H2SPEC", h2spec);
     }
     become_root(&mut sockets)?;
 

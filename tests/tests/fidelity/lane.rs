@@ -3,7 +3,10 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Condvar, Mutex, PoisonError},
+    sync::{
+        Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -50,14 +53,23 @@ impl Lane {
         // What a play that failed may have left.
         self.servers.iter().for_each(|server| while accept_now(server).is_some() {});
         let parts = conversation.parts();
+        let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
             let servers = [Owner::App, Owner::Laptop].map(|owner| {
                 let (part, server) = (&parts.servers[owner as usize], &self.servers[owner as usize]);
-                // The application has a connection from the beginning, the laptop with its first request.
-                let is_called = owner == Owner::App || conversation.requests_of(owner) > 0;
-                scope.spawn(move || match is_called {
-                    true => part.play(&server.accept().context("nobody calls")?.0),
-                    false => Ok(()),
+                let is_over = &is_over;
+                scope.spawn(move || match (owner, part.hears.is_empty()) {
+                    (_, false) => part.play(&server.accept().context("nobody calls")?.0),
+                    (Owner::Laptop, true) => Ok(()),
+                    // It is called at once, unless what the caller says is there before that.
+                    (Owner::App, true) => loop {
+                        let over = is_over.load(Ordering::Relaxed);
+                        match accept_now(server) {
+                            Some(stream) => return part.play(&stream),
+                            None if over => return Ok(()),
+                            None => thread::sleep(Duration::from_micros(200)),
+                        }
+                    },
                 })
             });
             let caller = self
@@ -65,6 +77,7 @@ impl Lane {
                 .run(|| TcpStream::connect_timeout(&self.to, PATIENCE))
                 .context("connect")
                 .and_then(|stream| parts.caller.play(&stream));
+            is_over.store(true, Ordering::Relaxed);
             let [app, laptop] = servers.map(|server| server.join().expect("no panic"));
             let all = [("the caller", caller), ("the app", app), ("the laptop", laptop)];
             let wrong =

@@ -319,7 +319,7 @@ impl Talk {
 
     async fn hang(&self) {
         let _open = Open::new(&self.seen);
-        pending().await
+        pending::<()>().await;
     }
 }
 

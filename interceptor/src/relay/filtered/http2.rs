@@ -24,7 +24,8 @@
 //! settings, and changes while the connection is open (they hold between us and who sent them: streams wait in line);
 //! PRIORITY; PUSH_PROMISE (each is refused, as a client may do at any time); the scheme of a request without
 //! `:authority`, which becomes `http`; the debug data of GOAWAY; which fields are never to be indexed (RFC 7541, section
-//! 6.2.3): `authorization` and `proxy-authorization` always are not.
+//! 6.2.3): `authorization` and `proxy-authorization` always are not; and the patience of some servers with streams that are
+//! too many but were opened before the caller could know it, which are refused.
 //!
 //! # How it ends
 //!
