@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
+    sync::{Arc, Barrier},
     time::{Duration, Instant},
 };
 
@@ -526,6 +527,32 @@ fn a_frozen_target_delays_nobody_else() {
             assert_eq!(caller.get("/", &[])?.tag, "app");
             assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_response_that_ends_with_its_connection_is_not_cut_short_by_what_waits_behind_it() {
+    stage(|stage| {
+        let heard = Arc::new(Barrier::new(2));
+        let _dev = TcpService::start(&stage.s.laptop, (stage.s.laptop.ip4(), 4001), {
+            let heard = Arc::clone(&heard);
+            move |mut stream, _| {
+                let mut lines = BufReader::new(stream.try_clone()?).lines();
+                while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nfirst, ")?;
+                heard.wait();
+                stream.write_all(b"second")
+            }
+        })?;
+        let _daemon = stage.s.daemon_with(&format!("80 -> {}:4001 {WHEN}", stage.s.laptop.ip4()), &[])?;
+        let mut caller = stage.caller()?;
+        // The application's could be served next, if the laptop's had an end.
+        let request = |header: &str| format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n");
+        caller.say([DEBUG, "a: b"].map(request).concat())?;
+        assert_eq!(caller.raw(26)?, b"HTTP/1.1 200 OK\r\n\r\nfirst, ");
+        heard.wait();
+        assert_eq!(String::from_utf8(caller.rest()?)?, "second");
         Ok(())
     });
 }

@@ -59,6 +59,7 @@ fn end() -> impl Strategy<Value = (End, Option<Exchange>)> {
         3 => last_exchange().prop_map(|last| (End::Server, Some(last))),
         2 => (switch(), text(), text())
             .prop_map(|(last, callers, servers)| (End::Switch([callers, servers]), Some(last))),
+        2 => broken().prop_map(|(owner, said)| (End::Broken(owner, said), None)),
         2 => (doubt(), text()).prop_map(|(said, answer)| (End::Doubt([said, answer]), None)),
     ]
 }
@@ -111,7 +112,19 @@ fn exchange() -> impl Strategy<Value = Exchange> {
     )
 }
 
-/// One after which the server ends the connection, since either of them says so, or since nothing else ends its body.
+/// The beginning of a request.
+fn broken() -> impl Strategy<Value = (Owner, Text)> {
+    (exchange(), any::<Index>()).prop_map(|(exchange, length)| {
+        let Request { head, body, .. } = exchange.request;
+        let mut said = [head.0.clone(), body.0].concat();
+        said.truncate(1 + length.index(said.len() - 1));
+        // Nobody wants what has no whole head.
+        (if said.len() < head.0.len() { Owner::App } else { exchange.owner }, Text(said))
+    })
+}
+
+/// One after which the server ends the connection, since either of them says so, or since nothing else ends its body,
+/// or in the middle of it.
 fn last_exchange() -> impl Strategy<Value = Exchange> {
     let requests = select(
         &[
@@ -122,8 +135,9 @@ fn last_exchange() -> impl Strategy<Value = Exchange> {
         ][..],
     );
     let responses = select(&["HTTP/1.1 200 OK", "HTTP/1.0 200"][..]);
-    (manner(), requests, responses, fields(), (body(), content(1 << 16))).prop_map(
-        |(mut manner, (line, field), status, mut fields, ((framing, body), until_end))| {
+    let length = proptest::option::weighted(0.3, any::<Index>());
+    (manner(), requests, responses, fields(), (body(), content(1 << 16), length)).prop_map(
+        |(mut manner, (line, field), status, mut fields, ((framing, body), until_end, length))| {
             manner.patience = u8::MAX;
             let asked = if line.starts_with("POST") { "abc" } else { "" };
             let head = manner.head(line, vec![field.to_owned()]);
@@ -138,7 +152,10 @@ fn last_exchange() -> impl Strategy<Value = Exchange> {
                     until_end
                 }
             };
-            let response = [head_of(status, &fields).into_bytes(), content].concat();
+            let mut response = [head_of(status, &fields).into_bytes(), content].concat();
+            if let Some(length) = length {
+                response.truncate(length.index(response.len()));
+            }
             let request = Request { head: head.into(), body: asked.into(), waits: false };
             manner.exchange(request, String::new(), response)
         },

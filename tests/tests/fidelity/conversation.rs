@@ -60,6 +60,8 @@ pub(crate) enum End {
     Switch([Text; 2]),
     /// What the caller says last can't be framed: the application has it, and answers in its way.
     Doubt([Text; 2]),
+    /// The caller ends in the middle of a request of this owner.
+    Broken(Owner, Text),
 }
 
 /// Bytes that can be looked at.
@@ -109,12 +111,18 @@ impl Conversation {
         parts
     }
 
-    /// How many requests are whose.
+    /// How many requests are whose, by their heads.
     pub(crate) fn requests_of(&self, owner: Owner) -> usize {
-        // Chunks are looked at when the head is through.
-        let doubt = matches!(&self.end, End::Doubt([said, _]) if said.0.starts_with(b"POST /chunks"));
         let whole = self.bursts.iter().flatten().filter(|exchange| exchange.owner == owner).count();
-        whole + usize::from(owner == Owner::App && doubt)
+        let last = match &self.end {
+            // Chunks are looked at when the head is through.
+            End::Doubt([said, _]) => owner == Owner::App && said.0.starts_with(b"POST /chunks"),
+            End::Broken(whose, said) => {
+                owner == *whose && said.0.trim_ascii_start().windows(4).any(|window| window == b"\r\n\r\n")
+            }
+            _ => false,
+        };
+        whole + usize::from(last)
     }
 }
 
@@ -172,6 +180,11 @@ impl Parts {
                 self.caller.hears.extend_from_slice(&servers.0);
                 self.caller.say(&callers.0, &[]);
                 self.caller.steps.extend([Step::Await(self.caller.hears.len()), Step::Finish]);
+            }
+            End::Broken(owner, said) => {
+                self.servers[*owner as usize].hears.extend_from_slice(&said.0);
+                self.caller.say(&said.0, &[]);
+                self.caller.steps.push(Step::Finish);
             }
             End::Doubt([said, answer]) => {
                 let app = &mut self.servers[Owner::App as usize];

@@ -35,7 +35,9 @@ impl Lane {
     pub(crate) fn new(s: &Scene<'_>, number: u16) -> Result<Self> {
         let (port, target) = Self::ports(number);
         let servers = [listen(&s.pod, port)?, listen(&s.laptop, target)?];
-        Ok(Self { client: s.client.clone(), to: (s.pod.ip4(), port).into(), servers })
+        let to =
+            if number.is_multiple_of(2) { (s.pod.ip4(), port).into() } else { (s.pod.ip6(), port).into() };
+        Ok(Self { client: s.client.clone(), to, servers })
     }
 
     /// Its rule.

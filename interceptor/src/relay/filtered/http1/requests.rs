@@ -268,8 +268,8 @@ impl Exchange<'_> {
                 _ if self.responses.is_over() || self.pending.len() >= MAX_PENDING => return Poll::Pending,
                 Wait::Nothing => return Poll::Ready(Ok(())),
                 Wait::Answer | Wait::End => return Poll::Pending,
-                // Nobody knows where it ends; to the caller, who goes on, it has.
-                Wait::Turn if self.responses.is_last() => {
+                // We don't know where it ends; to the caller, who goes on, it has.
+                Wait::Turn if self.responses.is_in_doubt() => {
                     self.responses.end();
                     self.turns += 1;
                     return Poll::Pending;

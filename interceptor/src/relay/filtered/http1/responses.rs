@@ -31,8 +31,10 @@ enum State {
     Head(HeadScan),
     /// In a body; behind it the server may end the connection.
     Body(Body, After),
-    /// All that the target still says belongs to its last response.
+    /// All that the target still says belongs to its last response, which ends with the connection.
     Last,
+    /// So it does as far as we know, but to the caller it may end before.
+    InDoubt,
 }
 
 // === impl State ===
@@ -58,9 +60,9 @@ impl Responses {
         self.over
     }
 
-    /// Whether nobody knows where the target's response ends.
-    pub(super) fn is_last(&self) -> bool {
-        matches!(self.state, State::Last)
+    /// Whether we don't know where the target's response ends.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        matches!(self.state, State::InDoubt)
     }
 
     /// What the target still says is not for the caller.
@@ -198,7 +200,7 @@ impl Exchange<'_> {
                         Err(reason) => self.in_doubt(reason)?,
                     }
                 }
-                State::Last => *end = bytes.len(),
+                State::Last | State::InDoubt => *end = bytes.len(),
             }
         }
         Ok(())
@@ -268,7 +270,7 @@ impl Exchange<'_> {
             return Err(Leave::piped(Piped::Response(reason)));
         }
         self.stolen.books.pipe(Piped::Response(reason));
-        self.responses.state = State::Last;
+        self.responses.state = State::InDoubt;
         Ok(())
     }
 
