@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    sync::{Arc, Barrier},
+    sync::{Arc, Barrier, Mutex},
     time::{Duration, Instant},
 };
 
@@ -559,6 +559,45 @@ fn a_response_that_ends_with_its_connection_is_not_cut_short_by_what_waits_behin
 
 // --- the app and the caller end -------------------------------------------------------------------------------------
 
+/// To a caller who is told so, what he has said behind it was not heard, and he says it again on another connection.
+#[test]
+fn nobody_answers_what_waits_behind_the_apps_last_response() {
+    stage(|stage| {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let _app = TcpService::start(&stage.s.pod, (std::net::Ipv6Addr::UNSPECIFIED, 81), {
+            let heard = Arc::clone(&heard);
+            move |mut stream, _| {
+                let mut buffer = [0; 4096];
+                while let n @ 1.. = stream.read(&mut buffer)? {
+                    let mut heard = heard.lock().expect("no panic");
+                    if heard.is_empty() {
+                        stream.write_all(
+                            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+                        )?;
+                    }
+                    heard.extend_from_slice(&buffer[..n]);
+                }
+                Ok(())
+            }
+        })?;
+        let _daemon = stage.s.daemon_with(&format!("81 -> {}:4000 {WHEN}", stage.s.laptop.ip4()), &[])?;
+        let mut caller = HttpCaller::connect(&stage.s.client, (stage.s.pod.ip4(), 81))?;
+        let said = format!(
+            "GET / HTTP/1.1\r\nHost: web\r\n\r\nPOST / HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\nContent-Length: 0\r\n\r\n"
+        );
+        caller.say(&said)?;
+        assert_eq!(caller.answer(false)?.body, b"hi");
+        // As without us.
+        wait_until("the app to have all of it", SOON, || {
+            *heard.lock().expect("no panic") == said.as_bytes()
+        })?;
+        caller.finish()?;
+        assert_eq!(caller.rest()?, b"");
+        assert_eq!(stage.dev.service().connections(), 0);
+        Ok(())
+    });
+}
+
 #[test]
 fn an_app_that_ends_an_idle_connection_ends_it_for_the_caller() {
     stage(|stage| {
@@ -623,7 +662,7 @@ fn a_caller_who_is_done_speaking_still_gets_his_answer(#[values("app", "laptop")
 }
 
 #[rstest]
-fn a_target_that_ends_after_each_answer_ends_nothing_else(#[values(false, true)] is_done_speaking: bool) {
+fn a_target_that_ends_after_its_answer_ends_nothing_else(#[values(false, true)] is_done_speaking: bool) {
     stage(|stage| {
         // Without a word of that in its answer.
         let _dev =
@@ -645,6 +684,23 @@ fn a_target_that_ends_after_each_answer_ends_nothing_else(#[values(false, true)]
         }
         if !is_done_speaking {
             caller.finish()?;
+        }
+        assert_eq!(caller.rest()?, b"");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_caller_who_is_done_speaking_gets_the_answers_of_both() {
+    stage(|stage| {
+        let _daemon = stage.daemon()?;
+        let mut caller = stage.caller()?;
+        let request = |header: &str| format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n");
+        // The laptop's server ends when it is told that there is no more to come, which is before the third.
+        caller.say([DEBUG, "a: b", DEBUG, "a: b"].map(request).concat())?;
+        caller.finish()?;
+        for by in ["laptop", "app", "laptop", "app"] {
+            assert_eq!(caller.answer(false)?.tag, by);
         }
         assert_eq!(caller.rest()?, b"");
         Ok(())

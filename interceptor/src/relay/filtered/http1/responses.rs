@@ -181,7 +181,7 @@ impl Exchange<'_> {
                             if head.body.is_until_close() {
                                 self.until_close()?;
                             } else if head.body.is_done() {
-                                self.responded(head.after);
+                                self.responded(head.after)?;
                             } else {
                                 self.responses.state = State::Body(head.body.clone(), head.after);
                             }
@@ -194,7 +194,7 @@ impl Exchange<'_> {
                         Ok(n) => {
                             *end += n;
                             if body.is_done() {
-                                self.responded(after);
+                                self.responded(after)?;
                             }
                         }
                         Err(reason) => self.in_doubt(reason)?,
@@ -207,7 +207,7 @@ impl Exchange<'_> {
     }
 
     /// A response is through.
-    fn responded(&mut self, after: After) {
+    fn responded(&mut self, after: After) -> Result<(), Leave> {
         self.responses.state = State::default();
         self.last = self.side;
         let pending = self.pending.pop_front();
@@ -215,8 +215,15 @@ impl Exchange<'_> {
             self.requests.stay();
         }
         self.turns += 1;
-        // Of the application the end itself is passed on. A target's is not looked for once it has no response to give.
-        self.responses.over = self.side == Side::Target && after == After::Close;
+        match (self.side, after) {
+            // The caller takes what he has said behind it for unheard (RFC 9112, section 9.6), so nobody else may
+            // answer that. The end itself is still to come.
+            (Side::App, After::Close) => return Err(Leave::PIPE),
+            // Its end is not looked for: it has no response to give any more.
+            (Side::Target, After::Close) => self.responses.over = true,
+            _ => {}
+        }
+        Ok(())
     }
 
     /// The server speaks without being asked, as when it gives a caller up who has been idle for long.
