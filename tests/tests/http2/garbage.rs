@@ -22,6 +22,7 @@ use crate::{
 
 /// Connections that talk so.
 const CONNECTIONS: usize = 300;
+const ACTIVE: &str = "interceptor_active_connections";
 /// How long each of them may take to be answered, or ended.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -56,6 +57,7 @@ fn callers_who_talk_nonsense_harm_nobody() {
             }
             let grown = daemon.rss_kib()?.saturating_sub(before);
             ensure!(grown < 64 << 10, "{grown} KiB");
+            ensure!(daemon.metric(ACTIVE, &[]) >= 1.0, "the bystander's is not counted");
             Ok(())
         })
         .with_context(|| dice.told())?;
@@ -111,7 +113,7 @@ fn an_app_that_talks_nonsense_harms_its_own_callers_only() {
 /// All connections have ended but those that are still in use, and no task has panicked.
 fn are_over(daemon: &Daemon) -> Result<()> {
     wait_until("the end of all connections", SOON, || {
-        let active = daemon.metric("interceptor_active_connections", &[]);
+        let active = daemon.metric(ACTIVE, &[]);
         if active == 0.0 { Ok(()) } else { Err(format!("{active} are open")) }
     })?;
     no_panic(daemon)

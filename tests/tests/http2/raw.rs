@@ -34,7 +34,7 @@ pub(crate) struct Frame {
 impl Raw {
     /// Opens a connection with default settings.
     pub(crate) fn open(stream: TcpStream) -> Result<Self> {
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let mut raw = Self(stream);
         raw.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
         raw.say(SETTINGS, 0, 0, &[])?;

@@ -49,6 +49,23 @@ fn streams_opened_before_the_apps_goaway_is_heard_have_another_connection_to_it(
     });
 }
 
+/// As the app itself would not wait for him for ever.
+#[test]
+fn a_caller_who_does_not_hear_that_his_connection_ends_is_not_waited_for() {
+    street_test("h2-goaway-deaf", |s| {
+        let (app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+        let mut call = Raw::open(s.tcp()?)?;
+        call.request(1, "/who", true)?;
+        assert_eq!(call.wait_for(DATA, 1)?.payload, b"app");
+        app.go_away();
+        call.wait_for(GOAWAY, 0)?;
+        call.wait_for(PING, 0)?;
+        // He does not answer.
+        call.ends()?;
+        wait_until("the end of the app's connection", SOON, || app.seen.ended() == 1)
+    });
+}
+
 /// WebSocket over HTTP/2 and its like (RFC 8441).
 #[test]
 fn extended_connect_goes_where_the_rule_says_if_the_app_has_it() {

@@ -32,8 +32,9 @@
 //! A stream whose server is lost is reset with INTERNAL_ERROR, or with REFUSED_STREAM if nothing of it was sent or the
 //! server says that it has looked at nothing of it. The loss of a target ends no other streams. After the application's
 //! GOAWAY, or its end while a target has streams, the caller is told to open no more (GOAWAY); those that he opens before
-//! he hears of it go to the application by another connection. His connection ends when all of them are through. If no
-//! target has streams when the application's connection ends, the caller's ends in the same way, by FIN or by reset.
+//! he hears of it go to the application by another connection. His connection ends when all of them are through; if he
+//! has none, and does not say that he has heard it, after some seconds. If the application has not asked for that, and no
+//! target has streams when its connection ends, the caller's ends in the same way, by FIN or by reset.
 //!
 //! # Limits
 //!

@@ -4,10 +4,12 @@
 //! since a stream that moves reads from one and writes to another; of the streams only those that were woken.
 
 use std::{
-    future::poll_fn,
+    future::{Future as _, poll_fn},
     io,
+    pin::Pin,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,7 +17,10 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use h2::{Reason, RecvStream, server, server::SendResponse};
 use http::{Request, request};
 use interceptor_condition::{Facts, Needs};
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, Sleep, sleep},
+};
 
 use super::{
     exchange::{Common, Rest, Way, exchange},
@@ -28,6 +33,8 @@ use crate::relay::{connection::Stolen, filtered::request::Http2, select::select}
 
 /// As many streams are accepted before others have their turn.
 const ACCEPTS: usize = 64;
+/// A caller who is told that his connection ends, and has no streams on it, has so long to say that he has heard it.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +73,8 @@ struct Session<'a> {
     reset: &'a AtomicBool,
     /// The caller was told to open no more streams.
     is_last_call: bool,
+    /// Until when a caller is waited for who has been told so and has no streams.
+    grace: Option<Pin<Box<Sleep>>>,
     /// The application is gone and nothing is left to do but to let the caller have what was said.
     is_closing: bool,
     /// To be reset when what was sent of them before is out.
@@ -92,6 +101,7 @@ pub(super) async fn serve<'a>(
         targets: Vec::new(),
         reset,
         is_last_call: false,
+        grace: None,
         is_closing: false,
         resets: Vec::new(),
         lost: Vec::new(),
@@ -229,7 +239,7 @@ impl Session<'_> {
         if end.is_ok() && self.lost.is_empty() && self.app_line.is_dismissed() {
             // The caller has been dismissed as we were. His connection ends by itself when he has heard of it, and what
             // he has begun before is answered.
-            return Poll::Pending;
+            ready!(self.grace.get_or_insert_with(|| Box::pin(sleep(GRACE))).as_mut().poll(cx));
         }
         // One more turn writes what the last one has put together.
         if !std::mem::replace(&mut self.is_closing, true) {
