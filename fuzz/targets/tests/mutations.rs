@@ -28,7 +28,7 @@ const LONG: usize = 9000;
 fn what_is_promised_of_any_input_is_true_of(#[case] target: &str, #[case] run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../seeds").join(target);
     let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let seeds: Vec<_> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
+    let seeds: Vec<_> = files.map(|file| fs::read(file.expect("a file").path()).expect("a seed")).collect();
     assert!(!seeds.is_empty(), "no seeds in {}", folder.display());
     seeds.iter().for_each(|seed| attempt(run, seed));
 
