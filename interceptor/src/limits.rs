@@ -8,8 +8,8 @@ use crate::relay::sockets;
 
 /// A connection is two sockets: the caller's and the upstream.
 const FILES_PER_CONNECTION: usize = 2;
-/// Program, maps, link, namespace and spare sockets of one armed workload.
-const FILES_PER_WORKLOAD: usize = 16 + sockets::MAX_SPARE;
+/// Program, maps, link and namespace of one armed workload.
+const FILES_PER_WORKLOAD: usize = 16;
 /// Its listeners.
 const FILES_PER_WORKER: usize = 2;
 
@@ -49,7 +49,7 @@ impl OpenFiles {
     pub fn connections(self, workloads: usize, workers: u32) -> usize {
         // Standard streams, event loops, admin connections, name look-ups, and connections that are being passed on
         // while the kernel learns that there is no room.
-        let reserve = (self.0 / 16).clamp(64, 1024);
+        let reserve = (self.0 / 16).clamp(64, 1024) + sockets::MAX_SPARE;
         let per_workload = FILES_PER_WORKLOAD + workers as usize * FILES_PER_WORKER;
         self.0.saturating_sub(reserve + workloads * per_workload) / FILES_PER_CONNECTION
     }

@@ -3,7 +3,10 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    sync::{Arc, Barrier, Mutex},
+    sync::{
+        Arc, Barrier, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -628,6 +631,41 @@ fn an_app_that_gives_up_while_the_laptop_is_asked_is_called_again() {
     });
 }
 
+#[test]
+fn what_an_app_says_as_it_gives_up_answers_no_later_request() {
+    stage(|stage| {
+        let gives_up = Arc::new(Barrier::new(2));
+        let app = TcpService::start(&stage.s.pod, (std::net::Ipv6Addr::UNSPECIFIED, 81), {
+            let (gives_up, first) = (Arc::clone(&gives_up), AtomicBool::new(true));
+            move |mut stream, _| {
+                let is_first = first.swap(false, Ordering::Relaxed);
+                let mut lines = BufReader::new(stream.try_clone()?).lines();
+                while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+                stream.write_all(b"HTTP/1.1 200 OK\r\nX-Served-By: app\r\nContent-Length: 2\r\n\r\nhi")?;
+                if is_first {
+                    gives_up.wait();
+                    stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")?;
+                } else {
+                    lines.next();
+                }
+                Ok(())
+            }
+        })?;
+        let _daemon = stage.s.daemon_with(&format!("81 -> {}:4000 {WHEN}", stage.s.laptop.ip4()), &[])?;
+        let mut caller = HttpCaller::connect(&stage.s.client, (stage.s.pod.ip4(), 81))?;
+        assert_eq!(caller.get("/", &[])?.tag, "app");
+        assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
+        gives_up.wait();
+        wait_until("the app to give up", SOON, || app.open() == 0)?;
+        for by in ["laptop", "laptop", "app", "laptop"] {
+            let headers: &[&str] = if by == "laptop" { &[DEBUG] } else { &[] };
+            let answer = caller.get("/", headers)?;
+            assert_eq!((answer.status, &*answer.tag), (200, by));
+        }
+        Ok(())
+    });
+}
+
 #[rstest]
 fn a_caller_who_gives_up_is_gone_for_the_server_too(
     #[values("app", "laptop")] by: &str,
@@ -793,6 +831,50 @@ fn half_a_head_is_the_apps_to_wait_for() {
         wait_until("the app to be called", SOON, || stage.app.service().connections() == calls + 1)?;
         stage.app.service().hang_up();
         assert_eq!(caller.rest()?, b"", "the app has lost its patience");
+        Ok(())
+    });
+}
+
+/// The relay holds the end of an answer while its caller is slow. Which size makes it so is up to the kernel's buffers.
+#[test]
+fn a_caller_who_is_done_speaking_has_all_of_the_developers_answer() {
+    stage(|stage| {
+        const STEP: usize = 100 << 10;
+        let _dev = TcpService::start(&stage.s.laptop, (stage.s.laptop.ip4(), 4001), |mut stream, _| {
+            let mut lines = BufReader::new(stream.try_clone()?).lines();
+            while let Some(line) = lines.next().transpose()? {
+                let size = line.split(' ').nth(1).and_then(|path| path[1..].parse().ok()).unwrap_or(0);
+                while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+                write!(stream, "HTTP/1.1 200 OK\r\nX-Served-By: laptop\r\nContent-Length: {size}\r\n\r\n")?;
+                stream.write_all(&vec![b'x'; size])?;
+            }
+            Ok(())
+        })?;
+        let _daemon = stage.s.daemon_with(&format!("80 -> {}:4001 {WHEN}", stage.s.laptop.ip4()), &[])?;
+        for size in (1..80).map(|step| step * STEP) {
+            let mut caller = caller_of_the_laptop_alone(&stage)?;
+            caller.say(format!("GET /{size} HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
+            // Not to see something happen: to let nothing happen any more.
+            std::thread::sleep(Duration::from_millis(15));
+            caller.finish()?;
+            let answer = caller.answer(false)?;
+            assert_eq!(answer.body.len(), size);
+            assert_eq!(caller.rest()?, b"");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn an_idle_connection_of_a_developer_who_gives_it_up_ends_in_order_while_the_app_is_down() {
+    stage(|stage| {
+        let _daemon = stage.daemon()?;
+        let mut caller = caller_of_the_laptop_alone(&stage)?;
+        let Stage { s, app, dev } = stage;
+        drop(app);
+        dev.service().hang_up();
+        assert_eq!(caller.rest()?, b"");
+        drop(s);
         Ok(())
     });
 }

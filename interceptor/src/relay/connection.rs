@@ -145,7 +145,7 @@ impl Stolen {
         }
     }
 
-    /// Another call of the application.
+    /// A call of the application on behalf of this connection.
     pub fn dial_app(
         &self,
         word: FirstWord,

@@ -15,7 +15,7 @@ use std::{
 };
 
 use interceptor_condition::Needs;
-use interceptor_wire::{Opening, Parsed, Reason, hello, opening};
+use interceptor_wire::{Opening, Parsed, Reason, hello, http1::MAX_HEAD, opening};
 use tokio::net::TcpStream;
 
 use super::{
@@ -65,13 +65,17 @@ pub async fn serve(stolen: Stolen) {
         First::End => Choice::App,
         _ => select(&stolen.routes(), &stolen.facts(Some(server_name)), known),
     };
+    // With the preface alone, the next word is still the caller's.
+    let is_ours = !said.is_empty() && !matches!(first, First::Http2);
+    let word = if is_ours { FirstWord::Ours } else { FirstWord::Anybodys };
+    let mut failure = None;
     match (&choice, &first) {
-        (Choice::Target(route), _) => match stolen.dial(route, FirstWord::Ours).await {
+        (Choice::Target(route), _) => match stolen.dial(route, word).await {
             Ok(target) => {
                 stolen.reached(route);
                 return stolen.hand_over(route, &target, said).await;
             }
-            Err(outcome) => stolen.failed(route, outcome),
+            Err(outcome) => failure = Some((route, outcome)),
         },
         (Choice::Later, First::Http1) => return http1::serve(&stolen, app, said).await,
         (_, First::Tls(_)) => stolen.books.pipe(Piped::Tls),
@@ -80,12 +84,15 @@ pub async fn serve(stolen: Stolen) {
     }
     let app = match app {
         Some(app) => app,
-        None => match call_app(&stolen, FirstWord::Ours).await {
+        None => match call_app(&stolen, word).await {
             Some(app) => app,
             None => return,
         },
     };
-    match (choice, first) {
+    if let Some((route, outcome)) = failure {
+        stolen.failed(route, outcome);
+    }
+    match (&choice, first) {
         // Boxed, since HTTP/1 needs less.
         (Choice::Later, First::Http2) => Box::pin(http2::serve(&stolen, &app.upstream, said)).await,
         _ => stolen.pass_on(&app.upstream, [said, Vec::new()]).await,
@@ -95,7 +102,7 @@ pub async fn serve(stolen: Stolen) {
 /// Finds out what a caller speaks. Who has spoken by the time that he is accepted waits for nobody's first word: for him no
 /// server is called before it is known which.
 async fn meet(stolen: &Stolen, said: &mut Vec<u8>) -> Option<(First, Option<Server>)> {
-    let read = stream::read_now(&stolen.client, said);
+    let read = stream::read_now(&stolen.client, said, MAX_HEAD);
     if let (Ok(()), Some(first)) = (&read, First::said_by(said)) {
         return Some((first, None));
     }

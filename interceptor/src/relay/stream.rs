@@ -83,18 +83,23 @@ pub fn poll_read(cx: &mut Context<'_>, stream: &TcpStream, buffer: &mut [u8]) ->
     }
 }
 
-/// Appends what is there by now, for a stream that is so new that the event loop knows nothing of it yet.
+/// Appends what is there by now, but not much more than `limit` bytes, for a stream that is so new that the event loop
+/// knows nothing of it yet.
 ///
 /// # Errors
 /// When the stream has failed. That there is nothing is no error.
-pub fn read_now(stream: &TcpStream, to: &mut Vec<u8>) -> io::Result<()> {
-    let length = to.len();
-    to.resize(to.capacity(), 0);
-    let read = (&*SockRef::from(stream)).read(&mut to[length..]);
-    to.truncate(length + *read.as_ref().unwrap_or(&0));
-    match read {
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-        _ => Ok(()),
+pub fn read_now(stream: &TcpStream, to: &mut Vec<u8>, limit: usize) -> io::Result<()> {
+    loop {
+        let length = to.len();
+        to.resize(to.capacity(), 0);
+        let read = (&*SockRef::from(stream)).read(&mut to[length..]);
+        to.truncate(length + *read.as_ref().unwrap_or(&0));
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+            Ok(_) if to.len() < to.capacity() || to.len() >= limit => return Ok(()),
+            Ok(_) => to.reserve(to.len()),
+        }
     }
 }
 

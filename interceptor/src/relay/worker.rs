@@ -261,8 +261,8 @@ impl Worker {
         if !pressed {
             self.shared.pressure.refill();
         }
-        for served in &self.served {
-            served.workload.sockets.clear_unwanted();
+        if self.index == 0 {
+            self.served.iter().for_each(|served| served.workload.sockets.clear_unwanted());
         }
         self.said_full = pressed || self.shared.is_full();
         self.room.age();

@@ -2,9 +2,10 @@
 //! came, and each request with its response passes between the caller and the one server that the rules say.
 //!
 //! The caller sees one connection to one server. So responses keep the order of requests: a request for another server
-//! waits until all responses before it are through. The application is called with the first request that is its own;
-//! that connection is open as long as the caller's, and whatever it says without being asked is the caller's too. A
-//! target's is opened with the first request for it and kept for further ones.
+//! waits until all responses before it are through. The application is called with the first request that is its own, with
+//! the first head that is not there as a whole, or when the caller has no other server left; that connection is open as
+//! long as the caller's, and whatever it says without being asked is the caller's too. A target's is opened with the first
+//! request for it and kept for further ones.
 //!
 //! ```text
 //! caller --> requests.rs --> application | target        where each request ends, and whose it is
@@ -121,7 +122,7 @@ enum Leave {
     CallerBroke,
     /// The connection failed that the caller is to have a response from.
     ServerBroke,
-    /// The target closed its connection: so ends the caller's, who sees one server.
+    /// The target closed its connection, or nobody is left who would answer: so ends the caller's, who sees one server.
     ServerEnded,
 }
 

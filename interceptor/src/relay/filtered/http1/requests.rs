@@ -19,7 +19,7 @@ use crate::relay::{
     route::Route,
     select::{Choice, select},
     socket,
-    stats::Piped,
+    stats::{Outcome, Piped},
     stream::{Chunk, SCRATCH, poll_read},
 };
 
@@ -41,6 +41,8 @@ pub(super) struct Requests {
     /// Whose the request is that the inbox begins with.
     owner: Option<Owner>,
     wait: Wait,
+    /// The target of this rule could not be reached for it. Counts when the application has it instead.
+    failure: Option<(Arc<Route>, Outcome)>,
     /// The caller has said all.
     ended: bool,
 }
@@ -80,6 +82,7 @@ impl Requests {
             state: State::Head(HeadScan::default()),
             owner: None,
             wait: Wait::Nothing,
+            failure: None,
             ended: false,
         }
     }
@@ -104,6 +107,11 @@ impl Requests {
     /// Whether all that was sent on are whole requests.
     pub(super) fn is_between(&self) -> bool {
         matches!(self.state, State::Head(_) | State::InDoubt(_))
+    }
+
+    /// Whether the application is being called only to see to an idle caller, or to one who has begun a head.
+    fn calls_for_no_request(&self) -> bool {
+        matches!((&self.wait, &self.state), (Wait::Call(_, None), State::Head(_))) && self.owner.is_none()
     }
 
     /// Whether the answer to Upgrade or CONNECT is waited for.
@@ -185,6 +193,8 @@ impl Exchange<'_> {
     /// No request is under way.
     fn rest(&mut self) {
         if self.side == Side::Target {
+            // Meanwhile it may have given up a connection that was idle to it.
+            self.app.take_if(|app| !socket::is_idle(&app.upstream.stream));
             self.turn_to(if self.app.is_some() { Side::App } else { Side::Nobody });
         }
         // A head that has begun is the application's to wait for.
@@ -233,7 +243,15 @@ impl Exchange<'_> {
                     self.requests.ended = true;
                     return self.end_while_waiting();
                 }
-                Ok(_) => self.requests.starved = false,
+                Ok(_) => {
+                    self.requests.starved = false;
+                    if self.requests.calls_for_no_request() {
+                        // Now there may be one, and it need not be the application's.
+                        self.requests.wait = Wait::Nothing;
+                        self.turns += 1;
+                        return Poll::Pending;
+                    }
+                }
                 Err(_) => return Poll::Ready(Leave::CallerBroke),
             }
         }
@@ -278,6 +296,7 @@ impl Exchange<'_> {
                 Wait::Turn => self.take_turn(),
                 Wait::Call(call, route) => {
                     let (dialled, route) = (ready!(call.as_mut().poll(cx)), route.take());
+                    let is_unneeded = self.requests.calls_for_no_request() && self.requests.inbox.is_empty();
                     self.requests.wait = Wait::Nothing;
                     match (dialled, route) {
                         (Ok(upstream), Some(route)) => {
@@ -287,11 +306,17 @@ impl Exchange<'_> {
                             self.turn_to(Side::Target);
                         }
                         (Err(outcome), Some(route)) => {
-                            self.stolen.failed(&route, outcome);
+                            self.requests.failure = Some((route, outcome));
                             if let Some(owner) = &mut self.requests.owner {
                                 owner.choice = Choice::App;
                             }
                             self.requests.wait = Wait::Turn;
+                        }
+                        (Err(_), None) if is_unneeded => {
+                            // An idle connection ends in order.
+                            self.responses.end();
+                            self.turns += 1;
+                            return Poll::Pending;
                         }
                         (Ok(upstream), None) => {
                             self.app = Some(Server::new(upstream, &self.stolen.workload));
@@ -412,6 +437,9 @@ impl Exchange<'_> {
         if let Choice::Target(route) = &owner.choice {
             self.stolen.reached(route);
         }
+        if let Some((route, outcome)) = self.requests.failure.take() {
+            self.stolen.failed(&route, outcome);
+        }
         self.pending.push_back(Pending {
             asked: head.asked(),
             after: head.after,
@@ -448,7 +476,10 @@ impl Exchange<'_> {
             return Ok(());
         }
         if self.side == Side::Nobody {
-            return Err(Leave::ServerEnded);
+            // As soon as he has all that was said to him.
+            self.responses.end();
+            self.turns += 1;
+            return Ok(());
         }
         // A pipe meets the same end, and passes it on.
         Err(Leave::PIPE)

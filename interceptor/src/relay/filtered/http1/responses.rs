@@ -141,10 +141,11 @@ impl Exchange<'_> {
 
     /// Passes on what `bytes` begin with and keeps the rest. They are all that there is of the server.
     fn give_out(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Leave> {
-        let mut end = 0;
+        let (mut end, side) = (0, self.side);
         let framed = self.frame_responses(bytes, &mut end);
         self.count(1, end);
-        if !self.responses.over && self.server().is_some() {
+        // Nothing is kept of a server that was given up on.
+        if !self.responses.over && self.side == side && self.server().is_some() {
             self.responses.inbox.extend_from_slice(&bytes[end..]);
         }
         let written = self.responses.backlog.write(cx, &self.stolen.client, &bytes[..end]);

@@ -22,7 +22,7 @@ use tokio::{
 use super::settings::{FRAME_HEAD, PREFACE};
 use crate::relay::stream::{poll_read, poll_write};
 
-/// The library is asked to wait while more than this is to be written, in bytes.
+/// More than this does not wait to be written, in bytes.
 const MAX_OUTBOX: usize = 64 << 10;
 
 thread_local! {
@@ -65,12 +65,17 @@ struct Hush {
 // === impl Outbox ===
 
 impl Outbox {
+    /// Takes what there is room for.
     fn push(&mut self, slices: &[IoSlice<'_>]) -> usize {
         if self.bytes.capacity() == 0 {
             self.bytes = SPARE.take();
         }
-        slices.iter().for_each(|slice| self.bytes.extend_from_slice(slice));
-        slices.iter().map(|slice| slice.len()).sum()
+        let before = self.bytes.len();
+        for slice in slices {
+            let n = slice.len().min(MAX_OUTBOX - self.bytes.len());
+            self.bytes.extend_from_slice(&slice[..n]);
+        }
+        self.bytes.len() - before
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Result<()>> {
@@ -100,7 +105,7 @@ impl<S: Deref<Target = TcpStream>> Outlet<S> {
         }
     }
 
-    /// Whether the peer had no room for all of it.
+    /// Whether the peer had no room for all of it when it was last flushed.
     pub(super) fn is_full(&self) -> bool {
         !self.lock().bytes.is_empty()
     }
@@ -110,7 +115,7 @@ impl<S: Deref<Target = TcpStream>> Outlet<S> {
         if let Some(error) = outbox.error.take() {
             return Poll::Ready(Err(error));
         }
-        if outbox.bytes.len() > MAX_OUTBOX {
+        if outbox.bytes.len() == MAX_OUTBOX {
             ready!(outbox.poll_flush(cx, &self.stream))?;
         }
         Poll::Ready(Ok(outbox.push(slices)))
@@ -176,13 +181,18 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncRead for Io<S> {
                 // Gives the memory back.
                 self.ahead = Bytes::new();
             }
-        } else if let Some(error) = self.outlet.lock().error.take() {
-            return Poll::Ready(Err(error));
-        } else {
-            let n = ready!(poll_read(cx, &self.outlet.stream, buffer.initialize_unfilled()))?;
-            buffer.advance(n);
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
+        let read = poll_read(cx, &self.outlet.stream, buffer.initialize_unfilled());
+        if let Poll::Ready(Ok(n @ 1..)) = read {
+            buffer.advance(n);
+            return Poll::Ready(Ok(()));
+        }
+        // What the peer said before it broke off was there first.
+        match self.outlet.lock().error.take() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => read.map_ok(drop),
+        }
     }
 }
 
@@ -219,7 +229,11 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncWrite for Io<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.outlet.lock().poll_flush(cx, &self.outlet.stream))?;
+        let mut outbox = self.outlet.lock();
+        if let Some(error) = outbox.error.take() {
+            return Poll::Ready(Err(error));
+        }
+        ready!(outbox.poll_flush(cx, &self.outlet.stream))?;
         match SockRef::from(&*self.outlet.stream).shutdown(Shutdown::Write) {
             // The peer is gone already, which is no news to it.
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),

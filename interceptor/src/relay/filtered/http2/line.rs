@@ -182,9 +182,9 @@ impl<'a> Target<'a> {
     }
 
     /// If its rule is gone, no other stream is to come: the connection ends with the last one that it has.
-    pub(super) fn let_go_if_over(&self) {
-        let is_over = self.route.as_ref().is_some_and(|route| route.is_withdrawn());
-        if is_over && matches!(&*self.says.borrow(), Reach::Open(_)) {
+    pub(super) fn let_go_if_withdrawn(&self) {
+        let is_withdrawn = self.route.as_ref().is_some_and(|route| route.is_withdrawn());
+        if is_withdrawn && matches!(&*self.says.borrow(), Reach::Open(_)) {
             // Without the handle, and without streams, the library ends it.
             self.says.send_replace(Reach::Ended);
         }

@@ -152,7 +152,7 @@ impl Session<'_> {
             self.app_end = Some(end);
         }
         self.targets.retain_mut(|target| {
-            target.let_go_if_over();
+            target.let_go_if_withdrawn();
             target.poll(cx).is_pending()
         });
     }
