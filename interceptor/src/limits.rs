@@ -48,7 +48,7 @@ impl OpenFiles {
     #[must_use]
     pub fn connections(self, workloads: usize, workers: u32) -> usize {
         // Standard streams, event loops, admin connections, name look-ups, and connections that are being passed on
-        // while the kernel learns that there is no room.
+        // while the kernel learns that there is no room; and spare sockets.
         let reserve = (self.0 / 16).clamp(64, 1024) + sockets::MAX_SPARE;
         let per_workload = FILES_PER_WORKLOAD + workers as usize * FILES_PER_WORKER;
         self.0.saturating_sub(reserve + workloads * per_workload) / FILES_PER_CONNECTION

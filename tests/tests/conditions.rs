@@ -761,6 +761,31 @@ fn caller_of_the_laptop_alone(stage: &Stage<'_>) -> Result<HttpCaller> {
     anyhow::bail!("the app was called for each of 200 callers who had spoken at once")
 }
 
+/// A caller of the laptop alone, for whom the app is called when `nudge` has happened.
+fn caller_for_whom_the_app_is_called(
+    stage: &Stage<'_>,
+    nudge: impl FnOnce(&mut HttpCaller) -> Result<()>,
+) -> Result<HttpCaller> {
+    let mut caller = caller_of_the_laptop_alone(stage)?;
+    let calls = stage.app.service().connections();
+    nudge(&mut caller)?;
+    wait_until("the app to be called", SOON, || stage.app.service().connections() == calls + 1)?;
+    Ok(caller)
+}
+
+/// A caller whose developer has given his idle connection up.
+fn caller_left_to_the_app(stage: &Stage<'_>) -> Result<HttpCaller> {
+    caller_for_whom_the_app_is_called(stage, |_| {
+        stage.dev.service().hang_up();
+        Ok(())
+    })
+}
+
+/// A caller who has begun another request.
+fn caller_with_half_a_head(stage: &Stage<'_>) -> Result<HttpCaller> {
+    caller_for_whom_the_app_is_called(stage, |caller| Ok(caller.say("GET / HTTP/1.1\r\nHo")?))
+}
+
 #[test]
 fn a_request_of_the_developer_calls_nobody_else() {
     stage(|stage| {
@@ -785,14 +810,12 @@ fn a_request_of_the_developer_calls_nobody_else() {
 fn a_developer_who_gives_an_idle_connection_up_leaves_it_to_the_app() {
     stage(|stage| {
         let _daemon = stage.daemon()?;
-        let mut caller = caller_of_the_laptop_alone(&stage)?;
+        let mut caller = caller_left_to_the_app(&stage)?;
         let calls = stage.app.service().connections();
-        stage.dev.service().hang_up();
-        wait_until("the app to be called", SOON, || stage.app.service().connections() == calls + 1)?;
         // To the caller nothing has happened.
         assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
         assert_eq!(caller.get("/", &[])?.tag, "app");
-        assert_eq!(stage.app.service().connections(), calls + 1);
+        assert_eq!(stage.app.service().connections(), calls);
         // How long he may be idle is the app's to say.
         stage.app.service().hang_up();
         assert_eq!(caller.rest()?, b"");
@@ -804,10 +827,7 @@ fn a_developer_who_gives_an_idle_connection_up_leaves_it_to_the_app() {
 fn an_app_that_was_called_because_a_developer_gave_up_may_give_up_too() {
     stage(|stage| {
         let _daemon = stage.daemon()?;
-        let mut caller = caller_of_the_laptop_alone(&stage)?;
-        let calls = stage.app.service().connections();
-        stage.dev.service().hang_up();
-        wait_until("the app to be called", SOON, || stage.app.service().connections() == calls + 1)?;
+        let mut caller = caller_left_to_the_app(&stage)?;
         stage.app.service().hang_up();
         assert_eq!(caller.rest()?, b"");
         Ok(())
@@ -818,17 +838,11 @@ fn an_app_that_was_called_because_a_developer_gave_up_may_give_up_too() {
 fn half_a_head_is_the_apps_to_wait_for() {
     stage(|stage| {
         let _daemon = stage.daemon()?;
-        let mut caller = caller_of_the_laptop_alone(&stage)?;
-        let calls = stage.app.service().connections();
-        caller.say("GET / HTTP/1.1\r\nHo")?;
-        wait_until("the app to be called", SOON, || stage.app.service().connections() == calls + 1)?;
+        let mut caller = caller_with_half_a_head(&stage)?;
         caller.say(format!("st: web\r\n{DEBUG}\r\n\r\n"))?;
         assert_eq!(caller.answer(false)?.tag, "laptop");
 
-        let mut caller = caller_of_the_laptop_alone(&stage)?;
-        let calls = stage.app.service().connections();
-        caller.say("GET / HTTP/1.1\r\nHo")?;
-        wait_until("the app to be called", SOON, || stage.app.service().connections() == calls + 1)?;
+        let mut caller = caller_with_half_a_head(&stage)?;
         stage.app.service().hang_up();
         assert_eq!(caller.rest()?, b"", "the app has lost its patience");
         Ok(())
