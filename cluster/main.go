@@ -1,5 +1,6 @@
-// One program that is all of Kubernetes, and etcd: it does what its name says, as busybox does. The parts share nearly
-// all of their code, so one link of them all takes the time and the space of about one.
+// One program that is all of a cluster's side of Kubernetes, and etcd: it does what its name says, as busybox does. The
+// parts share nearly all of their code, so one link of them all takes the time and the space of about one. kubectl is a
+// program of its own, as its users have it: as one of these it takes twice as long to start.
 package main
 
 import (
@@ -14,8 +15,6 @@ import (
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // what the parts count about their API calls
 	_ "k8s.io/component-base/metrics/prometheus/version"
-	kubectl "k8s.io/kubectl/pkg/cmd"
-	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
@@ -39,13 +38,8 @@ func main() {
 		os.Exit(cli.Run(part()))
 	case name == "etcd":
 		etcdmain.Main(os.Args)
-	case name == "kubectl":
-		// Its errors have exit codes of their own.
-		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
-			kubectlutil.CheckErr(err)
-		}
 	default:
-		names := []string{"etcd", "kubectl"}
+		names := []string{"etcd"}
 		for name := range parts {
 			names = append(names, name)
 		}

@@ -17,15 +17,11 @@ use crate::{run, setup};
 const OLDEST_GO: (u32, u32) = (1, 21);
 
 /// The names under which one program is all of these.
-const NAMES: [&str; 7] = [
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubelet",
-    "kube-proxy",
-    "kubectl",
-];
+const NAMES: [&str; 6] =
+    ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
+
+/// That program, then those that are themselves.
+const PACKAGES: [&str; 3] = [".", "k8s.io/kubernetes/cmd/kubectl", "helm.sh/helm/v3/cmd/helm"];
 
 /// The helm among them, if they are there; in CI they are built for that.
 pub(crate) fn helm() -> Result<Option<PathBuf>> {
@@ -87,7 +83,7 @@ fn build_into(folder: &Path, source: &Path, go: &Path, versions: &Versions) -> R
     let mut build = Command::new(go);
     build.arg("build").args(["-trimpath", "-ldflags", &link.join(" "), "-o"]);
     // The trailing slash says that it is a folder, for more than one program.
-    build.arg(folder.join("")).args([".", "helm.sh/helm/v3/cmd/helm"]);
+    build.arg(folder.join("")).args(PACKAGES);
     build.env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=readonly -buildvcs=false").current_dir(source);
     run::run(&mut build)?;
 
