@@ -2,64 +2,23 @@
 //!
 //! Each line is the best of many rounds, because everything else that the machine does only adds to it.
 
+#[path = "../tests/allocation/browser.rs"]
+mod browser;
+
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use interceptor_condition::{Condition, Facts, Request};
+use interceptor_condition::{Condition, Facts};
+
+use self::browser::Browser;
 
 const ROUNDS: usize = 200;
 const EVALUATIONS: u32 = 10_000;
 
-/// A browser's head with the header that rules look for, first or last of `headers`.
-struct Head {
-    headers: Vec<(&'static str, &'static [u8])>,
-}
-
-const OTHERS: [(&str, &[u8]); 11] = [
-    ("Host", b"shop.example"),
-    ("User-Agent", b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
-    ("Accept", b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
-    ("Accept-Language", b"en-US,en;q=0.5"),
-    ("Accept-Encoding", b"gzip, deflate, br, zstd"),
-    ("Referer", b"https://shop.example/"),
-    ("Cookie", b"session=2c1f6f0e; theme=dark"),
-    ("X-Forwarded-For", b"203.0.113.9"),
-    ("X-Real-Ip", b"203.0.113.9"),
-    ("X-Request-Id", b"5b2c7a2e-7a52-4f2e-8c3d-111111111111"),
-    ("Traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-];
-
-fn head(user: Option<&'static [u8]>) -> Head {
-    Head { headers: OTHERS.into_iter().chain(user.map(|user| ("X-User", user))).collect() }
-}
-
-impl Request for Head {
-    fn method(&self) -> &str {
-        "GET"
-    }
-
-    fn path(&self) -> &str {
-        "/shop/cart?item=7"
-    }
-
-    fn host(&self) -> Option<&str> {
-        Some("shop.example")
-    }
-
-    fn scheme(&self) -> &str {
-        "http"
-    }
-
-    fn protocol(&self) -> &str {
-        "HTTP/1.1"
-    }
-
-    fn header_values<'a>(&'a self, name: &str, each: &mut dyn FnMut(&'a [u8])) {
-        for (_, value) in self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)) {
-            each(value);
-        }
-    }
+/// With the header that rules look for, or without.
+fn head(user: Option<&'static [u8]>) -> Browser {
+    Browser::with(user.map(|user| ("X-User", user)))
 }
 
 /// `0` and `a` without a pattern; leaked, as this ends soon.
@@ -72,7 +31,7 @@ fn random_bits(length: usize) -> &'static str {
     String::leak(bits.take(length).collect())
 }
 
-fn measure(what: &str, source: &str, head: &Head) {
+fn measure(what: &str, source: &str, head: &Browser) {
     let condition = Condition::compile(source).expect("is a condition");
     let facts = Facts {
         source: SocketAddr::from(([10, 1, 2, 3], 40_000)),

@@ -2,11 +2,16 @@
 
 #![allow(unsafe_code, reason = "an allocator can't be written without")]
 
+#[path = "allocation/browser.rs"]
+mod browser;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::SocketAddr;
 
-use interceptor_condition::{Condition, Facts, Request};
+use interceptor_condition::{Condition, Facts};
+
+use self::browser::Browser;
 
 thread_local! {
     /// Of this thread only, because the test harness has threads of its own.
@@ -43,62 +48,15 @@ fn count() {
     let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
 }
 
-struct Head;
-
-const HEADERS: [(&str, &[u8]); 12] = [
-    ("Host", b"shop.example"),
-    ("User-Agent", b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
-    ("Accept", b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
-    ("Accept-Language", b"en-US,en;q=0.5"),
-    ("Accept-Encoding", b"gzip, deflate, br, zstd"),
-    ("Referer", b"https://shop.example/"),
-    ("Cookie", b"session=2c1f6f0e; theme=dark"),
-    ("X-Forwarded-For", b"203.0.113.9"),
-    ("X-Request-Id", b"5b2c7a2e-7a52-4f2e-8c3d-111111111111"),
-    ("Traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-    ("X-Twice", b"a"),
-    ("X-User", b"debug"),
-];
-
-impl Request for Head {
-    fn method(&self) -> &str {
-        "GET"
-    }
-
-    fn path(&self) -> &str {
-        "/shop/cart?item=7"
-    }
-
-    fn host(&self) -> Option<&str> {
-        Some("shop.example")
-    }
-
-    fn scheme(&self) -> &str {
-        "http"
-    }
-
-    fn protocol(&self) -> &str {
-        "HTTP/1.1"
-    }
-
-    fn header_values<'a>(&'a self, name: &str, each: &mut dyn FnMut(&'a [u8])) {
-        for (_, value) in HEADERS.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)) {
-            each(value);
-            if name == "x-twice" {
-                each(b"b");
-            }
-        }
-    }
-}
-
 /// Allocations of one evaluation, when the condition has been evaluated before.
 fn allocations(source: &str) -> usize {
     let condition = Condition::compile(source).unwrap_or_else(|error| panic!("{source}: {error}"));
+    let request = Browser::with([("X-Twice", &b"a"[..]), ("X-Twice", b"b"), ("X-User", b"debug")]);
     let facts = Facts {
         source: SocketAddr::from(([10, 1, 2, 3], 40_000)),
         destination: SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 1], 8080)),
         server_name: Some("shop.example"),
-        request: Some(&Head),
+        request: Some(&request),
     };
     let first = condition.matches(&facts);
     let before = ALLOCATIONS.get();

@@ -42,8 +42,40 @@ pub struct HttpAnswer {
     pub raw: Vec<u8>,
 }
 
+/// What a server of plain transfers needs to know of a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlainHead {
+    /// Whether it brings something, rather than asking for it.
+    pub is_put: bool,
+    /// Of what it brings, in bytes; without it, chunks.
+    pub length: Option<u64>,
+}
+
 /// Long enough for anything but a server that does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+// === impl PlainHead ===
+
+impl PlainHead {
+    /// Reads one, up to its empty line; none if the caller has ended.
+    ///
+    /// # Errors
+    /// Of the connection, or for a length that is no number.
+    pub fn read(from: &mut impl BufRead) -> io::Result<Option<Self>> {
+        let (mut head, mut line) = (Self::default(), String::new());
+        while line != "\r\n" {
+            line.clear();
+            if from.read_line(&mut line)? == 0 {
+                return Ok(None);
+            }
+            head.is_put |= line.starts_with("PUT ");
+            if let Some(value) = line.strip_prefix("Content-Length: ") {
+                head.length = Some(value.trim().parse().map_err(io::Error::other)?);
+            }
+        }
+        Ok(Some(head))
+    }
+}
 
 // === impl HttpMirror ===
 

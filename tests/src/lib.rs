@@ -3,6 +3,7 @@
 //! Each file in `tests/` covers one section of what is promised, each test one promise. See `README.md`.
 
 mod arrivals;
+mod background;
 mod dns;
 mod frozen;
 mod http;
@@ -13,9 +14,10 @@ mod second;
 
 pub use self::{
     arrivals::Arrivals,
+    background::Background,
     dns::Dns,
     frozen::{Frozen, threads},
-    http::{HttpAnswer, HttpCaller, HttpMirror},
+    http::{HttpAnswer, HttpCaller, HttpMirror, PlainHead},
     outcomes::{counted, outcomes, sum},
     rebuild::{delete_netns, make_netns_again},
     scene::{Scene, play, who},

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_tests::{HttpCaller, HttpMirror, SOON, Scene, play};
+use interceptor_tests::{HttpCaller, HttpMirror, PlainHead, SOON, Scene, play};
 use rstest::rstest;
 use testbed::{Checksum, Namespace, TcpService, send, wait_until};
 
@@ -174,21 +174,10 @@ fn idle_connections_cost_little_memory() {
 fn bulk_server(netns: &Namespace, port: u16, tag: &'static str) -> Result<TcpService> {
     TcpService::start(netns, (Ipv6Addr::UNSPECIFIED, port), move |mut stream, _| {
         let mut reader = BufReader::new(stream.try_clone()?);
-        loop {
-            let (mut length, mut line, mut is_put) = (0, String::new(), false);
-            while line != "\r\n" {
-                line.clear();
-                if reader.read_line(&mut line)? == 0 {
-                    return Ok(());
-                }
-                is_put |= line.starts_with("PUT ");
-                if let Some(value) = line.strip_prefix("Content-Length: ") {
-                    length = value.trim().parse().map_err(std::io::Error::other)?;
-                }
-            }
-            if is_put {
+        while let Some(request) = PlainHead::read(&mut reader)? {
+            if request.is_put {
                 let mut sum = Checksum::default();
-                let mut body = (&mut reader).take(length);
+                let mut body = (&mut reader).take(request.length.unwrap_or(0));
                 let mut buffer = vec![0; 64 << 10];
                 while let n @ 1.. = body.read(&mut buffer)? {
                     sum.add(&buffer[..n]);
@@ -206,6 +195,7 @@ fn bulk_server(netns: &Namespace, port: u16, tag: &'static str) -> Result<TcpSer
                 send(&mut stream, LARGE)?;
             }
         }
+        Ok(())
     })
 }
 

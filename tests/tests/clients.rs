@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use interceptor_tests::PlainHead;
 use rstest::rstest;
 use testbed::{Daemon, Namespace, Process, TcpService, Topology, wait_until, workload};
 
@@ -217,24 +218,14 @@ const GROWTH: u64 = 4 << 10;
 fn gibibyte(netns: &Namespace, tag: &'static str) -> Result<TcpService> {
     TcpService::start(netns, (Ipv6Addr::UNSPECIFIED, PORT), move |mut stream, _| {
         let mut reader = BufReader::with_capacity(256 << 10, stream.try_clone()?);
-        let (mut line, mut length, mut is_put) = (String::new(), None, false);
-        while line != "\r\n" {
-            line.clear();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            is_put |= line.starts_with("PUT ");
-            if let Some(value) = line.strip_prefix("Content-Length: ") {
-                length = Some(value.trim().parse().map_err(io::Error::other)?);
-            }
-        }
+        let Some(request) = PlainHead::read(&mut reader)? else { return Ok(()) };
         let head = format!("HTTP/1.1 200 OK\r\nX-Served-By: {tag}\r\nConnection: close\r\n");
-        if !is_put {
+        if !request.is_put {
             stream.write_all(format!("{head}Content-Length: {GIBIBYTE}\r\n\r\n").as_bytes())?;
             return Pattern::default().write(&mut stream, GIBIBYTE);
         }
         let mut pattern = Pattern::default();
-        let found = match length {
+        let found = match request.length {
             Some(length) => pattern.check((&mut reader).take(length)),
             None => chunks(&mut reader, &mut pattern),
         };

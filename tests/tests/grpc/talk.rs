@@ -3,22 +3,21 @@
 use std::{
     convert::Infallible,
     future::{Future, pending},
-    net::TcpListener,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    thread::{self, JoinHandle},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::BoxStream};
+use interceptor_tests::Background;
 use prost::Message;
 use testbed::Namespace;
-use tokio::{runtime, sync::watch};
+use tokio::{net::TcpListener, sync::watch};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Code, Request, Response, Status, Streaming,
@@ -66,8 +65,7 @@ pub(crate) struct Server {
     pub(crate) seen: Arc<Seen>,
     /// What its health service says.
     pub(crate) health: watch::Sender<ServingStatus>,
-    end: Option<watch::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _serving: Background,
 }
 
 /// The service itself.
@@ -127,37 +125,16 @@ impl Server {
         tag: &'static str,
         adapt: impl FnOnce(transport::Server) -> transport::Server,
     ) -> Result<Self> {
-        let listener = netns.run(|| TcpListener::bind(("0.0.0.0", port))).context("listen")?;
-        listener.set_nonblocking(true)?;
         let server = adapt(transport::Server::builder());
         let seen = Arc::<Seen>::default();
-        let (end, mut ended) = watch::channel(());
         let (health, healths) = watch::channel(ServingStatus::Serving);
         let talk = Talk { tag, seen: Arc::clone(&seen) };
-        let thread = thread::spawn(move || {
-            let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            // Its connections end with it.
-            runtime.block_on(async {
-                tokio::select! {
-                    _ = ended.changed() => {}
-                    () = serve(server, listener, talk, healths) => {}
-                }
-            });
-        });
-        Ok(Self { seen, health, end: Some(end), thread: Some(thread) })
+        let serving = Background::serve(netns, port, move |listener| serve(server, listener, talk, healths))?;
+        Ok(Self { seen, health, _serving: serving })
     }
 
     /// Connections end with the process's.
     pub(crate) fn die(self) {}
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.end.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 async fn serve(
@@ -166,7 +143,6 @@ async fn serve(
     talk: Talk,
     mut healths: watch::Receiver<ServingStatus>,
 ) {
-    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
     let seen = Arc::clone(&talk.seen);
     let incoming = TcpListenerStream::new(listener).inspect(move |_| {
         seen.connections.fetch_add(1, Ordering::Relaxed);

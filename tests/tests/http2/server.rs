@@ -2,12 +2,10 @@
 
 use std::{
     future::poll_fn,
-    net::TcpListener,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -15,19 +13,15 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server, server::SendResponse};
 use http::{HeaderMap, Request, Response};
+use interceptor_tests::Background;
 use testbed::Namespace;
-use tokio::{
-    runtime,
-    sync::{Notify, watch},
-    time::sleep,
-};
+use tokio::{net::TcpListener, sync::Notify, time::sleep};
 
 /// Ends, and so do its connections, when dropped.
 pub(crate) struct Server {
     pub(crate) seen: Arc<Seen>,
     go_away: Arc<Notify>,
-    end: Option<watch::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _serving: Background,
 }
 
 /// What a server saw.
@@ -72,18 +66,12 @@ impl Server {
         tag: &'static str,
         adapt: impl FnOnce(&mut server::Builder),
     ) -> Result<Self> {
-        let listener = netns.run(|| TcpListener::bind(("0.0.0.0", port))).context("listen")?;
-        listener.set_nonblocking(true)?;
         let mut builder = server::Builder::new();
         adapt(&mut builder);
         let (seen, go_away) = (Arc::<Seen>::default(), Arc::<Notify>::default());
-        let (end, ended) = watch::channel(());
         let state = (Arc::clone(&seen), Arc::clone(&go_away));
-        let thread = thread::spawn(move || {
-            let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(serve(listener, builder, tag, state, ended));
-        });
-        Ok(Self { seen, go_away, end: Some(end), thread: Some(thread) })
+        let serving = Background::serve(netns, port, move |listener| serve(listener, builder, tag, state))?;
+        Ok(Self { seen, go_away, _serving: serving })
     }
 
     /// Asks the clients that are connected to open no more streams.
@@ -95,28 +83,14 @@ impl Server {
     pub(crate) fn die(self) {}
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.end.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 async fn serve(
     listener: TcpListener,
     builder: server::Builder,
     tag: &'static str,
     (seen, go_away): (Arc<Seen>, Arc<Notify>),
-    mut ended: watch::Receiver<()>,
 ) {
-    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
     loop {
-        let stream = tokio::select! {
-            _ = ended.changed() => return,
-            accepted = listener.accept() => accepted.expect("a connection").0,
-        };
+        let (stream, _) = listener.accept().await.expect("a connection");
         stream.set_nodelay(true).expect("a TCP stream");
         seen.connections.fetch_add(1, Ordering::Relaxed);
         let (builder, seen, go_away) = (builder.clone(), Arc::clone(&seen), Arc::clone(&go_away));
