@@ -49,10 +49,13 @@ fn main() -> Result<()> {
 }
 
 fn build_objects(dir: &Path) -> Result<()> {
-    // SAFETY: the process has one thread. RUSTC_BOOTSTRAP lets the stable compiler take `-Z build-std`, for the kernel
-    // programs alone; OUT_DIR is what aya-build goes by.
+    // SAFETY: the process has one thread. RUSTC_BOOTSTRAP lets the stable compiler take `-Z build-std` and `-Z trim-paths`,
+    // for the kernel programs alone; OUT_DIR is what aya-build goes by.
     unsafe {
         env::set_var("RUSTC_BOOTSTRAP", "1");
+        // What the verifier prints names the line of a source, and not where somebody once had it.
+        env::set_var("CARGO_UNSTABLE_TRIM_PATHS", "true");
+        env::set_var("CARGO_PROFILE_RELEASE_TRIM_PATHS", "all");
         env::set_var("OUT_DIR", dir);
     }
     let root_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR").context("CARGO_MANIFEST_DIR")?)

@@ -1,6 +1,6 @@
 //! The container image: the static daemon, the authorities that TLS trusts, and licences, in an archive of the OCI's
 //! image layout. Nothing is fetched from a registry and no container engine is asked, so it works wherever the daemon
-//! builds. The same tree at the same place gives the same bytes.
+//! builds. The same tree gives the same bytes, wherever it is.
 //!
 //! `Dockerfile` gives an image with the same content: it calls this with `--rootfs` and copies what that wrote.
 //!
@@ -105,6 +105,7 @@ fn cheap(arch: Arch) -> Result<PathBuf> {
 fn pack(image: &Image, rootfs: &Rootfs, path: &Path, limit: Option<u64>) -> Result<()> {
     let archive = image.archive(rootfs).context("put the image together")?;
     let daemon = check::archive(&archive[..], image).context("the image is not what it should be")?;
+    check::names_none(&daemon, &build::places()?)?;
     let (packed, unpacked) = (archive.len() as u64, rootfs.size());
     if let Some(limit) = limit {
         check::is_small(packed, unpacked, limit)?;

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use super::Arch;
 use crate::{
     build, run,
-    setup::{self, musl},
+    setup::{self, musl, rust::Rustc},
 };
 
 /// The profile of images that are for use.
@@ -55,13 +55,24 @@ pub(crate) fn daemon(arch: Arch, profile: &str) -> Result<Vec<u8>> {
 /// One word after the other, as cargo wants them.
 fn flags() -> Result<OsString> {
     let mut flags = OsString::from("-Ctarget-feature=+crt-static");
-    // Backtraces say where in the project something is, and not where somebody once had it.
-    for (path, name) in [(run::workspace(), "interceptor"), (&cargo_home()?, "cargo")] {
+    for (place, name) in places()? {
         flags.push("\x1f--remap-path-prefix=");
-        flags.push(path);
-        flags.push(format!("=/{name}"));
+        flags.push(place);
+        flags.push(format!("={name}"));
     }
     Ok(flags)
+}
+
+/// Where the sources are here, and what they are called in the daemon: backtraces say where in the project something is,
+/// and not where somebody once had it; and wherever it is built, the daemon is the same to the byte.
+pub(crate) fn places() -> Result<[(PathBuf, String); 3]> {
+    let Rustc { sysroot, commit, .. } = Rustc::ask()?;
+    Ok([
+        (run::workspace().to_owned(), "/interceptor".to_owned()),
+        (cargo_home()?, "/cargo".to_owned()),
+        // As the compiler calls them where the component rust-src is missing.
+        (sysroot.join("lib/rustlib/src/rust"), format!("/rustc/{commit}")),
+    ])
 }
 
 fn cargo_home() -> Result<PathBuf> {

@@ -4,7 +4,8 @@ use std::{
     collections::BTreeMap,
     env, fs,
     io::Read,
-    path::Path,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
     process::{self, Command},
 };
 
@@ -75,6 +76,22 @@ pub(crate) fn archive(archive: impl Read, expected: &Image) -> Result<Vec<u8>> {
     ensure!(config.rootfs.diff_ids == [digest(&unpacked)], "the config speaks of another layer");
     ensure!(blobs.is_empty(), "nobody refers to {:?}", blobs.keys());
     content(&unpacked, expected.arch)
+}
+
+/// That the daemon names no folder of the machine that built it.
+pub(crate) fn names_none(daemon: &[u8], places: &[(PathBuf, String)]) -> Result<()> {
+    for (place, name) in places {
+        ensure!(!names(daemon, place), "the daemon names {}, which should be {name} there", place.display());
+    }
+    Ok(())
+}
+
+/// Whether there is a path in it that begins so. `/src` may well be in the middle of many.
+fn names(daemon: &[u8], place: &Path) -> bool {
+    let folder = [place.as_os_str().as_bytes(), b"/"].concat();
+    let goes_on = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
+    let mut found = daemon.windows(folder.len()).enumerate().filter(|(_, bytes)| *bytes == folder);
+    found.any(|(at, _)| at == 0 || !goes_on(daemon[at - 1]))
 }
 
 /// That neither of these sizes is beyond the limit.

@@ -56,6 +56,16 @@ fn a_file_too_many_or_with_another_mode_is_told() -> Result<()> {
 }
 
 #[test]
+fn a_program_that_names_the_builders_folders_is_told() {
+    let places = [(PathBuf::from("/src"), "/interceptor".to_owned())];
+    let told = check::names_none(b"\0/src/main.rs\0", &places).expect_err("it is named");
+    assert_eq!(told.to_string(), "the daemon names /src, which should be /interceptor there");
+    for other in ["/interceptor/src/main.rs", "\0/srclib/", "../src/main.rs"] {
+        check::names_none(other.as_bytes(), &places).expect("is no such path");
+    }
+}
+
+#[test]
 fn a_program_that_needs_others_is_told() -> Result<()> {
     let image = image(Arch::host()?);
     // This test was linked for a system that has libraries.
