@@ -144,6 +144,14 @@ impl Cluster {
         Ok(nodes.lines().filter_map(|line| line.strip_prefix("node/")).map(str::to_owned).collect())
     }
 
+    /// Whether the container runtime of the first node makes user namespaces.
+    pub fn makes_user_namespaces(&self) -> Result<bool> {
+        let node = self.get(&["node", "node1"])?;
+        let handlers = node.pointer("/status/runtimeHandlers").and_then(Value::as_array);
+        let able = |handler: &Value| handler.pointer("/features/userNamespaces") == Some(&Value::Bool(true));
+        Ok(handlers.is_some_and(|handlers| handlers.iter().any(able)))
+    }
+
     fn command(&self, program: &str, words: &[&str], input: Option<&str>) -> Result<Told> {
         let mut command = Command::new(self.bin.join(program));
         command.args(words).env("KUBECONFIG", &self.kubeconfig);

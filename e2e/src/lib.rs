@@ -39,7 +39,7 @@ pub use self::{
     pod::{Condition, Looks, Pod},
     product::{Daemon, Product},
     prometheus::Prometheus,
-    scene::{Scene, at_once, play, play_on},
+    scene::{Scene, at_once, play, play_on, play_with_user_namespaces},
     workload::Workload,
 };
 

@@ -39,6 +39,7 @@ pub struct Manifest {
     pub(crate) probe: Option<Probe>,
     pub(crate) annotations: Vec<(String, String)>,
     pub(crate) host_network: bool,
+    pub(crate) own_users: bool,
     pub(crate) node: Option<String>,
     pub(crate) init: Option<String>,
 }
@@ -55,6 +56,7 @@ impl Manifest {
             probe: None,
             annotations: Vec::new(),
             host_network: false,
+            own_users: false,
             node: None,
             init: None,
         }
@@ -89,6 +91,11 @@ impl Manifest {
     /// In the node's own network.
     pub fn host_network(self) -> Self {
         Self { host_network: true, ..self }
+    }
+
+    /// With a user namespace of its own.
+    pub fn own_users(self) -> Self {
+        Self { own_users: true, ..self }
     }
 
     /// On this node.
@@ -144,6 +151,9 @@ impl Manifest {
         pod += "spec:\n  terminationGracePeriodSeconds: 5\n  dnsPolicy: Default\n";
         if self.host_network {
             pod += "  hostNetwork: true\n";
+        }
+        if self.own_users {
+            pod += "  hostUsers: false\n";
         }
         if let Some(node) = &self.node {
             let _ = writeln!(pod, "  nodeSelector: {{kubernetes.io/hostname: {node}}}");

@@ -39,7 +39,7 @@ pub struct Scene {
 /// # Panics
 /// When the test fails; then it tells how the namespace and the product's pods looked.
 pub fn play(name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
-    play_on(1, name, body);
+    play_unless(|_| None, name, body);
 }
 
 /// As [`play`], on a cluster that has to have so many nodes.
@@ -47,13 +47,43 @@ pub fn play(name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
 /// # Panics
 /// As [`play`].
 pub fn play_on(nodes: usize, name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
+    let lacks = |cluster: &Cluster| {
+        let there = cluster.nodes().map_or(0, |nodes| nodes.len());
+        (there < nodes).then(|| {
+            format!(
+                "this needs {nodes} nodes, and there is {there}; `cargo xtask cluster up --nodes {nodes}`"
+            )
+        })
+    };
+    play_unless(lacks, name, body);
+}
+
+/// As [`play`], on a cluster whose runtime makes user namespaces.
+///
+/// # Panics
+/// As [`play`].
+pub fn play_with_user_namespaces(name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
+    let lacks = |cluster: &Cluster| match cluster.makes_user_namespaces() {
+        Ok(true) => None,
+        Ok(false) => Some(
+            "this needs a container runtime that makes user namespaces; \
+             `cargo xtask cluster up --runtime containerd-2`"
+                .to_owned(),
+        ),
+        Err(error) => Some(format!("whether the runtime makes user namespaces is not told: {error:#}")),
+    };
+    play_unless(lacks, name, body);
+}
+
+/// Plays it unless the cluster lacks something, which is told loudly.
+fn play_unless(
+    lacks: impl FnOnce(&Cluster) -> Option<String>,
+    name: &str,
+    body: impl FnOnce(&Scene) -> Result<()>,
+) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(cluster) = Cluster::required() else { return };
-    let there = cluster.nodes().map_or(0, |nodes| nodes.len());
-    if there < nodes {
-        let why = format!(
-            "this needs {nodes} nodes, and there is {there}; `cargo xtask cluster up --nodes {nodes}`"
-        );
+    if let Some(why) = lacks(&cluster) {
         assert!(!std::env::var("CI").is_ok_and(|value| value == "true"), "{why}");
         let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("\nSKIPPED: {why}\n\n").as_bytes());
         return;

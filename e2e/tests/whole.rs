@@ -8,6 +8,8 @@ mod crowd;
 mod latency;
 #[path = "whole/node.rs"]
 mod node;
+#[path = "whole/own_users.rs"]
+mod own_users;
 #[path = "whole/two_nodes.rs"]
 mod two_nodes;
 #[path = "whole/upgrade.rs"]

@@ -41,6 +41,11 @@ pub(crate) fn enter_netns(command: &mut Command, netns: File) {
     before_exec(command, move || Ok(setns(&netns, CloneFlags::CLONE_NEWNET)?));
 }
 
+/// The network namespace belongs to the user namespace: the kernel makes that one first.
+pub(crate) fn own_users_and_netns(command: &mut Command) {
+    before_exec(command, || Ok(unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)?));
+}
+
 /// Confinement for a [`Command`].
 pub trait CommandExt {
     /// Shows it another `/etc/resolv.conf`, in a mount namespace of its own.

@@ -47,6 +47,7 @@ mod requires;
 mod service;
 mod sweep;
 mod topology;
+mod users;
 mod wait;
 
 pub use self::{

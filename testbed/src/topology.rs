@@ -26,7 +26,8 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{
     ip,
     namespace::{Addresses, Namespace},
-    requires, sweep, wait_until,
+    process::Process,
+    requires, sweep, users, wait_until,
 };
 
 /// A node and everything around it. Dropping it removes all of that.
@@ -89,8 +90,23 @@ impl Topology {
         self.host(name)
     }
 
+    /// Adds a pod with a user namespace of its own, as kubelets have them made for `hostUsers: false`: root in there is
+    /// somebody without rights out here, and the pod's network namespace is that root's. Also gives a process inside of both.
+    pub fn pod_with_own_users(&self, name: &str) -> Result<(Namespace, Process)> {
+        let mut sandbox = None;
+        let pod = self.add(name, |netns| {
+            sandbox = Some(users::create(netns)?);
+            Ok(())
+        })?;
+        Ok((pod, sandbox.context("a pod without a process")?))
+    }
+
     /// Adds a host outside of the node: a laptop, a client. To the network it is the same thing as a pod.
     pub fn host(&self, name: &str) -> Result<Namespace> {
+        self.add(name, create)
+    }
+
+    fn add(&self, name: &str, create: impl FnOnce(&Namespace) -> Result<()>) -> Result<Namespace> {
         // An interface of the node is named after it, and interface names have at most 15 characters.
         ensure!(
             (1..=12).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),

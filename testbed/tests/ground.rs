@@ -4,13 +4,14 @@ use std::{
     io::{Read as _, Write as _},
     net::{IpAddr, Shutdown, SocketAddr, TcpListener},
     path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use testbed::{
-    Caller, Capability, Checksum, CommandExt as _, Connection, Question, TcpService, Topology, bpf_inventory,
-    call, netns_inventory, netns_test, receive, require_root, send, wait_until,
+    Caller, Capability, Checksum, CommandExt as _, Connection, Namespace, Question, TcpService, Topology,
+    bpf_inventory, call, netns_inventory, netns_test, receive, require_root, send, wait_until,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,6 +35,32 @@ fn hosts_reach_each_other_by_ipv4_and_ipv6() {
         let _service = TcpService::tagged(&pod, ([0, 0, 0, 0], 8081), "app")?;
         let answer = call(t.node(), (pod.ip4(), 8081), Question::Line)?;
         assert_eq!(answer.peer.map(|peer| peer.ip()), Some(pod.gateway4().into()));
+        Ok(())
+    });
+}
+
+#[test]
+fn the_network_of_a_pod_with_own_users_is_its_own_roots_and_no_other_is() {
+    netns_test("users", |t| {
+        let (pod, sandbox) = t.pod_with_own_users("web")?;
+        let other = t.pod("other")?;
+        // As root of the pod, who joins the network second, and so by his own rights.
+        let change = |netns: &Namespace| {
+            let mut nsenter = Command::new("nsenter");
+            nsenter.args(["--setuid=0", "--setgid=0", "--user", "--target", &sandbox.pid().to_string()]);
+            nsenter.args(["nsenter", &format!("--net={}", netns.netns_path().display())]);
+            nsenter.args(["ip", "link", "set", "lo", "mtu", "1400"]).output()
+        };
+        let (own, foreign) = (change(&pod)?, change(&other)?);
+        ensure!(own.status.success(), "{own:?}");
+        ensure!(!foreign.status.success(), "{foreign:?}");
+        let said = String::from_utf8_lossy(&foreign.stderr);
+        ensure!(said.contains("Operation not permitted"), "{said}");
+
+        // Otherwise it is a pod like any other.
+        let client = t.host("client")?;
+        let _service = TcpService::tagged(&pod, (pod.ip4(), 8080), "app")?;
+        assert_eq!(call(&client, (pod.ip4(), 8080), Question::Line)?.tag, "app");
         Ok(())
     });
 }

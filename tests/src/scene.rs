@@ -43,7 +43,12 @@ pub fn who(netns: &Namespace, to: impl Into<SocketAddr>) -> io::Result<String> {
 
 impl<'t> Scene<'t> {
     fn new(t: &'t Topology) -> Result<Self> {
-        let (pod, laptop, client) = (t.pod("web")?, t.host("laptop")?, t.host("client")?);
+        Self::around(t, t.pod("web")?)
+    }
+
+    /// Everything else, around a pod of a special kind.
+    pub fn around(t: &'t Topology, pod: Namespace) -> Result<Self> {
+        let (laptop, client) = (t.host("laptop")?, t.host("client")?);
         let app = TcpService::tagged(&pod, (Ipv6Addr::UNSPECIFIED, 8080), "app")?;
         let dev = TcpService::tagged(&laptop, (Ipv6Addr::UNSPECIFIED, 3000), "laptop")?;
         Ok(Self { t, pod, laptop, client, app, dev })

@@ -6,6 +6,7 @@ mod archive;
 mod before;
 mod binaries;
 mod control_plane;
+mod go;
 mod images;
 mod kubectl;
 mod network;
@@ -13,6 +14,7 @@ mod node;
 mod part;
 mod pki;
 mod remove;
+mod runtime;
 mod state;
 mod status;
 mod up;
@@ -28,7 +30,7 @@ use anyhow::{Context as _, Result};
 use clap::Subcommand;
 
 use self::part::Part;
-pub(crate) use self::{binaries::helm, state::State};
+pub(crate) use self::{binaries::helm, runtime::Runtime, state::State};
 use crate::{
     build, image, run,
     setup::{self, Group},
@@ -41,6 +43,9 @@ pub(crate) enum Action {
         /// How many nodes
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
         nodes: u8,
+        /// What runs the pods; Debian's if not given
+        #[arg(long)]
+        runtime: Option<Runtime>,
         /// An archive with interceptor's image; `cargo xtask image` makes it if not given
         #[arg(long, env = "INTERCEPTOR_IMAGE")]
         image: Option<PathBuf>,
@@ -68,8 +73,8 @@ pub(crate) enum Action {
 
 pub(crate) fn cluster(action: &Action) -> Result<()> {
     let state = State::default();
-    if let Action::Up { nodes, image } = action {
-        return up(&state, *nodes, image.as_deref());
+    if let Action::Up { nodes, runtime, image } = action {
+        return up(&state, *nodes, *runtime, image.as_deref());
     }
     if !run::is_root() {
         return again_as_root(action, &[]);
@@ -120,19 +125,24 @@ pub(crate) fn load(state: &State, archive: &Path) -> Result<()> {
 }
 
 /// Builds what is not built yet as the user that we are, and goes on as root.
-fn up(state: &State, nodes: u8, image: Option<&Path>) -> Result<()> {
+fn up(state: &State, nodes: u8, runtime: Option<Runtime>, image: Option<&Path>) -> Result<()> {
+    let runtime = Runtime::chosen(state, runtime)?;
     if let (Some(binaries), Some(image)) = (env::var_os(state::PREPARED), image) {
-        return up::up(state, nodes, Path::new(&binaries), image);
+        let runtime = env::var_os(state::PREPARED_RUNTIME).map(PathBuf::from);
+        return up::up(state, nodes, Path::new(&binaries), runtime.as_deref(), image);
     }
     setup::setup(&[Group::Cluster, Group::Image])?;
     let binaries = binaries::build()?;
+    let folder = runtime.build()?;
     images::build()?;
     let image =
         image.map_or_else(|| image::image(&image::Options::default()), |image| Ok(image.to_owned()))?;
     if run::is_root() {
-        return up::up(state, nodes, &binaries, &image);
+        return up::up(state, nodes, &binaries, folder.as_deref(), &image);
     }
-    again_as_root(&Action::Up { nodes, image: Some(image) }, &[(state::PREPARED, binaries)])
+    let mut prepared = vec![(state::PREPARED, binaries)];
+    prepared.extend(folder.map(|folder| (state::PREPARED_RUNTIME, folder)));
+    again_as_root(&Action::Up { nodes, runtime: Some(runtime), image: Some(image) }, &prepared)
 }
 
 /// Building is for the user, whose caches it fills; the cluster itself needs root.
@@ -151,9 +161,14 @@ impl Action {
     /// As they are typed.
     fn words(&self) -> Vec<OsString> {
         match self {
-            Self::Up { nodes, image } => {
+            Self::Up { nodes, runtime, image } => {
+                let runtime = runtime.map(|runtime| format!("--runtime={runtime}").into());
                 let image = image.iter().flat_map(|image| ["--image".into(), image.clone().into()]);
-                ["up".into(), format!("--nodes={nodes}").into()].into_iter().chain(image).collect()
+                ["up".into(), format!("--nodes={nodes}").into()]
+                    .into_iter()
+                    .chain(runtime)
+                    .chain(image)
+                    .collect()
             }
             Self::Down => vec!["down".into()],
             Self::Status => vec!["status".into()],

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     build,
-    cluster::{self, Action},
+    cluster::{self, Action, Runtime},
     image, run,
     setup::{self, Group},
     test,
@@ -21,6 +21,9 @@ pub(crate) struct Options {
     /// Leave the cluster standing afterwards, as when it was up before
     #[arg(long)]
     keep: bool,
+    /// What runs the pods, if no cluster is up: Debian's if not given
+    #[arg(long)]
+    runtime: Option<Runtime>,
     /// The product's image; if not given, one that is not optimised is made, and with --all that of `cargo xtask image`
     #[arg(long, env = "INTERCEPTOR_IMAGE")]
     image: Option<PathBuf>,
@@ -39,7 +42,11 @@ pub(crate) fn e2e(options: &Options) -> Result<()> {
         None if options.all => None,
         None => Some(image::for_tests()?),
     };
-    cluster::cluster(&Action::Up { nodes: if options.all { 2 } else { 1 }, image })?;
+    cluster::cluster(&Action::Up {
+        nodes: if options.all { 2 } else { 1 },
+        runtime: options.runtime,
+        image,
+    })?;
     let tested = without_release().and_then(|()| tests(options));
     if !was_up && !options.keep {
         cluster::cluster(&Action::Down)?;

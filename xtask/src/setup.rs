@@ -21,13 +21,14 @@ pub(crate) enum Group {
     Test,
     Bench,
     Cluster,
+    Runtime,
     E2e,
     Image,
 }
 
 /// Programs by group: each with its Debian package, and what for.
 #[rustfmt::skip]
-const NEEDS: [(Group, Need); 41] = [
+const NEEDS: [(Group, Need); 44] = [
     (Group::Demo, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
     (Group::Demo, Need { program: "nginx", package: "nginx", why: "is the app whose traffic is intercepted" }),
     (Group::Demo, Need { program: "curl", package: "curl", why: "calls the app by hand" }),
@@ -67,6 +68,9 @@ const NEEDS: [(Group, Need); 41] = [
     (Group::Cluster, Need { program: "openssl", package: "openssl", why: "makes certificates" }),
     (Group::Cluster, Need { program: "busybox", package: "busybox", why: "a shell in the pods" }),
     (Group::Cluster, Need { program: "curl", package: "curl", why: "calls the pods by hand" }),
+    (Group::Runtime, Need { program: "gcc", package: "gcc", why: "runc is partly C" }),
+    (Group::Runtime, Need { program: "pkg-config", package: "pkg-config", why: "finds libraries for it" }),
+    (Group::Runtime, Need { program: "/usr/include/seccomp.h", package: "libseccomp-dev", why: "its filters of system calls" }),
     (Group::E2e, Need { program: "prometheus", package: "prometheus", why: "scrapes the metrics" }),
     (Group::E2e, Need { program: "promtool", package: "prometheus", why: "reads the alert rules" }),
 ];

@@ -5,16 +5,13 @@ use std::{
     env, fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{self, Command},
-    time::Instant,
+    process::Command,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
+use super::go;
 use crate::{run, setup};
-
-/// From this version on, Go fetches the version that a module asks for by itself.
-const OLDEST_GO: (u32, u32) = (1, 21);
 
 /// The names under which one program is all of these.
 const NAMES: [&str; 6] =
@@ -33,7 +30,8 @@ pub(crate) fn helm() -> Result<Option<PathBuf>> {
 fn home() -> Result<PathBuf> {
     let source = run::workspace().join("cluster");
     let kubernetes = Versions::read(&source)?.kubernetes;
-    Ok(setup::cache()?.join(format!("cluster-{kubernetes}-{}", checksum(&source)?)))
+    Ok(setup::cache()?
+        .join(format!("cluster-{kubernetes}-{}", go::checksum(&source, &["go.mod", "go.sum", "main.go"])?)))
 }
 
 /// Builds them unless they are there; gives their folder.
@@ -44,7 +42,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     if home.exists() {
         return Ok(home);
     }
-    let go = go()?;
+    let go = go::compiler()?;
     eprintln!(
         "building Kubernetes {}, etcd and helm {} with {}: once for each version, about 7 minutes on two cores \
          (and 700 MB to fetch)",
@@ -52,22 +50,11 @@ pub(crate) fn build() -> Result<PathBuf> {
         versions.helm,
         go.display(),
     );
-    let started = Instant::now();
-
-    // Built next to its place and then renamed: it is never there by half.
-    let building = home.with_file_name(format!("cluster-building-{}", process::id()));
-    let built = build_into(&building, &source, &go, &versions);
-    if built.is_ok() && fs::rename(&building, &home).is_err() && !home.exists() {
-        bail!("can't rename {} to {}", building.display(), home.display());
-    }
-    let _ = fs::remove_dir_all(&building);
-    built.context("build Kubernetes; this needs the network, or Go's module cache as it was")?;
-    eprintln!("built in {:.0?}: {}", started.elapsed(), home.display());
+    go::once(&home, |folder| build_into(folder, &source, &go, &versions)).context("build Kubernetes")?;
     Ok(home)
 }
 
 fn build_into(folder: &Path, source: &Path, go: &Path, versions: &Versions) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     let (major, minor) = versions.major_minor()?;
     let about = [
         format!("gitVersion=v{}", versions.kubernetes),
@@ -106,13 +93,7 @@ struct Versions {
 
 impl Versions {
     fn read(source: &Path) -> Result<Self> {
-        let file = source.join("go.mod");
-        let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
-        let version = |module: &str| {
-            let found = text.lines().find_map(|line| line.trim().strip_prefix(module)?.strip_prefix(" v"));
-            let words = found.with_context(|| format!("go.mod has no {module}"))?;
-            Ok::<_, anyhow::Error>(words.split_whitespace().next().unwrap_or_default().to_owned())
-        };
+        let version = |module| go::version(source, module);
         Ok(Self { kubernetes: version("k8s.io/kubernetes")?, helm: version("helm.sh/helm/v3")? })
     }
 
@@ -120,40 +101,4 @@ impl Versions {
         let mut numbers = self.kubernetes.split('.');
         numbers.next().zip(numbers.next()).with_context(|| format!("{:?} is not a version", self.kubernetes))
     }
-}
-
-/// Of all that goes into the binaries.
-fn checksum(source: &Path) -> Result<String> {
-    let sums =
-        run::output(Command::new("sha256sum").args(["go.mod", "go.sum", "main.go"]).current_dir(source))?;
-    let short = sums.lines().filter_map(|line| line.get(..4)).collect::<String>();
-    ensure!(short.len() == 12, "sha256sum said: {sums}");
-    Ok(short)
-}
-
-/// Go is needed for the test cluster alone, never for the product.
-fn go() -> Result<PathBuf> {
-    let usual = [env::var_os("HOME").unwrap_or_default().into(), PathBuf::from("/usr/local")];
-    let places = usual.iter().map(|place| place.join("go/bin/go")).filter(|path| path.is_file());
-    let found = run::find("go").into_iter().chain(places).collect::<Vec<_>>();
-    let how = "get Go from https://go.dev/dl (unpack it to /usr/local), or from Debian's backports: \
-               apt-get install -t bookworm-backports golang-go";
-    ensure!(!found.is_empty(), "Kubernetes is built with Go, which is missing here; {how}");
-    for go in &found {
-        // go version go1.24.1 linux/amd64
-        let told = run::output(Command::new(go).arg("version"))?;
-        let version = told.split_whitespace().nth(2).and_then(|word| word.strip_prefix("go"));
-        let mut numbers = version.unwrap_or_default().split('.').map(str::parse);
-        if let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next())
-            && (major, minor) >= OLDEST_GO
-        {
-            return Ok(go.clone());
-        }
-    }
-    bail!(
-        "Kubernetes needs Go {}.{} or newer, and {} is older; {how}",
-        OLDEST_GO.0,
-        OLDEST_GO.1,
-        found[0].display()
-    )
 }

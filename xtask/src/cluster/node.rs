@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use super::{Part, State, addresses::PODS, images, network::POD_BRIDGE, state::Node};
+use super::{Part, Runtime, State, addresses::PODS, images, network::POD_BRIDGE, state::Node};
 use crate::run;
 
 /// Starts it; `prefix` are the words that run a command in its namespaces.
@@ -17,20 +17,18 @@ pub(crate) fn start(state: &State, node: &Node, prefix: &[String]) -> Result<()>
     make_cgroups(node)?;
     let name = node.name;
     let cni = state.write(format!("{name}/cni/10-bridge.conflist"), &cni(node))?;
-    let containerd =
-        state.write(format!("{name}/containerd.toml"), &containerd(node, cni.parent().unwrap_or(&cni)))?;
+    let runtime = Runtime::of(state);
+    let settings = runtime.settings(node, cni.parent().unwrap_or(&cni));
+    let settings = state.write(format!("{name}/containerd.toml"), &settings)?;
     let kubelet = state.write(format!("{name}/kubelet.yaml"), &kubelet(state, node))?;
     let proxy = state.write(format!("{name}/proxy.yaml"), &proxy(state, node))?;
 
-    let part = |part: &str, program: &Path, arguments: &[String]| {
-        let mut words = prefix.to_vec();
-        words.push(program.display().to_string());
-        words.extend_from_slice(arguments);
+    let part = |part: &str, command: &[String]| {
+        let words = [prefix, command].concat();
         Part::start(state, &format!("{name}-{part}"), Command::new(&words[0]).args(&words[1..]))
     };
-    let program = run::find("containerd").context("find containerd")?;
-    let runtime = part("containerd", &program, &[format!("--config={}", containerd.display())])?;
-    runtime.wait_until("containerd to answer", || {
+    let containerd = part("containerd", &runtime.command(state, &settings)?)?;
+    containerd.wait_until("containerd to answer", || {
         run::output(Command::new("ctr").arg("--address").arg(node.socket()).arg("version")).map(|_| true)
     })?;
     for archive in images::archives()? {
@@ -38,8 +36,8 @@ pub(crate) fn start(state: &State, node: &Node, prefix: &[String]) -> Result<()>
     }
     part(
         "kubelet",
-        &state.bin("kubelet"),
         &[
+            state.bin("kubelet").display().to_string(),
             format!("--config={}", kubelet.display()),
             format!("--kubeconfig={}", state.kubeconfig(name).display()),
             format!("--root-dir={}", node.folder.join("kubelet").display()),
@@ -48,7 +46,7 @@ pub(crate) fn start(state: &State, node: &Node, prefix: &[String]) -> Result<()>
             format!("--node-ip={}", node.ip),
         ],
     )?;
-    part("proxy", &state.bin("kube-proxy"), &[format!("--config={}", proxy.display())])?;
+    part("proxy", &[state.bin("kube-proxy").display().to_string(), format!("--config={}", proxy.display())])?;
     Ok(())
 }
 
@@ -115,40 +113,6 @@ fn cni(node: &Node) -> String {
 "#,
         folder = node.folder.display(),
         pods = node.pods,
-    )
-}
-
-fn containerd(node: &Node, cni: &Path) -> String {
-    format!(
-        r#"version = 2
-root = "{folder}/containerd"
-state = "{folder}/containerd-state"
-disabled_plugins = [
-  "io.containerd.internal.v1.opt", "io.containerd.internal.v1.tracing",
-  "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs",
-  "io.containerd.tracing.processor.v1.otlp",
-]
-[grpc]
-  address = "{folder}/containerd.sock"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{pause}"
-  # In a container or virtual machine without CAP_SYS_RESOURCE, scores can only be raised.
-  restrict_oom_score_adj = true
-  disable_apparmor = true
-  stream_server_address = "127.0.0.1"
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
-    conf_dir = "{cni}"
-  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-    runtime_type = "io.containerd.runc.v2"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-      SystemdCgroup = false
-      Root = "{folder}/runc"
-"#,
-        folder = node.folder.display(),
-        pause = images::PAUSE,
-        cni = cni.display(),
     )
 }
 

@@ -12,6 +12,8 @@ use super::addresses;
 
 /// Environment variable: the folder with the binaries, from the user's process to that of root.
 pub(crate) const PREPARED: &str = "INTERCEPTOR_CLUSTER_BIN";
+/// The same for the runtime, if it is not Debian's.
+pub(crate) const PREPARED_RUNTIME: &str = "INTERCEPTOR_CLUSTER_RUNTIME";
 
 /// The folder. On a disk, since images and containers are in it, and `/run` is often small.
 #[derive(Clone, Debug)]

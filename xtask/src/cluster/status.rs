@@ -7,14 +7,18 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Part, State, kubectl::kubectl};
+use super::{Part, Runtime, State, kubectl::kubectl};
 
 pub(crate) fn status(state: &State) -> Result<()> {
     if !state.exists() {
         println!("there is no cluster; `cargo xtask cluster up` starts one");
         return Ok(());
     }
-    let mut told = format!("parts, with their logs in {}:\n", state.join("log").display());
+    let mut told = format!(
+        "runtime: {}\nparts, with their logs in {}:\n",
+        Runtime::of(state),
+        state.join("log").display()
+    );
     for part in Part::all(state) {
         let name = part.name();
         match part.pid() {

@@ -5,7 +5,7 @@ use std::{env, fs, os::unix::fs::symlink, path::Path, time::Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    Part, State,
+    Part, Runtime, State,
     addresses::{LAPTOP, LAPTOP_PORT},
     before, control_plane,
     kubectl::kubectl,
@@ -15,7 +15,13 @@ use super::{
 use crate::run;
 
 /// Starts what does not run, and gives the product's image to it.
-pub(crate) fn up(state: &State, nodes: u8, binaries: &Path, image: &Path) -> Result<()> {
+pub(crate) fn up(
+    state: &State,
+    nodes: u8,
+    binaries: &Path,
+    runtime: Option<&Path>,
+    image: &Path,
+) -> Result<()> {
     let started = Instant::now();
     let wanted = match nodes {
         1 => vec![Node::first(state)],
@@ -30,6 +36,7 @@ pub(crate) fn up(state: &State, nodes: u8, binaries: &Path, image: &Path) -> Res
     fs::create_dir_all(state.path()).with_context(|| format!("make {}", state.path().display()))?;
     before::note(state)?;
     link_binaries(state, binaries)?;
+    Runtime::note(state, runtime)?;
     pki::make(state, &wanted)?;
     give_to_the_user(state)?;
     network::bridge()?;

@@ -1,0 +1,98 @@
+//! Pods with a user namespace of their own (`hostUsers: false`): what a redirect does to them is what it does to others.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use interceptor_e2e::{Kind, LAPTOP, Manifest, Pod, Probe, Scene, on_laptop, play_with_user_namespaces};
+
+/// A pod whose root is nobody on the node.
+fn pod(s: &Scene) -> Result<Pod> {
+    let app = Manifest::new(Kind::Pod, "app").on("node1").own_users().probe(Probe::Http);
+    let pod = s.start(app)?.pod()?;
+    let ids = pod.exec(&["cat", "/proc/self/uid_map"])?;
+    let outside = ids.split_whitespace().nth(1).context("no ids")?;
+    ensure!(outside != "0", "its root is that of the node: {ids}");
+    Ok(pod)
+}
+
+/// Who answers one request with this header.
+fn ask(to: SocketAddr, header: &str) -> Result<String> {
+    on_laptop(|| {
+        let mut stream = TcpStream::connect(to)?;
+        write!(stream, "GET / HTTP/1.1\r\nHost: app\r\n{header}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("an answer without an end")?;
+        Ok(body.split(' ').next().unwrap_or_default().to_owned())
+    })
+}
+
+#[test]
+fn a_pod_with_users_of_its_own_is_taken_and_given_back_whatever_ends() {
+    play_with_user_namespaces("own-users", |s| {
+        s.installed(&[])?;
+        let app = pod(s)?;
+        let looked = app.looks()?;
+        let callers = s.callers(app.address())?;
+        app.annotate("debug.redirect", &s.to_laptop())?;
+        app.wait_active()?;
+        callers.wait_for("laptop")?;
+        callers.so_far().assert_none_failed();
+
+        // Killed: the app serves, until the redirect is back by itself.
+        let daemon = s.product.first_daemon()?;
+        let pid = daemon.pid()?;
+        daemon.kill()?;
+        daemon.wait_ended(pid)?;
+        let dead = Instant::now();
+        callers.wait_for("app")?;
+        daemon.wait_restarted(pid)?;
+        callers.wait_for("laptop")?;
+
+        // Removed: nothing of ours stays.
+        app.unannotate("debug.redirect")?;
+        callers.wait_for("app")?;
+        app.wait_untouched()?;
+        assert_eq!(app.looks()?, looked);
+        callers.stop().since(dead).assert_none_failed();
+
+        // The release goes while the pod is taken.
+        app.annotate("debug.redirect", &s.to_laptop())?;
+        app.wait_active()?;
+        s.product.uninstall()?;
+        app.wait_for_answer("app")?;
+        app.wait_untouched()
+    });
+}
+
+#[test]
+fn its_app_sees_the_caller_and_conditions_choose_among_requests() {
+    play_with_user_namespaces("own-users-http", |s| {
+        s.installed(&[])?;
+        let app = pod(s)?;
+        let caller = || -> Result<_> { Ok(app.ask()?.peer.context("no address in the answer")?.ip()) };
+        let directly = caller()?;
+        // Nobody listens there.
+        app.annotate("debug.redirect", &format!("8080 -> {LAPTOP}:1"))?;
+        app.wait_active()?;
+        assert_eq!(caller()?, directly);
+        let labels = [("workload", &*format!("{}/app", s.namespace())), ("reason", "target_refused")];
+        let daemon = s.product.first_daemon()?;
+        daemon.wait_metric("interceptor_connections_total", &labels, |counted| counted >= 1.0)?;
+        assert_eq!(daemon.metrics()?.sum("interceptor_callers_not_shown_total", &[]), 0.0);
+        app.unannotate("debug.redirect")?;
+
+        let rule = format!("{} when request.headers[\"x-user\"] == \"debug\"", s.to_laptop());
+        app.annotate("debug.redirect/alice", &rule)?;
+        app.wait_for("condition=debug.redirect/Active-alice")?;
+        assert_eq!(ask(app.address(), "X-User: debug")?, "laptop");
+        assert_eq!(ask(app.address(), "X-User: somebody")?, "app");
+        assert_eq!(caller()?, directly);
+        assert_eq!(app.restarts()?, 0);
+        Ok(())
+    });
+}

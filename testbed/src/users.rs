@@ -1,0 +1,33 @@
+//! User namespaces, and network namespaces that belong to them.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use nix::mount::{MsFlags, mount};
+
+use crate::{Namespace, Process, command};
+
+/// What the ids inside are outside, and how many there are: kubelets give each pod 65536 that nobody else has.
+const IDS: &str = "0 655360 65536";
+
+/// Makes a network namespace in a new user namespace, mounted as all are. Gives a process inside of both.
+pub(crate) fn create(netns: &Namespace) -> Result<Process> {
+    let mut sleep = Command::new("sleep");
+    sleep.arg("infinity");
+    command::own_users_and_netns(&mut sleep);
+    // Both are there when this returns, since exec comes after them.
+    let sandbox = Process::spawn(netns, &mut sleep)?;
+    let process = Path::new("/proc").join(sandbox.pid().to_string());
+    for map in ["uid_map", "gid_map"] {
+        fs::write(process.join(map), IDS).with_context(|| format!("write {map}"))?;
+    }
+    let at = netns.netns_path();
+    File::create_new(at).with_context(|| format!("make {}", at.display()))?;
+    mount(Some(&process.join("ns/net")), at, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .with_context(|| format!("mount a network namespace on {}", at.display()))?;
+    Ok(sandbox)
+}
