@@ -28,6 +28,7 @@ mod manifests;
 mod pod;
 mod product;
 mod prometheus;
+mod requests;
 mod scene;
 mod workload;
 
@@ -39,6 +40,7 @@ pub use self::{
     pod::{Condition, Looks, Pod},
     product::{Daemon, Product},
     prometheus::Prometheus,
+    requests::ask_as,
     scene::{Scene, at_once, play, play_on, play_with_user_namespaces},
     workload::Workload,
 };

@@ -1,39 +1,7 @@
 //! A rule with a condition takes the requests that match, one by one, and leaves everybody else alone.
 
-use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-};
-
-use anyhow::{Context as _, Result, ensure};
-use interceptor_e2e::{Kind, Manifest, on_laptop, play};
-
-/// Asks several times on one connection, as these users; gives who answered each, and the callers that they saw.
-fn ask(to: SocketAddr, users: &[&str]) -> Result<Vec<(String, String)>> {
-    on_laptop(|| {
-        let mut stream = TcpStream::connect(to)?;
-        let mut answers = BufReader::new(stream.try_clone()?);
-        users
-            .iter()
-            .map(|user| {
-                write!(stream, "GET / HTTP/1.1\r\nHost: app\r\nX-User: {user}\r\n\r\n")?;
-                let (mut line, mut length) = (String::new(), 0);
-                while line != "\r\n" {
-                    line.clear();
-                    ensure!(answers.read_line(&mut line)? > 0, "the connection ended");
-                    if let Some(value) = line.strip_prefix("Content-Length: ") {
-                        length = value.trim().parse()?;
-                    }
-                }
-                let mut body = vec![0; length];
-                answers.read_exact(&mut body)?;
-                let body = String::from_utf8(body)?;
-                let mut words = body.split_ascii_whitespace().map(str::to_owned);
-                words.next().zip(words.next()).with_context(|| format!("an answer {body:?}"))
-            })
-            .collect()
-    })
-}
+use anyhow::{Context as _, ensure};
+use interceptor_e2e::{Kind, Manifest, ask_as, play};
 
 #[test]
 fn only_the_requests_that_match_reach_the_laptop_and_the_app_sees_its_caller() {
@@ -46,7 +14,7 @@ fn only_the_requests_that_match_reach_the_laptop_and_the_app_sees_its_caller() {
         app.wait_for("condition=debug.redirect/Active-alice")?;
 
         let users = ["debug", "somebody", "debug", "somebody"];
-        let answers = ask(app.address(), &users)?;
+        let answers = ask_as(app.address(), &users)?;
         let tags: Vec<_> = answers.iter().map(|(tag, _)| tag.as_str()).collect();
         assert_eq!(tags, ["laptop", app.name(), "laptop", app.name()]);
         let directly = app.ask()?.peer.context("no address in the answer")?.ip().to_string();
@@ -57,11 +25,11 @@ fn only_the_requests_that_match_reach_the_laptop_and_the_app_sees_its_caller() {
         app.annotate("debug.redirect/alice", &rule.replace("headers", "header"))?;
         let refused = app.wait_refused("RuleInvalid")?;
         ensure!(refused.message.contains("headers"), "{}", refused.message);
-        assert_eq!(ask(app.address(), &["debug"])?[0].0, "laptop");
+        assert_eq!(ask_as(app.address(), &["debug"])?[0].0, "laptop");
 
         app.unannotate("debug.redirect/alice")?;
         app.wait_untouched()?;
-        assert_eq!(ask(app.address(), &["debug"])?[0].0, app.name());
+        assert_eq!(ask_as(app.address(), &["debug"])?[0].0, app.name());
         let calls = callers.stop();
         calls.assert_none_failed();
         assert_eq!(calls.by("laptop"), 0, "{calls}");

@@ -1,13 +1,9 @@
 //! Pods with a user namespace of their own (`hostUsers: false`): what a redirect does to them is what it does to others.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    time::Instant,
-};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_e2e::{Kind, LAPTOP, Manifest, Pod, Probe, Scene, on_laptop, play_with_user_namespaces};
+use interceptor_e2e::{Kind, LAPTOP, Manifest, Pod, Probe, Scene, ask_as, play_with_user_namespaces};
 
 /// A pod whose root is nobody on the node.
 fn pod(s: &Scene) -> Result<Pod> {
@@ -17,18 +13,6 @@ fn pod(s: &Scene) -> Result<Pod> {
     let outside = ids.split_whitespace().nth(1).context("no ids")?;
     ensure!(outside != "0", "its root is that of the node: {ids}");
     Ok(pod)
-}
-
-/// Who answers one request with this header.
-fn ask(to: SocketAddr, header: &str) -> Result<String> {
-    on_laptop(|| {
-        let mut stream = TcpStream::connect(to)?;
-        write!(stream, "GET / HTTP/1.1\r\nHost: app\r\n{header}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (_, body) = answer.split_once("\r\n\r\n").context("an answer without an end")?;
-        Ok(body.split(' ').next().unwrap_or_default().to_owned())
-    })
 }
 
 #[test]
@@ -89,8 +73,11 @@ fn its_app_sees_the_caller_and_conditions_choose_among_requests() {
         let rule = format!("{} when request.headers[\"x-user\"] == \"debug\"", s.to_laptop());
         app.annotate("debug.redirect/alice", &rule)?;
         app.wait_for("condition=debug.redirect/Active-alice")?;
-        assert_eq!(ask(app.address(), "X-User: debug")?, "laptop");
-        assert_eq!(ask(app.address(), "X-User: somebody")?, "app");
+        let answers = ask_as(app.address(), &["debug", "somebody", "debug"])?;
+        let tags: Vec<_> = answers.iter().map(|(tag, _)| tag.as_str()).collect();
+        assert_eq!(tags, ["laptop", "app", "laptop"]);
+        let seen = &answers[1].1;
+        ensure!(seen.starts_with(&format!("{directly}:")), "{seen}, not {directly}");
         assert_eq!(caller()?, directly);
         assert_eq!(app.restarts()?, 0);
         Ok(())

@@ -1,0 +1,39 @@
+//! Requests on one connection, for rules that tell them apart.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{SOON, on_laptop};
+
+/// Asks several times on one connection, in the name of each of these users (`X-User`); gives who answered each, and the
+/// callers that they saw.
+pub fn ask_as(to: SocketAddr, users: &[&str]) -> Result<Vec<(String, String)>> {
+    on_laptop(|| {
+        let mut stream = TcpStream::connect(to)?;
+        stream.set_read_timeout(Some(SOON))?;
+        let mut answers = BufReader::new(stream.try_clone()?);
+        users
+            .iter()
+            .map(|user| {
+                write!(stream, "GET / HTTP/1.1\r\nHost: app\r\nX-User: {user}\r\n\r\n")?;
+                let (mut line, mut length) = (String::new(), 0);
+                while line != "\r\n" {
+                    line.clear();
+                    ensure!(answers.read_line(&mut line)? > 0, "the connection ended");
+                    if let Some(value) = line.strip_prefix("Content-Length: ") {
+                        length = value.trim().parse()?;
+                    }
+                }
+                let mut body = vec![0; length];
+                answers.read_exact(&mut body)?;
+                let body = String::from_utf8(body)?;
+                let mut words = body.split_ascii_whitespace().map(str::to_owned);
+                words.next().zip(words.next()).with_context(|| format!("an answer {body:?}"))
+            })
+            .collect()
+    })
+}
