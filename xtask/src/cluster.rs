@@ -43,7 +43,7 @@ pub(crate) enum Action {
         /// How many nodes
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
         nodes: u8,
-        /// What runs the pods; Debian's if not given
+        /// What runs the pods; if not given, what the cluster has that is up, or else Debian's
         #[arg(long)]
         runtime: Option<Runtime>,
         /// An archive with interceptor's image; `cargo xtask image` makes it if not given

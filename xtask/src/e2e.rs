@@ -21,7 +21,7 @@ pub(crate) struct Options {
     /// Leave the cluster standing afterwards, as when it was up before
     #[arg(long)]
     keep: bool,
-    /// What runs the pods, if no cluster is up: Debian's if not given
+    /// What runs the pods; if not given, what the cluster has that is up, or else Debian's
     #[arg(long)]
     runtime: Option<Runtime>,
     /// The product's image; if not given, one that is not optimised is made, and with --all that of `cargo xtask image`
