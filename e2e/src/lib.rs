@@ -34,12 +34,12 @@ mod workload;
 pub use self::{
     callers::{Calls, RunningCallers},
     cluster::{Cluster, Stopped, Told},
-    laptop::{LAPTOP, LAPTOP_PORT, on_laptop},
+    laptop::{LAPTOP, LAPTOP_PORT, LAPTOP6, on_laptop},
     manifests::{Kind, Manifest, Probe},
     pod::{Condition, Looks, Pod},
     product::{Daemon, Product},
     prometheus::Prometheus,
-    scene::{Scene, at_once, play, play_on},
+    scene::{Scene, at_once, play, play_dual_stack, play_on},
     workload::Workload,
 };
 

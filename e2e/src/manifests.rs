@@ -41,6 +41,7 @@ pub struct Manifest {
     pub(crate) host_network: bool,
     pub(crate) node: Option<String>,
     pub(crate) init: Option<String>,
+    pub(crate) dual_stack: bool,
 }
 
 impl Manifest {
@@ -57,6 +58,7 @@ impl Manifest {
             host_network: false,
             node: None,
             init: None,
+            dual_stack: false,
         }
     }
 
@@ -99,6 +101,11 @@ impl Manifest {
     /// A shell script that has to end before the app starts.
     pub fn after(self, script: &str) -> Self {
         Self { init: Some(script.to_owned()), ..self }
+    }
+
+    /// Its Service has an address of each family.
+    pub fn dual_stack(self) -> Self {
+        Self { dual_stack: true, ..self }
     }
 
     /// As YAML.
@@ -195,12 +202,13 @@ impl Manifest {
 
     fn service(&self, kind: &str) -> String {
         let Self { name, ports, .. } = self;
+        let families = if self.dual_stack { "ipFamilyPolicy: RequireDualStack, " } else { "" };
         format!(
             "---
 apiVersion: v1
 kind: Service
 metadata: {{name: {name}}}
-spec: {{type: {kind}, selector: {{app: {name}}}, ports: [{{port: 80, targetPort: {}}}]}}
+spec: {{type: {kind}, {families}selector: {{app: {name}}}, ports: [{{port: 80, targetPort: {}}}]}}
 ",
             ports[0]
         )

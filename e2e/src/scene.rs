@@ -39,7 +39,7 @@ pub struct Scene {
 /// # Panics
 /// When the test fails; then it tells how the namespace and the product's pods looked.
 pub fn play(name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
-    play_on(1, name, body);
+    play_where(|_| None, name, body);
 }
 
 /// As [`play`], on a cluster that has to have so many nodes.
@@ -47,13 +47,40 @@ pub fn play(name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
 /// # Panics
 /// As [`play`].
 pub fn play_on(nodes: usize, name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
+    let missing = |cluster: &Cluster| {
+        let there = cluster.nodes().map_or(0, |nodes| nodes.len());
+        (there < nodes).then(|| {
+            format!(
+                "this needs {nodes} nodes, and there is {there}; `cargo xtask cluster up --nodes {nodes}`"
+            )
+        })
+    };
+    play_where(missing, name, body);
+}
+
+/// As [`play`], on a cluster that has to have IPv6 beside IPv4.
+///
+/// # Panics
+/// As [`play`].
+pub fn play_dual_stack(name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
+    let missing = |cluster: &Cluster| {
+        let there = cluster.is_dual_stack().is_ok_and(|there| there);
+        (!there).then(|| {
+            "this needs IPv6, which the cluster does not have; `cargo xtask cluster up` told why".to_owned()
+        })
+    };
+    play_where(missing, name, body);
+}
+
+/// Plays on a cluster that misses nothing; where it does, says so loudly, and in CI panics.
+fn play_where(
+    missing: impl FnOnce(&Cluster) -> Option<String>,
+    name: &str,
+    body: impl FnOnce(&Scene) -> Result<()>,
+) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(cluster) = Cluster::required() else { return };
-    let there = cluster.nodes().map_or(0, |nodes| nodes.len());
-    if there < nodes {
-        let why = format!(
-            "this needs {nodes} nodes, and there is {there}; `cargo xtask cluster up --nodes {nodes}`"
-        );
+    if let Some(why) = missing(&cluster) {
         assert!(!std::env::var("CI").is_ok_and(|value| value == "true"), "{why}");
         let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("\nSKIPPED: {why}\n\n").as_bytes());
         return;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use interceptor_e2e::{Kind, Manifest, on_laptop, play};
 
 /// Asks several times on one connection, as these users; gives who answered each, and the callers that they saw.
-fn ask(to: SocketAddr, users: &[&str]) -> Result<Vec<(String, String)>> {
+pub(crate) fn ask(to: SocketAddr, users: &[&str]) -> Result<Vec<(String, String)>> {
     on_laptop(|| {
         let mut stream = TcpStream::connect(to)?;
         let mut answers = BufReader::new(stream.try_clone()?);
