@@ -84,6 +84,11 @@ impl Calls {
         self.0.longest()
     }
 
+    /// When the first call began that somebody of this name answered.
+    pub fn first_by(&self, who: &str) -> Option<Instant> {
+        self.0.calls.iter().filter(|call| call.tag() == Some(who)).map(|call| call.started).min()
+    }
+
     /// How long somebody else than `who` answered, at most: from the begin of the first such call of a row to the begin of
     /// the next call that `who` answered.
     pub fn longest_without(&self, who: &str) -> Duration {

@@ -3,6 +3,7 @@
 use std::{
     env,
     io::{self, Write as _},
+    net::IpAddr,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -150,6 +151,15 @@ impl Cluster {
         let handlers = node.pointer("/status/runtimeHandlers").and_then(Value::as_array);
         let able = |handler: &Value| handler.pointer("/features/userNamespaces") == Some(&Value::Bool(true));
         Ok(handlers.is_some_and(|handlers| handlers.iter().any(able)))
+    }
+
+    /// Whether its nodes have IPv6 beside IPv4.
+    pub fn is_dual_stack(&self) -> Result<bool> {
+        let nodes = self.get(&["nodes"])?;
+        let nodes = nodes["items"].as_array().into_iter().flatten();
+        let ips = nodes.flat_map(|node| node["status"]["addresses"].as_array().into_iter().flatten());
+        let ips = ips.filter_map(|address| address["address"].as_str()?.parse::<IpAddr>().ok());
+        Ok(ips.filter(IpAddr::is_ipv6).count() > 0)
     }
 
     fn command(&self, program: &str, words: &[&str], input: Option<&str>) -> Result<Told> {

@@ -1,12 +1,18 @@
 //! The developer's laptop: a host in the nodes' network that is no node.
 
-use std::{fs::File, net::Ipv4Addr, panic, thread};
+use std::{
+    fs::File,
+    net::{Ipv4Addr, Ipv6Addr},
+    panic, thread,
+};
 
 use anyhow::{Context as _, Result};
 use nix::sched::{CloneFlags, setns};
 
 /// Its address.
 pub const LAPTOP: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 100);
+/// The one of IPv6, where the cluster has it.
+pub const LAPTOP6: Ipv6Addr = Ipv6Addr::new(0xfd3e, 0x9c51, 0xa7d2, 0x99, 0, 0, 0, 0x100);
 /// Where a server of the cluster's own tells that it is the laptop.
 pub const LAPTOP_PORT: u16 = 3000;
 

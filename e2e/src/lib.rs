@@ -35,13 +35,13 @@ mod workload;
 pub use self::{
     callers::{Calls, RunningCallers},
     cluster::{Cluster, Stopped, Told},
-    laptop::{LAPTOP, LAPTOP_PORT, on_laptop},
+    laptop::{LAPTOP, LAPTOP_PORT, LAPTOP6, on_laptop},
     manifests::{Kind, Manifest, Probe},
     pod::{Condition, Looks, Pod},
     product::{Daemon, Product},
     prometheus::Prometheus,
     requests::ask_as,
-    scene::{Scene, at_once, play, play_on, play_with_user_namespaces},
+    scene::{Scene, at_once, play, play_dual_stack, play_on, play_with_user_namespaces},
     workload::Workload,
 };
 

@@ -42,6 +42,7 @@ pub struct Manifest {
     pub(crate) own_users: bool,
     pub(crate) node: Option<String>,
     pub(crate) init: Option<String>,
+    pub(crate) dual_stack: bool,
 }
 
 impl Manifest {
@@ -59,6 +60,7 @@ impl Manifest {
             own_users: false,
             node: None,
             init: None,
+            dual_stack: false,
         }
     }
 
@@ -106,6 +108,11 @@ impl Manifest {
     /// A shell script that has to end before the app starts.
     pub fn after(self, script: &str) -> Self {
         Self { init: Some(script.to_owned()), ..self }
+    }
+
+    /// Its Service has an address of each family.
+    pub fn dual_stack(self) -> Self {
+        Self { dual_stack: true, ..self }
     }
 
     /// As YAML.
@@ -205,12 +212,13 @@ impl Manifest {
 
     fn service(&self, kind: &str) -> String {
         let Self { name, ports, .. } = self;
+        let families = if self.dual_stack { "ipFamilyPolicy: RequireDualStack, " } else { "" };
         format!(
             "---
 apiVersion: v1
 kind: Service
 metadata: {{name: {name}}}
-spec: {{type: {kind}, selector: {{app: {name}}}, ports: [{{port: 80, targetPort: {}}}]}}
+spec: {{type: {kind}, {families}selector: {{app: {name}}}, ports: [{{port: 80, targetPort: {}}}]}}
 ",
             ports[0]
         )

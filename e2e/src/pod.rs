@@ -23,7 +23,7 @@ pub struct Pod {
     name: String,
     uid: String,
     node: String,
-    ip: Option<IpAddr>,
+    ips: Vec<IpAddr>,
     port: u16,
 }
 
@@ -59,6 +59,7 @@ impl Pod {
     pub(crate) fn new(cluster: &Cluster, object: &Value) -> Result<Self> {
         let text = |path: &str| object.pointer(path).and_then(Value::as_str);
         let name = text("/metadata/name").context("a pod without a name")?;
+        let ips = object.pointer("/status/podIPs").and_then(Value::as_array).into_iter().flatten();
         let port = object.pointer("/spec/containers/0/args/0").and_then(Value::as_str);
         Ok(Self {
             cluster: cluster.clone(),
@@ -66,7 +67,7 @@ impl Pod {
             name: name.to_owned(),
             uid: text("/metadata/uid").context("a pod without a uid")?.to_owned(),
             node: text("/spec/nodeName").unwrap_or_default().to_owned(),
-            ip: text("/status/podIP").and_then(|ip| ip.parse().ok()),
+            ips: ips.filter_map(|ip| ip["ip"].as_str()?.parse().ok()).collect(),
             port: port.and_then(|port| port.parse().ok()).unwrap_or(8080),
         })
     }
@@ -92,13 +93,18 @@ impl Pod {
         &self.node
     }
 
-    /// Its address, and the first port of its app.
+    /// Its main address, and the first port of its app.
     ///
     /// # Panics
     /// When it has none.
     pub fn address(&self) -> SocketAddr {
-        let ip = self.ip.unwrap_or_else(|| panic!("{} has no address", self.name));
-        SocketAddr::new(ip, self.port)
+        let addresses = self.addresses();
+        *addresses.first().unwrap_or_else(|| panic!("{} has no address", self.name))
+    }
+
+    /// Its addresses of all families, the main one first, and the first port of its app.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.ips.iter().map(|ip| SocketAddr::new(*ip, self.port)).collect()
     }
 
     /// `kubectl annotate`.

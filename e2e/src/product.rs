@@ -199,7 +199,13 @@ impl Daemon {
         wait_until(&format!("the end of the process of {}", self.name), SOON, || {
             let process = PathBuf::from(format!("/proc/{pid}"));
             let threads = process.join("task").read_dir().map_or(0, Iterator::count);
-            ensure!(threads <= 1 && !process.join("root").exists(), "{threads} threads are left");
+            // The state comes after the name, which may contain anything. Files are closed before it is that of the dead.
+            let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+            let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+            ensure!(
+                threads <= 1 && matches!(state, None | Some('Z' | 'X')),
+                "{threads} threads are left, state {state:?}"
+            );
             Ok(())
         })
     }

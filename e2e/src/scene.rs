@@ -75,6 +75,20 @@ pub fn play_with_user_namespaces(name: &str, body: impl FnOnce(&Scene) -> Result
     play_unless(lacks, name, body);
 }
 
+/// As [`play`], on a cluster that has to have IPv6 beside IPv4.
+///
+/// # Panics
+/// As [`play`].
+pub fn play_dual_stack(name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
+    let lacks = |cluster: &Cluster| {
+        let there = cluster.is_dual_stack().is_ok_and(|there| there);
+        (!there).then(|| {
+            "this needs IPv6, which the cluster does not have; `cargo xtask cluster up` told why".to_owned()
+        })
+    };
+    play_unless(lacks, name, body);
+}
+
 /// Plays it unless the cluster lacks something, which is told loudly.
 fn play_unless(
     lacks: impl FnOnce(&Cluster) -> Option<String>,

@@ -1,6 +1,6 @@
 //! What makes pods, and what they have in common.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -8,8 +8,9 @@ use testbed::wait_until;
 
 use crate::{Cluster, LATER, Manifest, Pod};
 
-/// The first node: a node port is called there.
-const NODE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 99, 0, 1));
+/// The first node, in each family: a node port is called there.
+const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 99, 0, 1));
+const NODE6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd3e, 0x9c51, 0xa7d2, 0x99, 0, 0, 0, 1));
 
 /// A Deployment, StatefulSet, DaemonSet, Job or bare pod.
 #[derive(Clone, Debug)]
@@ -68,14 +69,26 @@ impl Workload {
 
     /// Where its Service is, from outside.
     pub fn node_port(&self) -> Result<SocketAddr> {
+        Ok(SocketAddr::new(NODE, node_port(&self.service()?)?))
+    }
+
+    /// All ways to its Service: the cluster's addresses for it, and node ports, of both families.
+    pub fn ways(&self) -> Result<Vec<SocketAddr>> {
         let service = self.service()?;
-        let port = service.pointer("/spec/ports/0/nodePort").and_then(Value::as_u64);
-        Ok(SocketAddr::new(NODE, port.context("the Service has no node port")?.try_into()?))
+        let ips = service.pointer("/spec/clusterIPs").and_then(Value::as_array).into_iter().flatten();
+        let ips = ips.filter_map(|ip| ip.as_str()?.parse::<IpAddr>().ok()).map(|ip| SocketAddr::new(ip, 80));
+        let port = node_port(&service)?;
+        Ok(ips.chain([NODE, NODE6].map(|node| SocketAddr::new(node, port))).collect())
     }
 
     fn service(&self) -> Result<Value> {
         self.cluster.get(&["--namespace", &self.namespace, "service", &self.manifest.name])
     }
+}
+
+fn node_port(service: &Value) -> Result<u16> {
+    let port = service.pointer("/spec/ports/0/nodePort").and_then(Value::as_u64);
+    Ok(port.context("the Service has no node port")?.try_into()?)
 }
 
 fn is_ready(pod: &Value) -> bool {

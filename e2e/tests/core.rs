@@ -4,6 +4,8 @@
 mod callers;
 #[path = "core/conditions.rs"]
 mod conditions;
+#[path = "core/dual_stack.rs"]
+mod dual_stack;
 #[path = "core/dying.rs"]
 mod dying;
 #[path = "core/ground.rs"]

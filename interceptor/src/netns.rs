@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::ifaddrs::InterfaceAddress;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{FsType, fstatfs};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -269,6 +270,13 @@ impl AsFd for Netns {
 pub fn tcp_socket(ip: IpAddr) -> io::Result<Socket> {
     let domain = if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
+}
+
+/// The IP address that an interface is listed with, if it is one.
+pub(crate) fn ip_of(interface: &InterfaceAddress) -> Option<IpAddr> {
+    let address = interface.address?;
+    let ip4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    ip4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
 /// Binds `socket` to `ip` with any port, and tells whether that worked: it does for an address of the socket's own

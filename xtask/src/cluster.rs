@@ -6,6 +6,7 @@ mod archive;
 mod before;
 mod binaries;
 mod control_plane;
+mod families;
 mod go;
 mod images;
 mod kubectl;
@@ -29,8 +30,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 
-use self::part::Part;
 pub(crate) use self::{binaries::helm, runtime::Runtime, state::State};
+use self::{families::Families, part::Part};
 use crate::{
     build, image, run,
     setup::{self, Group},

@@ -21,6 +21,12 @@ fn refused(s: &Scene, values: &[&str], rule: &str, reason: &str) -> Result<(Pod,
     "TargetDenied",
     "targets.deny"
 )]
+#[case::denied_ipv6(
+    "policy.targets.deny={10.99.0.100/32,fd3e:9c51:a7d2:99::/64}",
+    "8080 -> [fd3e:9c51:a7d2:99::100]:3000",
+    "TargetDenied",
+    "targets.deny"
+)]
 #[case::not_allowed(
     "policy.targets.allow={10.244.0.0/16}",
     "8080 -> 10.99.0.100:3000",

@@ -9,6 +9,7 @@ use rstest::rstest;
 #[case::loopback("8080 -> 127.0.0.1:3000", "TargetDenied", "loopback")]
 #[case::the_node("8080 -> 10.99.0.1:3000", "TargetDenied", "node")]
 #[case::metadata("8080 -> 169.254.169.254:80", "TargetDenied", "linkLocal")]
+#[case::metadata_ipv6("8080 -> [fd00:ec2::254]:80", "TargetDenied", "linkLocal")]
 #[case::not_built_yet("8080 -> alice", "NotSupported", "session")]
 #[case::condition("8080 -> 10.99.0.100:3000 when request.pth == \"/\"", "RuleInvalid", "request.path")]
 fn a_rule_that_can_not_be_is_refused_with_its_reason(

@@ -12,6 +12,8 @@ fn each_daemon_acts_on_its_own_pods_and_targets_may_be_on_the_other_node() {
         let on_first = s.start(Manifest::new(Kind::Deployment, "first").on("node1"))?.pod()?;
         let on_second = s.start(Manifest::new(Kind::Deployment, "second").on("node2"))?.pod()?;
         assert_eq!((on_first.node(), on_second.node()), ("node1", "node2"));
+        // Of two families, the second node puts IPv6 first.
+        assert_eq!(on_second.address().is_ipv6(), s.cluster.is_dual_stack()?);
         let callers = s.callers_of(&[on_first.address(), on_second.address()])?;
 
         let rules = |node: &str| -> Result<f64> {

@@ -4,7 +4,7 @@
 //! for.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ pub enum Action {
 pub enum Reserved {
     /// The machine itself.
     Loopback,
-    /// Only this link, e.g. the metadata service of a cloud.
+    /// Only this link, e.g. the metadata service of a cloud; and where clouds have that in IPv6.
     LinkLocal,
     /// Groups, and the IPv4 broadcast address.
     Multicast,
@@ -300,12 +300,26 @@ fn reserved(ip: IpAddr) -> Option<Reserved> {
     let (link_local, unspecified) = match ip {
         // All of 0.0.0.0/8 means "this host" (RFC 1122).
         IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[0] == 0),
-        IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.is_unspecified()),
+        IpAddr::V6(ip) => (ip.is_unicast_link_local() || is_of_cloud(ip), ip.is_unspecified()),
     };
     match (link_local, unspecified) {
         (true, _) => Some(Reserved::LinkLocal),
         (_, true) => Some(Reserved::Unspecified),
         _ => None,
+    }
+}
+
+/// Whether a cloud gives instances their metadata and credentials there. In IPv4 these are link-local addresses; in IPv6,
+/// where each needs the name of a link, clouds took unique local ones (RFC 4193) in their place.
+fn is_of_cloud(ip: Ipv6Addr) -> bool {
+    match ip.segments() {
+        // AWS: ::254, ::23 for EKS' Pod Identity, and other services of its own in the same network.
+        [0xfd00, 0x0ec2, ..] => true,
+        // Google Cloud.
+        [0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254] => true,
+        // Scaleway.
+        [0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042] => true,
+        _ => false,
     }
 }
 

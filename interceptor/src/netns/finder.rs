@@ -15,7 +15,7 @@ use std::{
 
 use nix::ifaddrs::getifaddrs;
 
-use super::{HomeNetns, Netns, NetnsError, NetnsId};
+use super::{HomeNetns, Netns, NetnsError, NetnsId, ip_of};
 
 /// Where runtimes mount the namespaces of pods, unless the admin says otherwise.
 pub const DEFAULT_FOLDERS: [&str; 2] = ["/run/netns", "/run/docker/netns"];
@@ -166,11 +166,7 @@ fn addresses(netns: &Netns) -> Result<Vec<IpAddr>, NetnsError> {
         source: io::Error::from(error),
     };
     let interfaces = netns.enter(getifaddrs)?.map_err(open_error)?;
-    let ips = interfaces.filter_map(|interface| {
-        let address = interface.address?;
-        let ip4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        ip4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
-    });
+    let ips = interfaces.filter_map(|interface| ip_of(&interface));
     Ok(ips.filter(|ip| !ip.is_loopback()).collect())
 }
 

@@ -8,9 +8,10 @@ use std::{
 };
 
 use interceptor_common::steal::Family;
+use nix::ifaddrs::getifaddrs;
 use socket2::SockAddr;
 
-use crate::netns::tcp_socket;
+use crate::netns::{ip_of, tcp_socket};
 
 /// Length of a listener's accept queue. The namespace's `net.core.somaxconn` may lower it.
 const BACKLOG: i32 = 4096;
@@ -22,7 +23,7 @@ const PORT_TRIES: u64 = 16;
 /// One listener per family that the calling thread's namespace has, on an address that only its own processes reach.
 ///
 /// # Errors
-/// When it has none.
+/// When it has none, or when one that it has is not to be served: callers of that family would pass unnoticed.
 pub fn open_listeners() -> io::Result<Vec<(Family, TcpListener)>> {
     let mut opened = Vec::new();
     let mut failure = None;
@@ -31,6 +32,10 @@ pub fn open_listeners() -> io::Result<Vec<(Family, TcpListener)>> {
     {
         match open_listener(ip) {
             Ok(listener) => opened.push((family, listener)),
+            Err(error) if has_address(family) => {
+                let what = format!("there are addresses of its family, but not {ip}: {error}");
+                return Err(io::Error::new(error.kind(), what));
+            }
             Err(error) => failure = Some(error),
         }
     }
@@ -39,6 +44,15 @@ pub fn open_listeners() -> io::Result<Vec<(Family, TcpListener)>> {
         Some(error) if opened.is_empty() => Err(error),
         _ => Ok(opened),
     }
+}
+
+/// Whether others reach the calling thread's namespace by this family, as far as can be told.
+fn has_address(family: Family) -> bool {
+    let ips = getifaddrs().into_iter().flatten().filter_map(|interface| ip_of(&interface));
+    ips.filter(|ip| ip.is_ipv4() == (family == Family::V4)).any(|ip| match ip {
+        IpAddr::V4(ip) => !ip.is_loopback(),
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
+    })
 }
 
 fn open_listener(ip: IpAddr) -> io::Result<TcpListener> {

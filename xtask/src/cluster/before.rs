@@ -9,11 +9,13 @@ use super::State;
 use crate::run;
 
 /// What we, kubelet or kube-proxy change.
-const SYSCTLS: [&str; 9] = [
+const SYSCTLS: [&str; 11] = [
     "net/ipv4/ip_forward",
     "net/ipv4/conf/all/forwarding",
     "net/ipv4/conf/default/forwarding",
     "net/ipv4/conf/all/route_localnet",
+    "net/ipv6/conf/all/forwarding",
+    "net/ipv6/conf/default/forwarding",
     "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
     "net/netfilter/nf_conntrack_tcp_timeout_established",
     "vm/overcommit_memory",
@@ -40,9 +42,9 @@ pub(crate) fn note(state: &State) -> Result<()> {
         return Ok(());
     }
     let mut lines = Vec::new();
-    for key in SYSCTLS {
+    for key in SYSCTLS.map(str::to_owned).into_iter().chain(router_advertisements()) {
         // Some are there only with a kernel module that may come later, and so need no care.
-        if let Ok(value) = fs::read_to_string(Path::new("/proc/sys").join(key)) {
+        if let Ok(value) = fs::read_to_string(Path::new("/proc/sys").join(&key)) {
             lines.push(format!("sysctl {key} {}", value.trim()));
         }
     }
@@ -109,6 +111,14 @@ fn chains() -> BTreeSet<String> {
         chains.extend(names.map(str::to_owned));
     }
     chains
+}
+
+/// The keys that say whether the machine's links heed the advertisements of IPv6's routers.
+pub(crate) fn router_advertisements() -> Vec<String> {
+    let links = entries(Path::new("/proc/sys/net/ipv6/conf"));
+    let links = links.iter().filter_map(|link| link.rsplit('/').next());
+    let own = links.filter(|link| !["all", "default", "lo"].contains(link));
+    own.map(|link| format!("net/ipv6/conf/{link}/accept_ra")).collect()
 }
 
 /// The full paths of what is in a folder.

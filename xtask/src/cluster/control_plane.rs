@@ -5,13 +5,13 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::{
-    Part, State,
+    Families, Part, State,
     addresses::{API_PORT, ETCD_PEER_PORT, ETCD_PORT, FIRST_NODE, PODS, SERVICES},
 };
 use crate::run;
 
 /// Starts what the others need, and returns at once.
-pub(crate) fn start_store(state: &State) -> Result<()> {
+pub(crate) fn start_store(state: &State, families: Families) -> Result<()> {
     let data = state.join("etcd");
     let (client, peer) =
         (format!("http://127.0.0.1:{ETCD_PORT}"), format!("http://127.0.0.1:{ETCD_PEER_PORT}"));
@@ -41,7 +41,7 @@ pub(crate) fn start_store(state: &State) -> Result<()> {
             format!("--bind-address={FIRST_NODE}"),
             format!("--advertise-address={FIRST_NODE}"),
             format!("--secure-port={API_PORT}"),
-            format!("--service-cluster-ip-range={SERVICES}"),
+            format!("--service-cluster-ip-range={}", families.list(SERVICES)),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--enable-admission-plugins=NodeRestriction".to_owned(),
             "--allow-privileged=true".to_owned(),
@@ -67,7 +67,7 @@ pub(crate) fn start_store(state: &State) -> Result<()> {
 }
 
 /// Waits for the API, and starts who works through it.
-pub(crate) fn start_controllers(state: &State) -> Result<()> {
+pub(crate) fn start_controllers(state: &State, families: Families) -> Result<()> {
     wait_for_api(state)?;
     let as_client = |who: &str| {
         let kubeconfig = state.kubeconfig(who);
@@ -89,8 +89,8 @@ pub(crate) fn start_controllers(state: &State) -> Result<()> {
         format!("--root-ca-file={pki}/ca.crt"),
         format!("--cluster-signing-cert-file={pki}/ca.crt"),
         format!("--cluster-signing-key-file={pki}/ca.key"),
-        format!("--cluster-cidr={PODS}"),
-        format!("--service-cluster-ip-range={SERVICES}"),
+        format!("--cluster-cidr={}", families.list(PODS)),
+        format!("--service-cluster-ip-range={}", families.list(SERVICES)),
         format!("--flex-volume-plugin-dir={}", state.join("volume-plugins").display()),
     ]);
     part(state, "controllers", "kube-controller-manager", &arguments).map(drop)

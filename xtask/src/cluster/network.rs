@@ -2,13 +2,18 @@
 //! network and a mount namespace. A `dummy` link would be enough for one node, but not every kernel has it, and kubelet
 //! wants no loopback address.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    net::{Ipv4Addr, Ipv6Addr},
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    Part, State,
-    addresses::{FIRST_NODE, LAPTOP, LAPTOP_PORT, PODS, SECOND_NODE},
+    Families, Part, State,
+    addresses::{FIRST_NODE, FIRST_NODE6, LAPTOP, LAPTOP_PORT, LAPTOP6, PODS},
     before, images,
     state::Node,
 };
@@ -29,7 +34,7 @@ pub(crate) const NODE_NETNS: &str = "interceptor-node2";
 pub(crate) const COMMENT: &str = "interceptor-cluster";
 
 /// The bridge, and routing between nodes, pods and laptop.
-pub(crate) fn bridge() -> Result<()> {
+pub(crate) fn bridge(families: Families) -> Result<()> {
     let netns = Path::new("/run/netns");
     fs::create_dir_all(netns).context("make /run/netns")?;
     if !before::is_shared_mount("/run/netns") {
@@ -40,29 +45,49 @@ pub(crate) fn bridge() -> Result<()> {
     if !link_exists(BRIDGE) {
         ensure!(
             !has_address(),
-            "this machine has an address in 10.99.0.0/24 already, where the nodes should be"
+            "this machine has an address of the nodes' network already: in 10.99.0.0/24, or with fd3e:9c51:a7d2"
         );
         ip(&format!("link add {BRIDGE} type bridge"))?;
-        ip(&format!("addr add {FIRST_NODE}/24 dev {BRIDGE}"))?;
+        for address in families.of(with_length(FIRST_NODE, FIRST_NODE6)) {
+            ip(&format!("addr add {address} dev {BRIDGE}"))?;
+        }
         ip(&format!("link set {BRIDGE} up"))?;
     }
     fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("let the machine forward")?;
+    if families.has_ipv6() {
+        forward_ipv6()?;
+    }
     // Docker, where it runs, forwards nothing but its own.
-    for direction in ["-s", "-d"] {
-        let rule = ["FORWARD", direction, PODS, "-m", "comment", "--comment", COMMENT, "-j", "ACCEPT"];
-        let there = iptables("-C", &rule).is_ok();
-        if !there {
-            iptables("-I", &rule)?;
+    for (program, pods) in families.of([("iptables", PODS[0]), ("ip6tables", PODS[1])]) {
+        for direction in ["-s", "-d"] {
+            let rule = ["FORWARD", direction, pods, "-m", "comment", "--comment", COMMENT, "-j", "ACCEPT"];
+            let there = iptables(program, "-C", &rule).is_ok();
+            if !there {
+                iptables(program, "-I", &rule)?;
+            }
         }
     }
     Ok(())
 }
 
+/// A machine that forwards forgets the default routes that routers advertised, and takes no new ones, unless its links are
+/// told to take them all the same.
+fn forward_ipv6() -> Result<()> {
+    let set = |key: &str, value: &str| {
+        fs::write(Path::new("/proc/sys").join(key), value).with_context(|| format!("set {key} to {value}"))
+    };
+    let takes = |key: &String| {
+        fs::read_to_string(Path::new("/proc/sys").join(key)).is_ok_and(|value| value.trim() == "1")
+    };
+    before::router_advertisements().iter().filter(|key| takes(key)).try_for_each(|key| set(key, "2"))?;
+    set("net/ipv6/conf/all/forwarding", "1")
+}
+
 /// A host in the nodes' network, with the server that a developer would run.
-pub(crate) fn laptop(state: &State) -> Result<()> {
+pub(crate) fn laptop(state: &State, families: Families) -> Result<()> {
     if !netns_exists(LAPTOP_NETNS) {
         ip(&format!("netns add {LAPTOP_NETNS}"))?;
-        join(LAPTOP_NETNS, LAPTOP_LINK, &LAPTOP.to_string())?;
+        join(LAPTOP_NETNS, LAPTOP_LINK, &families.of(with_length(LAPTOP, LAPTOP6)))?;
     }
     let mut serve = Command::new("nsenter");
     serve.arg(format!("--net=/run/netns/{LAPTOP_NETNS}")).args(["env", "NAME=laptop"]);
@@ -71,12 +96,16 @@ pub(crate) fn laptop(state: &State) -> Result<()> {
 }
 
 /// The namespaces of the second node; gives the words to put before a command that should run there.
-pub(crate) fn second_node(state: &State, node: &Node) -> Result<Vec<String>> {
+pub(crate) fn second_node(state: &State, node: &Node, families: Families) -> Result<Vec<String>> {
     if !netns_exists(NODE_NETNS) {
         ip(&format!("netns add {NODE_NETNS}"))?;
-        join(NODE_NETNS, NODE_LINK, &SECOND_NODE.to_string())?;
-        ip(&format!("-n {NODE_NETNS} route add {} via {FIRST_NODE}", Node::first(state).pods))?;
-        ip(&format!("route replace {} via {SECOND_NODE}", node.pods))?;
+        join(NODE_NETNS, NODE_LINK, &families.of(with_length(node.ip, node.ip6)))?;
+        for (pods, node) in Node::first(state).routes(families) {
+            ip(&format!("-n {NODE_NETNS} route add {pods} via {node}"))?;
+        }
+        for (pods, node) in node.routes(families) {
+            ip(&format!("route replace {pods} via {node}"))?;
+        }
     }
     let mut keeper = Command::new("nsenter");
     // What is mounted here is not seen outside.
@@ -98,23 +127,38 @@ pub(crate) fn second_node(state: &State, node: &Node) -> Result<Vec<String>> {
     let netns = node.folder.join("netns");
     fs::create_dir_all(&netns).with_context(|| format!("make {}", netns.display()))?;
     let netns = netns.display();
+    let forward_ipv6 =
+        if families.has_ipv6() { "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding" } else { "" };
     inside(&format!(
         "[ \"$(stat -c %d:%i /run/netns)\" = \"$(stat -c %d:%i {netns})\" ] && exit 0
          mount --bind {netns} /run/netns
          mount --make-shared /run/netns
-         echo 1 >/proc/sys/net/ipv4/ip_forward"
+         echo 1 >/proc/sys/net/ipv4/ip_forward
+         {forward_ipv6}"
     ))?;
     Ok(prefix)
 }
 
 /// Connects a namespace with the bridge.
-fn join(netns: &str, link: &str, address: &str) -> Result<()> {
+fn join(netns: &str, link: &str, addresses: &[String]) -> Result<()> {
     ip(&format!("link add {link} type veth peer name eth0 netns {netns}"))?;
     ip(&format!("link set {link} master {BRIDGE} up"))?;
-    ip(&format!("-n {netns} addr add {address}/24 dev eth0"))?;
+    for address in addresses {
+        ip(&format!("-n {netns} addr add {address} dev eth0"))?;
+    }
     ip(&format!("-n {netns} link set lo up"))?;
     ip(&format!("-n {netns} link set eth0 up"))?;
-    ip(&format!("-n {netns} route add default via {FIRST_NODE}"))
+    ip(&format!("-n {netns} route add default via {FIRST_NODE}"))?;
+    if addresses.len() > 1 {
+        ip(&format!("-n {netns} -6 route add default via {FIRST_NODE6}"))?;
+    }
+    Ok(())
+}
+
+/// Addresses in the nodes' network, as `ip addr add` takes them.
+fn with_length(v4: Ipv4Addr, v6: Ipv6Addr) -> [String; 2] {
+    // Nobody else can have it, so the kernel need not ask for a second before it may be used.
+    [format!("{v4}/24"), format!("{v6}/64 nodad")]
 }
 
 fn link_exists(link: &str) -> bool {
@@ -126,13 +170,14 @@ fn netns_exists(name: &str) -> bool {
 }
 
 fn has_address() -> bool {
-    run::output(Command::new("ip").args(["-4", "-brief", "addr"])).is_ok_and(|all| all.contains(" 10.99.0."))
+    run::output(Command::new("ip").args(["-brief", "addr"]))
+        .is_ok_and(|all| [" 10.99.0.", " fd3e:9c51:a7d2:"].iter().any(|ours| all.contains(ours)))
 }
 
 fn ip(words: &str) -> Result<()> {
     run::output(Command::new("ip").args(words.split(' '))).map(drop)
 }
 
-fn iptables(what: &str, rule: &[&str]) -> Result<()> {
-    run::output(Command::new("iptables").args(["-w", what]).args(rule)).map(drop)
+fn iptables(program: &str, what: &str, rule: &[&str]) -> Result<()> {
+    run::output(Command::new(program).args(["-w", what]).args(rule)).map(drop)
 }

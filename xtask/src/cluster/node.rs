@@ -5,23 +5,23 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use super::{Part, Runtime, State, addresses::PODS, images, network::POD_BRIDGE, state::Node};
+use super::{Families, Part, Runtime, State, addresses::PODS, images, network::POD_BRIDGE, state::Node};
 use crate::run;
 
 /// Starts it; `prefix` are the words that run a command in its namespaces.
-pub(crate) fn start(state: &State, node: &Node, prefix: &[String]) -> Result<()> {
+pub(crate) fn start(state: &State, node: &Node, families: Families, prefix: &[String]) -> Result<()> {
     for folder in ["cni", "kubelet", "logs", "certificates"] {
         let folder = node.folder.join(folder);
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     }
     make_cgroups(node)?;
     let name = node.name;
-    let cni = state.write(format!("{name}/cni/10-bridge.conflist"), &cni(node))?;
+    let cni = state.write(format!("{name}/cni/10-bridge.conflist"), &cni(node, families))?;
     let runtime = Runtime::of(state);
     let settings = runtime.settings(node, cni.parent().unwrap_or(&cni));
     let settings = state.write(format!("{name}/containerd.toml"), &settings)?;
-    let kubelet = state.write(format!("{name}/kubelet.yaml"), &kubelet(state, node))?;
-    let proxy = state.write(format!("{name}/proxy.yaml"), &proxy(state, node))?;
+    let kubelet = state.write(format!("{name}/kubelet.yaml"), &kubelet(state, node, families))?;
+    let proxy = state.write(format!("{name}/proxy.yaml"), &proxy(state, node, families))?;
 
     let part = |part: &str, command: &[String]| {
         let words = [prefix, command].concat();
@@ -43,7 +43,7 @@ pub(crate) fn start(state: &State, node: &Node, prefix: &[String]) -> Result<()>
             format!("--root-dir={}", node.folder.join("kubelet").display()),
             format!("--cert-dir={}", node.folder.join("certificates").display()),
             format!("--hostname-override={name}"),
-            format!("--node-ip={}", node.ip),
+            format!("--node-ip={}", comma(&node.ips(families))),
         ],
     )?;
     part("proxy", &[state.bin("kube-proxy").display().to_string(), format!("--config={}", proxy.display())])?;
@@ -102,25 +102,29 @@ pub(crate) fn cgroup_roots() -> Vec<std::path::PathBuf> {
     folders.filter(|path| path.is_dir() && !path.is_symlink() && path.join("cgroup.procs").exists()).collect()
 }
 
-fn cni(node: &Node) -> String {
+fn cni(node: &Node, families: Families) -> String {
+    let ranges = families.of(node.pods).into_iter().map(|pods| format!("[{{\"subnet\": \"{pods}\"}}]"));
+    let routes = families.of(["0.0.0.0/0", "::/0"]).into_iter().map(|all| format!("{{\"dst\": \"{all}\"}}"));
     format!(
         r#"{{"cniVersion": "1.0.0", "name": "interceptor-cluster", "plugins": [
   {{"type": "bridge", "bridge": "{POD_BRIDGE}", "isGateway": true, "ipMasq": false, "hairpinMode": true,
     "ipam": {{"type": "host-local", "dataDir": "{folder}/addresses",
-             "ranges": [[{{"subnet": "{pods}"}}]], "routes": [{{"dst": "0.0.0.0/0"}}]}}}},
+             "ranges": [{ranges}], "routes": [{routes}]}}}},
   {{"type": "portmap", "capabilities": {{"portMappings": true}}}}
 ]}}
 "#,
         folder = node.folder.display(),
-        pods = node.pods,
+        ranges = comma(&ranges.collect::<Vec<_>>()),
+        routes = comma(&routes.collect::<Vec<_>>()),
     )
 }
 
-fn kubelet(state: &State, node: &Node) -> String {
+fn kubelet(state: &State, node: &Node, families: Families) -> String {
+    let ips = node.ips(families);
     format!(
         "apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
-address: {ip}
+address: \"{ip}\"
 port: 10250
 healthzBindAddress: 127.0.0.1
 authentication:
@@ -135,7 +139,6 @@ cgroupDriver: cgroupfs
 cgroupRoot: /{cgroup}
 podLogsDir: {folder}/logs
 volumePluginDir: {folder}/volume-plugins
-podCIDR: {pods}
 clusterDomain: cluster.local
 failSwapOn: false
 maxPods: 250
@@ -150,33 +153,40 @@ imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 imageMinimumGCAge: 24h
 ",
-        ip = node.ip,
+        ip = ips[0],
         name = node.name,
         pki = state.join("pki").display(),
         socket = node.socket().display(),
         cgroup = node.cgroup(),
         folder = node.folder.display(),
-        pods = node.pods,
     )
 }
 
-fn proxy(state: &State, node: &Node) -> String {
+fn proxy(state: &State, node: &Node, families: Families) -> String {
+    let ips = node.ips(families);
+    let whole = ips.iter().map(|ip| format!("\"{ip}/{}\"", if ip.is_ipv4() { 32 } else { 128 }));
     format!(
         "apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: iptables
-bindAddress: {ip}
+bindAddress: \"{ip}\"
 healthzBindAddress: 127.0.0.1:10256
 metricsBindAddress: 127.0.0.1:10249
-clusterCIDR: {PODS}
+clusterCIDR: \"{pods}\"
 hostnameOverride: {name}
-nodePortAddresses: [{ip}/32]
+nodePortAddresses: [{whole}]
 oomScoreAdj: 0
 conntrack: {{maxPerCore: 0, min: 0}}
 clientConnection: {{kubeconfig: {kubeconfig}}}
 ",
-        ip = node.ip,
+        ip = ips[0],
+        pods = families.list(PODS),
+        whole = comma(&whole.collect::<Vec<_>>()),
         name = node.name,
         kubeconfig = state.kubeconfig("proxy").display(),
     )
+}
+
+fn comma<T: ToString>(all: &[T]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }

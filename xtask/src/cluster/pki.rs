@@ -40,9 +40,9 @@ pub(crate) fn make(state: &State, nodes: &[Node]) -> Result<()> {
         pki.certificate(who, subject, "")?;
         pki.kubeconfig(who)?;
     }
-    for Node { name, ip, .. } in nodes {
+    for Node { name, ip, ip6, .. } in nodes {
         let subject = format!("/O=system:nodes/CN=system:node:{name}");
-        pki.certificate(name, &subject, &format!("DNS:{name},IP:{ip}"))?;
+        pki.certificate(name, &subject, &format!("DNS:{name},IP:{ip},IP:{ip6}"))?;
         pki.kubeconfig(name)?;
     }
     Ok(())

@@ -220,8 +220,9 @@ fn remove_new_entries(before: &Before) -> Result<()> {
 fn restore_sysctls(before: &Before) -> Result<()> {
     for (key, value) in before.sysctls() {
         let path = Path::new("/proc/sys").join(key);
-        let now = fs::read_to_string(&path).unwrap_or_default();
-        if now.trim() != value {
+        // A link of the machine may be gone, and its settings with it.
+        let now = fs::read_to_string(&path).ok();
+        if now.is_some_and(|now| now.trim() != value) {
             fs::write(&path, value).with_context(|| format!("set {key} to {value}"))?;
         }
     }

@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 
-use super::addresses;
+use super::{Families, addresses};
 
 /// Environment variable: the folder with the binaries, from the user's process to that of root.
 pub(crate) const PREPARED: &str = "INTERCEPTOR_CLUSTER_BIN";
@@ -72,18 +72,46 @@ impl State {
 pub(crate) struct Node {
     pub(crate) name: &'static str,
     pub(crate) ip: Ipv4Addr,
-    /// The addresses of its pods.
-    pub(crate) pods: &'static str,
+    pub(crate) ip6: Ipv6Addr,
+    /// The networks of its pods.
+    pub(crate) pods: [&'static str; 2],
     pub(crate) folder: PathBuf,
 }
 
 impl Node {
     pub(crate) fn first(state: &State) -> Self {
-        Self { name: "node1", ip: addresses::FIRST_NODE, pods: "10.244.1.0/24", folder: state.join("node1") }
+        Self {
+            name: "node1",
+            ip: addresses::FIRST_NODE,
+            ip6: addresses::FIRST_NODE6,
+            pods: addresses::FIRST_PODS,
+            folder: state.join("node1"),
+        }
     }
 
     pub(crate) fn second(state: &State) -> Self {
-        Self { name: "node2", ip: addresses::SECOND_NODE, pods: "10.244.2.0/24", folder: state.join("node2") }
+        Self {
+            name: "node2",
+            ip: addresses::SECOND_NODE,
+            ip6: addresses::SECOND_NODE6,
+            pods: addresses::SECOND_PODS,
+            folder: state.join("node2"),
+        }
+    }
+
+    /// Its addresses. Kubernetes' main one, for its pods too, is the first: of IPv6 on the second node, to have both kinds.
+    pub(crate) fn ips(&self, families: Families) -> Vec<IpAddr> {
+        let mut ips = families.of([self.ip.into(), self.ip6.into()]);
+        if self.name == "node2" {
+            ips.reverse();
+        }
+        ips
+    }
+
+    /// The networks of its pods, each with where packets to it go: the node's own address.
+    pub(crate) fn routes(&self, families: Families) -> Vec<(&'static str, IpAddr)> {
+        let [pods, pods6] = self.pods;
+        families.of([(pods, self.ip.into()), (pods6, self.ip6.into())])
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -5,7 +5,7 @@ use std::{env, fs, os::unix::fs::symlink, path::Path, time::Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    Part, Runtime, State,
+    Families, Part, Runtime, State,
     addresses::{LAPTOP, LAPTOP_PORT},
     before, control_plane,
     kubectl::kubectl,
@@ -39,14 +39,16 @@ pub(crate) fn up(
     Runtime::note(state, runtime)?;
     pki::make(state, &wanted)?;
     give_to_the_user(state)?;
-    network::bridge()?;
-    control_plane::start_store(state)?;
+    let families = Families::of_machine();
+    network::bridge(families)?;
+    control_plane::start_store(state, families)?;
     for one in &wanted {
-        let prefix = if one.name == "node1" { Vec::new() } else { network::second_node(state, one)? };
-        node::start(state, one, &prefix)?;
+        let prefix =
+            if one.name == "node1" { Vec::new() } else { network::second_node(state, one, families)? };
+        node::start(state, one, families, &prefix)?;
     }
-    control_plane::start_controllers(state)?;
-    network::laptop(state)?;
+    control_plane::start_controllers(state, families)?;
+    network::laptop(state, families)?;
     for one in &wanted {
         let node = format!("node/{}", one.name);
         kubectl(state, &["wait", "--for=create", "--timeout=60s", &node])?;

@@ -54,6 +54,16 @@ fn a_pod_with_an_annotation_is_a_workload() {
     assert_eq!(workload.netns, NetnsSource::Pod { uid: "u-1".into(), ips });
 }
 
+#[rstest]
+#[case::ipv6_first(json!({"podIP": "fd00::2", "podIPs": [{"ip": "fd00::2"}, {"ip": "10.244.1.2"}]}), &["fd00::2", "10.244.1.2"])]
+#[case::ipv6_alone(json!({"podIP": "fd00::2", "podIPs": [{"ip": "fd00::2"}]}), &["fd00::2"])]
+fn all_addresses_count_whichever_comes_first(#[case] status: Value, #[case] addresses: &[&str]) {
+    let workload = workload_of(&json!({ "status": status }));
+    assert_eq!(workload.obstacle, None);
+    let ips = addresses.iter().map(|ip| ip.parse().expect("an address")).collect();
+    assert_eq!(workload.netns, NetnsSource::Pod { uid: "u-1".into(), ips });
+}
+
 #[test]
 fn a_pod_without_one_is_not() {
     let seen = pod(&json!({"metadata": {"annotations": {"debug.redirect": null}}}));

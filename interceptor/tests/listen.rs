@@ -1,0 +1,31 @@
+//! Which families the relay listens for in a pod's network namespace.
+
+use interceptor::{
+    netns::{HomeNetns, Netns},
+    relay::listen::open_listeners,
+};
+use interceptor_common::steal::Family;
+use testbed::netns_test;
+
+#[test]
+fn a_family_by_which_a_pod_is_called_and_that_can_not_be_served_is_an_error() {
+    netns_test("listen", |t| {
+        let home = HomeNetns::capture()?;
+        let pod = t.pod("web")?;
+        let netns = Netns::open(pod.netns_path(), home)?;
+        let families = || -> anyhow::Result<Vec<Family>> {
+            let opened = netns.enter(open_listeners)??;
+            Ok(opened.into_iter().map(|(family, _)| family).collect())
+        };
+        assert_eq!(families()?, [Family::V4, Family::V6]);
+
+        // The pod still has an address of IPv6, and callers by it would get the app while the rule is told to be active.
+        pod.sysctl("net/ipv6/conf/lo/disable_ipv6", "1")?;
+        let error = families().expect_err("no ::1").to_string();
+        assert!(error.contains("not ::1"), "{error}");
+
+        pod.sysctl("net/ipv6/conf/all/disable_ipv6", "1")?;
+        assert_eq!(families()?, [Family::V4]);
+        Ok(())
+    });
+}

@@ -1,0 +1,72 @@
+//! Which families of addresses the cluster has: IPv4, and IPv6 beside it where the machine can.
+
+use std::{fmt::Display, fs, process::Command};
+
+use crate::run;
+
+/// Told once, when the cluster starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Families {
+    V4,
+    Both,
+}
+
+// === impl Families ===
+
+impl Families {
+    /// What the machine can; says so where that is one family alone.
+    pub(crate) fn of_machine() -> Self {
+        match no_ipv6() {
+            None => Self::Both,
+            Some(why) => {
+                eprintln!("the cluster has IPv4 alone: {why}");
+                Self::V4
+            }
+        }
+    }
+
+    pub(crate) fn has_ipv6(self) -> bool {
+        self == Self::Both
+    }
+
+    /// Those that the cluster has, of one thing in IPv4 and in IPv6.
+    pub(crate) fn of<T>(self, [v4, v6]: [T; 2]) -> Vec<T> {
+        match self {
+            Self::V4 => vec![v4],
+            Self::Both => vec![v4, v6],
+        }
+    }
+
+    /// The same as the parts of Kubernetes take it: with a comma between.
+    pub(crate) fn list(self, both: [impl Display; 2]) -> String {
+        self.of(both).iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Why there can be no IPv6 here.
+fn no_ipv6() -> Option<String> {
+    for which in ["all", "default"] {
+        let key = format!("net/ipv6/conf/{which}/disable_ipv6");
+        match fs::read_to_string(format!("/proc/sys/{key}")) {
+            Err(_) => return Some("the kernel has no IPv6".to_owned()),
+            Ok(value) if value.trim() != "0" => return Some(format!("{} is set", key.replace('/', "."))),
+            Ok(_) => {}
+        }
+    }
+    // kube-proxy makes Services of these.
+    let nat = run::output(Command::new("ip6tables").args(["-w", "-t", "nat", "-S"]));
+    nat.err().map(|error| format!("{error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_ipv6_only_the_first_is_there() {
+        let both = ["10.96.0.0/24", "fd00::/112"];
+        assert_eq!(Families::V4.list(both), "10.96.0.0/24");
+        assert_eq!(Families::Both.list(both), "10.96.0.0/24,fd00::/112");
+        assert_eq!((Families::V4.of(both).len(), Families::Both.of(both).len()), (1, 2));
+    }
+}
