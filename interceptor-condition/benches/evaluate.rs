@@ -80,7 +80,7 @@ fn main() {
         ("(?:a?){99}a{99}", 1024),
     ] {
         let bits = random_bits(length);
-        let large = Head { headers: vec![("X-User", bits.as_bytes())] };
+        let large = Browser { headers: vec![("X-User", bits.as_bytes())] };
         let source = format!("request.headers['x-user'].matches(r'{pattern}')");
         measure(&format!("{length} bytes"), &source, &large);
     }

@@ -4,7 +4,7 @@ use interceptor_condition::Request;
 
 /// The head of a GET.
 pub(crate) struct Browser {
-    headers: Vec<(&'static str, &'static [u8])>,
+    pub(crate) headers: Vec<(&'static str, &'static [u8])>,
 }
 
 const HEADERS: [(&str, &[u8]); 11] = [
