@@ -106,6 +106,17 @@ impl Calls {
         longest
     }
 
+    /// Only those may have failed that a daemon carried which was being killed from `killed` to `dead`: begun before its end,
+    /// broken by it.
+    ///
+    /// # Panics
+    /// When another one failed.
+    pub fn assert_broken_only_by_its_end(&self, killed: Instant, dead: Instant) {
+        for call in self.failures() {
+            assert!(call.started <= dead && call.started + call.duration >= killed, "{call}; all: {self}");
+        }
+    }
+
     /// # Panics
     /// When a call failed, or none was made.
     pub fn assert_none_failed(&self) {

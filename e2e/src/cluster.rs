@@ -158,8 +158,8 @@ impl Cluster {
         let nodes = self.get(&["nodes"])?;
         let nodes = nodes["items"].as_array().into_iter().flatten();
         let ips = nodes.flat_map(|node| node["status"]["addresses"].as_array().into_iter().flatten());
-        let ips = ips.filter_map(|address| address["address"].as_str()?.parse::<IpAddr>().ok());
-        Ok(ips.filter(IpAddr::is_ipv6).count() > 0)
+        let mut ips = ips.filter_map(|address| address["address"].as_str()?.parse::<IpAddr>().ok());
+        Ok(ips.any(|ip| ip.is_ipv6()))
     }
 
     fn command(&self, program: &str, words: &[&str], input: Option<&str>) -> Result<Told> {

@@ -11,7 +11,7 @@ use crate::{SOON, on_laptop};
 
 /// Asks several times on one connection, in the name of each of these users (`X-User`); gives who answered each, and the
 /// callers that they saw.
-pub fn ask_as(to: SocketAddr, users: &[&str]) -> Result<Vec<(String, String)>> {
+pub fn ask_as(to: SocketAddr, users: &[&str]) -> Result<Vec<(String, SocketAddr)>> {
     on_laptop(|| {
         let mut stream = TcpStream::connect(to)?;
         stream.set_read_timeout(Some(SOON))?;
@@ -31,8 +31,10 @@ pub fn ask_as(to: SocketAddr, users: &[&str]) -> Result<Vec<(String, String)>> {
                 let mut body = vec![0; length];
                 answers.read_exact(&mut body)?;
                 let body = String::from_utf8(body)?;
-                let mut words = body.split_ascii_whitespace().map(str::to_owned);
-                words.next().zip(words.next()).with_context(|| format!("an answer {body:?}"))
+                let mut words = body.split_ascii_whitespace();
+                let (who, peer) =
+                    words.next().zip(words.next()).with_context(|| format!("an answer {body:?}"))?;
+                Ok((who.to_owned(), peer.parse().with_context(|| format!("an answer {body:?}"))?))
             })
             .collect()
     })

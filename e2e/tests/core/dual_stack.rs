@@ -92,7 +92,7 @@ fn the_app_sees_the_callers_of_both_families_as_it_does_without_us() {
             let mut answers = ask_as(to, &["debug", "somebody"])?.into_iter();
             let (taken, left) = answers.next().zip(answers.next()).context("two answers")?;
             ensure!(taken.0 == "laptop", "{} answered whom the laptop should", taken.0);
-            Ok((left.0, left.1.parse::<SocketAddr>()?.ip()))
+            Ok((left.0, left.1.ip()))
         };
         assert_eq!(callers_seen(&app, users)?, directly);
 
@@ -149,14 +149,7 @@ fn a_daemon_that_is_killed_gives_both_families_back_within_a_second_and_takes_bo
         daemon.wait_restarted(pid)?;
         for callers in callers {
             callers.wait_for("laptop")?;
-            let calls = callers.stop();
-            // Those that it carried: begun before its end, broken by it.
-            for call in calls.failures() {
-                assert!(
-                    call.started <= dead && call.started + call.duration >= killed,
-                    "{call}; all: {calls}"
-                );
-            }
+            callers.stop().assert_broken_only_by_its_end(killed, dead);
         }
         Ok(())
     });

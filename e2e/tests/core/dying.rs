@@ -24,10 +24,7 @@ fn a_daemon_that_is_killed_breaks_only_what_it_carried_and_takes_again() {
         daemon.wait_restarted(pid)?;
         callers.wait_for("laptop")?;
         let calls = callers.stop();
-        // Those that it carried: begun before its end, broken by it.
-        for call in calls.failures() {
-            assert!(call.started <= dead && call.started + call.duration >= killed, "{call}; all: {calls}");
-        }
+        calls.assert_broken_only_by_its_end(killed, dead);
         calls.since(dead).assert_none_failed();
         Ok(())
     });

@@ -7,6 +7,8 @@ use interceptor_e2e::{Kind, Manifest, Scene, play_on};
 fn each_daemon_acts_on_its_own_pods_and_targets_may_be_on_the_other_node() {
     play_on(2, "two-nodes", |s| {
         s.installed(&[])?;
+        // Rules are counted for a whole node.
+        s.wait_alone()?;
         let daemons = s.product.daemons()?;
         let target = s.start(Manifest::new(Kind::Pod, "target").on("node1"))?.pod()?;
         let on_first = s.start(Manifest::new(Kind::Deployment, "first").on("node1"))?.pod()?;
