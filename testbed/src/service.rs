@@ -180,6 +180,14 @@ impl Traffic {
         drop(woken.unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Who sees a connection counted can hang it up, so it is counted under the lock of those that are open.
+    fn enter(&self, stream: TcpStream) -> u64 {
+        let mut open = self.open();
+        let number = self.accepted.fetch_add(1, Ordering::Relaxed);
+        open.insert(number, stream);
+        number
+    }
+
     fn open(&self) -> MutexGuard<'_, HashMap<u64, TcpStream>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,10 +216,8 @@ where
     F: Fn(TcpStream, &Traffic) -> io::Result<()> + Send + Sync + 'static,
 {
     while let Ok((stream, _)) = listener.accept() {
-        let number = traffic.accepted.fetch_add(1, Ordering::Relaxed);
-        // For a stop to find it.
         let Ok(copy) = stream.try_clone() else { continue };
-        traffic.open().insert(number, copy);
+        let number = traffic.enter(copy);
         let (traffic, serve) = (traffic.clone(), serve.clone());
         thread::spawn(move || {
             let _ = stream.set_nodelay(true);
