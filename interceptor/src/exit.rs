@@ -13,11 +13,11 @@ pub enum Exit {
     Usage = 2,
     /// A file is there and can't be understood (EX_DATAERR).
     Data = 65,
-    /// A file is not there (EX_NOINPUT).
+    /// A file can't be read (EX_NOINPUT).
     NoInput = 66,
     /// The system gives no thread, socket or event loop (EX_OSERR).
     Os = 71,
-    /// A right is missing (EX_NOPERM).
+    /// A right is missing, or the kernel can't do it (EX_NOPERM).
     NoPermission = 77,
 }
 

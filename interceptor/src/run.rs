@@ -13,7 +13,7 @@ use anyhow::{Context as _, anyhow};
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     time::sleep,
 };
@@ -25,6 +25,7 @@ use crate::{
     config::{
         policy::Policy,
         workloads::{self, Workload},
+        yaml::ReadError,
     },
     control::{
         reconciler::{Context, Reconciler, Source, Wake},
@@ -76,8 +77,14 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
 pub fn run(args: Run) -> Result<(), Failure> {
     let home =
         HomeNetns::capture().context("look at the daemon's own network namespace").or_exit(Exit::Os)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the control side")
+        .or_exit(Exit::Os)?;
+    let signals = runtime.block_on(async { Signals::listen() }).context("handle signals").or_exit(Exit::Os)?;
     let policy = match &args.policy {
-        Some(path) => Policy::read(path).or_exit(Exit::Data)?,
+        Some(path) => Policy::read(path).map_err(unread)?,
         None => Policy::default(),
     };
     let policy = Arc::new(policy);
@@ -93,18 +100,15 @@ pub fn run(args: Run) -> Result<(), Failure> {
     let workers = Workers::start(workers, files.connections(workloads.len(), workers))
         .context("start the workers")
         .or_exit(Exit::Os)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the control side")
-        .or_exit(Exit::Os)?;
-    let start = Start { args, home, policy, files, workers: Arc::new(workers), cluster, source, workloads };
+    let workers = Arc::new(workers);
+    let start = Start { args, signals, home, policy, files, workers, cluster, source, workloads };
     runtime.block_on(control(start))
 }
 
 /// What the control side begins with.
 struct Start {
     args: Run,
+    signals: Signals,
     home: &'static HomeNetns,
     policy: Arc<Policy>,
     files: OpenFiles,
@@ -114,8 +118,31 @@ struct Start {
     workloads: Vec<Workload>,
 }
 
+/// What the daemon is told from outside.
+///
+/// They are listened for before anything else: process 1 of a container, which we are, gets no signal that nobody listens
+/// for, and an end that is asked for while the daemon begins would be one by force.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 async fn control(start: Start) -> Result<(), Failure> {
-    let Start { args, home, policy, files, workers, cluster, source, workloads } = start;
+    let Start { args, signals, home, policy, files, workers, cluster, source, workloads } = start;
+    let Signals { mut terminate, mut interrupt, mut hangup } = signals;
     let listener = listen(args.admin, "--admin").await?;
     let strangers = match args.metrics {
         Some(address) => Some(listen(address, "--metrics").await?),
@@ -177,10 +204,7 @@ async fn control(start: Start) -> Result<(), Failure> {
         _ => None,
     };
 
-    let mut hangup = signal(SignalKind::hangup()).context("handle SIGHUP").or_exit(Exit::Os)?;
     tokio::spawn(async move { while hangup.recv().await.is_some() && wakes.send(Wake::Source).is_ok() {} });
-    let mut terminate = signal(SignalKind::terminate()).context("handle SIGTERM").or_exit(Exit::Os)?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("handle SIGINT").or_exit(Exit::Os)?;
 
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -253,8 +277,7 @@ fn source(args: &Run, cluster: Option<&Cluster>) -> Result<(Source, Vec<Workload
     }
     match &args.workloads {
         Some(path) => {
-            let exit = if path.exists() { Exit::Data } else { Exit::NoInput };
-            let file = workloads::read(path).or_exit(exit)?;
+            let file = workloads::read(path).map_err(unread)?;
             Ok((Source::File(path.clone()), file.workloads))
         }
         None if args.pairs.is_empty() => {
@@ -279,6 +302,15 @@ fn source(args: &Run, cluster: Option<&Cluster>) -> Result<(Source, Vec<Workload
             Ok((Source::Fixed(workloads.clone()), workloads))
         }
     }
+}
+
+/// How the daemon ends without a file that it was told to read.
+fn unread(error: ReadError) -> Failure {
+    let exit = match error {
+        ReadError::Io { .. } => Exit::NoInput,
+        ReadError::Content(_) => Exit::Data,
+    };
+    Failure { error: error.into(), exit }
 }
 
 fn worker_count(args: &Run) -> u32 {

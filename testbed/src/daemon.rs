@@ -105,9 +105,6 @@ impl Daemon {
         replace(&file, workloads)?;
         let mut command = node.command(binary()?);
         command.arg("run").arg("--workloads").arg(&file).args(["--admin", &admin.to_string()]);
-        if env::var_os("RUST_LOG").is_none() {
-            command.env("RUST_LOG", "info,interceptor=debug");
-        }
         adapt(&mut command)?;
         Ok(Self { process: node.spawn(&mut command)?, node: node.clone(), workloads: file, admin })
     }

@@ -191,6 +191,8 @@ fn mirroring_is_refused_until_it_is_built() {
 #[case(&["run", "--kubernetes", "--node-name", "n"], 66, "reach the API server of Kubernetes")]
 #[case(&["run", "--workloads", "w.yaml", "--metrics", "9469"], 2, "expected IP:PORT")]
 #[case(&["run", "--workloads", "/nowhere/workloads.yaml"], 66, "/nowhere/workloads.yaml")]
+#[case(&["run", "--workloads", "/", "--policy", "/nowhere/policy.yaml"], 66, "/nowhere/policy.yaml")]
+#[case(&["run", "--workloads", "/"], 66, "can't read /")]
 #[case(&["run", "--netns", "/run/netns/x", "--redirect", "8080 => x:1"], 2, "did you mean `->`?")]
 #[case(&["run", "--redirect", "8080 -> 10.0.0.1:1", "--netns", "/run/netns/x"], 2, "stands before any --netns")]
 #[case(&["status", "--admin", "127.0.0.1:1"], 1, "127.0.0.1:1")]

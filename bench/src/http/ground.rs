@@ -93,8 +93,7 @@ impl Ground {
         };
         let workloads = testbed::workload(&self.web, &format!("{}; {}", rule(0), rule(1)));
         let daemon = Daemon::start_with(&self.topology, &workloads, |command| {
-            // As in production; the testbed's own choice is to log everything.
-            command.env("RUST_LOG", "info").args(["--workers", &workers.to_string()]);
+            command.args(["--workers", &workers.to_string()]);
             Ok(())
         })?;
         daemon.wait_active(self.web.label())?;
@@ -121,7 +120,8 @@ impl Ground {
         fs::write(&file, config)?;
         let mut command = self.web.command("haproxy");
         command.arg("-db").arg("-f").arg(&file);
-        let mut haproxy = self.web.spawn(&mut command).context("`cargo xtask setup` installs haproxy")?;
+        let mut haproxy =
+            self.web.spawn(&mut command).context("`cargo xtask setup bench` installs haproxy")?;
         haproxy.wait_for_port(PROXY[1], START)?;
         Ok(haproxy)
     }
@@ -179,7 +179,7 @@ fn nginx(netns: &Namespace, name: &str, workers: u32, http: &str) -> Result<Proc
     fs::write(&file, config)?;
     let mut command = netns.command("nginx");
     command.arg("-e").arg("stderr").arg("-p").arg(&dir).arg("-c").arg(&file);
-    netns.spawn(&mut command).context("`cargo xtask setup` installs nginx")
+    netns.spawn(&mut command).context("`cargo xtask setup bench` installs nginx")
 }
 
 /// CPU seconds of a process and of those that it started.

@@ -92,7 +92,7 @@ fn h2load(client: &Namespace, url: &str, user: &str, seconds: u32) -> Result<Fig
 fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output =
-        command.output().with_context(|| format!("start {name}; `cargo xtask setup` installs it"))?;
+        command.output().with_context(|| format!("start {name}; `cargo xtask setup bench` installs it"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.success(), "{name}: {text}{}", String::from_utf8_lossy(&output.stderr));
     Ok(text)

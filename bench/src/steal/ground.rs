@@ -91,7 +91,7 @@ impl Ground {
         iptables.args(["--wait", "--table", "nat", "--append", "PREROUTING", "--protocol", "tcp"]);
         iptables.args(["--dport", &REDIRECTED_PORT.to_string()]);
         iptables.args(["--jump", "REDIRECT", "--to-ports", &HAPROXY_PORT.to_string()]);
-        let output = iptables.output().context("starting iptables; `cargo xtask setup` installs it")?;
+        let output = iptables.output().context("starting iptables; `cargo xtask setup bench` installs it")?;
         ensure!(output.status.success(), "iptables: {}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(())
     }
@@ -117,18 +117,14 @@ impl Ground {
         let mut command = netns.command("haproxy");
         // `-db`: one process, in the foreground.
         command.arg("-db").arg("-f").arg(&config);
-        let mut haproxy = netns.spawn(&mut command).context("`cargo xtask setup` installs haproxy")?;
+        let mut haproxy = netns.spawn(&mut command).context("`cargo xtask setup bench` installs haproxy")?;
         haproxy.wait_for_port(HAPROXY_PORT, START)?;
         Ok(haproxy)
     }
 
     /// A daemon with these workloads, once its admin endpoint answers.
     pub(crate) fn daemon(&self, workloads: &str) -> Result<Daemon> {
-        Daemon::start_with(&self.topology, workloads, |command| {
-            // As in production; the testbed's own choice is to log everything.
-            command.env("RUST_LOG", "info");
-            Ok(())
-        })
+        Daemon::start(&self.topology, workloads, &[])
     }
 
     /// Workloads: the pod's port goes to the laptop.

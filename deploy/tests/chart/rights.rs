@@ -88,9 +88,9 @@ fn in_the_api_it_reads_pods_and_writes_their_status_and_events() {
     with_helm(|helm| {
         let objects = render(helm, "default")?;
         let rights = json!([
-            { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"] },
+            { "apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"] },
             { "apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"] },
-            { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
+            { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"] },
         ]);
         assert_eq!(only(&objects, "ClusterRole")?["rules"], rights);
 

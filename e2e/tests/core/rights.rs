@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use interceptor_e2e::{Cluster, Kind, Manifest, Pod, play};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const MERGE: &str = "application/strategic-merge-patch+json";
 
@@ -70,12 +70,57 @@ fn its_token_sets_its_own_conditions_and_nothing_else() {
 }
 
 #[test]
+fn its_token_writes_events_of_its_own_node_about_pods_and_no_others() {
+    play("event-rights", |s| {
+        s.installed(&[])?;
+        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
+        let daemon = s.product.first_daemon()?;
+        let token = daemon.token()?;
+        let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", app.namespace());
+        let event = |name: &str, controller: &str, node: &str, kind: &str| {
+            let event = json!({
+                "apiVersion": "events.k8s.io/v1",
+                "kind": "Event",
+                "metadata": { "name": name },
+                "eventTime": "2020-01-01T00:00:00.000000Z",
+                "action": "Redirect",
+                "reason": "Tried",
+                "type": "Normal",
+                "note": "by a test",
+                "regarding": {
+                    "apiVersion": "v1", "kind": kind, "namespace": app.namespace(), "name": app.name(),
+                },
+                "reportingController": controller,
+                "reportingInstance": node,
+            });
+            event.to_string()
+        };
+        let post = |token: &str, event: &str| {
+            s.cluster.request(token, "POST", &path, Some(("application/json", event)))
+        };
+        let own = event("own", "interceptor", "node1", "Pod");
+        let (code, told) = post(&token, &own)?;
+        assert_eq!(code, 201, "{told}");
+        for (token, event, why) in [
+            (&token, event("a", "kubelet", "node1", "Pod"), "no Events but its own"),
+            (&token, event("b", "interceptor", "node2", "Pod"), "in the name of that node only"),
+            (&token, event("c", "interceptor", "node1", "Service"), "no Events but those of pods"),
+            (&daemon.loose_token()?, event("d", "interceptor", "node1", "Pod"), "bound to a pod"),
+        ] {
+            let (code, told) = post(token, &event)?;
+            ensure!(code == 403 && told.contains(why), "{event}: {code} {told}");
+        }
+        refused(&s.cluster, &token, "PATCH", &format!("{path}/own"), Some(r#"{"note": "other"}"#))
+    });
+}
+
+#[test]
 fn the_account_has_these_rights_and_no_other() {
     play("account", |s| {
         s.installed(&[])?;
         let token = s.product.first_daemon()?.token()?;
         let rights = rights(&s.cluster, &token)?;
-        let expected = ["/pods get,list,watch", "/pods/status patch", "events.k8s.io/events create,patch"];
+        let expected = ["/pods list,watch", "/pods/status patch", "events.k8s.io/events create"];
         assert_eq!(rights, expected);
         s.installed(&["policy.namespaces=debug=allowed"])?;
         let token = s.product.first_daemon()?.token()?;

@@ -189,7 +189,7 @@ fn encode_per_port(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
         let labels = [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
         ConstGauge::new(stats.active()).encode(family.encode_family(&labels)?)?;
     }
-    let help = "From a caller's connection being accepted to the target's being open";
+    let help = "From a target being called for a caller to its connection being open";
     let mut family =
         encoder.encode_descriptor("connect", help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (entry, rule, port, stats) in ports {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use interceptor_rule::{Position, Rule, quoted};
+use interceptor_rule::{MAX_RULE_TEXT, Position, Rule, quoted};
 
 use super::annotation::{AnnotationKey, Problem};
 pub use super::yaml::{FileError, Location, MAX_FILE, ReadError};
@@ -25,6 +25,8 @@ pub use file::{parse, read};
 pub const MAX_WORKLOADS: usize = 1000;
 /// Ports that one workload declares.
 pub const MAX_DECLARED_PORTS: usize = 64;
+/// Annotations of ours on one pod, each of which has a condition of its own there.
+pub const MAX_ANNOTATIONS: usize = 64;
 /// Characters in the name of a workload.
 const MAX_NAME: usize = 253;
 
@@ -84,6 +86,17 @@ pub enum Obstacle {
     Sandboxed(String),
     /// It has no address yet; the phase as Kubernetes names it.
     NotRunning(String),
+    /// The address that it had is not its own any more: its sandbox is gone, or the node was started anew since.
+    NoSandbox,
+    /// Another pod is said to have its address, so that one of them has it no more.
+    SharedAddress {
+        /// The address.
+        ip: IpAddr,
+        /// The other pod.
+        with: String,
+    },
+    /// It has so many annotations of ours that they can't all be told of.
+    TooManyAnnotations(usize),
     /// It will not run any more; the phase as Kubernetes names it.
     Ended(String),
     /// The policy does not want rules there.
@@ -101,7 +114,7 @@ pub enum NetnsSource {
     Path(PathBuf),
     /// A process that lives in it.
     Pid(u32),
-    /// Whichever namespace of the node has one of the pod's addresses.
+    /// Whichever namespace of the node has the pod's addresses.
     Pod {
         /// The pod's identity: another pod may get its name and its addresses.
         uid: Arc<str>,
@@ -240,6 +253,8 @@ impl AnnotatedRules {
         written: Option<SystemTime>,
         declared: &[NonZeroU16],
     ) -> Self {
+        // A pod may say far more than is ever looked at, and all of it would be kept.
+        let value = &value[..value.floor_char_boundary(MAX_RULE_TEXT + 1)];
         let rules = key.rules(value, declared).map_err(|problem| {
             let span = problem.span();
             AnnotationError {

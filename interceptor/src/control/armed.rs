@@ -4,6 +4,8 @@
 //! it. So a port is taken last and released first, and listeners outlive the program by [`LINGER`], for connections
 //! whose handshake was under way.
 
+mod rule;
+
 use std::{
     collections::HashMap,
     io,
@@ -20,24 +22,20 @@ use arc_swap::ArcSwap;
 use interceptor_rule::{Rule, Target};
 use tokio::time::{Instant, sleep};
 
+use self::rule::{ActiveRule, loop_message};
 use super::{
     leaving::Leaving,
     plan::{Plan, Planned},
-    prove::{self, Proof},
     reason::{Condition, Reason},
     reconciler::Context,
-    reopen,
-    resolve::{self, Resolution},
-    task::OwnedTask,
 };
 use crate::{
     config::{annotation::AnnotationKey, workloads::Workload as Spec},
     datapath::{DatapathError, Steal, heartbeat},
     netns::{Netns, NetnsError, NetnsId},
     relay::{
-        filter::Filter,
         listen::open_listeners,
-        route::{Addresses, Destination, Route},
+        route::Route,
         stats::PortStats,
         worker::Listeners,
         workload::{Routes, Workload, WorkloadId},
@@ -61,28 +59,6 @@ pub struct Armed {
     rules: Vec<ActiveRule>,
     /// The counters of each annotation's rules for a port: those that follow one another go on counting.
     stats: HashMap<(AnnotationKey, NonZeroU16), Arc<PortStats>>,
-}
-
-/// A rule in force.
-struct ActiveRule {
-    key: AnnotationKey,
-    rule: Rule,
-    ports: Vec<NonZeroU16>,
-    expires_at: Option<Instant>,
-    destination: Arc<Destination>,
-    /// Facts that background tasks found out; each change wakes the reconciler.
-    facts: Arc<Mutex<Facts>>,
-    /// Whether routes and kernel know the ports.
-    taken: bool,
-    tasks: Vec<OwnedTask>,
-}
-
-/// What is known of a rule in force.
-#[derive(Debug)]
-struct Facts {
-    resolution: Resolution,
-    proof: Proof,
-    circuit_open: bool,
 }
 
 /// Why a namespace could not be armed.
@@ -200,11 +176,11 @@ impl Armed {
             } else if let Some(at) = before.iter().position(same) {
                 self.rules.push(before.swap_remove(at));
             } else {
-                let active = self.start(planned, rule, expires_at(planned), context);
-                self.rules.push(active);
+                let expires_at = expires_at(planned);
+                self.rules.push(ActiveRule::start(&self.workload, planned, rule, expires_at, context));
             }
         }
-        self.take_and_release(&before, plan, context);
+        self.take_and_release(&before, plan);
         refused
     }
 
@@ -219,8 +195,7 @@ impl Armed {
             Some((port, Arc::clone(&route.stats)))
         };
         let ports = active.ports.iter().filter_map(|&port| stats(port)).collect();
-        let fell_back = lock(&active.facts).circuit_open;
-        Some(RuleReport { condition: active.condition(), fell_back, ports })
+        Some(RuleReport { condition: active.condition(), fell_back: active.has_fallen_back(), ports })
     }
 
     /// The first moment at which a rule's `ttl` ends.
@@ -261,113 +236,8 @@ impl Armed {
         loops.then(|| Condition::refused(Reason::Loop, loop_message(address)))
     }
 
-    fn start(
-        &self,
-        planned: &Planned,
-        rule: &Rule,
-        expires_at: Option<Instant>,
-        context: &Context,
-    ) -> ActiveRule {
-        let facts = Arc::new(Mutex::new(Facts {
-            resolution: Resolution::Usable,
-            proof: Proof::UnderWay,
-            circuit_open: false,
-        }));
-        let mut tasks = Vec::new();
-        let destination = match &rule.target {
-            Target::Address(address) => Destination::new(Addresses::Known(vec![*address])),
-            Target::Name { host, port } => {
-                lock(&facts).resolution = Resolution::FirstLookup;
-                let destination = Destination::new(Addresses::Unresolved);
-                tasks.push(self.resolve(
-                    host.clone(),
-                    *port,
-                    planned.ports.clone(),
-                    &destination,
-                    &facts,
-                    context,
-                ));
-                destination
-            }
-            Target::Session(_) => unreachable!("the plan refuses what is not supported"),
-        };
-        tasks.push(self.reopen(&destination, &facts, &planned.key, rule, context));
-        ActiveRule {
-            key: planned.key.clone(),
-            rule: rule.clone(),
-            ports: planned.ports.clone(),
-            expires_at,
-            destination,
-            facts,
-            taken: false,
-            tasks,
-        }
-    }
-
-    fn resolve(
-        &self,
-        host: interceptor_rule::HostName,
-        port: NonZeroU16,
-        own_ports: Vec<NonZeroU16>,
-        destination: &Arc<Destination>,
-        facts: &Arc<Mutex<Facts>>,
-        context: &Context,
-    ) -> OwnedTask {
-        let workload = Arc::downgrade(&self.workload);
-        let policy = Arc::clone(&context.policy);
-        let home = context.home;
-        let judge = move |address: SocketAddr| {
-            policy
-                .judge_target(address.ip(), |ip| home.has_address(ip))
-                .map_err(|refusal| refusal.to_string())?;
-            let loops = workload.upgrade().is_some_and(|workload| {
-                // The rule's own ports are not redirected yet when its target is looked up for the first time.
-                let redirected = own_ports.iter().any(|port| port.get() == address.port())
-                    || workload.is_redirected(address.port());
-                redirected && workload.netns.has_address(address.ip())
-            });
-            if loops { Err(loop_message(address)) } else { Ok(()) }
-        };
-        let report = self.reporter(facts, context, |facts, resolution| facts.resolution = resolution);
-        OwnedTask::spawn(resolve::keep_resolved(host, port.get(), Arc::clone(destination), judge, report))
-    }
-
-    fn reopen(
-        &self,
-        destination: &Arc<Destination>,
-        facts: &Arc<Mutex<Facts>>,
-        key: &AnnotationKey,
-        rule: &Rule,
-        context: &Context,
-    ) -> OwnedTask {
-        let name = Arc::clone(&self.workload.name);
-        let (key, target) = (key.clone(), rule.target.to_string());
-        let report = self.reporter(facts, context, move |facts, open| {
-            if open {
-                tracing::info!(workload = %name, rule = %key, target, "target is silent; callers go to the application");
-            } else {
-                tracing::info!(workload = %name, rule = %key, target, "target answers again");
-            }
-            facts.circuit_open = open;
-        });
-        OwnedTask::spawn(reopen::keep_trying(Arc::clone(&self.workload), Arc::clone(destination), report))
-    }
-
-    /// A function that notes a fact and wakes the reconciler.
-    fn reporter<T, F>(&self, facts: &Arc<Mutex<Facts>>, context: &Context, note: F) -> impl Fn(T) + use<T, F>
-    where
-        F: Fn(&mut Facts, T),
-    {
-        let facts = Arc::clone(facts);
-        let waker = context.waker(&self.workload.name);
-        move |fact| {
-            note(&mut lock(&facts), fact);
-            waker.wake();
-        }
-    }
-
     /// Takes the ports of rules that are ready, and releases those of rules that are gone (`before`).
-    fn take_and_release(&mut self, before: &[ActiveRule], plan: &Plan, context: &Context) {
+    fn take_and_release(&mut self, before: &[ActiveRule], plan: &Plan) {
         let known = self.workload.routes.load_full();
         let mut routes = Routes::default();
         let mut stats: HashMap<_, Arc<PortStats>> = HashMap::new();
@@ -426,7 +296,7 @@ impl Armed {
             .flat_map(|rule| rule.ports.iter().copied())
             .collect();
         for n in ready {
-            self.take(n, context);
+            self.take(n);
         }
         self.renew(&changed);
     }
@@ -438,7 +308,7 @@ impl Armed {
             .find(|active| active.key == planned.key && planned.rule.as_ref() == Some(&active.rule))
     }
 
-    fn take(&mut self, n: usize, context: &Context) {
+    fn take(&mut self, n: usize) {
         let active = &self.rules[n];
         if active.taken {
             return;
@@ -448,16 +318,10 @@ impl Armed {
             self.lock_steal().take_port(port, expires_at)
         });
         match taken {
-            Ok(()) => {
-                let report = self.reporter(&active.facts, context, |facts, proof| facts.proof = proof);
-                let proof = prove::prove(Arc::clone(&self.workload), active.ports.clone(), report);
-                let active = &mut self.rules[n];
-                active.taken = true;
-                active.tasks.push(OwnedTask::spawn(proof));
-            }
+            Ok(()) => self.rules[n].prove(&self.workload),
             Err(error) => {
                 tracing::error!(workload = %self.workload.name, rule = %active.key, %error, "take ports");
-                lock(&active.facts).proof = Proof::Failed(error.to_string());
+                active.failed(error.to_string());
             }
         }
     }
@@ -498,64 +362,4 @@ impl Armed {
     fn lock_steal(&self) -> std::sync::MutexGuard<'_, Steal> {
         self.steal.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-// === impl ActiveRule ===
-
-impl ActiveRule {
-    /// What this rule does with a port: as before if it did it before.
-    fn route(&self, old: &[Arc<Route>], stats: &Arc<PortStats>) -> Arc<Route> {
-        let mut old = old.iter().filter(|route| Arc::ptr_eq(&route.destination, &self.destination));
-        old.next().cloned().unwrap_or_else(|| {
-            Arc::new(Route::new(
-                Filter::of(&self.rule),
-                Arc::clone(&self.destination),
-                self.rule.proxy_protocol,
-                Arc::clone(stats),
-                self.expires_at,
-            ))
-        })
-    }
-
-    /// Whether its ports may be taken: only a target that has had an address is worth a caller's time.
-    fn is_ready(&self) -> bool {
-        self.taken || lock(&self.facts).resolution == Resolution::Usable
-    }
-
-    fn condition(&self) -> Condition {
-        let facts = lock(&self.facts);
-        let target = &self.rule.target;
-        match (&facts.resolution, &facts.proof) {
-            (Resolution::FirstLookup, _) => {
-                Condition::pending(Reason::Resolving, format!("looking up {target}"))
-            }
-            (Resolution::NoAddress(why), _) => Condition::pending(Reason::NameNotResolved, why.clone()),
-            (Resolution::Denied(why), _) => Condition::refused(Reason::TargetDenied, why.clone()),
-            (Resolution::Usable, Proof::UnderWay) => {
-                Condition::pending(Reason::Proving, "waiting for a probe connection to arrive at the relay")
-            }
-            (Resolution::Usable, Proof::Failed(why)) => Condition::pending(Reason::ProbeFailed, why.clone()),
-            (Resolution::Usable, Proof::Proven) if facts.circuit_open => Condition::active(format!(
-                "{target} is silent: callers go to the application until it answers"
-            )),
-            (Resolution::Usable, Proof::Proven) => {
-                Condition::active(match (&self.rule.when, self.rule.percent) {
-                    (None, None) => format!("new connections reach {target}"),
-                    (None, Some(percent)) => format!("{percent} % of new connections reach {target}"),
-                    (Some(_), None) => format!("what the condition is true for reaches {target}"),
-                    (Some(_), Some(percent)) => {
-                        format!("{percent} % of what the condition is true for reach {target}")
-                    }
-                })
-            }
-        }
-    }
-}
-
-fn lock(facts: &Mutex<Facts>) -> std::sync::MutexGuard<'_, Facts> {
-    facts.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn loop_message(address: SocketAddr) -> String {
-    format!("{address} is a redirected port of this workload itself: connections would come back for ever")
 }

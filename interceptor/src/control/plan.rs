@@ -9,7 +9,7 @@ use super::reason::{Condition, Reason};
 use crate::config::{
     annotation::{AnnotationKey, Problem},
     policy::{Action, Policy},
-    workloads::{Obstacle, Workload},
+    workloads::{MAX_ANNOTATIONS, Obstacle, Workload},
 };
 
 /// What a workload's annotations amount to.
@@ -273,6 +273,20 @@ fn obstacle(obstacle: &Obstacle) -> Condition {
         Obstacle::NotRunning(phase) => {
             Condition::pending(Reason::PodNotRunning, format!("the pod has no address yet (phase {phase})"))
         }
+        Obstacle::NoSandbox => Condition::pending(
+            Reason::PodNotRunning,
+            "the pod is to be started anew: the address that it is said to have was that of its last start",
+        ),
+        Obstacle::SharedAddress { ip, with } => Condition::pending(
+            Reason::PodNotRunning,
+            format!("pod {with} is said to have the address {ip}, too: one of them has it no more"),
+        ),
+        Obstacle::TooManyAnnotations(count) => Condition::refused(
+            Reason::LimitExceeded,
+            format!(
+                "the pod has {count} annotations of ours; at most {MAX_ANNOTATIONS} (MAX_ANNOTATIONS), so none has an effect"
+            ),
+        ),
         Obstacle::Ended(phase) => {
             Condition::refused(Reason::PodNotRunning, format!("the pod has ended (phase {phase})"))
         }

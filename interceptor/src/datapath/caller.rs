@@ -355,7 +355,7 @@ impl CallerError {
             }
             Self::Cgroup(CgroupError::Io { .. }) => "allow the daemon to read the cgroups",
             Self::Load(_) => {
-                "run Linux 5.8 or later with CONFIG_CGROUP_BPF, and grant CAP_BPF and CAP_NET_ADMIN"
+                "run Linux 5.14 or later with CONFIG_CGROUP_BPF, and grant CAP_BPF and CAP_NET_ADMIN"
             }
             Self::Attach { .. } => {
                 "grant CAP_BPF and CAP_NET_ADMIN; EPERM with both: somebody's program at that cgroup allows no others \

@@ -24,6 +24,8 @@ type Kind = (&'static str, String, String);
 
 /// No answer, and nothing on a watch, for this long.
 const SILENCE: Duration = Duration::from_secs(120);
+/// An API server that does not even take a connection is tried again after this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client for the API server that this process is configured for: the service account's in a pod, else the
 /// kubeconfig's.
@@ -31,10 +33,17 @@ const SILENCE: Duration = Duration::from_secs(120);
 /// # Errors
 /// When neither is there, or can't be read.
 pub async fn connect(requests: Arc<Requests>) -> anyhow::Result<Client> {
-    let mut config = Config::infer().await?;
+    build(Config::infer().await?, requests)
+}
+
+fn build(mut config: Config, requests: Arc<Requests>) -> anyhow::Result<Client> {
     // A watch has a bookmark a minute: one that is silent for longer has lost its server without being told.
     config.read_timeout = Some(SILENCE);
     config.reset_reader_on_write = true;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    // Who asks also decides when to ask again: retries underneath would be neither counted nor told of, and may sleep for
+    // as long as a `Retry-After` says.
+    config.default_retry = false;
     Ok(ClientBuilder::try_from(config)?.with_layer(&Counting(requests)).build())
 }
 
@@ -142,9 +151,33 @@ where
 
 #[cfg(test)]
 mod tests {
+    use axum::{
+        Router,
+        http::{StatusCode, header::RETRY_AFTER},
+        routing::get,
+    };
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::{Api, api::ListParams};
     use rstest::rstest;
+    use tokio::net::TcpListener;
 
     use super::*;
+
+    #[tokio::test]
+    async fn each_request_is_made_once_and_counted_once_whatever_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its number");
+        let throttled = || async { (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")], "not now") };
+        let server = Router::new().route("/api/v1/pods", get(throttled));
+        tokio::spawn(async { axum::serve(listener, server).await });
+        let url = format!("http://{address}").parse().expect("a URL");
+        let requests = Arc::<Requests>::default();
+        let client = build(Config::new(url), Arc::clone(&requests)).expect("a client");
+        let pods = Api::<Pod>::all(client).list(&ListParams::default());
+        let answer = tokio::time::timeout(Duration::from_millis(900), pods).await.expect("an answer at once");
+        assert!(answer.is_err(), "{answer:?}");
+        assert_eq!(requests.counts(), [("list", "pods".to_owned(), "429".to_owned(), 1)]);
+    }
 
     #[rstest]
     #[case("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Da&limit=500", "list", "pods")]

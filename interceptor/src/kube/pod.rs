@@ -11,8 +11,8 @@ use super::condition::is_ours;
 use crate::config::{
     annotation::AnnotationKey,
     workloads::{
-        AnnotatedRules, HealthCheck, HealthSign, MAX_DECLARED_PORTS, NetnsSource, Obstacle, Workload,
-        WorkloadName,
+        AnnotatedRules, HealthCheck, HealthSign, MAX_ANNOTATIONS, MAX_DECLARED_PORTS, NetnsSource, Obstacle,
+        Workload, WorkloadName,
     },
 };
 
@@ -34,6 +34,10 @@ pub struct SeenPod {
     pub uid: Arc<str>,
     /// Grows with each change of the object; 0 if it can't be read.
     pub version: u64,
+    /// Addresses that are its own by what is said of it: none in the node's network, or at its end.
+    pub addresses: Vec<IpAddr>,
+    /// When the last of its containers was started that are said to run.
+    pub started: Option<SystemTime>,
     /// Conditions of ours that it carries.
     pub conditions: Vec<PodCondition>,
     /// What its annotations ask for; nothing if it has none of ours.
@@ -59,28 +63,46 @@ pub fn read(pod: &Pod) -> Option<SeenPod> {
     let version = pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok());
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let conditions = conditions.filter(|condition| is_ours(&condition.type_)).cloned().collect();
-    let workload = workload(pod, &namespace, &name, &uid);
-    Some(SeenPod { namespace, name, uid, version: version.unwrap_or_default(), conditions, workload })
-}
-
-fn workload(pod: &Pod, namespace: &str, name: &str, uid: &Arc<str>) -> Option<Workload> {
-    let ports = declared_ports(pod);
-    let annotations = pod.metadata.annotations.iter().flatten();
-    let rules: Vec<_> = annotations
-        .filter_map(|(key, value)| {
-            let ours = AnnotationKey::new(key)?;
-            Some(AnnotatedRules::of_pod(ours, value, written_at(pod, key), &ports))
-        })
-        .collect();
-    if rules.is_empty() {
-        return None;
-    }
     let ips = addresses(pod);
     let obstacle = obstacle(pod, &ips);
+    let has_them = obstacle.is_none() && pod.metadata.deletion_timestamp.is_none();
+    Some(SeenPod {
+        version: version.unwrap_or_default(),
+        conditions,
+        workload: workload(pod, &namespace, &name, &uid, &ips, obstacle),
+        addresses: if has_them { ips } else { Vec::new() },
+        started: last_start(pod),
+        namespace,
+        name,
+        uid,
+    })
+}
+
+fn workload(
+    pod: &Pod,
+    namespace: &str,
+    name: &str,
+    uid: &Arc<str>,
+    ips: &[IpAddr],
+    obstacle: Option<Obstacle>,
+) -> Option<Workload> {
+    let annotations = pod.metadata.annotations.iter().flatten();
+    let ours = annotations.filter_map(|(key, value)| Some((AnnotationKey::new(key)?, value)));
+    let count = ours.clone().count();
+    if count == 0 {
+        return None;
+    }
+    let ports = declared_ports(pod);
+    let rules = ours.take(MAX_ANNOTATIONS).map(|(key, value)| {
+        let written = written_at(pod, key.as_str());
+        AnnotatedRules::of_pod(key, value, written, &ports)
+    });
+    let rules = rules.collect();
+    let obstacle = if count > MAX_ANNOTATIONS { Some(Obstacle::TooManyAnnotations(count)) } else { obstacle };
     Some(Workload {
         terminating: pod.metadata.deletion_timestamp.is_some(),
         name: WorkloadName::of_pod(namespace, name),
-        netns: NetnsSource::Pod { uid: Arc::clone(uid), ips },
+        netns: NetnsSource::Pod { uid: Arc::clone(uid), ips: ips.to_vec() },
         ports,
         rules,
         health_checks: health_checks(pod),
@@ -112,8 +134,27 @@ fn obstacle(pod: &Pod, ips: &[IpAddr]) -> Option<Obstacle> {
     match phase.as_str() {
         "Succeeded" | "Failed" => Some(Obstacle::Ended(phase)),
         _ if ips.is_empty() => Some(Obstacle::NotRunning(phase)),
+        _ if is_without_sandbox(pod) => Some(Obstacle::NoSandbox),
         _ => None,
     }
+}
+
+/// Whether the kubelet says that the pod's sandbox, to which the address belonged, is gone (Kubernetes 1.29). A pod that is
+/// being deleted has nothing to wait for.
+fn is_without_sandbox(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut ready = conditions.filter(|condition| condition.type_ == "PodReadyToStartContainers");
+    pod.metadata.deletion_timestamp.is_none() && ready.any(|condition| condition.status == "False")
+}
+
+fn last_start(pod: &Pod) -> Option<SystemTime> {
+    let status = pod.status.iter();
+    let containers = status.flat_map(|status| {
+        let inits = status.init_container_statuses.iter().flatten();
+        status.container_statuses.iter().flatten().chain(inits)
+    });
+    let running = containers.filter_map(|container| container.state.as_ref()?.running.as_ref());
+    running.filter_map(|running| Some(SystemTime::from(running.started_at.as_ref()?.0))).max()
 }
 
 fn addresses(pod: &Pod) -> Vec<IpAddr> {

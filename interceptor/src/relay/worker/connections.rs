@@ -1,0 +1,117 @@
+//! The connections of one worker: each a task of its thread, counted while it is open, and cut with its workload.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use tokio::task::AbortHandle;
+
+use super::Shared;
+use crate::relay::workload::WorkloadId;
+
+/// The connections of one worker, so that those of one workload can be cut.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    tasks: Mutex<HashMap<u64, (WorkloadId, AbortHandle)>>,
+    next: AtomicU64,
+}
+
+/// Takes a connection out of the books however its task ends.
+struct Booked {
+    number: u64,
+    connections: Arc<Connections>,
+    shared: Arc<Shared>,
+}
+
+// === impl Connections ===
+
+impl Connections {
+    /// Starts a task for a connection of the workload `id`.
+    pub(super) fn spawn<F>(self: &Arc<Self>, id: WorkloadId, connection: F, shared: &Arc<Shared>)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        shared.opened();
+        let booked = Booked { number, connections: Arc::clone(self), shared: Arc::clone(shared) };
+        let task = tokio::spawn(async move {
+            let _booked = booked;
+            connection.await;
+        });
+        // The task can't have run yet: it belongs to this very thread.
+        self.lock().insert(number, (id, task.abort_handle()));
+    }
+
+    /// Ends those of the workload `id`.
+    pub(super) fn abort(&self, id: WorkloadId) {
+        self.lock().values().filter(|(owner, _)| *owner == id).for_each(|(_, task)| task.abort());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (WorkloadId, AbortHandle)>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Booked ===
+
+impl Drop for Booked {
+    fn drop(&mut self) {
+        self.shared.closed();
+        if thread::panicking() {
+            // tokio ends this task alone; the panic hook has said what happened.
+            self.shared.panicked();
+        }
+        self.connections.lock().remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{sync::oneshot, task::yield_now};
+
+    use super::*;
+
+    const SOMEBODY: WorkloadId = WorkloadId(1);
+    const SOMEBODY_ELSE: WorkloadId = WorkloadId(2);
+
+    #[tokio::test]
+    async fn a_panic_ends_its_own_connection_and_no_other() {
+        let shared = Shared::new(1, 10);
+        let connections: Arc<Connections> = Arc::default();
+        let (done, is_done) = oneshot::channel();
+        connections.spawn(SOMEBODY, async { panic!("on purpose, by the test") }, &shared);
+        connections.spawn(
+            SOMEBODY,
+            async move {
+                yield_now().await;
+                done.send(()).expect("the test waits");
+            },
+            &shared,
+        );
+        is_done.await.expect("the other connection goes on");
+        yield_now().await;
+        assert_eq!(shared.panics(), 1);
+        assert_eq!(shared.open(), 0);
+        assert!(connections.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn cutting_a_workload_leaves_the_others_alone() {
+        let shared = Shared::new(1, 10);
+        let connections: Arc<Connections> = Arc::default();
+        for id in [SOMEBODY, SOMEBODY_ELSE] {
+            connections.spawn(id, std::future::pending(), &shared);
+        }
+        yield_now().await;
+        connections.abort(SOMEBODY);
+        while shared.open() > 1 {
+            yield_now().await;
+        }
+        assert!(connections.lock().values().all(|(id, _)| *id == SOMEBODY_ELSE));
+    }
+}
