@@ -172,9 +172,9 @@ impl Worker {
     fn beat(&mut self) {
         let now = heartbeat::now();
         self.paused = false;
-        let pressed = self.shared.pressure.is_on();
+        let pressed = self.shared.pressure().is_on();
         if !pressed {
-            self.shared.pressure.refill();
+            self.shared.pressure().refill();
         }
         if self.index == 0 {
             self.served.iter().for_each(|served| served.workload.sockets.clear_unwanted());
@@ -280,11 +280,11 @@ impl Worker {
             }
             Err(error) if dial::is_shortage(&error) => {
                 tracing::debug!(%error, workload = %workload.name, "accept");
-                self.shared.pressure.report();
+                self.shared.pressure().report();
                 self.said_full = true;
                 self.store(AT_LIMIT);
                 // What is queued already waits for a spare file descriptor, or for the next beat.
-                self.paused = !self.shared.pressure.lend();
+                self.paused = !self.shared.pressure().lend();
             }
             // A caller that gave up before it was accepted.
             Err(error) => tracing::debug!(%error, workload = %workload.name, "accept"),
@@ -329,7 +329,7 @@ mod tests {
         let shared = Shared::new(2, LIMIT);
         let mut workers = [Worker::new(0, Arc::clone(&shared)), Worker::new(1, Arc::clone(&shared))];
         workers.iter_mut().for_each(Worker::grant);
-        let granted = |workers: &[Worker; 2]| workers.each_ref().map(|worker| worker.room.left());
+        let granted = |workers: &[Worker; 2]| workers.each_ref().map(|worker| worker.room.left);
         assert_eq!(granted(&workers), [11, 11]);
 
         // All that come are the second worker's, until it has no room and the first gets them.
@@ -357,6 +357,6 @@ mod tests {
         workers.iter_mut().for_each(Worker::grant);
         (0..8).for_each(|_| shared.closed());
         workers.iter_mut().for_each(Worker::grant);
-        assert_eq!(workers.each_ref().map(|worker| worker.room.left()), [4, 4]);
+        assert_eq!(workers.each_ref().map(|worker| worker.room.left), [4, 4]);
     }
 }

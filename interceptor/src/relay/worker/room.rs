@@ -16,7 +16,7 @@ pub(super) struct Free {
 #[derive(Debug, Default)]
 pub(super) struct Room {
     /// Granted, and not sent as far as is known.
-    left: i64,
+    pub(super) left: i64,
     /// Sent by the kernel and not accepted yet: in the accept queue, or in a handshake that may never end. Below zero
     /// while something has come that was not known to be sent.
     on_the_way: i64,
@@ -51,11 +51,6 @@ impl Room {
         self.left = wanted.min(free.most.saturating_sub(self.on_the_way)).max(0);
         self.granted = self.left;
         self.granted
-    }
-
-    /// What was granted and is not used up.
-    pub(super) fn left(&self) -> i64 {
-        self.left
     }
 
     /// Room that is taken without being open yet.
