@@ -82,7 +82,8 @@ pub fn run(args: Run) -> Result<(), Failure> {
         .build()
         .context("start the control side")
         .or_exit(Exit::Os)?;
-    let signals = runtime.block_on(async { Signals::listen() }).context("handle signals").or_exit(Exit::Os)?;
+    let signals =
+        runtime.block_on(async { Signals::listen() }).context("handle signals").or_exit(Exit::Os)?;
     let policy = match &args.policy {
         Some(path) => Policy::read(path).map_err(unread)?,
         None => Policy::default(),
