@@ -6,6 +6,7 @@
 //!   outage.rs      when a watch that broke is begun again, and what the log says of it
 //!   pod.rs         what a pod's object says to us (pure)
 //!   store.rs       the pods as they were last seen; the reconciler reads its workloads there
+//!   boot.rs        from when on it is true what is said of pods
 //! report.rs      conditions and Events, when something has changed and not too often
 //!   condition.rs   what is to be said of a pod (pure)
 //!   event.rs       what is worth an Event (pure)
@@ -14,6 +15,7 @@
 //!
 //! The API server is needed to hear of changes and to tell of them. While it is away, what was in force stays in force.
 
+pub mod boot;
 pub mod client;
 pub mod condition;
 pub mod event;
@@ -32,6 +34,7 @@ use ::kube::Client;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use self::{
+    boot::recent_boot,
     client::Requests,
     report::{EventCounts, Poke, Reports},
     store::{Change, Store},
@@ -68,7 +71,7 @@ impl Cluster {
     #[must_use]
     pub fn new(policy: &Arc<Policy>) -> Self {
         Self {
-            store: Arc::new(Store::new(Arc::clone(policy))),
+            store: Arc::new(Store::new(Arc::clone(policy), recent_boot())),
             requests: Arc::default(),
             events: Arc::default(),
             watch_errors: Arc::default(),
@@ -102,7 +105,7 @@ impl Cluster {
         let (store, errors) = (Arc::clone(&self.store), Arc::clone(&self.watch_errors));
         if let Some(selector) = policy.namespaces() {
             let (store, errors) = (Arc::clone(&store), Arc::clone(&errors));
-            tokio::spawn(watch::watch_namespaces(
+            vital(watch::watch_namespaces(
                 client.clone(),
                 selector.to_owned(),
                 store,
@@ -110,7 +113,7 @@ impl Cluster {
                 changed.clone(),
             ));
         }
-        tokio::spawn(watch::watch_pods(client.clone(), node.to_owned(), store, errors, changed));
+        vital(watch::watch_pods(client.clone(), node.to_owned(), store, errors, changed));
         let reports = Reports::new(
             client.clone(),
             node.to_owned(),
@@ -120,6 +123,24 @@ impl Cluster {
         );
         Talk { pokes, reports: tokio::spawn(reports.run(poked)) }
     }
+}
+
+/// Starts a task that the daemon is of no use without: should it panic, so does the daemon, which gives all traffic back.
+/// Otherwise nobody would ever hear that a rule is to end.
+fn vital(task: impl Future<Output = ()> + Send + 'static) {
+    struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                tracing::error!("the daemon can't hear of changes any more, and ends");
+                std::process::abort();
+            }
+        }
+    }
+    tokio::spawn(async move {
+        let _guard = Guard;
+        task.await;
+    });
 }
 
 // === impl Talk ===

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use interceptor_rule::{MAX_RULE_TEXT, Position, Rule, quoted};
 
@@ -280,11 +280,9 @@ impl Workload {
         }
     }
 
-    /// How long ago the annotation `key` was written; nothing if that is not known.
-    pub fn age_of(&self, key: &AnnotationKey) -> Duration {
-        let written = self.rules.iter().find(|rules| rules.key == *key).and_then(|rules| rules.written);
-        // A clock that is behind that of whoever wrote it down gives no age, rather than a negative one.
-        written.and_then(|written| written.elapsed().ok()).unwrap_or_default()
+    /// When the annotation `key` was written, if that is known.
+    pub fn written(&self, key: &AnnotationKey) -> Option<SystemTime> {
+        self.rules.iter().find(|rules| rules.key == *key).and_then(|rules| rules.written)
     }
 
     /// The workload that `--netns` and the `--redirect` of it describe. It has the name of the path's last

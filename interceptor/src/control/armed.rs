@@ -9,7 +9,6 @@ mod rule;
 use std::{
     collections::HashMap,
     io,
-    net::SocketAddr,
     num::NonZeroU16,
     sync::{
         Arc, Mutex, PoisonError,
@@ -167,8 +166,12 @@ impl Armed {
         let mut before = std::mem::take(&mut self.rules);
         for planned in &plan.rules {
             let (Some(rule), false) = (&planned.rule, planned.ports.is_empty()) else { continue };
+            let expires_at = expires_at(planned);
             let same = |active: &ActiveRule| {
-                active.key == planned.key && active.rule == *rule && active.ports == planned.ports
+                active.key == planned.key
+                    && active.rule == *rule
+                    && active.ports == planned.ports
+                    && active.expires_at == expires_at
             };
             // First, also for a rule that is in force: another may have taken the port that this one leads to.
             if let Some(condition) = self.refuse_loop(rule, plan) {
@@ -176,7 +179,6 @@ impl Armed {
             } else if let Some(at) = before.iter().position(same) {
                 self.rules.push(before.swap_remove(at));
             } else {
-                let expires_at = expires_at(planned);
                 self.rules.push(ActiveRule::start(&self.workload, planned, rule, expires_at, context));
             }
         }

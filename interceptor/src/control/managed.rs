@@ -4,7 +4,13 @@
 //! says when to look again. Whatever happened in between (a file edited, a sandbox made again, a name resolved), the
 //! answer is another step.
 
-use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use interceptor_rule::Rule;
 use tokio::time::Instant;
@@ -32,13 +38,21 @@ const SLOWEST_RETRY: Duration = Duration::from_secs(5);
 /// A rule's identity as people see it: whose it is and what it says.
 type RuleId = (AnnotationKey, String);
 
+/// The end of a rule's time.
+#[derive(Clone, Copy)]
+struct End {
+    at: Instant,
+    /// When the rule was written for which that was found out.
+    written: Option<SystemTime>,
+}
+
 /// A workload under management.
 pub struct Managed {
     spec: Workload,
     planner: Planner,
     armed: Option<Armed>,
-    /// When the time of rules with a `ttl` is over; arming again does not start it again.
-    ends: HashMap<RuleId, Instant>,
+    /// When the time of rules with a `ttl` is over; arming again does not start it again, writing them again does.
+    ends: HashMap<RuleId, End>,
     /// Refused when they were to be put in force.
     refused: Vec<(AnnotationKey, Rule, Condition)>,
     /// The armed namespace is not the one that is written any more, and well as far as we know.
@@ -100,9 +114,15 @@ impl Managed {
         let (spec, ends) = (&self.spec, &mut self.ends);
         let expired = |key: &AnnotationKey, rule: &Rule| {
             let ttl = rule.ttl?;
-            let left = || ttl.saturating_sub(spec.age_of(key));
-            let end = ends.entry((key.clone(), rule.to_string())).or_insert_with(|| now + left());
-            (now >= *end).then(|| expired(ttl))
+            let written = spec.written(key);
+            // A clock that is behind that of whoever wrote it down gives no age, rather than a negative one.
+            let age = || written.and_then(|written| written.elapsed().ok()).unwrap_or_default();
+            let begin = || End { at: now + ttl.saturating_sub(age()), written };
+            let end = ends.entry((key.clone(), rule.to_string())).or_insert_with(begin);
+            if end.written != written {
+                *end = begin();
+            }
+            (now >= end.at).then(|| expired(ttl))
         };
         let plan = self.planner.plan(spec, &context.policy, elsewhere, is_node_address, expired);
         self.ends.retain(|id, _| plan.rules.iter().any(|planned| id_of(planned).as_ref() == Some(id)));
@@ -162,7 +182,7 @@ impl Managed {
         }
         if let Some(armed) = &mut self.armed {
             let ends = &self.ends;
-            self.refused = armed.apply(plan, context, |planned| ends.get(&id_of(planned)?).copied());
+            self.refused = armed.apply(plan, context, |planned| Some(ends.get(&id_of(planned)?)?.at));
         }
         Ok(())
     }

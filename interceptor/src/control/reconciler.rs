@@ -169,10 +169,12 @@ impl Reconciler {
         loop {
             for name in std::mem::take(&mut due) {
                 self.step(&name).await;
-                // A step may wait for a worker that hangs; the end of the daemon does not wait for all of them.
+                // A step may wait for a worker that hangs. Neither the end of the daemon nor that of a rule waits for all of
+                // them.
                 if shutdown.as_mut().now_or_never().is_some() {
                     return self.end();
                 }
+                self.listen(None, &mut wakes, &mut due);
             }
             if self.source_is_known() {
                 self.registry.set_ready();
@@ -183,13 +185,7 @@ impl Reconciler {
                 () = &mut shutdown => return self.end(),
                 wake = wakes.recv() => {
                     let Some(wake) = wake else { return self.end() };
-                    let mut source_changed = self.note(wake, &mut due);
-                    while let Ok(wake) = wakes.try_recv() {
-                        source_changed |= self.note(wake, &mut due);
-                    }
-                    if source_changed {
-                        due.extend(self.reload());
-                    }
+                    self.listen(Some(wake), &mut wakes, &mut due);
                 }
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
@@ -206,30 +202,43 @@ impl Reconciler {
         }
     }
 
-    /// Notes whom a wake-up concerns. True if it is what is written.
-    fn note(&mut self, wake: Wake, due: &mut BTreeSet<Arc<str>>) -> bool {
-        match wake {
-            Wake::Workload(name) => {
-                due.insert(name);
-            }
-            Wake::Ended(name) => {
-                if let Some(slot) = self.workloads.get_mut(&name) {
-                    slot.managed.process_ended();
+    /// Notes whom `first` and all other wake-ups that are there concern, and ends what is not written any more.
+    fn listen(
+        &mut self,
+        first: Option<Wake>,
+        wakes: &mut UnboundedReceiver<Wake>,
+        due: &mut BTreeSet<Arc<str>>,
+    ) {
+        let (mut source, mut mounts) = (false, false);
+        let rest = std::iter::from_fn(|| wakes.try_recv().ok());
+        for wake in first.into_iter().chain(rest) {
+            match wake {
+                Wake::Workload(name) => {
                     due.insert(name);
                 }
-            }
-            Wake::Mounts => {
-                let mut leaving = self.context.leaving.lock().unwrap_or_else(PoisonError::into_inner);
-                leaving.retain(|leaving| leaving.look_again(&self.context));
-                drop(leaving);
-                for (name, slot) in &mut self.workloads {
-                    slot.managed.hurry();
-                    due.insert(Arc::clone(name));
+                Wake::Ended(name) => {
+                    if let Some(slot) = self.workloads.get_mut(&name) {
+                        slot.managed.process_ended();
+                        due.insert(name);
+                    }
                 }
+                Wake::Mounts => mounts = true,
+                Wake::Source => source = true,
             }
-            Wake::Source => return true,
         }
-        false
+        if source {
+            due.extend(self.reload());
+        }
+        // Behind the above, which gives back what has just gone.
+        if mounts {
+            let mut leaving = self.context.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+            leaving.retain(|leaving| leaving.look_again(&self.context));
+            drop(leaving);
+            for (name, slot) in &mut self.workloads {
+                slot.managed.hurry();
+                due.insert(Arc::clone(name));
+            }
+        }
     }
 
     async fn step(&mut self, name: &Arc<str>) {

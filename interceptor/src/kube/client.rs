@@ -173,8 +173,9 @@ mod tests {
         let url = format!("http://{address}").parse().expect("a URL");
         let requests = Arc::<Requests>::default();
         let client = build(Config::new(url), Arc::clone(&requests)).expect("a client");
-        let pods = Api::<Pod>::all(client).list(&ListParams::default());
-        let answer = tokio::time::timeout(Duration::from_millis(900), pods).await.expect("an answer at once");
+        let (pods, all) = (Api::<Pod>::all(client), ListParams::default());
+        let answer = tokio::time::timeout(Duration::from_millis(900), pods.list(&all)).await;
+        let answer = answer.expect("an answer at once");
         assert!(answer.is_err(), "{answer:?}");
         assert_eq!(requests.counts(), [("list", "pods".to_owned(), "429".to_owned(), 1)]);
     }

@@ -1,5 +1,7 @@
 //! What a pod's conditions are to say. No I/O.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{api::core::v1::PodCondition, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use crate::{
@@ -41,18 +43,13 @@ pub fn is_ours(type_: &str) -> bool {
 /// The conditions of a pod with these rules: one for each kind of annotation, and one for each developer's.
 #[must_use]
 pub fn conditions(rules: &[RuleEntry]) -> Vec<Said> {
-    let mut said: Vec<Said> = Vec::new();
+    let mut concerned = BTreeMap::<String, Vec<&RuleEntry>>::new();
     for rule in rules {
         for type_ in types(&rule.annotation) {
-            if said.iter().all(|said| said.type_ != type_) {
-                let concerned: Vec<_> =
-                    rules.iter().filter(|rule| types(&rule.annotation).contains(&type_)).collect();
-                said.push(summary(type_, &concerned));
-            }
+            concerned.entry(type_).or_default().push(rule);
         }
     }
-    said.sort();
-    said
+    concerned.into_iter().map(|(type_, rules)| summary(type_, &rules)).collect()
 }
 
 /// Whether a rule is on its way to another state by itself, within milliseconds as a rule.

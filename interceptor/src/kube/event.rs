@@ -63,6 +63,13 @@ impl Told {
         news
     }
 
+    /// Whether something that was told to be in force is not among `rules` any more.
+    #[must_use]
+    pub fn is_outdated(&self, rules: &[RuleEntry]) -> bool {
+        let is_there = |id: &(String, String)| rules.iter().any(|rule| identity(rule) == *id);
+        self.0.iter().any(|(id, told)| told.state == State::Active && !is_there(id))
+    }
+
     /// What is news when nothing of ours is left on the pod.
     pub fn end(&mut self) -> Vec<News> {
         let told = std::mem::take(&mut self.0);

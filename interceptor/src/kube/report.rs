@@ -42,6 +42,8 @@ struct Desk {
     store: Arc<Store>,
     registry: Arc<Registry>,
     permits: Semaphore,
+    /// For Events: conditions do not wait for them.
+    event_permits: Semaphore,
     events: Arc<EventCounts>,
     /// The daemon ends: nothing of ours is in force any more.
     ending: AtomicBool,
@@ -51,10 +53,16 @@ struct Desk {
 pub struct Reports {
     desk: Arc<Desk>,
     /// Wakes the task of each pod that has one.
-    wakers: HashMap<Arc<str>, Arc<Notify>>,
+    wakers: HashMap<Arc<str>, Waker>,
     tasks: JoinSet<pod::Done>,
     /// Workloads whose pods were cleaned, as long as something is seen on them.
     cleaned: HashMap<Arc<str>, pod::Cleaned>,
+}
+
+/// Wakes a pod's task.
+struct Waker {
+    changed: Arc<Notify>,
+    task: tokio::task::Id,
 }
 
 /// What wakes [`Reports`].
@@ -80,9 +88,21 @@ impl Reports {
         registry: Arc<Registry>,
         events: Arc<EventCounts>,
     ) -> Self {
-        let permits = Semaphore::new(AT_ONCE);
-        let desk = Desk { client, node, store, registry, permits, events, ending: AtomicBool::new(false) };
-        Self { desk: Arc::new(desk), wakers: HashMap::new(), tasks: JoinSet::new(), cleaned: HashMap::new() }
+        let desk = Desk {
+            client,
+            node,
+            store,
+            registry,
+            permits: Semaphore::new(AT_ONCE),
+            event_permits: Semaphore::new(AT_ONCE),
+            events,
+            ending: AtomicBool::new(false),
+        };
+        Self::of(Arc::new(desk))
+    }
+
+    fn of(desk: Arc<Desk>) -> Self {
+        Self { desk, wakers: HashMap::new(), tasks: JoinSet::new(), cleaned: HashMap::new() }
     }
 
     /// Tells until the end; then takes everything of ours off the pods.
@@ -94,14 +114,15 @@ impl Reports {
                     Some(Poke::Pods) => self.wake_all(),
                     Some(Poke::End) | None => break,
                 },
-                Some(ended) = self.tasks.join_next() => {
-                    // A task that panicked has said so, and leaves its waker behind: the next poke does nothing.
-                    if let Ok(done) = ended {
+                Some(ended) = self.tasks.join_next() => match ended {
+                    Ok(done) => {
                         self.wakers.remove(&done.name);
                         self.cleaned.extend(done.cleaned.map(|cleaned| (Arc::clone(&done.name), cleaned)));
                         // What came between its last look and its end.
                         self.wake_if_any(&done.name);
                     }
+                    // A task that panicked has said so; the next poke begins another.
+                    Err(panicked) => self.wakers.retain(|_, waker| waker.task != panicked.id()),
                 }
             }
         }
@@ -132,12 +153,13 @@ impl Reports {
 
     fn wake(&mut self, name: &Arc<str>) {
         if let Some(waker) = self.wakers.get(name) {
-            return waker.notify_one();
+            return waker.changed.notify_one();
         }
-        let waker = Arc::new(Notify::new());
-        waker.notify_one();
-        self.wakers.insert(Arc::clone(name), Arc::clone(&waker));
-        self.tasks.spawn(pod::tell(Arc::clone(&self.desk), Arc::clone(name), waker));
+        let changed = Arc::new(Notify::new());
+        changed.notify_one();
+        let tell = pod::tell(Arc::clone(&self.desk), Arc::clone(name), Arc::clone(&changed));
+        let task = self.tasks.spawn(tell).id();
+        self.wakers.insert(Arc::clone(name), Waker { changed, task });
     }
 
     fn wake_all(&mut self) {

@@ -2,8 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
+
+use k8s_openapi::api::core::v1::PodCondition;
 
 use super::pod::SeenPod;
 use crate::config::{
@@ -15,6 +19,8 @@ use crate::config::{
 #[derive(Debug)]
 pub struct Store {
     policy: Arc<Policy>,
+    /// When the node was started, if that matters still.
+    boot: Option<SystemTime>,
     known: Mutex<Known>,
 }
 
@@ -23,7 +29,7 @@ pub struct Store {
 pub struct Change {
     /// The pod, as its workload is called.
     pub name: Arc<str>,
-    /// What it asks for, beside the conditions that it carries.
+    /// What it asks for, or what stands in the way of that or of another pod's, beside the conditions that it carries.
     pub workload: bool,
 }
 
@@ -40,10 +46,10 @@ struct Known {
 // === impl Store ===
 
 impl Store {
-    /// A store of nothing.
+    /// A store of nothing, on a node that was started at `boot` if that was a short while ago.
     #[must_use]
-    pub fn new(policy: Arc<Policy>) -> Self {
-        Self { policy, known: Mutex::default() }
+    pub fn new(policy: Arc<Policy>, boot: Option<SystemTime>) -> Self {
+        Self { policy, boot, known: Mutex::default() }
     }
 
     /// Whether enough is known to act on: without the list of namespaces, all pods would look refused.
@@ -57,7 +63,7 @@ impl Store {
     #[must_use]
     pub fn workloads(&self) -> Vec<Workload> {
         let known = self.lock();
-        known.pods.values().filter_map(|pod| self.admit(pod, known.namespaces.as_ref())).collect()
+        known.pods.values().filter_map(|pod| self.admit(pod, &known)).collect()
     }
 
     /// The pod that a workload is called after.
@@ -71,7 +77,7 @@ impl Store {
     #[must_use]
     pub fn leftovers(&self) -> Vec<Arc<str>> {
         let known = self.lock();
-        known.pods.values().filter(|pod| pod.is_leftover()).map(workload_name).collect()
+        known.pods.values().filter(|pod| pod.is_leftover()).map(SeenPod::workload_name).collect()
     }
 
     /// How many pods there are, and how many of them have annotations of ours.
@@ -82,25 +88,33 @@ impl Store {
     }
 
     /// Takes in a pod as it is now. Gives what has changed.
-    pub fn apply(&self, pod: SeenPod) -> Option<Change> {
+    pub fn apply(&self, mut pod: SeenPod) -> Option<Change> {
         let mut known = self.lock();
-        let key = (Arc::clone(&pod.namespace), Arc::clone(&pod.name));
-        let change = change(known.pods.get(&key), Some(&pod));
-        known.pods.insert(key, pod);
+        let before = known.pods.remove(&pod.key());
+        before.iter().for_each(|before| pod.keep_times(before));
+        let change = known.change(before.as_ref(), Some(&pod));
+        known.pods.insert(pod.key(), pod);
         change
     }
 
     /// Forgets a pod. Gives what has changed.
     pub fn delete(&self, pod: &SeenPod) -> Option<Change> {
-        let before = self.lock().pods.remove(&(Arc::clone(&pod.namespace), Arc::clone(&pod.name)));
-        change(before.as_ref(), None)
+        let mut known = self.lock();
+        let before = known.pods.remove(&pod.key());
+        known.change(before.as_ref(), None)
     }
 
     /// Replaces everything: the watch has begun anew.
     pub fn replace(&self, pods: Vec<SeenPod>) {
         let mut known = self.lock();
-        known.pods =
-            pods.into_iter().map(|pod| ((Arc::clone(&pod.namespace), Arc::clone(&pod.name)), pod)).collect();
+        let before = std::mem::take(&mut known.pods);
+        known.pods = pods
+            .into_iter()
+            .map(|mut pod| {
+                before.get(&pod.key()).into_iter().for_each(|before| pod.keep_times(before));
+                (pod.key(), pod)
+            })
+            .collect();
         known.listed = true;
     }
 
@@ -120,12 +134,16 @@ impl Store {
         }
     }
 
-    /// The pod's workload, with what the policy says of its namespace.
-    fn admit(&self, pod: &SeenPod, namespaces: Option<&BTreeSet<String>>) -> Option<Workload> {
+    /// The pod's workload, with what stands in its way beside the pod's own object.
+    fn admit(&self, pod: &SeenPod, known: &Known) -> Option<Workload> {
         let mut workload = pod.workload.clone()?;
-        let chosen = namespaces.is_none_or(|names| names.contains(&*pod.namespace));
-        if !chosen && let Some(refusal) = self.policy.refuse_namespace(&pod.namespace) {
+        let chosen = known.namespaces.as_ref().is_none_or(|names| names.contains(&*pod.namespace));
+        let refusal = if chosen { None } else { self.policy.refuse_namespace(&pod.namespace) };
+        let is_stale = || self.boot.is_some_and(|boot| pod.started.is_some_and(|started| started < boot));
+        if let Some(refusal) = refusal {
             workload.obstacle = Some(Obstacle::Policy(refusal));
+        } else if workload.obstacle.is_none() {
+            workload.obstacle = if is_stale() { Some(Obstacle::NoSandbox) } else { known.rival(pod) };
         }
         Some(workload)
     }
@@ -135,15 +153,69 @@ impl Store {
     }
 }
 
-fn change(before: Option<&SeenPod>, now: Option<&SeenPod>) -> Option<Change> {
-    let pod = now.or(before)?;
-    let said = |pod: Option<&SeenPod>| pod.and_then(|pod| pod.workload.clone());
-    let carried = |pod: Option<&SeenPod>| pod.map(|pod| pod.conditions.clone()).unwrap_or_default();
-    let workload = said(before) != said(now);
-    let conditions = carried(before) != carried(now);
-    (workload || conditions).then(|| Change { name: workload_name(pod), workload })
+// === impl Known ===
+
+impl Known {
+    /// A pod that is said to have an address of `pod`'s.
+    fn rival(&self, pod: &SeenPod) -> Option<Obstacle> {
+        let shared = |other: &SeenPod| pod.addresses.iter().find(|ip| other.addresses.contains(ip)).copied();
+        let others = self.pods.values().filter(|other| other.uid != pod.uid);
+        let (ip, with) = others.filter_map(|other| Some((shared(other)?, other.workload_name()))).next()?;
+        Some(Obstacle::SharedAddress { ip, with: with.to_string() })
+    }
+
+    /// What has changed about a pod, which is not among the others.
+    fn change(&self, before: Option<&SeenPod>, now: Option<&SeenPod>) -> Option<Change> {
+        let pod = now.or(before)?;
+        fn asks(pod: Option<&SeenPod>) -> Option<(&Workload, Option<SystemTime>)> {
+            pod.and_then(|pod| Some((pod.workload.as_ref()?, pod.started)))
+        }
+        fn addresses(pod: Option<&SeenPod>) -> &[IpAddr] {
+            pod.map_or(&[], |pod| &pod.addresses)
+        }
+        fn conditions(pod: Option<&SeenPod>) -> &[PodCondition] {
+            pod.map_or(&[], |pod| &pod.conditions)
+        }
+        let concerns_others = || {
+            let moved = [addresses(before), addresses(now)];
+            let mut asking = self.pods.values().filter(|other| other.workload.is_some());
+            moved[0] != moved[1]
+                && asking.any(|other| other.addresses.iter().any(|ip| moved.concat().contains(ip)))
+        };
+        let workload = asks(before) != asks(now) || concerns_others();
+        (workload || conditions(before) != conditions(now))
+            .then(|| Change { name: pod.workload_name(), workload })
+    }
 }
 
-fn workload_name(pod: &SeenPod) -> Arc<str> {
-    format!("{}/{}", pod.namespace, pod.name).into()
+// === impl SeenPod ===
+
+impl SeenPod {
+    /// What the pod's workload is called.
+    fn workload_name(&self) -> Arc<str> {
+        format!("{}/{}", self.namespace, self.name).into()
+    }
+
+    fn key(&self) -> (Arc<str>, Arc<str>) {
+        (Arc::clone(&self.namespace), Arc::clone(&self.name))
+    }
+
+    /// What stands there as it stood `before` was written when it was written then: the API server keeps one time for all
+    /// that a tool has written on the pod, and a `ttl` does not begin again because of something else.
+    fn keep_times(&mut self, before: &Self) {
+        if self.uid != before.uid {
+            return;
+        }
+        let known = before.workload.iter().flat_map(|workload| &workload.rules);
+        let known: Vec<_> = known.collect();
+        for rules in self.workload.iter_mut().flat_map(|workload| &mut workload.rules) {
+            let same = known.iter().find(|known| known.key == rules.key && known.value == rules.value);
+            if let Some(written) = same.and_then(|known| known.written) {
+                rules.written = Some(written);
+            }
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,10 +6,10 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::Stream as _;
@@ -25,6 +25,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::time::sleep_until;
 use tower::service_fn;
 
 use self::outage::Outage;
@@ -37,6 +38,9 @@ use super::{
 mod outage;
 #[cfg(test)]
 mod tests;
+
+/// From the begin of a watch that was accepted to that of the next one, at the least.
+const APART: Duration = Duration::from_secs(1);
 
 /// Watches that broke; each is begun again.
 #[derive(Debug, Default)]
@@ -146,15 +150,23 @@ async fn follow<K>(
     }
 }
 
-/// A client that sets `accepted` when the API server accepts a watch, which the watcher keeps to itself.
+/// A client that sets `accepted` when the API server accepts a watch, which the watcher keeps to itself. Nor does the watcher
+/// wait when one that was accepted ends at once, in order and with nothing said: such watches are begun [`APART`].
 fn noting_accepted(client: Client, accepted: Arc<AtomicBool>) -> Client {
     let namespace = client.default_namespace().to_owned();
+    let next = Arc::new(Mutex::new(Instant::now()));
     let service = service_fn(move |request: Request<Body>| {
-        let (client, accepted) = (client.clone(), Arc::clone(&accepted));
+        let (client, accepted, next) = (client.clone(), Arc::clone(&accepted), Arc::clone(&next));
         let is_watch = is_watch(request.uri());
         async move {
+            if !is_watch {
+                return client.send(request).await;
+            }
+            let at = *next.lock().unwrap_or_else(PoisonError::into_inner);
+            sleep_until(at.into()).await;
             let response = client.send(request).await?;
-            if is_watch && response.status().is_success() {
+            if response.status().is_success() {
+                *next.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + APART;
                 accepted.store(true, Ordering::Relaxed);
             }
             Ok::<_, kube::Error>(response)

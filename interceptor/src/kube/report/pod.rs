@@ -147,6 +147,12 @@ impl Teller {
                 if is_passing(&entry.rules) {
                     let patience = *self.passing_since.get_or_insert_with(Instant::now) + PASSING;
                     if Instant::now() < patience {
+                        // What is true on the pod of the rule before would be taken for what is true of this one.
+                        if self.told.is_outdated(&entry.rules)
+                            && let Err(again) = self.apply(pod, &conditions(&entry.rules)).await
+                        {
+                            return Next::Wait(Some(again.min(patience)));
+                        }
                         return Next::Wait(Some(patience));
                     }
                 } else {
@@ -154,7 +160,8 @@ impl Teller {
                 }
                 (conditions(&entry.rules), self.told.news(&entry.rules))
             }
-            // The reconciler has not come to it yet.
+            // The reconciler has not come to it yet, to what is written or to that nothing is.
+            Some(entry) if !ending && entry.uid.as_ref() == Some(&pod.uid) => return Next::Wait(None),
             _ if !ending && pod.workload.is_some() => return Next::Wait(None),
             _ => (Vec::new(), self.told.end()),
         };
@@ -211,17 +218,22 @@ impl Teller {
         }
     }
 
+    /// Creates Events for what is news, until one fails: the next would only keep the pod's conditions waiting.
     async fn tell(&mut self, pod: &SeenPod) {
+        let mut failed = false;
         for news in std::mem::take(&mut self.untold) {
             let outcome = if self.events.take(Instant::now()).is_err() {
                 "suppressed"
+            } else if failed {
+                "failed"
             } else {
-                let _permit = self.desk.permits.acquire().await;
+                let _permit = self.desk.event_permits.acquire().await;
                 match api::tell(&self.desk.client, &self.desk.node, pod, &news).await {
                     Ok(()) => "sent",
                     Err(Failure::Gone) => "failed",
                     Err(Failure::Error(error)) => {
                         tracing::debug!(pod = %pod.name, reason = news.reason, error, "create an Event");
+                        failed = true;
                         "failed"
                     }
                 }

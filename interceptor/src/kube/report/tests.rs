@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-const NAME: &str = "shop/web";
+pub(super) const NAME: &str = "shop/web";
 const PATCH: &str = "PATCH /api/v1/namespaces/shop/pods/web/status";
 const EVENT: &str = "POST /apis/events.k8s.io/v1/namespaces/shop/events";
 /// How long anything here may take.
@@ -98,9 +98,10 @@ pub(super) fn desk(answers: Vec<(u64, Vec<PodCondition>)>) -> (Arc<Desk>, Asked)
     let desk = Desk {
         client,
         node: "here".to_owned(),
-        store: Arc::new(Store::new(Arc::new(Policy::default()))),
+        store: Arc::new(Store::new(Arc::new(Policy::default()), None)),
         registry: Arc::default(),
         permits: Semaphore::new(AT_ONCE),
+        event_permits: Semaphore::new(AT_ONCE),
         events: Arc::default(),
         ending: AtomicBool::new(false),
     };
@@ -110,6 +111,11 @@ pub(super) fn desk(answers: Vec<(u64, Vec<PodCondition>)>) -> (Arc<Desk>, Asked)
 /// How often conditions were written.
 pub(super) fn writes(asked: &Asked) -> usize {
     asked.all().iter().filter(|question| *question == PATCH).count()
+}
+
+/// How many Events were created.
+pub(super) fn events(asked: &Asked) -> usize {
+    asked.all().iter().filter(|question| *question == EVENT).count()
 }
 
 /// Reports at work.
@@ -123,13 +129,7 @@ impl Stage {
     fn new(answers: Vec<(u64, Vec<PodCondition>)>) -> Self {
         let (desk, asked) = desk(answers);
         let (pokes, poked) = unbounded_channel();
-        let reports = Reports {
-            desk: Arc::clone(&desk),
-            wakers: HashMap::new(),
-            tasks: JoinSet::new(),
-            cleaned: HashMap::new(),
-        };
-        tokio::spawn(reports.run(poked));
+        tokio::spawn(Reports::of(Arc::clone(&desk)).run(poked));
         Self { desk, asked, pokes }
     }
 

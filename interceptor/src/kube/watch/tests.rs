@@ -33,7 +33,8 @@ async fn until_listed_again() -> Vec<(String, Instant)> {
         log.lock().unwrap_or_else(PoisonError::into_inner).push((verb, Instant::now()));
         answer
     });
-    let (store, errors) = (Arc::new(Store::new(Arc::new(Policy::default()))), Arc::<WatchErrors>::default());
+    let (store, errors) =
+        (Arc::new(Store::new(Arc::new(Policy::default()), None)), Arc::<WatchErrors>::default());
     let (listed, mut lists) = tokio::sync::mpsc::unbounded_channel();
     let watch = watch_pods(client, "here".to_owned(), store, Arc::clone(&errors), move |_| {
         let _ = listed.send(());
@@ -58,6 +59,20 @@ async fn failures_are_asked_after_later_and_later_and_what_is_forgotten_is_liste
     let least = Duration::from_millis(125 + 250 + 500);
     assert!(between(0, 3) >= least && between(4, 7) >= least, "{asked:?}");
     assert!(between(7, 8) < Duration::from_millis(900), "{:?}", between(7, 8));
+}
+
+#[tokio::test]
+async fn watches_that_end_at_once_are_not_begun_again_and_again() {
+    let (client, asked) = client(|question, _| match question.split(' ').next() {
+        Some("WATCH") => (200, json!("")),
+        _ => (200, json!({ "metadata": { "resourceVersion": "7" }, "items": [] })),
+    });
+    let (store, errors) =
+        (Arc::new(Store::new(Arc::new(Policy::default()), None)), Arc::<WatchErrors>::default());
+    let watch = watch_pods(client, "here".to_owned(), store, errors, |_| {});
+    let _ = timeout(APART * 5 / 2, watch).await;
+    let watches = asked.all().iter().filter(|question| question.starts_with("WATCH")).count();
+    assert!((1..=3).contains(&watches), "{watches}");
 }
 
 #[tokio::test]

@@ -1,10 +1,16 @@
 //! What is written on a pod, given what the watch shows of it.
 
 use super::{
-    super::tests::{active, carried, desk, foreign, pod, published, refused, writes},
+    super::tests::{NAME, active, carried, desk, events, foreign, pod, published, refused, rules, writes},
     *,
 };
-use crate::{control::registry::RuleEntry, kube::fake::Asked};
+use crate::{
+    control::{
+        reason::{Condition, Reason},
+        registry::RuleEntry,
+    },
+    kube::fake::Asked,
+};
 
 /// A task whose rules are active and told, in version 2 of the pod; the answers to what it writes next.
 async fn told(answers: Vec<(u64, Vec<PodCondition>)>) -> (Teller, Asked) {
@@ -77,9 +83,41 @@ async fn what_a_write_does_not_change_is_not_written_again() {
 #[tokio::test]
 async fn of_a_pod_without_annotations_only_what_is_ours_is_taken_off() {
     let (mut teller, asked) = told(vec![(4, vec![])]).await;
-    let next = step(&mut teller, active(), &pod(3, false, &carried(&active()))).await;
+    teller.desk.registry.remove(&NAME.into());
+    let next = teller.step(NAME, &pod(3, false, &carried(&active()))).await;
     assert!(matches!(next, Next::End));
-    let next = step(&mut teller, active(), &pod(4, false, &[])).await;
+    let next = teller.step(NAME, &pod(4, false, &[])).await;
     assert!(matches!(next, Next::End));
     assert_eq!(writes(&asked), 2);
+}
+
+#[tokio::test]
+async fn the_end_is_told_when_it_has_come() {
+    let (mut teller, asked) = told(vec![(4, vec![])]).await;
+    // The annotation is gone, and the reconciler has not given the port back yet.
+    let bare = pod(3, false, &carried(&active()));
+    assert!(matches!(step(&mut teller, active(), &bare).await, Next::Wait(None)));
+    assert_eq!((writes(&asked), events(&asked)), (1, 1));
+    teller.desk.registry.remove(&NAME.into());
+    assert!(matches!(teller.step(NAME, &bare).await, Next::End));
+    assert_eq!((writes(&asked), events(&asked)), (2, 2));
+}
+
+#[tokio::test]
+async fn a_rule_in_place_of_another_is_not_true_because_that_was() {
+    let proving = || {
+        let condition = Condition::pending(Reason::Proving, "soon");
+        vec![RuleEntry::bare("debug.redirect", "8080 -> another:1", condition)]
+    };
+    let (mut teller, asked) = told(vec![(3, carried(&proving()))]).await;
+    let next = step(&mut teller, proving(), &pod(2, true, &carried(&active()))).await;
+    assert!(matches!(next, Next::Wait(Some(_))));
+    // No Event yet: it is about to be in force.
+    assert_eq!((writes(&asked), events(&asked)), (2, 1));
+
+    // The same rule once more is on its way back, and nobody is told of a moment.
+    let (mut teller, asked) = told(vec![]).await;
+    let again = rules(Condition::pending(Reason::Proving, "soon"));
+    step(&mut teller, again, &pod(2, true, &carried(&active()))).await;
+    assert_eq!((writes(&asked), events(&asked)), (1, 1));
 }
