@@ -63,6 +63,12 @@ pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> impl Iterator<Ite
     objects.iter().filter(move |object| object["kind"] == kind && !is_hook(object))
 }
 
+/// The only object of a kind that exists during `helm test` or `helm uninstall`.
+pub(crate) fn hook_of_kind<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
+    let mut found = objects.iter().filter(|object| object["kind"] == kind && is_hook(object));
+    found.next().with_context(|| format!("no hook of kind {kind}"))
+}
+
 /// Does it exist during `helm test` only?
 pub(crate) fn is_hook(object: &Value) -> bool {
     object["metadata"]["annotations"]["helm.sh/hook"].is_string()

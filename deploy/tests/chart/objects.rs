@@ -13,7 +13,7 @@ use k8s_openapi::api::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::common::{is_hook, of_kind, only, render, render_with, scenarios, with_helm};
+use crate::common::{hook_of_kind, is_hook, of_kind, only, render, render_with, scenarios, with_helm};
 
 // --- types ------------------------------------------------------------------------------------------------------------
 
@@ -266,6 +266,16 @@ fn the_daemon_is_started_as_its_command_line_wants_it() {
                 { "effect": "NoExecute", "operator": "Exists" },
             ])
         );
+        for hook in ["Pod", "Job"] {
+            let hook = hook_of_kind(&objects, hook)?;
+            let pod = hook["spec"].get("template").map_or(&hook["spec"], |template| &template["spec"]);
+            // Not on a node that is away, which tolerating everything would allow.
+            let control_plane = "node-role.kubernetes.io/control-plane";
+            assert_eq!(
+                pod["tolerations"],
+                json!([{ "key": control_plane, "effect": "NoSchedule", "operator": "Exists" }])
+            );
+        }
         for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
             assert_eq!(container[probe]["httpGet"], json!({ "path": path, "port": "metrics" }));
         }
@@ -283,6 +293,32 @@ fn the_daemon_is_started_as_its_command_line_wants_it() {
             ensure!(arguments.iter().any(|one| one == argument), "{argument}: {arguments:?}");
         }
         assert_eq!(pod["terminationGracePeriodSeconds"], 60);
+        Ok(())
+    });
+}
+
+#[test]
+fn names_are_short_enough_for_whatever_is_put_behind_them() {
+    with_helm(|helm| {
+        let name = "a".repeat(53);
+        let objects = render_with(
+            helm,
+            &["--set", &format!("fullnameOverride={name}"), "--set", &format!("nameOverride={name}")],
+        )?;
+        for object in &objects {
+            let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
+            let values = labels.map(|(_, value)| value).chain([&object["metadata"]["name"]]);
+            let too_long = values.filter_map(Value::as_str).find(|value| value.len() > 63);
+            assert_eq!(too_long, None, "{}", object["kind"]);
+        }
+        let daemons = &only(&objects, "DaemonSet")?["spec"]["selector"]["matchLabels"];
+        for hook in ["Pod", "Job"] {
+            let labels = &hook_of_kind(&objects, hook)?["metadata"]["labels"];
+            ensure!(
+                daemons.as_object().context("labels")?.iter().any(|(key, value)| labels[key] != *value),
+                "the DaemonSet would take the {hook} for its own"
+            );
+        }
         Ok(())
     });
 }

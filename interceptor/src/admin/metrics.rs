@@ -88,6 +88,7 @@ impl Collector for Published {
             Some(&Unit::Seconds),
             self.shared.heartbeat_age().as_secs_f64(),
         )?;
+        gauge("open_connections", "Connections open at present, each once", None, self.shared.open() as f64)?;
         gauge(
             "connection_limit",
             "Connections that may be open; further ones go to the application",

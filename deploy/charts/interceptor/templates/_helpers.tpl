@@ -3,15 +3,15 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* The name of every object. */}}
+{{/* The name of every object. With what is put behind it (`-uninstall`) it must fit into a label. */}}
 {{- define "interceptor.fullname" -}}
 {{- $name := include "interceptor.name" . }}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- .Values.fullnameOverride | trunc 53 | trimSuffix "-" }}
 {{- else if contains $name .Release.Name }}
-{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- .Release.Name | trunc 53 | trimSuffix "-" }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- printf "%s-%s" .Release.Name $name | trunc 53 | trimSuffix "-" }}
 {{- end }}
 {{- end }}
 
@@ -46,12 +46,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{/* Labels of what exists during `helm test` only. Another name: the DaemonSet must not take its pods for its own. */}}
 {{- define "interceptor.testLabels" -}}
-{{- set (include "interceptor.labels" . | fromYaml) "app.kubernetes.io/name" (printf "%s-test" (include "interceptor.name" .) | trunc 63) | toYaml }}
+{{- set (include "interceptor.labels" . | fromYaml) "app.kubernetes.io/name" (printf "%s-test" (include "interceptor.name" . | trunc 53 | trimSuffix "-")) | toYaml }}
 {{- end }}
 
 {{/* Labels of what exists during `helm uninstall` only. */}}
 {{- define "interceptor.uninstallLabels" -}}
-{{- set (include "interceptor.labels" . | fromYaml) "app.kubernetes.io/name" (printf "%s-uninstall" (include "interceptor.name" .) | trunc 63) | toYaml }}
+{{- set (include "interceptor.labels" . | fromYaml) "app.kubernetes.io/name" (printf "%s-uninstall" (include "interceptor.name" . | trunc 53 | trimSuffix "-")) | toYaml }}
 {{- end }}
 
 {{/* What a container may do that only talks to the API: nothing. */}}
@@ -98,10 +98,6 @@ nodeSelector:
 {{- end }}
 {{- with .Values.affinity }}
 affinity:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.tolerations }}
-tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}

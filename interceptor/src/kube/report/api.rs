@@ -33,6 +33,8 @@ use crate::kube::{
 const WRITER: &str = "interceptor";
 /// What an Event's name may have of the pod's: names have at most 253 characters.
 const MAX_NAME_OF_POD: usize = 200;
+/// Characters of the name of whoever tells of an Event, as the API has it.
+const MAX_INSTANCE: usize = 128;
 /// An answer that takes longer is not waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -113,7 +115,7 @@ pub(super) async fn tell(client: &Client, node: &str, pod: &SeenPod, news: &News
             ..ObjectReference::default()
         }),
         reporting_controller: Some(WRITER.to_owned()),
-        reporting_instance: Some(node.to_owned()),
+        reporting_instance: Some(node.chars().take(MAX_INSTANCE).collect()),
         ..Event::default()
     };
     let events = Api::<Event>::namespaced(client.clone(), &pod.namespace);
