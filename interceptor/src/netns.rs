@@ -17,9 +17,12 @@ use std::{
 use nix::ifaddrs::InterfaceAddress;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{FsType, fstatfs};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
+pub mod addresses;
 pub mod finder;
+
+use self::addresses::Addresses;
 
 /// `NSFS_MAGIC` of `linux/magic.h`: the file system that namespace files live in.
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
@@ -38,6 +41,7 @@ pub struct HomeNetns {
     id: NetnsId,
     /// The namespace of process 1, when it can be seen and is another one.
     init: Option<NetnsId>,
+    addresses: Addresses,
 }
 
 /// Somebody's network namespace, held open. It lives at least as long as this value: release it promptly.
@@ -140,16 +144,15 @@ impl HomeNetns {
         let id = NetnsId::of(&file)?;
         // Not readable without CAP_SYS_PTRACE over process 1; then the daemon's own namespace is what can be told.
         let init = File::open("/proc/1/ns/net").and_then(|file| NetnsId::of(&file)).ok();
-        Ok(Box::leak(Box::new(Self { file, id, init: init.filter(|&init| init != id) })))
+        let init = init.filter(|&init| init != id);
+        Ok(Box::leak(Box::new(Self { file, id, init, addresses: Addresses::default() })))
     }
 
-    /// Whether `ip` is one of this namespace's own addresses.
-    ///
-    /// The kernel is asked by binding to it: always current, and nothing to parse. When it can't be asked, the answer is
-    /// yes, which refuses rather than allows.
+    /// Whether `ip` is one of this namespace's own addresses. When the kernel can't be asked, the answer is yes, which
+    /// refuses rather than allows.
     #[must_use]
     pub fn has_address(&self, ip: IpAddr) -> bool {
-        tcp_socket(ip).map_or(true, |socket| is_own_address(&socket, ip))
+        self.addresses.contain(ip).unwrap_or(true)
     }
 }
 
@@ -219,10 +222,12 @@ impl Netns {
         self.enter(|| tcp_socket(ip)).map_err(io::Error::other)?
     }
 
-    /// Whether `ip` is an address of this namespace; yes if the kernel can't be asked.
-    #[must_use]
-    pub fn has_address(&self, ip: IpAddr) -> bool {
-        self.tcp_socket(ip).map_or(true, |socket| is_own_address(&socket, ip))
+    /// Whether `ip` is an address of this namespace.
+    ///
+    /// # Errors
+    /// When the kernel can't be asked.
+    pub fn has_address(&self, ip: IpAddr) -> io::Result<bool> {
+        self.enter(|| Addresses::default().contain(ip)).map_err(io::Error::other)?
     }
 }
 
@@ -277,12 +282,6 @@ pub(crate) fn ip_of(interface: &InterfaceAddress) -> Option<IpAddr> {
     let address = interface.address?;
     let ip4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
     ip4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
-}
-
-/// Binds `socket` to `ip` with any port, and tells whether that worked: it does for an address of the socket's own
-/// namespace only (`EADDRNOTAVAIL` otherwise).
-pub fn is_own_address(socket: &Socket, ip: IpAddr) -> bool {
-    socket.bind(&SockAddr::from(std::net::SocketAddr::new(ip, 0))).is_ok()
 }
 
 #[cfg(test)]

@@ -188,9 +188,9 @@ async fn control(start: Start) -> Result<(), Failure> {
         ),
     };
     let admin = Arc::new(admin);
-    tokio::spawn(said_if_it_ends("--admin", server::serve(listener, Arc::clone(&admin))));
+    tokio::spawn(server::serve(listener, Arc::clone(&admin)));
     if let Some(listener) = strangers {
-        tokio::spawn(said_if_it_ends("--metrics", server::serve_strangers(listener, admin)));
+        tokio::spawn(server::serve_strangers(listener, admin));
     }
     let talk = match (&cluster, &args.node_name) {
         (Some(cluster), Some(node)) => {
@@ -239,12 +239,6 @@ async fn listen(address: SocketAddr, option: &str) -> Result<TcpListener, Failur
         .await
         .with_context(|| format!("listen on {address}; another daemon? ({option})"))
         .or_exit(Exit::Os)
-}
-
-async fn said_if_it_ends(option: &str, server: impl Future<Output = io::Result<()>>) {
-    if let Err(error) = server.await {
-        tracing::error!(%error, "the endpoint of {option} has ended");
-    }
 }
 
 fn netns_folders(args: &Run) -> Vec<PathBuf> {

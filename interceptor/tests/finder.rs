@@ -123,6 +123,24 @@ fn an_address_in_two_namespaces_is_nobodys() {
 }
 
 #[test]
+fn a_namespace_that_was_left_behind_is_not_taken_for_the_pods() {
+    netns_test("left", |t| {
+        let (old, web, folder) = (t.pod("old")?, t.pod("web")?, Folder::new(t)?);
+        let finder = folder.finder(HomeNetns::capture()?);
+        let (ip4, _) = ips(&web);
+        old.ip(&format!("addr add {ip4}/32 dev lo"))?;
+        folder.add("old", &old)?;
+        assert_eq!(found(&finder.find(&[ip4])?), Some("old"), "nobody else has it");
+        folder.add("new", &web)?;
+        let error = finder.find(&[ip4]).expect_err("which of them?");
+        assert!(matches!(error, NetnsError::Ambiguous { .. }), "{error}");
+        fs::remove_file(folder.0.join("old"))?;
+        assert_eq!(found(&finder.find(&[ip4])?), Some("new"));
+        Ok(())
+    });
+}
+
+#[test]
 fn the_nodes_own_namespace_is_never_a_pods() {
     netns_test("own", |t| {
         let folder = Folder::new(t)?;

@@ -2,7 +2,8 @@
 //! callers saw, logs without payload. Each test is one promise.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     process::{Command, Output},
 };
 
@@ -11,7 +12,7 @@ use interceptor_tests::{Frozen, SOON, Scene, counted, outcomes, play, threads};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use serde_json::Value;
-use testbed::{Capability, CommandExt as _, Connection, Daemon, Question, binary, wait_until};
+use testbed::{Capability, CommandExt as _, Connection, Daemon, Question, TcpService, binary, wait_until};
 
 /// Runs the binary in the node, with its first arguments and a say in how.
 fn interceptor(s: &Scene<'_>, args: &[&str], adapt: impl FnOnce(&mut Command)) -> Result<Told> {
@@ -50,6 +51,26 @@ fn told(daemon: &Daemon, state: &str) -> Result<(String, String)> {
     })?;
     let word = |key: &str| rule[key].as_str().unwrap_or_default().to_owned();
     Ok((word("reason"), word("message")))
+}
+
+// --- the admin endpoint ---------------------------------------------------------------------------------------------
+
+#[test]
+fn connections_that_only_wait_keep_nobody_from_asking() {
+    play(|s| {
+        let daemon = s.daemon()?;
+        let node = s.t.node();
+        let idle = || Ok(node.run(|| TcpStream::connect(("127.0.0.1", 9469)))?);
+        let waiting: Vec<TcpStream> = (0..100).map(|_| idle()).collect::<Result<_>>()?;
+        assert_eq!(daemon.get("/livez")?, "ok\n");
+        let files = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid()))?.count();
+        ensure!(files < 100, "{files} files are open");
+        // The oldest went.
+        let mut oldest = &waiting[0];
+        oldest.set_read_timeout(Some(SOON))?;
+        assert_eq!(oldest.read(&mut [0])?, 0);
+        Ok(())
+    });
 }
 
 // --- rights ---------------------------------------------------------------------------------------------------------
@@ -231,6 +252,37 @@ fn files_with_mistakes_are_told_by_line_and_column() {
         )?;
         assert_eq!(told.exit, Some(65), "{told:?}");
         ensure!(told.err.contains("broken.yaml:2:10"), "{told:?}");
+        Ok(())
+    });
+}
+
+/// What kube-proxy in its IPVS mode, and settings that let programs bind to anything, do to a node and to a pod.
+#[test]
+fn addresses_of_services_and_of_strangers_are_not_the_nodes_nor_the_pods() {
+    play(|s| {
+        let node = s.t.node();
+        node.ip("link add kube-ipvs0 type bridge\naddr add 10.96.7.7/32 dev kube-ipvs0")?;
+        for netns in [node, &s.pod] {
+            netns.sysctl("net/ipv4/ip_nonlocal_bind", "1")?;
+            netns.sysctl("net/ipv6/ip_nonlocal_bind", "1")?;
+        }
+        let service = TcpService::tagged(node, ([10, 96, 7, 7], 3000), "service")?;
+        let to_service = s.web(&format!("8080 -> {}", service.addr()));
+        let daemon = Daemon::start(s.t, &to_service, &[])?;
+        daemon.wait_active("web")?;
+        assert_eq!(s.who()?, "service");
+        for laptop in [s.laptop.ip4().into(), s.laptop.ip6().into()] {
+            let laptop = std::net::SocketAddr::new(laptop, 3000);
+            daemon.rewrite_workloads(&s.web(&format!("8080 -> {laptop}")))?;
+            wait_until("the laptop to have it", SOON, || {
+                let who = s.who()?;
+                ensure!(who == "laptop", "{who}");
+                Ok(())
+            })?;
+        }
+        // What is the node's stays the node's.
+        daemon.rewrite_workloads(&s.web(&format!("8080 -> {}:3000", s.pod.gateway4())))?;
+        assert_eq!(told(&daemon, "refused")?.0, "TargetDenied");
         Ok(())
     });
 }

@@ -13,7 +13,7 @@ use interceptor_common::heartbeat::STALE_AFTER_MS;
 use prometheus_client::{encoding::text::encode, registry::Registry as MetricRegistry};
 use tokio::net::TcpListener;
 
-use super::state::report;
+use super::{accept, state::report};
 use crate::{control::registry::Registry, datapath::Callers, relay::worker::Shared};
 
 /// The address that is used when none is asked for. Loopback: nothing here is for strangers.
@@ -33,19 +33,13 @@ pub struct Admin {
 }
 
 /// Serves everything until the runtime ends.
-///
-/// # Errors
-/// When the listener fails for good.
-pub async fn serve(listener: TcpListener, admin: Arc<Admin>) -> std::io::Result<()> {
-    axum::serve(listener, for_strangers().route("/state", get(state)).with_state(admin)).await
+pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
+    accept::serve(listener, for_strangers().route("/state", get(state)).with_state(admin)).await;
 }
 
 /// Serves what may be seen from outside of the node, until the runtime ends.
-///
-/// # Errors
-/// When the listener fails for good.
-pub async fn serve_strangers(listener: TcpListener, admin: Arc<Admin>) -> std::io::Result<()> {
-    axum::serve(listener, for_strangers().with_state(admin)).await
+pub async fn serve_strangers(listener: TcpListener, admin: Arc<Admin>) {
+    accept::serve(listener, for_strangers().with_state(admin)).await;
 }
 
 fn for_strangers() -> Router<Arc<Admin>> {

@@ -9,6 +9,7 @@ mod rule;
 use std::{
     collections::HashMap,
     io,
+    net::SocketAddr,
     num::NonZeroU16,
     sync::{
         Arc, Mutex, PoisonError,
@@ -31,7 +32,7 @@ use super::{
 use crate::{
     config::{annotation::AnnotationKey, workloads::Workload as Spec},
     datapath::{DatapathError, Steal, heartbeat},
-    netns::{Netns, NetnsError, NetnsId},
+    netns::{Netns, NetnsError, NetnsId, addresses::binds_anything},
     relay::{
         listen::open_listeners,
         route::Route,
@@ -72,10 +73,16 @@ pub enum ArmError {
     /// No listener could be opened inside.
     #[error("listen inside the namespace: {0}")]
     Listen(#[source] io::Error),
+    /// Whether a target is the workload itself could not be found out.
+    #[error("look at the addresses of the namespace: {0}")]
+    Addresses(#[source] io::Error),
     /// The workers did not take the listeners over in time.
     #[error("the workers do not respond")]
     Workers,
 }
+
+/// A rule that was refused when it was to be put in force, and why.
+pub type Refused = (AnnotationKey, Rule, Condition);
 
 /// What the registry publishes of a rule in force.
 pub struct RuleReport {
@@ -113,6 +120,7 @@ impl Armed {
         if let (Ok(()), Err(error)) = (context.callers.state(), callers.state()) {
             tracing::warn!(workload = %spec.name, reason = error.reason(), "the application won't see callers' addresses");
         }
+        let binds_anything = netns.enter(binds_anything)?;
         let workload = Arc::new(Workload {
             id: WorkloadId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
             name: Arc::from(spec.name.as_str()),
@@ -120,6 +128,7 @@ impl Armed {
             callers,
             netns,
             sockets: Default::default(),
+            binds_anything,
             listeners: addresses,
             probes: Default::default(),
             lineage: Arc::clone(&context.lineage),
@@ -155,14 +164,15 @@ impl Armed {
 
     /// Brings rules, routes and ports to what the plan says. Rules that did not change are not touched.
     ///
-    /// `expires_at` tells when a rule with a `ttl` ends. Gives the rules that were refused here, with the reason.
+    /// `expires_at` tells when a rule with a `ttl` ends. Gives the rules that were refused here, with the reason, and what
+    /// went wrong: it is worth trying again.
     pub fn apply(
         &mut self,
         plan: &Plan,
         context: &Context,
         expires_at: impl Fn(&Planned) -> Option<Instant>,
-    ) -> Vec<(AnnotationKey, Rule, Condition)> {
-        let mut refused = Vec::new();
+    ) -> (Vec<Refused>, Result<(), ArmError>) {
+        let (mut refused, mut result) = (Vec::new(), Ok(()));
         let mut before = std::mem::take(&mut self.rules);
         for planned in &plan.rules {
             let (Some(rule), false) = (&planned.rule, planned.ports.is_empty()) else { continue };
@@ -174,16 +184,20 @@ impl Armed {
                     && active.expires_at == expires_at
             };
             // First, also for a rule that is in force: another may have taken the port that this one leads to.
-            if let Some(condition) = self.refuse_loop(rule, plan) {
+            let is_loop = self.is_loop(rule, plan);
+            if let Ok(Some(address)) = is_loop {
+                let condition = Condition::refused(Reason::Loop, loop_message(address));
                 refused.push((planned.key.clone(), rule.clone(), condition));
             } else if let Some(at) = before.iter().position(same) {
                 self.rules.push(before.swap_remove(at));
+            } else if let Err(error) = is_loop {
+                result = Err(ArmError::Addresses(error));
             } else {
                 self.rules.push(ActiveRule::start(&self.workload, planned, rule, expires_at, context));
             }
         }
-        self.take_and_release(&before, plan);
-        refused
+        let taken = self.take_and_release(&before, plan);
+        (refused, result.and(taken.map_err(ArmError::from)))
     }
 
     /// What can be told of the rule with this key and text, if it is in force.
@@ -229,17 +243,20 @@ impl Armed {
         context.workers.cut(self.workload.id);
     }
 
-    /// A target that is a redirected port of this very workload would be stolen again.
-    fn refuse_loop(&self, rule: &Rule, plan: &Plan) -> Option<Condition> {
-        let Target::Address(address) = rule.target else { return None };
+    /// The target, if it is a redirected port of this very workload: it would be stolen again.
+    fn is_loop(&self, rule: &Rule, plan: &Plan) -> io::Result<Option<SocketAddr>> {
+        let Target::Address(address) = rule.target else { return Ok(None) };
         let mut redirected = plan.rules.iter().flat_map(|planned| &planned.ports);
         let loops = redirected.any(|port| port.get() == address.port())
-            && self.workload.netns.has_address(address.ip());
-        loops.then(|| Condition::refused(Reason::Loop, loop_message(address)))
+            && self.workload.netns.has_address(address.ip())?;
+        Ok(loops.then_some(address))
     }
 
     /// Takes the ports of rules that are ready, and releases those of rules that are gone (`before`).
-    fn take_and_release(&mut self, before: &[ActiveRule], plan: &Plan) {
+    ///
+    /// # Errors
+    /// When the kernel takes a port not; the others are.
+    fn take_and_release(&mut self, before: &[ActiveRule], plan: &Plan) -> Result<(), DatapathError> {
         let known = self.workload.routes.load_full();
         let mut routes = Routes::default();
         let mut stats: HashMap<_, Arc<PortStats>> = HashMap::new();
@@ -297,10 +314,9 @@ impl Armed {
             .chain(before)
             .flat_map(|rule| rule.ports.iter().copied())
             .collect();
-        for n in ready {
-            self.take(n);
-        }
+        let taken = ready.into_iter().map(|n| self.take(n)).collect::<Vec<_>>();
         self.renew(&changed);
+        taken.into_iter().collect()
     }
 
     /// The rule in force behind a planned one.
@@ -310,10 +326,10 @@ impl Armed {
             .find(|active| active.key == planned.key && planned.rule.as_ref() == Some(&active.rule))
     }
 
-    fn take(&mut self, n: usize) {
+    fn take(&mut self, n: usize) -> Result<(), DatapathError> {
         let active = &self.rules[n];
         if active.taken {
-            return;
+            return Ok(());
         }
         let taken = active.ports.iter().try_for_each(|&port| {
             let expires_at = self.expires_at(port);
@@ -324,8 +340,10 @@ impl Armed {
             Err(error) => {
                 tracing::error!(workload = %self.workload.name, rule = %active.key, %error, "take ports");
                 active.failed(error.to_string());
+                return Err(error);
             }
         }
+        Ok(())
     }
 
     /// Tells the kernel anew until when these ports are taken, where they still are.

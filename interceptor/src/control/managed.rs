@@ -16,7 +16,7 @@ use interceptor_rule::Rule;
 use tokio::time::Instant;
 
 use super::{
-    armed::{ArmError, Armed},
+    armed::{ArmError, Armed, Refused},
     plan::{Plan, Planned, Planner},
     reason::{Condition, Reason, State},
     reconciler::Context,
@@ -54,7 +54,7 @@ pub struct Managed {
     /// When the time of rules with a `ttl` is over; arming again does not start it again, writing them again does.
     ends: HashMap<RuleId, End>,
     /// Refused when they were to be put in force.
-    refused: Vec<(AnnotationKey, Rule, Condition)>,
+    refused: Vec<Refused>,
     /// The armed namespace is not the one that is written any more, and well as far as we know.
     moved: bool,
     /// The process that the workload is known by has ended: its number may be somebody else's by now.
@@ -182,7 +182,10 @@ impl Managed {
         }
         if let Some(armed) = &mut self.armed {
             let ends = &self.ends;
-            self.refused = armed.apply(plan, context, |planned| Some(ends.get(&id_of(planned)?)?.at));
+            let (refused, result) =
+                armed.apply(plan, context, |planned| Some(ends.get(&id_of(planned)?)?.at));
+            self.refused = refused;
+            result?;
         }
         Ok(())
     }
@@ -353,6 +356,7 @@ fn failure_condition(error: &ArmError) -> Condition {
         ArmError::Netns(NetnsError::Open { .. } | NetnsError::Enter { .. })
         | ArmError::Datapath(_)
         | ArmError::Listen(_)
+        | ArmError::Addresses(_)
         | ArmError::Workers => Condition::pending(Reason::KernelRefused, message),
     }
 }

@@ -48,6 +48,26 @@ struct Known {
     addresses: Vec<IpAddr>,
 }
 
+/// Which namespaces to look into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    /// Those of which no address is known.
+    Unknown,
+    All,
+}
+
+// === impl Known ===
+
+impl Known {
+    /// Whether it had an address that others know it by: a runtime mounts first, and then gives addresses.
+    fn is_settled(&self) -> bool {
+        self.addresses.iter().any(|ip| match ip {
+            IpAddr::V4(_) => true,
+            IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+        })
+    }
+}
+
 // === impl Finder ===
 
 impl Finder {
@@ -63,24 +83,22 @@ impl Finder {
     /// When none has (yet), or more than one, or one can't be looked into.
     pub fn find(&self, ips: &[IpAddr]) -> Result<Netns, NetnsError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(netns) = self.remembered(&seen, ips) {
-            return Ok(netns);
+        let mounted = self.mounted();
+        // One that was seen may have been left behind by a pod that had the address before: those that are new count, too.
+        let mut failure = self.look(&mut seen, &mounted, Which::Unknown);
+        let mut found = self.with(&seen, ips);
+        if found.is_empty() {
+            // Many pods may be looked for at a time; what was seen a moment ago is answer enough for all of them.
+            if seen.swept.is_none_or(|swept| swept.elapsed() >= SWEEP_PAUSE) {
+                failure = self.look(&mut seen, &mounted, Which::All);
+                found = self.with(&seen, ips);
+                if found.is_empty() && self.processes {
+                    failure = failure.or(self.look(&mut seen, &by_process()?, Which::All));
+                    found = self.with(&seen, ips);
+                }
+                seen.swept = Some(Instant::now());
+            }
         }
-        let nowhere = NetnsError::NoneHasAddress {
-            ips: ips.to_vec(),
-            folders: self.folders.clone(),
-            processes: self.processes,
-        };
-        // Many pods may be looked for at a time; what was seen a moment ago is answer enough for all of them.
-        if seen.swept.is_some_and(|swept| swept.elapsed() < SWEEP_PAUSE) {
-            return Err(nowhere);
-        }
-        let mut failure = None;
-        let mut found = self.look(&mut seen, self.mounted(), ips, &mut failure);
-        if found.is_empty() && self.processes {
-            found = self.look(&mut seen, by_process()?, ips, &mut failure);
-        }
-        seen.swept = Some(Instant::now());
         let different = found.iter().any(|netns| netns.id() != found[0].id());
         match found.pop() {
             Some(last) if different => {
@@ -90,44 +108,45 @@ impl Finder {
             }
             Some(netns) => Ok(netns),
             // One that can't be looked into may be the one.
-            None => Err(failure.unwrap_or(nowhere)),
+            None => Err(failure.unwrap_or_else(|| NetnsError::NoneHasAddress {
+                ips: ips.to_vec(),
+                folders: self.folders.clone(),
+                processes: self.processes,
+            })),
         }
     }
 
-    /// One that had the pod's addresses when it was looked into, if it is the same one and still has them.
-    fn remembered(&self, seen: &Seen, ips: &[IpAddr]) -> Option<Netns> {
-        let mut known = seen.namespaces.iter().filter(|(_, known)| has_all(&known.addresses, ips));
-        known.find_map(|(path, known)| {
+    /// Those that had the pod's addresses when they were looked into, if they are the same and still have them.
+    fn with(&self, seen: &Seen, ips: &[IpAddr]) -> Vec<Netns> {
+        let known = seen.namespaces.iter().filter(|(_, known)| has_all(&known.addresses, ips));
+        let still = known.filter_map(|(path, known)| {
             let netns = Netns::open(path, self.home).ok().filter(|netns| netns.id() == known.id)?;
             has_all(&addresses(&netns).ok()?, ips).then_some(netns)
-        })
+        });
+        let mut still: Vec<_> = still.collect();
+        // A mount is as old as its namespace; a process may end before.
+        still.sort_by_key(|netns| !netns.path().starts_with("/proc"));
+        still
     }
 
-    /// Looks into every namespace of `paths`. Gives those that have the pod's addresses.
-    fn look(
-        &self,
-        seen: &mut Seen,
-        paths: Vec<PathBuf>,
-        ips: &[IpAddr],
-        failure: &mut Option<NetnsError>,
-    ) -> Vec<Netns> {
+    /// Looks into the namespaces of `paths`. Gives why one can't be looked into.
+    fn look(&self, seen: &mut Seen, paths: &[PathBuf], which: Which) -> Option<NetnsError> {
+        let mut failure = None;
         seen.namespaces.retain(|path, _| path.exists());
-        let mut found = Vec::new();
         for path in paths {
+            if which == Which::Unknown && seen.namespaces.get(path).is_some_and(Known::is_settled) {
+                continue;
+            }
             // Gone since the folder was listed, or not mounted on yet, or the node's own.
-            let Ok(netns) = Netns::open(&path, self.home) else { continue };
+            let Ok(netns) = Netns::open(path, self.home) else { continue };
             match addresses(&netns) {
                 Ok(addresses) => {
-                    let ours = has_all(&addresses, ips);
-                    seen.namespaces.insert(path, Known { id: netns.id(), addresses });
-                    if ours {
-                        found.push(netns);
-                    }
+                    seen.namespaces.insert(path.clone(), Known { id: netns.id(), addresses });
                 }
-                Err(error) => *failure = Some(error),
+                Err(error) => failure = Some(error),
             }
         }
-        found
+        failure
     }
 
     /// What is mounted in the folders.

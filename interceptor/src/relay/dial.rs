@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::policy::Dial,
     datapath::{caller::ShownCaller, own::OwnConnection},
-    netns,
+    netns::{self, addresses::bind_to_own},
 };
 
 /// A target with several addresses: the next is tried beside the others after this long (RFC 8305, section 8).
@@ -188,12 +188,18 @@ async fn connect_to_target(
     // Lets the application's connections share local ports with these when the range runs out.
     socket.set_reuse_address(true).map_err(DialError::Io)?;
     // An address of the pod itself leads past our own program; any other can't meet it on the way out.
-    let inside = workload.dial == Dial::Pod && netns::is_own_address(&socket, to.ip());
+    let inside =
+        workload.dial == Dial::Pod && may_be_own(workload, to.ip())? && bind_to_own(&socket, to.ip());
     if inside && workload.is_redirected(to.port()) {
         return Err(DialError::Loop);
     }
     let source = inside.then(|| local_addr(&socket)).transpose().map_err(DialError::Io)?;
     connect(workload, socket, Ends { source, to }, cause, word).await.map_err(DialError::Io)
+}
+
+/// Whether binding tells if `ip` is the pod's own: in a pod that may bind to every address, its interfaces are looked at.
+fn may_be_own(workload: &Workload, ip: IpAddr) -> Result<bool, DialError> {
+    if workload.binds_anything { workload.netns.has_address(ip).map_err(DialError::Io) } else { Ok(true) }
 }
 
 /// Opens a connection to the application on behalf of `caller`, at the address that he called.

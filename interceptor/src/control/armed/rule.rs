@@ -127,7 +127,7 @@ impl ActiveRule {
                 // The rule's own ports are not redirected yet when its target is looked up for the first time.
                 let redirected = own_ports.iter().any(|port| port.get() == address.port())
                     || workload.is_redirected(address.port());
-                redirected && workload.netns.has_address(address.ip())
+                redirected && workload.netns.has_address(address.ip()).unwrap_or(true)
             });
             if loops { Err(loop_message(address)) } else { Ok(()) }
         };

@@ -1,0 +1,89 @@
+//! Which addresses are a namespace's own.
+//!
+//! The kernel is asked by binding to one, which is always current. Two settings make it say yes to addresses of others, and
+//! only then are the interfaces looked at: with `ip_nonlocal_bind` (keepalived and the like) every address can be bound, and
+//! kube-proxy in its IPVS mode gives the node the addresses of all Services.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use nix::ifaddrs::getifaddrs;
+use socket2::{SockAddr, Socket};
+
+use super::{ip_of, tcp_socket};
+
+/// Where kube-proxy puts the addresses of Services in its IPVS mode. Connections to them go on to pods.
+const IPVS: &str = "kube-ipvs0";
+/// Nobody's addresses: TEST-NET-3 of RFC 5737, and of RFC 3849.
+const NOBODY: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9))];
+/// For so long the interfaces are as they were: to list those of a node with many pods takes a millisecond.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The addresses of a namespace's interfaces, as they were a moment ago.
+#[derive(Debug, Default)]
+pub struct Addresses(Mutex<Option<(Instant, Listed)>>);
+
+/// Each with whether an interface has it whose addresses are the namespace's own.
+type Listed = HashMap<IpAddr, bool>;
+
+// === impl Addresses ===
+
+impl Addresses {
+    /// Whether `ip` is an address of the calling thread's namespace, which is always the same.
+    ///
+    /// # Errors
+    /// When the kernel can't be asked.
+    pub fn contain(&self, ip: IpAddr) -> io::Result<bool> {
+        if ip.is_loopback() || !is_bindable(ip)? {
+            return Ok(ip.is_loopback());
+        }
+        let mut listed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stale = listed.as_ref().is_none_or(|(at, _)| at.elapsed() > FRESH);
+        if stale {
+            *listed = Some((Instant::now(), list()?));
+        }
+        match listed.as_ref().and_then(|(_, listed)| listed.get(&ip)) {
+            Some(is_own) => Ok(*is_own),
+            // One that a route makes local.
+            None => Ok(!binds_anything_like(ip)?),
+        }
+    }
+}
+
+/// Binds `socket` to `ip` with any port, and tells whether that worked: it does for an address of the socket's own
+/// namespace only (`EADDRNOTAVAIL` otherwise), unless the namespace [`binds_anything`].
+pub fn bind_to_own(socket: &Socket, ip: IpAddr) -> bool {
+    socket.bind(&SockAddr::from(SocketAddr::new(ip, 0))).is_ok()
+}
+
+/// Whether the calling thread's namespace has `ip_nonlocal_bind` set for the family of `ip`.
+fn binds_anything_like(ip: IpAddr) -> io::Result<bool> {
+    is_bindable(if ip.is_ipv4() { NOBODY[0] } else { NOBODY[1] })
+}
+
+/// Whether the calling thread's namespace has `ip_nonlocal_bind` set for either family.
+#[must_use]
+pub fn binds_anything() -> bool {
+    // A family that it does not have binds nothing.
+    NOBODY.into_iter().any(|ip| is_bindable(ip).unwrap_or(false))
+}
+
+fn is_bindable(ip: IpAddr) -> io::Result<bool> {
+    Ok(bind_to_own(&tcp_socket(ip)?, ip))
+}
+
+fn list() -> io::Result<Listed> {
+    let mut listed = Listed::new();
+    for interface in getifaddrs()? {
+        if let Some(ip) = ip_of(&interface) {
+            *listed.entry(ip).or_default() |= interface.interface_name != IPVS;
+        }
+    }
+    Ok(listed)
+}
