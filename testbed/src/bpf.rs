@@ -87,10 +87,10 @@ pub fn bpf_inventory() -> Result<BpfInventory> {
         let mut id = 0;
         while let Some(next) = next_id(kind, id).with_context(|| format!("list BPF objects: {kind:?}"))? {
             id = next;
-            // One that vanished in between is none.
+            // One that vanished in between is none, nor is a link that is being made.
             match describe(kind, id) {
                 Ok(object) => _ = all.insert(object),
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EAGAIN)) => {}
                 Err(error) => return Err(error).with_context(|| format!("look at BPF {kind:?} {id}")),
             }
         }

@@ -176,7 +176,7 @@ fn services_keep_their_promises() {
         let connection = Connection::open(&client, on(5), Question::Line)?;
         connection.stream().set_read_timeout(Some(Duration::from_millis(50)))?;
         assert!(connection.stream().read(&mut [0]).is_err(), "the silent one spoke");
-        assert_eq!(silent.open(), 1);
+        wait_until("it to have accepted", Duration::from_secs(5), || silent.open() == 1)?;
 
         let _sink = TcpService::sink(&pod, on(6))?;
         let connection = Connection::open(&client, on(6), Question::Line)?;

@@ -13,7 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testbed::{Call, Namespace, Question, Report, call};
+use testbed::{Call, Connection, Namespace, Question, Report};
+
+use crate::SOON;
 
 /// Calls under way; they end with [`stop`](Self::stop).
 #[derive(Debug)]
@@ -33,7 +35,12 @@ impl Arrivals {
                 let netns = netns.clone();
                 calls.push(thread::spawn(move || {
                     let started = Instant::now();
-                    let outcome = call(&netns, to, Question::Line).map_err(|error| error.to_string());
+                    let answer = Connection::open(&netns, to, Question::Line).and_then(|mut connection| {
+                        // How long one may take is for the test to say.
+                        connection.stream().set_read_timeout(Some(SOON))?;
+                        connection.ask()
+                    });
+                    let outcome = answer.map_err(|error| error.to_string());
                     Call { started, duration: started.elapsed(), outcome }
                 }));
                 thread::sleep(interval);

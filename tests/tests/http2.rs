@@ -503,15 +503,27 @@ fn who_asks_for_no_more_streams_gets_none(#[case] is_target: bool) {
             let (response, mut up) = call.open(head("/echo", is_target), false).await?;
             let mut body = response.await?.into_body();
             (if is_target { &dev } else { &app }).go_away();
-            sleep(Duration::from_millis(100)).await;
             up.send_data("finish".into(), false)?;
             assert_eq!(body.data().await.context("the end")??, "finish");
             if is_target {
-                // Another connection to the same.
-                assert_eq!(call.get("/who", true).await?.text, "laptop");
-                assert_eq!(dev.seen.connections(), 2);
+                // Another connection to the same, as soon as it is known.
+                let again = async {
+                    while dev.seen.connections() < 2 {
+                        assert_eq!(call.get("/who", true).await?.text, "laptop");
+                    }
+                    anyhow::Ok(())
+                };
+                timeout(SOON, again).await.context("still on the first connection")??;
             } else {
-                let refused = call.open(head("/who", false), true).await.err().context("not told")?;
+                let refused = async {
+                    loop {
+                        match call.get("/who", false).await {
+                            Ok(answer) => assert_eq!(answer.text, "app"),
+                            Err(refused) => return refused,
+                        }
+                    }
+                };
+                let refused = timeout(SOON, refused).await.context("not told")?;
                 ensure!(
                     refused.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_go_away),
                     "{refused:?}"

@@ -195,7 +195,8 @@ fn mariadb_greets_and_answers() {
     software_test("mariadb", &["mariadb-install-db", "mariadbd", "mariadb"], |t| {
         let street = Street::new(t, 3306)?;
         let mut server = mariadb(t.dir(), &street.laptop)?;
-        server.wait_for_port(3306, SOON)?;
+        // Its first start writes files.
+        server.wait_for_port(3306, 6 * SOON)?;
 
         let host = street.host();
         let query = |sql: &str| {
@@ -238,9 +239,11 @@ fn mariadb(dir: &std::path::Path, netns: &Namespace) -> Result<Process> {
 fn iperf3_sends_in_both_directions() {
     software_test("iperf3", &["iperf3"], |t| {
         let street = Street::new(t, 5201)?;
-        let mut server = street.laptop.spawn(server(&street.laptop, "iperf3").args(["-s", "-p", "5201"]))?;
-        server.wait_for_port(5201, SOON)?;
         for direction in [&[][..], &["-R"], &["-P", "4"], &["-R", "-P", "4"]] {
+            // One for each: it is busy for a moment behind a test.
+            let server = &mut server(&street.laptop, "iperf3");
+            let mut server = street.laptop.spawn(server.args(["-s", "-p", "5201"]))?;
+            server.wait_for_port(5201, SOON)?;
             let mut client = tool(&street.client, "iperf3");
             client.args(["-c", &street.host(), "-p", "5201", "-n", "256M", "-J"]).args(direction);
             let report: serde_json::Value = serde_json::from_slice(&output(&mut client)?)?;

@@ -77,7 +77,7 @@ fn a_ttl_ends_a_rule_and_says_so() {
         s.installed(&[])?;
         let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
         let callers = s.callers(app.address())?;
-        app.annotate("debug.redirect", &format!("8080 -> {LAPTOP}:3000 ttl 3s"))?;
+        app.annotate("debug.redirect", &format!("8080 -> {LAPTOP}:3000 ttl 10s"))?;
         app.wait_active()?;
         callers.wait_for("laptop")?;
         app.wait_refused("TtlExpired")?;

@@ -66,9 +66,12 @@ fn prometheus_finds_the_daemons_reads_the_alerts_and_fills_the_dashboard() {
         // Prometheus counts what the callers counted.
         let calls = callers.stop();
         calls.assert_none_failed();
-        let count = r#"sum(interceptor_connections_total{job="interceptor",workload=~".*taken.*",outcome="redirected"})"#;
+        let workload = format!("{}/{}", taken.namespace(), taken.name());
+        let count = format!(
+            r#"sum(interceptor_connections_total{{job="interceptor",workload="{workload}",outcome="redirected"}})"#
+        );
         wait_until("Prometheus to know of all calls", SOON, || {
-            let counted = prometheus.query(count)?;
+            let counted = prometheus.query(&count)?;
             ensure!(
                 counted == [calls.by("laptop") as f64],
                 "{counted:?}, and the callers {}",

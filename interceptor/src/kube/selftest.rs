@@ -215,12 +215,17 @@ mod tests {
         *,
     };
 
-    fn options() -> Options {
+    /// Longer than it takes until something is told.
+    const LONG: Duration = Duration::from_secs(30);
+    /// For what is told at the end.
+    const SHORT: Duration = Duration::from_secs(3);
+
+    fn options(timeout: Duration) -> Options {
         Options {
             pod: "test".to_owned(),
             namespace: "here".to_owned(),
             ip: Ipv4Addr::LOCALHOST.into(),
-            timeout: Duration::from_millis(700),
+            timeout,
         }
     }
 
@@ -237,10 +242,10 @@ mod tests {
     }
 
     /// What waiting comes to if the pod is like this, one look after the other.
-    async fn wait(looks: Vec<(u16, Value)>) -> (Result<()>, usize) {
+    async fn wait(timeout: Duration, looks: Vec<(u16, Value)>) -> (Result<()>, usize) {
         let (client, asked) =
             client(move |_, before| looks.get(before).or(looks.last()).cloned().unwrap_or_else(not_found));
-        let options = options();
+        let options = options(timeout);
         let test = Test { pods: Api::namespaced(client, &options.namespace), options: &options };
         let waited = test.wait_until_active().await;
         (waited, asked.all().len())
@@ -249,14 +254,15 @@ mod tests {
     #[tokio::test]
     async fn it_waits_for_what_passes() {
         let (waited, looks) =
-            wait(vec![pod(None), pod(Some(("False", "Proving"))), pod(Some(("True", "Intercepting")))]).await;
+            wait(LONG, vec![pod(None), pod(Some(("False", "Proving"))), pod(Some(("True", "Intercepting")))])
+                .await;
         waited.expect("it is active in the end");
         assert_eq!(looks, 3);
     }
 
     #[tokio::test]
     async fn a_refusal_is_told_at_once() {
-        let (waited, looks) = wait(vec![pod(None), pod(Some(("False", "TargetDenied")))]).await;
+        let (waited, looks) = wait(LONG, vec![pod(None), pod(Some(("False", "TargetDenied")))]).await;
         let error = waited.expect_err("is refused").to_string();
         assert_eq!(error, "debug.redirect/Active-selftest is False: TargetDenied: why");
         assert_eq!(looks, 2);
@@ -264,14 +270,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_daemon_that_is_not_there_is_looked_for_on_the_node() {
-        let (waited, _) = wait(vec![pod(None)]).await;
+        let (waited, _) = wait(SHORT, vec![pod(None)]).await;
         let error = format!("{:#}", waited.expect_err("nobody answers"));
-        assert!(error.starts_with("not active after 700ms") && error.contains("node node1"), "{error}");
+        assert!(error.starts_with("not active after 3s") && error.contains("node node1"), "{error}");
     }
 
     #[tokio::test]
     async fn a_state_that_does_not_pass_is_told_in_the_end() {
-        let (waited, looks) = wait(vec![pod(Some(("False", "NetnsNotFound")))]).await;
+        let (waited, looks) = wait(SHORT, vec![pod(Some(("False", "NetnsNotFound")))]).await;
         let error = format!("{:#}", waited.expect_err("it does not pass"));
         assert!(error.contains("NetnsNotFound: why"), "{error}");
         assert!(looks > 2, "{looks}");
