@@ -34,7 +34,7 @@ use ::kube::Client;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use self::{
-    boot::recent_boot,
+    boot::{Boot, DOUBT},
     client::Requests,
     report::{EventCounts, Poke, Reports},
     store::{Change, Store},
@@ -71,7 +71,7 @@ impl Cluster {
     #[must_use]
     pub fn new(policy: &Arc<Policy>) -> Self {
         Self {
-            store: Arc::new(Store::new(Arc::clone(policy), recent_boot())),
+            store: Arc::new(Store::new(Arc::clone(policy), Boot::of_this_node())),
             requests: Arc::default(),
             events: Arc::default(),
             watch_errors: Arc::default(),
@@ -102,6 +102,11 @@ impl Cluster {
                 let _ = pokes.send(change.map_or(Poke::Pods, |change| Poke::Pod(change.name)));
             }
         };
+        let end_of_doubt = wakes.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(DOUBT).await;
+            let _ = end_of_doubt.send(Wake::Source);
+        });
         let (store, errors) = (Arc::clone(&self.store), Arc::clone(&self.watch_errors));
         if let Some(selector) = policy.namespaces() {
             let (store, errors) = (Arc::clone(&store), Arc::clone(&errors));

@@ -5,6 +5,7 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     process::{Command, Output},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,7 +13,9 @@ use interceptor_tests::{Frozen, SOON, Scene, counted, outcomes, play, threads};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use serde_json::Value;
-use testbed::{Capability, CommandExt as _, Connection, Daemon, Question, TcpService, binary, wait_until};
+use testbed::{
+    Capability, CommandExt as _, Connection, Daemon, Question, TcpService, binary, wait_until, workload,
+};
 
 /// Runs the binary in the node, with its first arguments and a say in how.
 fn interceptor(s: &Scene<'_>, args: &[&str], adapt: impl FnOnce(&mut Command)) -> Result<Told> {
@@ -256,27 +259,75 @@ fn files_with_mistakes_are_told_by_line_and_column() {
     });
 }
 
+#[test]
+fn a_rule_that_found_no_room_takes_effect_when_there_is_some() {
+    play(|s| {
+        let cart = s.t.pod("cart")?;
+        let policy = s.t.dir().join("policy.yaml");
+        std::fs::write(&policy, "maxRulesPerNode: 1\n")?;
+        let of_cart = workload(&cart, &format!("{} ttl 2s", s.rule()));
+        let both = of_cart + s.web(&s.rule()).trim_start_matches("workloads:\n");
+        let daemon = Daemon::start(s.t, &both, &["--policy", policy.to_str().context("a path")?])?;
+        let (reason, _) = told(&daemon, "refused")?;
+        assert_eq!(reason, "LimitExceeded");
+        // Nothing else wakes the daemon when the other's time is over.
+        daemon.wait_state("the second to have the place of the first", |state| {
+            let first = |n: usize| &state["workloads"][n]["rules"][0];
+            let [cart, web] = [first(0), first(1)];
+            cart["state"] == "expired" && web["state"] == "active"
+        })?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_rule_that_goes_waits_for_no_other() {
+    play(|s| {
+        const PODS: usize = 6;
+        let mut all = String::from("workloads:\n");
+        for n in 0..PODS {
+            let pod = s.t.pod(&format!("pod{n}"))?;
+            all += workload(&pod, &s.rule()).trim_start_matches("workloads:\n");
+        }
+        let daemon = Daemon::start(s.t, "workloads: []\n", &[])?;
+        // To put one in force takes as long as workers may take to answer.
+        let _frozen = Frozen::new(&threads(daemon.pid(), "relay-")?)?;
+        daemon.rewrite_workloads(&all)?;
+        daemon.wait_state("them to be known", |state| {
+            state["workloads"].as_array().is_some_and(|all| !all.is_empty())
+        })?;
+        let gone = std::time::Instant::now();
+        daemon.rewrite_workloads("workloads: []\n")?;
+        daemon.wait_state("none", |state| state["workloads"].as_array().is_none_or(Vec::is_empty))?;
+        ensure!(gone.elapsed() < Duration::from_secs(4), "after {:?}", gone.elapsed());
+        Ok(())
+    });
+}
+
 /// What kube-proxy in its IPVS mode, and settings that let programs bind to anything, do to a node and to a pod.
 #[test]
 fn addresses_of_services_and_of_strangers_are_not_the_nodes_nor_the_pods() {
     play(|s| {
         let node = s.t.node();
         node.ip("link add kube-ipvs0 type bridge\naddr add 10.96.7.7/32 dev kube-ipvs0")?;
-        for netns in [node, &s.pod] {
+        let bind_to_anything = |netns: &testbed::Namespace| {
             netns.sysctl("net/ipv4/ip_nonlocal_bind", "1")?;
-            netns.sysctl("net/ipv6/ip_nonlocal_bind", "1")?;
-        }
+            netns.sysctl("net/ipv6/ip_nonlocal_bind", "1")
+        };
+        bind_to_anything(node)?;
         let service = TcpService::tagged(node, ([10, 96, 7, 7], 3000), "service")?;
         let to_service = s.web(&format!("8080 -> {}", service.addr()));
         let daemon = Daemon::start(s.t, &to_service, &[])?;
         daemon.wait_active("web")?;
         assert_eq!(s.who()?, "service");
-        for laptop in [s.laptop.ip4().into(), s.laptop.ip6().into()] {
-            let laptop = std::net::SocketAddr::new(laptop, 3000);
-            daemon.rewrite_workloads(&s.web(&format!("8080 -> {laptop}")))?;
-            wait_until("the laptop to have it", SOON, || {
+        // The pod's own programs set it when they start.
+        bind_to_anything(&s.pod)?;
+        let laptop6 = TcpService::tagged(&s.laptop, (s.laptop.ip6(), 3006), "laptop6")?;
+        for (target, tag) in [((s.laptop.ip4(), 3000).into(), "laptop"), (laptop6.addr(), "laptop6")] {
+            daemon.rewrite_workloads(&s.web(&format!("8080 -> {target}")))?;
+            wait_until(&format!("{tag} to have it"), SOON, || {
                 let who = s.who()?;
-                ensure!(who == "laptop", "{who}");
+                ensure!(who == tag, "{who}");
                 Ok(())
             })?;
         }

@@ -11,7 +11,11 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, task::AbortHandle, time::sleep};
+use tokio::{
+    net::TcpListener,
+    task::{AbortHandle, yield_now},
+    time::sleep,
+};
 
 /// Connections at one time. Their files are part of the reserve that relayed connections leave (`limits.rs`).
 const MAX_CONNECTIONS: usize = 16;
@@ -48,5 +52,7 @@ pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
             }
         });
         open.push_back(task.abort_handle());
+        // Whoever has asked is answered before the next one comes, however many come.
+        yield_now().await;
     }
 }

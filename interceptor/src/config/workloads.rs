@@ -254,7 +254,7 @@ impl AnnotatedRules {
         declared: &[NonZeroU16],
     ) -> Self {
         // A pod may say far more than is ever looked at, and all of it would be kept.
-        let value = &value[..value.floor_char_boundary(MAX_RULE_TEXT + 1)];
+        let value = &value[..value.floor_char_boundary(MAX_RULE_TEXT + char::MAX_LEN_UTF8)];
         let rules = key.rules(value, declared).map_err(|problem| {
             let span = problem.span();
             AnnotationError {

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     config::{annotation::AnnotationKey, workloads::Workload as Spec},
     datapath::{DatapathError, Steal, heartbeat},
-    netns::{Netns, NetnsError, NetnsId, addresses::binds_anything},
+    netns::{Netns, NetnsError, NetnsId},
     relay::{
         listen::open_listeners,
         route::Route,
@@ -120,7 +120,6 @@ impl Armed {
         if let (Ok(()), Err(error)) = (context.callers.state(), callers.state()) {
             tracing::warn!(workload = %spec.name, reason = error.reason(), "the application won't see callers' addresses");
         }
-        let binds_anything = netns.enter(binds_anything)?;
         let workload = Arc::new(Workload {
             id: WorkloadId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
             name: Arc::from(spec.name.as_str()),
@@ -128,7 +127,6 @@ impl Armed {
             callers,
             netns,
             sockets: Default::default(),
-            binds_anything,
             listeners: addresses,
             probes: Default::default(),
             lineage: Arc::clone(&context.lineage),

@@ -14,6 +14,7 @@ use futures_util::FutureExt as _;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
+    task::yield_now,
     time::{Instant, sleep, sleep_until},
 };
 
@@ -176,7 +177,7 @@ impl Reconciler {
                 }
                 self.listen(None, &mut wakes, &mut due);
             }
-            if self.source_is_known() {
+            if due.is_empty() && self.source_is_known() {
                 self.registry.set_ready();
             }
             let next = self.workloads.values().filter_map(|slot| slot.next).min();
@@ -187,6 +188,8 @@ impl Reconciler {
                     let Some(wake) = wake else { return self.end() };
                     self.listen(Some(wake), &mut wakes, &mut due);
                 }
+                // Heard of between steps. The other tasks of this thread have their turn first.
+                () = yield_now(), if !due.is_empty() => {}
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
             let now = Instant::now();

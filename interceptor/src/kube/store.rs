@@ -9,7 +9,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::PodCondition;
 
-use super::pod::SeenPod;
+use super::{boot::Boot, pod::SeenPod};
 use crate::config::{
     policy::Policy,
     workloads::{Obstacle, Workload},
@@ -19,8 +19,8 @@ use crate::config::{
 #[derive(Debug)]
 pub struct Store {
     policy: Arc<Policy>,
-    /// When the node was started, if that matters still.
-    boot: Option<SystemTime>,
+    /// When the node was started.
+    boot: Option<Boot>,
     known: Mutex<Known>,
 }
 
@@ -46,9 +46,9 @@ struct Known {
 // === impl Store ===
 
 impl Store {
-    /// A store of nothing, on a node that was started at `boot` if that was a short while ago.
+    /// A store of nothing, on a node that was started at `boot`, if that is known.
     #[must_use]
-    pub fn new(policy: Arc<Policy>, boot: Option<SystemTime>) -> Self {
+    pub fn new(policy: Arc<Policy>, boot: Option<Boot>) -> Self {
         Self { policy, boot, known: Mutex::default() }
     }
 
@@ -139,7 +139,7 @@ impl Store {
         let mut workload = pod.workload.clone()?;
         let chosen = known.namespaces.as_ref().is_none_or(|names| names.contains(&*pod.namespace));
         let refusal = if chosen { None } else { self.policy.refuse_namespace(&pod.namespace) };
-        let is_stale = || self.boot.is_some_and(|boot| pod.started.is_some_and(|started| started < boot));
+        let is_stale = || self.boot.zip(pod.started).is_some_and(|(boot, started)| boot.is_after(started));
         if let Some(refusal) = refusal {
             workload.obstacle = Some(Obstacle::Policy(refusal));
         } else if workload.obstacle.is_none() {

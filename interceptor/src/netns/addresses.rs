@@ -8,10 +8,11 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwapOption;
 use nix::ifaddrs::getifaddrs;
 use socket2::{SockAddr, Socket};
 
@@ -27,10 +28,14 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// The addresses of a namespace's interfaces, as they were a moment ago.
 #[derive(Debug, Default)]
-pub struct Addresses(Mutex<Option<(Instant, Listed)>>);
+pub struct Addresses(ArcSwapOption<Listed>);
 
-/// Each with whether an interface has it whose addresses are the namespace's own.
-type Listed = HashMap<IpAddr, bool>;
+#[derive(Debug)]
+struct Listed {
+    at: Instant,
+    /// Each with whether an interface has it whose addresses are the namespace's own.
+    ips: HashMap<IpAddr, bool>,
+}
 
 // === impl Addresses ===
 
@@ -40,15 +45,17 @@ impl Addresses {
     /// # Errors
     /// When the kernel can't be asked.
     pub fn contain(&self, ip: IpAddr) -> io::Result<bool> {
+        let ip = ip.to_canonical();
         if ip.is_loopback() || !is_bindable(ip)? {
             return Ok(ip.is_loopback());
         }
-        let mut listed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stale = listed.as_ref().is_none_or(|(at, _)| at.elapsed() > FRESH);
-        if stale {
-            *listed = Some((Instant::now(), list()?));
+        let fresh = self.0.load_full().filter(|listed| listed.at.elapsed() < FRESH);
+        if let Some(is_own) = fresh.and_then(|listed| listed.ips.get(&ip).copied()) {
+            return Ok(is_own);
         }
-        match listed.as_ref().and_then(|(_, listed)| listed.get(&ip)) {
+        let listed = Arc::new(Listed::now()?);
+        self.0.store(Some(Arc::clone(&listed)));
+        match listed.ips.get(&ip) {
             Some(is_own) => Ok(*is_own),
             // One that a route makes local.
             None => Ok(!binds_anything_like(ip)?),
@@ -56,8 +63,22 @@ impl Addresses {
     }
 }
 
+// === impl Listed ===
+
+impl Listed {
+    fn now() -> io::Result<Self> {
+        let mut listed = Self { at: Instant::now(), ips: HashMap::new() };
+        for interface in getifaddrs()? {
+            if let Some(ip) = ip_of(&interface) {
+                *listed.ips.entry(ip).or_default() |= interface.interface_name != IPVS;
+            }
+        }
+        Ok(listed)
+    }
+}
+
 /// Binds `socket` to `ip` with any port, and tells whether that worked: it does for an address of the socket's own
-/// namespace only (`EADDRNOTAVAIL` otherwise), unless the namespace [`binds_anything`].
+/// namespace only (`EADDRNOTAVAIL` otherwise), unless the namespace [`binds_anything_like`] it.
 pub fn bind_to_own(socket: &Socket, ip: IpAddr) -> bool {
     socket.bind(&SockAddr::from(SocketAddr::new(ip, 0))).is_ok()
 }
@@ -67,23 +88,6 @@ fn binds_anything_like(ip: IpAddr) -> io::Result<bool> {
     is_bindable(if ip.is_ipv4() { NOBODY[0] } else { NOBODY[1] })
 }
 
-/// Whether the calling thread's namespace has `ip_nonlocal_bind` set for either family.
-#[must_use]
-pub fn binds_anything() -> bool {
-    // A family that it does not have binds nothing.
-    NOBODY.into_iter().any(|ip| is_bindable(ip).unwrap_or(false))
-}
-
 fn is_bindable(ip: IpAddr) -> io::Result<bool> {
     Ok(bind_to_own(&tcp_socket(ip)?, ip))
-}
-
-fn list() -> io::Result<Listed> {
-    let mut listed = Listed::new();
-    for interface in getifaddrs()? {
-        if let Some(ip) = ip_of(&interface) {
-            *listed.entry(ip).or_default() |= interface.interface_name != IPVS;
-        }
-    }
-    Ok(listed)
 }

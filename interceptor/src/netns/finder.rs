@@ -46,12 +46,14 @@ struct Seen {
 struct Known {
     id: NetnsId,
     addresses: Vec<IpAddr>,
+    /// When it was looked into.
+    at: Instant,
 }
 
 /// Which namespaces to look into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
-    /// Those of which no address is known.
+    /// Those of which something new may be known.
     Unknown,
     All,
 }
@@ -59,12 +61,14 @@ enum Which {
 // === impl Known ===
 
 impl Known {
-    /// Whether it had an address that others know it by: a runtime mounts first, and then gives addresses.
+    /// Whether it has nothing new to tell: it had an address that others know it by, which a runtime gives it after it has
+    /// mounted it, or it was looked into a moment ago.
     fn is_settled(&self) -> bool {
-        self.addresses.iter().any(|ip| match ip {
+        let is_known_by = |ip: &IpAddr| match ip {
             IpAddr::V4(_) => true,
             IpAddr::V6(ip) => !ip.is_unicast_link_local(),
-        })
+        };
+        self.addresses.iter().any(is_known_by) || self.at.elapsed() < SWEEP_PAUSE
     }
 }
 
@@ -141,7 +145,8 @@ impl Finder {
             let Ok(netns) = Netns::open(path, self.home) else { continue };
             match addresses(&netns) {
                 Ok(addresses) => {
-                    seen.namespaces.insert(path.clone(), Known { id: netns.id(), addresses });
+                    seen.namespaces
+                        .insert(path.clone(), Known { id: netns.id(), addresses, at: Instant::now() });
                 }
                 Err(error) => failure = Some(error),
             }

@@ -180,16 +180,14 @@ async fn connect_to_target(
     cause: Option<Cause>,
     word: FirstWord,
 ) -> Result<Upstream, DialError> {
-    let socket = match workload.dial {
-        Dial::Pod => workload.tcp_socket(to.ip()),
-        Dial::Node => netns::tcp_socket(to.ip()),
-    }
-    .map_err(DialError::Io)?;
-    // Lets the application's connections share local ports with these when the range runs out.
-    socket.set_reuse_address(true).map_err(DialError::Io)?;
+    let mut socket = target_socket(workload, to.ip()).map_err(DialError::Io)?;
     // An address of the pod itself leads past our own program; any other can't meet it on the way out.
-    let inside =
-        workload.dial == Dial::Pod && may_be_own(workload, to.ip())? && bind_to_own(&socket, to.ip());
+    let mut inside = workload.dial == Dial::Pod && bind_to_own(&socket, to.ip());
+    if inside && !workload.netns.has_address(to.ip()).map_err(DialError::Io)? {
+        // A pod that may bind to any address: that one is the target's.
+        socket = target_socket(workload, to.ip()).map_err(DialError::Io)?;
+        inside = false;
+    }
     if inside && workload.is_redirected(to.port()) {
         return Err(DialError::Loop);
     }
@@ -197,9 +195,15 @@ async fn connect_to_target(
     connect(workload, socket, Ends { source, to }, cause, word).await.map_err(DialError::Io)
 }
 
-/// Whether binding tells if `ip` is the pod's own: in a pod that may bind to every address, its interfaces are looked at.
-fn may_be_own(workload: &Workload, ip: IpAddr) -> Result<bool, DialError> {
-    if workload.binds_anything { workload.netns.has_address(ip).map_err(DialError::Io) } else { Ok(true) }
+/// A socket to call a target from.
+fn target_socket(workload: &Workload, ip: IpAddr) -> io::Result<Socket> {
+    let socket = match workload.dial {
+        Dial::Pod => workload.tcp_socket(ip)?,
+        Dial::Node => netns::tcp_socket(ip)?,
+    };
+    // Lets the application's connections share local ports with these when the range runs out.
+    socket.set_reuse_address(true)?;
+    Ok(socket)
 }
 
 /// Opens a connection to the application on behalf of `caller`, at the address that he called.

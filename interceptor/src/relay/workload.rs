@@ -40,8 +40,6 @@ pub struct Workload {
     pub netns: Netns,
     /// Sockets to be, of this namespace.
     pub sockets: Sockets,
-    /// Sockets of the namespace can be bound to addresses that are not its own.
-    pub binds_anything: bool,
     /// Lets the relay's own connections pass the program.
     pub own: Arc<OwnConnections>,
     /// Lets the application see the callers of connections that are passed on to it.

@@ -78,8 +78,31 @@ fn a_pod_without_one_is_not() {
 #[case::not_yet(json!({"status": {"phase": "Pending", "podIP": null, "podIPs": null}}), "NotRunning(\"Pending\")")]
 #[case::done(json!({"status": {"phase": "Succeeded"}}), "Ended(\"Succeeded\")")]
 #[case::failed(json!({"status": {"phase": "Failed"}}), "Ended(\"Failed\")")]
+#[case::sandbox_gone(json!({"status": {"conditions": [{"type": "PodReadyToStartContainers", "status": "False"}]}}), "NoSandbox")]
 fn what_stands_in_the_way(#[case] changes: Value, #[case] expected: &str) {
     assert_eq!(format!("{:?}", workload_of(&changes).obstacle.expect("an obstacle")), expected);
+}
+
+#[test]
+fn more_annotations_than_can_be_told_of_are_refused_together() {
+    for (count, obstacle) in [(64, None), (65, Some(Obstacle::TooManyAnnotations(65)))] {
+        let annotations =
+            (0..count - 1).map(|n| (format!("debug.redirect/dev{n}"), json!("9000 -> 10.0.0.1:1")));
+        let annotations = annotations.collect::<serde_json::Map<_, _>>();
+        let workload = workload_of(&json!({"metadata": {"annotations": annotations}}));
+        assert_eq!((workload.rules.len(), workload.obstacle), (64, obstacle));
+    }
+}
+
+#[test]
+fn of_a_value_that_is_too_long_no_more_is_kept_than_tells_that() {
+    for cut in ["a", "ä", "☃", "🦀"] {
+        let value = format!("8080 -> 10.0.0.1:1{}{}", " ".repeat(8192 - 19), cut.repeat(100_000));
+        let workload = workload_of(&json!({"metadata": {"annotations": {"debug.redirect": value}}}));
+        let rules = &workload.rules[0];
+        assert!(rules.value.len() < 8200, "{}", rules.value.len());
+        assert!(rules.rules.as_ref().is_err_and(|error| error.to_string().contains("8192")), "{rules:?}");
+    }
 }
 
 #[test]

@@ -32,6 +32,8 @@ const UNTOLD: usize = 64;
 /// After a request that failed; doubles up to [`SLOWEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const SLOWEST_RETRY: Duration = Duration::from_secs(15);
+/// An Event that was refused so often in a row is not told, and what waits behind it neither.
+const EVENT_TRIES: u32 = 4;
 
 /// What the task remembers of its pod.
 struct Teller {
@@ -45,7 +47,9 @@ struct Teller {
     conditions: Budget,
     /// Since when a state has been passing.
     passing_since: Option<Instant>,
+    /// Writes of conditions that failed in a row, and Events.
     failures: u32,
+    event_failures: u32,
 }
 
 /// Conditions written.
@@ -134,6 +138,7 @@ impl Teller {
             conditions: Budget::new(CONDITIONS.0, CONDITIONS.1),
             passing_since: None,
             failures: 0,
+            event_failures: 0,
             desk,
         }
     }
@@ -172,8 +177,8 @@ impl Teller {
             return Next::Wait(Some(again));
         }
         // Conditions come first, and an API server that does not answer is not asked for more.
-        self.tell(pod).await;
-        if said.is_empty() { Next::End } else { Next::Wait(None) }
+        let again = self.tell(pod).await;
+        if said.is_empty() && again.is_none() { Next::End } else { Next::Wait(again) }
     }
 
     /// Applies conditions that differ from what the pod carries. The error tells when to try again.
@@ -218,28 +223,43 @@ impl Teller {
         }
     }
 
-    /// Creates Events for what is news, until one fails: the next would only keep the pod's conditions waiting.
-    async fn tell(&mut self, pod: &SeenPod) {
-        let mut failed = false;
-        for news in std::mem::take(&mut self.untold) {
-            let outcome = if self.events.take(Instant::now()).is_err() {
-                "suppressed"
-            } else if failed {
-                "failed"
-            } else {
+    /// Creates Events for what is news, until one fails: the next would only keep the pod's conditions waiting. Tells when to
+    /// try that one again.
+    async fn tell(&mut self, pod: &SeenPod) -> Option<Instant> {
+        let mut untold = std::mem::take(&mut self.untold).into_iter();
+        while let Some(news) = untold.next() {
+            if self.events.take(Instant::now()).is_err() {
+                self.desk.events.count(news.reason, "suppressed");
+                continue;
+            }
+            let told = {
                 let _permit = self.desk.event_permits.acquire().await;
-                match api::tell(&self.desk.client, &self.desk.node, pod, &news).await {
-                    Ok(()) => "sent",
-                    Err(Failure::Gone) => "failed",
-                    Err(Failure::Error(error)) => {
-                        tracing::debug!(pod = %pod.name, reason = news.reason, error, "create an Event");
-                        failed = true;
-                        "failed"
-                    }
-                }
+                api::tell(&self.desk.client, &self.desk.node, pod, &news).await
             };
-            self.desk.events.count(news.reason, outcome);
+            match told {
+                Ok(()) => self.desk.events.count(news.reason, "sent"),
+                Err(Failure::Gone) => self.desk.events.count(news.reason, "failed"),
+                Err(Failure::Error(error)) => {
+                    tracing::debug!(pod = %pod.name, reason = news.reason, error, "create an Event");
+                    let untold = std::iter::once(news).chain(untold).collect::<Vec<_>>();
+                    return self.put_off(untold);
+                }
+            }
+            self.event_failures = 0;
         }
+        None
+    }
+
+    /// Keeps what could not be told for another time, unless that was tried often enough or the daemon ends.
+    fn put_off(&mut self, untold: Vec<News>) -> Option<Instant> {
+        self.event_failures += 1;
+        if self.event_failures == EVENT_TRIES || self.desk.ending.load(Ordering::Relaxed) {
+            self.event_failures = 0;
+            untold.iter().for_each(|news| self.desk.events.count(news.reason, "failed"));
+            return None;
+        }
+        self.untold = untold;
+        Some(Instant::now() + FIRST_RETRY * 2_u32.pow(self.event_failures))
     }
 }
 

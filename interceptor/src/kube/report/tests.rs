@@ -16,7 +16,7 @@ use crate::{
     },
     kube::{
         condition,
-        fake::{Asked, client},
+        fake::{Asked, client, status},
         pod::{SeenPod, read},
     },
 };
@@ -85,9 +85,17 @@ pub(super) fn published(rules: Vec<RuleEntry>) -> WorkloadEntry {
 
 /// A desk whose requests are answered with these versions of the pod and its conditions, one after the other.
 pub(super) fn desk(answers: Vec<(u64, Vec<PodCondition>)>) -> (Arc<Desk>, Asked) {
+    desk_refusing(0, answers)
+}
+
+/// The same, where so many Events are refused first.
+pub(super) fn desk_refusing(events: usize, answers: Vec<(u64, Vec<PodCondition>)>) -> (Arc<Desk>, Asked) {
     let answers = Mutex::new(answers.into_iter());
     let answers = Arc::new(answers);
-    let (client, asked) = client(move |question, _| {
+    let (client, asked) = client(move |question, before| {
+        if question == EVENT && before < events {
+            return (429, status(429, "TooManyRequests"));
+        }
         if question == EVENT {
             return (201, json!({ "metadata": {}, "eventTime": null }));
         }

@@ -1,6 +1,6 @@
 //! What is known of the node's pods, as a specification.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn seen(object: Value) -> SeenPod {
     read(&serde_json::from_value(object).expect("a pod")).expect("has a name")
 }
 
-fn store(boot: Option<SystemTime>) -> Store {
+fn store(boot: Option<Boot>) -> Store {
     Store::new(Arc::new(Policy::default()), boot)
 }
 
@@ -109,9 +109,13 @@ fn a_pod_that_ends_has_its_address_no_more() {
 #[test]
 fn what_is_said_from_before_the_node_was_started_is_not_believed() {
     let started = time("2026-01-01T00:00:00Z");
+    let minute = Duration::from_secs(60);
+    let (now, soon) = (Instant::now(), Instant::now() + minute);
     for (boot, obstacle) in [
-        (started + Duration::from_secs(60), Some(Obstacle::NoSandbox)),
-        (started - Duration::from_secs(60), None),
+        (Boot::new(started + minute, soon), Some(Obstacle::NoSandbox)),
+        (Boot::new(started - minute, soon), None),
+        // It has been so long that the kubelet would have said otherwise: a clock was set.
+        (Boot::new(started + minute, now), None),
     ] {
         let store = store(Some(boot));
         store.apply(pod("web", "10.0.0.2", Some(NINE)));

@@ -1,7 +1,9 @@
 //! What is written on a pod, given what the watch shows of it.
 
 use super::{
-    super::tests::{NAME, active, carried, desk, events, foreign, pod, published, refused, rules, writes},
+    super::tests::{
+        NAME, active, carried, desk, desk_refusing, events, foreign, pod, published, refused, rules, writes,
+    },
     *,
 };
 use crate::{
@@ -89,6 +91,23 @@ async fn of_a_pod_without_annotations_only_what_is_ours_is_taken_off() {
     let next = teller.step(NAME, &pod(4, false, &[])).await;
     assert!(matches!(next, Next::End));
     assert_eq!(writes(&asked), 2);
+}
+
+#[tokio::test]
+async fn an_event_that_was_refused_is_told_later_and_not_for_ever() {
+    for (refused, tries) in [(2, 3), (99, EVENT_TRIES as usize)] {
+        let (desk, asked) = desk_refusing(refused, vec![(2, carried(&active()))]);
+        let mut teller = Teller::new(desk);
+        let mut next = step(&mut teller, active(), &pod(1, true, &[])).await;
+        let mut steps = 1;
+        while let Next::Wait(Some(_)) = next {
+            next = step(&mut teller, active(), &pod(2, true, &carried(&active()))).await;
+            steps += 1;
+        }
+        assert!(matches!(next, Next::Wait(None)));
+        assert_eq!((steps, events(&asked), writes(&asked)), (tries, tries, 1));
+        assert!(teller.untold.is_empty());
+    }
 }
 
 #[tokio::test]
