@@ -2,11 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, fs,
     net::{IpAddr, SocketAddr},
+    path::Path,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 use testbed::{Answer, Question, wait_until};
 
@@ -105,6 +110,21 @@ impl Pod {
     /// Its addresses of all families, the main one first, and the first port of its app.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.ips.iter().map(|ip| SocketAddr::new(*ip, self.port)).collect()
+    }
+
+    /// Ends the process that holds its sandbox, on this machine's kernel: the kubelet makes another, with other addresses.
+    pub fn kill_sandbox(&self) -> Result<()> {
+        let address = self.address().ip();
+        let is_its = |process: &Path| {
+            let read = |file: &str| fs::read_to_string(process.join(file)).unwrap_or_default();
+            let own = read("net/fib_trie");
+            read("comm").trim() == "pause" && own.split_whitespace().any(|word| word == address.to_string())
+        };
+        let processes = fs::read_dir("/proc").context("list processes")?.flatten().map(|entry| entry.path());
+        let found = processes.filter(|process| is_its(process)).collect::<Vec<_>>();
+        let [pause] = &found[..] else { bail!("processes that hold {address}: {found:?}") };
+        let pid = pause.file_name().and_then(|name| name.to_str()?.parse().ok()).context("a number")?;
+        kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("end process {pid}"))
     }
 
     /// `kubectl annotate`.

@@ -41,6 +41,30 @@ fn a_rule_that_can_not_be_is_refused_with_its_reason(
 }
 
 #[test]
+fn more_annotations_than_a_pod_can_be_told_of_are_refused_and_the_rest_goes_on() {
+    play("many", |s| {
+        s.installed(&[])?;
+        let [many, other] = ["many", "other"].map(|name| s.start(Manifest::new(Kind::Pod, name).on("node1")));
+        let (many, other) = (many?.pod()?, other?.pod()?);
+        // What an annotation may hold in all: 256 KiB.
+        let all: Vec<_> = (0..3000).map(|n| format!("debug.redirect/dev{n}=9000 -> {LAPTOP}:3000")).collect();
+        many.kubectl("annotate", &all.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let condition = many.wait_refused("LimitExceeded")?;
+        assert!(condition.message.contains("3000 annotations"), "{condition}");
+        assert_eq!(many.conditions()?.keys().filter(|kind| kind.starts_with("debug.redirect/")).count(), 65);
+        other.annotate("debug.redirect", &s.to_laptop())?;
+        other.wait_active()?;
+        other.wait_for_answer("laptop")?;
+
+        let none: Vec<_> = (0..3000).map(|n| format!("debug.redirect/dev{n}-")).collect();
+        many.kubectl("annotate", &none.iter().map(String::as_str).collect::<Vec<_>>())?;
+        many.wait_untouched()?;
+        assert_eq!(many.who()?, "many");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_rule_without_ports_needs_a_pod_that_declares_some() {
     play("no-ports", |s| {
         s.installed(&[])?;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_e2e::{Kind, Manifest, Pod, SOON, play};
+use interceptor_e2e::{Kind, LATER, Manifest, Pod, SOON, play};
 use rstest::rstest;
 use testbed::wait_until;
 
@@ -151,6 +151,31 @@ fn a_pod_that_is_annotated_before_it_runs_is_taken_within_a_second_of_its_start(
         ensure!(waited < Duration::from_secs(1), "active only {waited:?} after the start");
         assert_eq!(workload.pod()?.who()?, "laptop");
         Ok(())
+    });
+}
+
+#[test]
+fn a_pod_whose_sandbox_is_made_again_is_taken_again() {
+    play("sandbox", |s| {
+        s.installed(&[])?;
+        let workload = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?;
+        let app = workload.pod()?;
+        app.annotate("debug.redirect", &s.to_laptop())?;
+        app.wait_active()?;
+        app.wait_for_answer("laptop")?;
+
+        app.kill_sandbox()?;
+        let again = wait_until("the pod to have another address", LATER, || {
+            let again = Pod::of(&workload)?;
+            ensure!(!again.addresses().is_empty() && again.address() != app.address(), "{again:?}");
+            anyhow::Ok(again)
+        })?;
+        assert_eq!(again.uid(), app.uid(), "the same pod");
+        again.wait_for_answer("laptop")?;
+        again.wait_active()?;
+        again.unannotate("debug.redirect")?;
+        again.wait_untouched()?;
+        again.wait_for_answer("app")
     });
 }
 
