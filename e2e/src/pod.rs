@@ -117,8 +117,9 @@ impl Pod {
         let address = self.address().ip();
         let is_its = |process: &Path| {
             let read = |file: &str| fs::read_to_string(process.join(file)).unwrap_or_default();
-            let own = read("net/fib_trie");
-            read("comm").trim() == "pause" && own.split_whitespace().any(|word| word == address.to_string())
+            let local = read("net/fib_trie");
+            read("cmdline").split('\0').any(|word| word == "pause")
+                && local.split_whitespace().any(|word| word == address.to_string())
         };
         let processes = fs::read_dir("/proc").context("list processes")?.flatten().map(|entry| entry.path());
         let found = processes.filter(|process| is_its(process)).collect::<Vec<_>>();
