@@ -12,7 +12,7 @@
 //!     filtered.rs    a connection that has to be looked into: HTTP/1 and HTTP/2 request by request, TLS by its name
 //!     pipe.rs        bytes in both directions, with the ends and the pressure of TCP kept
 //!     socket.rs      resets and send queues
-//!     sockets.rs     a pod's sockets, made ahead for callers who come one after the other
+//!     sockets.rs     a pod's sockets, made ahead for callers who come one after the other (source_ports.rs: their ports)
 //! ```
 //!
 //! [`workload`] and [`route`] are the view that workers have of what the control side decided; [`stats`] is what
@@ -35,6 +35,7 @@ pub mod route;
 pub mod select;
 pub mod socket;
 pub mod sockets;
+pub mod source_ports;
 pub mod stats;
 pub mod stream;
 pub mod worker;

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Read as _,
     net::Shutdown,
     process::Command,
     thread,
@@ -15,7 +16,8 @@ use interceptor_tests::{
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use testbed::{
-    Caller, CommandExt as _, Connection, Daemon, Question, Report, RunningCaller, TcpService, wait_until,
+    Caller, CommandExt as _, Connection, Daemon, Question, Report, RunningCaller, TcpService, call,
+    wait_until,
 };
 
 /// What a call may take that nobody lets wait, on a machine that is busy with other tests.
@@ -570,6 +572,46 @@ fn when_ephemeral_ports_run_out_the_app_serves_the_rest(#[case] calls: usize) {
 
         drop(held);
         wait_until("free ports", SOON, || s.who().is_ok_and(|tag| tag == "laptop"))
+    });
+}
+
+#[test]
+fn callers_whom_the_app_serves_take_no_port_from_its_own_calls() {
+    play(|mut s| {
+        let _daemon = s.daemon()?;
+        s.dev.stop_listening();
+        let elsewhere = TcpService::tagged(&s.client, (s.client.ip4(), 3000), "elsewhere")?;
+        s.pod.sysctl("net/ipv4/ip_local_port_range", "50000 50009")?;
+        // Some end before the app does, which leaves their ports in use for a minute; some stay.
+        for _ in 0..20 {
+            assert_eq!(s.who()?, "app");
+        }
+        let (held, stolen) = hold(&s, 20)?;
+        assert_eq!(stolen, 0);
+        assert_eq!(call(&s.pod, elsewhere.addr(), Question::Line)?.tag, "elsewhere");
+        drop(held);
+        Ok(())
+    });
+}
+
+/// The kernel forgets the app's end of such a connection after a while, and the caller's would keep ours for ever.
+#[test]
+#[ignore = "more than a minute"]
+fn a_caller_who_keeps_what_the_app_has_closed_is_told_when_the_kernel_has_forgotten_it() {
+    play(|mut s| {
+        let daemon = s.daemon()?;
+        s.dev.stop_listening();
+        s.pod.sysctl("net/ipv4/tcp_fin_timeout", "1")?;
+        let kept = Connection::open(&s.client, s.port(), Question::Line)?;
+        wait_until("the app to have it", SOON, || s.app.open() == 1)?;
+        s.app.hang_up();
+        assert_eq!(kept.stream().read(&mut [0])?, 0);
+        wait_until("nothing of it to be left", 9 * SOON, || {
+            let open = daemon.metric("interceptor_open_connections", &[]);
+            ensure!(open < 1.0, "{open}");
+            Ok(())
+        })?;
+        Ok(())
     });
 }
 

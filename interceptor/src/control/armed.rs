@@ -127,6 +127,7 @@ impl Armed {
             callers,
             netns,
             sockets: Default::default(),
+            source_ports: Default::default(),
             listeners: addresses,
             probes: Default::default(),
             lineage: Arc::clone(&context.lineage),

@@ -4,6 +4,7 @@
 //! source here, connects, and takes the entry out when the connection is closed.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -36,9 +37,13 @@ impl OwnConnections {
     ///
     /// # Errors
     /// When the map is full or the kernel is out of memory; connecting then would come back to the relay.
-    pub fn register(self: &Arc<Self>, source: SocketAddr) -> Result<OwnConnection, MapError> {
+    pub fn register(self: &Arc<Self>, source: SocketAddr) -> io::Result<OwnConnection> {
         let source = Source::from(source);
-        self.lock().insert(source, 0, 0)?;
+        self.lock().insert(source, 0, 0).map_err(|error| match error {
+            // What the kernel said is what its caller goes by.
+            MapError::SyscallError(error) => error.io_error,
+            error => io::Error::other(error),
+        })?;
         Ok(OwnConnection { map: Arc::clone(self), source })
     }
 

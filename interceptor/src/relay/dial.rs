@@ -1,7 +1,6 @@
 //! Upstream connections: to the target, or back to the application past our own program.
 
 use std::{
-    hash::{BuildHasher as _, RandomState},
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -9,7 +8,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use socket2::Socket;
+use socket2::{Socket, TcpKeepalive};
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout_at},
@@ -29,6 +28,9 @@ use crate::{
 
 /// A target with several addresses: the next is tried beside the others after this long (RFC 8305, section 8).
 const STAGGER: Duration = Duration::from_millis(250);
+
+/// Whether an application that says nothing for a minute is still there: within one kernel the first question is answered.
+const SAME_KERNEL: TcpKeepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
 
 /// An open connection to whoever serves the caller.
 #[derive(Debug)]
@@ -180,6 +182,8 @@ async fn connect_to_target(
     cause: Option<Cause>,
     word: FirstWord,
 ) -> Result<Upstream, DialError> {
+    // An IPv4 address in IPv6's clothes is called as what it is: loops are found by addresses.
+    let to = SocketAddr::new(to.ip().to_canonical(), to.port());
     let mut socket = target_socket(workload, to.ip()).map_err(DialError::Io)?;
     // An address of the pod itself leads past our own program; any other can't meet it on the way out.
     let mut inside = workload.dial == Dial::Pod && bind_to_own(&socket, to.ip());
@@ -216,38 +220,36 @@ pub async fn to_app(
     original: SocketAddr,
     word: FirstWord,
 ) -> Result<Upstream, Outcome> {
-    let mut ports = any_port_then_some(original);
+    let mut ports = workload.source_ports.candidates();
+    let mut port = ports.next();
     loop {
-        let port = ports.next();
         let error = match connect_to_app(workload, caller, original, port.unwrap_or(0), word).await {
             Ok(upstream) => return Ok(upstream),
             Err(error) => error,
         };
         let again = match error.raw_os_error() {
             Some(libc::EMFILE | libc::ENFILE) => workload.pressure.lend(),
-            Some(libc::EADDRINUSE | libc::EADDRNOTAVAIL) => port.is_some(),
+            Some(libc::EADDRINUSE | libc::EADDRNOTAVAIL) => {
+                port = ports.next();
+                port.is_some()
+            }
             _ => false,
         };
         if !again {
             return Err(Outcome::Refused(match error.kind() {
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Refused::AppRefused,
-                _ if is_exhaustion(&error) => Refused::Exhausted,
+                _ if is_exhaustion(&error) => {
+                    // Whoever comes next would meet the same: the kernel leaves him with the application.
+                    if is_shortage(&error) {
+                        workload.pressure.report();
+                    }
+                    workload.hold_off();
+                    Refused::Exhausted
+                }
                 _ => Refused::AppFailed,
             }));
         }
     }
-}
-
-/// Source ports to try: the kernel's choice, then some that it does not choose from. Its range may be used up by
-/// connections to the target, while any port can be shared between connections to different ends (SO_REUSEADDR).
-fn any_port_then_some(original: SocketAddr) -> impl Iterator<Item = u16> {
-    const UNPRIVILEGED: u64 = 1024;
-    const TRIES: u64 = 64;
-    let seed = RandomState::new().hash_one(original);
-    let some = (0..TRIES).map(move |n| {
-        (UNPRIVILEGED + seed.wrapping_add(n * 977) % (u64::from(u16::MAX) + 1 - UNPRIVILEGED)) as u16
-    });
-    std::iter::once(0).chain(some)
 }
 
 async fn connect_to_app(
@@ -294,9 +296,13 @@ async fn connect(
         socket.set_tcp_quickack(false)?;
     }
     let own = match source {
-        Some(source) => Some(workload.own.register(source).map_err(io::Error::other)?),
+        Some(source) => {
+            // The kernel forgets an end that its application has closed after a minute (`tcp_fin_timeout`), without a word to
+            // a caller who keeps his own open.
+            socket.set_tcp_keepalive(&SAME_KERNEL)?;
+            Some(workload.own.register(source)?)
+        }
         None => {
-            // Within one kernel no end is lost without a word.
             socket.set_keepalive(true)?;
             None
         }

@@ -4,20 +4,18 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
-    ops::RangeInclusive,
 };
 
 use interceptor_common::steal::Family;
 use nix::ifaddrs::getifaddrs;
 use socket2::SockAddr;
 
+use super::source_ports::QUIET_PORTS;
 use crate::netns::{ip_of, tcp_socket};
 
 /// Length of a listener's accept queue. The namespace's `net.core.somaxconn` may lower it.
 const BACKLOG: i32 = 4096;
 
-/// Ports for the relay's listeners: beyond `net.ipv4.ip_local_port_range` as it usually is.
-const QUIET_PORTS: RangeInclusive<u16> = 61_000..=65_535;
 const PORT_TRIES: u64 = 16;
 
 /// One listener per family that the calling thread's namespace has, on an address that only its own processes reach.

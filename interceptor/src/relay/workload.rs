@@ -15,7 +15,10 @@ use arc_swap::ArcSwap;
 use interceptor_common::{heartbeat::AT_LIMIT, steal::MAX_WORKERS};
 use socket2::Socket;
 
-use super::{lineage::Lineage, pressure::Pressure, probe::Probes, route::Route, sockets::Sockets};
+use super::{
+    lineage::Lineage, pressure::Pressure, probe::Probes, route::Route, sockets::Sockets,
+    source_ports::SourcePorts,
+};
 use crate::{
     config::{policy::Dial, workloads::HealthCheck},
     datapath::{HeartbeatPage, NetnsCallers, OwnConnections},
@@ -40,6 +43,8 @@ pub struct Workload {
     pub netns: Netns,
     /// Sockets to be, of this namespace.
     pub sockets: Sockets,
+    /// Where the application is called from.
+    pub source_ports: SourcePorts,
     /// Lets the relay's own connections pass the program.
     pub own: Arc<OwnConnections>,
     /// Lets the application see the callers of connections that are passed on to it.
