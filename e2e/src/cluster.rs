@@ -51,11 +51,6 @@ impl Cluster {
         self.command("kubectl", words, None)?.ok()
     }
 
-    /// What kubectl says and how it ends, whatever that is.
-    pub fn try_kubectl(&self, words: &[&str]) -> Result<Told> {
-        self.command("kubectl", words, None)
-    }
-
     /// One request to the API server with somebody's token and nothing else: the code of the answer, and its text.
     pub fn request(
         &self,
@@ -108,7 +103,7 @@ impl Cluster {
     /// A command of kubectl to run in the background.
     pub fn kubectl_command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(self.bin.join("kubectl"));
-        command.args(words).env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());
+        command.args(words).envs(self.environment()).stdin(Stdio::null());
         command
     }
 
@@ -162,9 +157,15 @@ impl Cluster {
         Ok(ips.any(|ip| ip.is_ipv6()))
     }
 
+    /// Whose cluster it is, and where kubectl keeps what it has asked: not in somebody's home.
+    fn environment(&self) -> [(&str, PathBuf); 2] {
+        let cache = self.bin.with_file_name("kube-cache");
+        [("KUBECONFIG", self.kubeconfig.clone()), ("KUBECACHEDIR", cache)]
+    }
+
     fn command(&self, program: &str, words: &[&str], input: Option<&str>) -> Result<Told> {
         let mut command = Command::new(self.bin.join(program));
-        command.args(words).env("KUBECONFIG", &self.kubeconfig);
+        command.args(words).envs(self.environment());
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         let said = || format!("run {program} {}", words.join(" "));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(said)?;

@@ -7,6 +7,7 @@ mod before;
 mod binaries;
 mod control_plane;
 mod families;
+mod foreign;
 mod go;
 mod images;
 mod kubectl;
@@ -111,9 +112,12 @@ pub(crate) fn is_there() -> bool {
 
 /// kubectl or helm, as the cluster's admin.
 pub(crate) fn client(program: &str) -> Command {
-    let state = State::default();
+    client_of(&State::default(), program)
+}
+
+fn client_of(state: &State, program: &str) -> Command {
     let mut client = Command::new(state.bin(program));
-    client.env("KUBECONFIG", state.kubeconfig("admin"));
+    client.env("KUBECONFIG", state.kubeconfig("admin")).env("KUBECACHEDIR", state.kube_cache());
     client
 }
 
@@ -132,7 +136,7 @@ fn up(state: &State, nodes: u8, runtime: Option<Runtime>, image: Option<&Path>) 
         let runtime = env::var_os(state::PREPARED_RUNTIME).map(PathBuf::from);
         return up::up(state, nodes, Path::new(&binaries), runtime.as_deref(), image);
     }
-    setup::setup(&[Group::Cluster, Group::Image])?;
+    setup::setup(&[Group::Cluster])?;
     let binaries = binaries::build()?;
     let folder = runtime.build()?;
     images::build()?;

@@ -11,14 +11,14 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
-    build::{self, Profile},
-    cluster, image, run,
+    build, cluster, image, run,
     setup::{self, Group, h2spec},
 };
 
 pub(crate) fn test(args: &[String]) -> Result<()> {
     setup::setup(&[Group::Test])?;
-    let daemon = build::build(&["interceptor"], Profile::Dev)?.join("interceptor");
+    // Built with its own tests, which come before those that start it.
+    let daemon = build::target()?.join("debug/interceptor");
 
     let functions = cargo_test(&["--lib", "--bins"], args)?;
     let examples = cargo_test(&["--doc"], args)?;
@@ -117,8 +117,9 @@ fn run_tests(command: &mut Command, total: &mut Totals) -> Result<(bool, Vec<Str
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("run `{shown}`"))?;
     let Some(stdout) = child.stdout.take() else { bail!("no output of `{shown}`") };
     let mut held_back = Vec::new();
-    for line in BufReader::new(stdout).lines() {
+    for line in BufReader::new(stdout).split(b'\n') {
         let line = line.with_context(|| format!("read the output of `{shown}`"))?;
+        let line = String::from_utf8_lossy(&line).into_owned();
         let is_result = total.add(&line);
         if is_result || line.is_empty() {
             held_back.push(line);

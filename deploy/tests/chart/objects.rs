@@ -277,7 +277,8 @@ fn the_daemon_is_started_as_its_command_line_wants_it() {
             );
         }
         for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
-            assert_eq!(container[probe]["httpGet"], json!({ "path": path, "port": "metrics" }));
+            let at = json!({ "host": "127.0.0.1", "path": path, "port": 9469 });
+            assert_eq!(container[probe]["httpGet"], at);
         }
 
         let objects = render(helm, "everything")?;

@@ -28,7 +28,7 @@ pub(crate) fn software_test(title: &str, programs: &[&str], body: impl FnOnce(&T
     if missing.is_empty() {
         return netns_test(title, body);
     }
-    let why = format!("not installed: {}; `cargo xtask setup` installs them", missing.join(", "));
+    let why = format!("not installed: {}; `cargo xtask setup test` installs them", missing.join(", "));
     assert!(!env::var("CI").is_ok_and(|value| value == "true"), "can't test with real software: {why}");
     // Not `eprintln`, which the test harness hides when a test passes.
     let _ = writeln!(io::stderr(), "\nSKIPPED {title}: {why}\n");

@@ -176,7 +176,7 @@ clusterCIDR: \"{pods}\"
 hostnameOverride: {name}
 nodePortAddresses: [{whole}]
 oomScoreAdj: 0
-conntrack: {{maxPerCore: 0, min: 0}}
+conntrack: {{maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}}
 clientConnection: {{kubeconfig: {kubeconfig}}}
 ",
         ip = ips[0],

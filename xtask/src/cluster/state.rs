@@ -48,6 +48,11 @@ impl State {
         self.join(format!("pki/{who}.kubeconfig"))
     }
 
+    /// Where kubectl keeps what it has asked, instead of in somebody's home.
+    pub(crate) fn kube_cache(&self) -> PathBuf {
+        self.join("kube-cache")
+    }
+
     /// Writes a file inside, with the folders above it.
     pub(crate) fn write(&self, name: impl AsRef<Path>, content: &str) -> Result<PathBuf> {
         let path = self.join(name);

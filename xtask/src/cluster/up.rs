@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use super::{
     Families, Part, Runtime, State,
     addresses::{LAPTOP, LAPTOP_PORT},
-    before, control_plane,
+    before, control_plane, foreign,
     kubectl::kubectl,
     load, network, node, pki, remove,
     state::Node,
@@ -32,6 +32,9 @@ pub(crate) fn up(
         load(state, image)?;
         explain(state);
         return Ok(());
+    }
+    if Part::all(state).iter().all(|part| part.pid().is_none()) {
+        foreign::refuse()?;
     }
     fs::create_dir_all(state.path()).with_context(|| format!("make {}", state.path().display()))?;
     before::note(state)?;
