@@ -14,6 +14,7 @@
 //! ```
 
 pub mod armed;
+pub mod claims;
 pub mod leaving;
 pub mod managed;
 pub mod plan;

@@ -1,9 +1,12 @@
 //! What the process may use, and how many connections that is.
 
+mod memory;
+
 use std::fmt;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
+use self::memory::Memory;
 use crate::relay::sockets;
 
 /// A connection is two sockets: the caller's and the upstream.
@@ -13,6 +16,13 @@ const FILES_PER_WORKLOAD: usize = 16;
 /// Its listeners.
 const FILES_PER_WORKER: usize = 2;
 
+/// What this process may use, as it was at start.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    files: OpenFiles,
+    memory: Memory,
+}
+
 /// How many files this process may have open, as it was at start.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenFiles(usize);
@@ -21,6 +31,24 @@ pub struct OpenFiles(usize);
 pub fn raise_locked_memory() {
     // Without the right to raise it, and on a kernel that asks, loading fails with a message of its own.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+}
+
+// === impl Limits ===
+
+impl Limits {
+    /// Raises what can be raised. Gives what it is then.
+    ///
+    /// # Errors
+    /// When the limits can't be read or set.
+    pub fn raise() -> nix::Result<Self> {
+        Ok(Self { files: OpenFiles::raise()?, memory: Memory::of_this_process() })
+    }
+
+    /// How many connections this many workers may have open, beside this many armed workloads.
+    #[must_use]
+    pub fn connections(self, workloads: usize, workers: u32) -> usize {
+        self.files.connections(workloads, workers).min(self.memory.connections())
+    }
 }
 
 // === impl OpenFiles ===
@@ -44,7 +72,7 @@ impl OpenFiles {
         Ok(Self(usize::try_from(hard).unwrap_or(usize::MAX)))
     }
 
-    /// How many connections this many workers may have open, beside this many armed workloads.
+    /// How many connections of this many workers they are enough for, beside this many armed workloads.
     #[must_use]
     pub fn connections(self, workloads: usize, workers: u32) -> usize {
         // Standard streams, event loops, admin connections, name look-ups, and connections that are being passed on

@@ -28,13 +28,14 @@ use crate::{
         yaml::ReadError,
     },
     control::{
+        claims::Claims,
         reconciler::{Context, Reconciler, Source, Wake},
         registry::Registry,
     },
     datapath::{Callers, Loader},
     exit::Exit,
     kube::{Cluster, client},
-    limits::{self, OpenFiles},
+    limits::{self, Limits},
     netns::{
         HomeNetns,
         finder::{self, Finder},
@@ -95,14 +96,14 @@ pub fn run(args: Run) -> Result<(), Failure> {
     check::require()
         .map_err(|missing| anyhow!("this host can't run the interceptor:\n{missing}"))
         .or_exit(Exit::NoPermission)?;
-    let files = OpenFiles::raise().context("raise the limit of open files").or_exit(Exit::Os)?;
+    let limits = Limits::raise().context("raise the limit of open files").or_exit(Exit::Os)?;
 
     let workers = worker_count(&args);
-    let workers = Workers::start(workers, files.connections(workloads.len(), workers))
+    let workers = Workers::start(workers, limits.connections(workloads.len(), workers))
         .context("start the workers")
         .or_exit(Exit::Os)?;
     let workers = Arc::new(workers);
-    let start = Start { args, signals, home, policy, files, workers, cluster, source, workloads };
+    let start = Start { args, signals, home, policy, limits, workers, cluster, source, workloads };
     runtime.block_on(control(start))
 }
 
@@ -112,7 +113,7 @@ struct Start {
     signals: Signals,
     home: &'static HomeNetns,
     policy: Arc<Policy>,
-    files: OpenFiles,
+    limits: Limits,
     workers: Arc<Workers>,
     cluster: Option<Cluster>,
     source: Source,
@@ -142,7 +143,7 @@ impl Signals {
 }
 
 async fn control(start: Start) -> Result<(), Failure> {
-    let Start { args, signals, home, policy, files, workers, cluster, source, workloads } = start;
+    let Start { args, signals, home, policy, limits, workers, cluster, source, workloads } = start;
     let Signals { mut terminate, mut interrupt, mut hangup } = signals;
     let listener = listen(args.admin, "--admin").await?;
     let strangers = match args.metrics {
@@ -164,7 +165,7 @@ async fn control(start: Start) -> Result<(), Failure> {
         home,
         loader: Mutex::new(Loader::new(workers.count())),
         policy: Arc::clone(&policy),
-        files,
+        limits,
         finder: Finder::new(netns_folders(&args), args.proc_netns, home),
         workers,
         callers: Arc::clone(&callers),
@@ -173,6 +174,7 @@ async fn control(start: Start) -> Result<(), Failure> {
             0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5,
         ]),
         wakes: wakes.clone(),
+        claims: Claims::default(),
         leaving: Mutex::default(),
     });
     let admin = server::Admin {

@@ -794,6 +794,30 @@ fn a_namespace_that_appears_later_is_armed_then() {
 }
 
 #[test]
+fn a_port_of_a_namespace_belongs_to_one_workload_until_that_is_gone() {
+    play(|mut s| {
+        // Both would pass what nobody takes on to the app, and each would take that for a caller's.
+        s.dev.stop_listening();
+        let twin = |name: &str| s.web(&s.rule()).replace("name: web", &format!("name: {name}"));
+        let both = twin("a") + twin("b").trim_start_matches("workloads:\n");
+        let daemon = Daemon::start(s.t, &both, &[])?;
+        daemon.wait_active("a")?;
+        let state = daemon.wait_rules("b", "pending")?;
+        let told = state["workloads"][1]["rules"][0].to_string();
+        assert!(told.contains("PortTaken") && told.contains("workload a"), "{told}");
+        for _ in 0..5 {
+            assert_eq!(s.who()?, "app");
+        }
+        assert_eq!(outcomes(&daemon, "a")?, counted([("fell_back/target_refused", 5)]));
+
+        daemon.rewrite_workloads(&twin("b"))?;
+        daemon.wait_active("b")?;
+        assert_eq!(s.who()?, "app");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_workload_may_be_given_by_the_pid_of_a_process() {
     play(|s| {
         // Not by `spawn`, whose log lies beside the workloads file: closing it would wake the daemon.

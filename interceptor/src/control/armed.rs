@@ -7,7 +7,7 @@
 mod rule;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     io,
     net::SocketAddr,
     num::NonZeroU16,
@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use self::rule::{ActiveRule, loop_message};
 use super::{
+    claims::Claim,
     leaving::Leaving,
     plan::{Plan, Planned},
     reason::{Condition, Reason},
@@ -53,6 +54,8 @@ const WORKERS_PATIENCE: Duration = Duration::from_secs(2);
 pub struct Armed {
     /// What the workers see.
     pub workload: Arc<Workload>,
+    /// No other workload has these ports of the namespace.
+    claims: HashMap<NonZeroU16, Claim>,
     /// The kernel side; `metrics` reads its counters while the reconciler changes its ports.
     pub steal: Arc<Mutex<Steal>>,
     /// Rules in force.
@@ -76,6 +79,16 @@ pub enum ArmError {
     /// Whether a target is the workload itself could not be found out.
     #[error("look at the addresses of the namespace: {0}")]
     Addresses(#[source] io::Error),
+    /// A port belongs to another workload.
+    #[error(
+        "port {port} of this network namespace has rules of workload {owner}; write all rules for it there"
+    )]
+    Claimed {
+        /// The port.
+        port: NonZeroU16,
+        /// The other workload.
+        owner: Arc<str>,
+    },
     /// The workers did not take the listeners over in time.
     #[error("the workers do not respond")]
     Workers,
@@ -152,7 +165,8 @@ impl Armed {
             return Err(error);
         }
         context.arm_seconds.observe(started.elapsed().as_secs_f64());
-        Ok(Self { workload, steal: Arc::new(Mutex::new(steal)), rules: Vec::new(), stats: HashMap::new() })
+        let steal = Arc::new(Mutex::new(steal));
+        Ok(Self { workload, claims: HashMap::new(), steal, rules: Vec::new(), stats: HashMap::new() })
     }
 
     /// Which namespace this is.
@@ -191,11 +205,15 @@ impl Armed {
                 self.rules.push(before.swap_remove(at));
             } else if let Err(error) = is_loop {
                 result = Err(ArmError::Addresses(error));
+            } else if let Err(error) = self.claim(&planned.ports, context) {
+                result = Err(error);
             } else {
                 self.rules.push(ActiveRule::start(&self.workload, planned, rule, expires_at, context));
             }
         }
         let taken = self.take_and_release(&before, plan);
+        let rules = &self.rules;
+        self.claims.retain(|port, _| rules.iter().any(|rule| rule.ports.contains(port)));
         (refused, result.and(taken.map_err(ArmError::from)))
     }
 
@@ -224,6 +242,7 @@ impl Armed {
         let leaving = Leaving::new(&self.workload);
         self.rules.clear();
         self.lock_steal().detach();
+        self.claims.clear();
         for route in self.workload.routes.load().values().flat_map(|routes| routes.iter()) {
             route.withdraw();
         }
@@ -240,6 +259,18 @@ impl Armed {
         self.lock_steal().detach();
         self.workload.set_cut();
         context.workers.cut(self.workload.id);
+    }
+
+    /// Makes sure that no other workload has these ports.
+    fn claim(&mut self, ports: &[NonZeroU16], context: &Context) -> Result<(), ArmError> {
+        let (netns, name) = (self.workload.netns.id(), &self.workload.name);
+        for &port in ports {
+            if let Entry::Vacant(vacant) = self.claims.entry(port) {
+                let claim = context.claims.claim(netns, port, name);
+                vacant.insert(claim.map_err(|owner| ArmError::Claimed { port, owner })?);
+            }
+        }
+        Ok(())
     }
 
     /// The target, if it is a redirected port of this very workload: it would be stolen again.

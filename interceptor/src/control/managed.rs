@@ -352,6 +352,7 @@ fn failure_condition(error: &ArmError) -> Condition {
             | NetnsError::Ambiguous { .. },
         ) => Condition::pending(Reason::NetnsNotFound, message),
         ArmError::Netns(NetnsError::Terminating) => Condition::pending(Reason::PodNotRunning, message),
+        ArmError::Claimed { .. } => Condition::pending(Reason::PortTaken, message),
         ArmError::Netns(NetnsError::Host { .. }) => Condition::refused(Reason::HostNetwork, message),
         ArmError::Netns(NetnsError::Open { .. } | NetnsError::Enter { .. })
         | ArmError::Datapath(_)

@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use super::{
+    claims::Claims,
     leaving::Leaving,
     managed::Managed,
     reason::Reason,
@@ -33,7 +34,7 @@ use crate::{
     },
     datapath::{Callers, Loader},
     kube::store::Store,
-    limits::OpenFiles,
+    limits::Limits,
     netns::{HomeNetns, finder::Finder},
     relay::{lineage::Lineage, worker::Workers},
 };
@@ -48,7 +49,7 @@ pub struct Context {
     /// The admin's limits.
     pub policy: Arc<Policy>,
     /// What is to be shared between connections and armed workloads.
-    pub files: OpenFiles,
+    pub limits: Limits,
     /// Finds pods' namespaces.
     pub finder: Finder,
     /// Who relays.
@@ -63,6 +64,8 @@ pub struct Context {
     pub arm_seconds: Histogram,
     /// Wakes the reconciler.
     pub wakes: UnboundedSender<Wake>,
+    /// Whose each port of an armed namespace is.
+    pub claims: Claims,
     /// What was given back and may still have connections.
     pub leaving: Mutex<Vec<Leaving>>,
 }
@@ -368,7 +371,7 @@ impl Reconciler {
     /// Leaves room for what armed workloads themselves need of the process's file descriptors.
     fn fit_limit(&self) {
         let workers = &self.context.workers;
-        workers.shared().set_limit(self.context.files.connections(self.workloads.len(), workers.count()));
+        workers.shared().set_limit(self.context.limits.connections(self.workloads.len(), workers.count()));
     }
 }
 
