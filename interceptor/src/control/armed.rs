@@ -285,7 +285,7 @@ impl Armed {
     /// Takes the ports of rules that are ready, and releases those of rules that are gone (`before`).
     ///
     /// # Errors
-    /// When the kernel takes a port not; the others are.
+    /// When the kernel does not take a port; the others are taken.
     fn take_and_release(&mut self, before: &[ActiveRule], plan: &Plan) -> Result<(), DatapathError> {
         let known = self.workload.routes.load_full();
         let mut routes = Routes::default();

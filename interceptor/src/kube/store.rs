@@ -176,13 +176,13 @@ impl Known {
         fn conditions(pod: Option<&SeenPod>) -> &[PodCondition] {
             pod.map_or(&[], |pod| &pod.conditions)
         }
-        let concerns_others = || {
-            let moved = [addresses(before), addresses(now)];
-            let mut asking = self.pods.values().filter(|other| other.workload.is_some());
-            moved[0] != moved[1]
-                && asking.any(|other| other.addresses.iter().any(|ip| moved.concat().contains(ip)))
+        let (left, come) = (addresses(before), addresses(now));
+        let concerns = |other: &SeenPod| {
+            other.workload.is_some()
+                && other.addresses.iter().any(|ip| left.contains(ip) || come.contains(ip))
         };
-        let workload = asks(before) != asks(now) || concerns_others();
+        let concerns_others = left != come && self.pods.values().any(concerns);
+        let workload = asks(before) != asks(now) || concerns_others;
         (workload || conditions(before) != conditions(now))
             .then(|| Change { name: pod.workload_name(), workload })
     }
