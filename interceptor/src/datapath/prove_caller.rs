@@ -15,9 +15,8 @@ use tokio::{
 
 use super::caller::{CallerError, NetnsCallers};
 
-/// How long a trial may take: it goes over the loopback interface. One that fails costs addresses for good, so a machine that
-/// has no time for a moment is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a trial may take: it goes over the loopback interface.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Nobody has these addresses (RFC 5737, RFC 3849).
 const SOMEBODY4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 7);
