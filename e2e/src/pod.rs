@@ -114,12 +114,11 @@ impl Pod {
 
     /// Ends the process that holds its sandbox, on this machine's kernel: the kubelet makes another, with other addresses.
     pub fn kill_sandbox(&self) -> Result<()> {
-        let address = self.address().ip();
+        let address = self.address().ip().to_string();
         let is_its = |process: &Path| {
             let read = |file: &str| fs::read_to_string(process.join(file)).unwrap_or_default();
-            let local = read("net/fib_trie");
             read("cmdline").split('\0').any(|word| word == "pause")
-                && local.split_whitespace().any(|word| word == address.to_string())
+                && read("net/fib_trie").split_whitespace().any(|word| word == address)
         };
         let processes = fs::read_dir("/proc").context("list processes")?.flatten().map(|entry| entry.path());
         let found = processes.filter(|process| is_its(process)).collect::<Vec<_>>();

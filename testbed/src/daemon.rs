@@ -204,6 +204,12 @@ impl Daemon {
         self.process.pid()
     }
 
+    /// How many files it has open.
+    pub fn open_files(&self) -> Result<usize> {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.pid())).context("count the daemon's files")?;
+        Ok(files.count())
+    }
+
     /// The memory that it has resident, in KiB.
     pub fn rss_kib(&self) -> Result<u64> {
         let status = self.proc("status")?;

@@ -84,7 +84,7 @@ fn nobody_notices_that_conditions_come_and_go_and_developers_connect_freeze_and_
         // Connections that pass through the daemon from their beginning.
         let bystanders = Bystanders::start(&s, BYSTANDERS);
         wait_until("them to ask", SOON, || bystanders.asked.load(Ordering::Relaxed) > 100)?;
-        let files = open_files(daemon.pid())?;
+        let files = daemon.open_files()?;
 
         let started = Instant::now();
         let (mut rounds, mut settled) = (0, None);
@@ -123,7 +123,7 @@ fn nobody_notices_that_conditions_come_and_go_and_developers_connect_freeze_and_
             ensure!(late.get("/x", &[DEBUG])?.tag == "app", "the app has it when nobody listens");
         }
         wait_until("the developers' connections to be gone", SOON, || {
-            let now = open_files(daemon.pid())?;
+            let now = daemon.open_files()?;
             ensure!(now <= files + 4, "{now} open files, {files} before");
             Ok(())
         })?;
@@ -139,10 +139,6 @@ fn nobody_notices_that_conditions_come_and_go_and_developers_connect_freeze_and_
         );
         Ok(())
     });
-}
-
-fn open_files(pid: u32) -> Result<usize> {
-    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 
 #[test]

@@ -536,7 +536,7 @@ fn a_daemon_without_any_room_takes_nothing() {
 fn open_files_that_run_out_by_surprise_let_nobody_down() {
     play(|s| {
         let daemon = s.daemon()?;
-        let open = fs::read_dir(format!("/proc/{}/fd", daemon.pid()))?.count();
+        let open = daemon.open_files()?;
         // A limit that the daemon does not know of, as when the whole machine is out of files.
         let limit = format!("--nofile={}", open + 9);
         let status = Command::new("prlimit").args(["--pid", &daemon.pid().to_string(), &limit]).status()?;

@@ -100,8 +100,7 @@ impl Ground {
 
     /// How many files and sockets the daemon has open.
     pub(crate) fn open_files(&self) -> Result<usize> {
-        let fds = format!("/proc/{}/fd", self.daemon.pid());
-        Ok(fs::read_dir(&fds).with_context(|| format!("list {fds}"))?.count())
+        self.daemon.open_files()
     }
 
     /// Connections that the relay says it has open.
