@@ -26,13 +26,16 @@ fn main() -> Result<()> {
     }
     let out_dir = PathBuf::from(env::var("OUT_DIR").context("OUT_DIR")?);
     // OUT_DIR is somewhere below the target folder, which cargo marks with this file.
-    let target = out_dir.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).unwrap_or(&out_dir);
+    let target =
+        out_dir.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).unwrap_or(&out_dir);
     let objects = target.join("ebpf");
     std::fs::create_dir_all(&objects).with_context(|| format!("make {}", objects.display()))?;
 
     let child = Command::new(env::current_exe()?).env(OBJECTS_DIR, &objects).output()?;
     let told = String::from_utf8_lossy(&child.stdout);
-    for line in told.lines().filter(|line| !child.status.success() || !line.starts_with("cargo:warning=")) {
+    for line in
+        told.lines().filter(|line| !child.status.success() || !line.starts_with("cargo:warning="))
+    {
         println!("{line}");
     }
     if !child.status.success() {
@@ -43,7 +46,11 @@ fn main() -> Result<()> {
     }
     println!("cargo:rerun-if-changed=../interceptor-common/src");
     for object in OBJECTS {
-        println!("cargo:rustc-env=EBPF_{}={}", object.to_uppercase(), objects.join(object).display());
+        println!(
+            "cargo:rustc-env=EBPF_{}={}",
+            object.to_uppercase(),
+            objects.join(object).display()
+        );
     }
     Ok(())
 }

@@ -50,7 +50,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let idle = format!("workloads: [{{name: web, netns: {}}}]\n", pod.netns_path().display());
     let rule = testbed::workload(&pod, "8080 -> 192.0.2.1:1");
     let daemon = Daemon::start(&topology, &idle, &[])?;
-    ensure!(daemon.state()?["caller_address"]["state"] == "kept", "callers' addresses are lost on this host");
+    ensure!(
+        daemon.state()?["caller_address"]["state"] == "kept",
+        "callers' addresses are lost on this host"
+    );
 
     // In another network namespace than the one that is redirected.
     bystander.run(|| -> Result<()> {
@@ -70,7 +73,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 daemon.wait_state(wanted, |state| state["workloads"][0]["state"] == wanted)?;
                 // Given back a moment later.
                 testbed::wait_until("programs as wanted", Duration::from_secs(10), || {
-                    let cgroup = daemon.bpf_objects().is_ok_and(|held| links(&held) == 3 * attached);
+                    let cgroup =
+                        daemon.bpf_objects().is_ok_and(|held| links(&held) == 3 * attached);
                     if cgroup { Ok(()) } else { Err("others") }
                 })?;
                 for (case, samples) in cases.iter().zip(&mut samples) {
@@ -78,11 +82,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 }
             }
         }
-        println!("{:45} {:>10} {:>10} {:>10}", "ns a call, medians of rounds", "without", "with", "more");
+        println!(
+            "{:45} {:>10} {:>10} {:>10}",
+            "ns a call, medians of rounds", "without", "with", "more"
+        );
         for (case, [without, with]) in cases.iter().zip(&mut samples) {
             let more = without.iter().zip(&*with).map(|(without, with)| with - without);
             let more = median(&mut more.collect::<Vec<_>>());
-            println!("{:45} {:10.0} {:10.0} {:+10.0}", case.name, median(without), median(with), more);
+            println!(
+                "{:45} {:10.0} {:10.0} {:+10.0}",
+                case.name,
+                median(without),
+                median(with),
+                more
+            );
         }
         Ok(())
     })
@@ -102,7 +115,8 @@ impl Case {
     fn measure(&self, batches: u32) -> Result<f64> {
         let mut fastest = f64::INFINITY;
         for _ in 0..batches {
-            let took = if self.accepts { self.accept()? / ACCEPTS } else { self.getpeername()? / NAMES };
+            let took =
+                if self.accepts { self.accept()? / ACCEPTS } else { self.getpeername()? / NAMES };
             fastest = fastest.min(took.as_secs_f64() * 1e9);
         }
         Ok(fastest)

@@ -18,18 +18,25 @@ pub(crate) fn allowed() -> Result<Vec<usize>> {
 
 /// Keeps the calling thread, and those that it starts later, on `cpus`.
 pub(crate) fn pin_self(cpus: &[usize]) -> Result<()> {
-    sched_setaffinity(Pid::from_raw(0), &set_of(cpus)?).with_context(|| format!("pinning to CPU {cpus:?}"))
+    sched_setaffinity(Pid::from_raw(0), &set_of(cpus)?)
+        .with_context(|| format!("pinning to CPU {cpus:?}"))
 }
 
 /// Keeps every thread of a process on `cpus`.
 pub(crate) fn pin_process(pid: u32, cpus: &[usize]) -> Result<()> {
     let set = set_of(cpus)?;
-    for task in fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("threads of {pid}"))? {
-        let Some(tid) = task?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+    for task in
+        fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("threads of {pid}"))?
+    {
+        let Some(tid) = task?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
         match sched_setaffinity(Pid::from_raw(tid), &set) {
             // A thread may end between the listing and the call.
             Ok(()) | Err(Errno::ESRCH) => {}
-            Err(error) => return Err(error).with_context(|| format!("pinning thread {tid} to {cpus:?}")),
+            Err(error) => {
+                return Err(error).with_context(|| format!("pinning thread {tid} to {cpus:?}"));
+            }
         }
     }
     Ok(())

@@ -50,7 +50,8 @@ impl Histogram {
 
     /// The smallest recorded value that `percent` of all values do not exceed, to the bucket's precision.
     pub(crate) fn percentile(&self, percent: f64) -> u64 {
-        let rank = ((self.total as f64 * percent / 100.0).ceil() as u64).clamp(1, self.total.max(1));
+        let rank =
+            ((self.total as f64 * percent / 100.0).ceil() as u64).clamp(1, self.total.max(1));
         let mut seen = 0;
         for (bucket, &count) in self.counts.iter().enumerate() {
             seen += count;
@@ -110,7 +111,10 @@ mod tests {
         let mut last = 0;
         for value in (0..100_000).chain((17..64).map(|bit| 1u64 << bit)).chain([u64::MAX]) {
             let bucket = bucket_of(value);
-            assert!(bucket >= last && bucket < BUCKETS, "{value} is in bucket {bucket} after {last}");
+            assert!(
+                bucket >= last && bucket < BUCKETS,
+                "{value} is in bucket {bucket} after {last}"
+            );
             last = bucket;
             let off = middle_of(bucket).abs_diff(value) as f64;
             assert!(off <= value as f64 / 256.0, "{value} is reported as {}", middle_of(bucket));

@@ -64,7 +64,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             let measured = ground
                 .measure(case, &loads, options.seconds)
                 .with_context(|| format!("{} in round {}", case.name(), round + 1))?;
-            samples.extend(measured.into_iter().map(|(load, figures)| Sample { round, case, load, figures }));
+            samples.extend(measured.into_iter().map(|(load, figures)| Sample {
+                round,
+                case,
+                load,
+                figures,
+            }));
         }
     }
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -24,8 +24,11 @@ pub(crate) fn connect(to: SocketAddr) -> io::Result<TcpStream> {
 
 /// A connection that is still being made, for epoll.
 pub(crate) fn start_connect(to: SocketAddr) -> io::Result<Socket> {
-    let socket =
-        Socket::new(Domain::for_address(to), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(to),
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )?;
     socket.set_tcp_nodelay(true)?;
     match socket.connect(&to.into()) {
         Ok(()) => Ok(socket),

@@ -51,8 +51,11 @@ pub(crate) fn run(listen: SocketAddr, threads: usize, id: u8) -> Result<()> {
 }
 
 fn listener(listen: SocketAddr) -> io::Result<Socket> {
-    let socket =
-        Socket::new(Domain::for_address(listen), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(listen),
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit this, which saves a system call for each.
     socket.set_tcp_nodelay(true)?;
@@ -134,7 +137,8 @@ impl Worker {
 
     fn accept(&mut self) -> Result<()> {
         for _ in 0..ACCEPT_BATCH {
-            let flags = nix::sys::socket::SockFlag::SOCK_NONBLOCK | nix::sys::socket::SockFlag::SOCK_CLOEXEC;
+            let flags = nix::sys::socket::SockFlag::SOCK_NONBLOCK
+                | nix::sys::socket::SockFlag::SOCK_CLOEXEC;
             let socket = match self.listener.accept4(flags.bits()) {
                 Ok((socket, _)) => socket,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -165,7 +169,8 @@ impl Worker {
             Ok(Next::WaitFor(flags)) => {
                 self.epoll.modify(&conn.socket, &mut EpollEvent::new(flags, slot as u64))?;
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Ok(Next::Close) | Err(_) => {
                 self.conns[slot] = None;
                 self.free.push(slot);
@@ -193,7 +198,9 @@ impl Conn {
                     }
                     Mode::Echo
                 }
-                wire::SINK => Mode::Sink(Receipt { id, bytes: 0, first_ns: monotonic_ns(), last_ns: 0 }),
+                wire::SINK => {
+                    Mode::Sink(Receipt { id, bytes: 0, first_ns: monotonic_ns(), last_ns: 0 })
+                }
                 wire::FLOOD => Mode::Flood,
                 wire::ONCE => Mode::Once(0),
                 _ => return Ok(Next::Close),

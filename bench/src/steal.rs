@@ -58,27 +58,35 @@ pub(crate) struct Options {
 /// Builds the ground, runs every case in every round, and prints the report.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let start = Instant::now();
-    let (rounds, seconds, changes, watch) = if options.quick { (3, 0.4, 15, 3) } else { (7, 1.2, 50, 10) };
+    let (rounds, seconds, changes, watch) =
+        if options.quick { (3, 0.4, 15, 3) } else { (7, 1.2, 50, 10) };
     let rounds = options.rounds.unwrap_or(rounds);
     let seconds = options.seconds.unwrap_or(seconds);
     net::duration(seconds)?;
     let all_unless_named =
         |named: &[Case]| if named.is_empty() { Case::value_variants() } else { named }.to_vec();
     let cases = all_unless_named(&options.only);
-    let loads =
-        if options.loads.is_empty() { Load::value_variants().to_vec() } else { options.loads.clone() };
+    let loads = if options.loads.is_empty() {
+        Load::value_variants().to_vec()
+    } else {
+        options.loads.clone()
+    };
     let daemon_measured = cases.iter().any(|case| case.middle() == Middle::Daemon);
     // Arming, idle and held are about the daemon alone; `--only haproxy-1t` does not ask for them.
     let daemon_load = |load| daemon_measured && loads.contains(&load);
-    let round_loads: Vec<Load> =
-        loads.iter().copied().filter(|load| matches!(load, Load::Conns | Load::Rr | Load::Bulk)).collect();
+    let round_loads: Vec<Load> = loads
+        .iter()
+        .copied()
+        .filter(|load| matches!(load, Load::Conns | Load::Rr | Load::Bulk))
+        .collect();
 
     if let Some(why) = testbed::why_not() {
         bail!("this machine can't run the comparison: {why}");
     }
     if daemon_measured {
-        testbed::binary()
-            .context("the daemon is measured as `cargo build --release -p interceptor` builds it")?;
+        testbed::binary().context(
+            "the daemon is measured as `cargo build --release -p interceptor` builds it",
+        )?;
     }
     ensure!(rounds > 0, "--rounds must be at least 1");
     let _watchdog = Watchdog::start()?;

@@ -62,7 +62,8 @@ impl Helm {
     pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<String, HelmError> {
         let mut command = Command::new(&self.0);
         command.args(arguments);
-        let output = command.output().map_err(|source| HelmError::Run { path: self.0.clone(), source })?;
+        let output =
+            command.output().map_err(|source| HelmError::Run { path: self.0.clone(), source })?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }

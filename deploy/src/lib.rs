@@ -60,8 +60,8 @@ pub fn chart() -> PathBuf {
 /// When its values or the frame of its README can't be read.
 pub fn generate(chart: &Path) -> Result<Vec<Generated>, Error> {
     let path = chart.join("values.yaml");
-    let values =
-        Values::parse(&read(&path)?).map_err(|source| Error::Values { path: path.clone(), source })?;
+    let values = Values::parse(&read(&path)?)
+        .map_err(|source| Error::Values { path: path.clone(), source })?;
     let frame = read(&chart.join("README.md.in"))?;
     Ok(vec![
         Generated { path: chart.join("README.md"), text: readme::render(&frame, &values) },

@@ -9,7 +9,8 @@ use crate::values::Values;
 /// Where the tables go in the frame.
 const PLACE: &str = "{{values}}";
 /// The first line of the file, since people would edit it.
-const WARNING: &str = "<!-- Generated from README.md.in and values.yaml by `cargo xtask gen`. -->\n\n";
+const WARNING: &str =
+    "<!-- Generated from README.md.in and values.yaml by `cargo xtask gen`. -->\n\n";
 
 /// The text of the file.
 #[must_use]
@@ -21,7 +22,8 @@ fn tables(values: &Values) -> String {
     let mut text = String::new();
     for section in &values.sections {
         // Writing into a String does not fail.
-        let _ = write!(text, "### {}\n\n| value | default | meaning |\n|---|---|---|\n", section.title);
+        let _ =
+            write!(text, "### {}\n\n| value | default | meaning |\n|---|---|---|\n", section.title);
         for entry in &section.entries {
             let default = code(&entry.default);
             let _ = writeln!(text, "| `{}` | {default} | {} |", entry.key(), cell(&entry.text));
@@ -54,7 +56,8 @@ mod tests {
 
     #[test]
     fn each_section_is_a_table_within_the_frame() {
-        let text = "## One\n# -- A or|and B.\na: x\n# -- None.\nb: []\n\n## Two\n# -- C.\nc: {d: 1}\n";
+        let text =
+            "## One\n# -- A or|and B.\na: x\n# -- None.\nb: []\n\n## Two\n# -- C.\nc: {d: 1}\n";
         let values = Values::parse(text).expect("is right");
         assert_eq!(
             render("# Title\n\n{{values}}\n\nEnd\n", &values),

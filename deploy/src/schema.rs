@@ -28,12 +28,16 @@ pub fn render(values: &Values) -> String {
         properties(at).insert(last.clone(), Value::Object(leaf(entry)));
     }
     for (path, additions) in &values.groups {
-        let group = path.iter().try_fold(&mut root, |at, key| properties(at).get_mut(key)?.as_object_mut());
+        let group =
+            path.iter().try_fold(&mut root, |at, key| properties(at).get_mut(key)?.as_object_mut());
         if let Some(group) = group {
             for (key, value) in additions {
                 match (key.as_str(), value.as_array()) {
                     ("required", Some(names)) => {
-                        names.iter().filter_map(Value::as_str).for_each(|name| require(group, name));
+                        names
+                            .iter()
+                            .filter_map(Value::as_str)
+                            .for_each(|name| require(group, name));
                     }
                     _ => {
                         group.insert(key.clone(), value.clone());
@@ -44,7 +48,8 @@ pub fn render(values: &Values) -> String {
     }
     // Helm hands it to a chart that is part of another one.
     properties(&mut root).insert("global".into(), json!({ "type": "object" }));
-    let mut text = serde_json::to_string_pretty(&Value::Object(root)).expect("has string keys only");
+    let mut text =
+        serde_json::to_string_pretty(&Value::Object(root)).expect("has string keys only");
     text.push('\n');
     text
 }

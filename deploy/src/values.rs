@@ -95,15 +95,21 @@ impl Values {
                 comment.add(line).map_err(wrong)?;
                 continue;
             }
-            let Some((key, _)) = line.split_once(':').filter(|(key, _)| !key.starts_with(['-', ' '])) else {
+            let Some((key, _)) =
+                line.split_once(':').filter(|(key, _)| !key.starts_with(['-', ' ']))
+            else {
                 return Err(wrong(format!("expected `key: value`, found `{line}`")));
             };
             around.retain(|(of, _)| *of < indent);
             around.push((indent, key.to_owned()));
             let path: Vec<String> = around.iter().map(|(_, key)| key.clone()).collect();
-            let default = path.iter().try_fold(&defaults, |value, key| value.get(key)).ok_or_else(|| {
-                wrong(format!("`{}` is not where YAML sees it; write one key a line", path.join(".")))
-            })?;
+            let default =
+                path.iter().try_fold(&defaults, |value, key| value.get(key)).ok_or_else(|| {
+                    wrong(format!(
+                        "`{}` is not where YAML sees it; write one key a line",
+                        path.join(".")
+                    ))
+                })?;
             let Comment { text, schema, .. } = std::mem::take(&mut comment);
             match text {
                 Some(text) => {
@@ -116,7 +122,11 @@ impl Values {
                 None if default.as_object().is_some_and(|keys| !keys.is_empty()) => {
                     values.groups.push((path, schema));
                 }
-                None => return Err(wrong(format!("`{key}` has no `# -- Text` that says what it means"))),
+                None => {
+                    return Err(wrong(format!(
+                        "`{key}` has no `# -- Text` that says what it means"
+                    )));
+                }
             }
         }
         Ok(values)
@@ -148,8 +158,8 @@ impl Comment {
             self.in_text = true;
         } else if let Some(json) = line.strip_prefix("@schema ") {
             self.in_text = false;
-            let schema: Map<String, Value> =
-                serde_json::from_str(json).map_err(|error| format!("`@schema` is not JSON: {error}"))?;
+            let schema: Map<String, Value> = serde_json::from_str(json)
+                .map_err(|error| format!("`@schema` is not JSON: {error}"))?;
             self.schema.extend(schema);
         } else if self.in_text
             && let Some(text) = &mut self.text

@@ -7,7 +7,8 @@ use std::{env, path::Path, process::Command};
 #[test]
 fn they_fire_when_they_should_and_not_else() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/alerts");
-    match Command::new("promtool").args(["test", "rules", "when.yaml"]).current_dir(folder).output() {
+    match Command::new("promtool").args(["test", "rules", "when.yaml"]).current_dir(folder).output()
+    {
         Ok(output) => {
             let said = [output.stdout, output.stderr].concat();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));

@@ -47,9 +47,11 @@ fn word(cell: &str) -> String {
 
 /// The part of `text` below the heading `title`, up to the next of its level or above.
 fn section<'a>(text: &'a str, title: &str) -> Result<&'a str> {
-    let (_, below) = text.split_once(&format!("\n{title}\n")).with_context(|| format!("no `{title}`"))?;
+    let (_, below) =
+        text.split_once(&format!("\n{title}\n")).with_context(|| format!("no `{title}`"))?;
     let level = title.chars().take_while(|c| *c == '#').count();
-    let end = (1..=level).filter_map(|level| below.find(&format!("\n{} ", "#".repeat(level)))).min();
+    let end =
+        (1..=level).filter_map(|level| below.find(&format!("\n{} ", "#".repeat(level)))).min();
     Ok(&below[..end.unwrap_or(below.len())])
 }
 
@@ -91,8 +93,9 @@ fn every_example_is_a_rule() -> Result<()> {
     let block = section(&docs, "## Rules")?;
     let examples = block.lines().filter_map(|line| line.strip_prefix("    "));
     // The grammar itself, and the command that shows a mistake.
-    let examples: Vec<_> =
-        examples.filter(|line| !line.starts_with('[') && !line.starts_with("interceptor")).collect();
+    let examples: Vec<_> = examples
+        .filter(|line| !line.starts_with('[') && !line.starts_with("interceptor"))
+        .collect();
     assert_eq!(examples.len(), 6, "{examples:?}");
     for example in examples {
         for rule in interceptor_rule::parse(example).with_context(|| example.to_owned())? {
@@ -107,7 +110,8 @@ fn every_example_of_a_condition_is_one() -> Result<()> {
     let docs = read("docs/annotations.md")?;
     let block = section(&docs, "## Conditions")?;
     let examples = block.lines().filter_map(|line| line.strip_prefix("    "));
-    let (commands, conditions): (Vec<_>, Vec<_>) = examples.partition(|line| line.starts_with("interceptor"));
+    let (commands, conditions): (Vec<_>, Vec<_>) =
+        examples.partition(|line| line.starts_with("interceptor"));
     assert_eq!((commands.len(), conditions.len()), (2, 5), "{conditions:?}");
     for condition in conditions {
         Condition::compile(condition).with_context(|| condition.to_owned())?;
@@ -206,8 +210,11 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are() -> Result<()> {
 fn every_alert_has_a_remedy() -> Result<()> {
     let alerts: serde_json::Value =
         serde_saphyr::from_str(&read("deploy/charts/interceptor/alerts/interceptor.yaml")?)?;
-    let rules =
-        alerts["groups"].as_array().context("no groups")?.iter().flat_map(|group| group["rules"].as_array());
+    let rules = alerts["groups"]
+        .as_array()
+        .context("no groups")?
+        .iter()
+        .flat_map(|group| group["rules"].as_array());
     let names: BTreeSet<_> =
         rules.flatten().filter_map(|rule| Some(rule["alert"].as_str()?.to_owned())).collect();
     ensure!(!names.is_empty());
@@ -244,12 +251,18 @@ fn links_lead_somewhere() -> Result<()> {
             }
             let (file, part) = link.split_once('#').unwrap_or((link, ""));
             let folder = Path::new(page).parent().context("a folder")?;
-            let target =
-                if file.is_empty() { page.to_owned() } else { folder.join(file).display().to_string() };
+            let target = if file.is_empty() {
+                page.to_owned()
+            } else {
+                folder.join(file).display().to_string()
+            };
             let target = read(&target).with_context(|| format!("{page}: {link}"))?;
             let titles = target.lines().filter(|line| line.starts_with('#'));
             let mut anchors = titles.map(|line| anchor(line.trim_start_matches('#').trim()));
-            ensure!(part.is_empty() || anchors.any(|one| one == part), "{page}: no heading for {link}");
+            ensure!(
+                part.is_empty() || anchors.any(|one| one == part),
+                "{page}: no heading for {link}"
+            );
         }
     }
     Ok(())

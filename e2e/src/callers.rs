@@ -113,7 +113,10 @@ impl Calls {
     /// When another one failed.
     pub fn assert_broken_only_by_its_end(&self, killed: Instant, dead: Instant) {
         for call in self.failures() {
-            assert!(call.started <= dead && call.started + call.duration >= killed, "{call}; all: {self}");
+            assert!(
+                call.started <= dead && call.started + call.duration >= killed,
+                "{call}; all: {self}"
+            );
         }
     }
 

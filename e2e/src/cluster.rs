@@ -32,15 +32,22 @@ impl Cluster {
     /// In CI, when there is no cluster.
     pub fn required() -> Option<Self> {
         let state = Path::new(STATE);
-        let cluster = Self { kubeconfig: state.join("pki/admin.kubeconfig"), bin: state.join("bin") };
+        let cluster =
+            Self { kubeconfig: state.join("pki/admin.kubeconfig"), bin: state.join("bin") };
         let why = match cluster.kubectl(&["get", "--raw", "/readyz", "--request-timeout=10s"]) {
             Ok(_) if nix::unistd::geteuid().is_root() => return Some(cluster),
             Ok(_) => {
-                "callers run in network namespaces, which needs root; `cargo xtask e2e` sees to it".to_owned()
+                "callers run in network namespaces, which needs root; `cargo xtask e2e` sees to it"
+                    .to_owned()
             }
-            Err(error) => format!("there is no cluster; `cargo xtask cluster up` starts one ({error:#})"),
+            Err(error) => {
+                format!("there is no cluster; `cargo xtask cluster up` starts one ({error:#})")
+            }
         };
-        assert!(!env::var("CI").is_ok_and(|value| value == "true"), "can't run tests on a cluster: {why}");
+        assert!(
+            !env::var("CI").is_ok_and(|value| value == "true"),
+            "can't run tests on a cluster: {why}"
+        );
         // Not `eprintln`, which the test harness hides when a test passes.
         let _ = writeln!(io::stderr(), "\nSKIPPED: {why}\n");
         None
@@ -60,10 +67,21 @@ impl Cluster {
         body: Option<(&str, &str)>,
     ) -> Result<(u16, String)> {
         let view = |what: &str| {
-            self.kubectl(&["config", "view", &format!("--output=jsonpath={{.clusters[0].cluster.{what}}}")])
+            self.kubectl(&[
+                "config",
+                "view",
+                &format!("--output=jsonpath={{.clusters[0].cluster.{what}}}"),
+            ])
         };
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--max-time", "10", "--write-out", "\n%{http_code}"]);
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "10",
+            "--write-out",
+            "\n%{http_code}",
+        ]);
         curl.args([
             "--cacert",
             &view("certificate-authority")?,
@@ -75,7 +93,8 @@ impl Cluster {
         if let Some((kind, body)) = body {
             curl.args(["--header", &format!("Content-Type: {kind}"), "--data", body]);
         }
-        let output = curl.arg(view("server")? + path).stdin(Stdio::null()).output().context("run curl")?;
+        let output =
+            curl.arg(view("server")? + path).stdin(Stdio::null()).output().context("run curl")?;
         let told = Told::new(&format!("{method} {path}"), &output).ok()?;
         let (body, code) = told.rsplit_once('\n').context("an answer without a code")?;
         Ok((code.parse().context("a code")?, body.to_owned()))
@@ -124,10 +143,19 @@ impl Cluster {
         let ask = |what: &str, words: &[&str]| {
             self.kubectl(&[words, &[&format!("--output=jsonpath={{{what}}}")]].concat())
         };
-        let address = ask(".spec.clusterIP", &["get", "service", "kubernetes", "--namespace=default"])?;
+        let address =
+            ask(".spec.clusterIP", &["get", "service", "kubernetes", "--namespace=default"])?;
         let authority = ask(".clusters[0].cluster.certificate-authority", &["config", "view"])?;
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--fail", "--max-time", "2", "--cacert", &authority]);
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--max-time",
+            "2",
+            "--cacert",
+            &authority,
+        ]);
         curl.arg(format!("https://{address}/readyz")).stdin(Stdio::null());
         wait_until("the API server at the address of its Service", LATER * 2, || {
             Told::new("ask it", &curl.output().context("run curl")?).ok().map(drop)
@@ -144,7 +172,9 @@ impl Cluster {
     pub fn makes_user_namespaces(&self) -> Result<bool> {
         let node = self.get(&["node", "node1"])?;
         let handlers = node.pointer("/status/runtimeHandlers").and_then(Value::as_array);
-        let able = |handler: &Value| handler.pointer("/features/userNamespaces") == Some(&Value::Bool(true));
+        let able = |handler: &Value| {
+            handler.pointer("/features/userNamespaces") == Some(&Value::Bool(true))
+        };
         Ok(handlers.is_some_and(|handlers| handlers.iter().any(able)))
     }
 
@@ -152,7 +182,8 @@ impl Cluster {
     pub fn is_dual_stack(&self) -> Result<bool> {
         let nodes = self.get(&["nodes"])?;
         let nodes = nodes["items"].as_array().into_iter().flatten();
-        let ips = nodes.flat_map(|node| node["status"]["addresses"].as_array().into_iter().flatten());
+        let ips =
+            nodes.flat_map(|node| node["status"]["addresses"].as_array().into_iter().flatten());
         let mut ips = ips.filter_map(|address| address["address"].as_str()?.parse::<IpAddr>().ok());
         Ok(ips.any(|ip| ip.is_ipv6()))
     }
@@ -168,7 +199,8 @@ impl Cluster {
         command.args(words).envs(self.environment());
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         let said = || format!("run {program} {}", words.join(" "));
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(said)?;
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(said)?;
         if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
             stdin.write_all(input.as_bytes()).with_context(said)?;
         }
@@ -242,7 +274,7 @@ fn xtask(words: &[&str]) -> Result<()> {
         }
     };
     let output = Command::new(&program).args(words).stdin(Stdio::null()).output();
-    let output =
-        output.with_context(|| format!("run {}; `cargo build -p xtask` makes it", program.display()))?;
+    let output = output
+        .with_context(|| format!("run {}; `cargo build -p xtask` makes it", program.display()))?;
     Told::new(&format!("xtask {}", words.join(" ")), &output).ok().map(drop)
 }

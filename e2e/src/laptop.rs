@@ -27,7 +27,8 @@ pub fn on_laptop<T: Send>(body: impl FnOnce() -> T + Send) -> T {
         enter().unwrap_or_else(|error| panic!("{error:#}"));
         body()
     };
-    thread::scope(|scope| scope.spawn(inside).join()).unwrap_or_else(|panic| panic::resume_unwind(panic))
+    thread::scope(|scope| scope.spawn(inside).join())
+        .unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
 /// Moves the calling thread there, for good.

@@ -118,8 +118,9 @@ impl Manifest {
     /// As YAML.
     pub(crate) fn yaml(&self) -> String {
         let Self { kind, name, replicas, .. } = self;
-        let head =
-            |api: &str, kind: &str| format!("apiVersion: {api}\nkind: {kind}\nmetadata: {{name: {name}}}\n");
+        let head = |api: &str, kind: &str| {
+            format!("apiVersion: {api}\nkind: {kind}\nmetadata: {{name: {name}}}\n")
+        };
         let select = format!("  selector: {{matchLabels: {{app: {name}}}}}\n");
         let template = format!("  template:\n{}", indented(&self.pod(), 4));
         match kind {
@@ -142,7 +143,9 @@ impl Manifest {
                     )
             }
             Kind::DaemonSet => head("apps/v1", "DaemonSet") + &format!("spec:\n{select}{template}"),
-            Kind::Job => head("batch/v1", "Job") + &format!("spec:\n{template}      restartPolicy: Never\n"),
+            Kind::Job => {
+                head("batch/v1", "Job") + &format!("spec:\n{template}      restartPolicy: Never\n")
+            }
         }
     }
 
@@ -171,8 +174,12 @@ impl Manifest {
                 "  initContainers:\n    - {{name: first, image: 'localhost/guest:1', imagePullPolicy: Never, command: [sh, -c, {script:?}]}}"
             );
         }
-        let ports =
-            self.ports.iter().map(|port| format!("{:?}", port.to_string())).collect::<Vec<_>>().join(", ");
+        let ports = self
+            .ports
+            .iter()
+            .map(|port| format!("{:?}", port.to_string()))
+            .collect::<Vec<_>>()
+            .join(", ");
         let _ = write!(
             pod,
             "  containers:
@@ -187,8 +194,11 @@ impl Manifest {
 "
         );
         if self.declares_ports {
-            let ports =
-                self.ports.iter().map(|port| format!("{{containerPort: {port}}}")).collect::<Vec<_>>();
+            let ports = self
+                .ports
+                .iter()
+                .map(|port| format!("{{containerPort: {port}}}"))
+                .collect::<Vec<_>>();
             let _ = writeln!(pod, "      ports: [{}]", ports.join(", "));
         }
         let port = self.ports[0];
@@ -205,7 +215,10 @@ impl Manifest {
                 );
             }
         } else if !self.host_network {
-            let _ = writeln!(pod, "      readinessProbe: {{tcpSocket: {{port: {port}}}, periodSeconds: 1}}");
+            let _ = writeln!(
+                pod,
+                "      readinessProbe: {{tcpSocket: {{port: {port}}}, periodSeconds: 1}}"
+            );
         }
         pod
     }

@@ -120,10 +120,12 @@ impl Pod {
             read("cmdline").split('\0').any(|word| word == "pause")
                 && read("net/fib_trie").split_whitespace().any(|word| word == address)
         };
-        let processes = fs::read_dir("/proc").context("list processes")?.flatten().map(|entry| entry.path());
+        let processes =
+            fs::read_dir("/proc").context("list processes")?.flatten().map(|entry| entry.path());
         let found = processes.filter(|process| is_its(process)).collect::<Vec<_>>();
         let [pause] = &found[..] else { bail!("processes that hold {address}: {found:?}") };
-        let pid = pause.file_name().and_then(|name| name.to_str()?.parse().ok()).context("a number")?;
+        let pid =
+            pause.file_name().and_then(|name| name.to_str()?.parse().ok()).context("a number")?;
         kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("end process {pid}"))
     }
 
@@ -177,13 +179,20 @@ impl Pod {
     /// All its conditions by type.
     pub fn conditions(&self) -> Result<BTreeMap<String, Condition>> {
         let pod = self.get()?;
-        let conditions =
-            pod.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let conditions = pod
+            .pointer("/status/conditions")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         let conditions = conditions.iter().map(|condition| {
             let word = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
             (
                 word("type"),
-                Condition { status: word("status"), reason: word("reason"), message: word("message") },
+                Condition {
+                    status: word("status"),
+                    reason: word("reason"),
+                    message: word("message"),
+                },
             )
         });
         Ok(conditions.collect())
@@ -193,7 +202,11 @@ impl Pod {
     pub fn wait_event(&self, reason: &str) -> Result<Value> {
         wait_until(&format!("an Event {reason} on {}", self.name), SOON, || {
             let events = self.events()?;
-            let words = events.iter().map(|event| event["reason"].to_string()).collect::<Vec<_>>().join(", ");
+            let words = events
+                .iter()
+                .map(|event| event["reason"].to_string())
+                .collect::<Vec<_>>()
+                .join(", ");
             let found = events.into_iter().find(|event| event["reason"] == reason);
             found.with_context(|| format!("only {words}"))
         })
@@ -202,8 +215,12 @@ impl Pod {
     /// All Events of ours on it.
     pub fn events(&self) -> Result<Vec<Value>> {
         let about = format!("--field-selector=regarding.uid={}", self.uid);
-        let events =
-            self.cluster.get(&["events.v1.events.k8s.io", "--namespace", &self.namespace, &about])?;
+        let events = self.cluster.get(&[
+            "events.v1.events.k8s.io",
+            "--namespace",
+            &self.namespace,
+            &about,
+        ])?;
         let all = events["items"].as_array().cloned().unwrap_or_default();
         Ok(all.into_iter().filter(|event| event["reportingController"] == "interceptor").collect())
     }
@@ -282,7 +299,9 @@ impl Pod {
 
 /// Asks once, from the laptop.
 pub(crate) fn ask(to: SocketAddr) -> Result<Answer> {
-    let asked = on_laptop(|| testbed::Connection::open_here(to, Question::Http).and_then(|mut to| to.ask()));
+    let asked = on_laptop(|| {
+        testbed::Connection::open_here(to, Question::Http).and_then(|mut to| to.ask())
+    });
     asked.with_context(|| format!("ask {to}"))
 }
 

@@ -35,15 +35,24 @@ impl Product {
     /// `helm install`, or `helm upgrade` to these values; returns when the daemons are ready. Nothing happens if it is
     /// installed with just these values.
     pub fn install(&self, values: &[&str]) -> Result<()> {
-        let values = [&["image.repository=localhost/interceptor", "image.pullPolicy=Never"], values].concat();
+        let values =
+            [&["image.repository=localhost/interceptor", "image.pullPolicy=Never"], values]
+                .concat();
         let note = format!("e2e: {}", values.join(" "));
         if self.is_installed_as(&note) && self.daemons().is_ok() {
             return Ok(());
         }
         let chart = chart();
         let chart = chart.to_str().context("a path that is not UTF-8")?;
-        let mut words =
-            vec!["upgrade", RELEASE, chart, "--install", "--namespace", NAMESPACE, "--create-namespace"];
+        let mut words = vec![
+            "upgrade",
+            RELEASE,
+            chart,
+            "--install",
+            "--namespace",
+            NAMESPACE,
+            "--create-namespace",
+        ];
         words.extend(["--wait", "--timeout=90s", "--description", &note]);
         words.extend(values.iter().flat_map(|value| ["--set", value]));
         self.cluster.helm(&words).with_context(|| self.explain(NAMESPACE))?;
@@ -58,7 +67,8 @@ impl Product {
 
     /// `helm uninstall`; returns when the last of its pods is gone.
     pub fn uninstall(&self) -> Result<()> {
-        let words = ["uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait"];
+        let words =
+            ["uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait"];
         self.cluster.helm(&words)?;
         wait_until("the last pod of the product to go", LATER, || {
             let pods = self.pods()?;
@@ -81,7 +91,8 @@ impl Product {
     pub fn daemons(&self) -> Result<Vec<Daemon>> {
         let nodes = self.cluster.nodes()?;
         wait_until("a ready daemon on every node", LATER, || {
-            let daemons = self.pods()?.iter().filter_map(|pod| self.daemon(pod)).collect::<Vec<_>>();
+            let daemons =
+                self.pods()?.iter().filter_map(|pod| self.daemon(pod)).collect::<Vec<_>>();
             let on = daemons.iter().map(|daemon| daemon.node.as_str()).collect::<Vec<_>>();
             ensure!(
                 on.len() == nodes.len() && nodes.iter().all(|node| on.contains(&node.as_str())),
@@ -99,7 +110,9 @@ impl Product {
 
     /// For failures: what its pods say about a namespace.
     pub fn explain(&self, namespace: &str) -> String {
-        let say = |words: &[&str]| self.cluster.kubectl(words).unwrap_or_else(|error| format!("{error:#}\n"));
+        let say = |words: &[&str]| {
+            self.cluster.kubectl(words).unwrap_or_else(|error| format!("{error:#}\n"))
+        };
         let pods = say(&["get", "pods", "--namespace", NAMESPACE, "--output=wide"]);
         let logs = say(&["logs", "--namespace", NAMESPACE, "--selector", PODS, "--tail=500"]);
         let about = |line: &&str| line.contains(namespace) || !line.contains("workload=");
@@ -130,7 +143,8 @@ impl Product {
             return None;
         }
         let ports = pod.pointer("/spec/containers/0/ports")?.as_array()?;
-        let port = ports.iter().find(|port| port["name"] == "metrics")?["containerPort"].as_u64()?;
+        let port =
+            ports.iter().find(|port| port["name"] == "metrics")?["containerPort"].as_u64()?;
         Some(Daemon {
             cluster: self.cluster.clone(),
             name: pod["metadata"]["name"].as_str()?.to_owned(),
@@ -179,8 +193,11 @@ impl Daemon {
     pub fn pid(&self) -> Result<Pid> {
         // The control group of a pod has its uid in its name.
         for process in Path::new("/proc").read_dir().context("list /proc")?.flatten() {
-            let read = |file: &str| fs::read_to_string(process.path().join(file)).unwrap_or_default();
-            if read("comm").trim() == "interceptor" && read("cgroup").contains(&format!("pod{}", self.uid)) {
+            let read =
+                |file: &str| fs::read_to_string(process.path().join(file)).unwrap_or_default();
+            if read("comm").trim() == "interceptor"
+                && read("cgroup").contains(&format!("pod{}", self.uid))
+            {
                 let name = process.file_name();
                 return Ok(Pid::from_raw(name.to_string_lossy().parse().context("a process id")?));
             }
@@ -233,7 +250,11 @@ impl Daemon {
             .args(["--silent", "--show-error", "--fail", "--max-time", "5", &url])
             .output();
         let output = curl.with_context(|| format!("get {url}"))?;
-        ensure!(output.status.success(), "{url}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        ensure!(
+            output.status.success(),
+            "{url}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
         String::from_utf8(output.stdout).context("read the answer")
     }
 
@@ -249,9 +270,10 @@ impl Daemon {
 
     /// The memory that it has resident, in KiB.
     pub fn rss_kib(&self) -> Result<u64> {
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", self.pid()?)).context("read its status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))
+            .context("read its status")?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         line.trim().trim_end_matches(" kB").parse().context("read VmRSS")
     }
 
@@ -262,15 +284,18 @@ impl Daemon {
 
     /// `kubectl exec` of the daemon's own command.
     pub fn exec(&self, words: &[&str]) -> Result<String> {
-        self.cluster
-            .kubectl(&[&["exec", "--namespace", NAMESPACE, &self.name, "--", "/interceptor"], words].concat())
+        self.cluster.kubectl(
+            &[&["exec", "--namespace", NAMESPACE, &self.name, "--", "/interceptor"], words]
+                .concat(),
+        )
     }
 
     /// A token as the one that is mounted into the pod: bound to it.
     pub fn token(&self) -> Result<String> {
         let pod = self.cluster.get(&["pod", "--namespace", NAMESPACE, &self.name])?;
         let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or("default");
-        let words = ["create", "token", account, "--namespace", NAMESPACE, "--bound-object-kind=Pod"];
+        let words =
+            ["create", "token", account, "--namespace", NAMESPACE, "--bound-object-kind=Pod"];
         let to = ["--bound-object-name", &self.name, "--bound-object-uid", &self.uid];
         Ok(self.cluster.kubectl(&[&words[..], &to[..]].concat())?.trim().to_owned())
     }
@@ -279,7 +304,11 @@ impl Daemon {
     pub fn loose_token(&self) -> Result<String> {
         let pod = self.cluster.get(&["pod", "--namespace", NAMESPACE, &self.name])?;
         let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or("default");
-        Ok(self.cluster.kubectl(&["create", "token", account, "--namespace", NAMESPACE])?.trim().to_owned())
+        Ok(self
+            .cluster
+            .kubectl(&["create", "token", account, "--namespace", NAMESPACE])?
+            .trim()
+            .to_owned())
     }
 
     /// Waits until a number of its metrics is as wanted.

@@ -64,15 +64,17 @@ impl Prometheus {
     pub fn alerts(&self) -> Result<Vec<(String, String)>> {
         let told = self.api("/api/v1/rules", &[("type", "alert")])?;
         let groups = told["groups"].as_array().cloned().unwrap_or_default();
-        let rules = groups.iter().flat_map(|group| group["rules"].as_array().cloned().unwrap_or_default());
+        let rules =
+            groups.iter().flat_map(|group| group["rules"].as_array().cloned().unwrap_or_default());
         let word = |rule: &Value, key: &str| rule[key].as_str().unwrap_or_default().to_owned();
         Ok(rules.map(|rule| (word(&rule, "name"), word(&rule, "health"))).collect())
     }
 
     /// The values that a query gives, those that are a number.
     pub fn query(&self, query: &str) -> Result<Vec<f64>> {
-        let told =
-            self.api("/api/v1/query", &[("query", query)]).with_context(|| format!("query {query}"))?;
+        let told = self
+            .api("/api/v1/query", &[("query", query)])
+            .with_context(|| format!("query {query}"))?;
         let series = told["result"].as_array().cloned().unwrap_or_default();
         let values = series.iter().filter_map(|one| one["value"][1].as_str()?.parse::<f64>().ok());
         Ok(values.filter(|value| !value.is_nan()).collect())
@@ -100,7 +102,12 @@ impl Prometheus {
         }
         let output = curl.output().context("run curl")?;
         let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        ensure!(output.status.success(), "{}; its log:\n{}", String::from_utf8_lossy(&output.stderr), log());
+        ensure!(
+            output.status.success(),
+            "{}; its log:\n{}",
+            String::from_utf8_lossy(&output.stderr),
+            log()
+        );
         String::from_utf8(output.stdout).context("read the answer")
     }
 }
@@ -115,9 +122,10 @@ impl Drop for Prometheus {
 
 /// What the chart's PodMonitor amounts to.
 fn configuration(daemons: &[Daemon]) -> String {
-    let alerts =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/charts/interceptor/alerts/interceptor.yaml");
-    let targets = daemons.iter().map(|daemon| format!("'{}'", daemon.metrics_address())).collect::<Vec<_>>();
+    let alerts = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../deploy/charts/interceptor/alerts/interceptor.yaml");
+    let targets =
+        daemons.iter().map(|daemon| format!("'{}'", daemon.metrics_address())).collect::<Vec<_>>();
     format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}
 rule_files: [{}]

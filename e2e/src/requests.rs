@@ -32,8 +32,10 @@ pub fn ask_as(to: SocketAddr, users: &[&str]) -> Result<Vec<(String, SocketAddr)
                 answers.read_exact(&mut body)?;
                 let body = String::from_utf8(body)?;
                 let mut words = body.split_ascii_whitespace();
-                let (who, peer) =
-                    words.next().zip(words.next()).with_context(|| format!("an answer {body:?}"))?;
+                let (who, peer) = words
+                    .next()
+                    .zip(words.next())
+                    .with_context(|| format!("an answer {body:?}"))?;
                 Ok((who.to_owned(), peer.parse().with_context(|| format!("an answer {body:?}"))?))
             })
             .collect()

@@ -15,7 +15,8 @@ use anyhow::{Context as _, Result, ensure};
 use testbed::{Answer, wait_until};
 
 use crate::{
-    Cluster, Kind, LAPTOP, LAPTOP_PORT, LATER, Manifest, Pod, Product, RunningCallers, Workload, pod,
+    Cluster, Kind, LAPTOP, LAPTOP_PORT, LATER, Manifest, Pod, Product, RunningCallers, Workload,
+    pod,
 };
 
 /// Tests of one program take turns: each changes what all of them share.
@@ -70,7 +71,9 @@ pub fn play_with_user_namespaces(name: &str, body: impl FnOnce(&Scene) -> Result
              `cargo xtask cluster up --runtime containerd-2`"
                 .to_owned(),
         ),
-        Err(error) => Some(format!("whether the runtime makes user namespaces is not told: {error:#}")),
+        Err(error) => {
+            Some(format!("whether the runtime makes user namespaces is not told: {error:#}"))
+        }
     };
     play_unless(lacks, name, body);
 }
@@ -99,10 +102,14 @@ fn play_unless(
     let Some(cluster) = Cluster::required() else { return };
     if let Some(why) = lacks(&cluster) {
         assert!(!std::env::var("CI").is_ok_and(|value| value == "true"), "{why}");
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("\nSKIPPED: {why}\n\n").as_bytes());
+        let _ = std::io::Write::write_all(
+            &mut std::io::stderr(),
+            format!("\nSKIPPED: {why}\n\n").as_bytes(),
+        );
         return;
     }
-    let scene = Scene::new(cluster, name).unwrap_or_else(|error| panic!("make a namespace: {error:#}"));
+    let scene =
+        Scene::new(cluster, name).unwrap_or_else(|error| panic!("make a namespace: {error:#}"));
     let played = panic::catch_unwind(AssertUnwindSafe(|| body(&scene)));
     if !matches!(played, Ok(Ok(()))) {
         scene.explain();
@@ -127,8 +134,14 @@ impl Scene {
         let namespace = format!("e2e-{name}-{}-{number}", process::id());
         cluster.kubectl(&["create", "namespace", &namespace])?;
         cluster.kubectl(&["label", "namespace", &namespace, LABEL])?;
-        let account =
-            ["wait", "--for=create", "--timeout=60s", "--namespace", &namespace, "serviceaccount/default"];
+        let account = [
+            "wait",
+            "--for=create",
+            "--timeout=60s",
+            "--namespace",
+            &namespace,
+            "serviceaccount/default",
+        ];
         cluster.kubectl(&account)?;
         Ok(Self { product: Product::new(&cluster), cluster, namespace })
     }
@@ -141,7 +154,13 @@ impl Scene {
     /// Waits until what earlier tests made is cleared away: kubelets and the API server are busy with it.
     pub fn wait_alone(&self) -> Result<()> {
         wait_until("the end of other tests' namespaces", LATER * 3, || {
-            let left = self.cluster.kubectl(&["get", "namespaces", "--selector", LABEL, "--output=name"])?;
+            let left = self.cluster.kubectl(&[
+                "get",
+                "namespaces",
+                "--selector",
+                LABEL,
+                "--output=name",
+            ])?;
             ensure!(left.lines().count() <= 1, "{left}");
             Ok(())
         })
@@ -154,7 +173,9 @@ impl Scene {
 
     /// Gives its namespace a label.
     pub fn label(&self, label: &str) -> Result<()> {
-        self.cluster.kubectl(&["label", "--overwrite", "namespace", &self.namespace, label]).map(drop)
+        self.cluster
+            .kubectl(&["label", "--overwrite", "namespace", &self.namespace, label])
+            .map(drop)
     }
 
     /// Makes a workload; does not wait for its pods.
@@ -221,7 +242,8 @@ impl Scene {
             self.cluster.kubectl(&words).unwrap_or_else(|error| format!("{error:#}\n"))
         };
         eprintln!("--- in {}:\n{}", self.namespace, say(&["get", "pods", "--output=wide"]));
-        let conditions = "jsonpath={range .items[*]}{.metadata.name} {.status.conditions}{\"\\n\"}{end}";
+        let conditions =
+            "jsonpath={range .items[*]}{.metadata.name} {.status.conditions}{\"\\n\"}{end}";
         eprintln!("--- conditions:\n{}", say(&["get", "pods", "--output", conditions]));
         eprintln!("--- events:\n{}", say(&["get", "events"]));
         eprintln!("--- {}", self.product.explain(&self.namespace));
@@ -235,7 +257,10 @@ impl Scene {
 }
 
 /// Runs several things at the same time, and gives what each gave.
-pub fn at_once<T: Send, I: Sync>(items: &[I], body: impl Fn(&I) -> Result<T> + Sync) -> Result<Vec<T>> {
+pub fn at_once<T: Send, I: Sync>(
+    items: &[I],
+    body: impl Fn(&I) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
     thread::scope(|scope| {
         let threads = items.iter().map(|item| scope.spawn(|| body(item))).collect::<Vec<_>>();
         threads.into_iter().map(|thread| thread.join().ok().context("it panicked")?).collect()

@@ -50,7 +50,8 @@ impl Workload {
     /// Its pods as they are, be they ready or not, in the order of their names.
     pub fn list(&self) -> Result<Vec<Value>> {
         let app = format!("app={}", self.manifest.name);
-        let pods = self.cluster.get(&["--namespace", &self.namespace, "pods", "--selector", &app])?;
+        let pods =
+            self.cluster.get(&["--namespace", &self.namespace, "pods", "--selector", &app])?;
         Ok(pods["items"].as_array().cloned().unwrap_or_default())
     }
 
@@ -75,8 +76,11 @@ impl Workload {
     /// All ways to its Service: the cluster's addresses for it, and node ports, of both families.
     pub fn ways(&self) -> Result<Vec<SocketAddr>> {
         let service = self.service()?;
-        let ips = service.pointer("/spec/clusterIPs").and_then(Value::as_array).into_iter().flatten();
-        let ips = ips.filter_map(|ip| ip.as_str()?.parse::<IpAddr>().ok()).map(|ip| SocketAddr::new(ip, 80));
+        let ips =
+            service.pointer("/spec/clusterIPs").and_then(Value::as_array).into_iter().flatten();
+        let ips = ips
+            .filter_map(|ip| ip.as_str()?.parse::<IpAddr>().ok())
+            .map(|ip| SocketAddr::new(ip, 80));
         let port = node_port(&service)?;
         Ok(ips.chain([NODE, NODE6].map(|node| SocketAddr::new(node, port))).collect())
     }

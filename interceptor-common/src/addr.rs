@@ -107,7 +107,10 @@ mod tests {
     #[test]
     fn gives_back_what_it_was_made_of() {
         let ip4 = Source::from_ip4(0x0403_0201, 80);
-        assert_eq!((ip4.ip4(), ip4.ip6(), ip4.port()), (Some(0x0403_0201), [0, 0, MAPPED, 0x0403_0201], 80));
+        assert_eq!(
+            (ip4.ip4(), ip4.ip6(), ip4.port()),
+            (Some(0x0403_0201), [0, 0, MAPPED, 0x0403_0201], 80)
+        );
         let ip6 = Source::from_ip6([1, 2, 3, 4], u16::MAX);
         assert_eq!((ip6.ip4(), ip6.ip6(), ip6.port()), (None, [1, 2, 3, 4], u16::MAX));
         assert_eq!(Source::from_ip6([0; 4], 1).ip4(), None);

@@ -165,7 +165,10 @@ mod tests {
                 for attempt in 0..workers {
                     tried[worker_for(port, attempt, workers) as usize] = true;
                 }
-                assert!(tried[..workers as usize].iter().all(|&t| t), "{workers} workers, port {port}");
+                assert!(
+                    tried[..workers as usize].iter().all(|&t| t),
+                    "{workers} workers, port {port}"
+                );
             }
         }
     }

@@ -51,9 +51,13 @@ fn measure(what: &str, source: &str, head: &Browser) {
         start.elapsed()
     };
     let best = (0..ROUNDS).map(|_| round()).min().unwrap_or_default();
-    let answer =
-        condition.matches(&facts).map_or("no answer", |answer| if answer { "match" } else { "no match" });
-    println!("{:11.1} ns  {answer:9}  {what}: {source}", best.as_nanos() as f64 / f64::from(evaluations));
+    let answer = condition
+        .matches(&facts)
+        .map_or("no answer", |answer| if answer { "match" } else { "no match" });
+    println!(
+        "{:11.1} ns  {answer:9}  {what}: {source}",
+        best.as_nanos() as f64 / f64::from(evaluations)
+    );
 }
 
 fn main() {

@@ -34,7 +34,10 @@ impl AddressText {
 impl std::fmt::Write for AddressText {
     fn write_str(&mut self, part: &str) -> std::fmt::Result {
         let end = self.length + part.len();
-        self.bytes.get_mut(self.length..end).ok_or(std::fmt::Error)?.copy_from_slice(part.as_bytes());
+        self.bytes
+            .get_mut(self.length..end)
+            .ok_or(std::fmt::Error)?
+            .copy_from_slice(part.as_bytes());
         self.length = end;
         Ok(())
     }

@@ -129,8 +129,10 @@ fn unknown(name: &str, span: Span) -> Mistake {
     }
     let mistake = Mistake::new(span, format!("there is no attribute {shown}"));
     // A name without its root: `headers`, `port`.
-    let mut rootless =
-        ATTRIBUTES.iter().map(|(known, _)| *known).filter(|known| known.split('.').nth(1) == Some(name));
+    let mut rootless = ATTRIBUTES
+        .iter()
+        .map(|(known, _)| *known)
+        .filter(|known| known.split('.').nth(1) == Some(name));
     let synonym = SYNONYMS.iter().find(|(other, _)| *other == name).map(|(_, known)| *known);
     let meant = synonym
         .or_else(|| rootless.next())

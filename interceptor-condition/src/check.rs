@@ -32,8 +32,9 @@ pub(crate) fn check(source: &str, expression: &Expression) -> Result<Predicate, 
             );
             let whole = expression.span.of(source);
             Err(match other {
-                Typed::Text(Text::Header(name, _)) => mistake
-                    .suggest(format!("did you mean `{whole} == \"…\"` or `\"{name}\" in request.headers`?")),
+                Typed::Text(Text::Header(name, _)) => mistake.suggest(format!(
+                    "did you mean `{whole} == \"…\"` or `\"{name}\" in request.headers`?"
+                )),
                 Typed::Text(_) => mistake.did_you_mean(&format!("{whole} == \"…\"")),
                 Typed::Number(_) => mistake.did_you_mean(&format!("{whole} == …")),
                 _ => mistake,
@@ -68,7 +69,9 @@ impl Checker<'_> {
             Kind::List(items) => self.list(items, span),
             Kind::Name(_) | Kind::Select { .. } => self.select(expression),
             Kind::Index { of, index } => self.index(of, index, span),
-            Kind::Call { function, on, arguments } => self.call(function, on.as_deref(), arguments, span),
+            Kind::Call { function, on, arguments } => {
+                self.call(function, on.as_deref(), arguments, span)
+            }
             Kind::Not(inner) => {
                 let inner = self.bool(inner, "behind `!`")?;
                 folded(Predicate::Not(Box::new(inner)))
@@ -102,9 +105,9 @@ impl Checker<'_> {
     fn text(&self, expression: &Expression, place: &str) -> Result<Text, Mistake> {
         match self.check(expression)? {
             Typed::Text(text) => Ok(text),
-            other @ Typed::Number(Number::Constant(value)) => {
-                Err(self.wrong(expression, &other, "a string", place).did_you_mean(&format!("\"{value}\"")))
-            }
+            other @ Typed::Number(Number::Constant(value)) => Err(self
+                .wrong(expression, &other, "a string", place)
+                .did_you_mean(&format!("\"{value}\""))),
             other => Err(self.wrong(expression, &other, "a string", place)),
         }
     }
@@ -113,7 +116,12 @@ impl Checker<'_> {
         self.as_number(self.check(expression)?, expression, place)
     }
 
-    fn as_number(&self, found: Typed, expression: &Expression, place: &str) -> Result<Number, Mistake> {
+    fn as_number(
+        &self,
+        found: Typed,
+        expression: &Expression,
+        place: &str,
+    ) -> Result<Number, Mistake> {
         match found {
             Typed::Number(number) => Ok(number),
             other => {
@@ -133,7 +141,10 @@ impl Checker<'_> {
 
     fn wrong(&self, expression: &Expression, found: &Typed, wanted: &str, place: &str) -> Mistake {
         let shown = self.shown(expression);
-        Mistake::new(expression.span, format!("expected {wanted} {place}, and {shown} is {}", found.name()))
+        Mistake::new(
+            expression.span,
+            format!("expected {wanted} {place}, and {shown} is {}", found.name()),
+        )
     }
 
     fn shown(&self, expression: &Expression) -> String {
@@ -156,7 +167,12 @@ impl Checker<'_> {
                 let of_type = self.check(of)?;
                 let mistake = Mistake::new(
                     field.span,
-                    format!("{} is {} and has no field `{}`", self.shown(of), of_type.name(), field.text),
+                    format!(
+                        "{} is {} and has no field `{}`",
+                        self.shown(of),
+                        of_type.name(),
+                        field.text
+                    ),
                 );
                 return Err(match call::meant(&field.text) {
                     Some(function) => mistake.did_you_mean(&format!("{function}(…)")),
@@ -182,9 +198,10 @@ impl Checker<'_> {
         match self.check(of)? {
             Typed::Headers => match &index.kind {
                 Kind::Text(name) => Ok(Typed::Text(header::named(name, index.span, span)?)),
-                _ => {
-                    Err(Mistake::new(index.span, "the name of a header is a string in quotes, nothing else"))
-                }
+                _ => Err(Mistake::new(
+                    index.span,
+                    "the name of a header is a string in quotes, nothing else",
+                )),
             },
             Typed::Texts(texts) => {
                 let index = self.number(index, "as index")?;
@@ -224,14 +241,13 @@ impl Checker<'_> {
         let mut kept = Vec::new();
         let mut decided = false;
         for operand in operands {
-            let predicate = self.bool(operand, &format!("beside `{operator}`")).map_err(|mistake| {
-                match operand.kind {
-                    Kind::Text(_) => {
-                        mistake.suggest("write the whole comparison again, or `… in [\"a\", \"b\"]`")
-                    }
+            let predicate = self.bool(operand, &format!("beside `{operator}`")).map_err(
+                |mistake| match operand.kind {
+                    Kind::Text(_) => mistake
+                        .suggest("write the whole comparison again, or `… in [\"a\", \"b\"]`"),
                     _ => mistake,
-                }
-            })?;
+                },
+            )?;
             match predicate {
                 Predicate::Constant(value) => decided |= value == deciding,
                 predicate => kept.push(predicate),
@@ -250,14 +266,20 @@ impl Checker<'_> {
         let condition = self.bool(condition, "in front of `?`")?;
         let place = "behind `:`, as there is behind `?`";
         match self.check(yes)? {
-            Typed::Bool(yes) => folded(Predicate::Choice(Box::new((condition, yes, self.bool(no, place)?)))),
+            Typed::Bool(yes) => {
+                folded(Predicate::Choice(Box::new((condition, yes, self.bool(no, place)?))))
+            }
             Typed::Text(yes) => {
                 Ok(Typed::Text(Text::Choice(Box::new((condition, yes, self.text(no, place)?)))))
             }
-            Typed::Number(yes) => {
-                Ok(Typed::Number(Number::Choice(Box::new((condition, yes, self.number(no, place)?)))))
+            Typed::Number(yes) => Ok(Typed::Number(Number::Choice(Box::new((
+                condition,
+                yes,
+                self.number(no, place)?,
+            ))))),
+            other => {
+                Err(self.wrong(yes, &other, "a string, a number, or true or false", "behind `?`"))
             }
-            other => Err(self.wrong(yes, &other, "a string, a number, or true or false", "behind `?`")),
         }
     }
 

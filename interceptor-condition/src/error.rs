@@ -51,7 +51,8 @@ impl ConditionError {
 
     /// The error in one line, without the place; for callers that know the place in a larger text.
     pub fn message(&self) -> String {
-        let suggestion = self.suggestion.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
+        let suggestion =
+            self.suggestion.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
         format!("{}{suggestion}", self.problem)
     }
 
@@ -70,7 +71,9 @@ impl Mistake {
 
     /// Adds advice. Advice that repeats a very long input helps nobody and is left out, as is what can't be shown.
     pub(crate) fn suggest(mut self, suggestion: impl Into<String>) -> Self {
-        let helps = |advice: &String| advice.len() <= MAX_SUGGESTION && !advice.chars().any(char::is_control);
+        let helps = |advice: &String| {
+            advice.len() <= MAX_SUGGESTION && !advice.chars().any(char::is_control)
+        };
         self.suggestion = Some(suggestion.into()).filter(helps);
         self
     }

@@ -121,7 +121,9 @@ impl<'a> Evaluation<'a> {
             }
             Text::Number(number) => Ok(Cow::Owned(self.number(number)?.to_string())),
             Text::Item(parts, span) => self.item(&parts.0, self.number(&parts.1)?, *span),
-            Text::Choice(parts) => self.text(if self.predicate(&parts.0)? { &parts.1 } else { &parts.2 }),
+            Text::Choice(parts) => {
+                self.text(if self.predicate(&parts.0)? { &parts.1 } else { &parts.2 })
+            }
         }
     }
 
@@ -181,7 +183,9 @@ impl<'a> Evaluation<'a> {
         let not_text = EvaluationError::new(Kind::NotText, span);
         match (first, joined) {
             (None, _) => error(Kind::MissingHeader, span),
-            (Some(only), None) => std::str::from_utf8(only).map(Cow::Borrowed).map_err(|_| not_text),
+            (Some(only), None) => {
+                std::str::from_utf8(only).map(Cow::Borrowed).map_err(|_| not_text)
+            }
             (_, Some(joined)) => {
                 affordable(joined.len(), span)?;
                 String::from_utf8(joined).map(Cow::Owned).map_err(|_| not_text)
@@ -200,7 +204,9 @@ impl<'a> Evaluation<'a> {
                     None => error(Kind::NotKnown, *span),
                 };
             }
-            Text::Attribute(attribute, span) => return self.attribute(*attribute, *span).map(|_| true),
+            Text::Attribute(attribute, span) => {
+                return self.attribute(*attribute, *span).map(|_| true);
+            }
             _ => return Ok(true),
         };
         let Some(request) = self.facts.request else { return error(Kind::NotKnown, span) };
@@ -212,7 +218,9 @@ impl<'a> Evaluation<'a> {
         match number {
             Number::Constant(value) => Ok(*value),
             Number::Attribute(NumberAttribute::SourcePort) => Ok(self.facts.source.port().into()),
-            Number::Attribute(NumberAttribute::DestinationPort) => Ok(self.facts.destination.port().into()),
+            Number::Attribute(NumberAttribute::DestinationPort) => {
+                Ok(self.facts.destination.port().into())
+            }
             Number::Characters(text) => {
                 Ok(i64::try_from(self.text(text)?.chars().count()).unwrap_or(i64::MAX))
             }
@@ -242,7 +250,9 @@ impl<'a> Evaluation<'a> {
                 };
                 result.map_or_else(|| error(Kind::BadValue, *span), Ok)
             }
-            Number::Choice(parts) => self.number(if self.predicate(&parts.0)? { &parts.1 } else { &parts.2 }),
+            Number::Choice(parts) => {
+                self.number(if self.predicate(&parts.0)? { &parts.1 } else { &parts.2 })
+            }
         }
     }
 

@@ -112,14 +112,20 @@ impl Predicate {
         match self {
             Self::Constant(_) => None,
             Self::Not(inner) => inner.needs(),
-            Self::All(operands) | Self::Any(operands) => operands.iter().filter_map(Self::needs).max(),
+            Self::All(operands) | Self::Any(operands) => {
+                operands.iter().filter_map(Self::needs).max()
+            }
             Self::Same(sides) => sides.iter().filter_map(Self::needs).max(),
             Self::Choice(parts) => parts.0.needs().max(parts.1.needs()).max(parts.2.needs()),
-            Self::Text(_, sides) | Self::Part(_, sides) => sides.iter().filter_map(Text::needs).max(),
+            Self::Text(_, sides) | Self::Part(_, sides) => {
+                sides.iter().filter_map(Text::needs).max()
+            }
             Self::Matches(parts, _) => parts.0.needs(),
             Self::TextIn(parts) => parts.0.needs().max(parts.1.needs()),
             Self::Number(_, sides) => sides.iter().filter_map(Number::needs).max(),
-            Self::NumberIn(parts) => parts.0.needs().max(parts.1.iter().filter_map(Number::needs).max()),
+            Self::NumberIn(parts) => {
+                parts.0.needs().max(parts.1.iter().filter_map(Number::needs).max())
+            }
             Self::Present(text) => text.needs(),
         }
     }

@@ -28,7 +28,8 @@ use interceptor_common::{
 
 /// For whom the relay made its connections to applications. Filled before each connect, emptied at its close.
 #[map(name = "CALLERS")]
-static CALLERS: HashMap<Relayed, Source> = HashMap::with_max_entries(MAX_CALLERS, BPF_F_NO_PREALLOC);
+static CALLERS: HashMap<Relayed, Source> =
+    HashMap::with_max_entries(MAX_CALLERS, BPF_F_NO_PREALLOC);
 
 const IPPROTO_TCP: u32 = 6;
 

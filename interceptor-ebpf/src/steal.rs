@@ -7,7 +7,10 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
-#![allow(internal_features, reason = "core offers no atomic arithmetic on a target without compare-and-swap")]
+#![allow(
+    internal_features,
+    reason = "core offers no atomic arithmetic on a target without compare-and-swap"
+)]
 #![allow(unsafe_code, reason = "kernel maps and the context are raw memory")]
 #![allow(missing_docs, reason = "the hook macro makes functions that nobody can document")]
 
@@ -17,7 +20,9 @@ use core::{
 };
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_SK_LOOKUP_F_REPLACE, bpf_sk_lookup, sk_action},
+    bindings::{
+        BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_SK_LOOKUP_F_REPLACE, bpf_sk_lookup, sk_action,
+    },
     helpers::bpf_ktime_get_ns,
     macros::{map, sk_lookup},
     maps::{Array, HashMap, PerCpuArray, SockMap},
@@ -98,8 +103,9 @@ fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64) -> Verdict {
         let Some(pulse) = HEARTBEATS.get_ptr_mut(worker) else { continue };
         // SAFETY: array values live as long as the map; the daemon and other CPUs store to this one at any time, so
         // its words are read one by one.
-        let (beat, room) =
-            unsafe { (read_volatile(addr_of!((*pulse).beat)), read_volatile(addr_of!((*pulse).room))) };
+        let (beat, room) = unsafe {
+            (read_volatile(addr_of!((*pulse).beat)), read_volatile(addr_of!((*pulse).room)))
+        };
         if !is_fresh(now, beat) {
             if beat == AT_LIMIT {
                 verdict = Verdict::AtLimit;
@@ -130,7 +136,9 @@ fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64) -> Verdict {
 fn take_off(pulse: *mut Pulse) {
     // SAFETY: aligned, and array values live as long as the map. The result is not used, so this is the atomic addition
     // that every kernel with BPF has; those that fetch came with Linux 5.12.
-    unsafe { atomic_xadd::<i64, i64, { AtomicOrdering::Relaxed }>(addr_of_mut!((*pulse).room), -1) };
+    unsafe {
+        atomic_xadd::<i64, i64, { AtomicOrdering::Relaxed }>(addr_of_mut!((*pulse).room), -1)
+    };
 }
 
 #[inline(always)]

@@ -97,7 +97,8 @@ impl Percent {
     const MILLION: u32 = 1_000_000;
 
     pub(crate) fn from_parts_per_million(parts: u32) -> Option<Self> {
-        let parts_per_million = NonZeroU32::new(parts).filter(|parts| parts.get() <= Self::MILLION)?;
+        let parts_per_million =
+            NonZeroU32::new(parts).filter(|parts| parts.get() <= Self::MILLION)?;
         Some(Self { parts_per_million })
     }
 

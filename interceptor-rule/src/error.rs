@@ -63,8 +63,12 @@ impl ErrorKind {
     /// A valid rule that shows how to write the part in question.
     pub fn example(self) -> &'static str {
         match self {
-            Self::Condition => r#"8080 -> 10.20.0.7:3000 when request.headers["x-user"] == "alice""#,
-            Self::Limit(Limit::Condition) => r#"8080 -> 10.20.0.7:3000 when request.path == "/cart""#,
+            Self::Condition => {
+                r#"8080 -> 10.20.0.7:3000 when request.headers["x-user"] == "alice""#
+            }
+            Self::Limit(Limit::Condition) => {
+                r#"8080 -> 10.20.0.7:3000 when request.path == "/cart""#
+            }
             Self::Percent => "8080 -> 10.20.0.7:3000 percent 5",
             Self::Ttl | Self::Clause | Self::DuplicateClause => "8080 -> 10.20.0.7:3000 ttl 8h",
             Self::Limit(Limit::MinTtl | Limit::MaxTtl) => "8080 -> 10.20.0.7:3000 ttl 8h",
@@ -89,7 +93,14 @@ impl ParseError {
             covered => visible::quoted(covered),
         };
         let position = Position::of(text, span.start);
-        Self { kind, span, position, found: found.into(), expected: expected.into(), suggestion: None }
+        Self {
+            kind,
+            span,
+            position,
+            found: found.into(),
+            expected: expected.into(),
+            suggestion: None,
+        }
     }
 
     /// The text is larger than `limit`, from `span` on.
@@ -104,7 +115,8 @@ impl ParseError {
 
     /// Adds advice. Advice that repeats a very long input helps nobody and is left out.
     pub(crate) fn suggest(mut self, suggestion: impl Into<Box<str>>) -> Self {
-        self.suggestion = Some(suggestion.into()).filter(|suggestion| suggestion.len() <= MAX_SUGGESTION);
+        self.suggestion =
+            Some(suggestion.into()).filter(|suggestion| suggestion.len() <= MAX_SUGGESTION);
         self
     }
 
@@ -146,7 +158,8 @@ impl ParseError {
     /// The error in one line, without the place; for callers that know the place in a larger text.
     pub fn message(&self) -> String {
         let Self { expected, found, .. } = self;
-        let suggestion = self.suggestion.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
+        let suggestion =
+            self.suggestion.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
         format!("expected {expected}, found {found}{suggestion} (example: `{}`)", self.example())
     }
 

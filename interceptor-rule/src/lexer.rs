@@ -92,7 +92,10 @@ impl<'a> Lexer<'a> {
                 b')' | b']' | b'}' => match open.pop() {
                     Some((_, opened)) if closes(opened, byte) => {}
                     Some((at, _)) => {
-                        return Err(Broken::Mismatch { open: Span::new(at, at + 1), close: self.here() });
+                        return Err(Broken::Mismatch {
+                            open: Span::new(at, at + 1),
+                            close: self.here(),
+                        });
                     }
                     None => return Err(Broken::Close(self.here())),
                 },
@@ -144,9 +147,9 @@ impl<'a> Lexer<'a> {
             return false;
         }
         suggest::CLAUSES.iter().any(|word| {
-            self.rest()
-                .strip_prefix(word)
-                .is_some_and(|after| after.chars().next().is_none_or(|c| c.is_whitespace() || c == ';'))
+            self.rest().strip_prefix(word).is_some_and(|after| {
+                after.chars().next().is_none_or(|c| c.is_whitespace() || c == ';')
+            })
         })
     }
 
@@ -194,9 +197,10 @@ fn punctuation(rest: &str) -> Option<(TokenKind, usize)> {
     match rest.as_bytes().first()? {
         b',' => Some((TokenKind::Comma, 1)),
         b';' => Some((TokenKind::Semicolon, 1)),
-        _ => {
-            ARROWS.iter().find(|(arrow, _)| rest.starts_with(arrow)).map(|(arrow, kind)| (*kind, arrow.len()))
-        }
+        _ => ARROWS
+            .iter()
+            .find(|(arrow, _)| rest.starts_with(arrow))
+            .map(|(arrow, kind)| (*kind, arrow.len())),
     }
 }
 
@@ -212,8 +216,8 @@ fn closes(open: u8, close: u8) -> bool {
 
 /// Does the text in front of a quote end in the prefix of a raw string: `r"…"`, `rb"…"`?
 fn is_raw(before: &str) -> bool {
-    let prefix =
-        before.len() - before.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_').len();
+    let prefix = before.len()
+        - before.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_').len();
     let prefix = &before[before.len() - prefix..];
     matches!(prefix.len(), 1 | 2)
         && prefix.bytes().all(|b| matches!(b, b'r' | b'R' | b'b' | b'B'))

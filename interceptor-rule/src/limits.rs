@@ -44,11 +44,16 @@ pub enum Limit {
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::RuleText => write!(f, "at most {MAX_RULE_TEXT} bytes in one annotation (MAX_RULE_TEXT)"),
+            Self::RuleText => {
+                write!(f, "at most {MAX_RULE_TEXT} bytes in one annotation (MAX_RULE_TEXT)")
+            }
             Self::Rules => write!(f, "at most {MAX_RULES} rules in one annotation (MAX_RULES)"),
             Self::Ports => write!(f, "at most {MAX_PORTS} ports in one rule (MAX_PORTS)"),
             Self::Condition => {
-                write!(f, "at most {MAX_CONDITION} bytes in the condition of `when` (MAX_CONDITION)")
+                write!(
+                    f,
+                    "at most {MAX_CONDITION} bytes in the condition of `when` (MAX_CONDITION)"
+                )
             }
             Self::MinTtl => {
                 write!(f, "a `ttl` of at least {} (MIN_TTL)", humantime::format_duration(MIN_TTL))

@@ -45,7 +45,9 @@ impl HostName {
             }
         }
         if looks_like_ipv4(labels) {
-            return Err(InvalidName("an IPv4 address of four numbers from 0 to 255, without leading zeros"));
+            return Err(InvalidName(
+                "an IPv4 address of four numbers from 0 to 255, without leading zeros",
+            ));
         }
         Ok(Self(name.into()))
     }

@@ -44,7 +44,12 @@ pub fn parse(text: &str) -> Result<Vec<Rule>, ParseError> {
 fn check_text(text: &str) -> Result<(), ParseError> {
     if text.len() > MAX_RULE_TEXT {
         let span = Span::new(text.floor_char_boundary(MAX_RULE_TEXT), text.len());
-        return Err(ParseError::limit(text, Limit::RuleText, span, format!("{} bytes", text.len())));
+        return Err(ParseError::limit(
+            text,
+            Limit::RuleText,
+            span,
+            format!("{} bytes", text.len()),
+        ));
     }
     if let Some((start, c)) = text.char_indices().find(|(_, c)| visible::is_invisible(*c)) {
         let span = Span::new(start, start + c.len_utf8());
@@ -132,10 +137,20 @@ impl Parser<'_> {
 
     fn listed_port(&self, token: Token, before: &[NonZeroU16]) -> Result<NonZeroU16, ParseError> {
         if token.kind != TokenKind::Word {
-            return Err(ParseError::new(self.text, ErrorKind::Port, token.span, "a port behind the `,`"));
+            return Err(ParseError::new(
+                self.text,
+                ErrorKind::Port,
+                token.span,
+                "a port behind the `,`",
+            ));
         }
         if before.len() == MAX_PORTS {
-            return Err(ParseError::limit(self.text, Limit::Ports, token.span, "one more".to_owned()));
+            return Err(ParseError::limit(
+                self.text,
+                Limit::Ports,
+                token.span,
+                "one more".to_owned(),
+            ));
         }
         let port = target::port(self.text, token.span)?;
         // At most MAX_PORTS entries, so looking at each is fine.
@@ -206,11 +221,11 @@ impl Parser<'_> {
     }
 
     fn condition(&mut self) -> Result<(Condition, Span), ParseError> {
-        let error = |span, expected| ParseError::new(self.text, ErrorKind::Condition, span, expected);
+        let error =
+            |span, expected| ParseError::new(self.text, ErrorKind::Condition, span, expected);
         let span = self.lexer.condition().map_err(|broken| match broken {
-            Broken::Quote(quote) => {
-                error(quote, "a quote that closes this string").with_found("the end of the line or text")
-            }
+            Broken::Quote(quote) => error(quote, "a quote that closes this string")
+                .with_found("the end of the line or text"),
             Broken::Open(open) => {
                 error(open, "a bracket that closes this one").with_found("the end of the text")
             }
@@ -220,8 +235,9 @@ impl Parser<'_> {
             Broken::Mismatch { open, close } => {
                 let opened = visible::quoted(open.of(self.text));
                 let line = crate::Position::of(self.text, open.start);
-                error(close, "a closing bracket of the same kind as the opening one")
-                    .suggest(format!("{opened} is open since line {}, column {}", line.line, line.column))
+                error(close, "a closing bracket of the same kind as the opening one").suggest(
+                    format!("{opened} is open since line {}, column {}", line.line, line.column),
+                )
             }
             Broken::Comment(comment) => error(comment, "a condition without comments"),
         })?;
@@ -268,8 +284,12 @@ impl Parser<'_> {
         }
         let word = span.of(self.text);
         let ttl = humantime::parse_duration(word).map_err(|_| {
-            let error =
-                ParseError::new(self.text, ErrorKind::Ttl, span, "a duration such as `30m`, `8h` or `1h30m`");
+            let error = ParseError::new(
+                self.text,
+                ErrorKind::Ttl,
+                span,
+                "a duration such as `30m`, `8h` or `1h30m`",
+            );
             if word.bytes().all(|b| b.is_ascii_digit()) {
                 error.suggest(format!("a duration has a unit: `{word}s`, `{word}m` or `{word}h`"))
             } else {
@@ -289,7 +309,8 @@ impl Parser<'_> {
         match span.of(self.text) {
             "proxy-v2" => Ok((ProxyProtocol::V2, span)),
             other => {
-                let error = ParseError::new(self.text, ErrorKind::With, span, "`proxy-v2` behind `with`");
+                let error =
+                    ParseError::new(self.text, ErrorKind::With, span, "`proxy-v2` behind `with`");
                 Err(if other.to_ascii_lowercase().starts_with("proxy") {
                     error.suggest("did you mean `proxy-v2`?")
                 } else {
@@ -308,18 +329,25 @@ impl Parser<'_> {
     }
 
     fn not_a_rule(&self, token: Token) -> ParseError {
-        let error = |kind, expected: &'static str| ParseError::new(self.text, kind, token.span, expected);
+        let error =
+            |kind, expected: &'static str| ParseError::new(self.text, kind, token.span, expected);
         match token.kind {
-            TokenKind::Arrow | TokenKind::WrongArrow => error(ErrorKind::Port, "a port in front of the `->`")
-                .suggest("for all declared ports write the target alone"),
+            TokenKind::Arrow | TokenKind::WrongArrow => {
+                error(ErrorKind::Port, "a port in front of the `->`")
+                    .suggest("for all declared ports write the target alone")
+            }
             TokenKind::Comma => error(ErrorKind::Port, "a port in front of the `,`"),
             _ => error(ErrorKind::Empty, "a rule"),
         }
     }
 
     fn not_an_arrow(&self, token: Token) -> ParseError {
-        let error =
-            ParseError::new(self.text, ErrorKind::Arrow, token.span, "`->` between the ports and the target");
+        let error = ParseError::new(
+            self.text,
+            ErrorKind::Arrow,
+            token.span,
+            "`->` between the ports and the target",
+        );
         match token.kind {
             TokenKind::WrongArrow => error.suggest("did you mean `->`?"),
             TokenKind::Word => match token.span.of(self.text) {
@@ -343,7 +371,8 @@ impl Parser<'_> {
                     return error.suggest(format!("did you mean `{clause}`?"));
                 }
                 // Anything that reads like the beginning of a rule.
-                let another = word.contains(':') || matches!(followed, TokenKind::Arrow | TokenKind::Comma);
+                let another =
+                    word.contains(':') || matches!(followed, TokenKind::Arrow | TokenKind::Comma);
                 if another { error.suggest("rules are separated by `;`") } else { error }
             }
             TokenKind::Comma => error.suggest("a rule has one target; rules are separated by `;`"),

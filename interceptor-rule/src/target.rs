@@ -49,12 +49,15 @@ pub(crate) fn target(text: &str, span: Span) -> Result<Target, ParseError> {
 
     if let Some((_, address)) = word.split_once("://") {
         let address = address.split(['/', '?', '#']).next().unwrap_or_default();
-        let error = error("a target without a scheme, as connections are redirected whatever they carry");
-        return Err(if target(address, Span::new(0, address.len())).is_ok() && address.contains(':') {
-            error.suggest(format!("did you mean `{address}`?"))
-        } else {
-            error
-        });
+        let error =
+            error("a target without a scheme, as connections are redirected whatever they carry");
+        return Err(
+            if target(address, Span::new(0, address.len())).is_ok() && address.contains(':') {
+                error.suggest(format!("did you mean `{address}`?"))
+            } else {
+                error
+            },
+        );
     }
     if word.contains(['"', '\'', '`']) {
         return Err(error("a target without quotes"));
@@ -80,7 +83,8 @@ pub(crate) fn target(text: &str, span: Span) -> Result<Target, ParseError> {
 fn target_port(text: &str, span: Span, target: Span) -> Result<NonZeroU16, ParseError> {
     let word = span.of(text);
     if word.is_empty() {
-        let missing = ParseError::new(text, ErrorKind::MissingPort, target, "a port behind the `:`");
+        let missing =
+            ParseError::new(text, ErrorKind::MissingPort, target, "a port behind the `:`");
         return Err(missing.suggest(format!("did you mean `{}3000`?", target.of(text))));
     }
     port(text, span).map_err(|error| match word.split_once('/') {
@@ -171,7 +175,12 @@ fn session_target(text: &str, span: Span) -> Result<Target, ParseError> {
             .suggest(format!("did you mean `{word}:3000`?"))
     };
     if CLAUSES.contains(&word) {
-        return Err(ParseError::new(text, ErrorKind::Target, span, format!("a target in front of `{word}`")));
+        return Err(ParseError::new(
+            text,
+            ErrorKind::Target,
+            span,
+            format!("a target in front of `{word}`"),
+        ));
     }
     if word.parse::<Ipv4Addr>().is_ok() {
         return Err(missing("a port behind the address"));

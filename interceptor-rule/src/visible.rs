@@ -13,8 +13,13 @@ pub(crate) fn is_invisible(c: char) -> bool {
     match c {
         '\t' | '\n' | '\r' => false,
         // Soft hyphen, marks of writing direction, line and paragraph separators, joiners, tags.
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => true,
-        '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' => true,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => {
+            true
+        }
+        '\u{2060}'..='\u{206f}'
+        | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}' => true,
         c => c.is_control(),
     }
 }
@@ -105,7 +110,8 @@ mod tests {
     #[test]
     fn long_lines_are_cut_around_the_place() {
         let text = format!("{}HERE{}", "<".repeat(500), ">".repeat(500));
-        let expected = format!("…{}HERE{}…\n{}^^^^", "<".repeat(60), ">".repeat(56), " ".repeat(61));
+        let expected =
+            format!("…{}HERE{}…\n{}^^^^", "<".repeat(60), ">".repeat(56), " ".repeat(61));
         assert_eq!(caret(&text, Span::new(500, 504)), expected);
     }
 

@@ -79,22 +79,33 @@ fn main() {
     });
 
     println!("largest head allowed, byte by byte");
-    let long = [&REQUEST[..REQUEST.len() - 2], b"X: ", &[b'a'; 64 * 1024 - 700], b"\r\n\r\n"].concat();
+    let long =
+        [&REQUEST[..REQUEST.len() - 2], b"X: ", &[b'a'; 64 * 1024 - 700], b"\r\n\r\n"].concat();
     let target = [b"GET /", &[b'a'; 64 * 1024 - 100][..], b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
     let lines =
-        [&b"GET / HTTP/1.1\r\n"[..], &[&[b'a'; 500][..], b": b\r\n"].concat().repeat(127), b"\r\n"].concat();
-    for (name, head) in [("  one long header", &long), ("  long target", &target), ("  127 headers", &lines)]
+        [&b"GET / HTTP/1.1\r\n"[..], &[&[b'a'; 500][..], b": b\r\n"].concat().repeat(127), b"\r\n"]
+            .concat();
+    for (name, head) in
+        [("  one long header", &long), ("  long target", &target), ("  127 headers", &lines)]
     {
         let started = Instant::now();
         let mut scan = HeadScan::default();
         (1..=head.len()).for_each(|end| _ = request(&head[..end], &mut scan));
-        println!("{name:<42}{:>10.1} ms for {} bytes", started.elapsed().as_secs_f64() * 1e3, head.len());
+        println!(
+            "{name:<42}{:>10.1} ms for {} bytes",
+            started.elapsed().as_secs_f64() * 1e3,
+            head.len()
+        );
     }
 
     println!("bodies, 64 KiB as it arrives");
     let chunks = [&b"2000\r\n"[..], &[0; 8192], b"\r\n"].concat().repeat(8);
-    report("  with a length", || _ = black_box(body(REQUEST_WITH_LENGTH)).advance(black_box(&chunks)));
-    report("  in chunks of 8 KiB", || _ = black_box(body(REQUEST_IN_CHUNKS)).advance(black_box(&chunks)));
+    report("  with a length", || {
+        _ = black_box(body(REQUEST_WITH_LENGTH)).advance(black_box(&chunks))
+    });
+    report("  in chunks of 8 KiB", || {
+        _ = black_box(body(REQUEST_IN_CHUNKS)).advance(black_box(&chunks))
+    });
 
     report("opening", || _ = black_box(opening(black_box(REQUEST))));
     let hello = client_hello();
@@ -102,7 +113,8 @@ fn main() {
 }
 
 const REQUEST_WITH_LENGTH: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
-const REQUEST_IN_CHUNKS: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+const REQUEST_IN_CHUNKS: &[u8] =
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 fn report(name: &str, mut run: impl FnMut()) {
     let mut best = f64::MAX;
@@ -119,12 +131,16 @@ fn report(name: &str, mut run: impl FnMut()) {
 
 fn request(bytes: &[u8], scan: &mut HeadScan) -> bool {
     let mut storage = Storage::new();
-    matches!(black_box(http1::request(black_box(bytes), scan, &mut storage)), Parsed::Complete { .. })
+    matches!(
+        black_box(http1::request(black_box(bytes), scan, &mut storage)),
+        Parsed::Complete { .. }
+    )
 }
 
 fn response(bytes: &[u8], asked: Asked) {
     let mut storage = Storage::new();
-    let _ = black_box(http1::response(black_box(bytes), asked, &mut HeadScan::default(), &mut storage));
+    let _ =
+        black_box(http1::response(black_box(bytes), asked, &mut HeadScan::default(), &mut storage));
 }
 
 fn asked() -> Asked {
@@ -148,7 +164,9 @@ fn client_hello() -> Vec<u8> {
     let list = |content: &[u8]| [&(content.len() as u16).to_be_bytes()[..], content].concat();
     let extension = |kind: u8, data: &[u8]| [&[0, kind][..], &list(data)].concat();
     let name = extension(0, &list(&[&[0][..], &list(b"shop.example.com")].concat()));
-    let extensions = [extension(51, &[7; 1220]), name, extension(16, &list(b"\x02h2\x08http/1.1"))].concat();
-    let body = [&[3, 3][..], &[7; 32], &[0], &list(&[0x13; 30]), &[1, 0], &list(&extensions)].concat();
+    let extensions =
+        [extension(51, &[7; 1220]), name, extension(16, &list(b"\x02h2\x08http/1.1"))].concat();
+    let body =
+        [&[3, 3][..], &[7; 32], &[0], &list(&[0x13; 30]), &[1, 0], &list(&extensions)].concat();
     [&[22, 3, 1][..], &list(&[&[1, 0][..], &list(&body)].concat())].concat()
 }

@@ -96,7 +96,9 @@ fn check_record(header: &[u8], at: usize) -> Result<(), Reason> {
     match length {
         _ if !fits => Err(if at == 0 { Reason::NotTls } else { Reason::Hello }),
         Some(0) => Err(Reason::Hello),
-        Some(length) if length > MAX_RECORD => Err(if at == 0 { Reason::NotTls } else { Reason::Hello }),
+        Some(length) if length > MAX_RECORD => {
+            Err(if at == 0 { Reason::NotTls } else { Reason::Hello })
+        }
         _ => Ok(()),
     }
 }
@@ -119,7 +121,8 @@ fn hello(message: &[u8]) -> Option<ClientHello<'_>> {
     let session = reader.list8()?;
     let ciphers = reader.list16()?;
     let compressions = reader.list8()?;
-    if session.len() > 32 || ciphers.is_empty() || ciphers.len() % 2 == 1 || compressions.is_empty() {
+    if session.len() > 32 || ciphers.is_empty() || ciphers.len() % 2 == 1 || compressions.is_empty()
+    {
         return None;
     }
     let mut hello = ClientHello::default();

@@ -42,7 +42,8 @@ pub fn opening(bytes: &[u8]) -> Opening {
     if matches!(rest, [] | [b'\r']) {
         return Opening::Undecided;
     }
-    let end = rest.iter().take(MAX_METHOD + 1).position(|byte| !crate::http1::is_method_byte(*byte));
+    let end =
+        rest.iter().take(MAX_METHOD + 1).position(|byte| !crate::http1::is_method_byte(*byte));
     match end {
         None if rest.len() <= MAX_METHOD => Opening::Undecided,
         Some(1..) if end.is_some_and(|end| rest[end] == b' ') => Opening::Http1,
@@ -82,7 +83,11 @@ mod tests {
     fn decided_with(#[case] bytes: &[u8], #[case] enough: usize, #[case] expected: Opening) {
         for end in 0..=bytes.len() {
             let opening = opening(&bytes[..end]);
-            assert_eq!(opening, if end < enough { Opening::Undecided } else { expected }, "{end} bytes");
+            assert_eq!(
+                opening,
+                if end < enough { Opening::Undecided } else { expected },
+                "{end} bytes"
+            );
         }
     }
 }

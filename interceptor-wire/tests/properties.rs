@@ -52,7 +52,8 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
 
 /// A body as on the wire, and the header field that says so.
 fn body() -> impl Strategy<Value = (Option<String>, Vec<u8>)> {
-    let length = content().prop_map(|content| (Some(format!("content-Length: {}", content.len())), content));
+    let length =
+        content().prop_map(|content| (Some(format!("content-Length: {}", content.len())), content));
     let extension = select(&["", ";a", ";a=b", " ; a = \"b c\"", ";a=b;c=d", "  "][..]);
     let chunk = (
         content().prop_filter("is the last one", |content| !content.is_empty()),
@@ -64,10 +65,14 @@ fn body() -> impl Strategy<Value = (Option<String>, Vec<u8>)> {
             [size.as_bytes(), &content, b"\r\n"].concat()
         });
     let trailers = select(&["", "Digest: abc\r\n", "A:b\r\nC: \td\r\n"][..]);
-    let chunked = (vec(chunk, 0..4), extension, trailers).prop_map(|(chunks, extension, trailers)| {
-        let end = format!("0{extension}\r\n{trailers}\r\n");
-        (Some("Transfer-encoding: Chunked".to_owned()), [&chunks.concat(), end.as_bytes()].concat())
-    });
+    let chunked =
+        (vec(chunk, 0..4), extension, trailers).prop_map(|(chunks, extension, trailers)| {
+            let end = format!("0{extension}\r\n{trailers}\r\n");
+            (
+                Some("Transfer-encoding: Chunked".to_owned()),
+                [&chunks.concat(), end.as_bytes()].concat(),
+            )
+        });
     prop_oneof![Just((None, vec![])), length, chunked]
 }
 
@@ -80,7 +85,8 @@ fn head(line: &str, mut fields: Vec<String>, framing: Option<String>, place: usi
 }
 
 fn sent_request() -> impl Strategy<Value = Sent> {
-    let method = select(&["GET", "POST", "HEAD", "DELETE", "OPTIONS", "M-SEARCH", "get", "x_y"][..]);
+    let method =
+        select(&["GET", "POST", "HEAD", "DELETE", "OPTIONS", "M-SEARCH", "get", "x_y"][..]);
     let target = select(&["/", "/a?b=c&d=%20", "*", "http://a:80/b", "//x", "/ü"][..]);
     let version = select(&["HTTP/1.1", "HTTP/1.0"][..]);
     (method, target, version, fields(), body(), any::<usize>(), 0..3_usize).prop_map(
@@ -180,8 +186,10 @@ fn bytes_of(messages: &[Sent]) -> Vec<u8> {
 }
 
 fn check(framed: &Framed, sent: &[Sent]) {
-    let expected = sent.iter().map(|sent| (sent.head.len(), sent.body.len(), &sent.line[..], sent.after));
-    let found = framed.messages.iter().map(|found| (found.head, found.body, &found.line[..], found.after));
+    let expected =
+        sent.iter().map(|sent| (sent.head.len(), sent.body.len(), &sent.line[..], sent.after));
+    let found =
+        framed.messages.iter().map(|found| (found.head, found.body, &found.line[..], found.after));
     assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
     let over = sent.last().is_some_and(|last| last.after != After::Keep);
     assert_eq!(framed.end, if over { End::Over } else { End::Head });
@@ -258,8 +266,9 @@ proptest! {
 }
 
 fn same_in_any_pieces(bytes: &[u8]) {
-    let asked =
-        [requests(b"GET / HTTP/1.1\r\nUpgrade: x\r\n\r\n", []).messages[0].asked.expect("is a request"); 50];
+    let asked = [requests(b"GET / HTTP/1.1\r\nUpgrade: x\r\n\r\n", []).messages[0]
+        .asked
+        .expect("is a request"); 50];
     let whole = requests(bytes, []);
     let answers = responses(bytes, &asked, []);
     assert_eq!(requests(bytes, each(bytes)), whole);

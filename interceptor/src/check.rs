@@ -76,7 +76,11 @@ pub fn table(findings: &[Finding]) -> String {
     text
 }
 
-fn finding(name: &'static str, reason: &'static str, result: Result<String, (String, String)>) -> Finding {
+fn finding(
+    name: &'static str,
+    reason: &'static str,
+    result: Result<String, (String, String)>,
+) -> Finding {
     match result {
         Ok(found) => Finding { name, verdict: Verdict::Ok, found, reason, remedy: String::new() },
         Err((found, remedy)) => Finding { name, verdict: Verdict::Missing, found, reason, remedy },
@@ -86,11 +90,14 @@ fn finding(name: &'static str, reason: &'static str, result: Result<String, (Str
 fn kernel() -> Finding {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
-    let remedy = "run Linux 5.9 or later with CONFIG_BPF_SYSCALL, CONFIG_BPF_JIT and CONFIG_INET".to_owned();
+    let remedy =
+        "run Linux 5.9 or later with CONFIG_BPF_SYSCALL, CONFIG_BPF_JIT and CONFIG_INET".to_owned();
     let result = match is_program_supported(ProgramType::SkLookup) {
         Ok(true) => Ok(format!("sk_lookup programs (Linux {release})")),
         Ok(false) => Err((format!("Linux {release} has no sk_lookup programs"), remedy)),
-        Err(error) => Err((format!("can't tell on Linux {release}: {error}"), "grant CAP_BPF".to_owned())),
+        Err(error) => {
+            Err((format!("can't tell on Linux {release}: {error}"), "grant CAP_BPF".to_owned()))
+        }
     };
     finding("kernel", "selecting the relay's listener for connections to a redirected port", result)
 }
@@ -100,7 +107,11 @@ const CAPABILITIES: [(&str, u32, &str); 4] = [
     ("CAP_BPF", 39, "loading programs and creating maps"),
     ("CAP_NET_ADMIN", 12, "attaching programs to a network namespace"),
     ("CAP_PERFMON", 38, "the verifier's acceptance of pointer arithmetic in compiled Rust"),
-    ("CAP_SYS_ADMIN", 21, "entering a pod's network namespace to open sockets there; used for nothing else"),
+    (
+        "CAP_SYS_ADMIN",
+        21,
+        "entering a pod's network namespace to open sockets there; used for nothing else",
+    ),
 ];
 
 fn capabilities() -> Vec<Finding> {
@@ -133,7 +144,10 @@ fn enter_namespaces() -> Finding {
         .and_then(|file| setns(file, CloneFlags::CLONE_NEWNET).map_err(io::Error::from))
         .map(|()| "setns works".to_owned())
         .map_err(|error| {
-            (format!("setns: {error}"), "grant CAP_SYS_ADMIN; a seccomp profile must allow setns".to_owned())
+            (
+                format!("setns: {error}"),
+                "grant CAP_SYS_ADMIN; a seccomp profile must allow setns".to_owned(),
+            )
         });
     finding("namespaces", "opening the relay's sockets inside a pod's network namespace", result)
 }
@@ -189,9 +203,11 @@ async fn caller_address() -> Finding {
     let name = "caller's address";
     let reason = "showing the application whom it serves when a connection is passed on to it";
     match Callers::new().await.state() {
-        Ok(()) => {
-            finding(name, reason, Ok("kept: getpeername programs at the root of the cgroups".to_owned()))
-        }
+        Ok(()) => finding(
+            name,
+            reason,
+            Ok("kept: getpeername programs at the root of the cgroups".to_owned()),
+        ),
         Err(error) => Finding {
             name,
             verdict: Verdict::Warning,

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+};
 use interceptor_common::steal::MAX_WORKERS;
 
 use crate::{
@@ -169,7 +171,9 @@ impl Cli {
     pub fn read() -> Self {
         let matches = Self::command().get_matches();
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-        if let (Command::Run(run), Some(("run", matches))) = (&mut cli.command, matches.subcommand()) {
+        if let (Command::Run(run), Some(("run", matches))) =
+            (&mut cli.command, matches.subcommand())
+        {
             run.pairs = pair(run, matches).unwrap_or_else(|error| error.exit());
         }
         cli
@@ -188,7 +192,8 @@ impl Rule {
         }
         let anybody = Trial::new();
         let request = request.map(|head| head.with(headers, server_name.is_some()));
-        let trial = Trial { source: source.unwrap_or(anybody.source), destination, server_name, request };
+        let trial =
+            Trial { source: source.unwrap_or(anybody.source), destination, server_name, request };
         (rule, Some(trial))
     }
 }
@@ -213,9 +218,12 @@ fn pair(run: &Run, matches: &ArgMatches) -> Result<Vec<(PathBuf, Vec<String>)>, 
         places("netns").zip(&run.netns).map(|(at, path)| (at, path.clone(), Vec::new())).collect();
     for (at, rule) in places("redirect").zip(&run.redirect) {
         let Some((.., rules)) = pairs.iter_mut().rev().find(|(netns, ..)| *netns < at) else {
-            let message =
-                format!("--redirect '{rule}' stands before any --netns; write --netns PATH --redirect RULE");
-            return Err(Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, message));
+            let message = format!(
+                "--redirect '{rule}' stands before any --netns; write --netns PATH --redirect RULE"
+            );
+            return Err(
+                Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, message)
+            );
         };
         rules.push(rule.clone());
     }

@@ -40,7 +40,10 @@ pub enum DatapathError {
     #[error("map the heartbeats into memory: {0}")]
     Heartbeat(#[from] nix::Error),
     /// All rows of the counters are taken.
-    #[error("more than {} redirected ports in one network namespace", interceptor_common::steal::MAX_PORTS)]
+    #[error(
+        "more than {} redirected ports in one network namespace",
+        interceptor_common::steal::MAX_PORTS
+    )]
     TooManyPorts,
 }
 

@@ -65,10 +65,12 @@ fn finish<F: Future<Output = Result<()>>>(work: impl FnOnce() -> F) -> Exit {
 
 fn log(filter: &str, format: LogFormat) -> Result<()> {
     let filter = EnvFilter::try_new(filter)?;
-    let colour =
-        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
+    let colour = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colour)
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().init(),
@@ -88,7 +90,10 @@ fn print_check(output: Output) -> Result<Exit> {
     match output {
         Output::Table => print!("{}", check::table(&findings)),
         Output::Json => {
-            println!("{}", serde_json::json!({ "able": check::is_able(&findings), "findings": findings }));
+            println!(
+                "{}",
+                serde_json::json!({ "able": check::is_able(&findings), "findings": findings })
+            );
         }
     }
     Ok(if check::is_able(&findings) { Exit::Ok } else { Exit::Failure })
@@ -107,7 +112,9 @@ fn print_status(admin: std::net::SocketAddr, output: Output) -> Result<()> {
     let document = runtime.block_on(status::fetch(admin))?;
     match output {
         Output::Json => println!("{document}"),
-        Output::Table => print!("{}", status::table(&serde_json::from_str::<StateReport>(&document)?)),
+        Output::Table => {
+            print!("{}", status::table(&serde_json::from_str::<StateReport>(&document)?))
+        }
     }
     Ok(())
 }

@@ -85,7 +85,8 @@ impl Told {
         }
         if let Some((error, span)) = wrong_condition(rule) {
             let place = interceptor_rule::Position::of(text, span.start);
-            let message = format!("line {}, column {}: {}", place.line, place.column, error.message());
+            let message =
+                format!("line {}, column {}: {}", place.line, place.column, error.message());
             self.wrong(&message, &interceptor_rule::caret(text, span));
             return false;
         }
@@ -169,7 +170,9 @@ impl Trial {
             (Some(head), _) => {
                 format!("{} {} {connection}", head.method, interceptor_rule::quoted(&head.path))
             }
-            (None, Some(name)) => format!("TLS for {} {connection}", interceptor_rule::quoted(name)),
+            (None, Some(name)) => {
+                format!("TLS for {} {connection}", interceptor_rule::quoted(name))
+            }
             (None, None) => connection,
         }
     }
@@ -221,7 +224,8 @@ impl Request for Head {
     }
 
     fn host(&self) -> Option<&str> {
-        let of = |name| self.headers.iter().find(|header| header.0 == name).map(|header| &*header.1);
+        let of =
+            |name| self.headers.iter().find(|header| header.0 == name).map(|header| &*header.1);
         of(":authority").or_else(|| of("host"))
     }
 
@@ -250,7 +254,9 @@ impl std::str::FromStr for Header {
         let after = usize::from(text.starts_with(':'));
         let colon = text[after..].find(':').map(|colon| colon + after);
         match colon.map(|colon| (text[..colon].trim(), text[colon + 1..].trim())) {
-            Some((name, value)) if !name.is_empty() => Ok(Self(name.to_ascii_lowercase(), value.to_owned())),
+            Some((name, value)) if !name.is_empty() => {
+                Ok(Self(name.to_ascii_lowercase(), value.to_owned()))
+            }
             _ => Err("expected a name and a value (example: 'x-user: debug')".to_owned()),
         }
     }
@@ -269,7 +275,10 @@ mod tests {
     }
 
     #[rstest]
-    #[case(r#"request.headers["x-user"] == "debug""#, "needs the request's head; decided for each request")]
+    #[case(
+        r#"request.headers["x-user"] == "debug""#,
+        "needs the request's head; decided for each request"
+    )]
     #[case("source.port == 1", "needs the addresses; decided when the connection is made")]
     #[case(
         r#"connection.requested_server_name == "a""#,
@@ -280,7 +289,8 @@ mod tests {
     fn tells_when_it_is_decided(#[case] condition: &str, #[case] expected: &str) {
         let rule = format!("8080 -> 10.20.0.7:3000 when {condition}");
         let told = explain(&rule, None);
-        let out = format!("{rule}\n  ports:  8080\n  target: 10.20.0.7:3000\n  when:   {expected}\n");
+        let out =
+            format!("{rule}\n  ports:  8080\n  target: 10.20.0.7:3000\n  when:   {expected}\n");
         assert_eq!(told, Told { out, err: String::new(), exit: Exit::Ok });
     }
 
@@ -312,7 +322,12 @@ mod tests {
     #[case("8080 -> a:1", &[], Exit::Ok, "match")]
     #[case("8080 -> a:1 when source.port == 40000 && destination.port == 8080", &[], Exit::Ok, "match")]
     #[case("8080 -> a:1 when request.path == '/x' && request.method == 'GET'", &[], Exit::Ok, "match")]
-    fn tries(#[case] rule: &str, #[case] headers: &[&str], #[case] exit: Exit, #[case] answer: &str) {
+    fn tries(
+        #[case] rule: &str,
+        #[case] headers: &[&str],
+        #[case] exit: Exit,
+        #[case] answer: &str,
+    ) {
         let told = explain(rule, Some(&trial("GET /x", headers)));
         assert_eq!((told.exit, &*told.err), (exit, ""));
         let last = format!("  try:    GET `/x` from 127.0.0.1:40000 to 127.0.0.1:8080: {answer}");
@@ -332,7 +347,8 @@ mod tests {
     #[test]
     fn a_connection_has_no_request() {
         let tls = Trial { server_name: Some("shop.example".to_owned()), ..Trial::new() };
-        let told = explain("a:1 when connection.requested_server_name.endsWith('.example')", Some(&tls));
+        let told =
+            explain("a:1 when connection.requested_server_name.endsWith('.example')", Some(&tls));
         assert_eq!(told.exit, Exit::Ok, "{}", told.out);
         let told = explain(RULE, Some(&tls));
         assert_eq!(told.exit, Exit::Failure);

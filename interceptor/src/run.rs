@@ -76,15 +76,18 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
 /// # Errors
 /// When it can't start: the command line, a file, a right, a resource.
 pub fn run(args: Run) -> Result<(), Failure> {
-    let home =
-        HomeNetns::capture().context("look at the daemon's own network namespace").or_exit(Exit::Os)?;
+    let home = HomeNetns::capture()
+        .context("look at the daemon's own network namespace")
+        .or_exit(Exit::Os)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start the control side")
         .or_exit(Exit::Os)?;
-    let signals =
-        runtime.block_on(async { Signals::listen() }).context("handle signals").or_exit(Exit::Os)?;
+    let signals = runtime
+        .block_on(async { Signals::listen() })
+        .context("handle signals")
+        .or_exit(Exit::Os)?;
     let policy = match &args.policy {
         Some(path) => Policy::read(path).map_err(unread)?,
         None => Policy::default(),
@@ -207,7 +210,9 @@ async fn control(start: Start) -> Result<(), Failure> {
         _ => None,
     };
 
-    tokio::spawn(async move { while hangup.recv().await.is_some() && wakes.send(Wake::Source).is_ok() {} });
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() && wakes.send(Wake::Source).is_ok() {}
+    });
 
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -252,7 +257,11 @@ fn netns_folders(args: &Run) -> Vec<PathBuf> {
 
 /// Lets stolen connections end. Nothing is steered to us any more, but handshakes may still be under way.
 async fn drain(shared: &Shared, timeout: Duration) {
-    tracing::info!(connections = shared.open(), ?timeout, "given back; letting stolen connections end");
+    tracing::info!(
+        connections = shared.open(),
+        ?timeout,
+        "given back; letting stolen connections end"
+    );
     let started = Instant::now();
     let handshakes = HANDSHAKES.min(timeout);
     loop {
@@ -264,7 +273,9 @@ async fn drain(shared: &Shared, timeout: Duration) {
     }
     match shared.open() {
         0 => tracing::info!("ended"),
-        connections => tracing::warn!(connections, "ended; connections that were still open are cut"),
+        connections => {
+            tracing::warn!(connections, "ended; connections that were still open are cut")
+        }
     }
 }
 
@@ -292,8 +303,11 @@ fn source(args: &Run, cluster: Option<&Cluster>) -> Result<(Source, Vec<Workload
                 .or_exit(Exit::Usage)?;
             // Unlike a file, the command line will not be corrected while the daemon runs.
             let mistakes = workloads.iter().flat_map(|workload| &workload.rules);
-            if let Some(error) = mistakes.filter_map(|annotated| annotated.rules.as_ref().err()).next() {
-                let caret = error.caret.as_deref().map(|caret| format!("\n\n{caret}")).unwrap_or_default();
+            if let Some(error) =
+                mistakes.filter_map(|annotated| annotated.rules.as_ref().err()).next()
+            {
+                let caret =
+                    error.caret.as_deref().map(|caret| format!("\n\n{caret}")).unwrap_or_default();
                 return Err(Failure { error: anyhow!("{error}{caret}"), exit: Exit::Usage });
             }
             Ok((Source::Fixed(workloads.clone()), workloads))

@@ -19,7 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub async fn fetch(admin: SocketAddr) -> Result<String> {
     timeout(PATIENCE, get(admin))
         .await
-        .with_context(|| format!("no answer from {admin} within {PATIENCE:?}; is the daemon hung?"))?
+        .with_context(|| {
+            format!("no answer from {admin} within {PATIENCE:?}; is the daemon hung?")
+        })?
         .with_context(|| {
             format!("ask the daemon at {admin}; is it running, and is this its --admin address?")
         })
@@ -27,9 +29,11 @@ pub async fn fetch(admin: SocketAddr) -> Result<String> {
 
 async fn get(admin: SocketAddr) -> Result<String> {
     let stream = TcpStream::connect(admin).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = Request::get("/state").header(HOST, admin.to_string()).body(Empty::<Bytes>::new())?;
+    let request =
+        Request::get("/state").header(HOST, admin.to_string()).body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     if response.status() != StatusCode::OK {
         bail!("it answered {}", response.status());
@@ -60,7 +64,8 @@ pub fn table(state: &StateReport) -> String {
             text += &format!(": {}", workload.message);
         }
         text.push('\n');
-        if let Some(CallerAddressReport { state: here, reason, remedy, .. }) = &workload.caller_address
+        if let Some(CallerAddressReport { state: here, reason, remedy, .. }) =
+            &workload.caller_address
             && kept == "kept"
             && here != kept
         {
@@ -69,8 +74,12 @@ pub fn table(state: &StateReport) -> String {
         for rule in &workload.rules {
             let what = rule.rule.as_deref().unwrap_or("(can't be read)");
             text += &format!("  {}: {what}\n", rule.annotation);
-            text +=
-                &format!("    {} ({}): {}\n", rule.state, rule.reason, rule.message.replace('\n', "\n    "));
+            text += &format!(
+                "    {} ({}): {}\n",
+                rule.state,
+                rule.reason,
+                rule.message.replace('\n', "\n    ")
+            );
             let connections = &rule.connections;
             text += &format!(
                 "    connections: {} open, {} redirected, {} fell back, {} passed, {} refused; bytes: {} to target, {} back\n",
@@ -84,20 +93,25 @@ pub fn table(state: &StateReport) -> String {
             );
             if !rule.decisions.is_empty() {
                 let said = rule.decisions.iter().filter(|(_, count)| **count > 0);
-                let said: Vec<_> =
-                    said.map(|(decision, count)| format!("{count} {}", decision.replace('_', " "))).collect();
+                let said: Vec<_> = said
+                    .map(|(decision, count)| format!("{count} {}", decision.replace('_', " ")))
+                    .collect();
                 let said = if said.is_empty() { "nothing yet".to_owned() } else { said.join(", ") };
                 text += &format!("    asked about: {said}\n");
             }
             for pipe in &rule.piped {
-                text +=
-                    &format!("    not looked into: {} ({}, by the {})\n", pipe.count, pipe.reason, pipe.side);
+                text += &format!(
+                    "    not looked into: {} ({}, by the {})\n",
+                    pipe.count, pipe.reason, pipe.side
+                );
             }
             let explained: Vec<_> = rule
                 .outcomes
                 .iter()
                 .filter(|outcome| !outcome.reason.is_empty())
-                .map(|outcome| format!("{} {} ({})", outcome.count, outcome.outcome, outcome.reason))
+                .map(|outcome| {
+                    format!("{} {} ({})", outcome.count, outcome.outcome, outcome.reason)
+                })
                 .collect();
             if !explained.is_empty() {
                 text += &format!("    not redirected: {}\n", explained.join(", "));

@@ -64,7 +64,10 @@ fn a_pod_is_found_by_any_of_its_addresses_whatever_the_name() {
 
         let (ip4, ip6) = ips(&web);
         for ips in [vec![ip4], vec![ip6], vec![ip4, ip6]] {
-            assert_eq!(found(&finder.find(&ips)?), Some("cni-7c1c9a3e-1b5c-4c0e-b7f5-0e2f6a7c1d11"));
+            assert_eq!(
+                found(&finder.find(&ips)?),
+                Some("cni-7c1c9a3e-1b5c-4c0e-b7f5-0e2f6a7c1d11")
+            );
         }
         assert_eq!(found(&finder.find(&[ips(&cart).0])?), Some("1a2b3c4d5e6f"));
         Ok(())

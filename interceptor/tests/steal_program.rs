@@ -34,7 +34,8 @@ struct Scene {
 
 impl Scene {
     fn new() -> Result<Self> {
-        let (mut steal, program) = test_run::Program::made_by(|| Steal::load(&mut Loader::new(WORKERS)))?;
+        let (mut steal, program) =
+            test_run::Program::made_by(|| Steal::load(&mut Loader::new(WORKERS)))?;
         let mut listeners = [Vec::new(), Vec::new()];
         for (family, any) in [(Family::V4, "127.0.0.1:0"), (Family::V6, "[::1]:0")] {
             for worker in 0..WORKERS {
@@ -64,10 +65,13 @@ impl Scene {
     /// The worker whose listener is selected for a TCP connection by `caller` to `port`.
     fn call(&self, caller: &str, port: NonZeroU16) -> Result<Option<usize>> {
         let caller: SocketAddr = caller.parse()?;
-        let Some(cookie) = self.program.look_up(test_run::TCP, caller, port.get())? else { return Ok(None) };
+        let Some(cookie) = self.program.look_up(test_run::TCP, caller, port.get())? else {
+            return Ok(None);
+        };
         let family = if caller.is_ipv4() { Family::V4 } else { Family::V6 };
         let mut listeners = self.listeners[family as usize].iter();
-        let worker = listeners.position(|listener| SockRef::from(listener).cookie().ok() == Some(cookie));
+        let worker =
+            listeners.position(|listener| SockRef::from(listener).cookie().ok() == Some(cookie));
         worker.map(Some).context("a listener that is of the other family, or not ours at all")
     }
 
@@ -231,7 +235,9 @@ fn a_worker_without_room_leaves_its_share_to_the_other_and_then_to_the_app(
 }
 
 #[rstest]
-fn the_relays_own_connection_passes_as_long_as_it_is_registered(#[values(CALLER4, CALLER6)] caller: &str) {
+fn the_relays_own_connection_passes_as_long_as_it_is_registered(
+    #[values(CALLER4, CALLER6)] caller: &str,
+) {
     program_test(|| {
         let scene = Scene::ready()?;
         let source: SocketAddr = caller.parse()?;
@@ -417,8 +423,9 @@ mod test_run {
                 ..Attr::default()
             };
             // SAFETY: both contexts and the attributes are of the size that is told, and outlive the call.
-            let result =
-                unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<Attr>()) };
+            let result = unsafe {
+                libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<Attr>())
+            };
             if result < 0 {
                 return Err(io::Error::last_os_error()).context("BPF_PROG_TEST_RUN");
             }

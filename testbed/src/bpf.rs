@@ -76,7 +76,11 @@ impl BpfInventory {
 
     /// Which of `objects` are still here, by kind and id.
     pub fn still_here(&self, objects: &[(BpfKind, u32)]) -> Vec<BpfObject> {
-        self.0.iter().filter(|object| objects.contains(&(object.kind, object.id))).cloned().collect()
+        self.0
+            .iter()
+            .filter(|object| objects.contains(&(object.kind, object.id)))
+            .cloned()
+            .collect()
     }
 }
 
@@ -85,13 +89,18 @@ pub fn bpf_inventory() -> Result<BpfInventory> {
     let mut all = BTreeSet::new();
     for kind in [BpfKind::Program, BpfKind::Map, BpfKind::Link] {
         let mut id = 0;
-        while let Some(next) = next_id(kind, id).with_context(|| format!("list BPF objects: {kind:?}"))? {
+        while let Some(next) =
+            next_id(kind, id).with_context(|| format!("list BPF objects: {kind:?}"))?
+        {
             id = next;
             // One that vanished in between is none, nor is a link that is being made.
             match describe(kind, id) {
                 Ok(object) => _ = all.insert(object),
-                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EAGAIN)) => {}
-                Err(error) => return Err(error).with_context(|| format!("look at BPF {kind:?} {id}")),
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EAGAIN)) => {
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("look at BPF {kind:?} {id}"));
+                }
             }
         }
     }
@@ -110,7 +119,8 @@ pub(crate) fn held_by(pid: u32) -> Result<Vec<(BpfKind, u32)>> {
             "anon_inode:bpf_link" | "anon_inode:bpf-link" => (BpfKind::Link, "link_id:"),
             _ => continue,
         };
-        let info = fs::read_to_string(proc.join("fdinfo").join(entry.file_name())).unwrap_or_default();
+        let info =
+            fs::read_to_string(proc.join("fdinfo").join(entry.file_name())).unwrap_or_default();
         let id = info.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
         held.extend(id.map(|id| (kind, id)));
     }
@@ -169,13 +179,15 @@ impl Attr {
 
     fn name(&self, offset: usize) -> String {
         let bytes = &self.0[offset..offset + 16];
-        String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default())
+            .into_owned()
     }
 }
 
 fn bpf(command: u32, attr: &mut Attr) -> io::Result<i32> {
     // SAFETY: `attr` is larger than any bpf_attr, with zeroes in what we do not use; pointers in it outlive the call.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.0.as_mut_ptr(), attr.0.len()) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, attr.0.as_mut_ptr(), attr.0.len()) };
     i32::try_from(result).ok().filter(|result| *result >= 0).ok_or_else(io::Error::last_os_error)
 }
 
@@ -223,7 +235,9 @@ fn describe(kind: BpfKind, id: u32) -> io::Result<BpfObject> {
     let (name, netns_inode) = match kind {
         BpfKind::Program => (info.name(64), None),
         BpfKind::Map => (info.name(24), None),
-        BpfKind::Link if type_number == LINK_TYPE_NETNS => (String::new(), Some(info.read(16).into())),
+        BpfKind::Link if type_number == LINK_TYPE_NETNS => {
+            (String::new(), Some(info.read(16).into()))
+        }
         BpfKind::Link => (String::new(), None),
     };
     Ok(BpfObject { kind, id, type_number, name, netns_inode })

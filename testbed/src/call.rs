@@ -52,7 +52,11 @@ fn address(word: &str) -> Option<SocketAddr> {
 }
 
 /// One question on a connection of its own.
-pub fn call(netns: &Namespace, to: impl Into<SocketAddr>, question: Question) -> io::Result<Answer> {
+pub fn call(
+    netns: &Namespace,
+    to: impl Into<SocketAddr>,
+    question: Question,
+) -> io::Result<Answer> {
     Connection::open(netns, to, question)?.ask()
 }
 
@@ -65,7 +69,11 @@ pub struct Connection {
 
 impl Connection {
     /// Connects from inside a namespace.
-    pub fn open(netns: &Namespace, to: impl Into<SocketAddr>, question: Question) -> io::Result<Self> {
+    pub fn open(
+        netns: &Namespace,
+        to: impl Into<SocketAddr>,
+        question: Question,
+    ) -> io::Result<Self> {
         let to = to.into();
         netns.run(|| Self::open_here(to, question))
     }

@@ -71,7 +71,9 @@ impl Caller {
         let threads = (0..self.threads)
             .map(|number| {
                 let (caller, shared) = (self.clone(), shared.clone());
-                thread::Builder::new().name(format!("caller {number}")).spawn(move || caller.work(&shared))
+                thread::Builder::new()
+                    .name(format!("caller {number}"))
+                    .spawn(move || caller.work(&shared))
             })
             .collect::<std::io::Result<_>>()
             .context("start a caller")?;
@@ -98,8 +100,8 @@ impl Caller {
                 return;
             }
             let started = Instant::now();
-            let answer =
-                Connection::open_here(*to, self.question).and_then(|mut connection| connection.ask());
+            let answer = Connection::open_here(*to, self.question)
+                .and_then(|mut connection| connection.ask());
             let duration = started.elapsed();
             let outcome = answer.map_err(|error| format!("{to}: {error}"));
             shared.calls().push(Call { started, duration, outcome });

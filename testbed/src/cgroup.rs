@@ -22,7 +22,8 @@ impl Cgroup {
     pub fn new(name: &str) -> Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").context("list mounts")?;
         let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        let root = mounts.find(|fields| fields[2] == "cgroup2").context("no cgroup v2 is mounted")?[1];
+        let root =
+            mounts.find(|fields| fields[2] == "cgroup2").context("no cgroup v2 is mounted")?[1];
         let path = Path::new(root).join(format!("interceptor-{name}-{}", process::id()));
         fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
         Ok(Self { path })
@@ -37,7 +38,8 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         // A process that has ended is in it for a moment longer.
-        let removed = wait_until("an empty cgroup", Duration::from_secs(5), || fs::remove_dir(&self.path));
+        let removed =
+            wait_until("an empty cgroup", Duration::from_secs(5), || fs::remove_dir(&self.path));
         if let Err(error) = removed {
             eprintln!("--- {error:#}; to remove it: rmdir {}", self.path.display());
         }

@@ -32,7 +32,10 @@ fn stay_private() -> io::Result<()> {
 }
 
 /// Adds a step that makes nothing but system calls: no allocation, no lock.
-fn before_exec(command: &mut Command, step: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+fn before_exec(
+    command: &mut Command,
+    step: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) {
     // SAFETY: each caller below passes a closure that only makes system calls on values prepared before the fork.
     unsafe { command.pre_exec(step) };
 }
@@ -72,7 +75,8 @@ impl CommandExt for Command {
     fn resolv_conf(&mut self, file: &Path) -> io::Result<&mut Self> {
         let file = CString::new(file.canonicalize()?.as_os_str().as_bytes())?;
         // The mount point has to be the file itself, not a link to it.
-        let target = CString::new(Path::new("/etc/resolv.conf").canonicalize()?.as_os_str().as_bytes())?;
+        let target =
+            CString::new(Path::new("/etc/resolv.conf").canonicalize()?.as_os_str().as_bytes())?;
         before_exec(self, move || {
             unshare(CloneFlags::CLONE_NEWNS)?;
             stay_private()?;

@@ -148,8 +148,12 @@ impl Daemon {
     pub fn wait_rules(&self, workload: &str, state: &str) -> Result<Value> {
         self.wait_state(&format!("all rules of {workload} to be {state}"), |all| {
             let mut workloads = all["workloads"].as_array().into_iter().flatten();
-            let rules = workloads.find(|one| one["name"] == workload).and_then(|one| one["rules"].as_array());
-            rules.is_some_and(|rules| !rules.is_empty() && rules.iter().all(|rule| rule["state"] == state))
+            let rules = workloads
+                .find(|one| one["name"] == workload)
+                .and_then(|one| one["rules"].as_array());
+            rules.is_some_and(|rules| {
+                !rules.is_empty() && rules.iter().all(|rule| rule["state"] == state)
+            })
         })
     }
 
@@ -206,14 +210,16 @@ impl Daemon {
 
     /// How many files it has open.
     pub fn open_files(&self) -> Result<usize> {
-        let files = fs::read_dir(format!("/proc/{}/fd", self.pid())).context("count the daemon's files")?;
+        let files =
+            fs::read_dir(format!("/proc/{}/fd", self.pid())).context("count the daemon's files")?;
         Ok(files.count())
     }
 
     /// The memory that it has resident, in KiB.
     pub fn rss_kib(&self) -> Result<u64> {
         let status = self.proc("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         line.trim().trim_end_matches(" kB").parse().context("read VmRSS")
     }
 

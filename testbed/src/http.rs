@@ -19,12 +19,16 @@ pub(crate) fn get(netns: &Namespace, to: SocketAddr, path: &str) -> Result<Strin
         stream.set_read_timeout(Some(timeout)).context("set a time-out")?;
         let request = format!("GET {path} HTTP/1.0\r\nHost: {to}\r\n\r\n");
         stream.write_all(request.as_bytes()).context("send the request")?;
-        let answer = io::read_to_string(stream).with_context(|| format!("read the answer of {path}"))?;
+        let answer =
+            io::read_to_string(stream).with_context(|| format!("read the answer of {path}"))?;
         let (head, body) = answer.split_once("\r\n\r\n").context("an answer without a head")?;
         Ok((head.to_owned(), body.to_owned()))
     })?;
     let status = head.lines().next().unwrap_or_default();
-    ensure!(status.split(' ').nth(1).is_some_and(|code| code.starts_with('2')), "{path}: {status}: {body}");
+    ensure!(
+        status.split(' ').nth(1).is_some_and(|code| code.starts_with('2')),
+        "{path}: {status}: {body}"
+    );
     Ok(body)
 }
 

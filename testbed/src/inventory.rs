@@ -14,7 +14,9 @@ impl NetnsInventory {
     /// The lines that differ, with `-` for what was before and `+` for what is now; empty if nothing does.
     pub fn diff(&self, before: &Self) -> String {
         let mut diff = String::new();
-        for question in before.0.keys().chain(self.0.keys().filter(|key| !before.0.contains_key(*key))) {
+        for question in
+            before.0.keys().chain(self.0.keys().filter(|key| !before.0.contains_key(*key)))
+        {
             let lines = |inventory: &Self| {
                 let text = inventory.0.get(question).cloned().unwrap_or_default();
                 text.lines().map(str::to_owned).collect::<Vec<_>>()
@@ -58,7 +60,8 @@ pub fn netns_inventory(netns: &Namespace) -> Result<NetnsInventory> {
     ];
 
     let mut answers = BTreeMap::new();
-    for question in QUESTIONS.into_iter().filter(|q| !q.contains("eth0") || netns.label() != "node") {
+    for question in QUESTIONS.into_iter().filter(|q| !q.contains("eth0") || netns.label() != "node")
+    {
         answers.insert(question.to_owned(), ask(netns, question)?);
     }
     for question in FILTERS {
@@ -80,7 +83,11 @@ fn ask(netns: &Namespace, question: &str) -> Result<String> {
         .args(words)
         .output()
         .with_context(|| format!("run `{question}`"))?;
-    ensure!(output.status.success(), "`{question}`: {}", String::from_utf8_lossy(&output.stderr).trim());
+    ensure!(
+        output.status.success(),
+        "`{question}`: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     Ok(stable(&String::from_utf8_lossy(&output.stdout)))
 }
 

@@ -23,7 +23,8 @@ impl Metrics {
     /// Reads a whole scrape; a line that can't be read is an error, since Prometheus would refuse it too.
     pub fn parse(text: &str) -> Result<Self> {
         let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let samples = lines.map(|line| sample(line).with_context(|| format!("not a metric: {line:?}")));
+        let samples =
+            lines.map(|line| sample(line).with_context(|| format!("not a metric: {line:?}")));
         samples.collect::<Result<_>>().map(Self)
     }
 
@@ -40,7 +41,9 @@ impl Metrics {
     ) -> impl Iterator<Item = &'a Sample> {
         self.0.iter().filter(move |sample| {
             sample.name == name
-                && labels.iter().all(|(key, value)| sample.labels.get(*key).is_some_and(|have| have == value))
+                && labels
+                    .iter()
+                    .all(|(key, value)| sample.labels.get(*key).is_some_and(|have| have == value))
         })
     }
 }

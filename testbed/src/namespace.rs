@@ -41,7 +41,13 @@ impl Namespace {
     pub(crate) fn new(label: &str, prefix: &str, dir: &Path, addresses: Addresses) -> Self {
         let name = format!("{prefix}-{label}");
         let path = Path::new("/run/netns").join(&name);
-        Self(Arc::new(Inner { label: label.to_owned(), name, path, dir: dir.to_owned(), addresses }))
+        Self(Arc::new(Inner {
+            label: label.to_owned(),
+            name,
+            path,
+            dir: dir.to_owned(),
+            addresses,
+        }))
     }
 
     /// What the test calls it: `web`.
@@ -99,7 +105,8 @@ impl Namespace {
             self.enter().unwrap_or_else(|error| panic!("{error:#}"));
             body()
         };
-        thread::scope(|scope| scope.spawn(inside).join()).unwrap_or_else(|panic| panic::resume_unwind(panic))
+        thread::scope(|scope| scope.spawn(inside).join())
+            .unwrap_or_else(|panic| panic::resume_unwind(panic))
     }
 
     /// Moves the calling thread into the namespace, for good.
@@ -115,7 +122,8 @@ impl Namespace {
     /// When the namespace is gone.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let path = self.netns_path();
-        let netns = File::open(path).unwrap_or_else(|error| panic!("open {}: {error}", path.display()));
+        let netns =
+            File::open(path).unwrap_or_else(|error| panic!("open {}: {error}", path.display()));
         let mut command = Command::new(program);
         command::enter_netns(&mut command, netns);
         command

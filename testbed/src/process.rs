@@ -63,7 +63,9 @@ impl Process {
 
     /// All that it printed so far, both streams.
     pub fn logs(&self) -> String {
-        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// Its exit status, if it ended.
@@ -88,7 +90,11 @@ impl Process {
             self.child.try_wait().ok().flatten().map(Some)
         })?;
         if let Some(status) = exited {
-            bail!("{} ended ({status}) instead of listening on port {port}:\n{}", self.name, self.logs());
+            bail!(
+                "{} ended ({status}) instead of listening on port {port}:\n{}",
+                self.name,
+                self.logs()
+            );
         }
         Ok(())
     }
@@ -102,7 +108,12 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::env::var_os("INTERCEPTOR_KEEP").is_some_and(|value| value == "1") {
-            eprintln!("--- {} is left running, pid {}, log {}", self.name, self.pid(), self.log.display());
+            eprintln!(
+                "--- {} is left running, pid {}, log {}",
+                self.name,
+                self.pid(),
+                self.log.display()
+            );
             return;
         }
         let group = self.nix_pid();
@@ -110,8 +121,9 @@ impl Drop for Process {
             // First politely, since a database that is killed leaves shared memory behind.
             let _ = killpg(group, Signal::SIGTERM);
             let _ = killpg(group, Signal::SIGCONT);
-            let ended =
-                wait_until("a polite end", Duration::from_secs(2), || self.child.try_wait().ok().flatten());
+            let ended = wait_until("a polite end", Duration::from_secs(2), || {
+                self.child.try_wait().ok().flatten()
+            });
             if ended.is_ok() {
                 return;
             }

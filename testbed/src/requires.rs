@@ -18,7 +18,10 @@ use crate::bpf;
 pub fn require_root() -> Option<()> {
     static WHY_NOT: OnceLock<Option<String>> = OnceLock::new();
     let Some(why) = WHY_NOT.get_or_init(why_not) else { return Some(()) };
-    assert!(!env::var("CI").is_ok_and(|value| value == "true"), "can't run privileged tests: {why}");
+    assert!(
+        !env::var("CI").is_ok_and(|value| value == "true"),
+        "can't run privileged tests: {why}"
+    );
     // Not `eprintln`, which the test harness hides when a test passes.
     let _ = writeln!(io::stderr(), "\nSKIPPED: {why}\n");
     None
@@ -36,6 +39,8 @@ pub fn why_not() -> Option<String> {
         return Some("this kernel has no network namespaces, or /proc is not mounted".into());
     }
     bpf::probe_sk_lookup().err().map(|error| {
-        format!("the kernel refuses an sk_lookup program, which needs Linux 5.9 and CAP_BPF: {error}")
+        format!(
+            "the kernel refuses an sk_lookup program, which needs Linux 5.9 and CAP_BPF: {error}"
+        )
     })
 }

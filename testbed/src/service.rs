@@ -104,8 +104,9 @@ impl TcpService {
         serve: impl Fn(TcpStream, &Traffic) -> io::Result<()> + Send + Sync + 'static,
     ) -> Result<Self> {
         let addr = addr.into();
-        let listener =
-            netns.run(|| listen(addr)).with_context(|| format!("listen on {addr} in {}", netns.label()))?;
+        let listener = netns
+            .run(|| listen(addr))
+            .with_context(|| format!("listen on {addr} in {}", netns.label()))?;
         let addr = listener.local_addr().context("own address")?;
         let (listener, traffic) = (Arc::new(listener), Arc::new(Traffic::default()));
         let acceptor = thread::spawn({

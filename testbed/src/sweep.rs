@@ -43,9 +43,11 @@ pub(crate) fn sweep_once() {
 
 /// Removes the namespaces of one topology, whatever still runs inside of them, and its folder.
 pub(crate) fn remove(prefix: &str) {
-    let names = namespaces().into_iter().filter(|name| prefix_of(name) == Some(prefix)).collect::<Vec<_>>();
+    let names =
+        namespaces().into_iter().filter(|name| prefix_of(name) == Some(prefix)).collect::<Vec<_>>();
     // A process keeps its namespace alive even when the name is gone, and nobody would find it any more.
-    let inodes = names.iter().filter_map(|name| inode(&Path::new("/run/netns").join(name))).collect();
+    let inodes =
+        names.iter().filter_map(|name| inode(&Path::new("/run/netns").join(name))).collect();
     end_processes_in(&inodes);
     let script = names.iter().map(|name| format!("netns delete {name}\n")).collect::<String>();
     if let Err(error) = ip::batch(Command::new("ip").arg("-force"), &script) {
@@ -109,7 +111,9 @@ mod tests {
     #[test]
     fn knows_its_own_names_from_those_of_others() {
         assert_eq!(prefix_of("ic12x3-web"), Some("ic12x3"));
-        for foreign in ["web", "cni-1234", "ic12-web", "icx-web", "ic12x-web", "ice12x3-web", "ic12x3"] {
+        for foreign in
+            ["web", "cni-1234", "ic12-web", "icx-web", "ic12x-web", "ice12x3-web", "ic12x3"]
+        {
             assert_eq!(prefix_of(foreign), None, "{foreign}");
         }
     }

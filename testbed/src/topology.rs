@@ -109,7 +109,8 @@ impl Topology {
     fn add(&self, name: &str, create: impl FnOnce(&Namespace) -> Result<()>) -> Result<Namespace> {
         // An interface of the node is named after it, and interface names have at most 15 characters.
         ensure!(
-            (1..=12).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
+            (1..=12).contains(&name.len())
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
             "the name {name:?} of a namespace should be 1 to 12 letters, digits, or '-'",
         );
         let mut hosts = self.hosts();
@@ -173,7 +174,12 @@ impl Topology {
         self.namespaces()
             .iter()
             .map(|ns| {
-                format!("  {:12} {:11} nsenter --net={}\n", ns.label(), ns.ip4(), ns.netns_path().display())
+                format!(
+                    "  {:12} {:11} nsenter --net={}\n",
+                    ns.label(),
+                    ns.ip4(),
+                    ns.netns_path().display()
+                )
             })
             .collect()
     }
@@ -215,7 +221,9 @@ fn wait_for_link(interface: &str, last: u8) -> Result<()> {
     let group = format!("ff0200000000000000000001ff0000{last:02x}");
     wait_until(&format!("link {interface} to be ready"), Duration::from_secs(5), || {
         let groups = fs::read_to_string("/proc/thread-self/net/igmp6").unwrap_or_default();
-        groups.lines().any(|line| line.contains(&group) && line.split_whitespace().nth(1) == Some(interface))
+        groups
+            .lines()
+            .any(|line| line.contains(&group) && line.split_whitespace().nth(1) == Some(interface))
     })
 }
 
@@ -227,7 +235,11 @@ impl Drop for Topology {
             self.show_logs();
         }
         if failed || keep {
-            eprintln!("--- topology {:?}: to look around in it\n{}", self.title, self.how_to_enter());
+            eprintln!(
+                "--- topology {:?}: to look around in it\n{}",
+                self.title,
+                self.how_to_enter()
+            );
         }
         if keep {
             // The mark keeps the sweep of later runs away.

@@ -11,7 +11,11 @@ use anyhow::{Result, bail};
 /// Tries `probe` again and again until it succeeds; the error names what was awaited and what was seen last.
 ///
 /// A probe may return an `Option`, a `bool`, or a `Result` whose error is then "what was seen last".
-pub fn wait_until<P: Probe>(what: &str, timeout: Duration, mut probe: impl FnMut() -> P) -> Result<P::Ready> {
+pub fn wait_until<P: Probe>(
+    what: &str,
+    timeout: Duration,
+    mut probe: impl FnMut() -> P,
+) -> Result<P::Ready> {
     let started = Instant::now();
     // Most conditions come true within a millisecond or two; those that do not can afford a coarser step.
     let mut pause = Duration::from_micros(200);
@@ -74,8 +78,8 @@ mod tests {
 
     #[test]
     fn names_what_was_awaited_and_what_was_seen() {
-        let error =
-            wait_until("a cat", Duration::from_millis(1), || Err::<(), _>("a dog")).expect_err("no cat");
+        let error = wait_until("a cat", Duration::from_millis(1), || Err::<(), _>("a dog"))
+            .expect_err("no cat");
         assert_eq!(error.to_string(), "waited 1ms for a cat, in vain; last seen: a dog");
     }
 }

@@ -10,8 +10,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use testbed::{
-    Caller, Capability, Checksum, CommandExt as _, Connection, Namespace, Question, TcpService, Topology,
-    bpf_inventory, call, netns_inventory, netns_test, receive, require_root, send, wait_until,
+    Caller, Capability, Checksum, CommandExt as _, Connection, Namespace, Question, TcpService,
+    Topology, bpf_inventory, call, netns_inventory, netns_test, receive, require_root, send,
+    wait_until,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,9 +21,10 @@ const SECOND: Duration = Duration::from_secs(1);
 fn hosts_reach_each_other_by_ipv4_and_ipv6() {
     netns_test("reach", |t| {
         let (pod, client) = (t.pod("web")?, t.host("client")?);
-        for (pod_ip, client_ip) in
-            [(IpAddr::from(pod.ip4()), IpAddr::from(client.ip4())), (pod.ip6().into(), client.ip6().into())]
-        {
+        for (pod_ip, client_ip) in [
+            (IpAddr::from(pod.ip4()), IpAddr::from(client.ip4())),
+            (pod.ip6().into(), client.ip6().into()),
+        ] {
             let to = SocketAddr::new(pod_ip, 8080);
             let service = TcpService::tagged(&pod, to, "app")?;
             let answer = call(&client, to, Question::Line)?;
@@ -47,7 +49,13 @@ fn the_network_of_a_pod_with_own_users_is_its_own_roots_and_no_other_is() {
         // As root of the pod, who joins the network second, and so by his own rights.
         let change = |netns: &Namespace| {
             let mut nsenter = Command::new("nsenter");
-            nsenter.args(["--setuid=0", "--setgid=0", "--user", "--target", &sandbox.pid().to_string()]);
+            nsenter.args([
+                "--setuid=0",
+                "--setgid=0",
+                "--user",
+                "--target",
+                &sandbox.pid().to_string(),
+            ]);
             nsenter.args(["nsenter", &format!("--net={}", netns.netns_path().display())]);
             nsenter.args(["ip", "link", "set", "lo", "mtu", "1400"]).output()
         };
@@ -118,7 +126,8 @@ fn a_caller_counts_answers_and_failures() {
     netns_test("caller", |t| {
         let (pod, client) = (t.pod("web")?, t.host("client")?);
         let to = (pod.ip4(), 8080);
-        let caller = Caller::new(&client, to).threads(2).interval(Duration::from_millis(1)).start()?;
+        let caller =
+            Caller::new(&client, to).threads(2).interval(Duration::from_millis(1)).start()?;
         wait_until("a refused call", SECOND, || caller.report().failures().len() > 3)?;
 
         let app = TcpService::tagged(&pod, to, "app")?;
@@ -130,7 +139,11 @@ fn a_caller_counts_answers_and_failures() {
         assert_eq!(report.count("app") as u64, app.requests());
         assert_eq!(report.by_tag().keys().copied().collect::<Vec<_>>(), ["app"]);
         assert_eq!(report.count("app") + report.failures().len(), report.calls.len());
-        assert_eq!(report.failures_after(answered + Duration::from_millis(100)).len(), 0, "{report}");
+        assert_eq!(
+            report.failures_after(answered + Duration::from_millis(100)).len(),
+            0,
+            "{report}"
+        );
         assert!(
             report.failures()[0].outcome.as_ref().is_err_and(|error| error.contains("refused")),
             "{report}"
@@ -148,7 +161,10 @@ fn services_keep_their_promises() {
         // Answers again and again, until it is stopped.
         let mut tagged = TcpService::tagged(&pod, on(1), "app")?;
         let mut connection = Connection::open(&client, on(1), Question::Line)?;
-        assert_eq!((connection.ask()?.tag.as_str(), connection.ask()?.tag.as_str()), ("app", "app"));
+        assert_eq!(
+            (connection.ask()?.tag.as_str(), connection.ask()?.tag.as_str()),
+            ("app", "app")
+        );
         assert_eq!((tagged.connections(), tagged.requests(), tagged.open()), (1, 2, 1));
         tagged.stop_listening();
         assert!(call(&client, on(1), Question::Line).is_err(), "still listens");
@@ -158,7 +174,10 @@ fn services_keep_their_promises() {
 
         let _http = TcpService::http(&pod, on(2), "app")?;
         let mut connection = Connection::open(&client, on(2), Question::Http)?;
-        assert_eq!((connection.ask()?.tag.as_str(), connection.ask()?.tag.as_str()), ("app", "app"));
+        assert_eq!(
+            (connection.ask()?.tag.as_str(), connection.ask()?.tag.as_str()),
+            ("app", "app")
+        );
 
         let _greets = TcpService::greets_first(&pod, on(3), "hello")?;
         assert_eq!(Connection::open(&client, on(3), Question::Line)?.answer()?.tag, "hello");
@@ -200,8 +219,9 @@ fn a_laptop_asleep_is_silent_and_wakes_up_again() {
         let (laptop, client) = (t.host("laptop")?, t.host("client")?);
         let _dev = TcpService::tagged(&laptop, (std::net::Ipv6Addr::UNSPECIFIED, 3000), "laptop")?;
         let reach = |to: IpAddr| {
-            client
-                .run(|| std::net::TcpStream::connect_timeout(&(to, 3000).into(), Duration::from_millis(300)))
+            client.run(|| {
+                std::net::TcpStream::connect_timeout(&(to, 3000).into(), Duration::from_millis(300))
+            })
         };
         for to in [IpAddr::from(laptop.ip4()), laptop.ip6().into()] {
             reach(to).context("awake")?;
@@ -258,7 +278,8 @@ fn commands_can_be_confined() {
         // And none of it shows outside.
         assert!(!std::fs::read_to_string("/etc/resolv.conf")?.contains("10.1.2.3"));
 
-        let output = pod.command("sh").args(["-c", script]).without(&[Capability::SysAdmin]).output()?;
+        let output =
+            pod.command("sh").args(["-c", script]).without(&[Capability::SysAdmin]).output()?;
         let text = String::from_utf8(output.stdout)?;
         let effective = text.split_whitespace().last().context("a mask")?;
         assert_eq!(u64::from_str_radix(effective, 16)? >> 21 & 1, 0, "{effective}");

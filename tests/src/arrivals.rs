@@ -35,17 +35,19 @@ impl Arrivals {
                 let netns = netns.clone();
                 calls.push(thread::spawn(move || {
                     let started = Instant::now();
-                    let answer = Connection::open(&netns, to, Question::Line).and_then(|mut connection| {
-                        // How long one may take is for the test to say.
-                        connection.stream().set_read_timeout(Some(SOON))?;
-                        connection.ask()
-                    });
+                    let answer =
+                        Connection::open(&netns, to, Question::Line).and_then(|mut connection| {
+                            // How long one may take is for the test to say.
+                            connection.stream().set_read_timeout(Some(SOON))?;
+                            connection.ask()
+                        });
                     let outcome = answer.map_err(|error| error.to_string());
                     Call { started, duration: started.elapsed(), outcome }
                 }));
                 thread::sleep(interval);
             }
-            let mut calls: Vec<Call> = calls.into_iter().filter_map(|call| call.join().ok()).collect();
+            let mut calls: Vec<Call> =
+                calls.into_iter().filter_map(|call| call.join().ok()).collect();
             calls.sort_by_key(|call| call.started);
             Report { calls }
         });

@@ -26,7 +26,8 @@ impl Background {
         port: u16,
         serve: impl FnOnce(net::TcpListener) -> S + Send + 'static,
     ) -> Result<Self> {
-        let listener = netns.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).context("listen")?;
+        let listener =
+            netns.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).context("listen")?;
         listener.set_nonblocking(true)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, ended) = oneshot::channel();

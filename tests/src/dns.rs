@@ -41,7 +41,9 @@ impl Dns {
     /// Starts it; every answer may be kept for `ttl` seconds. It knows no name yet.
     pub fn start(topology: &Topology, ttl: u32) -> Result<Self> {
         let node = topology.node().clone();
-        let socket = node.run(|| UdpSocket::bind((node.ip4(), 53))).context("a socket for the DNS server")?;
+        let socket = node
+            .run(|| UdpSocket::bind((node.ip4(), 53)))
+            .context("a socket for the DNS server")?;
         // Now and then it looks whether it should stop.
         socket.set_read_timeout(Some(Duration::from_millis(20)))?;
         let shared = Arc::new(Shared {
@@ -114,7 +116,9 @@ impl Shared {
             if length == 0 {
                 break;
             }
-            labels.push(std::str::from_utf8(question.get(at..at + length)?).ok()?.to_ascii_lowercase());
+            labels.push(
+                std::str::from_utf8(question.get(at..at + length)?).ok()?.to_ascii_lowercase(),
+            );
             at += length;
         }
         let kind = u16::from_be_bytes([*question.get(at)?, *question.get(at + 1)?]);
@@ -127,7 +131,18 @@ impl Shared {
 
         let mut answer = question.get(..2)?.to_vec();
         // An answer, recursion desired and available; then how many of each: question, answers, nothing more.
-        answer.extend([0x81, 0x80 | code, 0, 1, 0, u8::try_from(addresses.len()).ok()?, 0, 0, 0, 0]);
+        answer.extend([
+            0x81,
+            0x80 | code,
+            0,
+            1,
+            0,
+            u8::try_from(addresses.len()).ok()?,
+            0,
+            0,
+            0,
+            0,
+        ]);
         answer.extend(question.get(12..end)?);
         for ip in addresses {
             // The name is the one at byte 12.
@@ -165,7 +180,10 @@ mod tests {
             [&[9, 9, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], name, &[0, 0, kind, 0, 1]].concat()
         };
         let answer = shared.answer(&question(b"\x01A\x04test", 1)).expect("a question");
-        assert!(answer.ends_with(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 7, 0, 4, 10, 1, 2, 3]), "{answer:?}");
+        assert!(
+            answer.ends_with(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 7, 0, 4, 10, 1, 2, 3]),
+            "{answer:?}"
+        );
         let answer = shared.answer(&question(b"\x01a\x04test", 28)).expect("a question");
         assert_eq!((answer[3] & 0xf, answer[7]), (0, 0), "it has no IPv6 address: {answer:?}");
         let answer = shared.answer(&question(b"\x01b\x04test", 1)).expect("a question");

@@ -43,8 +43,12 @@ impl Frozen {
             ptrace::attach(thread).with_context(|| format!("stop thread {thread}"))?;
             frozen.threads.push(thread);
             // __WALL: threads that are not the first of their process, too.
-            let status = waitpid(thread, Some(WaitPidFlag::__WALL)).context("wait for a thread to stop")?;
-            ensure!(matches!(status, WaitStatus::Stopped(..)), "thread {thread} did not stop: {status:?}");
+            let status =
+                waitpid(thread, Some(WaitPidFlag::__WALL)).context("wait for a thread to stop")?;
+            ensure!(
+                matches!(status, WaitStatus::Stopped(..)),
+                "thread {thread} did not stop: {status:?}"
+            );
         }
         Ok(frozen)
     }

@@ -157,7 +157,9 @@ fn answer(
         }
         "/close" => {
             say(
-                &format!("HTTP/1.1 200 OK\r\n{by}Connection: close\r\nContent-Length: {length}\r\n\r\n"),
+                &format!(
+                    "HTTP/1.1 200 OK\r\n{by}Connection: close\r\nContent-Length: {length}\r\n\r\n"
+                ),
                 request,
             )?;
             return Ok(false);
@@ -185,7 +187,10 @@ fn answer(
         }
         "/refuse" => say(&format!("HTTP/1.1 403 No\r\n{by}Content-Length: 0\r\n\r\n"), b"")?,
         "/half" => {
-            say(&format!("HTTP/1.1 200 OK\r\n{by}Content-Length: {length}\r\n\r\n"), &request[..length / 2])?;
+            say(
+                &format!("HTTP/1.1 200 OK\r\n{by}Content-Length: {length}\r\n\r\n"),
+                &request[..length / 2],
+            )?;
             return Ok(false);
         }
         "/silence" => {}
@@ -203,7 +208,8 @@ impl HttpCaller {
     /// Calls from inside a namespace.
     pub fn connect(netns: &Namespace, to: impl Into<SocketAddr>) -> Result<Self> {
         let to = to.into();
-        let stream = netns.run(|| TcpStream::connect(to)).with_context(|| format!("connect to {to}"))?;
+        let stream =
+            netns.run(|| TcpStream::connect(to)).with_context(|| format!("connect to {to}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let answers = BufReader::new(stream.try_clone()?);
@@ -233,7 +239,8 @@ impl HttpCaller {
 
     /// The next response; one to HEAD has no body.
     pub fn answer(&mut self, to_head: bool) -> Result<HttpAnswer> {
-        let mut raw = read_head(&mut self.answers)?.context("the connection ended without an answer")?;
+        let mut raw =
+            read_head(&mut self.answers)?.context("the connection ended without an answer")?;
         let head = String::from_utf8(raw.clone())?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.with_context(|| format!("a status in {head:?}"))?;
@@ -276,7 +283,10 @@ impl HttpCaller {
 
     /// Another one on the same connection, to speak while this one listens.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { stream: self.stream.try_clone()?, answers: BufReader::new(self.stream.try_clone()?) })
+        Ok(Self {
+            stream: self.stream.try_clone()?,
+            answers: BufReader::new(self.stream.try_clone()?),
+        })
     }
 
     /// Its own address.
@@ -307,7 +317,11 @@ fn read_head(stream: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     loop {
         let before = head.len();
         if stream.read_until(b'\n', &mut head)? == 0 {
-            return if head.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            return if head.is_empty() {
+                Ok(None)
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            };
         }
         if head[before..] == *b"\r\n" && before > 0 {
             return Ok(Some(head));

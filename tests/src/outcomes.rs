@@ -16,7 +16,8 @@ pub fn outcomes(daemon: &Daemon, workload: &str) -> Result<BTreeMap<String, u64>
         let label = |key| sample.labels.get(key).map_or("", String::as_str);
         // Those to the relay's own address belong to no rule, so the status of rules does not have them.
         if !label("annotation").is_empty() && sample.value > 0.0 {
-            *measured.entry(key(label("outcome"), label("reason"))).or_default() += sample.value as u64;
+            *measured.entry(key(label("outcome"), label("reason"))).or_default() +=
+                sample.value as u64;
         }
     }
     let mut told = BTreeMap::new();

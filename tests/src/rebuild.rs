@@ -15,7 +15,8 @@ pub fn delete_netns(node: &Namespace, pod: &Namespace) -> Result<()> {
     // The other end of its link goes with it.
     let link = format!("to-{}:", pod.label());
     wait_until("the end of the namespace", SOON, || {
-        let links = node.run(|| fs::read_to_string("/proc/thread-self/net/dev")).unwrap_or_default();
+        let links =
+            node.run(|| fs::read_to_string("/proc/thread-self/net/dev")).unwrap_or_default();
         !links.contains(&link)
     })
 }

@@ -24,7 +24,10 @@ impl SecondDaemon {
     pub fn start(topology: &Topology, pod: &Namespace, rule: &str) -> Result<Self> {
         let (node, binary) = (topology.node().clone(), binary()?);
         let mut command = node.command(&binary);
-        command.args(["run", "--admin", ADMIN, "--netns"]).arg(pod.netns_path()).args(["--redirect", rule]);
+        command
+            .args(["run", "--admin", ADMIN, "--netns"])
+            .arg(pod.netns_path())
+            .args(["--redirect", rule]);
         let process = node.spawn(&mut command)?;
         let second = Self { process, node, binary };
         wait_until("the second daemon to be active", SOON, || {

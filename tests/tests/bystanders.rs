@@ -21,7 +21,8 @@ const DEBUG: &str = "x-user: debug";
 
 /// How long bystanders are watched; five minutes by `INTERCEPTOR_BYSTANDER_SECONDS=300`.
 fn watch() -> Duration {
-    let seconds = std::env::var("INTERCEPTOR_BYSTANDER_SECONDS").ok().and_then(|text| text.parse().ok());
+    let seconds =
+        std::env::var("INTERCEPTOR_BYSTANDER_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(15))
 }
 
@@ -46,8 +47,9 @@ impl Bystanders {
                 let mut number = 0_u64;
                 while !stop.load(Ordering::Relaxed) {
                     let target = format!("/{number}");
-                    let answer =
-                        caller.get(&target, &["x-user: somebody"]).context("a bystander's request")?;
+                    let answer = caller
+                        .get(&target, &["x-user: somebody"])
+                        .context("a bystander's request")?;
                     ensure!(answer.tag == "app" && answer.status == 200, "{answer:?}");
                     ensure!(
                         answer.body.starts_with(format!("GET {target} HTTP/1.1\r\n").as_bytes()),
@@ -192,8 +194,9 @@ fn bulk_server(netns: &Namespace, port: u16, tag: &'static str) -> Result<TcpSer
                 );
                 stream.write_all((head + &text).as_bytes())?;
             } else {
-                let head =
-                    format!("HTTP/1.1 200 OK\r\nX-Served-By: {tag}\r\nContent-Length: {LARGE}\r\n\r\n");
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nX-Served-By: {tag}\r\nContent-Length: {LARGE}\r\n\r\n"
+                );
                 stream.write_all(head.as_bytes())?;
                 send(&mut stream, LARGE)?;
             }
@@ -234,7 +237,8 @@ fn large_bodies_pass_both_ways_unchanged(#[values("app", "laptop")] by: &'static
         let header = if by == "app" { "a: b" } else { DEBUG };
         let mut answers = BufReader::new(stream.try_clone()?);
         stream.write_all(
-            format!("PUT /x HTTP/1.1\r\nHost: web\r\n{header}\r\nContent-Length: {LARGE}\r\n\r\n").as_bytes(),
+            format!("PUT /x HTTP/1.1\r\nHost: web\r\n{header}\r\nContent-Length: {LARGE}\r\n\r\n")
+                .as_bytes(),
         )?;
         let sent = send(&mut stream, LARGE)?;
         let length = head(&mut answers, by)?;
@@ -336,7 +340,8 @@ fn tls_goes_by_the_name_that_it_asks_for(
         };
         let _app = server(&s.pod, 443, "app")?;
         let _dev = server(&s.laptop, 4443, "laptop")?;
-        let _daemon = s.daemon_with(&format!("443 -> {}:4443 when {condition}", s.laptop.ip4()), &[])?;
+        let _daemon =
+            s.daemon_with(&format!("443 -> {}:4443 when {condition}", s.laptop.ip4()), &[])?;
         // However it arrives.
         for step in [1, 9, hello.len()] {
             let to = (s.pod.ip4(), 443);

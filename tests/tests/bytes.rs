@@ -17,7 +17,9 @@ use anyhow::{Context as _, Result, ensure};
 use rstest::rstest;
 use testbed::{Checksum, netns_test, receive, send, wait_until};
 
-use self::ground::{Ends, Ground, Side, Way, finish, raise_open_files, reset, sockets, unacknowledged};
+use self::ground::{
+    Ends, Ground, Side, Way, finish, raise_open_files, reset, sockets, unacknowledged,
+};
 
 const MIB: u64 = 1 << 20;
 const SECOND: Duration = Duration::from_secs(1);
@@ -161,7 +163,11 @@ fn all_that_was_said_before_a_reset_still_arrives() {
             let mut sum = Checksum::default();
             let end = read_slowly(&caller, &mut sum);
             assert_eq!(sum, sender.join().expect("no panic")?, "{way:?}");
-            assert_eq!(end.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset), "{way:?}");
+            assert_eq!(
+                end.map_err(|error| error.kind()),
+                Err(ErrorKind::ConnectionReset),
+                "{way:?}"
+            );
         }
         Ok(())
     });
@@ -241,13 +247,15 @@ fn a_gibibyte_each_way_at_once_arrives_unharmed() {
             let down = scope.spawn(|| talk(&target));
             let at_target = scope.spawn(|| receive(&target));
             let at_caller = receive(&caller)?;
-            let [up, down, at_target] = [up, down, at_target].map(|thread| thread.join().expect("no panic"));
+            let [up, down, at_target] =
+                [up, down, at_target].map(|thread| thread.join().expect("no panic"));
             assert_eq!((at_target?, at_caller), (up?, down?));
             Ok(())
         })?;
         drop_all(&ground)?;
         for direction in ["to_target", "from_target"] {
-            let counted = ground.daemon.metric("interceptor_bytes_total", &[("direction", direction)]);
+            let counted =
+                ground.daemon.metric("interceptor_bytes_total", &[("direction", direction)]);
             assert_eq!(counted, bytes as f64, "{direction}");
         }
         Ok(())
@@ -289,7 +297,9 @@ fn nine_thousand_connections_are_open_at_once_and_each_is_answered() {
         }
         for (number, caller) in callers.iter_mut().enumerate() {
             let mut answer = [0; 4];
-            caller.read_exact(&mut answer).with_context(|| format!("the answer to caller {number}"))?;
+            caller
+                .read_exact(&mut answer)
+                .with_context(|| format!("the answer to caller {number}"))?;
             assert_eq!(u32::from_be_bytes(answer), number as u32);
         }
         drop((callers, targets));
@@ -307,7 +317,10 @@ fn a_reader_that_never_reads_holds_its_sender_back(#[case] side: Side) {
         let (sends, _deaf) = ground.connect(Way::Stolen)?.of(side);
         let taken = fill(&sends)?;
         let grown = ground.memory()?.saturating_sub(before);
-        assert!(grown < 3 * 1024, "the daemon grew by {grown} KiB for the {taken} bytes that it took");
+        assert!(
+            grown < 3 * 1024,
+            "the daemon grew by {grown} KiB for the {taken} bytes that it took"
+        );
         Ok(())
     });
 }
@@ -367,7 +380,8 @@ fn thousands_of_short_connections_leave_nothing_behind() {
         exchanges(&ground, 5_000)?;
         ground.wait_for_files(files)?;
 
-        let redirected = ground.daemon.metric("interceptor_connections_total", &[("outcome", "redirected")]);
+        let redirected =
+            ground.daemon.metric("interceptor_connections_total", &[("outcome", "redirected")]);
         assert_eq!(redirected, 6_000.0);
         wait_until("the sockets in the pod to close", SECOND * 5, || match sockets(&ground.pod) {
             open if open.is_empty() => Ok(()),
@@ -414,13 +428,17 @@ fn callers_that_leave_at_once_do_no_harm() {
             if number % 2 == 0 { reset(caller)? } else { drop(caller) }
         }
         let seen = || -> Result<f64> {
-            let counted =
-                |outcome| ground.daemon.metric("interceptor_connections_total", &[("outcome", outcome)]);
+            let counted = |outcome| {
+                ground.daemon.metric("interceptor_connections_total", &[("outcome", outcome)])
+            };
             Ok(counted("redirected") + counted("refused"))
         };
-        wait_until("all of them to be counted", SECOND * 5, || seen().is_ok_and(|count| count == 200.0))?;
+        wait_until("all of them to be counted", SECOND * 5, || {
+            seen().is_ok_and(|count| count == 200.0)
+        })?;
         let redirected =
-            ground.daemon.metric("interceptor_connections_total", &[("outcome", "redirected")]) as usize;
+            ground.daemon.metric("interceptor_connections_total", &[("outcome", "redirected")])
+                as usize;
         for _ in 0..redirected {
             // End of stream or a reset; to hear nothing is neither.
             let end = ground.accept()?.read(&mut [0]).map_err(|error| error.kind());

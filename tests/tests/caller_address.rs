@@ -16,8 +16,8 @@ use rstest::rstest;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use testbed::{
-    BpfKind, Capability, Cgroup, CommandExt as _, Connection, Daemon, Namespace, Question, TcpService,
-    Topology, binary, bpf_inventory, netns_test, wait_until, workload,
+    BpfKind, Capability, Cgroup, CommandExt as _, Connection, Daemon, Namespace, Question,
+    TcpService, Topology, binary, bpf_inventory, netns_test, wait_until, workload,
 };
 
 /// A rule with a target that refuses, so that the app serves.
@@ -93,7 +93,8 @@ fn the_app_sees_the_caller(#[case] listens_on: std::net::IpAddr, #[case] ipv6: b
         }
         let loopback: std::net::IpAddr =
             if ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
-        let mut connection = Connection::open(&pod, SocketAddr::new(loopback, 8080), Question::Line)?;
+        let mut connection =
+            Connection::open(&pod, SocketAddr::new(loopback, 8080), Question::Line)?;
         sees_the_caller(&mut connection, "app").context("loopback")
     });
 }
@@ -112,7 +113,8 @@ fn many_callers_at_once_are_each_seen() {
                             let mut open: Vec<_> = (0..10)
                                 .map(|_| Connection::open(client, to, Question::Line))
                                 .collect::<Result<_, _>>()?;
-                            open.iter_mut().try_for_each(|connection| sees_the_caller(connection, "app"))?;
+                            open.iter_mut()
+                                .try_for_each(|connection| sees_the_caller(connection, "app"))?;
                         }
                         Ok(())
                     })
@@ -135,7 +137,8 @@ fn relays_ports(pod: &Namespace) -> BTreeSet<u16> {
     let connections = table.lines().skip(1).filter_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
         // Established, with the same address at both ends: the relay's connection to the app.
-        let same = fields[3] == "01" && fields[1].rsplit_once(':')?.0 == fields[2].rsplit_once(':')?.0;
+        let same =
+            fields[3] == "01" && fields[1].rsplit_once(':')?.0 == fields[2].rsplit_once(':')?.0;
         (same && port(fields[1]) == Some(8080)).then(|| port(fields[2])).flatten()
     });
     connections.collect()
@@ -145,7 +148,8 @@ fn relays_ports(pod: &Namespace) -> BTreeSet<u16> {
 fn pods_with_equal_addresses_are_told_apart() {
     play(|s| {
         let other = Topology::new("the same addresses again")?;
-        let (pod, laptop, client) = (other.pod("web")?, other.host("laptop")?, other.host("client")?);
+        let (pod, laptop, client) =
+            (other.pod("web")?, other.host("laptop")?, other.host("client")?);
         assert_eq!(pod.ip4(), s.pod.ip4());
         let _app = TcpService::tagged(&pod, (Ipv6Addr::UNSPECIFIED, 8080), "other")?;
         for pod in [&s.pod, &pod] {
@@ -206,7 +210,9 @@ fn whoever_else_has_the_relays_address_is_seen_as_himself() {
         same_address().context("while the relay has it, too")?;
         sees_the_caller(&mut connection, "app")?;
         drop(connection);
-        wait_until("the end of all entries", SOON, || counts(&daemon).is_ok_and(|counts| counts == (0, 0)))?;
+        wait_until("the end of all entries", SOON, || {
+            counts(&daemon).is_ok_and(|counts| counts == (0, 0))
+        })?;
         same_address().context("when it was the relay's")
     });
 }
@@ -229,11 +235,15 @@ fn nothing_is_attached_for_everybody_while_nothing_is_redirected() {
 
         // As long as the app may ask.
         daemon.rewrite_workloads(&s.without_rule())?;
-        wait_until("the end of the redirect", SOON, || links(&daemon).is_ok_and(|links| links.0 == 0))?;
+        wait_until("the end of the redirect", SOON, || {
+            links(&daemon).is_ok_and(|links| links.0 == 0)
+        })?;
         assert_eq!(links(&daemon)?, (0, 2));
         sees_the_caller(&mut connection, "app")?;
         drop(connection);
-        wait_until("the end of all links", SOON, || links(&daemon).is_ok_and(|links| links == (0, 0)))?;
+        wait_until("the end of all links", SOON, || {
+            links(&daemon).is_ok_and(|links| links == (0, 0))
+        })?;
         assert_eq!(counts(&daemon)?, (0, 0));
         Ok(())
     });
@@ -268,14 +278,25 @@ fn checked(adapt: impl FnOnce(&mut std::process::Command) -> Result<()>) -> Resu
     let told: Value = serde_json::from_slice(&command.output()?.stdout)?;
     assert_eq!(told["able"], true, "it works all the same: {told}");
     let findings = told["findings"].as_array().context("no findings")?;
-    findings.iter().find(|finding| finding["name"] == "caller's address").cloned().context("no finding")
+    findings
+        .iter()
+        .find(|finding| finding["name"] == "caller's address")
+        .cloned()
+        .context("no finding")
 }
 
-fn lost(s: &Scene<'_>, why: &str, adapt: impl Fn(&mut std::process::Command) -> Result<()>) -> Result<()> {
+fn lost(
+    s: &Scene<'_>,
+    why: &str,
+    adapt: impl Fn(&mut std::process::Command) -> Result<()>,
+) -> Result<()> {
     let daemon = s.daemon_adapted(&refused(&s.laptop), &adapt)?;
     let mut connection = Connection::open(&s.client, s.port(), Question::Line)?;
     let answer = connection.ask()?;
-    assert_eq!((answer.tag.as_str(), answer.peer.map(|peer| peer.ip())), ("app", Some(s.pod.ip4().into())));
+    assert_eq!(
+        (answer.tag.as_str(), answer.peer.map(|peer| peer.ip())),
+        ("app", Some(s.pod.ip4().into()))
+    );
     assert_eq!(counts(&daemon)?, (0, 1));
     assert_eq!(daemon.metric("interceptor_caller_address_kept", &[]), 0.0);
     let told = daemon.state()?["caller_address"].clone();
@@ -321,7 +342,8 @@ fn a_container_that_is_shown_the_hosts_cgroups_keeps_the_address() {
         fs::create_dir(&hosts)?;
         let adapt = |command: &mut std::process::Command| {
             // What the chart grants.
-            let rights = [Capability::Bpf, Capability::NetAdmin, Capability::Perfmon, Capability::SysAdmin];
+            let rights =
+                [Capability::Bpf, Capability::NetAdmin, Capability::Perfmon, Capability::SysAdmin];
             command.contained(&cgroup, Some(&hosts))?.only(&rights);
             Ok(())
         };

@@ -46,8 +46,10 @@ impl Street {
     }
 
     fn daemon(&self, t: &Topology) -> Result<Daemon> {
-        let rule =
-            format!("{PORT} -> {}:{PORT} when request.headers['x-user'] == 'debug'", self.laptop.ip4());
+        let rule = format!(
+            "{PORT} -> {}:{PORT} when request.headers['x-user'] == 'debug'",
+            self.laptop.ip4()
+        );
         let daemon = Daemon::start(t, &workload(&self.pod, &rule), &[])?;
         daemon.wait_active("web")?;
         Ok(daemon)
@@ -170,11 +172,17 @@ fn curl_speaks_tls_to_whom_it_names(#[case] condition: &str, #[case] expected: [
             let resolve = format!("{name}:{PORT}:{}", street.pod.ip4());
             let url = format!("https://{name}:{PORT}/large");
             for version in ["--http1.1", "--http2"] {
-                let mut curl =
-                    street.curl("debug", &["-k", version, "--tlsv1.3", "--resolve", &resolve, &url, &url]);
+                let mut curl = street.curl(
+                    "debug",
+                    &["-k", version, "--tlsv1.3", "--resolve", &resolve, &url, &url],
+                );
                 let got = output(&mut curl)?;
                 let file = fs::read(t.dir().join(format!("tls-{tag}/large")))?;
-                ensure!(got == [&*file, &*file].concat(), "{name} got {} bytes, of {tag}?", got.len());
+                ensure!(
+                    got == [&*file, &*file].concat(),
+                    "{name} got {} bytes, of {tag}?",
+                    got.len()
+                );
             }
         }
         Ok(())
@@ -189,8 +197,25 @@ fn tls_server(netns: &Namespace, tag: &str) -> Result<Process> {
     Pattern::default().write(&mut large, 8 << 20)?;
     fs::write(dir.join("large"), large)?;
     let mut openssl = tool(netns, "openssl");
-    openssl.args(["req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
-    openssl.args(["-subj", "/CN=debug.example", "-days", "1", "-keyout", "key", "-out", "certificate"]);
+    openssl.args([
+        "req",
+        "-x509",
+        "-nodes",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+    ]);
+    openssl.args([
+        "-subj",
+        "/CN=debug.example",
+        "-days",
+        "1",
+        "-keyout",
+        "key",
+        "-out",
+        "certificate",
+    ]);
     output(openssl.current_dir(&dir))?;
     let config = format!(
         "daemon off;\nuser root;\nerror_log stderr;\npid {dir}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n\
@@ -242,8 +267,8 @@ fn chunks(from: &mut impl BufRead, pattern: &mut Pattern) -> io::Result<()> {
     loop {
         let mut line = String::new();
         from.read_line(&mut line)?;
-        let size =
-            u64::from_str_radix(line.trim_end(), 16).map_err(|_| io::Error::other(format!("{line:?}")))?;
+        let size = u64::from_str_radix(line.trim_end(), 16)
+            .map_err(|_| io::Error::other(format!("{line:?}")))?;
         pattern.check(from.take(size))?;
         from.read_exact(&mut [0; 2])?;
         if size == 0 {
@@ -278,7 +303,10 @@ fn curl_downloads_a_gibibyte(#[case] (user, tag): (&'static str, &'static str)) 
 #[rstest]
 #[case::bystander(USERS[0], &[])]
 #[case::developer(USERS[1], &["-H", "Transfer-Encoding:", "-H", "Content-Length: 1073741824"])]
-fn curl_uploads_a_gibibyte(#[case] (user, tag): (&'static str, &'static str), #[case] framing: &[&str]) {
+fn curl_uploads_a_gibibyte(
+    #[case] (user, tag): (&'static str, &'static str),
+    #[case] framing: &[&str],
+) {
     software_test("upload", &["curl"], |t| {
         let street = Street::new(t)?;
         let (_app, _dev) = (gibibyte(&street.pod, "app")?, gibibyte(&street.laptop, "laptop")?);
@@ -300,7 +328,8 @@ fn curl_uploads_a_gibibyte(#[case] (user, tag): (&'static str, &'static str), #[
 fn watch(
     daemon: &Daemon,
     curl: &mut Command,
-    feed: impl FnOnce(Option<std::process::ChildStdin>, Option<std::process::ChildStdout>) -> Result<()> + Send,
+    feed: impl FnOnce(Option<std::process::ChildStdin>, Option<std::process::ChildStdout>) -> Result<()>
+    + Send,
 ) -> Result<()> {
     let (before, started) = (daemon.rss_kib()?, Instant::now());
     let mut child = curl.spawn().context("start curl")?;
@@ -315,7 +344,11 @@ fn watch(
         feeding.join().expect("no panic").and(status)
     })?;
     ensure!(status.success(), "curl: {status}");
-    println!("{:.1?}, the daemon grew from {before} KiB by {} KiB", started.elapsed(), most - before);
+    println!(
+        "{:.1?}, the daemon grew from {before} KiB by {} KiB",
+        started.elapsed(),
+        most - before
+    );
     ensure!(most - before <= GROWTH, "the daemon grew from {before} KiB to {most} KiB");
     Ok(())
 }

@@ -11,7 +11,9 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use interceptor_tests::{Frozen, HttpCaller, HttpMirror, SOON, Scene, counted, outcomes, play, sum, threads};
+use interceptor_tests::{
+    Frozen, HttpCaller, HttpMirror, SOON, Scene, counted, outcomes, play, sum, threads,
+};
 use rstest::rstest;
 use testbed::{Daemon, TcpService, wait_until};
 
@@ -64,7 +66,11 @@ fn each_request_on_a_kept_alive_connection_goes_where_it_is_wanted() {
             let answer = caller.get("/x", headers)?;
             ensure!(answer.tag == if matching { "laptop" } else { "app" }, "{turn}: {answer:?}");
         }
-        assert_eq!(stage.app.service().connections(), 1, "one connection to the app for the caller's one");
+        assert_eq!(
+            stage.app.service().connections(),
+            1,
+            "one connection to the app for the caller's one"
+        );
         assert_eq!(stage.dev.service().connections(), 1, "and one to the laptop, kept");
         assert_eq!((stage.app.service().requests(), stage.dev.service().requests()), (13, 7));
         assert_eq!(outcomes(&daemon, "web")?, counted([("redirected", 1)]));
@@ -120,7 +126,8 @@ fn a_condition_on_addresses_reads_no_byte() {
     stage(|stage| {
         let condition = format!("when source.address.startsWith('{}:')", stage.s.client.ip4());
         // A server that speaks first could not wait for a request.
-        let _greeter = TcpService::greets_first(&stage.s.laptop, (stage.s.laptop.ip4(), 4001), "laptop")?;
+        let _greeter =
+            TcpService::greets_first(&stage.s.laptop, (stage.s.laptop.ip4(), 4001), "laptop")?;
         let rule = format!("80 -> {}:4001 {condition}", stage.s.laptop.ip4());
         let daemon = stage.s.daemon_with(&rule, &[])?;
         assert_eq!(greeting(&stage.s, 80)?, "laptop");
@@ -223,8 +230,14 @@ fn matching_requests_among_others_reach_the_laptop_byte_for_byte(
             }
             assert_eq!(caller.answer(false)?.tag, if n % 4 < 2 { "laptop" } else { "app" }, "{n}");
         }
-        assert_eq!(String::from_utf8_lossy(&stage.app.got()), String::from_utf8_lossy(&apps.concat()));
-        assert_eq!(String::from_utf8_lossy(&stage.dev.got()), String::from_utf8_lossy(&laptops.concat()));
+        assert_eq!(
+            String::from_utf8_lossy(&stage.app.got()),
+            String::from_utf8_lossy(&apps.concat())
+        );
+        assert_eq!(
+            String::from_utf8_lossy(&stage.dev.got()),
+            String::from_utf8_lossy(&laptops.concat())
+        );
         Ok(())
     });
 }
@@ -235,7 +248,8 @@ fn answers_come_back_byte_for_byte(#[values("app", "laptop")] by: &str) {
         let _daemon = stage.daemon()?;
         // The app's own server once more, on a port that is not redirected.
         let app = HttpMirror::start(&stage.s.pod, (stage.s.pod.ip4(), 81), "app")?;
-        let direct = if by == "app" { app.service().addr() } else { (stage.s.laptop.ip4(), 4000).into() };
+        let direct =
+            if by == "app" { app.service().addr() } else { (stage.s.laptop.ip4(), 4000).into() };
         let header = if by == "app" { "a: b" } else { DEBUG };
         for target in ["/", "/chunked", "/interim", "/refuse", "/close", "/until-close", "/half"] {
             let relayed = (stage.s.pod.ip4(), 80).into();
@@ -270,7 +284,9 @@ fn head_and_interim_responses_keep_the_order(#[values("app", "laptop")] by: &str
 }
 
 #[rstest]
-fn a_connection_that_changes_its_protocol_stays_where_its_request_went(#[values("app", "laptop")] by: &str) {
+fn a_connection_that_changes_its_protocol_stays_where_its_request_went(
+    #[values("app", "laptop")] by: &str,
+) {
     stage(|stage| {
         let daemon = stage.daemon()?;
         let mut caller = stage.caller()?;
@@ -295,7 +311,9 @@ fn a_connection_that_changes_its_protocol_stays_where_its_request_went(#[values(
 }
 
 #[rstest]
-fn an_upgrade_that_is_declined_leaves_the_connection_as_it_was(#[values("app", "laptop")] by: &str) {
+fn an_upgrade_that_is_declined_leaves_the_connection_as_it_was(
+    #[values("app", "laptop")] by: &str,
+) {
     stage(|stage| {
         let _daemon = stage.daemon()?;
         let mut caller = stage.caller()?;
@@ -317,24 +335,28 @@ fn an_upgrade_that_is_declined_before_its_body_is_through_leaves_the_connection_
     stage(|stage| {
         let early = |tag: &'static str, netns: &testbed::Namespace, port| {
             // Answers each head, and reads the body afterwards.
-            TcpService::start(netns, (std::net::Ipv6Addr::UNSPECIFIED, port), move |mut stream, _| {
-                let mut lines = BufReader::new(stream.try_clone()?);
-                let (mut line, mut length) = (String::new(), 0);
-                while lines.read_line(&mut line)? > 0 {
-                    if let Some(value) = line.strip_prefix("Content-Length: ") {
-                        length = value.trim().parse().map_err(std::io::Error::other)?;
-                    }
-                    if line == "\r\n" {
-                        stream.write_all(
+            TcpService::start(
+                netns,
+                (std::net::Ipv6Addr::UNSPECIFIED, port),
+                move |mut stream, _| {
+                    let mut lines = BufReader::new(stream.try_clone()?);
+                    let (mut line, mut length) = (String::new(), 0);
+                    while lines.read_line(&mut line)? > 0 {
+                        if let Some(value) = line.strip_prefix("Content-Length: ") {
+                            length = value.trim().parse().map_err(std::io::Error::other)?;
+                        }
+                        if line == "\r\n" {
+                            stream.write_all(
                             format!("HTTP/1.1 403 No\r\nX-Served-By: {tag}\r\nContent-Length: 0\r\n\r\n")
                                 .as_bytes(),
                         )?;
-                        lines.read_exact(&mut vec![0; std::mem::take(&mut length)])?;
+                            lines.read_exact(&mut vec![0; std::mem::take(&mut length)])?;
+                        }
+                        line.clear();
                     }
-                    line.clear();
-                }
-                Ok(())
-            })
+                    Ok(())
+                },
+            )
         };
         let _app = early("app", &stage.s.pod, 81)?;
         let _dev = early("laptop", &stage.s.laptop, 4001)?;
@@ -356,13 +378,16 @@ fn an_upgrade_that_is_declined_before_its_body_is_through_leaves_the_connection_
 #[test]
 fn a_target_whose_response_can_not_be_framed_holds_nobody_up() {
     stage(|stage| {
-        let _dev =
-            TcpService::start(&stage.s.laptop, (stage.s.laptop.ip4(), 4001), |mut stream, traffic| {
+        let _dev = TcpService::start(
+            &stage.s.laptop,
+            (stage.s.laptop.ip4(), 4001),
+            |mut stream, traffic| {
                 stream.read_exact(&mut [0; 10])?;
                 stream.write_all(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nhi")?;
                 traffic.wait_for_stop();
                 Ok(())
-            })?;
+            },
+        )?;
         let rule = format!("80 -> {}:4001 {WHEN}", stage.s.laptop.ip4());
         let daemon = stage.s.daemon_with(&rule, &[])?;
         let mut caller = stage.caller()?;
@@ -412,7 +437,10 @@ fn piped(daemon: &Daemon, reason: &str) -> Result<u64> {
     let workload = daemon.workload("web")?;
     let rules = workload["rules"].as_array().into_iter().flatten();
     let pipes = rules.flat_map(|rule| rule["piped"].as_array().into_iter().flatten());
-    Ok(pipes.filter(|pipe| pipe["reason"] == reason).filter_map(|pipe| pipe["count"].as_u64()).sum())
+    Ok(pipes
+        .filter(|pipe| pipe["reason"] == reason)
+        .filter_map(|pipe| pipe["count"].as_u64())
+        .sum())
 }
 
 #[rstest]
@@ -432,7 +460,11 @@ fn what_can_not_be_framed_reaches_the_app_as_it_is(#[case] said: &str, #[case] r
         let mut caller = stage.caller()?;
         caller.say(&said)?;
         wait_until("the app to have all of it", SOON, || {
-            ensure!(stage.app.got() == said.as_bytes(), "{:?}", String::from_utf8_lossy(&stage.app.got()));
+            ensure!(
+                stage.app.got() == said.as_bytes(),
+                "{:?}",
+                String::from_utf8_lossy(&stage.app.got())
+            );
             Ok(())
         })?;
         assert_eq!(stage.dev.service().connections(), 0);
@@ -548,7 +580,8 @@ fn a_response_that_ends_with_its_connection_is_not_cut_short_by_what_waits_behin
                 stream.write_all(b"second")
             }
         })?;
-        let _daemon = stage.s.daemon_with(&format!("80 -> {}:4001 {WHEN}", stage.s.laptop.ip4()), &[])?;
+        let _daemon =
+            stage.s.daemon_with(&format!("80 -> {}:4001 {WHEN}", stage.s.laptop.ip4()), &[])?;
         let mut caller = stage.caller()?;
         // The application's could be served next, if the laptop's had an end.
         let request = |header: &str| format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n");
@@ -583,7 +616,8 @@ fn nobody_answers_what_waits_behind_the_apps_last_response() {
                 Ok(())
             }
         })?;
-        let _daemon = stage.s.daemon_with(&format!("81 -> {}:4000 {WHEN}", stage.s.laptop.ip4()), &[])?;
+        let _daemon =
+            stage.s.daemon_with(&format!("81 -> {}:4000 {WHEN}", stage.s.laptop.ip4()), &[])?;
         let mut caller = HttpCaller::connect(&stage.s.client, (stage.s.pod.ip4(), 81))?;
         let said = format!(
             "GET / HTTP/1.1\r\nHost: web\r\n\r\nPOST / HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\nContent-Length: 0\r\n\r\n"
@@ -641,17 +675,21 @@ fn what_an_app_says_as_it_gives_up_answers_no_later_request() {
                 let is_first = first.swap(false, Ordering::Relaxed);
                 let mut lines = BufReader::new(stream.try_clone()?).lines();
                 while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-                stream.write_all(b"HTTP/1.1 200 OK\r\nX-Served-By: app\r\nContent-Length: 2\r\n\r\nhi")?;
+                stream.write_all(
+                    b"HTTP/1.1 200 OK\r\nX-Served-By: app\r\nContent-Length: 2\r\n\r\nhi",
+                )?;
                 if is_first {
                     gives_up.wait();
-                    stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")?;
+                    stream
+                        .write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")?;
                 } else {
                     lines.next();
                 }
                 Ok(())
             }
         })?;
-        let _daemon = stage.s.daemon_with(&format!("81 -> {}:4000 {WHEN}", stage.s.laptop.ip4()), &[])?;
+        let _daemon =
+            stage.s.daemon_with(&format!("81 -> {}:4000 {WHEN}", stage.s.laptop.ip4()), &[])?;
         let mut caller = HttpCaller::connect(&stage.s.client, (stage.s.pod.ip4(), 81))?;
         assert_eq!(caller.get("/", &[])?.tag, "app");
         assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
@@ -700,17 +738,25 @@ fn a_caller_who_is_done_speaking_still_gets_his_answer(#[values("app", "laptop")
 }
 
 #[rstest]
-fn a_target_that_ends_after_its_answer_ends_nothing_else(#[values(false, true)] is_done_speaking: bool) {
+fn a_target_that_ends_after_its_answer_ends_nothing_else(
+    #[values(false, true)] is_done_speaking: bool,
+) {
     stage(|stage| {
         // Without a word of that in its answer.
-        let _dev =
-            TcpService::start(&stage.s.laptop, (stage.s.laptop.ip4(), 4001), |mut stream, traffic| {
+        let _dev = TcpService::start(
+            &stage.s.laptop,
+            (stage.s.laptop.ip4(), 4001),
+            |mut stream, traffic| {
                 let mut lines = BufReader::new(stream.try_clone()?).lines();
                 while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
                 traffic.count_request();
-                stream.write_all(b"HTTP/1.1 200 OK\r\nX-Served-By: laptop\r\nContent-Length: 2\r\n\r\nhi")
-            })?;
-        let _daemon = stage.s.daemon_with(&format!("80 -> {}:4001 {WHEN}", stage.s.laptop.ip4()), &[])?;
+                stream.write_all(
+                    b"HTTP/1.1 200 OK\r\nX-Served-By: laptop\r\nContent-Length: 2\r\n\r\nhi",
+                )
+            },
+        )?;
+        let _daemon =
+            stage.s.daemon_with(&format!("80 -> {}:4001 {WHEN}", stage.s.laptop.ip4()), &[])?;
         let mut caller = stage.caller()?;
         let request = |header: &str| format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n");
         caller.say([DEBUG, "a: b", "a: b"].map(request).concat())?;
@@ -788,7 +834,9 @@ fn caller_left_to_the_app(stage: &Stage<'_>, daemon: &Daemon) -> Result<HttpCall
 
 /// A caller who has begun another request.
 fn caller_with_half_a_head(stage: &Stage<'_>, daemon: &Daemon) -> Result<HttpCaller> {
-    caller_for_whom_the_app_is_called(stage, daemon, |caller| Ok(caller.say("GET / HTTP/1.1\r\nHo")?))
+    caller_for_whom_the_app_is_called(stage, daemon, |caller| {
+        Ok(caller.say("GET / HTTP/1.1\r\nHo")?)
+    })
 }
 
 #[test]
@@ -796,7 +844,8 @@ fn a_request_of_the_developer_calls_nobody_else() {
     stage(|stage| {
         let daemon = stage.daemon()?;
         let mut caller = caller_of_the_laptop_alone(&stage, &daemon)?;
-        let (calls, targets) = (stage.app.service().connections(), stage.dev.service().connections());
+        let (calls, targets) =
+            (stage.app.service().connections(), stage.dev.service().connections());
         for _ in 0..3 {
             assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
         }
@@ -805,7 +854,11 @@ fn a_request_of_the_developer_calls_nobody_else() {
             let headers: &[&str] = if turn % 2 == 1 { &[DEBUG] } else { &[] };
             assert_eq!(caller.get("/", headers)?.tag, if turn % 2 == 1 { "laptop" } else { "app" });
         }
-        assert_eq!(stage.app.service().connections(), calls + 1, "called with the first request of its own");
+        assert_eq!(
+            stage.app.service().connections(),
+            calls + 1,
+            "called with the first request of its own"
+        );
         assert_eq!(stage.dev.service().connections(), targets, "kept");
         Ok(())
     });
@@ -859,17 +912,23 @@ fn half_a_head_is_the_apps_to_wait_for() {
 fn a_caller_who_is_done_speaking_has_all_of_the_developers_answer() {
     stage(|stage| {
         const STEP: usize = 100 << 10;
-        let _dev = TcpService::start(&stage.s.laptop, (stage.s.laptop.ip4(), 4001), |mut stream, _| {
-            let mut lines = BufReader::new(stream.try_clone()?).lines();
-            while let Some(line) = lines.next().transpose()? {
-                let size = line.split(' ').nth(1).and_then(|path| path[1..].parse().ok()).unwrap_or(0);
-                while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-                write!(stream, "HTTP/1.1 200 OK\r\nX-Served-By: laptop\r\nContent-Length: {size}\r\n\r\n")?;
-                stream.write_all(&vec![b'x'; size])?;
-            }
-            Ok(())
-        })?;
-        let daemon = stage.s.daemon_with(&format!("80 -> {}:4001 {WHEN}", stage.s.laptop.ip4()), &[])?;
+        let _dev =
+            TcpService::start(&stage.s.laptop, (stage.s.laptop.ip4(), 4001), |mut stream, _| {
+                let mut lines = BufReader::new(stream.try_clone()?).lines();
+                while let Some(line) = lines.next().transpose()? {
+                    let size =
+                        line.split(' ').nth(1).and_then(|path| path[1..].parse().ok()).unwrap_or(0);
+                    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+                    write!(
+                        stream,
+                        "HTTP/1.1 200 OK\r\nX-Served-By: laptop\r\nContent-Length: {size}\r\n\r\n"
+                    )?;
+                    stream.write_all(&vec![b'x'; size])?;
+                }
+                Ok(())
+            })?;
+        let daemon =
+            stage.s.daemon_with(&format!("80 -> {}:4001 {WHEN}", stage.s.laptop.ip4()), &[])?;
         for size in (1..80).map(|step| step * STEP) {
             let mut caller = caller_of_the_laptop_alone(&stage, &daemon)?;
             caller.say(format!("GET /{size} HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
@@ -948,7 +1007,9 @@ fn several_developers_share_a_port() {
         })?;
         let workload = daemon.workload("web")?;
         assert!(
-            workload.to_string().contains("debug.redirect/alice holds the same requests of port 80"),
+            workload
+                .to_string()
+                .contains("debug.redirect/alice holds the same requests of port 80"),
             "{workload}"
         );
 
@@ -972,7 +1033,9 @@ fn rules_that_come_and_go_are_seen_by_open_connections_and_fail_no_request() {
         let daemon = stage.daemon()?;
         let mut caller = stage.caller()?;
         assert_eq!(caller.get("/", &["X-User: other"])?.tag, "app");
-        daemon.rewrite_workloads(&stage.s.web(&stage.rule("when request.headers['x-user'] == 'other'")))?;
+        daemon.rewrite_workloads(
+            &stage.s.web(&stage.rule("when request.headers['x-user'] == 'other'")),
+        )?;
         wait_until("the new condition", SOON, || {
             let answer = caller.get("/", &["X-User: other"])?;
             ensure!(answer.tag == "laptop", "{answer:?}");

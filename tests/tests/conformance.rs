@@ -34,7 +34,8 @@ struct Street {
 impl Street {
     fn new(t: &Topology) -> Result<Self> {
         let (pod, laptop, client) = (t.pod("web")?, t.host("laptop")?, t.host("client")?);
-        let rule = format!("8080 -> {}:3000 when request.headers['x-user'] == 'debug'", laptop.ip4());
+        let rule =
+            format!("8080 -> {}:3000 when request.headers['x-user'] == 'debug'", laptop.ip4());
         let daemon = Daemon::start(t, &workload(&pod, &rule), &[])?;
         daemon.wait_active("web")?;
         Ok(Self { pod, client, daemon })
@@ -59,7 +60,10 @@ fn htdocs(dir: &Path) -> Result<PathBuf> {
     fs::create_dir_all(&htdocs)?;
     fs::write(htdocs.join("index.html"), "<html><img src='/small'></html>\n")?;
     fs::write(htdocs.join("small"), "small\n")?;
-    fs::write(htdocs.join("large"), (0..300_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>())?;
+    fs::write(
+        htdocs.join("large"),
+        (0..300_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>(),
+    )?;
     Ok(htdocs)
 }
 
@@ -93,7 +97,8 @@ fn nginx(pod: &Namespace) -> Result<Process> {
     let file = dir.join("nginx.conf");
     fs::write(&file, config)?;
     let mut command = server(pod, "nginx");
-    let mut process = pod.spawn(command.args(["-e", "stderr", "-p"]).arg(&dir).arg("-c").arg(&file))?;
+    let mut process =
+        pod.spawn(command.args(["-e", "stderr", "-p"]).arg(&dir).arg("-c").arg(&file))?;
     process.wait_for_port(direct, SOON)?;
     Ok(process)
 }
@@ -141,7 +146,8 @@ fn h2spec_finds_the_app_through_us_as_good_as_the_app(#[case] app: &str) {
         let worse = direct.iter().filter(|(case, verdict)| is_worse(&relayed, case, **verdict));
         let worse: Vec<_> = worse.map(|(case, _)| case.as_str()).collect();
         let passed = direct.values().filter(|verdict| **verdict == Verdict::Passed).count();
-        let ours = street.daemon.metrics()?.sum("interceptor_connections_total", &[("outcome", "passed")]);
+        let ours =
+            street.daemon.metrics()?.sum("interceptor_connections_total", &[("outcome", "passed")]);
         ensure!(ours >= direct.len() as f64, "only {ours} connections went through us");
         println!("{passed} of {} cases pass at {app} itself", direct.len());
         assert_eq!(worse, KNOWN.map(|(case, _)| case));
@@ -169,7 +175,8 @@ fn judged(street: &Street, h2spec: &OsString, port: u16, seconds: u32) -> Result
             let value = case.split_once(&format!("{name}=\""))?.1;
             Some(value.split_once('"')?.0)
         };
-        let (package, title) = attribute("package").zip(attribute("classname")).context("no name")?;
+        let (package, title) =
+            attribute("package").zip(attribute("classname")).context("no name")?;
         let inside = case.split("</testcase>").next().unwrap_or_default();
         let verdict = if inside.contains("<failure>") || inside.contains("<error>") {
             Verdict::Failed
@@ -229,14 +236,20 @@ fn bytes_of(bodies: &[u8]) -> Vec<(u8, usize)> {
 #[case::upload_that_waits(&["/echo"], &["--data=LARGE", "--expect-continue"], &["--echo-upload"])]
 #[case::answer_before_upload(&["/small"], &["--data=LARGE"], &["--early-response"])]
 #[case::pushes(&["/"], &["--no-push"], &["--push=/=/small,/large"])]
-fn nghttp_sees_nghttpd_as_without_us(#[case] paths: &[&str], #[case] how: &[&str], #[case] server: &[&str]) {
+fn nghttp_sees_nghttpd_as_without_us(
+    #[case] paths: &[&str],
+    #[case] how: &[&str],
+    #[case] server: &[&str],
+) {
     software_test("nghttp", &["nghttp", "nghttpd"], |t| {
         let street = Street::new(t)?;
         let apps = nghttpd(&street.pod, server)?;
         let [relayed, direct] = street.both(|port| {
             let urls = paths.iter().map(|path| format!("http://{}:{port}{path}", street.pod.ip4()));
             let large = format!("--data={}", street.pod.dir().join("htdocs/large").display());
-            let how = how.iter().map(|argument| if *argument == "--data=LARGE" { &large } else { *argument });
+            let how = how
+                .iter()
+                .map(|argument| if *argument == "--data=LARGE" { &large } else { *argument });
             // Heads, then bodies.
             let nghttp = || {
                 let mut nghttp = tool(&street.client, "nghttp");
@@ -251,13 +264,15 @@ fn nghttp_sees_nghttpd_as_without_us(#[case] paths: &[&str], #[case] how: &[&str
 
         // And nghttpd sees the same of nghttp; the numbers of streams are each connection's own.
         let [relayed, direct] = apps.map(|app| {
-            let mut fields: Vec<_> = heard(&app.logs()).into_iter().map(|(_, field)| field).collect();
+            let mut fields: Vec<_> =
+                heard(&app.logs()).into_iter().map(|(_, field)| field).collect();
             fields.sort();
             fields
         });
         assert_eq!(relayed, direct);
         ensure!(
-            street.daemon.metrics()?.sum("interceptor_connections_total", &[("outcome", "passed")]) >= 2.0
+            street.daemon.metrics()?.sum("interceptor_connections_total", &[("outcome", "passed")])
+                >= 2.0
         );
         Ok(())
     });

@@ -96,7 +96,8 @@ fn after_sigterm_no_call_fails_and_stolen_connections_finish() {
 #[test]
 fn sigterm_again_and_again_fails_no_call() {
     play(|s| {
-        let caller = Caller::new(&s.client, s.port()).threads(4).interval(Duration::ZERO).start()?;
+        let caller =
+            Caller::new(&s.client, s.port()).threads(4).interval(Duration::ZERO).start()?;
         for _ in 0..5 {
             let mut daemon = s.daemon()?;
             caller.wait_for_tag("laptop", SOON)?;
@@ -175,8 +176,12 @@ fn during_sigstop_the_app_serves_within_a_second_and_after_sigcont_the_steal_res
         wait_until("new calls to be stolen", SOON, || s.who().is_ok_and(|tag| tag == "laptop"))?;
         let report = arrivals.stop();
 
-        let hung: Vec<_> =
-            report.since(stopped + SECOND).calls.into_iter().filter(|call| call.started < resumed).collect();
+        let hung: Vec<_> = report
+            .since(stopped + SECOND)
+            .calls
+            .into_iter()
+            .filter(|call| call.started < resumed)
+            .collect();
         assert!(hung.len() > 10, "{report}");
         for call in &hung {
             assert!(call.tag() == Some("app") && call.duration < AT_ONCE, "{call}");
@@ -184,7 +189,10 @@ fn during_sigstop_the_app_serves_within_a_second_and_after_sigcont_the_steal_res
         no_call_failed(&report)?;
         // A call is counted for each time that its first packet was seen.
         let outcomes = outcomes(&daemon, "web")?;
-        assert!(outcomes["passed/daemon_hung"] >= report.count("app") as u64, "{outcomes:?}; {report}");
+        assert!(
+            outcomes["passed/daemon_hung"] >= report.count("app") as u64,
+            "{outcomes:?}; {report}"
+        );
         Ok(())
     });
 }
@@ -209,8 +217,12 @@ fn workers_that_are_stuck_leave_the_port_to_the_app() {
         wait_until("/livez to be content", SOON, || daemon.get("/livez"))?;
         let report = arrivals.stop();
 
-        let hung: Vec<_> =
-            report.since(stuck + SECOND).calls.into_iter().filter(|call| call.started < resumed).collect();
+        let hung: Vec<_> = report
+            .since(stuck + SECOND)
+            .calls
+            .into_iter()
+            .filter(|call| call.started < resumed)
+            .collect();
         for call in &hung {
             assert!(call.tag() == Some("app") && call.duration < AT_ONCE, "{call}");
         }
@@ -233,8 +245,12 @@ fn a_worker_that_is_stuck_leaves_its_share_to_the_others() {
         drop(frozen);
         let report = arrivals.stop();
 
-        let after: Vec<_> =
-            report.since(stuck + SECOND).calls.into_iter().filter(|call| call.started < resumed).collect();
+        let after: Vec<_> = report
+            .since(stuck + SECOND)
+            .calls
+            .into_iter()
+            .filter(|call| call.started < resumed)
+            .collect();
         assert!(after.len() > 10, "{report}");
         for call in &after {
             assert!(call.tag() == Some("laptop") && call.duration < AT_ONCE, "{call}");
@@ -255,7 +271,10 @@ fn a_target_that_refuses_costs_its_callers_nothing() {
         let caller = Caller::new(&s.client, s.port()).threads(4).start()?;
         caller.wait_for_calls(200, SOON)?;
         assert_eq!(caller.report().count("laptop"), 0);
-        drop(std::mem::replace(&mut s.dev, TcpService::tagged(&s.laptop, (s.laptop.ip4(), 3000), "laptop")?));
+        drop(std::mem::replace(
+            &mut s.dev,
+            TcpService::tagged(&s.laptop, (s.laptop.ip4(), 3000), "laptop")?,
+        ));
         caller.wait_for_tag("laptop", SECOND)?;
         caller.wait_for_calls(50, SOON)?;
         let report = caller.stop();
@@ -279,7 +298,8 @@ fn a_target_that_refuses_while_the_app_is_not_there_either_refuses() {
         drop((s.dev, s.app));
         let error = interceptor_tests::who(&s.client, port).expect_err("nobody is there").kind();
         assert!(
-            [std::io::ErrorKind::ConnectionRefused, std::io::ErrorKind::ConnectionReset].contains(&error),
+            [std::io::ErrorKind::ConnectionRefused, std::io::ErrorKind::ConnectionReset]
+                .contains(&error),
             "{error}"
         );
         assert_eq!(outcomes(&daemon, "web")?, counted([("refused/app_refused", 1)]));
@@ -295,7 +315,11 @@ fn a_silent_target_is_not_waited_for_after_some_failures_until_it_is_back() {
         // One caller: each of the first calls pays the time-out.
         let caller = Caller::new(&s.client, s.port()).start()?;
         wait_until("the circuit to open", SOON, || {
-            caller.report().calls.iter().any(|call| call.tag() == Some("app") && call.duration < AT_ONCE)
+            caller
+                .report()
+                .calls
+                .iter()
+                .any(|call| call.tag() == Some("app") && call.duration < AT_ONCE)
         })?;
         let open = Instant::now();
         caller.wait_for_calls(100, SOON)?;
@@ -313,7 +337,8 @@ fn a_silent_target_is_not_waited_for_after_some_failures_until_it_is_back() {
         for call in paid {
             assert!(call.tag() == Some("app"), "{call}");
             assert!(
-                call.duration >= Duration::from_millis(900) && call.duration < Duration::from_millis(1500),
+                call.duration >= Duration::from_millis(900)
+                    && call.duration < Duration::from_millis(1500),
                 "{call}"
             );
         }
@@ -344,7 +369,10 @@ fn the_connect_time_out_is_the_admins_choice() {
         let started = Instant::now();
         assert_eq!(s.who()?, "app");
         let took = started.elapsed();
-        assert!(took >= Duration::from_millis(200) && took < Duration::from_millis(500), "took {took:?}");
+        assert!(
+            took >= Duration::from_millis(200) && took < Duration::from_millis(500),
+            "took {took:?}"
+        );
         Ok(())
     });
 }
@@ -363,8 +391,16 @@ fn a_target_without_a_route_costs_its_callers_nothing() {
         assert!(report.longest() < AT_ONCE, "{report}");
         let outcomes = outcomes(&daemon, "web")?;
         assert_eq!(outcomes["fell_back/target_unreachable"], 3, "{outcomes:?}");
-        assert_eq!(sum(&outcomes, "fell_back"), report.count("app") as u64, "{outcomes:?}; {report}");
-        assert_eq!(sum(&outcomes, "redirected"), report.count("laptop") as u64, "{outcomes:?}; {report}");
+        assert_eq!(
+            sum(&outcomes, "fell_back"),
+            report.count("app") as u64,
+            "{outcomes:?}; {report}"
+        );
+        assert_eq!(
+            sum(&outcomes, "redirected"),
+            report.count("laptop") as u64,
+            "{outcomes:?}; {report}"
+        );
         Ok(())
     });
 }
@@ -376,9 +412,11 @@ fn many_callers_at_once_of_a_silent_target_are_all_served() {
         s.laptop.fall_asleep()?;
         let arrivals = Arrivals::start(&s.client, s.port(), Duration::from_millis(10));
         // Those that came before the circuit opened wait as long as the time-out; nobody after that.
-        daemon.wait_metric("interceptor_connections_total", &[("reason", "circuit_open")], |count| {
-            count >= 50.0
-        })?;
+        daemon.wait_metric(
+            "interceptor_connections_total",
+            &[("reason", "circuit_open")],
+            |count| count >= 50.0,
+        )?;
         let report = arrivals.stop();
         no_call_failed(&report)?;
         assert_eq!(report.count("app"), report.calls.len(), "{report}");
@@ -397,13 +435,16 @@ fn a_target_that_dies_ends_its_connections_and_new_ones_go_to_the_app() {
         assert_eq!(direct.ask()?.tag, "laptop");
         let Scene { dev, client, app, pod, .. } = s;
         dev.stop();
-        let ends =
-            [&mut stolen, &mut direct].map(|connection| connection.answer().map_err(|error| error.kind()));
+        let ends = [&mut stolen, &mut direct]
+            .map(|connection| connection.answer().map_err(|error| error.kind()));
         assert_eq!(ends[0], ends[1], "through the relay, and without it");
         assert!(ends[0].is_err());
         assert_eq!(interceptor_tests::who(&client, (pod.ip4(), 8080))?, "app");
         assert_eq!(app.connections(), 1);
-        assert_eq!(outcomes(&daemon, "web")?, counted([("redirected", 1), ("fell_back/target_refused", 1)]));
+        assert_eq!(
+            outcomes(&daemon, "web")?,
+            counted([("redirected", 1), ("fell_back/target_refused", 1)])
+        );
         Ok(())
     });
 }
@@ -435,7 +476,10 @@ fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
             Ok(())
         })?;
         let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid()))?;
-        let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).context("a limit")?;
+        let files = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max open files"))
+            .context("a limit")?;
         assert_eq!(files.split_whitespace().collect::<Vec<_>>(), ["1000", "1000", "files"]);
         let (held, stolen) = hold(&s, 100)?;
         assert_eq!(stolen, held.len() as u64);
@@ -474,7 +518,8 @@ fn when_open_files_run_out_the_app_serves_the_rest() {
         for connection in &mut held {
             connection.ask().context("ask again")?;
         }
-        let expected = counted([("redirected", stolen), ("passed/at_limit", held.len() as u64 - stolen)]);
+        let expected =
+            counted([("redirected", stolen), ("passed/at_limit", held.len() as u64 - stolen)]);
         assert_eq!(outcomes(&daemon, "web")?, expected);
         assert!(daemon.get("/livez").is_ok());
 
@@ -539,7 +584,8 @@ fn open_files_that_run_out_by_surprise_let_nobody_down() {
         let open = daemon.open_files()?;
         // A limit that the daemon does not know of, as when the whole machine is out of files.
         let limit = format!("--nofile={}", open + 9);
-        let status = Command::new("prlimit").args(["--pid", &daemon.pid().to_string(), &limit]).status()?;
+        let status =
+            Command::new("prlimit").args(["--pid", &daemon.pid().to_string(), &limit]).status()?;
         ensure!(status.success(), "prlimit: {status}");
         let (held, stolen) = hold(&s, 30)?;
         assert!(stolen < 30);
@@ -645,7 +691,10 @@ fn a_second_daemon_takes_over_and_the_first_serves_after_its_end(#[case] signal:
             no_call_failed(&report)?;
         }
         // By force it takes along what it had in its hands at that moment.
-        assert!(report.failures().iter().all(|call| call.started + call.duration > ending), "{report}");
+        assert!(
+            report.failures().iter().all(|call| call.started + call.duration > ending),
+            "{report}"
+        );
         assert_eq!(report.count("app"), 0, "{report}");
         assert_eq!(stolen.ask()?.tag, "laptop");
         assert_eq!(first.workload("web")?["rules"][0]["state"], "active");

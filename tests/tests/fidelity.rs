@@ -80,9 +80,13 @@ impl Tally {
             let workload = daemon.workload("web")?;
             let rules = || workload["rules"].as_array().into_iter().flatten();
             for (decisions, expected) in expected {
-                let counts = rules().flat_map(|rule| decisions.iter().map(|name| &rule["decisions"][*name]));
+                let counts =
+                    rules().flat_map(|rule| decisions.iter().map(|name| &rule["decisions"][*name]));
                 let counted: u64 = counts.filter_map(serde_json::Value::as_u64).sum();
-                ensure!(counted == expected, "{decisions:?}: {counted} instead of {expected}: {workload}");
+                ensure!(
+                    counted == expected,
+                    "{decisions:?}: {counted} instead of {expected}: {workload}"
+                );
             }
             let (mut tunnels, mut doubts) = (0, 0);
             for pipe in rules().flat_map(|rule| rule["piped"].as_array().into_iter().flatten()) {
@@ -90,7 +94,10 @@ impl Tally {
                 *if pipe["reason"] == "tunnel" { &mut tunnels } else { &mut doubts } += count;
             }
             let expected = (get(&self.switched), get(&self.in_doubt));
-            ensure!((tunnels, doubts) == expected, "{tunnels} tunnels, {doubts} in doubt: {workload}");
+            ensure!(
+                (tunnels, doubts) == expected,
+                "{tunnels} tunnels, {doubts} in doubt: {workload}"
+            );
             Ok(())
         })
     }
@@ -119,8 +126,9 @@ fn any_conversation_passes_as_it_was_said() {
                 })
             });
             let runs = runs.collect::<Vec<_>>();
-            runs.into_iter()
-                .try_for_each(|run| run.join().expect("no panic").map_err(|wrong| anyhow!("{wrong}")))
+            runs.into_iter().try_for_each(|run| {
+                run.join().expect("no panic").map_err(|wrong| anyhow!("{wrong}"))
+            })
         })
     });
 }
@@ -144,7 +152,11 @@ const SMALL: &[(&str, &str, &str)] = &[
         "",
         "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
     ),
-    ("GET /d HTTP/1.1\r\nIf-None-Match: x\r\n", "", "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"),
+    (
+        "GET /d HTTP/1.1\r\nIf-None-Match: x\r\n",
+        "",
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
+    ),
 ];
 
 /// Each of them is said with one cut, in another place each time, by a caller whose requests take turns.
@@ -152,10 +164,11 @@ const SMALL: &[(&str, &str, &str)] = &[
 fn small_messages_pass_whichever_byte_they_are_cut_at() {
     ground(|lanes, tally| {
         let exchanges = SMALL.iter().flat_map(|(head, body, response)| {
-            let longest = (head.len() + "x-user: debug\r\n\r\n".len() + body.len()).max(response.len());
+            let longest =
+                (head.len() + "x-user: debug\r\n\r\n".len() + body.len()).max(response.len());
             (1..longest).flat_map(move |at| {
-                [(Owner::App, "x-user: other\r\n\r\n"), (Owner::Laptop, "x-user: debug\r\n\r\n")].map(
-                    |(owner, mark)| {
+                [(Owner::App, "x-user: other\r\n\r\n"), (Owner::Laptop, "x-user: debug\r\n\r\n")]
+                    .map(|(owner, mark)| {
                         let cut = vec![Cut { at, micros: 1_000 }];
                         Exchange {
                             owner,
@@ -169,8 +182,7 @@ fn small_messages_pass_whichever_byte_they_are_cut_at() {
                             patience: u8::MAX,
                             cuts: [cut.clone(), cut],
                         }
-                    },
-                )
+                    })
             })
         });
         let mut bursts = exchanges.map(|exchange| vec![exchange]).collect::<Vec<_>>();

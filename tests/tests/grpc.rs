@@ -44,7 +44,8 @@ struct Street {
 fn street_test(title: &str, body: impl FnOnce(Street) -> Result<()>) {
     netns_test(title, |t: &Topology| {
         let (pod, laptop, client) = (t.pod("web")?, t.host("laptop")?, t.host("client")?);
-        let rule = format!("8080 -> {}:3000 when request.headers['x-user'] == 'debug'", laptop.ip4());
+        let rule =
+            format!("8080 -> {}:3000 when request.headers['x-user'] == 'debug'", laptop.ip4());
         let daemon = Daemon::start(t, &workload(&pod, &rule), &[])?;
         daemon.wait_active("web")?;
         body(Street { pod, laptop, client, daemon })
@@ -68,7 +69,11 @@ impl Street {
         self.calling_port(8080, body)
     }
 
-    fn calling_port<T: Send, F>(&self, port: u16, body: impl FnOnce(Caller) -> F + Send) -> Result<T>
+    fn calling_port<T: Send, F>(
+        &self,
+        port: u16,
+        body: impl FnOnce(Caller) -> F + Send,
+    ) -> Result<T>
     where
         F: Future<Output = Result<T>> + Send,
     {
@@ -102,10 +107,14 @@ fn calls_of_all_kinds_on_one_channel_go_where_their_metadata_says() {
                 let is_debug = n % 2 == 1;
                 let caller = caller.debug(is_debug);
                 let said = caller.say(Words::new("hello")).await?;
-                assert_eq!(said.metadata().get("server-tag").context("no metadata")?, tag(is_debug));
+                assert_eq!(
+                    said.metadata().get("server-tag").context("no metadata")?,
+                    tag(is_debug)
+                );
                 assert_eq!(said.into_inner().text, tag(is_debug));
 
-                let mut counted = caller.count(Words { number: 20, size: 100, ..Words::default() }).await?;
+                let mut counted =
+                    caller.count(Words { number: 20, size: 100, ..Words::default() }).await?;
                 for number in 0..20 {
                     let words = counted.message().await?.context("too few")?;
                     assert_eq!((words.text.as_str(), words.number), (tag(is_debug), number));
@@ -113,9 +122,13 @@ fn calls_of_all_kinds_on_one_channel_go_where_their_metadata_says() {
                 }
                 assert_eq!(counted.message().await?, None);
 
-                let parts = (1..=10).map(|size| Words { content: pattern(size), ..Words::default() });
+                let parts =
+                    (1..=10).map(|size| Words { content: pattern(size), ..Words::default() });
                 let gathered = caller.gather(iter(parts)).await?;
-                assert_eq!((gathered.text.as_str(), gathered.number, gathered.size), (tag(is_debug), 10, 55));
+                assert_eq!(
+                    (gathered.text.as_str(), gathered.number, gathered.size),
+                    (tag(is_debug), 10, 55)
+                );
 
                 for (tag, up, down) in &mut chats {
                     up.send(Words::new(&n.to_string())).await?;
@@ -140,7 +153,9 @@ fn calls_of_all_kinds_on_one_channel_go_where_their_metadata_says() {
 fn many_calls_at_the_same_time_are_all_answered() {
     street_test("grpc-many", |s| {
         // Fewer at a time than are called.
-        let app = Server::adapted(&s.pod, 8080, "app", |server| server.max_concurrent_streams(Some(100)))?;
+        let app = Server::adapted(&s.pod, 8080, "app", |server| {
+            server.max_concurrent_streams(Some(100))
+        })?;
         let dev = s.dev()?;
         s.calling(async |caller| {
             let calls = (0..1000).map(|n: u32| {
@@ -150,7 +165,10 @@ fn many_calls_at_the_same_time_are_all_answered() {
                     let words = Words { content: pattern(n), size: n, ..Words::default() };
                     let answer = caller.say(words).await?.into_inner();
                     ensure!(answer.text == tag(is_debug), "{n} went to {}", answer.text);
-                    ensure!(answer.number == checksum(&pattern(n)) && answer.content == pattern(n), "{n}");
+                    ensure!(
+                        answer.number == checksum(&pattern(n)) && answer.content == pattern(n),
+                        "{n}"
+                    );
                     Ok(())
                 }
             });
@@ -180,7 +198,8 @@ fn many_calls_at_the_same_time_are_all_answered() {
 fn failure(status: &Status) -> (Code, String, Vec<u8>, String) {
     let mut metadata = status.metadata().clone().into_headers();
     metadata.remove("date");
-    let mut metadata: Vec<_> = metadata.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
+    let mut metadata: Vec<_> =
+        metadata.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
     metadata.sort();
     (status.code(), status.message().to_owned(), status.details().to_owned(), metadata.join("\n"))
 }
@@ -196,8 +215,9 @@ fn a_status_arrives_with_its_details_and_metadata_as_without_us() {
             s.calling_port(port, async move |caller| {
                 let caller = caller.debug(is_debug);
                 let at_once = caller.say(Words::new("fail")).await.err().context("no failure")?;
-                let mut counted =
-                    caller.count(Words { text: "fail".into(), number: 3, ..Words::default() }).await?;
+                let mut counted = caller
+                    .count(Words { text: "fail".into(), number: 3, ..Words::default() })
+                    .await?;
                 for _ in 0..3 {
                     counted.message().await?.context("too few")?;
                 }
@@ -232,7 +252,8 @@ fn a_deadline_passes_as_without_us() {
             calling(&s.client, async move {
                 let caller = Caller::new(endpoint.connect().await?).debug(is_debug);
                 let time = Some(Duration::from_millis(700));
-                let status = caller.say_within(Words::new("hang"), time).await.err().context("an answer")?;
+                let status =
+                    caller.say_within(Words::new("hang"), time).await.err().context("an answer")?;
                 // Others have more time.
                 caller.say_within(Words::new("hello"), Some(SOON)).await?;
                 Ok((status.code(), status.message().to_owned()))
@@ -262,11 +283,15 @@ fn a_call_that_is_cancelled_ends_at_its_server_alone() {
             }
             for is_debug in [false, true] {
                 let caller = caller.debug(is_debug);
-                let (seen, cancelled) =
-                    if is_debug { (&dev.seen, &mut cancelled[1]) } else { (&app.seen, &mut cancelled[0]) };
+                let (seen, cancelled) = if is_debug {
+                    (&dev.seen, &mut cancelled[1])
+                } else {
+                    (&app.seen, &mut cancelled[0])
+                };
                 let ends = async |cancelled: &mut u64| {
                     *cancelled += 1;
-                    let what = format!("the {} to be told for the {cancelled}. time", tag(is_debug));
+                    let what =
+                        format!("the {} to be told for the {cancelled}. time", tag(is_debug));
                     until(&what, || seen.abandoned() == *cancelled).await
                 };
                 // Before there is an answer.
@@ -280,8 +305,9 @@ fn a_call_that_is_cancelled_ends_at_its_server_alone() {
                 ends(cancelled).await?;
 
                 // Between two messages of the server.
-                let mut counted =
-                    caller.count(Words { text: "hang".into(), number: 2, ..Words::default() }).await?;
+                let mut counted = caller
+                    .count(Words { text: "hang".into(), number: 2, ..Words::default() })
+                    .await?;
                 for _ in 0..2 {
                     counted.message().await?.context("too few")?;
                 }
@@ -338,7 +364,8 @@ fn large_messages_arrive_whole_beside_each_other() {
                 async move {
                     let words = Words { content: pattern(SIZE), size: SIZE, ..Words::default() };
                     let sum = checksum(&words.content);
-                    let parts = iter((0..10).map(|_| Words { content: pattern(MIB), ..Words::default() }));
+                    let parts =
+                        iter((0..10).map(|_| Words { content: pattern(MIB), ..Words::default() }));
                     let (said, gathered, counted) = tokio::try_join!(
                         caller.say(words),
                         caller.gather(parts),
@@ -351,7 +378,11 @@ fn large_messages_arrive_whole_beside_each_other() {
                         said.text,
                         said.number
                     );
-                    ensure!(said.content == pattern(SIZE), "{} bytes came back", said.content.len());
+                    ensure!(
+                        said.content == pattern(SIZE),
+                        "{} bytes came back",
+                        said.content.len()
+                    );
                     ensure!((gathered.number, gathered.size) == (10, 10 * MIB), "{gathered:?}");
                     let messages =
                         counted.map(|words| words.is_ok_and(|words| words.content == pattern(MIB)));
@@ -377,7 +408,8 @@ fn who_does_not_read_stops_who_writes_to_him_and_nobody_else() {
             let (mut unread, mut unwritten) = (Vec::new(), Vec::new());
             for is_debug in [false, true] {
                 let caller = caller.debug(is_debug);
-                let mut counted = caller.count(Words { number: ALL, size: MIB, ..Words::default() }).await?;
+                let mut counted =
+                    caller.count(Words { number: ALL, size: MIB, ..Words::default() }).await?;
                 counted.message().await?.context("nothing")?;
                 unread.push(counted);
 
@@ -400,7 +432,8 @@ fn who_does_not_read_stops_who_writes_to_him_and_nobody_else() {
             }
             let started = Instant::now();
             for n in 0..20 {
-                let answer = caller.debug(n % 2 == 0).say(Words { size: MIB, ..Words::default() }).await?;
+                let answer =
+                    caller.debug(n % 2 == 0).say(Words { size: MIB, ..Words::default() }).await?;
                 assert_eq!(answer.into_inner().content, pattern(MIB));
             }
             ensure!(started.elapsed() < SOON, "others waited: {:?}", started.elapsed());
@@ -414,7 +447,10 @@ fn who_does_not_read_stops_who_writes_to_him_and_nobody_else() {
             for counted in &mut unread {
                 for number in 1..ALL {
                     let words = counted.message().await?.context("too few")?;
-                    ensure!(words.number == number && words.content.len() == MIB as usize, "{number}");
+                    ensure!(
+                        words.number == number && words.content.len() == MIB as usize,
+                        "{number}"
+                    );
                 }
                 assert_eq!(counted.message().await?, None);
             }
@@ -434,13 +470,18 @@ fn health_is_that_of_whoever_is_asked() {
             let mut watched = Vec::new();
             for caller in [&debug.debug(false), &debug.debug(true)] {
                 let mut watch = client.watch(caller.request(request())).await?.into_inner();
-                assert_eq!(watch.message().await?.context("the end")?.status, ServingStatus::Serving as i32);
+                assert_eq!(
+                    watch.message().await?.context("the end")?.status,
+                    ServingStatus::Serving as i32
+                );
                 watched.push(watch);
             }
             dev.health.send(ServingStatus::NotServing)?;
             let told = watched[1].message().await?.context("the end")?;
             assert_eq!(told.status, ServingStatus::NotServing as i32);
-            for (is_debug, status) in [(false, ServingStatus::Serving), (true, ServingStatus::NotServing)] {
+            for (is_debug, status) in
+                [(false, ServingStatus::Serving), (true, ServingStatus::NotServing)]
+            {
                 let caller = debug.debug(is_debug);
                 let health = client.check(caller.request(request())).await?.into_inner();
                 assert_eq!(health.status, status as i32);
@@ -476,7 +517,11 @@ fn a_target_that_dies_takes_its_own_calls_along_only() {
             // What was said before it died stands; what it has looked at can't be called again by the library.
             let late = counted.message().await.err().context("no failure")?;
             let early = unanswered.await?.err().context("an answer")?;
-            assert_eq!((late.code(), early.code()), (Code::Internal, Code::Internal), "{late}\n{early}");
+            assert_eq!(
+                (late.code(), early.code()),
+                (Code::Internal, Code::Internal),
+                "{late}\n{early}"
+            );
 
             up.send(Words::new("still there?")).await?;
             assert_eq!(chat.message().await?.context("the end")?.text, "app: still there?");
@@ -534,7 +579,10 @@ fn an_app_that_dies_takes_its_own_calls_along_only(#[case] is_target_called: boo
             let _app = s.app()?;
             // As without us, a call that meets the end of a connection fails.
             let again = async || {
-                caller.say(Words::new("hello")).await.is_ok_and(|said| said.into_inner().text == "app")
+                caller
+                    .say(Words::new("hello"))
+                    .await
+                    .is_ok_and(|said| said.into_inner().text == "app")
             };
             let deadline = Instant::now() + SOON;
             while !again().await {
@@ -556,7 +604,9 @@ fn an_app_that_dies_takes_its_own_calls_along_only(#[case] is_target_called: boo
 fn a_server_that_limits_the_age_of_its_connections_fails_no_call(#[case] is_target: bool) {
     street_test("grpc-age", |s| {
         let aged = |netns, port, tag| {
-            Server::adapted(netns, port, tag, |server| server.max_connection_age(Duration::from_millis(200)))
+            Server::adapted(netns, port, tag, |server| {
+                server.max_connection_age(Duration::from_millis(200))
+            })
         };
         let (app, dev) = if is_target {
             (s.app()?, aged(&s.laptop, 3000, "laptop")?)
@@ -573,7 +623,8 @@ fn a_server_that_limits_the_age_of_its_connections_fails_no_call(#[case] is_targ
                     async move { caller.say(Words { size: 2000, ..Words::default() }).await }
                 }));
                 for (n, answer) in answers.await.into_iter().enumerate() {
-                    let answer = answer.with_context(|| format!("after {calls} calls"))?.into_inner();
+                    let answer =
+                        answer.with_context(|| format!("after {calls} calls"))?.into_inner();
                     assert_eq!(answer.text, tag(n % 2 == 0));
                     calls += 1;
                 }
@@ -581,7 +632,11 @@ fn a_server_that_limits_the_age_of_its_connections_fails_no_call(#[case] is_targ
             Ok(())
         })?;
         if is_target {
-            assert_eq!(app.seen.connections(), 1, "the end of a target's connection is none of the caller's");
+            assert_eq!(
+                app.seen.connections(),
+                1,
+                "the end of a target's connection is none of the caller's"
+            );
         }
         Ok(())
     });

@@ -73,7 +73,10 @@ fn content_and_trailers_pass_both_ways() {
                 let answer = answer(response).await?;
                 assert_eq!(answer.text, "a question");
                 let trailers = answer.trailers.expect("trailers");
-                assert_eq!((&trailers["mine"], &trailers["count"]), (&"too".parse()?, &"10".parse()?));
+                assert_eq!(
+                    (&trailers["mine"], &trailers["count"]),
+                    (&"too".parse()?, &"10".parse()?)
+                );
             }
             Ok(())
         })
@@ -124,14 +127,19 @@ fn large_bodies_arrive_whole_beside_each_other() {
                     let body = pattern(SIZE);
                     let expected = checksum(&body);
                     let answer = call.post("/sink", is_debug, body).await?;
-                    ensure!(answer.text == format!("{} {SIZE} {expected}", answer.tag()), "{}", answer.text);
+                    ensure!(
+                        answer.text == format!("{} {SIZE} {expected}", answer.tag()),
+                        "{}",
+                        answer.text
+                    );
                     Ok::<_, anyhow::Error>(answer.tag().to_owned())
                 }
             });
             let downloads = [false, true].map(|is_debug| {
                 let mut call = call.again();
                 async move {
-                    let (response, _) = call.open(head(&format!("/source/{SIZE}"), is_debug), true).await?;
+                    let (response, _) =
+                        call.open(head(&format!("/source/{SIZE}"), is_debug), true).await?;
                     let (count, _) = read_all(response.await?.body_mut()).await?;
                     ensure!(count == SIZE, "{count}");
                     Ok::<_, anyhow::Error>(())
@@ -152,8 +160,13 @@ fn large_bodies_arrive_whole_beside_each_other() {
 fn the_code_of_a_reset_reaches_the_other_side(#[case] path: &str, #[case] is_servers: bool) {
     street_test("h2-reset", |s| {
         let (app, dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
-        let codes =
-            [Reason::CANCEL, Reason::ENHANCE_YOUR_CALM, Reason::INTERNAL_ERROR, Reason::NO_ERROR, 77.into()];
+        let codes = [
+            Reason::CANCEL,
+            Reason::ENHANCE_YOUR_CALM,
+            Reason::INTERNAL_ERROR,
+            Reason::NO_ERROR,
+            77.into(),
+        ];
         calling(async {
             let mut call = s.call().await?;
             for is_debug in [false, true] {
@@ -163,14 +176,18 @@ fn the_code_of_a_reset_reaches_the_other_side(#[case] path: &str, #[case] is_ser
                     if is_servers {
                         let met = match response.await {
                             Ok(mut response) => {
-                                let said = response.body_mut().data().await.context("no data")??;
+                                let said =
+                                    response.body_mut().data().await.context("no data")??;
                                 ensure!(said == "some", "{said:?}");
                                 let end = response.body_mut().data().await.context("no end")?;
                                 end.err().context("no reset")?
                             }
                             Err(error) => error,
                         };
-                        ensure!(met.is_reset() && met.reason() == Some(code), "{met} instead of {code:?}");
+                        ensure!(
+                            met.is_reset() && met.reason() == Some(code),
+                            "{met} instead of {code:?}"
+                        );
                     } else {
                         let seen = if is_debug { &dev.seen } else { &app.seen };
                         let before = seen.requests().len();
@@ -185,7 +202,10 @@ fn the_code_of_a_reset_reaches_the_other_side(#[case] path: &str, #[case] is_ser
                     }
                 }
                 // The connection is as before.
-                assert_eq!(call.get("/who", is_debug).await?.text, if is_debug { "laptop" } else { "app" });
+                assert_eq!(
+                    call.get("/who", is_debug).await?.text,
+                    if is_debug { "laptop" } else { "app" }
+                );
             }
             Ok(())
         })?;
@@ -222,7 +242,9 @@ fn interim_responses_pass() {
             for is_debug in [false, true] {
                 let (mut response, _) = call.open(head("/hints", is_debug), true).await?;
                 for n in 0..2 {
-                    let hints = poll_fn(|cx| response.poll_informational(cx)).await.context("no hints")??;
+                    let hints = poll_fn(|cx| response.poll_informational(cx))
+                        .await
+                        .context("no hints")??;
                     assert_eq!(
                         (hints.status().as_u16(), &hints.headers()["link"]),
                         (103, &HeaderValue::from(n))
@@ -264,8 +286,10 @@ fn heads_arrive_as_they_were_sent() {
                 assert_eq!(seen.headers(), request.headers());
 
                 // Without `:authority`, as from an HTTP/1 caller behind a proxy.
-                let by_host = Request::get("/who").version(Version::HTTP_11).header("host", "by.host");
-                let (response, _) = call.open(by_host.header("x-user", user).body(())?, true).await?;
+                let by_host =
+                    Request::get("/who").version(Version::HTTP_11).header("host", "by.host");
+                let (response, _) =
+                    call.open(by_host.header("x-user", user).body(())?, true).await?;
                 answer(response).await?;
                 let seen = if is_debug { &dev.seen } else { &app.seen };
                 let seen = seen.requests().pop().context("no request")?;
@@ -280,7 +304,10 @@ fn heads_arrive_as_they_were_sent() {
                 answer(response).await?;
                 let seen = if is_debug { &dev.seen } else { &app.seen };
                 let seen = seen.requests().pop().context("no request")?;
-                assert_eq!((seen.method(), seen.uri().to_string()), (&Method::CONNECT, "db:5432".to_owned()));
+                assert_eq!(
+                    (seen.method(), seen.uri().to_string()),
+                    (&Method::CONNECT, "db:5432".to_owned())
+                );
             }
             Ok(())
         })
@@ -298,7 +325,8 @@ fn heads_arrive_as_they_were_sent() {
 fn conditions_see_what_there_is(#[case] condition: &str) {
     street_test("h2-when", |s| {
         let (_app, _dev) = (s.app()?, s.dev()?);
-        let _daemon = s.daemon_with(&format!("8080 -> {}:3000 when {condition}", s.laptop.ip4()))?;
+        let _daemon =
+            s.daemon_with(&format!("8080 -> {}:3000 when {condition}", s.laptop.ip4()))?;
         calling(async {
             let mut call = s.call().await?;
             let request = Request::post("http://web.example:81/who?a=b")
@@ -364,12 +392,14 @@ fn a_caller_who_does_not_read_a_response_holds_up_that_stream_only() {
             let mut call = s.call_with(&builder).await?;
             let mut unread = Vec::new();
             for n in 0..60 {
-                let (response, _) = call.open(head(&format!("/source/{MIB}"), n % 2 == 0), true).await?;
+                let (response, _) =
+                    call.open(head(&format!("/source/{MIB}"), n % 2 == 0), true).await?;
                 unread.push(response.await?.into_body());
             }
             sleep(Duration::from_millis(300)).await;
             for is_debug in [false, true] {
-                let (response, _) = call.open(head(&format!("/source/{MIB}"), is_debug), true).await?;
+                let (response, _) =
+                    call.open(head(&format!("/source/{MIB}"), is_debug), true).await?;
                 assert_eq!(read_all(response.await?.body_mut()).await?.0, MIB);
             }
             for mut body in unread {
@@ -432,7 +462,11 @@ fn a_target_that_dies_takes_its_own_streams_along_only() {
 
             up.send_data("still here".into(), true)?;
             assert_eq!(ours.data().await.context("the end")??, "still here");
-            assert_eq!(call.get("/who", true).await?.text, "app", "nobody listens there: the app serves");
+            assert_eq!(
+                call.get("/who", true).await?.text,
+                "app",
+                "nobody listens there: the app serves"
+            );
             let _dev = s.dev()?;
             assert_eq!(call.get("/who", true).await?.text, "laptop", "back again");
             Ok(())
@@ -467,7 +501,10 @@ fn an_app_that_dies_leaves_the_streams_of_a_target_alone() {
             ensure!(theirs.data().await.is_none());
             assert!(theirs.trailers().await?.is_some());
             // And then his connection has no server any more.
-            timeout(SOON, call.connection).await.context("it stays open")??.context("not in order")?;
+            timeout(SOON, call.connection)
+                .await
+                .context("it stays open")??
+                .context("not in order")?;
             Ok(())
         })
     });
@@ -617,7 +654,8 @@ fn a_server_that_opens_http2_before_the_caller_speaks_is_no_reason_for_a_pipe() 
         stream.set_nonblocking(true)?;
         calling(async {
             let stream = tokio::net::TcpStream::from_std(stream)?;
-            let (mut sender, connection) = client::Builder::new().handshake::<_, Bytes>(stream).await?;
+            let (mut sender, connection) =
+                client::Builder::new().handshake::<_, Bytes>(stream).await?;
             tokio::spawn(connection);
             let (response, _) = sender.send_request(head("/who", true), true)?;
             assert_eq!(answer(response).await?.text, "laptop");
@@ -633,7 +671,14 @@ fn curl_gets_what_is_wanted() {
         let curl = |path: &str, more: &[&str]| {
             let url = format!("http://{}:8080{path}", s.pod.ip4());
             let mut command = s.client.command("curl");
-            command.args(["-sS", "--max-time", "5", "--http2-prior-knowledge", "-w", " %{http_version}"]);
+            command.args([
+                "-sS",
+                "--max-time",
+                "5",
+                "--http2-prior-knowledge",
+                "-w",
+                " %{http_version}",
+            ]);
             output(command.args(more).arg(url))
         };
         assert_eq!(curl("/who", &[])?, "app 2");
@@ -682,7 +727,9 @@ fn a_caller_who_resets_streams_as_fast_as_he_opens_them_harms_nobody() {
             for _ in 0..10 {
                 let mut call = s.call().await?;
                 for n in 0..2000 {
-                    let Ok((response, mut up)) = call.open(head("/silent", n % 2 == 0), false).await else {
+                    let Ok((response, mut up)) =
+                        call.open(head("/silent", n % 2 == 0), false).await
+                    else {
                         break;
                     };
                     up.send_reset(Reason::CANCEL);

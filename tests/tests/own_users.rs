@@ -58,7 +58,10 @@ fn its_app_sees_the_caller_when_the_target_refuses() {
                 Connection::open(&s.client, std::net::SocketAddr::new(to, 8080), Question::Line)?;
             let answer = connection.ask()?;
             let own = connection.stream().local_addr()?;
-            ensure!(answer.tag == "app" && answer.peer == Some(own), "the caller {own} is told {answer:?}");
+            ensure!(
+                answer.tag == "app" && answer.peer == Some(own),
+                "the caller {own} is told {answer:?}"
+            );
         }
         assert_eq!(daemon.metric("interceptor_callers_not_shown_total", &[]), 0.0);
         Ok(())
@@ -70,7 +73,8 @@ fn its_requests_go_where_a_condition_says() {
     play("users-http", |s, _| {
         let _app = TcpService::http(&s.pod, (s.pod.ip4(), 80), "app")?;
         let _dev = TcpService::http(&s.laptop, (s.laptop.ip4(), 4000), "laptop")?;
-        let rule = format!("80 -> {}:4000 when request.headers['x-user'] == 'debug'", s.laptop.ip4());
+        let rule =
+            format!("80 -> {}:4000 when request.headers['x-user'] == 'debug'", s.laptop.ip4());
         let _daemon = daemon(&s, &s.web(&rule))?;
         let mut caller = HttpCaller::connect(&s.client, (s.pod.ip4(), 80))?;
         for (headers, who) in [(&[][..], "app"), (&["X-User: debug"], "laptop"), (&[], "app")] {
@@ -78,7 +82,10 @@ fn its_requests_go_where_a_condition_says() {
             let told = body.split_whitespace().next().context("an answer")?;
             assert_eq!(told, who, "{body}");
             if who == "app" {
-                ensure!(body.contains(&format!(" {} ", caller.local()?)), "the app was told {body}");
+                ensure!(
+                    body.contains(&format!(" {} ", caller.local()?)),
+                    "the app was told {body}"
+                );
             }
         }
         Ok(())

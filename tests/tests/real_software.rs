@@ -8,10 +8,13 @@ use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use rstest::rstest;
-use testbed::{Connection, Daemon, Namespace, Process, Question, nginx, send, wait_until, workload};
+use testbed::{
+    Connection, Daemon, Namespace, Process, Question, nginx, send, wait_until, workload,
+};
 
 use self::software::{
-    Street, folder, output, server, software_test, software_test_if_there, somebody, text, tool, unprivileged,
+    Street, folder, output, server, software_test, software_test_if_there, somebody, text, tool,
+    unprivileged,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -81,13 +84,17 @@ fn callers_are_seen(street: &Street, question: Question) -> Result<()> {
     let (ip4, ip6): (SocketAddr, SocketAddr) =
         ((street.pod.ip4(), 8080).into(), (street.pod.ip6(), 8080).into());
     for to in [ip4, ip6, ip4] {
-        let mut open =
-            (0..20).map(|_| Connection::open(&street.client, to, question)).collect::<Result<Vec<_>, _>>()?;
+        let mut open = (0..20)
+            .map(|_| Connection::open(&street.client, to, question))
+            .collect::<Result<Vec<_>, _>>()?;
         for connection in &mut open {
             for _ in 0..2 {
                 let answer = connection.ask()?;
                 let caller = connection.stream().local_addr()?;
-                ensure!(answer.tag == "app" && answer.peer == Some(caller), "{caller} is told {answer:?}");
+                ensure!(
+                    answer.tag == "app" && answer.peer == Some(caller),
+                    "{caller} is told {answer:?}"
+                );
             }
         }
     }
@@ -100,7 +107,8 @@ fn nginx_starts_and_restarts_while_connections_to_its_port_are_stolen() {
     software_test("restart", &["nginx"], |t| {
         let street = Street::new(t, 8080)?;
         let _dev = nginx(&street.laptop, 8080, "laptop")?;
-        let mut stolen = Connection::open(&street.client, (street.pod.ip4(), 8080), Question::Http)?;
+        let mut stolen =
+            Connection::open(&street.client, (street.pod.ip4(), 8080), Question::Http)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
 
         drop(nginx(&street.pod, 8080, "app").context("start")?);
@@ -125,17 +133,39 @@ fn redis_answers_its_benchmark() {
     software_test("redis", &["redis-server", "redis-benchmark", "redis-cli"], |t| {
         let street = Street::new(t, 6379)?;
         let mut server = server(&street.laptop, "redis-server");
-        server.args(["--port", "6379", "--protected-mode", "no", "--save", "", "--appendonly", "no"]);
+        server.args([
+            "--port",
+            "6379",
+            "--protected-mode",
+            "no",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
         let mut server = street.laptop.spawn(server.arg("--dir").arg(t.dir()))?;
         server.wait_for_port(6379, SOON)?;
 
         let host = street.host();
         let mut benchmark = tool(&street.client, "redis-benchmark");
-        benchmark.args(["-h", &host, "-n", "4000", "-c", "50", "-t", "set,get,lpush,lrange_100", "--csv"]);
+        benchmark.args([
+            "-h",
+            &host,
+            "-n",
+            "4000",
+            "-c",
+            "50",
+            "-t",
+            "set,get,lpush,lrange_100",
+            "--csv",
+        ]);
         let report = text(&mut benchmark)?;
         for test in ["SET", "GET", "LPUSH", "LRANGE_100"] {
             let prefix = format!("\"{test}");
-            assert!(report.lines().any(|line| line.starts_with(&prefix)), "{test} is missing: {report}");
+            assert!(
+                report.lines().any(|line| line.starts_with(&prefix)),
+                "{test} is missing: {report}"
+            );
         }
         // Many small requests in one packet.
         benchmark.args(["-P", "100"]);
@@ -171,20 +201,28 @@ fn postgresql_loses_no_transaction_of_pgbench() {
         fs::write(data.join("pg_hba.conf"), access)?;
 
         let mut server = unprivileged(&street.laptop, "postgres");
-        server.args(["-c", "listen_addresses=*", "-c", "fsync=off", "-k"]).arg(&data).arg("-D").arg(&data);
+        server
+            .args(["-c", "listen_addresses=*", "-c", "fsync=off", "-k"])
+            .arg(&data)
+            .arg("-D")
+            .arg(&data);
         let mut server = street.laptop.spawn(&mut server)?;
         server.wait_for_port(5432, SOON)?;
         let host = street.host();
         let to = ["-h", &host, "-U", "dev", "postgres"];
         let [.., user, name, database] = to;
         wait_until("PostgreSQL to be ready", SOON, || {
-            output(tool(&street.client, "pg_isready").args(["-h", &host, user, name, "-d", database]))
+            output(
+                tool(&street.client, "pg_isready").args(["-h", &host, user, name, "-d", database]),
+            )
         })?;
 
         output(tool(&street.client, "pgbench").args(["--initialize", "--quiet"]).args(to))?;
         let mut pgbench = tool(&street.client, "pgbench");
         let report = text(pgbench.args(["-c", "8", "-j", "2", "-t", "100"]).args(to))?;
-        let done = report.lines().find(|line| line.starts_with("number of transactions actually processed"));
+        let done = report
+            .lines()
+            .find(|line| line.starts_with("number of transactions actually processed"));
         assert!(done.is_some_and(|line| line.ends_with(" 800/800")), "{report}");
         Ok(())
     });
@@ -201,7 +239,8 @@ fn mariadb_greets_and_answers() {
         let host = street.host();
         let query = |sql: &str| {
             let mut command = tool(&street.client, "mariadb");
-            let to = ["--no-defaults", "--protocol", "tcp", "-h", &host, "-P", "3306", "-u", "root"];
+            let to =
+                ["--no-defaults", "--protocol", "tcp", "-h", &host, "-P", "3306", "-u", "root"];
             text(command.args(to).args(["--batch", "--skip-column-names", "-e", sql, "mysql"]))
         };
         assert_eq!(query("SELECT 1")?, "1\n");
@@ -209,7 +248,9 @@ fn mariadb_greets_and_answers() {
         let rows = query("SELECT seq, REPEAT('x', 1000) FROM seq_1_to_4000")?;
         assert_eq!(rows.lines().count(), 4_000);
         assert!(
-            rows.lines().zip(1..).all(|(row, number)| row == format!("{number}\t{}", "x".repeat(1_000))),
+            rows.lines()
+                .zip(1..)
+                .all(|(row, number)| row == format!("{number}\t{}", "x".repeat(1_000))),
             "another answer than asked for",
         );
         Ok(())
@@ -227,10 +268,22 @@ fn mariadb(dir: &std::path::Path, netns: &Namespace) -> Result<Process> {
     ]);
     output(install.arg(format!("--datadir={}", data.display())))?;
     let mut server = server(netns, "mariadbd");
-    server.args(["--no-defaults", "--user=root", "--bind-address=*", "--port=3306", "--skip-name-resolve"]);
+    server.args([
+        "--no-defaults",
+        "--user=root",
+        "--bind-address=*",
+        "--port=3306",
+        "--skip-name-resolve",
+    ]);
     // Anybody may come in: this is not about rights.
-    server.args(["--skip-grant-tables", "--innodb-fast-shutdown=2", "--innodb-flush-log-at-trx-commit=0"]);
-    server.arg(format!("--datadir={}", data.display())).arg(format!("--socket={}/socket", dir.display()));
+    server.args([
+        "--skip-grant-tables",
+        "--innodb-fast-shutdown=2",
+        "--innodb-flush-log-at-trx-commit=0",
+    ]);
+    server
+        .arg(format!("--datadir={}", data.display()))
+        .arg(format!("--socket={}/socket", dir.display()));
     server.arg(format!("--pid-file={}/mariadbd.pid", dir.display()));
     netns.spawn(&mut server)
 }
@@ -276,13 +329,22 @@ fn ssh_runs_a_command_and_scp_copies_a_file() {
         let host_key = fs::read_to_string(dir.join("host.pub"))?;
         fs::write(dir.join("known"), format!("[{}]:{PORT} {host_key}", street.host()))?;
         let mut sshd = unprivileged(&street.laptop, "sshd");
-        let mut server = street.laptop.spawn(sshd.args(["-D", "-e", "-f"]).arg(dir.join("config")))?;
+        let mut server =
+            street.laptop.spawn(sshd.args(["-D", "-e", "-f"]).arg(dir.join("config")))?;
         server.wait_for_port(PORT, SOON)?;
 
         // The user owns the key, or ssh would refuse to read it.
         let client = |program| {
             let mut command = unprivileged(&street.client, program);
-            command.args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-i"]);
+            command.args([
+                "-F",
+                "none",
+                "-o",
+                "BatchMode=yes",
+                "-o",
+                "StrictHostKeyChecking=yes",
+                "-i",
+            ]);
             command.arg(dir.join("user")).arg("-o").arg(format!("UserKnownHostsFile={d}/known"));
             command
         };
@@ -290,7 +352,11 @@ fn ssh_runs_a_command_and_scp_copies_a_file() {
         let port = PORT.to_string();
         let said = text(client("ssh").args(["-p", &port, &to, "echo", "$SSH_CONNECTION"]))?;
         // Caller and its port, then who was called, in the eyes of the server.
-        assert_eq!(said.split_whitespace().nth(2), Some(street.laptop.ip4().to_string().as_str()), "{said}");
+        assert_eq!(
+            said.split_whitespace().nth(2),
+            Some(street.laptop.ip4().to_string().as_str()),
+            "{said}"
+        );
 
         let mut content = Vec::new();
         send(&mut content, 16 << 20)?;
@@ -358,8 +424,9 @@ fn nginx_behind_proxy(netns: &Namespace) -> Result<Process> {
     );
     let file = dir.join("nginx.conf");
     fs::write(&file, config)?;
-    let mut process =
-        netns.spawn(netns.command("nginx").args(["-e", "stderr", "-p"]).arg(&dir).arg("-c").arg(&file))?;
+    let mut process = netns.spawn(
+        netns.command("nginx").args(["-e", "stderr", "-p"]).arg(&dir).arg("-c").arg(&file),
+    )?;
     process.wait_for_port(3006, SOON)?;
     Ok(process)
 }

@@ -103,7 +103,8 @@ fn same(expected: &[u8], got: &[u8]) -> Result<()> {
     }
     let at = expected.iter().zip(got).take_while(|(expected, got)| expected == got).count();
     let text = |bytes: &[u8]| {
-        String::from_utf8_lossy(&bytes[at.saturating_sub(100)..bytes.len().min(at + 200)]).into_owned()
+        String::from_utf8_lossy(&bytes[at.saturating_sub(100)..bytes.len().min(at + 200)])
+            .into_owned()
     };
     bail!(
         "{} bytes instead of {}, the first other one is number {at}: {:?} instead of {:?}",
@@ -181,7 +182,10 @@ fn calls(kind: Kind, files: &Files) -> Vec<Call> {
     let mut calls = vec![
         call("one", vec![last()]),
         call("kept alive", [vec![hello(); 100], vec![last()]].concat()),
-        call("head", vec![get("HEAD /hello HTTP/1.1", &[]), hello(), get("HEAD /large HTTP/1.1", CLOSE)]),
+        call(
+            "head",
+            vec![get("HEAD /hello HTTP/1.1", &[]), hello(), get("HEAD /large HTTP/1.1", CLOSE)],
+        ),
         call("missing", vec![get("GET /nothing HTTP/1.1", CLOSE)]),
         call("large", vec![get("GET /large HTTP/1.1", &[]), last()]),
         call("chunks", vec![get("GET /stream HTTP/1.1", &[]), get("GET /stream HTTP/1.1", CLOSE)]),
@@ -200,7 +204,12 @@ fn calls(kind: Kind, files: &Files) -> Vec<Call> {
     ];
     if kind.pipelines {
         let mut requests = vec![hello(); 8];
-        requests.extend([get("HEAD /large HTTP/1.1", &[]), get("GET /large HTTP/1.1", &[]), hello(), last()]);
+        requests.extend([
+            get("HEAD /large HTTP/1.1", &[]),
+            get("GET /large HTTP/1.1", &[]),
+            hello(),
+            last(),
+        ]);
         calls.push(Call { name: "together", requests, together: true });
     }
     let chunks = chunked(&files.upload);
@@ -227,7 +236,8 @@ fn calls(kind: Kind, files: &Files) -> Vec<Call> {
 }
 
 fn chunked(body: &[u8]) -> Vec<u8> {
-    let chunk = |chunk: &[u8]| [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat();
+    let chunk =
+        |chunk: &[u8]| [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat();
     let mut chunks = body.chunks(70_001).map(chunk).collect::<Vec<_>>();
     chunks.push(b"0\r\n\r\n".to_vec());
     chunks.concat()
@@ -241,7 +251,9 @@ impl Call {
         let mut caller = HttpCaller::connect(client, (server.ip4(), PORT))?;
         let mut answers = Vec::new();
         if self.together {
-            caller.say(self.requests.iter().flat_map(|request| request.bytes(mark)).collect::<Vec<_>>())?;
+            caller.say(
+                self.requests.iter().flat_map(|request| request.bytes(mark)).collect::<Vec<_>>(),
+            )?;
         } else {
             for request in &self.requests {
                 answers.push(request.make(&mut caller, mark)?);
@@ -323,7 +335,9 @@ impl Mixture {
             callers.push(HttpCaller::connect(client, (server.ip4(), PORT))?);
         }
         let answers = self.0.iter().enumerate().map(|(number, (side, request))| {
-            request.make(&mut callers[*side], MARKS[*side]).with_context(|| format!("number {number}"))
+            request
+                .make(&mut callers[*side], MARKS[*side])
+                .with_context(|| format!("number {number}"))
         });
         answers.collect()
     }
@@ -331,15 +345,25 @@ impl Mixture {
     fn through(&self, pod: &Namespace, client: &Namespace, together: bool) -> Result<Vec<Vec<u8>>> {
         let mut caller = HttpCaller::connect(client, (pod.ip4(), PORT))?;
         if !together {
-            return self.0.iter().map(|(side, request)| request.make(&mut caller, MARKS[*side])).collect();
+            return self
+                .0
+                .iter()
+                .map(|(side, request)| request.make(&mut caller, MARKS[*side]))
+                .collect();
         }
-        let all = self.0.iter().flat_map(|(side, request)| request.bytes(MARKS[*side])).collect::<Vec<_>>();
+        let all = self
+            .0
+            .iter()
+            .flat_map(|(side, request)| request.bytes(MARKS[*side]))
+            .collect::<Vec<_>>();
         let mut speaker = caller.try_clone()?;
         std::thread::scope(|scope| {
             // Much more than the connection holds.
             let said = scope.spawn(move || speaker.say(all));
-            let answers =
-                self.0.iter().map(|(_, request)| Ok(without_date(caller.answer(request.is_head())?.raw)));
+            let answers = self
+                .0
+                .iter()
+                .map(|(_, request)| Ok(without_date(caller.answer(request.is_head())?.raw)));
             let answers = answers.collect();
             said.join().expect("no panic")?;
             answers
@@ -423,7 +447,10 @@ fn nothing_was_in_doubt(daemon: &Daemon) -> Result<()> {
         let workload = daemon.workload("web")?;
         let rule = &workload["rules"][0];
         let counted = |decision: &str| rule["decisions"][decision].as_u64().unwrap_or_default();
-        ensure!(counted("matched") > 150 && counted("no_match") > 150 && counted("error") == 0, "{workload}");
+        ensure!(
+            counted("matched") > 150 && counted("no_match") > 150 && counted("error") == 0,
+            "{workload}"
+        );
         let mut pipes = rule["piped"].as_array().into_iter().flatten();
         ensure!(pipes.all(|pipe| pipe["reason"] == "tunnel"), "{workload}");
         Ok(())

@@ -17,8 +17,8 @@ use interceptor_tests::{
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use testbed::{
-    Caller, Checksum, CommandExt as _, Connection, Daemon, Namespace, Question, TcpService, bpf_inventory,
-    call, netns_inventory, receive, send, wait_until, workload,
+    Caller, Checksum, CommandExt as _, Connection, Daemon, Namespace, Question, TcpService,
+    bpf_inventory, call, netns_inventory, receive, send, wait_until, workload,
 };
 
 // --- who is taken ---------------------------------------------------------------------------------------------------
@@ -58,7 +58,8 @@ fn a_target_may_be_an_ipv6_address_for_callers_of_either_family() {
 fn it_does_not_matter_where_the_app_listens(#[case] listen: fn(&Namespace) -> Option<IpAddr>) {
     play(|s| {
         let port = SocketAddr::from((s.pod.ip4(), 9090));
-        let app = listen(&s.pod).map(|ip| TcpService::tagged(&s.pod, (ip, 9090), "app")).transpose()?;
+        let app =
+            listen(&s.pod).map(|ip| TcpService::tagged(&s.pod, (ip, 9090), "app")).transpose()?;
         let before = who(&s.client, port).ok();
         assert_eq!(before.as_deref(), app.as_ref().map(|_| "app"));
 
@@ -74,8 +75,12 @@ fn it_does_not_matter_where_the_app_listens(#[case] listen: fn(&Namespace) -> Op
 fn callers_inside_the_pod_are_taken_too() {
     play(|s| {
         let daemon = s.daemon()?;
-        let inside: [IpAddr; 4] =
-            [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into(), s.pod.ip4().into(), s.pod.ip6().into()];
+        let inside: [IpAddr; 4] = [
+            Ipv4Addr::LOCALHOST.into(),
+            Ipv6Addr::LOCALHOST.into(),
+            s.pod.ip4().into(),
+            s.pod.ip6().into(),
+        ];
         for ip in inside {
             assert_eq!(who(&s.pod, (ip, 8080))?, "laptop", "{ip}");
         }
@@ -90,13 +95,20 @@ fn several_ports_are_taken_and_the_others_are_not_touched() {
         let _other = TcpService::tagged(&s.laptop, (s.laptop.ip4(), 3001), "second")?;
         let _admin = TcpService::tagged(&s.pod, (s.pod.ip4(), 7070), "untouched")?;
         let laptop = s.laptop.ip4();
-        let daemon = s.daemon_with(&format!("8080,8081 -> {laptop}:3000; 9090 -> {laptop}:3001"), &[])?;
-        for (port, expected) in [(8080, "laptop"), (8081, "laptop"), (9090, "second"), (7070, "untouched")] {
+        let daemon =
+            s.daemon_with(&format!("8080,8081 -> {laptop}:3000; 9090 -> {laptop}:3001"), &[])?;
+        for (port, expected) in
+            [(8080, "laptop"), (8081, "laptop"), (9090, "second"), (7070, "untouched")]
+        {
             assert_eq!(who(&s.client, (s.pod.ip4(), port))?, expected, "{port}");
         }
         for (port, redirected) in [("8080", 1.0), ("8081", 1.0), ("9090", 1.0), ("7070", 0.0)] {
             let labels = [("port", port), ("outcome", "redirected")];
-            assert_eq!(daemon.metric("interceptor_connections_total", &labels), redirected, "{port}");
+            assert_eq!(
+                daemon.metric("interceptor_connections_total", &labels),
+                redirected,
+                "{port}"
+            );
         }
         Ok(())
     });
@@ -127,7 +139,8 @@ fn workloads_are_kept_apart() {
         let _api_app = TcpService::tagged(&api, (api.ip4(), 8080), "api-app")?;
         let _second = TcpService::tagged(&s.laptop, (s.laptop.ip4(), 3001), "second")?;
         let rule_of_api = format!("8080 -> {}:3001", s.laptop.ip4());
-        let both = s.web(&s.rule()) + workload(&api, &rule_of_api).trim_start_matches("workloads:\n");
+        let both =
+            s.web(&s.rule()) + workload(&api, &rule_of_api).trim_start_matches("workloads:\n");
         let daemon = Daemon::start(s.t, &both, &[])?;
         daemon.wait_active("web")?;
         daemon.wait_active("api")?;
@@ -150,7 +163,8 @@ fn workloads_are_kept_apart() {
 fn two_workloads_may_share_a_namespace() {
     play(|s| {
         let admin_app = TcpService::tagged(&s.pod, (s.pod.ip4(), 9090), "second-app")?;
-        let second = s.web(&format!("9090 -> {}:3000", s.laptop.ip4())).replace("name: web", "name: second");
+        let second =
+            s.web(&format!("9090 -> {}:3000", s.laptop.ip4())).replace("name: web", "name: second");
         let both = s.web(&s.rule()) + second.trim_start_matches("workloads:\n");
         let daemon = Daemon::start(s.t, &both, &[])?;
         daemon.wait_active("web")?;
@@ -226,7 +240,8 @@ fn connections_opened_before_stay_with_the_app_byte_for_byte() {
 fn taking_and_giving_back_fails_no_call() {
     play(|s| {
         let daemon = Daemon::start(s.t, &s.without_rule(), &[])?;
-        let caller = Caller::new(&s.client, s.port()).threads(4).interval(Duration::ZERO).start()?;
+        let caller =
+            Caller::new(&s.client, s.port()).threads(4).interval(Duration::ZERO).start()?;
         caller.wait_for_tag("app", SOON)?;
         for _ in 0..5 {
             daemon.rewrite_workloads(&s.web(&s.rule()))?;
@@ -251,8 +266,10 @@ fn a_rule_is_active_only_after_a_probe_connection_arrived() {
         daemon.rewrite_workloads(&s.web(&format!("8081 -> {}:3000", s.laptop.ip4())))?;
         let state = daemon.wait_rules("web", "pending")?;
         wait_until("the reason", SOON, || {
-            let rule = daemon.workload("web").map_err(|error| error.to_string())?["rules"][0].clone();
-            let said = rule["message"].as_str().is_some_and(|message| message.contains("127.0.0.1:8081"));
+            let rule =
+                daemon.workload("web").map_err(|error| error.to_string())?["rules"][0].clone();
+            let said =
+                rule["message"].as_str().is_some_and(|message| message.contains("127.0.0.1:8081"));
             if rule["reason"] == "ProbeFailed" && said { Ok(()) } else { Err(rule.to_string()) }
         })?;
         assert_eq!(daemon.metric("interceptor_rules", &[("state", "active")]), 0.0, "{state}");
@@ -290,7 +307,9 @@ fn a_pod_that_is_not_set_up_yet_is_pending_until_it_is() {
 #[case::the_rule(|s: &Scene<'_>| s.without_rule())]
 #[case::the_workload(|_: &Scene<'_>| "workloads: []\n".into())]
 #[case::the_port(|s: &Scene<'_>| s.web(&format!("8081 -> {}:3000", s.laptop.ip4())))]
-fn removal_gives_back_at_once_and_stolen_connections_finish(#[case] rest: fn(&Scene<'_>) -> String) {
+fn removal_gives_back_at_once_and_stolen_connections_finish(
+    #[case] rest: fn(&Scene<'_>) -> String,
+) {
     play(|s| {
         let daemon = s.daemon()?;
         let mut stolen = Connection::open(&s.client, s.port(), Question::Line)?;
@@ -313,7 +332,8 @@ fn removal_gives_back_at_once_and_stolen_connections_finish(#[case] rest: fn(&Sc
             let armed = !bpf_inventory()?.links_in(&s.pod)?.is_empty();
             ensure!(armed || listeners(&s.pod) == [s.app.addr()], "the relay listens");
             let metrics = daemon.metrics()?;
-            let counted = metrics.matching("interceptor_active_connections", &[("port", "8080")]).count();
+            let counted =
+                metrics.matching("interceptor_active_connections", &[("port", "8080")]).count();
             ensure!(counted == 0, "the port is counted");
             Ok(())
         })?;
@@ -344,7 +364,11 @@ fn a_changed_target_gets_the_new_connections_and_the_old_target_keeps_the_old_on
         assert_eq!(report.failures().len(), 0, "{report}");
         assert_eq!(report.count("app"), 0, "the port was never given back in between: {report}");
         // A call that began a moment before may have been taken by the old rule.
-        assert_eq!(report.since(changed + Duration::from_millis(100)).count("laptop"), 0, "{report}");
+        assert_eq!(
+            report.since(changed + Duration::from_millis(100)).count("laptop"),
+            0,
+            "{report}"
+        );
         // Who follows on the same annotation goes on counting.
         let redirected = report.calls.len() as u64 + 2;
         assert_eq!(outcomes(&daemon, "web")?, counted([("redirected", redirected)]));
@@ -433,7 +457,9 @@ fn another_port_of_the_pod_is_a_target_that_does_not_loop() {
 #[case::itself_by_ipv6(|s: &Scene<'_>| format!("8080 -> [{}]:8080", s.pod.ip6()))]
 #[case::itself_by_mapped_ipv4(|s: &Scene<'_>| format!("8080 -> [{}]:8080", s.pod.ip4().to_ipv6_mapped()))]
 #[case::crosswise(|s: &Scene<'_>| format!("8080 -> {0}:9090; 9090 -> {0}:8080", s.pod.ip4()))]
-fn a_redirected_port_of_the_same_workload_is_refused_as_a_loop(#[case] rule: fn(&Scene<'_>) -> String) {
+fn a_redirected_port_of_the_same_workload_is_refused_as_a_loop(
+    #[case] rule: fn(&Scene<'_>) -> String,
+) {
     play(|s| {
         let daemon = Daemon::start(s.t, &s.web(&rule(&s)), &[])?;
         let state = daemon.wait_rules("web", "refused")?;
@@ -452,7 +478,8 @@ fn two_workloads_that_point_at_each_other_end_at_an_app() {
         let api_app = TcpService::tagged(&api, (api.ip4(), 8080), "api-app")?;
         let to_api = s.web(&format!("8080 -> {}:8080", api.ip4()));
         let to_web = workload(&api, &format!("8080 -> {}:8080", s.pod.ip4()));
-        let daemon = Daemon::start(s.t, &(to_api + to_web.trim_start_matches("workloads:\n")), &[])?;
+        let daemon =
+            Daemon::start(s.t, &(to_api + to_web.trim_start_matches("workloads:\n")), &[])?;
         daemon.wait_active("web")?;
         daemon.wait_active("api")?;
 
@@ -461,7 +488,10 @@ fn two_workloads_that_point_at_each_other_end_at_an_app() {
             assert_eq!(s.who()?, "app", "once round, back at web");
         }
         // Web sends on to api, api sends on to web, web sees its own connection and gives it to its app.
-        assert_eq!(outcomes(&daemon, "web")?, counted([("redirected", CALLS), ("passed/loop", CALLS)]));
+        assert_eq!(
+            outcomes(&daemon, "web")?,
+            counted([("redirected", CALLS), ("passed/loop", CALLS)])
+        );
         assert_eq!(outcomes(&daemon, "api")?, counted([("redirected", CALLS)]));
         assert_eq!((s.app.connections(), api_app.connections()), (CALLS, 0));
         Ok(())
@@ -473,15 +503,20 @@ fn a_connection_straight_to_the_relays_listener_is_closed() {
     play(|s| {
         let before = listeners(&s.pod);
         let daemon = s.daemon()?;
-        let relay: Vec<_> = listeners(&s.pod).into_iter().filter(|addr| !before.contains(addr)).collect();
-        assert!(relay.iter().any(SocketAddr::is_ipv4) && relay.iter().any(SocketAddr::is_ipv6), "{relay:?}");
+        let relay: Vec<_> =
+            listeners(&s.pod).into_iter().filter(|addr| !before.contains(addr)).collect();
+        assert!(
+            relay.iter().any(SocketAddr::is_ipv4) && relay.iter().any(SocketAddr::is_ipv6),
+            "{relay:?}"
+        );
         for addr in &relay {
             assert!(addr.ip().is_loopback(), "{addr} can be called from outside");
             // It may be closed before connecting is through.
-            let spoke = s.pod.run(|| TcpStream::connect_timeout(addr, SECOND)).and_then(|mut stream| {
-                stream.set_read_timeout(Some(SECOND))?;
-                stream.read_exact(&mut [0])
-            });
+            let spoke =
+                s.pod.run(|| TcpStream::connect_timeout(addr, SECOND)).and_then(|mut stream| {
+                    stream.set_read_timeout(Some(SECOND))?;
+                    stream.read_exact(&mut [0])
+                });
             let end = spoke.expect_err("the relay speaks to strangers").kind();
             let closed = [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof];
             assert!(closed.contains(&end), "{addr}: {end}");
@@ -603,7 +638,10 @@ fn a_name_without_an_address_leaves_the_app_alone_until_it_has_one() {
         dns.set(NAME, &[]);
         let pending = daemon.wait_rules("web", "pending")?;
         assert_eq!(s.who()?, "app", "{pending}");
-        assert_eq!(outcomes(&daemon, "web")?, counted([("redirected", 1), ("fell_back/unresolved", 1)]));
+        assert_eq!(
+            outcomes(&daemon, "web")?,
+            counted([("redirected", 1), ("fell_back/unresolved", 1)])
+        );
         Ok(())
     });
 }
@@ -640,7 +678,10 @@ fn a_name_that_leads_to_a_denied_address_is_refused_at_every_look_up(
         dns.set(NAME, &[denied]);
         daemon.wait_rules("web", "refused")?;
         assert_eq!(s.who()?, "app");
-        assert_eq!(outcomes(&daemon, "web")?, counted([("redirected", 1), ("fell_back/target_denied", 1)]));
+        assert_eq!(
+            outcomes(&daemon, "web")?,
+            counted([("redirected", 1), ("fell_back/target_denied", 1)])
+        );
         Ok(())
     });
 }
@@ -763,7 +804,8 @@ fn a_namespace_may_vanish_and_come_back_again_and_again() {
         daemon.wait_active("web")?;
         assert_eq!(bpf_inventory()?.links_in(&s.pod)?.len(), 1);
         let links = bpf_inventory()?.still_here(&daemon.bpf_objects()?);
-        let links: Vec<_> = links.iter().filter(|object| object.kind == testbed::BpfKind::Link).collect();
+        let links: Vec<_> =
+            links.iter().filter(|object| object.kind == testbed::BpfKind::Link).collect();
         assert_eq!(links.iter().filter(|link| link.netns_inode.is_some()).count(), 1, "{links:?}");
         // Those at the root of the cgroups, by which the app sees callers.
         assert!(links.len() <= 3, "{links:?}");
@@ -782,7 +824,10 @@ fn a_namespace_that_appears_later_is_armed_then() {
         let daemon = Daemon::start(s.t, &file, &[])?;
         let state = daemon.wait_rules("late", "pending")?;
         assert_eq!(state["workloads"][0]["rules"][0]["reason"], "NetnsNotFound", "{state}");
-        assert!(daemon.get("/readyz").is_ok(), "waiting for somebody else's pod is no fault of ours");
+        assert!(
+            daemon.get("/readyz").is_ok(),
+            "waiting for somebody else's pod is no fault of ours"
+        );
 
         let late = s.t.pod("late")?;
         let appeared = Instant::now();
@@ -823,8 +868,10 @@ fn a_workload_may_be_given_by_the_pid_of_a_process() {
         // Not by `spawn`, whose log lies beside the workloads file: closing it would wake the daemon.
         let mut process = s.pod.command("sleep").arg("600").stdin(Stdio::null()).spawn()?;
         let file = s.web(&s.rule());
-        let file = file
-            .replace(&format!("netns: {}", s.pod.netns_path().display()), &format!("pid: {}", process.id()));
+        let file = file.replace(
+            &format!("netns: {}", s.pod.netns_path().display()),
+            &format!("pid: {}", process.id()),
+        );
         let daemon = Daemon::start(s.t, &file, &[])?;
         daemon.wait_active("web")?;
         assert_eq!(s.who()?, "laptop");
@@ -861,7 +908,9 @@ fn follows(s: &Scene<'_>, change: impl Fn(&str) -> Result<()>) -> Result<()> {
         [(s.without_rule(), "app"), (s.web(&s.rule()), "laptop"), (s.without_rule(), "app")]
     {
         change(&content)?;
-        wait_until(&format!("an answer by {expected}"), SOON, || s.who().is_ok_and(|tag| tag == expected))?;
+        wait_until(&format!("an answer by {expected}"), SOON, || {
+            s.who().is_ok_and(|tag| tag == expected)
+        })?;
     }
     Ok(())
 }
@@ -888,7 +937,9 @@ fn a_workloads_file_that_is_removed_and_written_anew_takes_effect() {
         let daemon = s.daemon()?;
         follows(&s, |content| {
             fs::remove_file(daemon.workloads_file())?;
-            daemon.wait_state("the missing file to be noticed", |state| state["source_error"].is_string())?;
+            daemon.wait_state("the missing file to be noticed", |state| {
+                state["source_error"].is_string()
+            })?;
             Ok(fs::write(daemon.workloads_file(), content)?)
         })
     });

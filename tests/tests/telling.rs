@@ -14,7 +14,8 @@ use nix::sys::signal::Signal;
 use rstest::rstest;
 use serde_json::Value;
 use testbed::{
-    Capability, CommandExt as _, Connection, Daemon, Question, TcpService, binary, wait_until, workload,
+    Capability, CommandExt as _, Connection, Daemon, Question, TcpService, binary, wait_until,
+    workload,
 };
 
 /// Runs the binary in the node, with its first arguments and a say in how.
@@ -168,11 +169,16 @@ fn the_rule_command_tries_a_request() {
             (&["-H", "x-user: debug", "--source", "10.1.2.3:80"][..], 1, "no match"),
             (&[][..], 1, "the request has no such header"),
         ] {
-            let told = interceptor(&s, &[&["rule", "--try", "GET /x", rule], options].concat(), |_| {})?;
+            let told =
+                interceptor(&s, &[&["rule", "--try", "GET /x", rule], options].concat(), |_| {})?;
             assert_eq!(told.exit, Some(exit), "{told:?}");
             ensure!(told.out.ends_with(&format!(": {line}\n")), "{told:?}");
         }
-        let told = interceptor(&s, &["rule", "--try", "GET /x", &rule.replace("x-user", "X-User")], |_| {})?;
+        let told = interceptor(
+            &s,
+            &["rule", "--try", "GET /x", &rule.replace("x-user", "X-User")],
+            |_| {},
+        )?;
         assert_eq!(told.exit, Some(2), "{told:?}");
         ensure!(told.err.starts_with("error: line 1, column 45: "), "{told:?}");
         ensure!(told.err.contains("did you mean `\"x-user\"`?"), "{told:?}");
@@ -299,7 +305,8 @@ fn a_rule_that_goes_waits_for_no_other() {
         })?;
         let gone = std::time::Instant::now();
         daemon.rewrite_workloads("workloads: []\n")?;
-        daemon.wait_state("none", |state| state["workloads"].as_array().is_none_or(Vec::is_empty))?;
+        daemon
+            .wait_state("none", |state| state["workloads"].as_array().is_none_or(Vec::is_empty))?;
         ensure!(gone.elapsed() < Duration::from_secs(4), "after {:?}", gone.elapsed());
         Ok(())
     });
@@ -324,7 +331,9 @@ fn addresses_of_services_and_of_strangers_are_not_the_nodes_nor_the_pods() {
         // The pod's own programs set it when they start.
         bind_to_anything(&s.pod)?;
         let laptop6 = TcpService::tagged(&s.laptop, (s.laptop.ip6(), 3006), "laptop6")?;
-        for (target, tag) in [((s.laptop.ip4(), 3000).into(), "laptop"), (laptop6.addr(), "laptop6")] {
+        for (target, tag) in
+            [((s.laptop.ip4(), 3000).into(), "laptop"), (laptop6.addr(), "laptop6")]
+        {
             daemon.rewrite_workloads(&s.web(&format!("8080 -> {target}")))?;
             wait_until(&format!("{tag} to have it"), SOON, || {
                 let who = s.who()?;
@@ -346,7 +355,10 @@ fn addresses_of_services_and_of_strangers_are_not_the_nodes_nor_the_pods() {
 #[case("224.0.0.1:3000", "multicast")]
 #[case("0.0.0.0:3000", "unspecified")]
 #[case("10.99.0.1:3000", "node")]
-fn reserved_targets_are_refused_with_the_word_that_allows_them(#[case] target: &str, #[case] kind: &str) {
+fn reserved_targets_are_refused_with_the_word_that_allows_them(
+    #[case] target: &str,
+    #[case] kind: &str,
+) {
     play(|s| {
         let daemon = Daemon::start(s.t, &s.web(&format!("8080 -> {target}")), &[])?;
         let (reason, message) = told(&daemon, "refused")?;
@@ -361,11 +373,16 @@ fn reserved_targets_are_refused_with_the_word_that_allows_them(#[case] target: &
 #[case("targets:\n  deny: [LAPTOP/32]\n", "TargetDenied", "policy.yaml:2")]
 #[case("targets:\n  allow: [192.0.2.0/24]\n", "TargetDenied", "policy.yaml:2")]
 #[case("maxTtl: 1h\n", "LimitExceeded", "policy.yaml:1")]
-fn the_policy_line_that_refused_is_named(#[case] policy: &str, #[case] word: &str, #[case] place: &str) {
+fn the_policy_line_that_refused_is_named(
+    #[case] policy: &str,
+    #[case] word: &str,
+    #[case] place: &str,
+) {
     play(|s| {
         let file = s.t.dir().join("policy.yaml");
         std::fs::write(&file, policy.replace("LAPTOP", &s.laptop.ip4().to_string()))?;
-        let daemon = Daemon::start(s.t, &s.web(&s.rule()), &["--policy", file.to_str().context("a path")?])?;
+        let daemon =
+            Daemon::start(s.t, &s.web(&s.rule()), &["--policy", file.to_str().context("a path")?])?;
         let (reason, message) = told(&daemon, "refused")?;
         assert_eq!(reason, word);
         ensure!(message.contains(place), "{message}");

@@ -34,7 +34,8 @@ pub(crate) fn cargo() -> Result<Command> {
 pub(crate) fn plain_cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // What `cargo run` told us about ourselves would make the build scripts of others run again.
-    let about_us = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+    let about_us =
+        ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
     for (key, _) in env::vars_os() {
         if about_us.iter().any(|prefix| key.to_string_lossy().starts_with(prefix)) {
             cargo.env_remove(key);

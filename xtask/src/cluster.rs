@@ -140,8 +140,8 @@ fn up(state: &State, nodes: u8, runtime: Option<Runtime>, image: Option<&Path>) 
     let binaries = binaries::build()?;
     let folder = runtime.build()?;
     images::build()?;
-    let image =
-        image.map_or_else(|| image::image(&image::Options::default()), |image| Ok(image.to_owned()))?;
+    let image = image
+        .map_or_else(|| image::image(&image::Options::default()), |image| Ok(image.to_owned()))?;
     if run::is_root() {
         return up::up(state, nodes, &binaries, folder.as_deref(), &image);
     }

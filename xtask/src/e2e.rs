@@ -59,16 +59,31 @@ pub(crate) fn e2e(options: &Options) -> Result<()> {
 
 /// A release of an earlier image would go on with that.
 fn without_release() -> Result<()> {
-    let release =
-        ["uninstall", "interceptor", "--namespace=interceptor-system", "--ignore-not-found", "--wait"];
+    let release = [
+        "uninstall",
+        "interceptor",
+        "--namespace=interceptor-system",
+        "--ignore-not-found",
+        "--wait",
+    ];
     run::output(cluster::client("helm").args(release)).map(drop)
 }
 
 fn tests(options: &Options) -> Result<()> {
     let mut cargo = build::cargo()?;
     // Of all packages, for the same features as other tests have: only this one has tests of these names.
-    cargo.args(["test", "--workspace", "--exclude", "interceptor-ebpf", "--no-fail-fast", "--test", "core"]);
-    cargo.args(options.all.then_some(["--test", "whole"]).into_iter().flatten()).args(&options.filter);
+    cargo.args([
+        "test",
+        "--workspace",
+        "--exclude",
+        "interceptor-ebpf",
+        "--no-fail-fast",
+        "--test",
+        "core",
+    ]);
+    cargo
+        .args(options.all.then_some(["--test", "whole"]).into_iter().flatten())
+        .args(&options.filter);
     if !options.filter.iter().any(|word| word == "--") {
         cargo.arg("--");
     }

@@ -21,13 +21,18 @@ pub(crate) struct Options {
 pub(crate) fn fuzz(options: &Options) -> Result<()> {
     setup::setup(&[])?;
     let folder = run::workspace().join("fuzz");
-    let targets =
-        fs::read_dir(folder.join("fuzz_targets")).context("list the targets in fuzz/fuzz_targets")?;
+    let targets = fs::read_dir(folder.join("fuzz_targets"))
+        .context("list the targets in fuzz/fuzz_targets")?;
     let names = targets.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut targets = names.filter_map(|name| Some(name.strip_suffix(".rs")?.to_owned())).collect::<Vec<_>>();
+    let mut targets =
+        names.filter_map(|name| Some(name.strip_suffix(".rs")?.to_owned())).collect::<Vec<_>>();
     targets.sort();
     if let Some(wanted) = &options.target {
-        ensure!(targets.contains(wanted), "no target {wanted:?}; there are: {}", targets.join(", "));
+        ensure!(
+            targets.contains(wanted),
+            "no target {wanted:?}; there are: {}",
+            targets.join(", ")
+        );
         targets.retain(|target| target == wanted);
     }
 
@@ -42,8 +47,9 @@ pub(crate) fn fuzz(options: &Options) -> Result<()> {
         fuzz.args(["--", &format!("-max_total_time={}", options.seconds), "-max_len=9000"]);
         // The coverage that it goes by is behind an unstable flag, which the pinned compiler has too.
         fuzz.env("RUSTC_BOOTSTRAP", "1").current_dir(run::workspace());
-        run::run(&mut fuzz)
-            .with_context(|| format!("{target}: what it failed on is in fuzz/artifacts/{target}"))?;
+        run::run(&mut fuzz).with_context(|| {
+            format!("{target}: what it failed on is in fuzz/artifacts/{target}")
+        })?;
     }
     Ok(())
 }
@@ -58,7 +64,15 @@ fn cargo_fuzz() -> Result<PathBuf> {
     if !path.exists() {
         eprintln!("installing cargo-fuzz {CARGO_FUZZ}: it builds and runs the fuzz targets");
         let mut cargo = build::plain_cargo();
-        cargo.args(["install", "cargo-fuzz", "--version", CARGO_FUZZ, "--locked", "--quiet", "--root"]);
+        cargo.args([
+            "install",
+            "cargo-fuzz",
+            "--version",
+            CARGO_FUZZ,
+            "--locked",
+            "--quiet",
+            "--root",
+        ]);
         run::run(cargo.arg(&root)).context("install cargo-fuzz, which needs the network")?;
     }
     Ok(path)

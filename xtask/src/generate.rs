@@ -32,8 +32,12 @@ pub(crate) fn check() -> Result<()> {
 
 fn write() -> Result<()> {
     for file in interceptor_deploy::generate(&interceptor_deploy::chart())? {
-        fs::write(&file.path, &file.text).with_context(|| format!("write {}", file.path.display()))?;
-        eprintln!("wrote {}", file.path.strip_prefix(run::workspace()).unwrap_or(&file.path).display());
+        fs::write(&file.path, &file.text)
+            .with_context(|| format!("write {}", file.path.display()))?;
+        eprintln!(
+            "wrote {}",
+            file.path.strip_prefix(run::workspace()).unwrap_or(&file.path).display()
+        );
     }
     Ok(())
 }

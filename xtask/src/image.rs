@@ -104,7 +104,8 @@ fn cheap(arch: Arch) -> Result<PathBuf> {
 /// Makes the archive, reads it back, and only then writes it.
 fn pack(image: &Image, rootfs: &Rootfs, path: &Path, limit: Option<u64>) -> Result<()> {
     let archive = image.archive(rootfs).context("put the image together")?;
-    let daemon = check::archive(&archive[..], image).context("the image is not what it should be")?;
+    let daemon =
+        check::archive(&archive[..], image).context("the image is not what it should be")?;
     check::names_none(&daemon, &build::places()?)?;
     let (packed, unpacked) = (archive.len() as u64, rootfs.size());
     if let Some(limit) = limit {

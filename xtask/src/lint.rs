@@ -26,7 +26,15 @@ pub(crate) fn lint() -> Result<()> {
     // Apart from the rest: together, `std` and a second panic handler would come in by way of shared features.
     let mut kernel = build::cargo()?;
     kernel
-        .args(["clippy", "-p", "interceptor-ebpf", "--target", "bpfel-unknown-none", "-Z", "build-std=core"])
+        .args([
+            "clippy",
+            "-p",
+            "interceptor-ebpf",
+            "--target",
+            "bpfel-unknown-none",
+            "-Z",
+            "build-std=core",
+        ])
         .arg("--target-dir")
         .arg(target.join("ebpf-clippy"))
         .args(["--", "-D", "warnings"])
@@ -34,7 +42,9 @@ pub(crate) fn lint() -> Result<()> {
 
     let mut documentation = build::cargo()?;
     // Readers of these pages work on the code, so what is private belongs to them.
-    documentation.args(["doc", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings");
+    documentation
+        .args(["doc", "--no-deps", "--document-private-items"])
+        .env("RUSTDOCFLAGS", "-D warnings");
 
     let mut failed = Vec::new();
     for (what, command) in [

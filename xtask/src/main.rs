@@ -97,8 +97,8 @@ fn run(command: Command) -> Result<()> {
         Command::Cluster { action } => cluster::cluster(&action),
         Command::E2e(options) => e2e::e2e(&options),
         Command::Image(options) => image::image(&options).map(drop),
-        Command::Ci => {
-            lint::lint().and_then(|()| test::test(&[])).and_then(|()| e2e::e2e(&e2e::Options::default()))
-        }
+        Command::Ci => lint::lint()
+            .and_then(|()| test::test(&[]))
+            .and_then(|()| e2e::e2e(&e2e::Options::default())),
     }
 }

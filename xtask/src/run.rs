@@ -30,7 +30,8 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("run `{shown}`"))?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "`{shown}` failed: {}: {}", output.status, error.trim());
-    String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed something that is not UTF-8"))
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("`{shown}` printed something that is not UTF-8"))
 }
 
 /// As a person would type it, with the path of the program left out.
@@ -46,8 +47,8 @@ pub(crate) fn show(command: &Command) -> String {
 
 /// Looks for a program in PATH, and where Debian puts those that it keeps out of the PATH of users.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
-    let mut folders =
-        env::split_paths(env::var_os("PATH").as_deref().unwrap_or(OsStr::new(""))).collect::<Vec<_>>();
+    let mut folders = env::split_paths(env::var_os("PATH").as_deref().unwrap_or(OsStr::new("")))
+        .collect::<Vec<_>>();
     folders.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
     for version in Path::new("/usr/lib/postgresql").read_dir().into_iter().flatten().flatten() {
         folders.push(version.path().join("bin"));

@@ -90,14 +90,19 @@ fn cargo_test(targets: &[&str], args: &[String]) -> Result<Command> {
 pub(crate) fn become_root(command: &mut Command) -> Result<()> {
     if run::is_root() {
         if let Some(why) = testbed::why_not() {
-            ensure!(env::var("CI").as_deref() != Ok("true"), "can't run the tests that need root: {why}");
+            ensure!(
+                env::var("CI").as_deref() != Ok("true"),
+                "can't run the tests that need root: {why}"
+            );
         }
         return Ok(());
     }
     match build::sudo() {
         Ok(_) => {
-            let runner =
-                format!("CARGO_TARGET_{}_LINUX_GNU_RUNNER", env::consts::ARCH.to_uppercase() + "_UNKNOWN");
+            let runner = format!(
+                "CARGO_TARGET_{}_LINUX_GNU_RUNNER",
+                env::consts::ARCH.to_uppercase() + "_UNKNOWN"
+            );
             command.env(runner, "sudo --preserve-env");
             Ok(())
         }
@@ -114,7 +119,8 @@ fn run_tests(command: &mut Command, total: &mut Totals) -> Result<(bool, Vec<Str
     let shown = run::show(command);
     eprintln!("$ {shown}");
     // Other than in a terminal, cargo and the test harness don't colour what goes into a pipe.
-    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("run `{shown}`"))?;
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("run `{shown}`"))?;
     let Some(stdout) = child.stdout.take() else { bail!("no output of `{shown}`") };
     let mut held_back = Vec::new();
     for line in BufReader::new(stdout).split(b'\n') {
@@ -153,8 +159,11 @@ impl Totals {
     fn add(&mut self, line: &str) -> bool {
         let Some(line) = line.strip_prefix("test result: ") else { return false };
         let count = |word| {
-            let mut words =
-                line.split([' ', ';', '.']).filter(|part| !part.is_empty()).collect::<Vec<_>>().into_iter();
+            let mut words = line
+                .split([' ', ';', '.'])
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .into_iter();
             let mut before = "";
             words
                 .find_map(|part| {
@@ -179,7 +188,10 @@ impl Totals {
 impl std::fmt::Display for Totals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { programs, passed, failed, ignored } = self;
-        write!(f, "{passed} tests passed, {failed} failed, {ignored} ignored, in {programs} programs")
+        write!(
+            f,
+            "{passed} tests passed, {failed} failed, {ignored} ignored, in {programs} programs"
+        )
     }
 }
 

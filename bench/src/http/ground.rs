@@ -61,7 +61,12 @@ impl Ground {
     }
 
     /// Starts what the case needs, measures, and ends it again: no case sees anything of another.
-    pub(crate) fn measure(&self, case: Case, loads: &[Load], seconds: u32) -> Result<Vec<(Load, Figures)>> {
+    pub(crate) fn measure(
+        &self,
+        case: Case,
+        loads: &[Load],
+        seconds: u32,
+    ) -> Result<Vec<(Load, Figures)>> {
         let (proxy, ports) = match case.middle() {
             Middle::Nothing => (Proxy::Nothing, APP),
             Middle::Daemon { workers } => (Proxy::Daemon(self.daemon(workers)?), APP),
@@ -168,7 +173,8 @@ fn nginx(netns: &Namespace, name: &str, workers: u32, http: &str) -> Result<Proc
     let dir = netns.dir().join(format!("nginx-{}-{name}", netns.label()));
     fs::create_dir_all(&dir)?;
     let temporary = |kind: &str| format!("{kind}_temp_path {};\n", dir.join(kind).display());
-    let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(temporary).concat();
+    let paths: String =
+        ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(temporary).concat();
     let config = format!(
         "daemon off;\nuser root;\nworker_processes {workers};\nerror_log stderr;\npid {}/pid;\n\
          events {{ worker_connections 4096; }}\n\
@@ -185,8 +191,11 @@ fn nginx(netns: &Namespace, name: &str, workers: u32, http: &str) -> Result<Proc
 /// CPU seconds of a process and of those that it started.
 fn cpu_seconds(pid: u32) -> Result<f64> {
     let mut sum = process::cpu_seconds(pid)?;
-    let children =
-        Path::new("/proc").join(pid.to_string()).join("task").join(pid.to_string()).join("children");
+    let children = Path::new("/proc")
+        .join(pid.to_string())
+        .join("task")
+        .join(pid.to_string())
+        .join("children");
     for child in fs::read_to_string(&children).unwrap_or_default().split_ascii_whitespace() {
         sum += process::cpu_seconds(child.parse()?)?;
     }

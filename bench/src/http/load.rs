@@ -20,7 +20,13 @@ pub(crate) struct Figures {
 }
 
 /// Runs a load from inside `client`. A single failed request is an error.
-pub(crate) fn run(client: &Namespace, load: Load, url: &str, user: &str, seconds: u32) -> Result<Figures> {
+pub(crate) fn run(
+    client: &Namespace,
+    load: Load,
+    url: &str,
+    user: &str,
+    seconds: u32,
+) -> Result<Figures> {
     match load {
         Load::H2 => h2load(client, url, user, seconds),
         _ => wrk(client, load, url, user, seconds),
@@ -28,32 +34,64 @@ pub(crate) fn run(client: &Namespace, load: Load, url: &str, user: &str, seconds
 }
 
 /// One request, to be sure that it gets where the case says.
-pub(crate) fn check(client: &Namespace, load: Load, url: &str, user: &str, served_by: &str) -> Result<()> {
+pub(crate) fn check(
+    client: &Namespace,
+    load: Load,
+    url: &str,
+    user: &str,
+    served_by: &str,
+) -> Result<()> {
     let mut command = client.command("curl");
-    command.args(["-sS", "-m", "5", "-o", "/dev/null", "-D", "-", "-H", &format!("x-user: {user}"), url]);
+    command.args([
+        "-sS",
+        "-m",
+        "5",
+        "-o",
+        "/dev/null",
+        "-D",
+        "-",
+        "-H",
+        &format!("x-user: {user}"),
+        url,
+    ]);
     if load == Load::H2 {
         command.arg("--http2-prior-knowledge");
     }
     let head = output(&mut command)?.to_ascii_lowercase();
-    ensure!(head.contains(&format!("x-served-by: {served_by}")), "{url} for {user}: not {served_by}: {head}");
+    ensure!(
+        head.contains(&format!("x-served-by: {served_by}")),
+        "{url} for {user}: not {served_by}: {head}"
+    );
     Ok(())
 }
 
 fn wrk(client: &Namespace, load: Load, url: &str, user: &str, seconds: u32) -> Result<Figures> {
     let mut command = client.command("wrk");
     command.args(["-t", "1", "-c", "16", "-d", &format!("{seconds}s"), "--latency"]);
-    command.args(["-H", &format!("x-user: {user}"), "-H", "accept: */*", "-H", "user-agent: bench"]);
+    command.args([
+        "-H",
+        &format!("x-user: {user}"),
+        "-H",
+        "accept: */*",
+        "-H",
+        "user-agent: bench",
+    ]);
     if load == Load::New1 {
         command.args(["-H", "connection: close"]);
     }
     let text = output(command.arg(url))?;
-    ensure!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "requests failed: {text}");
+    ensure!(
+        !text.contains("Non-2xx") && !text.contains("Socket errors"),
+        "requests failed: {text}"
+    );
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
         line.map(str::trim).with_context(|| format!("no {name} in {text}"))
     };
-    let requests =
-        text.lines().find(|line| line.contains(" requests in ")).context("no number of requests")?;
+    let requests = text
+        .lines()
+        .find(|line| line.contains(" requests in "))
+        .context("no number of requests")?;
     Ok(Figures {
         requests: requests.split_ascii_whitespace().next().context("a number")?.parse()?,
         requests_per_second: field("Requests/sec:")?.parse()?,
@@ -91,8 +129,9 @@ fn h2load(client: &Namespace, url: &str, user: &str, seconds: u32) -> Result<Fig
 
 fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output =
-        command.output().with_context(|| format!("start {name}; `cargo xtask setup bench` installs it"))?;
+    let output = command
+        .output()
+        .with_context(|| format!("start {name}; `cargo xtask setup bench` installs it"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.success(), "{name}: {text}{}", String::from_utf8_lossy(&output.stderr));
     Ok(text)

@@ -64,8 +64,9 @@ impl Report {
                         .map_or(String::new(), |ratio| format!(" ({ratio:.2})"))
                 };
                 let value = |figure: Figure| self.median(case, load, figure);
-                let shown =
-                    |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.0}"));
+                let shown = |value: Option<f64>| {
+                    value.map_or_else(|| "-".into(), |value| format!("{value:.0}"))
+                };
                 let rate: Figure = |figures| Some(figures.requests_per_second);
                 let p99: Figure = |figures| Some(figures.p99_us);
                 let _ = writeln!(
@@ -93,8 +94,11 @@ impl Report {
                 for (name, figure, more_is_better) in FIGURES {
                     let Some(ratio) = self.ratio(case, peer, load, figure) else { continue };
                     let noise = self.noise(load, figure);
-                    let (better, worse) =
-                        if more_is_better { (ratio, 1.0 - noise) } else { (1.0 / ratio, 1.0 - noise) };
+                    let (better, worse) = if more_is_better {
+                        (ratio, 1.0 - noise)
+                    } else {
+                        (1.0 / ratio, 1.0 - noise)
+                    };
                     let verdict = match better {
                         better if better >= 1.0 => "met",
                         better if better >= worse => "within noise",
@@ -118,7 +122,9 @@ impl Report {
     }
 
     fn median(&self, case: Case, load: Load, figure: Figure) -> Option<f64> {
-        median(&self.of(case, load).filter_map(|sample| figure(&sample.figures)).collect::<Vec<_>>())
+        median(
+            &self.of(case, load).filter_map(|sample| figure(&sample.figures)).collect::<Vec<_>>(),
+        )
     }
 
     /// `case / base`, round by round: what drifts with the machine's other work drifts in both.

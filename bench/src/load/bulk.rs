@@ -28,7 +28,12 @@ pub(crate) struct Report {
 }
 
 /// Runs the load for `length`; all streams in one thread, so that their number does not change the client.
-pub(crate) fn run(to: SocketAddr, length: Duration, streams: usize, reverse: bool) -> Result<Report> {
+pub(crate) fn run(
+    to: SocketAddr,
+    length: Duration,
+    streams: usize,
+    reverse: bool,
+) -> Result<Report> {
     if streams == 0 {
         bail!("--streams must be at least 1");
     }
@@ -36,7 +41,8 @@ pub(crate) fn run(to: SocketAddr, length: Duration, streams: usize, reverse: boo
     for number in 0..streams {
         connections.push(net::connect(to).with_context(|| format!("stream {number} to {to}"))?);
     }
-    let receipts = if reverse { receive(&mut connections, length)? } else { send(&mut connections, length)? };
+    let receipts =
+        if reverse { receive(&mut connections, length)? } else { send(&mut connections, length)? };
 
     let mut served_by = ServedBy::new();
     for receipt in &receipts {
@@ -102,7 +108,8 @@ fn receive(connections: &mut [TcpStream], length: Duration) -> Result<Vec<Receip
         connection.set_nonblocking(true)?;
         epoll.add(&*connection, EpollEvent::new(EpollFlags::EPOLLIN, slot as u64))?;
     }
-    let mut receipts = vec![Receipt { id: 0, bytes: 0, first_ns: u64::MAX, last_ns: 0 }; connections.len()];
+    let mut receipts =
+        vec![Receipt { id: 0, bytes: 0, first_ns: u64::MAX, last_ns: 0 }; connections.len()];
     let mut buffer = vec![0; 2 * CHUNK];
     let mut events = vec![EpollEvent::empty(); 64];
     let start = Instant::now();
@@ -137,8 +144,10 @@ mod tests {
     #[test]
     fn goodput_spans_all_streams() {
         let receipt = |bytes, first_ns, last_ns| Receipt { id: 0, bytes, first_ns, last_ns };
-        let (bytes, seconds) =
-            goodput(&[receipt(100, 1_000_000_000, 2_000_000_000), receipt(50, 1_500_000_000, 3_000_000_000)]);
+        let (bytes, seconds) = goodput(&[
+            receipt(100, 1_000_000_000, 2_000_000_000),
+            receipt(50, 1_500_000_000, 3_000_000_000),
+        ]);
         assert_eq!(bytes, 150);
         assert!((seconds - 2.0).abs() < 1e-9);
         assert_eq!(goodput(&[]), (0, 0.0));

@@ -35,10 +35,13 @@ pub(crate) fn open(to: SocketAddr, connections: usize) -> Result<Idle> {
     let mut served_by = ServedBy::new();
     let mut open = Vec::with_capacity(connections);
     for number in 0..connections {
-        let mut stream = net::connect(to).with_context(|| format!("connection {number} to {to}"))?;
+        let mut stream =
+            net::connect(to).with_context(|| format!("connection {number} to {to}"))?;
         let mut message = [wire::ECHO; MESSAGE];
         stream.write_all(&message)?;
-        stream.read_exact(&mut message).with_context(|| format!("answer on connection {number}"))?;
+        stream
+            .read_exact(&mut message)
+            .with_context(|| format!("answer on connection {number}"))?;
         *served_by.entry(message[1]).or_default() += 1;
         open.push(stream);
     }

@@ -32,7 +32,12 @@ pub(crate) struct Report {
 }
 
 /// Runs the load for `length`.
-pub(crate) fn run(to: SocketAddr, size: usize, length: Duration, connections: usize) -> Result<Report> {
+pub(crate) fn run(
+    to: SocketAddr,
+    size: usize,
+    length: Duration,
+    connections: usize,
+) -> Result<Report> {
     // The server's number takes the second byte.
     if size < 2 || connections == 0 {
         bail!("--size must be at least 2 and --connections at least 1");
@@ -40,7 +45,8 @@ pub(crate) fn run(to: SocketAddr, size: usize, length: Duration, connections: us
     let mut served_by = ServedBy::new();
     let mut streams = Vec::with_capacity(connections);
     for number in 0..connections {
-        let mut stream = net::connect(to).with_context(|| format!("connection {number} to {to}"))?;
+        let mut stream =
+            net::connect(to).with_context(|| format!("connection {number} to {to}"))?;
         let mut message = vec![wire::ECHO; size];
         for round in 0..WARM_UP {
             stream.write_all(&message)?;
@@ -128,7 +134,9 @@ fn many(
                 histogram.record(last_answer.duration_since(*sent).as_nanos() as u64);
                 (*sent, *missing) = (last_answer, size);
                 // One message always fits into an empty send buffer, unless it is huge.
-                streams[slot].write_all(&message).context("sending a request; is --size too large?")?;
+                streams[slot]
+                    .write_all(&message)
+                    .context("sending a request; is --size too large?")?;
             }
         }
         if last_answer.elapsed() > net::PATIENCE {

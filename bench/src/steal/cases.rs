@@ -131,7 +131,8 @@ mod tests {
     #[test]
     fn every_case_is_first_once_in_as_many_rounds() {
         let cases = Case::value_variants();
-        let mut firsts: Vec<String> = (0..cases.len()).map(|round| rotated(cases, round)[0].name()).collect();
+        let mut firsts: Vec<String> =
+            (0..cases.len()).map(|round| rotated(cases, round)[0].name()).collect();
         firsts.sort();
         firsts.dedup();
         assert_eq!(firsts.len(), cases.len());
@@ -140,7 +141,8 @@ mod tests {
 
     #[test]
     fn both_close_pairs_are_next_to_each_other() {
-        let place = |case| Case::value_variants().iter().position(|other| *other == case).expect("listed");
+        let place =
+            |case| Case::value_variants().iter().position(|other| *other == case).expect("listed");
         assert_eq!(place(Case::DirectAgain), place(Case::Direct) + 1);
         assert_eq!(place(Case::Bystander), place(Case::BystanderBase) + 1);
     }

@@ -51,7 +51,11 @@ pub(crate) struct Goal {
 
 impl Goal {
     fn new(goal: impl Into<String>, measured: String, met: bool) -> Self {
-        Self { goal: goal.into(), measured, verdict: if met { Verdict::Pass } else { Verdict::Miss } }
+        Self {
+            goal: goal.into(),
+            measured,
+            verdict: if met { Verdict::Pass } else { Verdict::Miss },
+        }
     }
 }
 

@@ -91,8 +91,14 @@ impl Ground {
         iptables.args(["--wait", "--table", "nat", "--append", "PREROUTING", "--protocol", "tcp"]);
         iptables.args(["--dport", &REDIRECTED_PORT.to_string()]);
         iptables.args(["--jump", "REDIRECT", "--to-ports", &HAPROXY_PORT.to_string()]);
-        let output = iptables.output().context("starting iptables; `cargo xtask setup bench` installs it")?;
-        ensure!(output.status.success(), "iptables: {}", String::from_utf8_lossy(&output.stderr).trim());
+        let output = iptables
+            .output()
+            .context("starting iptables; `cargo xtask setup bench` installs it")?;
+        ensure!(
+            output.status.success(),
+            "iptables: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
         Ok(())
     }
 
@@ -100,7 +106,9 @@ impl Ground {
     pub(crate) fn start(&self, case: Case) -> Result<Relay> {
         let relay = match case.middle() {
             Middle::Nothing => Relay::Nothing,
-            Middle::Haproxy { threads, redirect } => Relay::Haproxy(self.haproxy(threads, redirect)?),
+            Middle::Haproxy { threads, redirect } => {
+                Relay::Haproxy(self.haproxy(threads, redirect)?)
+            }
             Middle::Daemon => Relay::Daemon(self.daemon(&self.armed())?),
         };
         if let Relay::Daemon(daemon) = &relay {
@@ -117,7 +125,8 @@ impl Ground {
         let mut command = netns.command("haproxy");
         // `-db`: one process, in the foreground.
         command.arg("-db").arg("-f").arg(&config);
-        let mut haproxy = netns.spawn(&mut command).context("`cargo xtask setup bench` installs haproxy")?;
+        let mut haproxy =
+            netns.spawn(&mut command).context("`cargo xtask setup bench` installs haproxy")?;
         haproxy.wait_for_port(HAPROXY_PORT, START)?;
         Ok(haproxy)
     }
@@ -173,7 +182,9 @@ impl Ground {
         let (to, id) = self.path(case.path());
         let call = || self.client.run(|| load::call(to)).map_err(|error| error.to_string());
         let right = || {
-            call().and_then(|who| if who == id { Ok(()) } else { Err(format!("{who} answered, not {id}")) })
+            call().and_then(|who| {
+                if who == id { Ok(()) } else { Err(format!("{who} answered, not {id}")) }
+            })
         };
         testbed::wait_until(&format!("{} to lead to server {id}", case.name()), START, right)
     }

@@ -71,8 +71,11 @@ fn wait_active(daemon: &Daemon, workloads: usize) -> Result<()> {
         let state = daemon.state()?;
         let mut active = 0;
         let mut other = None;
-        for rules in
-            state["workloads"].as_array().into_iter().flatten().flat_map(|one| one["rules"].as_array())
+        for rules in state["workloads"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|one| one["rules"].as_array())
         {
             match rules.iter().find(|rule| rule["state"] != "active") {
                 None => active += usize::from(!rules.is_empty()),

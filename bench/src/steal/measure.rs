@@ -53,10 +53,19 @@ struct Outcome<T> {
 
 impl<T> Outcome<T> {
     /// Adds what each of `count` units cost the relay, and what it cost everybody.
-    fn price(&self, client: Cpu, count: f64, [own, all]: [Metric; 2], values: &mut Vec<(Metric, f64)>) {
+    fn price(
+        &self,
+        client: Cpu,
+        count: f64,
+        [own, all]: [Metric; 2],
+        values: &mut Vec<(Metric, f64)>,
+    ) {
         if count > 0.0 {
             values.extend(self.relay.map(|relay| (own, relay / count)));
-            values.push((all, (client.total() + self.servers + self.relay.unwrap_or_default()) / count));
+            values.push((
+                all,
+                (client.total() + self.servers + self.relay.unwrap_or_default()) / count,
+            ));
         }
     }
 }
@@ -128,7 +137,8 @@ impl Run<'_> {
     /// A path that leads elsewhere is fast for nothing.
     fn honest(&self, served_by: &ServedBy) -> Result<()> {
         let (_, id) = self.ground.path(self.case.path());
-        let strangers: u64 = served_by.iter().filter(|(who, _)| **who != id).map(|(_, count)| count).sum();
+        let strangers: u64 =
+            served_by.iter().filter(|(who, _)| **who != id).map(|(_, count)| count).sum();
         ensure!(
             strangers == 0,
             "{}: server {id} should have answered, but it was {served_by:?}",

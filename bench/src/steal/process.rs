@@ -30,9 +30,13 @@ pub(crate) fn rss_bytes(pid: u32) -> Result<u64> {
 /// How often the threads of a process went to sleep of their own will, which is how often they were woken.
 pub(crate) fn wake_ups(pid: u32) -> Result<u64> {
     let mut sum = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("threads of {pid}"))? {
+    for task in
+        fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("threads of {pid}"))?
+    {
         match fs::read_to_string(task?.path().join("status")) {
-            Ok(status) => sum += status_field(&status, "voluntary_ctxt_switches").unwrap_or_default(),
+            Ok(status) => {
+                sum += status_field(&status, "voluntary_ctxt_switches").unwrap_or_default()
+            }
             // A thread may end between the listing and the read.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(|| format!("threads of {pid}")),
@@ -52,8 +56,7 @@ mod tests {
 
     #[test]
     fn status_fields_are_found_by_their_whole_name() {
-        let status =
-            "Name:\tx\nVmRSS:\t    1234 kB\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t9\n";
+        let status = "Name:\tx\nVmRSS:\t    1234 kB\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t9\n";
         assert_eq!(status_field(status, "VmRSS"), Some(1234));
         assert_eq!(status_field(status, "voluntary_ctxt_switches"), Some(7));
         assert_eq!(status_field(status, "Vm"), None);

@@ -121,7 +121,8 @@ impl Report {
         }
         let mut head = vec!["more is better"];
         head.extend(shown.iter().flat_map(|(_, name, _)| [*name, ""]));
-        let failed = self.cases.iter().any(|&case| self.samples.sum(case, Metric::ConnsFailed) > 0.0);
+        let failed =
+            self.cases.iter().any(|&case| self.samples.sum(case, Metric::ConnsFailed) > 0.0);
         if failed {
             head.push("failed conns");
         }
@@ -200,8 +201,14 @@ impl Report {
                 on.p50_ms, on.p99_ms, off.p50_ms, off.p99_ms
             );
         }
-        if let Some(Idle { workloads, seconds_to_arm, rss_mib, cpu_percent, wake_ups_per_second, seconds }) =
-            &self.idle
+        if let Some(Idle {
+            workloads,
+            seconds_to_arm,
+            rss_mib,
+            cpu_percent,
+            wake_ups_per_second,
+            seconds,
+        }) = &self.idle
         {
             let _ = writeln!(
                 out,
@@ -209,7 +216,9 @@ impl Report {
                  {cpu_percent:.2} % of one CPU, {wake_ups_per_second:.1} wake-ups/s (over {seconds:.0} s)"
             );
         }
-        if let Some(Held { connections, bytes_per_connection, rss_mib, seconds_to_open }) = &self.held {
+        if let Some(Held { connections, bytes_per_connection, rss_mib, seconds_to_open }) =
+            &self.held
+        {
             let _ = writeln!(
                 out,
                 "{connections} silent connections: {:.1} KiB of the daemon's memory for each ({rss_mib:.1} MiB \
@@ -228,7 +237,9 @@ impl Report {
         if case == base {
             return String::new();
         }
-        self.samples.ratio(case, base, metric).map_or_else(String::new, |ratio| format!("({ratio:.2})"))
+        self.samples
+            .ratio(case, base, metric)
+            .map_or_else(String::new, |ratio| format!("({ratio:.2})"))
     }
 }
 

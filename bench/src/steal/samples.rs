@@ -66,7 +66,8 @@ impl Samples {
     /// The values of `case` beside those of `base` in the same round: what drifts with the machine's other work
     /// drifts in both.
     fn pairs(&self, case: Case, base: Case, metric: Metric) -> Vec<(f64, f64)> {
-        let of = |wanted: Case| self.0.iter().filter(move |s| s.case == wanted && s.metric == metric);
+        let of =
+            |wanted: Case| self.0.iter().filter(move |s| s.case == wanted && s.metric == metric);
         of(case)
             .filter_map(|s| Some((s.value, of(base).find(|other| other.round == s.round)?.value)))
             .collect()
@@ -100,7 +101,8 @@ impl Samples {
 
 /// The standard error of the median of samples that lie around `middle`.
 fn error_around(middle: f64, samples: &[f64]) -> Option<f64> {
-    let distance = median(&samples.iter().map(|sample| (sample - middle).abs()).collect::<Vec<_>>())?;
+    let distance =
+        median(&samples.iter().map(|sample| (sample - middle).abs()).collect::<Vec<_>>())?;
     Some(MEDIAN_ERROR * DEVIATION * distance / (samples.len() as f64).sqrt())
 }
 
@@ -135,7 +137,10 @@ mod tests {
         ]);
         assert_eq!(samples.ratios(Case::Interceptor, Case::Direct, Metric::Bulk1Gbit), [0.8, 0.8]);
         assert_eq!(samples.ratio(Case::Interceptor, Case::Direct, Metric::Bulk1Gbit), Some(0.8));
-        assert_eq!(samples.difference(Case::Interceptor, Case::Direct, Metric::Bulk1Gbit), Some(-1.5));
+        assert_eq!(
+            samples.difference(Case::Interceptor, Case::Direct, Metric::Bulk1Gbit),
+            Some(-1.5)
+        );
         assert_eq!(samples.median(Case::Direct, Metric::Bulk1Gbit), Some(10.0));
         assert_eq!(samples.ratio(Case::Interceptor, Case::Direct, Metric::RrP50Us), None);
     }
@@ -163,7 +168,9 @@ mod tests {
                 rows.extend(pair(round, Case::Direct, Case::DirectAgain, equal[round]));
                 rows.extend(pair(round, Case::BystanderBase, Case::Bystander, asked[round]));
             }
-            samples(&rows).noise(Case::Bystander, Case::BystanderBase, Metric::Bulk1Gbit).expect("pairs")
+            samples(&rows)
+                .noise(Case::Bystander, Case::BystanderBase, Metric::Bulk1Gbit)
+                .expect("pairs")
         };
         assert!(noise([1.2, 0.8], [1.0, 1.0]) > 0.2);
         assert!(noise([1.0, 1.0], [1.5, 1.1]) > 0.2);

@@ -34,7 +34,13 @@ pub(crate) fn answer(mut from: impl Read, mut to: impl Write) -> io::Result<()> 
                 frame(&mut to, HEADERS, END_HEADERS, stream, &headers)?;
                 // Not compressed, two bytes long: field 1, the status, is 1, SERVING.
                 frame(&mut to, DATA, 0, stream, &[0, 0, 0, 0, 2, 0x08, 0x01])?;
-                frame(&mut to, HEADERS, END_HEADERS | END_STREAM, stream, &header("grpc-status", "0"))?;
+                frame(
+                    &mut to,
+                    HEADERS,
+                    END_HEADERS | END_STREAM,
+                    stream,
+                    &header("grpc-status", "0"),
+                )?;
             }
             _ => {}
         }

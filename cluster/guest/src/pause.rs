@@ -23,5 +23,7 @@ pub(crate) fn pause(signals: &SigSet) -> ExitCode {
 
 fn bury_the_dead() {
     let any = Pid::from_raw(-1);
-    while waitpid(any, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status != WaitStatus::StillAlive) {}
+    while waitpid(any, Some(WaitPidFlag::WNOHANG))
+        .is_ok_and(|status| status != WaitStatus::StillAlive)
+    {}
 }

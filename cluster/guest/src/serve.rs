@@ -76,7 +76,11 @@ fn answer(mut stream: TcpStream, name: &str) -> io::Result<()> {
                     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n",
                     body.len()
                 );
-                let end = if line.trim_end().ends_with("HTTP/1.0") { "Connection: close\r\n" } else { "" };
+                let end = if line.trim_end().ends_with("HTTP/1.0") {
+                    "Connection: close\r\n"
+                } else {
+                    ""
+                };
                 stream.write_all(format!("{head}{end}\r\n{body}").as_bytes())?;
                 if !end.is_empty() {
                     return Ok(());

@@ -35,12 +35,20 @@ off: {}
     assert_eq!(
         entries,
         [
-            ("First", "image.repository".to_owned(), "Where it is, and who made it.", json!("here")),
+            (
+                "First",
+                "image.repository".to_owned(),
+                "Where it is, and who made it.",
+                json!("here")
+            ),
             ("Second", "taints".to_owned(), "Everything.", json!([{"a": 1, "b": 2}])),
             ("Second", "off".to_owned(), "Nothing.", json!({})),
         ]
     );
-    assert_eq!(values.entries().next().map(|entry| entry.schema["minLength"].clone()), Some(json!(1)));
+    assert_eq!(
+        values.entries().next().map(|entry| entry.schema["minLength"].clone()),
+        Some(json!(1))
+    );
     assert_eq!(values.groups, [(vec!["image".to_owned()], Map::new())]);
 }
 
@@ -52,7 +60,10 @@ off: {}
     "## A\n# -- Text\n# @schema {\nkey: 1\n",
     "line 3: `@schema` is not JSON: EOF while parsing an object at line 1 column 1"
 )]
-#[case("## A\n# -- Text\n\"key\": 1\n", "line 3: `\"key\"` is not where YAML sees it; write one key a line")]
+#[case(
+    "## A\n# -- Text\n\"key\": 1\n",
+    "line 3: `\"key\"` is not where YAML sees it; write one key a line"
+)]
 #[case("## A\n- 1\n", "line 2: expected `key: value`, found `- 1`")]
 fn mistakes_are_told_with_their_line(#[case] text: &str, #[case] message: &str) {
     assert_eq!(Values::parse(text).expect_err("is wrong").to_string(), message);

@@ -19,9 +19,11 @@ fn read(container: &Value) -> Result<Command> {
         let variables = container["env"].as_array().into_iter().flatten();
         variables.into_iter().any(|variable| variable["name"] == name)
     };
-    let given = [("POD_NAME", "--pod=a"), ("POD_NAMESPACE", "--namespace=b"), ("POD_IP", "--ip=10.4.5.6")];
+    let given =
+        [("POD_NAME", "--pod=a"), ("POD_NAMESPACE", "--namespace=b"), ("POD_IP", "--ip=10.4.5.6")];
     let given = given.into_iter().filter(|(name, _)| env(name)).map(|(_, flag)| flag.to_owned());
-    let words: Vec<_> = std::iter::once("interceptor".to_owned()).chain(words).chain(given).collect();
+    let words: Vec<_> =
+        std::iter::once("interceptor".to_owned()).chain(words).chain(given).collect();
     Ok(Cli::try_parse_from(&words).with_context(|| words.join(" "))?.command)
 }
 
@@ -49,7 +51,10 @@ fn they_mean_what_the_values_say() {
         assert!(run.kubernetes);
         assert_eq!(run.node_name.as_deref(), Some("node1"));
         assert_eq!(run.admin.to_string(), "127.0.0.1:9469");
-        assert_eq!(run.metrics.map(|address| address.to_string()).as_deref(), Some("10.1.2.3:9469"));
+        assert_eq!(
+            run.metrics.map(|address| address.to_string()).as_deref(),
+            Some("10.1.2.3:9469")
+        );
         assert_eq!(run.drain_timeout.as_secs(), 25);
         assert_eq!(run.workers, None);
         assert!(!run.proc_netns);

@@ -13,7 +13,9 @@ use k8s_openapi::api::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::common::{hook_of_kind, is_hook, of_kind, only, render, render_with, scenarios, with_helm};
+use crate::common::{
+    hook_of_kind, is_hook, of_kind, only, render, render_with, scenarios, with_helm,
+};
 
 // --- types ------------------------------------------------------------------------------------------------------------
 
@@ -33,7 +35,8 @@ fn every_object_of_every_scenario_is_one_of_the_api() {
 
 #[test]
 fn a_field_that_the_api_does_not_know_is_found() {
-    let object = |spec: Value| json!({ "apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": spec });
+    let object =
+        |spec: Value| json!({ "apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": spec });
     let right = object(json!({ "containers": [{ "name": "a", "args": [] }] }));
     judge(&right).expect("is right");
     let unknown = object(json!({ "containers": [{ "name": "a", "arg": [] }] }));
@@ -58,7 +61,9 @@ fn judge(object: &Value) -> Result<()> {
         ("apps/v1", "DaemonSet") => strict::<DaemonSet>(object),
         ("batch/v1", "Job") => strict::<Job>(object),
         ("rbac.authorization.k8s.io/v1", "ClusterRole") => strict::<ClusterRole>(object),
-        ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => strict::<ClusterRoleBinding>(object),
+        ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => {
+            strict::<ClusterRoleBinding>(object)
+        }
         ("rbac.authorization.k8s.io/v1", "Role") => strict::<Role>(object),
         ("rbac.authorization.k8s.io/v1", "RoleBinding") => strict::<RoleBinding>(object),
         ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy") => {
@@ -68,7 +73,9 @@ fn judge(object: &Value) -> Result<()> {
             strict::<ValidatingAdmissionPolicyBinding>(object)
         }
         ("monitoring.coreos.com/v1", "PodMonitor") => strict::<operator::PodMonitor>(object),
-        ("monitoring.coreos.com/v1", "PrometheusRule") => strict::<operator::PrometheusRule>(object),
+        ("monitoring.coreos.com/v1", "PrometheusRule") => {
+            strict::<operator::PrometheusRule>(object)
+        }
         _ => bail!("the chart should have no {version} {kind}"),
     }
 }
@@ -93,9 +100,11 @@ fn lost(written: &Value, read: &Value, path: &str) -> Option<String> {
                 None => Some(below(key)),
             })
         }
-        (Value::Array(written), Value::Array(read)) if written.len() == read.len() => {
-            written.iter().zip(read).enumerate().find_map(|(n, (a, b))| lost(a, b, &below(&n.to_string())))
-        }
+        (Value::Array(written), Value::Array(read)) if written.len() == read.len() => written
+            .iter()
+            .zip(read)
+            .enumerate()
+            .find_map(|(n, (a, b))| lost(a, b, &below(&n.to_string()))),
         _ => (written != read).then(|| path.to_owned()),
     }
 }
@@ -180,15 +189,17 @@ fn objects_have_the_recommended_labels_and_selectors_have_none_that_change() {
             for object in render(helm, &scenario)? {
                 let labels = object["metadata"]["labels"].as_object().context("no labels")?;
                 for key in ["name", "instance", "version", "managed-by"] {
-                    ensure!(labels.contains_key(&format!("app.kubernetes.io/{key}")), "{key}: {object}");
+                    ensure!(
+                        labels.contains_key(&format!("app.kubernetes.io/{key}")),
+                        "{key}: {object}"
+                    );
                 }
                 ensure!(labels.contains_key("helm.sh/chart"), "{object}");
             }
         }
         let objects = render(helm, "everything")?;
         let daemons = only(&objects, "DaemonSet")?;
-        let selected =
-            json!({ "app.kubernetes.io/name": "redirects", "app.kubernetes.io/instance": "interceptor" });
+        let selected = json!({ "app.kubernetes.io/name": "redirects", "app.kubernetes.io/instance": "interceptor" });
         assert_eq!(daemons["spec"]["selector"]["matchLabels"], selected);
         let mut labels = selected;
         labels["network"] = json!("agent");
@@ -268,7 +279,8 @@ fn the_daemon_is_started_as_its_command_line_wants_it() {
         );
         for hook in ["Pod", "Job"] {
             let hook = hook_of_kind(&objects, hook)?;
-            let pod = hook["spec"].get("template").map_or(&hook["spec"], |template| &template["spec"]);
+            let pod =
+                hook["spec"].get("template").map_or(&hook["spec"], |template| &template["spec"]);
             // Not on a node that is away, which tolerating everything would allow.
             let control_plane = "node-role.kubernetes.io/control-plane";
             assert_eq!(
@@ -304,7 +316,12 @@ fn names_are_short_enough_for_whatever_is_put_behind_them() {
         let name = "a".repeat(53);
         let objects = render_with(
             helm,
-            &["--set", &format!("fullnameOverride={name}"), "--set", &format!("nameOverride={name}")],
+            &[
+                "--set",
+                &format!("fullnameOverride={name}"),
+                "--set",
+                &format!("nameOverride={name}"),
+            ],
         )?;
         for object in &objects {
             let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
@@ -316,7 +333,11 @@ fn names_are_short_enough_for_whatever_is_put_behind_them() {
         for hook in ["Pod", "Job"] {
             let labels = &hook_of_kind(&objects, hook)?["metadata"]["labels"];
             ensure!(
-                daemons.as_object().context("labels")?.iter().any(|(key, value)| labels[key] != *value),
+                daemons
+                    .as_object()
+                    .context("labels")?
+                    .iter()
+                    .any(|(key, value)| labels[key] != *value),
                 "the DaemonSet would take the {hook} for its own"
             );
         }
@@ -329,7 +350,8 @@ fn a_new_policy_means_new_pods() {
     with_helm(|helm| {
         let sum = |more: &[&str]| -> Result<Value> {
             let objects = render_with(helm, more)?;
-            let annotations = &only(&objects, "DaemonSet")?["spec"]["template"]["metadata"]["annotations"];
+            let annotations =
+                &only(&objects, "DaemonSet")?["spec"]["template"]["metadata"]["annotations"];
             Ok(annotations["checksum/config"].clone())
         };
         let plain = sum(&[])?;

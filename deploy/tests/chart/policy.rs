@@ -11,7 +11,8 @@ use crate::common::{of_kind, render, render_with, scenarios, with_helm};
 
 /// The rendered policy file.
 fn file(objects: &[serde_json::Value]) -> Result<String> {
-    let mut files = of_kind(objects, "ConfigMap").filter_map(|map| map["data"]["policy.yaml"].as_str());
+    let mut files =
+        of_kind(objects, "ConfigMap").filter_map(|map| map["data"]["policy.yaml"].as_str());
     files.next().map(str::to_owned).context("no policy.yaml")
 }
 
@@ -40,14 +41,23 @@ fn without_values_it_limits_what_a_daemon_without_a_policy_does() {
         assert_eq!(rendered.max_ttl(), plain.max_ttl());
         assert_eq!(rendered.namespaces(), plain.namespaces());
         for rules in [1, 1024, 1025] {
-            let judged = [&rendered, &plain].map(|policy| policy.judge_rules_per_node(rules).is_ok());
+            let judged =
+                [&rendered, &plain].map(|policy| policy.judge_rules_per_node(rules).is_ok());
             assert_eq!(judged[0], judged[1], "{rules}");
         }
-        for ip in
-            ["10.1.2.3", "1.1.1.1", "127.0.0.1", "169.254.169.254", "224.0.0.1", "::1", "fd00::1", "fe80::1"]
-        {
+        for ip in [
+            "10.1.2.3",
+            "1.1.1.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "224.0.0.1",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+        ] {
             let ip: IpAddr = ip.parse()?;
-            let judged = [&rendered, &plain].map(|policy| policy.judge_target(ip, |_| false).is_ok());
+            let judged =
+                [&rendered, &plain].map(|policy| policy.judge_target(ip, |_| false).is_ok());
             assert_eq!(judged[0], judged[1], "{ip}");
         }
         Ok(())
@@ -66,7 +76,8 @@ fn every_value_arrives() {
         assert_eq!(policy.namespaces(), Some("env in (dev,test)"));
         ensure!(policy.judge_rules_per_node(8).is_ok() && policy.judge_rules_per_node(9).is_err());
         ensure!(
-            policy.judge_action(Action::Redirect).is_ok() && policy.judge_action(Action::Mirror).is_err()
+            policy.judge_action(Action::Redirect).is_ok()
+                && policy.judge_action(Action::Mirror).is_err()
         );
         for (ip, is_node, allowed) in [
             ("10.20.0.7", false, true),
@@ -87,7 +98,8 @@ fn every_value_arrives() {
 fn a_refusal_names_the_value_to_change() {
     with_helm(|helm| {
         let policy = policy(helm, &["--set", "policy.targets.deny={10.9.0.0/16}"])?;
-        let refusal = policy.judge_target("10.9.1.1".parse()?, |_| false).expect_err("is denied").to_string();
+        let refusal =
+            policy.judge_target("10.9.1.1".parse()?, |_| false).expect_err("is denied").to_string();
         ensure!(refusal.contains("targets.deny: 10.9.0.0/16"), "{refusal}");
         Ok(())
     });

@@ -96,10 +96,9 @@ fn in_the_api_it_reads_pods_and_writes_their_status_and_events() {
 
         let objects = render(helm, "strict-policy")?;
         let mut with_namespaces = rights;
-        with_namespaces
-            .as_array_mut()
-            .expect("is a list")
-            .push(json!({ "apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"] }));
+        with_namespaces.as_array_mut().expect("is a list").push(
+            json!({ "apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"] }),
+        );
         assert_eq!(only(&objects, "ClusterRole")?["rules"], with_namespaces);
         Ok(())
     });
@@ -112,8 +111,7 @@ fn only_its_own_account_has_these_rights() {
         assert_eq!(pod(&objects)?["serviceAccountName"], "interceptor");
         assert_eq!(only(&objects, "ServiceAccount")?["metadata"]["name"], "interceptor");
         let binding = only(&objects, "ClusterRoleBinding")?;
-        let subject =
-            json!([{ "kind": "ServiceAccount", "name": "interceptor", "namespace": "interceptor-system" }]);
+        let subject = json!([{ "kind": "ServiceAccount", "name": "interceptor", "namespace": "interceptor-system" }]);
         assert_eq!(binding["subjects"], subject);
         for kind in ["Role", "RoleBinding"] {
             assert_eq!(of_kind(&objects, kind).count(), 0, "{kind}");
@@ -127,7 +125,10 @@ fn admission_policies_hold_for_the_account_and_deny() {
     with_helm(|helm| {
         for (more, account) in [
             (&[][..], "system:serviceaccount:interceptor-system:interceptor"),
-            (&["--set", "serviceAccount.name=other"][..], "system:serviceaccount:interceptor-system:other"),
+            (
+                &["--set", "serviceAccount.name=other"][..],
+                "system:serviceaccount:interceptor-system:other",
+            ),
             (&["--namespace", "elsewhere"][..], "system:serviceaccount:elsewhere:interceptor"),
         ] {
             let objects = render_with(helm, more)?;
@@ -161,10 +162,15 @@ fn hooks_have_rights_of_their_own_for_as_long_as_they_run() {
                 "before-hook-creation,hook-succeeded"
             };
             assert_eq!(annotations["helm.sh/hook-delete-policy"], policy);
-            assert!(hook["kind"] != "ClusterRole" && hook["kind"] != "ClusterRoleBinding", "{hook}");
+            assert!(
+                hook["kind"] != "ClusterRole" && hook["kind"] != "ClusterRoleBinding",
+                "{hook}"
+            );
         }
         let rules = |name: &str| {
-            let role = hooks.iter().find(|hook| hook["kind"] == "Role" && hook["metadata"]["name"] == name);
+            let role = hooks
+                .iter()
+                .find(|hook| hook["kind"] == "Role" && hook["metadata"]["name"] == name);
             role.map(|role| role["rules"].clone())
         };
         assert_eq!(
@@ -229,7 +235,11 @@ fn no_scenario_is_privileged() {
                 for container in spec["containers"].as_array().into_iter().flatten() {
                     let context = &container["securityContext"];
                     assert_eq!(context["privileged"], false, "{scenario}: {container}");
-                    assert_eq!(context["capabilities"]["drop"], json!(["ALL"]), "{scenario}: {container}");
+                    assert_eq!(
+                        context["capabilities"]["drop"],
+                        json!(["ALL"]),
+                        "{scenario}: {container}"
+                    );
                     assert_eq!(context["readOnlyRootFilesystem"], true, "{scenario}: {container}");
                 }
             }

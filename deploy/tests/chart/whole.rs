@@ -100,7 +100,9 @@ fn a_cluster_that_is_too_old_is_refused() {
     with_helm(|helm| {
         let folder = chart();
         let folder = folder.to_string_lossy();
-        let told = helm.run(&["template", "a", &folder, "--kube-version", "1.29.9"]).expect_err("is too old");
+        let told = helm
+            .run(&["template", "a", &folder, "--kube-version", "1.29.9"])
+            .expect_err("is too old");
         ensure!(told.to_string().contains(">=1.30.0-0"), "{told}");
         Ok(())
     });
@@ -125,9 +127,13 @@ fn the_operator_gets_the_alerts_as_they_are_but_for_the_values() {
             );
         }
 
-        let objects = render_with(helm, &["--set", "prometheusRule.enabled=true,prometheusRule.job=mine"])?;
+        let objects =
+            render_with(helm, &["--set", "prometheusRule.enabled=true,prometheusRule.job=mine"])?;
         let spec = only(&objects, "PrometheusRule")?["spec"].to_string();
-        ensure!(spec.contains(r#"job=\"mine\""#) && !spec.contains(r#"job=\"interceptor\""#), "{spec}");
+        ensure!(
+            spec.contains(r#"job=\"mine\""#) && !spec.contains(r#"job=\"interceptor\""#),
+            "{spec}"
+        );
         Ok(())
     });
 }
@@ -154,7 +160,8 @@ fn every_value_is_used() -> Result<()> {
         let within = groups.first().is_some_and(|first| {
             let group = format!(".Values.{}", groups.join("."));
             first == "policy"
-                || (templates.contains(&format!("with {group}")) && templates.contains(&format!(".{last}")))
+                || (templates.contains(&format!("with {group}"))
+                    && templates.contains(&format!(".{last}")))
         });
         ensure!(templates.contains(&whole) || within, "no template uses {}", entry.key());
     }
@@ -179,7 +186,10 @@ fn the_notes_say_what_to_do_next() {
         }
         for (set, words) in [
             ("admissionPolicy.create=false", "WARNING: admissionPolicy.create is false"),
-            ("rbac.create=false", "give system:serviceaccount:interceptor-system:interceptor the rights"),
+            (
+                "rbac.create=false",
+                "give system:serviceaccount:interceptor-system:interceptor the rights",
+            ),
             ("serviceAccount.automount=false", "the daemon ends at start"),
             ("netns.fromProc=true", "sees all processes"),
             ("admin.port=9470", "/interceptor status --admin 127.0.0.1:9470"),
@@ -204,7 +214,8 @@ fn notes(helm: &Helm, more: &[&str]) -> Result<String> {
     for file in ["Chart.yaml", "values.yaml", "templates/_helpers.tpl", "templates/NOTES.txt"] {
         fs::copy(chart().join(file), copy.join(file))?;
     }
-    let object = "notes: |\n  {{- include (print $.Template.BasePath \"/NOTES.txt\") . | nindent 2 }}\n";
+    let object =
+        "notes: |\n  {{- include (print $.Template.BasePath \"/NOTES.txt\") . | nindent 2 }}\n";
     fs::write(copy.join("templates/notes.yaml"), object)?;
     let text = helm.template(&copy, more);
     fs::remove_dir_all(&copy)?;

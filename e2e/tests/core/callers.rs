@@ -8,7 +8,8 @@ fn the_app_sees_the_caller_as_it_does_without_us() {
     play("callers", |s| {
         s.installed(&[])?;
         let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
-        let caller = || -> Result<_> { Ok(app.ask()?.peer.context("no address in the answer")?.ip()) };
+        let caller =
+            || -> Result<_> { Ok(app.ask()?.peer.context("no address in the answer")?.ip()) };
         let directly = caller()?;
         assert_ne!(directly, app.address().ip());
 
@@ -20,7 +21,8 @@ fn the_app_sees_the_caller_as_it_does_without_us() {
         let metrics = daemon.metrics()?;
         assert_eq!(metrics.sum("interceptor_caller_address_kept", &[]), 1.0);
         assert_eq!(metrics.sum("interceptor_callers_not_shown_total", &[]), 0.0);
-        let refused = [("workload", &*format!("{}/app", s.namespace())), ("reason", "target_refused")];
+        let refused =
+            [("workload", &*format!("{}/app", s.namespace())), ("reason", "target_refused")];
         // Kubelet may have called as well.
         assert!(metrics.sum("interceptor_connections_total", &refused) >= 1.0);
         let told = daemon.exec(&["check"])?;

@@ -6,7 +6,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_e2e::{Kind, LAPTOP, LAPTOP_PORT, LAPTOP6, Manifest, Pod, SOON, ask_as, play_dual_stack};
+use interceptor_e2e::{
+    Kind, LAPTOP, LAPTOP_PORT, LAPTOP6, Manifest, Pod, SOON, ask_as, play_dual_stack,
+};
 use rstest::rstest;
 use testbed::wait_until;
 
@@ -17,7 +19,10 @@ fn of_family(of: IpAddr, addresses: &[SocketAddr]) -> Result<SocketAddr> {
 }
 
 /// Which of the pod's addresses the app sees as the caller's, and who answered, without us: each by one call.
-fn callers_seen(app: &Pod, ask: impl Fn(SocketAddr) -> Result<(String, IpAddr)>) -> Result<Vec<IpAddr>> {
+fn callers_seen(
+    app: &Pod,
+    ask: impl Fn(SocketAddr) -> Result<(String, IpAddr)>,
+) -> Result<Vec<IpAddr>> {
     let seen = app.addresses().into_iter().map(|address| {
         let (who, caller) = ask(address)?;
         ensure!(who == app.name(), "{who} answered at {address}");
@@ -36,12 +41,18 @@ fn both_families_are_taken_by_every_way_there_whatever_the_targets_family(#[case
         let web = s.start(Manifest::new(Kind::Deployment, "web").on("node1").dual_stack())?;
         let app = web.pod()?;
         let ways = [app.addresses(), web.ways()?].concat();
-        ensure!(ways.len() == 6 && ways.iter().filter(|way| way.is_ipv6()).count() == 3, "{ways:?}");
+        ensure!(
+            ways.len() == 6 && ways.iter().filter(|way| way.is_ipv6()).count() == 3,
+            "{ways:?}"
+        );
         ways.iter().try_for_each(|way| s.wait_answering(*way))?;
         let looked = app.looks()?;
         let callers = s.callers_of(&ways)?;
 
-        app.annotate("debug.redirect", &format!("8080 -> {}", SocketAddr::new(laptop, LAPTOP_PORT)))?;
+        app.annotate(
+            "debug.redirect",
+            &format!("8080 -> {}", SocketAddr::new(laptop, LAPTOP_PORT)),
+        )?;
         app.wait_active()?;
         let active = Instant::now();
         for way in &ways {
@@ -124,7 +135,8 @@ fn a_daemon_that_is_killed_gives_both_families_back_within_a_second_and_takes_bo
         let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
         let families = app.addresses();
         ensure!(families.len() == 2, "{families:?}");
-        let callers = families.iter().map(|family| s.callers(*family)).collect::<Result<Vec<_>>>()?;
+        let callers =
+            families.iter().map(|family| s.callers(*family)).collect::<Result<Vec<_>>>()?;
         app.annotate("debug.redirect", &s.to_laptop())?;
         app.wait_active()?;
         callers.iter().try_for_each(|callers| callers.wait_for("laptop"))?;
@@ -138,8 +150,9 @@ fn a_daemon_that_is_killed_gives_both_families_back_within_a_second_and_takes_bo
         for (family, callers) in families.iter().zip(&callers) {
             callers.wait_for_calls(20)?;
             let calls = callers.so_far().since(killed);
-            let back =
-                calls.first_by("app").with_context(|| format!("{family} is not given back: {calls}"))?;
+            let back = calls
+                .first_by("app")
+                .with_context(|| format!("{family} is not given back: {calls}"))?;
             ensure!(
                 back - killed < Duration::from_secs(1),
                 "{family} is given back after {:?}",

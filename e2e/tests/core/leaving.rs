@@ -21,11 +21,11 @@ fn processes() -> Result<Vec<String>> {
 
 /// What the cluster has of the product, by kind and name.
 fn objects(s: &interceptor_e2e::Scene) -> Result<BTreeSet<String>> {
-    let kinds =
-        "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings";
+    let kinds = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings";
     let wide = s.cluster.kubectl(&["get", kinds, "--output=name"])?;
     let own = "all,configmaps,serviceaccounts,secrets,roles,rolebindings";
-    let own = s.cluster.kubectl(&["get", own, "--namespace=interceptor-system", "--output=name"])?;
+    let own =
+        s.cluster.kubectl(&["get", own, "--namespace=interceptor-system", "--output=name"])?;
     let defaults = ["configmap/kube-root-ca.crt", "serviceaccount/default"];
     let ours = wide.lines().filter(|name| name.contains("interceptor"));
     Ok(ours.chain(own.lines().filter(|name| !defaults.contains(name))).map(str::to_owned).collect())

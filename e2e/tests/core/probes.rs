@@ -37,7 +37,8 @@ fn kubelet_reaches_the_app_while_the_target_stands_still(#[case] probe: Probe) {
                 "--raw",
                 &format!("/api/v1/nodes/{}/proxy/metrics/probes", app.node()),
             ])?;
-            let labels = [("namespace", s.namespace()), ("probe_type", "Liveness"), ("result", result)];
+            let labels =
+                [("namespace", s.namespace()), ("probe_type", "Liveness"), ("result", result)];
             Ok(testbed::Metrics::parse(&text)?.sum("prober_probe_total", &labels))
         };
         let (before, failed) = (asked("successful")?, asked("failed")?);

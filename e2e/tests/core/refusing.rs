@@ -11,7 +11,11 @@ use rstest::rstest;
 #[case::metadata("8080 -> 169.254.169.254:80", "TargetDenied", "linkLocal")]
 #[case::metadata_ipv6("8080 -> [fd00:ec2::254]:80", "TargetDenied", "linkLocal")]
 #[case::not_built_yet("8080 -> alice", "NotSupported", "session")]
-#[case::condition("8080 -> 10.99.0.100:3000 when request.pth == \"/\"", "RuleInvalid", "request.path")]
+#[case::condition(
+    "8080 -> 10.99.0.100:3000 when request.pth == \"/\"",
+    "RuleInvalid",
+    "request.path"
+)]
 fn a_rule_that_can_not_be_is_refused_with_its_reason(
     #[case] rule: &str,
     #[case] reason: &str,
@@ -44,14 +48,19 @@ fn a_rule_that_can_not_be_is_refused_with_its_reason(
 fn more_annotations_than_a_pod_can_be_told_of_are_refused_and_the_rest_goes_on() {
     play("many", |s| {
         s.installed(&[])?;
-        let [many, other] = ["many", "other"].map(|name| s.start(Manifest::new(Kind::Pod, name).on("node1")));
+        let [many, other] =
+            ["many", "other"].map(|name| s.start(Manifest::new(Kind::Pod, name).on("node1")));
         let (many, other) = (many?.pod()?, other?.pod()?);
         // What an annotation may hold in all: 256 KiB.
-        let all: Vec<_> = (0..3000).map(|n| format!("debug.redirect/dev{n}=9000 -> {LAPTOP}:3000")).collect();
+        let all: Vec<_> =
+            (0..3000).map(|n| format!("debug.redirect/dev{n}=9000 -> {LAPTOP}:3000")).collect();
         many.kubectl("annotate", &all.iter().map(String::as_str).collect::<Vec<_>>())?;
         let condition = many.wait_refused("LimitExceeded")?;
         assert!(condition.message.contains("3000 annotations"), "{condition}");
-        assert_eq!(many.conditions()?.keys().filter(|kind| kind.starts_with("debug.redirect/")).count(), 65);
+        assert_eq!(
+            many.conditions()?.keys().filter(|kind| kind.starts_with("debug.redirect/")).count(),
+            65
+        );
         other.annotate("debug.redirect", &s.to_laptop())?;
         other.wait_active()?;
         other.wait_for_answer("laptop")?;
@@ -95,7 +104,9 @@ fn the_second_rule_for_a_port_is_refused_and_the_first_stays() {
         app.annotate("debug.redirect/bob", &s.to_laptop().replace("3000", "3001"))?;
         app.wait_for("condition=debug.redirect/Active-bob=False")?;
         let bobs = app.conditions()?.remove("debug.redirect/Active-bob");
-        assert!(bobs.is_some_and(|bobs| bobs.reason == "PortTaken" && bobs.message.contains("alice")));
+        assert!(
+            bobs.is_some_and(|bobs| bobs.reason == "PortTaken" && bobs.message.contains("alice"))
+        );
         app.wait_event("RedirectRefused")?;
         assert_eq!(app.who()?, "laptop");
         callers.stop().assert_none_failed();

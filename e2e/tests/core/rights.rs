@@ -16,7 +16,13 @@ fn condition(kind: &str) -> String {
     )
 }
 
-fn refused(cluster: &Cluster, token: &str, method: &str, path: &str, body: Option<&str>) -> Result<()> {
+fn refused(
+    cluster: &Cluster,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: Option<&str>,
+) -> Result<()> {
     let (code, told) = cluster.request(token, method, path, body.map(|body| (MERGE, body)))?;
     // By the rules of RBAC, or by the chart's admission policy.
     ensure!(code == 403, "{method} {path} {body:?}: {code} {told}");
@@ -48,9 +54,10 @@ fn its_token_sets_its_own_conditions_and_nothing_else() {
         ] {
             refused(&s.cluster, &token, "PATCH", &status, Some(body))?;
         }
-        for body in
-            [r#"{"metadata": {"annotations": {"a": "b"}}}"#, r#"{"spec": {"activeDeadlineSeconds": 1}}"#]
-        {
+        for body in [
+            r#"{"metadata": {"annotations": {"a": "b"}}}"#,
+            r#"{"spec": {"activeDeadlineSeconds": 1}}"#,
+        ] {
             refused(&s.cluster, &token, "PATCH", &pod, Some(body))?;
         }
         for (method, path) in [
@@ -136,7 +143,8 @@ fn the_account_has_these_rights_and_no_other() {
 fn rights(cluster: &Cluster, token: &str) -> Result<Vec<String>> {
     let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
     let question = r#"{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": "kube-system"}}"#;
-    let (code, told) = cluster.request(token, "POST", path, Some(("application/json", question)))?;
+    let (code, told) =
+        cluster.request(token, "POST", path, Some(("application/json", question)))?;
     ensure!(code == 201, "{code} {told}");
     let told: Value = serde_json::from_str(&told)?;
     let words = |value: &Value| {
@@ -167,8 +175,10 @@ fn the_pod_of_the_daemon_has_these_capabilities_and_no_other() {
         let daemon = s.product.first_daemon()?;
         let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()?))?;
         let has = |field: &str| -> Result<u64> {
-            let line =
-                status.lines().find_map(|line| line.strip_prefix(field)).context("a field of its status")?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix(field))
+                .context("a field of its status")?;
             Ok(u64::from_str_radix(line.trim(), 16)?)
         };
         // NET_ADMIN, SYS_ADMIN, PERFMON, BPF, by their numbers.

@@ -8,7 +8,8 @@ use serde_json::Value;
 use testbed::wait_until;
 
 fn chart(file: &str) -> Result<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/charts/interceptor").join(file);
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/charts/interceptor").join(file);
     fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
 }
 

@@ -58,13 +58,24 @@ fn one_of_three_pods_is_taken_by_every_way_there_and_kubectl_works_meanwhile() {
         assert_eq!(taken.exec(&["hostname"])?.trim(), taken.name());
         let logs = s.cluster.kubectl(&["logs", "--namespace", s.namespace(), taken.name()])?;
         ensure!(logs.contains("serves on 8080"), "{logs}");
-        let forward =
-            ["port-forward", "--namespace", s.namespace(), &format!("pod/{}", taken.name()), "18080:8080"];
-        let mut forward =
-            s.cluster.kubectl_command(&forward).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let forward = [
+            "port-forward",
+            "--namespace",
+            s.namespace(),
+            &format!("pod/{}", taken.name()),
+            "18080:8080",
+        ];
+        let mut forward = s
+            .cluster
+            .kubectl_command(&forward)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         let forwarded = wait_until("port-forward", SOON, || {
-            let mut connection =
-                testbed::Connection::open_here((Ipv4Addr::LOCALHOST, 18080).into(), testbed::Question::Http)?;
+            let mut connection = testbed::Connection::open_here(
+                (Ipv4Addr::LOCALHOST, 18080).into(),
+                testbed::Question::Http,
+            )?;
             connection.ask()
         });
         forward.kill()?;
@@ -114,13 +125,15 @@ fn a_pod_that_is_annotated_before_it_runs_is_taken_within_a_second_of_its_start(
     play("early", |s| {
         s.installed(&[])?;
         let gate = "until [ -e /tmp/open ]; do sleep 0.1; done";
-        let early =
-            Manifest::new(Kind::Pod, "early").annotation("debug.redirect", &s.to_laptop()).after(gate);
+        let early = Manifest::new(Kind::Pod, "early")
+            .annotation("debug.redirect", &s.to_laptop())
+            .after(gate);
         let workload = s.start(early)?;
         wait_until("the pod to wait at its gate", SOON, || {
             let pods = workload.list()?;
-            let state =
-                pods.first().and_then(|pod| pod.pointer("/status/initContainerStatuses/0/state/running"));
+            let state = pods
+                .first()
+                .and_then(|pod| pod.pointer("/status/initContainerStatuses/0/state/running"));
             state.cloned().context("its first container does not run")
         })?;
 
@@ -138,7 +151,9 @@ fn a_pod_that_is_annotated_before_it_runs_is_taken_within_a_second_of_its_start(
         s.cluster.kubectl(&open)?;
         let started = wait_until("its app to run", SOON, || {
             let pods = workload.list()?;
-            let state = pods.first().and_then(|pod| pod.pointer("/status/containerStatuses/0/state/running"));
+            let state = pods
+                .first()
+                .and_then(|pod| pod.pointer("/status/containerStatuses/0/state/running"));
             state.cloned().context("it does not").map(|_| Instant::now())
         })?;
         wait_until("the laptop to answer for it", SOON, || {
@@ -194,8 +209,11 @@ fn two_developers_share_a_pod() {
 
         app.unannotate("debug.redirect/alice")?;
         wait_until("only bob's", SOON, || {
-            let kinds =
-                app.conditions()?.into_keys().filter(|kind| kind.starts_with("debug.")).collect::<Vec<_>>();
+            let kinds = app
+                .conditions()?
+                .into_keys()
+                .filter(|kind| kind.starts_with("debug."))
+                .collect::<Vec<_>>();
             ensure!(kinds == ["debug.redirect/Active", "debug.redirect/Active-bob"], "{kinds:?}");
             Ok(())
         })?;

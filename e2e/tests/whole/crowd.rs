@@ -18,10 +18,12 @@ fn two_hundred_pods_are_annotated_at_once() {
         let daemon = s.product.first_daemon()?;
         let crowd = s.start(Manifest::new(Kind::Deployment, "crowd").replicas(PODS).on("node1"))?;
         let pods = wait_until("all pods to be ready", LATER * 4, || crowd.pods())?;
-        let requests = || daemon.metrics().map(|metrics| metrics.sum("interceptor_api_requests_total", &[]));
+        let requests =
+            || daemon.metrics().map(|metrics| metrics.sum("interceptor_api_requests_total", &[]));
         let before = requests()?;
-        let callers =
-            s.callers_of(&pods.iter().step_by(20).map(interceptor_e2e::Pod::address).collect::<Vec<_>>())?;
+        let callers = s.callers_of(
+            &pods.iter().step_by(20).map(interceptor_e2e::Pod::address).collect::<Vec<_>>(),
+        )?;
 
         let began = Instant::now();
         let rule = format!("debug.redirect={}", s.to_laptop());
@@ -60,14 +62,14 @@ fn two_hundred_pods_are_annotated_at_once() {
         crowd.annotate("debug.redirect-")?;
         wait_until("no condition of ours", LATER, || {
             let all = crowd.list()?;
-            let of = |pod: &Value| pod["status"]["conditions"].as_array().cloned().context("no conditions");
+            let of = |pod: &Value| {
+                pod["status"]["conditions"].as_array().cloned().context("no conditions")
+            };
             let mut left = 0;
             for pod in &all {
-                left += usize::from(
-                    of(pod)?
-                        .iter()
-                        .any(|one| one["type"].as_str().is_some_and(|kind| kind.starts_with("debug."))),
-                );
+                left += usize::from(of(pod)?.iter().any(|one| {
+                    one["type"].as_str().is_some_and(|kind| kind.starts_with("debug."))
+                }));
             }
             ensure!(left == 0, "{left} pods have one");
             Ok(())

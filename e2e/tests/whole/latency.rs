@@ -34,14 +34,28 @@ impl Watch {
     fn start(s: &Scene, pod: &Pod) -> Result<Self> {
         let shown = "jsonpath={.metadata.annotations.debug\\.redirect}|\
                      {.status.conditions[?(@.type==\"debug.redirect/Active\")].status}{\"\\n\"}";
-        let words = ["get", "pod", pod.name(), "--namespace", pod.namespace(), "--watch", "--output", shown];
-        let mut child = s.cluster.kubectl_command(&words).stdout(Stdio::piped()).spawn().context("watch")?;
+        let words = [
+            "get",
+            "pod",
+            pod.name(),
+            "--namespace",
+            pod.namespace(),
+            "--watch",
+            "--output",
+            shown,
+        ];
+        let mut child =
+            s.cluster.kubectl_command(&words).stdout(Stdio::piped()).spawn().context("watch")?;
         let stdout = child.stdout.take().context("no output of the watch")?;
         let (sender, seen) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let Some((rule, status)) = line.split_once('|') else { continue };
-                let seen = Seen { at: Instant::now(), annotated: !rule.is_empty(), active: status == "True" };
+                let seen = Seen {
+                    at: Instant::now(),
+                    annotated: !rule.is_empty(),
+                    active: status == "True",
+                };
                 if sender.send(seen).is_err() {
                     return;
                 }
@@ -52,7 +66,8 @@ impl Watch {
 
     fn wait_for(&self, wanted: impl Fn(&Seen) -> bool) -> Result<Instant> {
         loop {
-            let seen = self.seen.recv_timeout(SOON).context("the watch shows nothing of that kind")?;
+            let seen =
+                self.seen.recv_timeout(SOON).context("the watch shows nothing of that kind")?;
             if wanted(&seen) {
                 return Ok(seen.at);
             }
@@ -78,7 +93,10 @@ impl Times {
 
     fn tell(&mut self, what: &str) {
         let (half, most, all) = (self.percentile(50), self.percentile(99), self.percentile(100));
-        println!("{what}: p50 {half:.0?}, p99 {most:.0?}, longest {all:.0?} of {} rounds", self.0.len());
+        println!(
+            "{what}: p50 {half:.0?}, p99 {most:.0?}, longest {all:.0?} of {} rounds",
+            self.0.len()
+        );
     }
 }
 
@@ -90,7 +108,8 @@ fn from_annotate_to_active_and_back_in_a_moment() {
         let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
         let watch = Watch::start(s, &app)?;
         watch.wait_for(|seen| !seen.annotated)?;
-        let (mut taken, mut ours, mut given_back) = (Times::default(), Times::default(), Times::default());
+        let (mut taken, mut ours, mut given_back) =
+            (Times::default(), Times::default(), Times::default());
         for _ in 0..ROUNDS {
             let began = Instant::now();
             app.annotate("debug.redirect", &s.to_laptop())?;
@@ -109,7 +128,11 @@ fn from_annotate_to_active_and_back_in_a_moment() {
         taken.tell("from the begin of `kubectl annotate` to Active");
         ours.tell("of it from the annotation in the API to Active there");
         given_back.tell("from the begin of the removal to a pod without our condition");
-        ensure!(ours.percentile(99) <= OURS, "Active only {:?} after the annotation", ours.percentile(99));
+        ensure!(
+            ours.percentile(99) <= OURS,
+            "Active only {:?} after the annotation",
+            ours.percentile(99)
+        );
         if let Some(load) = busy()? {
             println!(
                 "SKIPPED: kubectl's own time is not judged while the machine is busy (load {load} per processor)"
@@ -117,7 +140,11 @@ fn from_annotate_to_active_and_back_in_a_moment() {
             return Ok(());
         }
         ensure!(taken.percentile(99) <= IN_ALL, "Active only after {:?}", taken.percentile(99));
-        ensure!(given_back.percentile(99) <= IN_ALL, "removed only after {:?}", given_back.percentile(99));
+        ensure!(
+            given_back.percentile(99) <= IN_ALL,
+            "removed only after {:?}",
+            given_back.percentile(99)
+        );
         Ok(())
     });
 }
@@ -125,7 +152,8 @@ fn from_annotate_to_active_and_back_in_a_moment() {
 /// The load per processor, if others keep the machine so busy that every program takes long to start.
 fn busy() -> Result<Option<f64>> {
     let average = std::fs::read_to_string("/proc/loadavg").context("read the load")?;
-    let average = average.split(' ').next().unwrap_or_default().parse::<f64>().context("read the load")?;
+    let average =
+        average.split(' ').next().unwrap_or_default().parse::<f64>().context("read the load")?;
     let load = average / thread::available_parallelism()?.get() as f64;
     Ok((load > 1.5).then_some(load))
 }

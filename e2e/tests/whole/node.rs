@@ -47,18 +47,27 @@ fn a_drained_node_keeps_its_daemon_and_what_that_carries() {
             pod.wait_active()?;
         }
         let daemon = s.product.first_daemon()?;
-        let bystander = s.start(Manifest::new(Kind::DaemonSet, "bystander").on("node1"))?.pods()?.remove(0);
+        let bystander =
+            s.start(Manifest::new(Kind::DaemonSet, "bystander").on("node1"))?.pods()?.remove(0);
         bystander.annotate("debug.redirect", &s.to_laptop())?;
         bystander.wait_active()?;
         let callers = s.callers(bystander.address())?;
 
         let uncordon = Uncordon(s);
-        let drain = ["drain", "node1", "--ignore-daemonsets", "--pod-selector=app=drained", "--timeout=60s"];
+        let drain = [
+            "drain",
+            "node1",
+            "--ignore-daemonsets",
+            "--pod-selector=app=drained",
+            "--timeout=60s",
+        ];
         s.cluster.kubectl(&drain)?;
         wait_until("the pods of the Deployment to be gone", LATER, || {
             let left = web.list()?;
-            let old =
-                left.iter().filter(|pod| pods.iter().any(|one| pod["metadata"]["uid"] == one.uid())).count();
+            let old = left
+                .iter()
+                .filter(|pod| pods.iter().any(|one| pod["metadata"]["uid"] == one.uid()))
+                .count();
             ensure!(old == 0, "{old} left");
             Ok(())
         })?;

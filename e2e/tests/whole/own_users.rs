@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_e2e::{Kind, LAPTOP, Manifest, Pod, Probe, Scene, ask_as, play_with_user_namespaces};
+use interceptor_e2e::{
+    Kind, LAPTOP, Manifest, Pod, Probe, Scene, ask_as, play_with_user_namespaces,
+};
 
 /// A pod whose root is nobody on the node.
 fn pod(s: &Scene) -> Result<Pod> {
@@ -58,13 +60,15 @@ fn its_app_sees_the_caller_and_conditions_choose_among_requests() {
     play_with_user_namespaces("own-users-http", |s| {
         s.installed(&[])?;
         let app = pod(s)?;
-        let caller = || -> Result<_> { Ok(app.ask()?.peer.context("no address in the answer")?.ip()) };
+        let caller =
+            || -> Result<_> { Ok(app.ask()?.peer.context("no address in the answer")?.ip()) };
         let directly = caller()?;
         // Nobody listens there.
         app.annotate("debug.redirect", &format!("8080 -> {LAPTOP}:1"))?;
         app.wait_active()?;
         assert_eq!(caller()?, directly);
-        let labels = [("workload", &*format!("{}/app", s.namespace())), ("reason", "target_refused")];
+        let labels =
+            [("workload", &*format!("{}/app", s.namespace())), ("reason", "target_refused")];
         let daemon = s.product.first_daemon()?;
         daemon.wait_metric("interceptor_connections_total", &labels, |counted| counted >= 1.0)?;
         assert_eq!(daemon.metrics()?.sum("interceptor_callers_not_shown_total", &[]), 0.0);

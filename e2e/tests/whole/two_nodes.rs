@@ -19,7 +19,8 @@ fn each_daemon_acts_on_its_own_pods_and_targets_may_be_on_the_other_node() {
         let callers = s.callers_of(&[on_first.address(), on_second.address()])?;
 
         let rules = |node: &str| -> Result<f64> {
-            let daemon = daemons.iter().find(|daemon| daemon.node() == node).context("no daemon there")?;
+            let daemon =
+                daemons.iter().find(|daemon| daemon.node() == node).context("no daemon there")?;
             Ok(daemon.metrics()?.sum("interceptor_rules", &[("state", "active")]))
         };
         on_second.annotate("debug.redirect", &format!("8080 -> {}", target.address()))?;
@@ -32,7 +33,8 @@ fn each_daemon_acts_on_its_own_pods_and_targets_may_be_on_the_other_node() {
         // The daemon of one node ends: the other's pods are none of its business.
         on_first.annotate("debug.redirect", &s.to_laptop())?;
         on_first.wait_active()?;
-        let second = daemons.iter().find(|daemon| daemon.node() == "node2").context("no daemon on node2")?;
+        let second =
+            daemons.iter().find(|daemon| daemon.node() == "node2").context("no daemon on node2")?;
         second.delete()?;
         let calls = callers.so_far();
         calls.assert_none_failed();
@@ -59,7 +61,12 @@ fn a_daemons_token_is_refused_for_pods_of_the_other_node() {
         let body = r#"{"status": {"conditions": [{"type": "debug.redirect/Active", "status": "True", "reason": "X", "message": "x"}]}}"#;
         let patch = |pod: &interceptor_e2e::Pod| {
             let path = format!("/api/v1/namespaces/{}/pods/{}/status", pod.namespace(), pod.name());
-            s.cluster.request(&token, "PATCH", &path, Some(("application/strategic-merge-patch+json", body)))
+            s.cluster.request(
+                &token,
+                "PATCH",
+                &path,
+                Some(("application/strategic-merge-patch+json", body)),
+            )
         };
         assert_eq!(patch(&here)?.0, 200);
         let (code, told) = patch(&there)?;
@@ -87,7 +94,8 @@ fn a_service_loses_no_call_while_a_node_with_redirected_pods_is_drained() {
         callers.wait_for("laptop")?;
 
         let uncordon = Uncordon(s);
-        let drain = ["drain", "node1", "--ignore-daemonsets", "--pod-selector=app=moving", "--timeout=60s"];
+        let drain =
+            ["drain", "node1", "--ignore-daemonsets", "--pod-selector=app=moving", "--timeout=60s"];
         s.cluster.kubectl(&drain)?;
         let moved = web.pods()?;
         ensure!(moved.iter().all(|pod| pod.node() == "node2"), "pods are still on node1");

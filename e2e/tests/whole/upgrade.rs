@@ -32,7 +32,10 @@ fn helm_upgrade_and_rollback_fail_no_call() {
 
         let calls = callers.stop();
         println!("from upgrade on: {}", calls.since(upgraded));
-        println!("longest time with the app instead of the laptop: {:.1?}", calls.longest_without("laptop"));
+        println!(
+            "longest time with the app instead of the laptop: {:.1?}",
+            calls.longest_without("laptop")
+        );
         calls.assert_none_failed();
         assert_eq!(app.looks()?, looked);
         Ok(())
@@ -64,8 +67,9 @@ fn a_policy_that_changes_is_applied_to_rules_that_stand() {
 fn as_soon_as_the_daemon_is_ready_its_redirects_stand() {
     play("ready", |s| {
         s.product.uninstall()?;
-        let app =
-            s.start(Manifest::new(Kind::Pod, "app").annotation("debug.redirect", &s.to_laptop()))?.pod()?;
+        let app = s
+            .start(Manifest::new(Kind::Pod, "app").annotation("debug.redirect", &s.to_laptop()))?
+            .pod()?;
         assert_eq!(app.who()?, "app");
         s.installed(&[])?;
         app.wait_active()?;

@@ -46,7 +46,11 @@ fn heads() -> [Head; 3] {
     let ordinary = Head {
         path: "/shop/cart?item=7#x".to_owned(),
         host: Some("shop.example"),
-        headers: vec![("x-user", b"debug".to_vec()), ("n", b"42".to_vec()), ("accept", b"caf\xe9".to_vec())],
+        headers: vec![
+            ("x-user", b"debug".to_vec()),
+            ("n", b"42".to_vec()),
+            ("accept", b"caf\xe9".to_vec()),
+        ],
     };
     // Costly: as much as is looked at, of a kind that regular expressions find hard.
     let mut random = 1u32;
@@ -55,7 +59,11 @@ fn heads() -> [Head; 3] {
         if random >> 31 == 0 { '0' } else { 'a' }
     });
     let long: String = bits.take(8192).collect();
-    let large = Head { headers: vec![("x-user", long.clone().into_bytes()); 6], path: long, host: Some("") };
+    let large = Head {
+        headers: vec![("x-user", long.clone().into_bytes()); 6],
+        path: long,
+        host: Some(""),
+    };
     [ordinary, large, Head { path: String::new(), host: None, headers: Vec::new() }]
 }
 

@@ -18,6 +18,9 @@ pub fn run(bytes: &[u8]) {
     }
     for end in 0..bytes.len().min(2000) {
         let early = client_hello(&bytes[..end]);
-        assert!(early == Parsed::Partial || early == whole, "{end} bytes: {early:?}, all: {whole:?}");
+        assert!(
+            early == Parsed::Partial || early == whole,
+            "{end} bytes: {early:?}, all: {whole:?}"
+        );
     }
 }

@@ -22,7 +22,8 @@ const ASKED: [&[u8]; 5] = [
 /// Runs the target.
 pub fn run(bytes: &[u8]) {
     let [kinds, size, bytes @ ..] = bytes else { return };
-    let pieces = || (1..).map(|piece| piece * (1 + usize::from(*size))).take_while(|end| *end < bytes.len());
+    let pieces =
+        || (1..).map(|piece| piece * (1 + usize::from(*size))).take_while(|end| *end < bytes.len());
 
     let whole = requests(bytes, []);
     assert_eq!(requests(bytes, pieces()), whole);
@@ -44,7 +45,8 @@ pub fn run(bytes: &[u8]) {
     }
 
     let asked = (0..20).map(|place| ASKED[(usize::from(*kinds) + place) % ASKED.len()]);
-    let asked = asked.filter_map(|request| requests(request, []).messages[0].asked).collect::<Vec<_>>();
+    let asked =
+        asked.filter_map(|request| requests(request, []).messages[0].asked).collect::<Vec<_>>();
     let whole = responses(bytes, &asked, []);
     assert_eq!(responses(bytes, &asked, pieces()), whole);
     for end in pieces() {

@@ -41,7 +41,10 @@ pub fn run(bytes: &[u8]) {
     let first = FirstFrame::read(bytes);
     for end in 0..bytes.len().min(200) {
         let early = FirstFrame::read(&bytes[..end]);
-        assert!(early == FirstFrame::Partial || early == first, "{end} bytes: {early:?}, all: {first:?}");
+        assert!(
+            early == FirstFrame::Partial || early == first,
+            "{end} bytes: {early:?}, all: {first:?}"
+        );
     }
     let settings = match first {
         FirstFrame::Settings(settings, length) => {
@@ -78,7 +81,8 @@ fn check(settings: &Settings) {
 /// Says all of it to a server, which answers each request and reads its content.
 fn serve(settings: &Settings, says: &[u8], size: usize) {
     let cx = &mut Context::from_waker(Waker::noop());
-    let mut handshake = pin!(settings.server().handshake::<_, Bytes>(Peer { says, size, heard: Vec::new() }));
+    let mut handshake =
+        pin!(settings.server().handshake::<_, Bytes>(Peer { says, size, heard: Vec::new() }));
     let Some(mut connection) = until_ready(|| handshake.as_mut().poll(cx)).ok() else { return };
     let mut bodies = Vec::new();
     until_ready(|| {
@@ -103,8 +107,11 @@ fn serve(settings: &Settings, says: &[u8], size: usize) {
 /// Says all of it to a client that has two requests.
 fn call(settings: &Settings, says: &[u8], size: usize) {
     let cx = &mut Context::from_waker(Waker::noop());
-    let mut handshake = pin!(settings.client().handshake::<_, Bytes>(Peer { says, size, heard: Vec::new() }));
-    let Some((mut sender, connection)) = until_ready(|| handshake.as_mut().poll(cx)).ok() else { return };
+    let mut handshake =
+        pin!(settings.client().handshake::<_, Bytes>(Peer { says, size, heard: Vec::new() }));
+    let Some((mut sender, connection)) = until_ready(|| handshake.as_mut().poll(cx)).ok() else {
+        return;
+    };
     let mut connection = pin!(connection);
     let (mut responses, mut bodies) = (Vec::new(), Vec::new());
     for is_all in [true, false] {
@@ -140,7 +147,9 @@ fn call(settings: &Settings, says: &[u8], size: usize) {
 fn drain(body: &mut RecvStream, cx: &mut Context<'_>) -> Poll<()> {
     while let Poll::Ready(data) = body.poll_data(cx) {
         match data {
-            Some(Ok(data)) => body.flow_control().release_capacity(data.len()).expect("as much as was read"),
+            Some(Ok(data)) => {
+                body.flow_control().release_capacity(data.len()).expect("as much as was read")
+            }
             Some(Err(_)) => return Poll::Ready(()),
             None => return body.poll_trailers(cx).map(drop),
         }
@@ -175,7 +184,11 @@ impl AsyncRead for Peer<'_> {
 }
 
 impl AsyncWrite for Peer<'_> {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let n = bytes.len().min(self.size);
         self.heard.extend_from_slice(&bytes[..n]);
         Poll::Ready(Ok(n))

@@ -21,7 +21,9 @@ pub fn run(text: &str) {
             for annotation in file.workloads.iter().flat_map(|workload| &workload.rules) {
                 let Err(error) = &annotation.rules else { continue };
                 assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
-                let Origin::File { location, exact, .. } = error.origin else { panic!("{error:?}") };
+                let Origin::File { location, exact, .. } = error.origin else {
+                    panic!("{error:?}")
+                };
                 check_place(text, location.line);
                 if let (true, Some(span)) = (exact, error.problem.span()) {
                     check_character(text, location, &annotation.value[span.start..]);

@@ -27,12 +27,15 @@ const LONG: usize = 9000;
 #[case::workloads("workloads", |bytes: &[u8]| text(bytes, workloads::run))]
 fn what_is_promised_of_any_input_is_true_of(#[case] target: &str, #[case] run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../seeds").join(target);
-    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let seeds: Vec<_> = files.map(|file| fs::read(file.expect("a file").path()).expect("a seed")).collect();
+    let files =
+        fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let seeds: Vec<_> =
+        files.map(|file| fs::read(file.expect("a file").path()).expect("a seed")).collect();
     assert!(!seeds.is_empty(), "no seeds in {}", folder.display());
     seeds.iter().for_each(|seed| attempt(run, seed));
 
-    let seconds = env::var("FUZZ_SECONDS").map_or(SECONDS, |seconds| seconds.parse().expect("a number"));
+    let seconds =
+        env::var("FUZZ_SECONDS").map_or(SECONDS, |seconds| seconds.parse().expect("a number"));
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut dice = Dice::new();
     let mut runs = 0;

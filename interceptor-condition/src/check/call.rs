@@ -48,7 +48,8 @@ const SYNONYMS: [(&str, &str); 19] = [
 ];
 
 /// CEL's macros, which are loops.
-const LOOPS: [&str; 7] = ["all", "exists", "exists_one", "existsOne", "map", "filter", "transformList"];
+const LOOPS: [&str; 7] =
+    ["all", "exists", "exists_one", "existsOne", "map", "filter", "transformList"];
 
 /// The function that is called `name` or was meant by it.
 pub(super) fn meant(name: &str) -> Option<&'static str> {
@@ -56,7 +57,9 @@ pub(super) fn meant(name: &str) -> Option<&'static str> {
     known
         .clone()
         .find(|function| *function == name)
-        .or_else(|| SYNONYMS.iter().find(|(other, _)| *other == name).map(|(_, function)| *function))
+        .or_else(|| {
+            SYNONYMS.iter().find(|(other, _)| *other == name).map(|(_, function)| *function)
+        })
         .or_else(|| interceptor_rule::nearest(name, known))
 }
 
@@ -105,7 +108,9 @@ impl Checker<'_> {
                 match self.check(of)? {
                     Typed::Text(text) => Ok(Typed::Number(Number::Characters(Box::new(text)))),
                     Typed::Texts(texts) => Ok(Typed::Number(Number::Items(Box::new(texts)))),
-                    other => Err(self.wrong(of, &other, "a string", "as that of which to tell the size")),
+                    other => {
+                        Err(self.wrong(of, &other, "a string", "as that of which to tell the size"))
+                    }
                 }
             }
             "int" => {
@@ -135,14 +140,18 @@ impl Checker<'_> {
     fn matches(&self, text: &Expression, regex: &Expression, span: Span) -> Result<Typed, Mistake> {
         let text = self.text(text, "in front of `matches`")?;
         let Kind::Text(pattern) = &regex.kind else {
-            let problem = "a regular expression is a string in quotes, as it is compiled once and for all";
+            let problem =
+                "a regular expression is a string in quotes, as it is compiled once and for all";
             return Err(Mistake::new(regex.span, problem));
         };
         self.regexes.set(self.regexes.get() + 1);
         if self.regexes.get() > MAX_REGEXES {
-            let problem =
-                format!("more than {MAX_REGEXES} regular expressions in one condition (MAX_REGEXES)");
-            return Err(Mistake::new(regex.span, problem).suggest("`a|b` is one regular expression"));
+            let problem = format!(
+                "more than {MAX_REGEXES} regular expressions in one condition (MAX_REGEXES)"
+            );
+            return Err(
+                Mistake::new(regex.span, problem).suggest("`a|b` is one regular expression")
+            );
         }
         let regex = pattern::compile(pattern, regex.span)?;
         folded(Predicate::Matches(Box::new((text, regex)), span))
@@ -150,8 +159,10 @@ impl Checker<'_> {
 
     /// CEL's `has` takes what is written with a point, and nothing else.
     fn has(&self, of: &Expression) -> Result<Typed, Mistake> {
-        let wrong =
-            Mistake::new(of.span, "`has` asks for an attribute or a header, such as `has(request.host)`");
+        let wrong = Mistake::new(
+            of.span,
+            "`has` asks for an attribute or a header, such as `has(request.host)`",
+        );
         match (&of.kind, self.check(of)?) {
             (Kind::Select { .. }, Typed::Text(text)) => Ok(Typed::Bool(Predicate::Present(text))),
             (Kind::Select { .. }, Typed::Number(_) | Typed::Headers) => {
@@ -172,12 +183,18 @@ impl Checker<'_> {
         arguments: &'e [Expression],
     ) -> Result<(Text, &'e [Expression; N]), Mistake> {
         let Some(on) = on else {
-            let mistake = Mistake::new(function.span, format!("`{}` stands behind a text", function.text));
+            let mistake =
+                Mistake::new(function.span, format!("`{}` stands behind a text", function.text));
             return Err(match arguments {
                 [text, rest @ ..] => {
                     let of = |e: &Expression| e.span.of(self.source).to_owned();
                     let rest: Vec<_> = rest.iter().map(of).collect();
-                    mistake.did_you_mean(&format!("{}.{}({})", of(text), function.text, rest.join(", ")))
+                    mistake.did_you_mean(&format!(
+                        "{}.{}({})",
+                        of(text),
+                        function.text,
+                        rest.join(", ")
+                    ))
                 }
                 [] => mistake,
             });
@@ -196,8 +213,10 @@ impl Checker<'_> {
     ) -> Result<&'e [Expression; N], Mistake> {
         match on {
             None => counted(function, arguments),
-            Some(on) => Err(Mistake::new(function.span, format!("`{}` stands in front", function.text))
-                .did_you_mean(&format!("{}({})", function.text, on.span.of(self.source)))),
+            Some(on) => {
+                Err(Mistake::new(function.span, format!("`{}` stands in front", function.text))
+                    .did_you_mean(&format!("{}({})", function.text, on.span.of(self.source))))
+            }
         }
     }
 
@@ -221,7 +240,10 @@ fn counted<'e, const N: usize>(
 }
 
 fn miscounted(function: &Name) -> Mistake {
-    let usage = FUNCTIONS.iter().find(|(known, _)| **known == *function.text).map_or("", |(_, usage)| usage);
+    let usage = FUNCTIONS
+        .iter()
+        .find(|(known, _)| **known == *function.text)
+        .map_or("", |(_, usage)| usage);
     Mistake::new(function.span, format!("`{}` is called as in `{usage}`", function.text))
 }
 
@@ -234,8 +256,10 @@ fn unknown(function: &Name) -> Mistake {
     let mistake = Mistake::new(function.span, format!("there is no function {name}"));
     match meant(&function.text) {
         Some(function) => {
-            let usage =
-                FUNCTIONS.iter().find(|(known, _)| *known == function).map_or(function, |(_, usage)| usage);
+            let usage = FUNCTIONS
+                .iter()
+                .find(|(known, _)| *known == function)
+                .map_or(function, |(_, usage)| usage);
             mistake.did_you_mean(usage)
         }
         None => mistake.suggest(format!(

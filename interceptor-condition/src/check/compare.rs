@@ -11,7 +11,8 @@ use crate::syntax::expression::{Binary, Expression, Kind};
 use crate::tree::{Number, Predicate, Relation, Text, Texts};
 
 /// RFC 9110 section 9.3 and RFC 5789.
-const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+const METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 /// What [`Request::protocol`](crate::Request::protocol) gives.
 const PROTOCOLS: [&str; 3] = ["HTTP/1.0", "HTTP/1.1", "HTTP/2"];
@@ -56,7 +57,13 @@ impl Checker<'_> {
         }
     }
 
-    fn incomparable(&self, left: &Typed, right: &Typed, sides: &[Expression; 2], at: Span) -> Mistake {
+    fn incomparable(
+        &self,
+        left: &Typed,
+        right: &Typed,
+        sides: &[Expression; 2],
+        at: Span,
+    ) -> Mistake {
         let operator = at.of(self.source);
         let problem = format!(
             "`{operator}` can't compare {} and {}: {} is {}, {} is {}",
@@ -68,7 +75,8 @@ impl Checker<'_> {
             right.name(),
         );
         let same = left.name() == right.name();
-        let problem = if same { format!("`{operator}` can't compare {}", plural(left)) } else { problem };
+        let problem =
+            if same { format!("`{operator}` can't compare {}", plural(left)) } else { problem };
         let sorting = !matches!(operator, "==" | "!=");
         match (left, right) {
             (Typed::Text(_), Typed::Number(_)) if sorting => {
@@ -96,7 +104,11 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn contained(&self, item: &Expression, container: &Expression) -> Result<Typed, Mistake> {
+    pub(super) fn contained(
+        &self,
+        item: &Expression,
+        container: &Expression,
+    ) -> Result<Typed, Mistake> {
         let place = "in front of `in`, as there are in the list";
         match self.check(container)? {
             Typed::Headers => {
@@ -135,7 +147,8 @@ impl Checker<'_> {
                 );
                 Err(match other {
                     Typed::Text(_) => {
-                        let (part, whole) = (item.span.of(self.source), container.span.of(self.source));
+                        let (part, whole) =
+                            (item.span.of(self.source), container.span.of(self.source));
                         mistake.did_you_mean(&format!("{whole}.contains({part})"))
                     }
                     _ => mistake,
@@ -155,15 +168,19 @@ fn plural(kind: &Typed) -> &'static str {
 
 /// Can `text` be equal to `wanted`, which stands at `place`?
 fn possible(text: &Text, wanted: &Text, place: Span) -> Result<(), Mistake> {
-    let (Some(attribute), Text::Constant(wanted)) = (attribute_of(text), wanted) else { return Ok(()) };
+    let (Some(attribute), Text::Constant(wanted)) = (attribute_of(text), wanted) else {
+        return Ok(());
+    };
     let shown = interceptor_rule::quoted(wanted);
     match attribute {
         TextAttribute::SourceAddress | TextAttribute::DestinationAddress => {
             if wanted.parse::<std::net::SocketAddr>().is_ok() {
                 return Ok(());
             }
-            let mistake = Mistake::new(place, format!("an address is `ip:port`, which {shown} never is"));
-            let side = if attribute == TextAttribute::SourceAddress { "source" } else { "destination" };
+            let mistake =
+                Mistake::new(place, format!("an address is `ip:port`, which {shown} never is"));
+            let side =
+                if attribute == TextAttribute::SourceAddress { "source" } else { "destination" };
             let start = match wanted.parse::<IpAddr>() {
                 Ok(IpAddr::V4(ip)) => format!("{ip}:"),
                 Ok(IpAddr::V6(ip)) => format!("[{ip}]:"),
@@ -174,9 +191,8 @@ fn possible(text: &Text, wanted: &Text, place: Span) -> Result<(), Mistake> {
         TextAttribute::Method => {
             let upper = wanted.to_ascii_uppercase();
             if *upper != **wanted && METHODS.contains(&upper.as_str()) {
-                return Err(
-                    Mistake::new(place, "methods are in upper case").did_you_mean(&format!("\"{upper}\""))
-                );
+                return Err(Mistake::new(place, "methods are in upper case")
+                    .did_you_mean(&format!("\"{upper}\"")));
             }
             Ok(())
         }
@@ -193,7 +209,8 @@ fn possible(text: &Text, wanted: &Text, place: Span) -> Result<(), Mistake> {
             })
         }
         TextAttribute::UrlPath if wanted.contains('?') => {
-            Err(Mistake::new(place, "`request.url_path` is without the query").did_you_mean("request.path"))
+            Err(Mistake::new(place, "`request.url_path` is without the query")
+                .did_you_mean("request.path"))
         }
         _ => Ok(()),
     }

@@ -18,7 +18,9 @@ const PSEUDO: [(&str, &str); 4] = [
 pub(super) fn named(name: &str, place: Span, span: Span) -> Result<Text, Mistake> {
     let shown = interceptor_rule::quoted(name);
     if let Some((_, attribute)) = PSEUDO.iter().find(|(pseudo, _)| *pseudo == name) {
-        return Err(Mistake::new(span, format!("{shown} is no header here")).did_you_mean(attribute));
+        return Err(
+            Mistake::new(span, format!("{shown} is no header here")).did_you_mean(attribute)
+        );
     }
     // RFC 9110 section 5.1: a token.
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
@@ -26,8 +28,11 @@ pub(super) fn named(name: &str, place: Span, span: Span) -> Result<Text, Mistake
         return Err(Mistake::new(place, format!("{shown} is no name of a header")));
     }
     if name.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(Mistake::new(place, "the names of headers are in lower case here, whatever was sent")
-            .did_you_mean(&format!("\"{}\"", name.to_ascii_lowercase())));
+        return Err(Mistake::new(
+            place,
+            "the names of headers are in lower case here, whatever was sent",
+        )
+        .did_you_mean(&format!("\"{}\"", name.to_ascii_lowercase())));
     }
     Ok(match name {
         // HTTP/2 has no such header, and a caller should not have to care.

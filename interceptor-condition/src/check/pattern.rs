@@ -22,8 +22,9 @@ pub(super) fn compile(pattern: &str, place: Span) -> Result<Pattern, Mistake> {
     // At worst, each byte of the text is compared with each place that the expression can be in.
     let places = regex_syntax::parse(pattern).map_or(usize::MAX, |hir| places(&hir));
     if places > MAX_REGEX_PLACES {
-        let problem =
-            format!("this regular expression has more than {MAX_REGEX_PLACES} places (MAX_REGEX_PLACES)");
+        let problem = format!(
+            "this regular expression has more than {MAX_REGEX_PLACES} places (MAX_REGEX_PLACES)"
+        );
         return Err(Mistake::new(place, problem).suggest("`{100}` counts a hundred times"));
     }
     Ok(Pattern { regex, longest: MAX_MATCHED.min(MAX_MATCHING / places.max(1)) })

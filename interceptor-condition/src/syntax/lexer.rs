@@ -26,7 +26,8 @@ pub(crate) struct Token {
 const SYMBOLS: [&str; 34] = [
     "===", "!==", //
     "==", "!=", "<=", ">=", "&&", "||", "=~", "!~", "<>", //
-    "<", ">", "(", ")", "[", "]", "{", "}", ".", ",", "-", "+", "*", "/", "%", "?", ":", "!", //
+    "<", ">", "(", ")", "[", "]", "{", "}", ".", ",", "-", "+", "*", "/", "%", "?", ":",
+    "!", //
     "=", "&", "|", "~", "`",
 ];
 
@@ -89,17 +90,22 @@ fn number(rest: &str, start: usize) -> Result<(TokenKind, usize), Mistake> {
     let word = &rest[..length];
     let mut after = rest[length..].bytes();
     if after.next() == Some(b'.') && after.next().is_some_and(|b| b.is_ascii_digit()) {
-        let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '.').unwrap_or(rest.len());
+        let length =
+            rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '.').unwrap_or(rest.len());
         let span = Span::new(start, start + length);
         return Err(Mistake::new(span, format!("`{}` is not a whole number", &rest[..length]))
             .suggest("an IP address stands in quotes, and other numbers have no fractions here"));
     }
     let digits = word.strip_prefix("0x");
-    let parsed =
-        digits.map_or_else(|| word.parse::<u64>().ok(), |digits| u64::from_str_radix(digits, 16).ok());
-    if let Some(whole) = word.strip_suffix(['u', 'U']).filter(|whole| whole.parse::<u64>().is_ok()) {
-        return Err(Mistake::new(span, format!("`{word}` is unsigned, and all numbers here are signed"))
-            .did_you_mean(whole));
+    let parsed = digits
+        .map_or_else(|| word.parse::<u64>().ok(), |digits| u64::from_str_radix(digits, 16).ok());
+    if let Some(whole) = word.strip_suffix(['u', 'U']).filter(|whole| whole.parse::<u64>().is_ok())
+    {
+        return Err(Mistake::new(
+            span,
+            format!("`{word}` is unsigned, and all numbers here are signed"),
+        )
+        .did_you_mean(whole));
     }
     let too_large = || Mistake::new(span, "a number is at most 9223372036854775807");
     match parsed {

@@ -188,7 +188,8 @@ impl Parser<'_> {
                 // The sign of a number is a part of it.
                 if let (TokenKind::Number(magnitude), "-") = (&self.next.kind, sign) {
                     let value = 0i64.checked_sub_unsigned(*magnitude);
-                    let number = node(Kind::Number(value.unwrap_or(i64::MIN)), at.to(self.next.span))?;
+                    let number =
+                        node(Kind::Number(value.unwrap_or(i64::MIN)), at.to(self.next.span))?;
                     self.take()?;
                     let operand = self.member(number)?;
                     return wrapped(operand, &signs, make);
@@ -213,7 +214,10 @@ impl Parser<'_> {
                 let start = of.span;
                 of = if self.takes("(")?.is_some() {
                     let (arguments, end) = self.list(")")?;
-                    node(Kind::Call { function: name, on: Some(Box::new(of)), arguments }, start.to(end))?
+                    node(
+                        Kind::Call { function: name, on: Some(Box::new(of)), arguments },
+                        start.to(end),
+                    )?
                 } else {
                     let span = start.to(name.span);
                     node(Kind::Select { of: Box::new(of), field: name }, span)?
@@ -243,7 +247,10 @@ impl Parser<'_> {
             TokenKind::Symbol("?") => Err(Mistake::new(span, "optional values are not offered")),
             TokenKind::Symbol("`") => Err(Mistake::new(span, "names in backticks are not offered")
                 .suggest("a header is written as in `request.headers[\"x-user\"]`")),
-            _ => Err(Mistake::new(span, format!("expected a name behind the `.`, found {}", self.found()))),
+            _ => Err(Mistake::new(
+                span,
+                format!("expected a name behind the `.`, found {}", self.found()),
+            )),
         }
     }
 
@@ -255,8 +262,9 @@ impl Parser<'_> {
                 "true" => Kind::Bool(true),
                 "false" => Kind::Bool(false),
                 "null" => {
-                    return Err(Mistake::new(span, "nothing is `null` here")
-                        .suggest("whether a header is there is asked by `\"x-user\" in request.headers`"));
+                    return Err(Mistake::new(span, "nothing is `null` here").suggest(
+                        "whether a header is there is asked by `\"x-user\" in request.headers`",
+                    ));
                 }
                 "not" => return Err(self.not_a_value().did_you_mean("!")),
                 word if word == "in" || RESERVED.contains(&word) => return Err(self.not_a_value()),
@@ -265,7 +273,10 @@ impl Parser<'_> {
                     self.take()?;
                     if self.takes("(")?.is_some() {
                         let (arguments, end) = self.list(")")?;
-                        return node(Kind::Call { function: name, on: None, arguments }, span.to(end));
+                        return node(
+                            Kind::Call { function: name, on: None, arguments },
+                            span.to(end),
+                        );
                     }
                     return node(Kind::Name(name.text), span);
                 }
@@ -327,7 +338,8 @@ impl Parser<'_> {
     }
 
     fn not_an_operator_but(&self, expected: &str) -> Mistake {
-        let mistake = Mistake::new(self.next.span, format!("expected {expected}, found {}", self.found()));
+        let mistake =
+            Mistake::new(self.next.span, format!("expected {expected}, found {}", self.found()));
         let word = self.next.span.of(self.source);
         match OTHER_WORDS.iter().find(|(other, _)| *other == word) {
             Some((_, meant)) => mistake.did_you_mean(meant),
@@ -343,14 +355,19 @@ impl Parser<'_> {
 }
 
 fn too_deep(span: Span) -> Mistake {
-    Mistake::new(span, format!("more than {MAX_DEPTH} expressions are inside each other (MAX_DEPTH)"))
+    Mistake::new(
+        span,
+        format!("more than {MAX_DEPTH} expressions are inside each other (MAX_DEPTH)"),
+    )
 }
 
 /// An expression, if it is not too deep.
 fn node(kind: Kind, span: Span) -> Result<Expression, Mistake> {
     let deepest = match &kind {
         Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::Name(_) => 0,
-        Kind::List(all) | Kind::All(all) | Kind::Any(all) => all.iter().map(|e| e.depth).max().unwrap_or(0),
+        Kind::List(all) | Kind::All(all) | Kind::Any(all) => {
+            all.iter().map(|e| e.depth).max().unwrap_or(0)
+        }
         Kind::Select { of, .. } | Kind::Not(of) | Kind::Negate(of) => of.depth,
         Kind::Index { of, index } => of.depth.max(index.depth),
         Kind::Call { on, arguments, .. } => {
@@ -359,16 +376,28 @@ fn node(kind: Kind, span: Span) -> Result<Expression, Mistake> {
         Kind::Binary { sides, .. } => sides.iter().map(|e| e.depth).max().unwrap_or(0),
         Kind::Choice(parts) => parts.iter().map(|e| e.depth).max().unwrap_or(0),
     };
-    if deepest >= MAX_DEPTH { Err(too_deep(span)) } else { Ok(Expression { kind, span, depth: deepest + 1 }) }
+    if deepest >= MAX_DEPTH {
+        Err(too_deep(span))
+    } else {
+        Ok(Expression { kind, span, depth: deepest + 1 })
+    }
 }
 
-fn binary(operator: Binary, at: Span, left: Expression, right: Expression) -> Result<Expression, Mistake> {
+fn binary(
+    operator: Binary,
+    at: Span,
+    left: Expression,
+    right: Expression,
+) -> Result<Expression, Mistake> {
     let span = left.span.to(right.span);
     node(Kind::Binary { operator, at, sides: Box::new([left, right]) }, span)
 }
 
 /// The operands of one operator; a single operand is itself.
-fn joined(mut operands: Vec<Expression>, make: fn(Vec<Expression>) -> Kind) -> Result<Expression, Mistake> {
+fn joined(
+    mut operands: Vec<Expression>,
+    make: fn(Vec<Expression>) -> Kind,
+) -> Result<Expression, Mistake> {
     match (operands.len(), operands.pop()) {
         (1, Some(only)) => Ok(only),
         (_, last) => {

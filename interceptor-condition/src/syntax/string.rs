@@ -37,8 +37,11 @@ impl Literal {
         let body = self.prefix + delimiter;
         let opening = Span::new(start, start + body);
         if self.bytes {
-            return Err(Mistake::new(opening, "a string of bytes is equal to nothing in a condition")
-                .suggest("leave out the `b` in front of the quote"));
+            return Err(Mistake::new(
+                opening,
+                "a string of bytes is equal to nothing in a condition",
+            )
+            .suggest("leave out the `b` in front of the quote"));
         }
         let mut text = String::new();
         let mut at = body;
@@ -51,13 +54,19 @@ impl Literal {
             }
             match c {
                 '\n' | '\r' if !self.long => {
-                    return Err(Mistake::new(opening, "this string has no closing quote on its line"));
+                    return Err(Mistake::new(
+                        opening,
+                        "this string has no closing quote on its line",
+                    ));
                 }
                 '\\' if !self.raw => {
                     let (escaped, length) = escape(&rest[at..]).ok_or_else(|| {
                         // The character behind the backslash is shown, too.
                         let length = 1 + rest[at + 1..].chars().next().map_or(0, char::len_utf8);
-                        unknown_escape(&rest[at..at + length], Span::new(start + at, start + at + length))
+                        unknown_escape(
+                            &rest[at..at + length],
+                            Span::new(start + at, start + at + length),
+                        )
                     })?;
                     text.push(escaped);
                     at += length;
@@ -74,10 +83,12 @@ impl Literal {
 /// The character that an escape stands for, and the length of the escape.
 fn escape(rest: &str) -> Option<(char, usize)> {
     let kind = rest[1..].chars().next()?;
-    let code = |digits: &str, radix| u32::from_str_radix(digits, radix).ok().and_then(char::from_u32);
+    let code =
+        |digits: &str, radix| u32::from_str_radix(digits, radix).ok().and_then(char::from_u32);
     let hexadecimal = |length: usize| {
-        let digits =
-            rest.get(2..2 + length).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits = rest
+            .get(2..2 + length)
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
         Some((code(digits, 16)?, 2 + length))
     };
     let simple = match kind {
@@ -93,7 +104,8 @@ fn escape(rest: &str) -> Option<(char, usize)> {
         'u' => return hexadecimal(4),
         'U' => return hexadecimal(8),
         '0'..='3' => {
-            let digits = rest.get(1..4).filter(|digits| digits.bytes().all(|b| matches!(b, b'0'..=b'7')))?;
+            let digits =
+                rest.get(1..4).filter(|digits| digits.bytes().all(|b| matches!(b, b'0'..=b'7')))?;
             return Some((code(digits, 8)?, 4));
         }
         _ => return None,

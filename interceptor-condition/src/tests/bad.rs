@@ -12,7 +12,8 @@ fn error(source: &str) -> ConditionError {
 /// `carets` is the line below the source: `^^^` under the place.
 fn check(source: &str, message: &str, carets: &str) {
     let error = error(source);
-    let value = "expected an attribute such as `request.path`, a string in quotes, or a number, found";
+    let value =
+        "expected an attribute such as `request.path`, a string in quotes, or a number, found";
     let operator = "expected an operator such as `==` or `&&`, or the end, found";
     let message = message.replace("{VALUE}", value).replace("{OPERATOR}", operator);
     assert_eq!(error.message(), message);
@@ -25,13 +26,21 @@ fn check(source: &str, message: &str, carets: &str) {
     "`request` alone has no value; there is `request.method`, `request.path`, `request.url_path`, `request.query`, `request.host`, `request.scheme`, `request.protocol`, `request.useragent`, `request.headers`",
     "^^^^^^^"
 )]
-#[case(r#"request.path.foo == "x""#, "`request.path` is a string and has no field `foo`", "             ^^^")]
+#[case(
+    r#"request.path.foo == "x""#,
+    "`request.path` is a string and has no field `foo`",
+    "             ^^^"
+)]
 #[case(
     r#"request.path.startswith == "x""#,
     "`request.path` is a string and has no field `startswith`; did you mean `startsWith(…)`?",
     "             ^^^^^^^^^^"
 )]
-#[case(r#"request.path["x"] == "x""#, "`request.path` is a string and has no items", "^^^^^^^^^^^^")]
+#[case(
+    r#"request.path["x"] == "x""#,
+    "`request.path` is a string and has no items",
+    "^^^^^^^^^^^^"
+)]
 #[case(
     r#"request["path"] == "x""#,
     "an attribute is written with a point; did you mean `request.path`?",
@@ -42,8 +51,16 @@ fn check(source: &str, message: &str, carets: &str) {
     "there is no attribute `headers`; did you mean `request.headers`?",
     "^^^^^^^"
 )]
-#[case(r#"method == "GET""#, "there is no attribute `method`; did you mean `request.method`?", "^^^^^^")]
-#[case("debug == request.path", "there is no attribute `debug`; a string stands in quotes", "^^^^^")]
+#[case(
+    r#"method == "GET""#,
+    "there is no attribute `method`; did you mean `request.method`?",
+    "^^^^^^"
+)]
+#[case(
+    "debug == request.path",
+    "there is no attribute `debug`; a string stands in quotes",
+    "^^^^^"
+)]
 #[case(
     r#"request.url == "/""#,
     "there is no attribute `request.url`; did you mean `request.path`?",
@@ -221,7 +238,11 @@ fn results(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
     r#"expected true or false beside `||`, and `"POST"` is a string; write the whole comparison again, or `… in ["a", "b"]`"#,
     "                           ^^^^^^"
 )]
-#[case("!request.path", "expected true or false behind `!`, and `request.path` is a string", " ^^^^^^^^^^^^")]
+#[case(
+    "!request.path",
+    "expected true or false behind `!`, and `request.path` is a string",
+    " ^^^^^^^^^^^^"
+)]
 #[case(
     "-request.path == 1",
     "expected a number behind `-`, and `request.path` is a string; did you mean `int(request.path)`?",
@@ -263,7 +284,11 @@ fn results(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
     "                        ^^^"
 )]
 #[case("[1][0] == 1", "`[1]` is a list of numbers and has no items", "^^^")]
-#[case(r#"has("x")"#, "`has` asks for an attribute or a header, such as `has(request.host)`", "    ^^^")]
+#[case(
+    r#"has("x")"#,
+    "`has` asks for an attribute or a header, such as `has(request.host)`",
+    "    ^^^"
+)]
 #[case(
     r#"request.path == "/" ? "a" : 5"#,
     r#"expected a string behind `:`, as there is behind `?`, and `5` is a number; did you mean `"5"`?"#,
@@ -284,7 +309,11 @@ fn types(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
 }
 
 #[rstest]
-#[case("source.port == 80000", "a port is from 0 to 65535, and never 80000", "               ^^^^^")]
+#[case(
+    "source.port == 80000",
+    "a port is from 0 to 65535, and never 80000",
+    "               ^^^^^"
+)]
 #[case(
     "source.port in [80, 80000]",
     "a port is from 0 to 65535, and never 80000",
@@ -337,7 +366,11 @@ fn types(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
 )]
 #[case("request.path in []", "this list is empty", "                ^^")]
 #[case("1 / 0 == 1", "this has no value: no number, out of range, or no such item", "^^^^^")]
-#[case(r#"int("x") == 1"#, "this has no value: no number, out of range, or no such item", "^^^^^^^^")]
+#[case(
+    r#"int("x") == 1"#,
+    "this has no value: no number, out of range, or no such item",
+    "^^^^^^^^"
+)]
 fn comparisons_with_one_answer(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
     check(source, message, carets);
 }
@@ -345,7 +378,11 @@ fn comparisons_with_one_answer(#[case] source: &str, #[case] message: &str, #[ca
 #[rstest]
 #[case(r#"request.path = "/""#, "{OPERATOR} `=`; did you mean `==`?", "             ^")]
 #[case(r#"request.path === "/""#, "{OPERATOR} `===`; did you mean `==`?", "             ^^^")]
-#[case(r#"request.path =~ "/""#, r#"{OPERATOR} `=~`; did you mean `.matches("…")`?"#, "             ^^")]
+#[case(
+    r#"request.path =~ "/""#,
+    r#"{OPERATOR} `=~`; did you mean `.matches("…")`?"#,
+    "             ^^"
+)]
 #[case(
     r#"request.path like "/""#,
     r#"{OPERATOR} `like`; did you mean `.matches("…")`?"#,
@@ -371,7 +408,11 @@ fn comparisons_with_one_answer(#[case] source: &str, #[case] message: &str, #[ca
     "{OPERATOR} `&`; did you mean `&&`?",
     "                    ^"
 )]
-#[case(r#"request.path == "/" or true"#, "{OPERATOR} `or`; did you mean `||`?", "                    ^^")]
+#[case(
+    r#"request.path == "/" or true"#,
+    "{OPERATOR} `or`; did you mean `||`?",
+    "                    ^^"
+)]
 #[case(r#"not request.path == "/""#, "{VALUE} `not`; did you mean `!`?", "^^^")]
 fn operators_of_other_languages(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
     check(source, message, carets);
@@ -396,7 +437,11 @@ fn operators_of_other_languages(#[case] source: &str, #[case] message: &str, #[c
     "                          ^"
 )]
 #[case(r#"request.path == "/" "b""#, r#"{OPERATOR} `"b"`"#, "                    ^^^")]
-#[case("request.path.", "expected a name behind the `.`, found the end of the condition", "             ^")]
+#[case(
+    "request.path.",
+    "expected a name behind the `.`, found the end of the condition",
+    "             ^"
+)]
 #[case("a b", "{OPERATOR} `b`", "  ^")]
 #[case(r#"request.path == "/" true"#, "{OPERATOR} `true`", "                    ^^^^")]
 #[case(r#".request.path == "a""#, "{VALUE} `.`", "^")]
@@ -538,8 +583,16 @@ fn regular_expressions(#[case] source: &str, #[case] message: &str, #[case] care
 #[case(r#"request.path == "/" // all"#, "a condition has no comments", "                    ^^")]
 #[case(r#"request.path == "/"#, "this string has no closing quote", "                ^")]
 #[case(r#"request.path == 'a""#, "this string has no closing quote", "                ^")]
-#[case("99999999999999999999 == 1", "a number is at most 9223372036854775807", "^^^^^^^^^^^^^^^^^^^^")]
-#[case("9223372036854775808 == 1", "a number is at most 9223372036854775807", "^^^^^^^^^^^^^^^^^^^")]
+#[case(
+    "99999999999999999999 == 1",
+    "a number is at most 9223372036854775807",
+    "^^^^^^^^^^^^^^^^^^^^"
+)]
+#[case(
+    "9223372036854775808 == 1",
+    "a number is at most 9223372036854775807",
+    "^^^^^^^^^^^^^^^^^^^"
+)]
 #[case("12ab == 1", "`12ab` is neither a number nor a name", "^^^^")]
 fn literals(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
     check(source, message, carets);
@@ -591,7 +644,9 @@ fn a_row_is_not_deep(#[case] operand: &str, #[case] last: &str) {
 
 #[test]
 fn a_message_can_be_printed() {
-    for source in ["'\0'", "request['\u{1b}[2J']", "request.path == \u{7}", "'\u{7}' in request.headers"] {
+    for source in
+        ["'\0'", "request['\u{1b}[2J']", "request.path == \u{7}", "'\u{7}' in request.headers"]
+    {
         let message = error(source).to_string();
         assert!(!message.chars().any(char::is_control), "{message:?}");
     }

@@ -91,13 +91,29 @@ fn does_not_match(#[case] source: &str) {
 }
 
 #[rstest]
-#[case(r#"request.headers["x-other"] == "a""#, Kind::MissingHeader, r#"request.headers["x-other"]"#)]
-#[case(r#"request.headers["x-other"] != "a""#, Kind::MissingHeader, r#"request.headers["x-other"]"#)]
+#[case(
+    r#"request.headers["x-other"] == "a""#,
+    Kind::MissingHeader,
+    r#"request.headers["x-other"]"#
+)]
+#[case(
+    r#"request.headers["x-other"] != "a""#,
+    Kind::MissingHeader,
+    r#"request.headers["x-other"]"#
+)]
 #[case(r#"!(request.headers.other == "a")"#, Kind::MissingHeader, "request.headers.other")]
 #[case(r#"request.headers["x-latin"] == "a""#, Kind::NotText, r#"request.headers["x-latin"]"#)]
-#[case(r#"int(request.headers["x-user"]) == 1"#, Kind::BadValue, r#"int(request.headers["x-user"])"#)]
+#[case(
+    r#"int(request.headers["x-user"]) == 1"#,
+    Kind::BadValue,
+    r#"int(request.headers["x-user"])"#
+)]
 #[case("1 / (source.port - 40000) == 1", Kind::BadValue, "1 / (source.port - 40000)")]
-#[case("source.port + 9223372036854775807 > 1", Kind::BadValue, "source.port + 9223372036854775807")]
+#[case(
+    "source.port + 9223372036854775807 > 1",
+    Kind::BadValue,
+    "source.port + 9223372036854775807"
+)]
 #[case(r#"request.path.split("/")[9] == "a""#, Kind::BadValue, r#"request.path.split("/")[9]"#)]
 #[case(r#"request.path.split("/")[-1] == "a""#, Kind::BadValue, r#"request.path.split("/")[-1]"#)]
 #[case(
@@ -125,11 +141,19 @@ fn has_no_answer(#[case] source: &str, #[case] kind: Kind, #[case] place: &str) 
 #[case("E == E", Err(Kind::MissingHeader))]
 #[case("E ? true : true", Err(Kind::MissingHeader))]
 #[case("true ? true : E", Ok(true))]
-fn errors_are_contagious_or_not_as_in_cel(#[case] source: &str, #[case] answer: Result<bool, Kind>) {
+fn errors_are_contagious_or_not_as_in_cel(
+    #[case] source: &str,
+    #[case] answer: Result<bool, Kind>,
+) {
     // `true` and `false` are attributes in disguise as well, or they would be folded away.
     for (yes, no) in [("true", "false"), ("source.port > 0", "source.port < 0")] {
-        let source = source.replace("true", &format!("({yes})")).replace("false", &format!("({no})"));
-        assert_eq!(ask(&source.replace('E', r#"(request.headers["e"] == "")"#)), answer, "{source}");
+        let source =
+            source.replace("true", &format!("({yes})")).replace("false", &format!("({no})"));
+        assert_eq!(
+            ask(&source.replace('E', r#"(request.headers["e"] == "")"#)),
+            answer,
+            "{source}"
+        );
     }
 }
 
@@ -194,9 +218,15 @@ fn a_text_is_only_so_long() {
     assert_eq!(ask(MAX_MATCHED, r#"request.path.matches("^/a+$")"#), Ok(true));
     assert_eq!(ask(MAX_MATCHED + 1, r#"request.path.matches("^/a+$")"#), Err(Kind::TooCostly));
     assert_eq!(ask(MAX_MADE, r#"request.path.lowerAscii().startsWith("/a")"#), Ok(true));
-    assert_eq!(ask(MAX_MADE + 1, r#"request.path.lowerAscii().startsWith("/a")"#), Err(Kind::TooCostly));
+    assert_eq!(
+        ask(MAX_MADE + 1, r#"request.path.lowerAscii().startsWith("/a")"#),
+        Err(Kind::TooCostly)
+    );
     assert_eq!(ask(MAX_MADE / 2, r#"size(request.path + request.path) > 0"#), Ok(true));
-    assert_eq!(ask(MAX_MADE / 2 + 1, r#"size(request.path + request.path) > 0"#), Err(Kind::TooCostly));
+    assert_eq!(
+        ask(MAX_MADE / 2 + 1, r#"size(request.path + request.path) > 0"#),
+        Err(Kind::TooCostly)
+    );
     // Looking is free.
     assert_eq!(ask(10 * MAX_MADE, r#"request.path.endsWith("aa")"#), Ok(true));
 }
@@ -213,8 +243,13 @@ fn a_header_repeated_too_often_is_not_put_together() {
 
 #[test]
 fn cookies_that_were_sent_one_by_one_are_one_header() {
-    let request =
-        Made::with(&[("cookie", b"a=1"), ("cookie", b"b=2"), ("x", b"1"), ("x", b"2"), ("x", b"3")]);
+    let request = Made::with(&[
+        ("cookie", b"a=1"),
+        ("cookie", b"b=2"),
+        ("x", b"1"),
+        ("x", b"2"),
+        ("x", b"3"),
+    ]);
     let ask = |source| compile(source).matches(&request.facts()).map_err(|error| error.kind);
     assert_eq!(ask(r#"request.headers["cookie"] == "a=1; b=2""#), Ok(true));
     assert_eq!(ask(r#"request.headers["x"] == "1,2,3""#), Ok(true));
@@ -242,13 +277,19 @@ fn the_deepest_condition_needs_little_stack() {
             nested("(", "request.path == '/'", ")", MAX_DEPTH - 4),
             nested("!(", "request.path == '/'", ")", MAX_DEPTH - 4),
             nested("request.path.startsWith(request.path) && (", "true", ")", MAX_DEPTH - 4),
-            nested("true == (request.path.startsWith('/') ? false : ", "true", ")", MAX_DEPTH / 2 - 2),
+            nested(
+                "true == (request.path.startsWith('/') ? false : ",
+                "true",
+                ")",
+                MAX_DEPTH / 2 - 2,
+            ),
             compile(&format!("size({}'') > 0", "request.path + ".repeat(MAX_DEPTH - 4))),
             compile(&format!("request.path{} == ''", ".trim()".repeat(MAX_DEPTH - 4))),
         ] {
             assert!(condition.matches(&request.facts()).is_ok(), "{condition}");
         }
     };
-    let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(deepest).expect("a thread starts");
+    let thread =
+        std::thread::Builder::new().stack_size(256 * 1024).spawn(deepest).expect("a thread starts");
     thread.join().expect("there is enough stack");
 }

@@ -80,7 +80,8 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
 
 /// What `cel` makes of it: its answer, or nothing if it has none.
 fn oracle(source: &str, request: &Made) -> Option<bool> {
-    let program = ENV.compile(source).unwrap_or_else(|errors| panic!("{source:?} is no CEL: {errors}"));
+    let program =
+        ENV.compile(source).unwrap_or_else(|errors| panic!("{source:?} is no CEL: {errors}"));
     let facts = request.facts();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("is made of text");
     let mut headers: HashMap<String, String> = HashMap::new();
@@ -112,10 +113,15 @@ fn oracle(source: &str, request: &Made) -> Option<bool> {
     }
     attributes.insert("headers", headers.into());
     let peer = |address: std::net::SocketAddr| -> HashMap<&str, Value> {
-        HashMap::from([("address", address.to_string().into()), ("port", i64::from(address.port()).into())])
+        HashMap::from([
+            ("address", address.to_string().into()),
+            ("port", i64::from(address.port()).into()),
+        ])
     };
-    let name: HashMap<&str, Value> =
-        HashMap::from([("requested_server_name", facts.server_name.unwrap_or_default().to_owned().into())]);
+    let name: HashMap<&str, Value> = HashMap::from([(
+        "requested_server_name",
+        facts.server_name.unwrap_or_default().to_owned().into(),
+    )]);
 
     let mut context = Context::with_env(ENV.clone());
     context.add_variable_from_value("request", attributes);
@@ -181,10 +187,11 @@ fn numbers(depth: u32) -> BoxedStrategy<String> {
         return leaf.boxed();
     }
     let inner = move || numbers(depth - 1);
-    let row =
-        (inner(), vec((select(&["+", "-", "*", "/", "%"][..]), inner()), 1..4)).prop_map(|(first, rest)| {
+    let row = (inner(), vec((select(&["+", "-", "*", "/", "%"][..]), inner()), 1..4)).prop_map(
+        |(first, rest)| {
             rest.into_iter().fold(first, |row, (operator, next)| format!("{row} {operator} {next}"))
-        });
+        },
+    );
     prop_oneof![
         6 => leaf,
         2 => row.clone().prop_map(|row| format!("({row})")),
@@ -222,9 +229,10 @@ fn bools(depth: u32) -> BoxedStrategy<String> {
         return leaf.boxed();
     }
     let inner = move || bools(depth - 1);
-    let row = (inner(), vec((select(&["&&", "||"][..]), inner()), 1..4)).prop_map(|(first, rest)| {
-        rest.into_iter().fold(first, |row, (operator, next)| format!("{row} {operator} {next}"))
-    });
+    let row =
+        (inner(), vec((select(&["&&", "||"][..]), inner()), 1..4)).prop_map(|(first, rest)| {
+            rest.into_iter().fold(first, |row, (operator, next)| format!("{row} {operator} {next}"))
+        });
     prop_oneof![
         4 => leaf,
         3 => row.clone(),
@@ -238,8 +246,12 @@ fn bools(depth: u32) -> BoxedStrategy<String> {
 
 fn requests() -> impl Strategy<Value = Made> {
     let word = || select(&WORDS[..]).prop_map(str::to_owned);
-    let header = (select(&NAMES[..4]).prop_map(str::to_ascii_uppercase), word().prop_map(String::into_bytes));
-    let path = prop_oneof![(word(), word()).prop_map(|(path, query)| format!("{path}?{query}")), word(),];
+    let header = (
+        select(&NAMES[..4]).prop_map(str::to_ascii_uppercase),
+        word().prop_map(String::into_bytes),
+    );
+    let path =
+        prop_oneof![(word(), word()).prop_map(|(path, query)| format!("{path}?{query}")), word(),];
     (path, proptest::option::of(word()), vec(header, 0..6)).prop_map(|(path, host, headers)| Made {
         path,
         host,
@@ -254,7 +266,8 @@ fn answer(condition: &Condition, facts: &Facts<'_>) -> Option<bool> {
 
 /// Runs a property where there is room for `cel`.
 fn with_room(property: fn()) {
-    let thread = std::thread::Builder::new().stack_size(STACK).spawn(property).expect("a thread starts");
+    let thread =
+        std::thread::Builder::new().stack_size(STACK).spawn(property).expect("a thread starts");
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }

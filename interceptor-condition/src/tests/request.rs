@@ -17,7 +17,8 @@ pub(super) struct Made {
 impl Made {
     /// `GET /shop/cart?item=7&x=a%20b` of HTTP/1.1, to `shop.example:8080`, with these headers.
     pub(super) fn with(headers: &[(&str, &[u8])]) -> Self {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
+        let headers =
+            headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
         Self {
             method: "GET".to_owned(),
             path: "/shop/cart?item=7&x=a%20b".to_owned(),
@@ -60,7 +61,8 @@ impl Request for Made {
     }
 
     fn header_values<'a>(&'a self, name: &str, each: &mut dyn FnMut(&'a [u8])) {
-        for (_, value) in self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)) {
+        for (_, value) in self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name))
+        {
             each(value);
         }
     }

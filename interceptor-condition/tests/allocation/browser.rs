@@ -50,7 +50,8 @@ impl Request for Browser {
     }
 
     fn header_values<'a>(&'a self, name: &str, each: &mut dyn FnMut(&'a [u8])) {
-        for (_, value) in self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)) {
+        for (_, value) in self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name))
+        {
             each(value);
         }
     }

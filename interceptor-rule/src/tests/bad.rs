@@ -17,7 +17,9 @@ fn check(text: &str, message: &str, caret: &str) {
     let error = error(text);
     let said = match error.suggestion() {
         None => format!("expected {}, found {}", error.expected(), error.found()),
-        Some(suggestion) => format!("expected {}, found {}; {suggestion}", error.expected(), error.found()),
+        Some(suggestion) => {
+            format!("expected {}, found {}; {suggestion}", error.expected(), error.found())
+        }
     };
     assert_eq!((said.as_str(), error.caret(text).as_str()), (message, caret));
 }
@@ -64,13 +66,21 @@ const PORT: &str = "a port from 1 to 65535";
     "expected {PORT}, found `80-90`; ports are listed one by one, as in `8080,8081`",
     "80-90 -> a:1\n^^^^^"
 )]
-#[case("80/tcp -> a:1", "expected {PORT}, found `80/tcp`; did you mean `80`?", "80/tcp -> a:1\n^^^^^^")]
+#[case(
+    "80/tcp -> a:1",
+    "expected {PORT}, found `80/tcp`; did you mean `80`?",
+    "80/tcp -> a:1\n^^^^^^"
+)]
 #[case(
     "53/udp -> a:1",
     "expected {PORT}, found `53/udp`; a rule takes TCP ports only",
     "53/udp -> a:1\n^^^^^^"
 )]
-#[case("80,81,80 -> a:1", "expected each port once, found a second `80`", "80,81,80 -> a:1\n      ^^")]
+#[case(
+    "80,81,80 -> a:1",
+    "expected each port once, found a second `80`",
+    "80,81,80 -> a:1\n      ^^"
+)]
 #[case("80, -> a:1", "expected a port behind the `,`, found `->`", "80, -> a:1\n    ^^")]
 #[case("80,", "expected a port behind the `,`, found the end of the text", "80,\n   ^")]
 #[case(",80 -> a:1", "expected a port in front of the `,`, found `,`", ",80 -> a:1\n^")]
@@ -222,7 +232,11 @@ fn arrows(#[case] text: &str, #[case] message: &str, #[case] caret: &str) {
     "expected a session name of lower-case letters, digits and `-`, found `Alice`",
     "Alice\n^^^^^"
 )]
-#[case("(a)", "expected a target: `host:port`, `[ipv6]:port` or a session name, found `(a)`", "(a)\n^^^")]
+#[case(
+    "(a)",
+    "expected a target: `host:port`, `[ipv6]:port` or a session name, found `(a)`",
+    "(a)\n^^^"
+)]
 fn targets(#[case] text: &str, #[case] message: &str, #[case] caret: &str) {
     check(text, message, caret);
 }
@@ -265,23 +279,39 @@ const CLAUSE: &str = "`when`, `percent`, `ttl`, `with`, `;` or the end";
     "expected each clause at most once, found a second `when`",
     "a:1 when x when y\n           ^^^^"
 )]
-#[case("a:1 with", "expected `proxy-v2` behind `with`, found the end of the text", "a:1 with\n        ^")]
+#[case(
+    "a:1 with",
+    "expected `proxy-v2` behind `with`, found the end of the text",
+    "a:1 with\n        ^"
+)]
 #[case(
     "a:1 with proxy",
     "expected `proxy-v2` behind `with`, found `proxy`; did you mean `proxy-v2`?",
     "a:1 with proxy\n         ^^^^^"
 )]
-#[case("a:1 with tls", "expected `proxy-v2` behind `with`, found `tls`", "a:1 with tls\n         ^^^")]
+#[case(
+    "a:1 with tls",
+    "expected `proxy-v2` behind `with`, found `tls`",
+    "a:1 with tls\n         ^^^"
+)]
 fn clauses(#[case] text: &str, #[case] message: &str, #[case] caret: &str) {
     check(text, &message.replace("{CLAUSE}", CLAUSE), caret);
 }
 
 #[rstest]
-#[case("a:1 percent", "a number behind `percent`, found the end of the text", "a:1 percent\n           ^")]
+#[case(
+    "a:1 percent",
+    "a number behind `percent`, found the end of the text",
+    "a:1 percent\n           ^"
+)]
 #[case("a:1 percent;", "a number behind `percent`, found `;`", "a:1 percent;\n           ^")]
 #[case("a:1 percent 0", "{P}, found `0`", "a:1 percent 0\n            ^")]
 #[case("a:1 percent 0.0000", "{P}, found `0.0000`", "a:1 percent 0.0000\n            ^^^^^^")]
-#[case("a:1 percent 100.0001", "{P}, found `100.0001`", "a:1 percent 100.0001\n            ^^^^^^^^")]
+#[case(
+    "a:1 percent 100.0001",
+    "{P}, found `100.0001`",
+    "a:1 percent 100.0001\n            ^^^^^^^^"
+)]
 #[case("a:1 percent 0.00001", "{P}, found `0.00001`", "a:1 percent 0.00001\n            ^^^^^^^")]
 #[case("a:1 percent 5.", "{P}, found `5.`", "a:1 percent 5.\n            ^^")]
 #[case("a:1 percent .5", "{P}, found `.5`", "a:1 percent .5\n            ^^")]
@@ -295,14 +325,30 @@ fn percentages(#[case] text: &str, #[case] message: &str, #[case] caret: &str) {
 
 #[rstest]
 #[case("a:1 ttl", "a duration behind `ttl`, found the end of the text", "a:1 ttl\n       ^")]
-#[case("a:1 ttl 8", "{D}, found `8`; a duration has a unit: `8s`, `8m` or `8h`", "a:1 ttl 8\n        ^")]
+#[case(
+    "a:1 ttl 8",
+    "{D}, found `8`; a duration has a unit: `8s`, `8m` or `8h`",
+    "a:1 ttl 8\n        ^"
+)]
 #[case("a:1 ttl forever", "{D}, found `forever`", "a:1 ttl forever\n        ^^^^^^^")]
-#[case("a:1 ttl 8 h", "{D}, found `8`; a duration has a unit: `8s`, `8m` or `8h`", "a:1 ttl 8 h\n        ^")]
+#[case(
+    "a:1 ttl 8 h",
+    "{D}, found `8`; a duration has a unit: `8s`, `8m` or `8h`",
+    "a:1 ttl 8 h\n        ^"
+)]
 #[case("a:1 ttl 1h 3x", "{D}, found `1h 3x`", "a:1 ttl 1h 3x\n        ^^^^^")]
 #[case("a:1 ttl -5m", "{D}, found `-5m`", "a:1 ttl -5m\n        ^^^")]
 #[case("a:1 ttl 0s", "a `ttl` of at least 1s (MIN_TTL), found `0s`", "a:1 ttl 0s\n        ^^")]
-#[case("a:1 ttl 999ms", "a `ttl` of at least 1s (MIN_TTL), found `999ms`", "a:1 ttl 999ms\n        ^^^^^")]
-#[case("a:1 ttl 31d", "a `ttl` of at most 30days (MAX_TTL), found `31d`", "a:1 ttl 31d\n        ^^^")]
+#[case(
+    "a:1 ttl 999ms",
+    "a `ttl` of at least 1s (MIN_TTL), found `999ms`",
+    "a:1 ttl 999ms\n        ^^^^^"
+)]
+#[case(
+    "a:1 ttl 31d",
+    "a `ttl` of at most 30days (MAX_TTL), found `31d`",
+    "a:1 ttl 31d\n        ^^^"
+)]
 #[case(
     "a:1 ttl 99999999999999999999y",
     "{D}, found `99999999999999999999y`",
@@ -319,7 +365,11 @@ fn durations(#[case] text: &str, #[case] message: &str, #[case] caret: &str) {
     "a condition (a CEL expression) behind `when`, found the end of the text",
     "a:1 when\n        ^"
 )]
-#[case("a:1 when ;", "a condition (a CEL expression) behind `when`, found `;`", "a:1 when ;\n         ^")]
+#[case(
+    "a:1 when ;",
+    "a condition (a CEL expression) behind `when`, found `;`",
+    "a:1 when ;\n         ^"
+)]
 #[case(
     "a:1 when ttl 5m",
     "a condition (a CEL expression) behind `when`, found `ttl`",
@@ -335,13 +385,21 @@ fn durations(#[case] text: &str, #[case] message: &str, #[case] caret: &str) {
     "a bracket that closes this one, found the end of the text",
     "a:1 when f(x\n          ^"
 )]
-#[case("a:1 when x)", "an opening bracket in front of this one, found none", "a:1 when x)\n          ^")]
+#[case(
+    "a:1 when x)",
+    "an opening bracket in front of this one, found none",
+    "a:1 when x)\n          ^"
+)]
 #[case(
     "a:1 when [x)",
     "a closing bracket of the same kind as the opening one, found `)`; `[` is open since line 1, column 10",
     "a:1 when [x)\n           ^"
 )]
-#[case("a:1 when x // y", "a condition without comments, found `//`", "a:1 when x // y\n           ^^")]
+#[case(
+    "a:1 when x // y",
+    "a condition without comments, found `//`",
+    "a:1 when x // y\n           ^^"
+)]
 fn conditions(#[case] text: &str, #[case] message: &str, #[case] caret: &str) {
     check(text, &format!("expected {message}"), caret);
 }
@@ -357,8 +415,9 @@ fn conditions(#[case] text: &str, #[case] message: &str, #[case] caret: &str) {
 #[case("\u{feff}a:1", r"`\u{feff}`", "\\u{feff}a:1\n^^^^^^^^")]
 #[case("a:1\u{2028}", r"`\u{2028}`", "a:1\\u{2028}\n   ^^^^^^^^")]
 fn invisible_characters(#[case] text: &str, #[case] found: &str, #[case] caret: &str) {
-    let message =
-        format!("expected only characters that can be seen, and spaces, tabs and line ends, found {found}");
+    let message = format!(
+        "expected only characters that can be seen, and spaces, tabs and line ends, found {found}"
+    );
     check(text, &message, caret);
 }
 
@@ -379,7 +438,10 @@ fn the_limits_name_themselves() {
     assert_eq!(Limit::RuleText.to_string(), "at most 8192 bytes in one annotation (MAX_RULE_TEXT)");
     assert_eq!(Limit::Rules.to_string(), "at most 16 rules in one annotation (MAX_RULES)");
     assert_eq!(Limit::Ports.to_string(), "at most 64 ports in one rule (MAX_PORTS)");
-    assert_eq!(Limit::Condition.to_string(), "at most 2048 bytes in the condition of `when` (MAX_CONDITION)");
+    assert_eq!(
+        Limit::Condition.to_string(),
+        "at most 2048 bytes in the condition of `when` (MAX_CONDITION)"
+    );
 }
 
 #[test]
@@ -392,7 +454,8 @@ fn the_place_counts_lines_and_characters() {
 
 #[test]
 fn a_long_word_is_not_repeated_at_length() {
-    let error = error(&format!("80 -> {}.example", "x".repeat(60).as_str().to_owned() + &".x".repeat(90)));
+    let error =
+        error(&format!("80 -> {}.example", "x".repeat(60).as_str().to_owned() + &".x".repeat(90)));
     assert_eq!(error.kind(), ErrorKind::MissingPort);
     assert!(error.to_string().len() < 250, "{error}");
 }

@@ -106,8 +106,14 @@ fn sizes_up_to_the_limits_are_fine() {
 
 #[test]
 fn the_examples_of_all_errors_are_valid() {
-    let limits =
-        [Limit::RuleText, Limit::Rules, Limit::Ports, Limit::Condition, Limit::MinTtl, Limit::MaxTtl];
+    let limits = [
+        Limit::RuleText,
+        Limit::Rules,
+        Limit::Ports,
+        Limit::Condition,
+        Limit::MinTtl,
+        Limit::MaxTtl,
+    ];
     let kinds = [
         ErrorKind::Empty,
         ErrorKind::InvisibleCharacter,
@@ -125,7 +131,8 @@ fn the_examples_of_all_errors_are_valid() {
     ];
     for kind in kinds.into_iter().chain(limits.map(ErrorKind::Limit)) {
         let example = kind.example();
-        let printed: Vec<String> = parse(example).expect(example).iter().map(Rule::to_string).collect();
+        let printed: Vec<String> =
+            parse(example).expect(example).iter().map(Rule::to_string).collect();
         assert_eq!(printed.join("; "), example);
     }
 }

@@ -17,13 +17,18 @@ fn port() -> impl Strategy<Value = NonZeroU16> {
 
 fn target() -> impl Strategy<Value = Target> {
     prop_oneof![
-        (any::<IpAddr>(), port()).prop_map(|(ip, port)| Target::Address(SocketAddr::new(ip, port.get()))),
-        ("[a-zA-Z0-9_]([a-z0-9-]{0,20}[a-z0-9])?(\\.[a-z][a-z0-9]{0,9}){1,3}\\.?", port()).prop_filter_map(
-            "an address-like name",
-            |(host, port)| Some(Target::Name { host: HostName::new(&host).ok()?, port })
-        ),
-        "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?"
-            .prop_filter_map("no letter", |name| SessionName::new(&name).ok().map(Target::Session)),
+        (any::<IpAddr>(), port())
+            .prop_map(|(ip, port)| Target::Address(SocketAddr::new(ip, port.get()))),
+        ("[a-zA-Z0-9_]([a-z0-9-]{0,20}[a-z0-9])?(\\.[a-z][a-z0-9]{0,9}){1,3}\\.?", port())
+            .prop_filter_map("an address-like name", |(host, port)| Some(Target::Name {
+                host: HostName::new(&host).ok()?,
+                port
+            })),
+        "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?".prop_filter_map("no letter", |name| SessionName::new(
+            &name
+        )
+        .ok()
+        .map(Target::Session)),
     ]
 }
 
@@ -50,8 +55,8 @@ fn rule() -> impl Strategy<Value = Rule> {
         None => Ports::Declared,
         Some(ports) => Ports::Listed(ports.into_iter().collect()),
     });
-    let percent =
-        (1..=1_000_000_u32).prop_map(|parts| Percent::from_parts_per_million(parts).expect("is in range"));
+    let percent = (1..=1_000_000_u32)
+        .prop_map(|parts| Percent::from_parts_per_million(parts).expect("is in range"));
     let ttl = prop_oneof![
         (MIN_TTL.as_secs()..=MAX_TTL.as_secs()).prop_map(Duration::from_secs),
         (MIN_TTL.as_nanos() as u64..=MAX_TTL.as_nanos() as u64).prop_map(Duration::from_nanos),
@@ -96,7 +101,10 @@ fn check_error(text: &str, error: &ParseError) {
     assert!(!message.chars().any(char::is_control), "{message:?}");
     let caret = error.caret(text);
     assert_eq!(caret.lines().count(), 2, "{caret:?}");
-    assert!(caret.ends_with('^') && !caret.replace('\n', "").chars().any(char::is_control), "{caret:?}");
+    assert!(
+        caret.ends_with('^') && !caret.replace('\n', "").chars().any(char::is_control),
+        "{caret:?}"
+    );
 }
 
 proptest! {

@@ -59,7 +59,8 @@ fn name_and_protocols() {
     let message = message(&[extra(), sni(b"Shop.example"), extra(), alpn(&["h2", "http/1.1"])]);
     let mut bytes = records(&message, usize::MAX);
     let len = bytes.len();
-    let expected = (Some("Shop.example".to_owned()), vec!["h2".to_owned(), "http/1.1".to_owned()], len);
+    let expected =
+        (Some("Shop.example".to_owned()), vec!["h2".to_owned(), "http/1.1".to_owned()], len);
     assert_eq!(hello_of(&bytes), expected);
     // What follows is not looked at.
     bytes.extend_from_slice(&[20, 3, 3, 0, 1, 1]);
@@ -87,7 +88,11 @@ fn every_beginning_is_partial_in_records_of_every_size() {
             (Some("shop.example"), &["h2".to_owned()][..], bytes.len())
         );
         for end in 0..bytes.len() {
-            assert_eq!(client_hello(&bytes[..end]), Parsed::Partial, "{end} bytes, records of {size}");
+            assert_eq!(
+                client_hello(&bytes[..end]),
+                Parsed::Partial,
+                "{end} bytes, records of {size}"
+            );
         }
     }
     let many = records(&message, (message.len() - 1) / MAX_RECORDS);
@@ -104,7 +109,11 @@ fn every_beginning_is_partial_in_records_of_every_size() {
 #[case::long_record(vec![HANDSHAKE, 3, 1, 0x40, 1, 1], 5, Reason::NotTls)]
 #[case::server_hello(vec![HANDSHAKE, 3, 3, 0, 50, 2], 6, Reason::Hello)]
 #[case::long_message(vec![HANDSHAKE, 3, 1, 1, 0, 1, 0, 0x40, 0], 9, Reason::HelloTooLong)]
-fn other_bytes_are_known_at_once(#[case] bytes: Vec<u8>, #[case] enough: usize, #[case] reason: Reason) {
+fn other_bytes_are_known_at_once(
+    #[case] bytes: Vec<u8>,
+    #[case] enough: usize,
+    #[case] reason: Reason,
+) {
     for end in 0..=bytes.len() {
         let expected = if end < enough { Parsed::Partial } else { Parsed::Unframed(reason) };
         assert_eq!(client_hello(&bytes[..end]), expected, "{end} bytes");

@@ -119,7 +119,9 @@ impl Chunked {
             (TrailerValue, _) if is_text(byte) => self.in_trailers(TrailerValue)?,
             (TrailerLf, b'\n') => self.in_trailers(Trailer)?,
             (EndLf, b'\n') => Done,
-            (Trailer | TrailerName | TrailerValue | TrailerLf | EndLf, _) => return Err(Reason::Trailer),
+            (Trailer | TrailerName | TrailerValue | TrailerLf | EndLf, _) => {
+                return Err(Reason::Trailer);
+            }
 
             (Broken(reason), _) => return Err(reason),
             (Data | Done, _) => unreachable!("takes no single byte"),
@@ -250,8 +252,12 @@ mod tests {
     fn lines_have_limits() {
         let line = |length: usize| format!("5;{}\r\n", "a".repeat(length - 2)).into_bytes();
         assert_eq!(Chunked::default().advance(&line(MAX_CHUNK_LINE)), Ok(MAX_CHUNK_LINE + 2));
-        assert_eq!(Chunked::default().advance(&line(MAX_CHUNK_LINE + 1)), Err(Reason::ChunkLineTooLong));
-        let trailers = b"0\r\n".iter().chain(b"A: b\r\n".iter().cycle().take(2 * MAX_TRAILERS)).copied();
+        assert_eq!(
+            Chunked::default().advance(&line(MAX_CHUNK_LINE + 1)),
+            Err(Reason::ChunkLineTooLong)
+        );
+        let trailers =
+            b"0\r\n".iter().chain(b"A: b\r\n".iter().cycle().take(2 * MAX_TRAILERS)).copied();
         let mut body = Chunked::default();
         assert_eq!(body.advance(&trailers.collect::<Vec<_>>()), Err(Reason::TrailersTooLong));
         // The limit is for each line, not for all chunks.

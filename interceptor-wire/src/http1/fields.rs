@@ -50,7 +50,8 @@ struct Framing {
 impl Framing {
     /// RFC 9112 section 6.3: repeated only with the same value.
     fn length(&mut self, name: &str, value: &[u8]) {
-        let Some(length) = number(value).filter(|length| self.length.is_none_or(|before| before == *length))
+        let Some(length) =
+            number(value).filter(|length| self.length.is_none_or(|before| before == *length))
         else {
             return self.doubt(Reason::ContentLength);
         };
@@ -81,7 +82,9 @@ impl Framing {
         match self {
             Self { wrong: Some(reason), .. } => Err(reason),
             Self { length: Some(_), chunked: true, .. } => Err(Reason::LengthAndEncoding),
-            Self { chunked: true, .. } if version == Version::Http10 => Err(Reason::TransferEncodingIn10),
+            Self { chunked: true, .. } if version == Version::Http10 => {
+                Err(Reason::TransferEncodingIn10)
+            }
             Self { chunked: true, .. } => Ok(Some(Body::chunked())),
             Self { length, .. } => Ok(length.map(Body::length)),
         }

@@ -35,7 +35,9 @@ pub fn request<'a, 'b: 'a>(
     storage: &'a mut Storage<'b>,
 ) -> Parsed<RequestHead<'a>> {
     let parsed = match scan.advance(bytes) {
-        Ok(Found::Head(len)) => complete(&bytes[..len], storage).map(|head| Parsed::Complete { head, len }),
+        Ok(Found::Head(len)) => {
+            complete(&bytes[..len], storage).map(|head| Parsed::Complete { head, len })
+        }
         Ok(Found::Lines(end)) => incomplete(&bytes[..end], storage).map(|()| Parsed::Partial),
         Ok(Found::Bytes(from)) if scan.in_start_line() => {
             let start = scan.start();
@@ -49,14 +51,18 @@ pub fn request<'a, 'b: 'a>(
 }
 
 /// A head with all its lines.
-fn complete<'a, 'b: 'a>(head: &'b [u8], storage: &'a mut Storage<'b>) -> Result<RequestHead<'a>, Reason> {
+fn complete<'a, 'b: 'a>(
+    head: &'b [u8],
+    storage: &'a mut Storage<'b>,
+) -> Result<RequestHead<'a>, Reason> {
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(head, &mut storage.0) {
         Ok(httparse::Status::Complete(len)) if len == head.len() => {}
         Ok(_) => return Err(Reason::LineEnd),
         Err(error) => return Err(what(error, head)),
     }
-    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
+    else {
         return Err(Reason::StartLine);
     };
     if !is_method(method.as_bytes()) {
@@ -108,7 +114,10 @@ fn beginning(line: &[u8], from: usize) -> Result<(), Reason> {
     let target = &line[end + 1..];
     let space = memchr::memchr(b' ', target);
     let (seen, until) = (from.saturating_sub(end + 1), space.unwrap_or(target.len()));
-    if target.get(seen..until).is_some_and(|new| new.iter().any(|byte| !is_text(*byte) && *byte != b'\r')) {
+    if target
+        .get(seen..until)
+        .is_some_and(|new| new.iter().any(|byte| !is_text(*byte) && *byte != b'\r'))
+    {
         return Err(Reason::NotHttp);
     }
     let Some(space) = space else { return Ok(()) };
@@ -126,8 +135,11 @@ fn beginning(line: &[u8], from: usize) -> Result<(), Reason> {
 /// What comes first: the line that is wrong in itself, or something in front of that.
 fn first_wrong<'b>(bytes: &'b [u8], wrong: Wrong, storage: &mut Storage<'b>) -> Reason {
     let (before, line) = (&bytes[..wrong.line], &bytes[wrong.line..wrong.end]);
-    let earlier =
-        if without_empty_lines(before).is_empty() { beginning(line, 0) } else { incomplete(before, storage) };
+    let earlier = if without_empty_lines(before).is_empty() {
+        beginning(line, 0)
+    } else {
+        incomplete(before, storage)
+    };
     earlier.err().unwrap_or(wrong.reason)
 }
 
@@ -152,7 +164,9 @@ fn kind(method: &str) -> Result<Kind, Reason> {
 }
 
 fn is_method(method: &[u8]) -> bool {
-    !method.is_empty() && method.len() <= MAX_METHOD && method.iter().all(|byte| is_method_byte(*byte))
+    !method.is_empty()
+        && method.len() <= MAX_METHOD
+        && method.iter().all(|byte| is_method_byte(*byte))
 }
 
 pub(crate) fn is_method_byte(byte: u8) -> bool {
@@ -203,7 +217,8 @@ impl<'a> RequestHead<'a> {
         let host = match self.split_target() {
             (Some(authority), _) => authority,
             (None, _) => {
-                let mut hosts = self.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
+                let mut hosts =
+                    self.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
                 let (host, None) = (hosts.next()?, hosts.next()) else { return None };
                 str::from_utf8(host.value).ok()?
             }

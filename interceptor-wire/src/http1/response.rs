@@ -43,7 +43,8 @@ pub fn response<'a, 'b: 'a>(
         Ok(Found::Bytes(_)) if scan.in_start_line() => beginning(bytes).map(|()| Parsed::Partial),
         Ok(Found::Bytes(_)) => Ok(Parsed::Partial),
         Err(Wrong { reason, line, .. }) => {
-            let earlier = if line == 0 { beginning(bytes) } else { incomplete(&bytes[..line], storage) };
+            let earlier =
+                if line == 0 { beginning(bytes) } else { incomplete(&bytes[..line], storage) };
             Err(earlier.err().unwrap_or(reason))
         }
     };

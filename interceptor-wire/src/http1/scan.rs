@@ -139,6 +139,9 @@ mod tests {
         assert_eq!(HeadScan::default().advance(&head), Err(wrong));
         // And that is known as soon as it can be.
         assert_eq!(HeadScan::default().advance(&head[..MAX_HEAD]), Err(wrong));
-        assert_eq!(HeadScan::default().advance(&head[..MAX_HEAD - 1]), Ok(Found::Lines(MAX_HEAD - 1)));
+        assert_eq!(
+            HeadScan::default().advance(&head[..MAX_HEAD - 1]),
+            Ok(Found::Lines(MAX_HEAD - 1))
+        );
     }
 }

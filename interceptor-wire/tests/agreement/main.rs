@@ -18,7 +18,8 @@ fn dechunked(mut body: &[u8]) -> Vec<u8> {
     loop {
         let end = body.windows(2).position(|window| window == b"\r\n").expect("end of line");
         let size = body[..end].split(|byte| b"; \t".contains(byte)).next().expect("size");
-        let size = usize::from_str_radix(str::from_utf8(size).expect("digits"), 16).expect("digits");
+        let size =
+            usize::from_str_radix(str::from_utf8(size).expect("digits"), 16).expect("digits");
         if size == 0 {
             return content;
         }

@@ -18,8 +18,10 @@ fn all_see_the_same_or_we_see_nothing() {
     let peers = peers::servers();
     assert!(peers.len() >= 2);
     let wrong = thread::scope(|scope| {
-        let threads =
-            CASES.iter().map(|case| scope.spawn(|| disagreements(case, &peers))).collect::<Vec<_>>();
+        let threads = CASES
+            .iter()
+            .map(|case| scope.spawn(|| disagreements(case, &peers)))
+            .collect::<Vec<_>>();
         threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
     });
     assert!(wrong.is_empty(), "{} of {} messages:\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
@@ -46,7 +48,8 @@ fn bytes_of(case: &Case) -> Vec<u8> {
 fn disagreements(case: &Case, peers: &[Peer]) -> Vec<String> {
     let bytes = bytes_of(case);
     let ours = ours(&bytes);
-    let seen = peers.iter().map(|peer| (peer.name, peer.saw(&bytes, ours.certain()))).collect::<Vec<_>>();
+    let seen =
+        peers.iter().map(|peer| (peer.name, peer.saw(&bytes, ours.certain()))).collect::<Vec<_>>();
     let mut wrong = Vec::new();
     for (name, saw) in &seen {
         // Who refuses everything agrees with everybody.
@@ -61,12 +64,18 @@ fn disagreements(case: &Case, peers: &[Peer]) -> Vec<String> {
     let certain = ours.certain();
     for (at, (name, saw)) in seen.iter().enumerate() {
         for (other_name, other) in &seen[at + 1..] {
-            let common =
-                saw.requests.iter().zip(&other.requests).take_while(|(one, other)| one == other).count();
+            let common = saw
+                .requests
+                .iter()
+                .zip(&other.requests)
+                .take_while(|(one, other)| one == other)
+                .count();
             let one_differs = saw.is_certain_of(common) && other.is_certain_of(common);
             if one_differs && certain > common {
-                wrong
-                    .push(format!("{}: {name} {saw:?}, {other_name} {other:?}, and we take part", case.name));
+                wrong.push(format!(
+                    "{}: {name} {saw:?}, {other_name} {other:?}, and we take part",
+                    case.name
+                ));
             }
         }
     }

@@ -58,7 +58,8 @@ fn ours(case: &Case) -> (Option<String>, Framed) {
         let (head, body) = bytes[at..at + message.head + message.body].split_at(message.head);
         at += message.head + message.body;
         if !message.line.starts_with('1') {
-            let content = if is_chunked(head) && !body.is_empty() { dechunked(body) } else { body.to_vec() };
+            let content =
+                if is_chunked(head) && !body.is_empty() { dechunked(body) } else { body.to_vec() };
             finals.push((peers::line(&message.line, &content), message.body));
         }
     }
@@ -68,7 +69,8 @@ fn ours(case: &Case) -> (Option<String>, Framed) {
             (Some(line), if at == bytes.len() { Framed::Body(body) } else { Framed::Less(body) })
         }
         (End::UntilClose, None) => {
-            let body = bytes.windows(4).position(|end| end == b"\r\n\r\n").map(|end| &bytes[end + 4..]);
+            let body =
+                bytes.windows(4).position(|end| end == b"\r\n\r\n").map(|end| &bytes[end + 4..]);
             (body.map(|body| peers::line("200", body)), Framed::UntilClose)
         }
         (End::Head | End::Body, None) => (None, Framed::Waits),

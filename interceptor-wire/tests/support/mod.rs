@@ -47,20 +47,32 @@ pub(crate) fn requests(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> F
         map(http1::request(bytes, scan, &mut storage), |head| {
             let line = format!("{} {}", head.method(), head.target());
             let _ = (head.path(), head.host());
-            (Message::new(line, head.after, Some(head.asked())), head.body, head.after != After::Keep)
+            (
+                Message::new(line, head.after, Some(head.asked())),
+                head.body,
+                head.after != After::Keep,
+            )
         })
     })
 }
 
 /// The responses to these requests, in the same way.
-pub(crate) fn responses(bytes: &[u8], asked: &[Asked], ends: impl IntoIterator<Item = usize>) -> Framed {
+pub(crate) fn responses(
+    bytes: &[u8],
+    asked: &[Asked],
+    ends: impl IntoIterator<Item = usize>,
+) -> Framed {
     let mut finals = 0;
     frames(bytes, ends, |bytes, scan, _| {
         let Some(to) = asked.get(finals) else { return Parsed::Partial };
         let mut storage = Storage::new();
         map(http1::response(bytes, *to, scan, &mut storage), |head| {
             finals += usize::from(!head.is_interim());
-            (Message::new(head.status.to_string(), head.after, None), head.body, head.after != After::Keep)
+            (
+                Message::new(head.status.to_string(), head.after, None),
+                head.body,
+                head.after != After::Keep,
+            )
         })
     })
 }

@@ -88,7 +88,12 @@ impl Collector for Published {
             Some(&Unit::Seconds),
             self.shared.heartbeat_age().as_secs_f64(),
         )?;
-        gauge("open_connections", "Connections open at present, each once", None, self.shared.open() as f64)?;
+        gauge(
+            "open_connections",
+            "Connections open at present, each once",
+            None,
+            self.shared.open() as f64,
+        )?;
         gauge(
             "connection_limit",
             "Connections that may be open; further ones go to the application",
@@ -107,7 +112,12 @@ impl Collector for Published {
         let help = "1 while applications see the callers of connections that are passed on to them";
         gauge("caller_address_kept", help, None, kept)?;
         let shown = self.callers.count().shown() as f64;
-        gauge("callers_shown", "Connections at present whose caller the application sees", None, shown)?;
+        gauge(
+            "callers_shown",
+            "Connections at present whose caller the application sees",
+            None,
+            shown,
+        )?;
         let not_shown = ConstCounter::new(self.callers.count().lost());
         let help = "Connections passed on to an application that did not see their caller";
         not_shown.encode(encoder.encode_descriptor(
@@ -122,8 +132,12 @@ impl Collector for Published {
         panics.encode(encoder.encode_descriptor("panics", help, None, MetricType::Counter)?)?;
 
         let info = ConstGauge::new(1_u64);
-        let mut family =
-            encoder.encode_descriptor("build_info", "The daemon's version", None, MetricType::Gauge)?;
+        let mut family = encoder.encode_descriptor(
+            "build_info",
+            "The daemon's version",
+            None,
+            MetricType::Gauge,
+        )?;
         info.encode(family.encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?)
     }
 }
@@ -152,9 +166,10 @@ fn encode_connections(
     for entry in workloads {
         let Some((workload, _)) = &entry.armed else { continue };
         // These belong to no rule.
-        for (outcome, reason, count) in
-            [("refused", "relay_address", &workload.strays), ("passed", "unrouted", &workload.unrouted)]
-        {
+        for (outcome, reason, count) in [
+            ("refused", "relay_address", &workload.strays),
+            ("passed", "unrouted", &workload.unrouted),
+        ] {
             let labels = [
                 ("workload", &*entry.name),
                 ("annotation", ""),
@@ -162,7 +177,8 @@ fn encode_connections(
                 ("outcome", outcome),
                 ("reason", reason),
             ];
-            ConstCounter::new(count.load(Ordering::Relaxed)).encode(family.encode_family(&labels)?)?;
+            ConstCounter::new(count.load(Ordering::Relaxed))
+                .encode(family.encode_family(&labels)?)?;
         }
     }
     Ok(())
@@ -180,14 +196,17 @@ fn encode_per_port(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
                 ("port", &*port),
                 ("direction", direction),
             ];
-            ConstCounter::new(bytes.load(Ordering::Relaxed)).encode(family.encode_family(&labels)?)?;
+            ConstCounter::new(bytes.load(Ordering::Relaxed))
+                .encode(family.encode_family(&labels)?)?;
         }
     }
     let help = "Connections open at present, whoever serves them";
-    let mut family = encoder.encode_descriptor("active_connections", help, None, MetricType::Gauge)?;
+    let mut family =
+        encoder.encode_descriptor("active_connections", help, None, MetricType::Gauge)?;
     for (entry, rule, port, stats) in ports {
         let port = port.to_string();
-        let labels = [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
+        let labels =
+            [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
         ConstGauge::new(stats.active()).encode(family.encode_family(&labels)?)?;
     }
     let help = "From a target being called for a caller to its connection being open";
@@ -195,7 +214,8 @@ fn encode_per_port(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
         encoder.encode_descriptor("connect", help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (entry, rule, port, stats) in ports {
         let port = port.to_string();
-        let labels = [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
+        let labels =
+            [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
         stats.connect_seconds.encode(family.encode_family(&labels)?)?;
     }
     Ok(())
@@ -219,7 +239,8 @@ fn encode_requests(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
         }
     }
     let help = "Connections that were not looked into, from some byte on";
-    let mut family = encoder.encode_descriptor("piped_connections", help, None, MetricType::Counter)?;
+    let mut family =
+        encoder.encode_descriptor("piped_connections", help, None, MetricType::Counter)?;
     for (entry, rule, port, stats) in &ports {
         let port = port.to_string();
         // There are many reasons, and hardly any ever occurs.
@@ -239,7 +260,8 @@ fn encode_requests(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
         encoder.encode_descriptor("decision", help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (entry, rule, port, stats) in &ports {
         let port = port.to_string();
-        let labels = [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
+        let labels =
+            [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
         stats.decision_seconds.encode(family.encode_family(&labels)?)?;
     }
     let help = "From a request's head being sent on to the first byte of its response";
@@ -260,10 +282,14 @@ fn encode_requests(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
     Ok(())
 }
 
-fn encode_rules(encoder: &mut DescriptorEncoder<'_>, workloads: &[Arc<WorkloadEntry>]) -> fmt::Result {
+fn encode_rules(
+    encoder: &mut DescriptorEncoder<'_>,
+    workloads: &[Arc<WorkloadEntry>],
+) -> fmt::Result {
     use crate::control::reason::State;
 
-    let mut family = encoder.encode_descriptor("rules", "Rules by their state", None, MetricType::Gauge)?;
+    let mut family =
+        encoder.encode_descriptor("rules", "Rules by their state", None, MetricType::Gauge)?;
     for state in [State::Active, State::Pending, State::Refused, State::Expired] {
         let rules = workloads.iter().flat_map(|entry| &entry.rules);
         let count = rules.filter(|rule| rule.condition.state == state).count() as u64;

@@ -43,7 +43,10 @@ pub async fn serve_strangers(listener: TcpListener, admin: Arc<Admin>) {
 }
 
 fn for_strangers() -> Router<Arc<Admin>> {
-    Router::new().route("/metrics", get(metrics)).route("/livez", get(livez)).route("/readyz", get(readyz))
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {

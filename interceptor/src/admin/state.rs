@@ -208,10 +208,9 @@ fn workload(entry: &WorkloadEntry) -> WorkloadReport {
         message,
         relay_address: counter(|workload| &workload.strays),
         unrouted: counter(|workload| &workload.unrouted),
-        caller_address: entry
-            .armed
-            .as_ref()
-            .map(|(workload, _)| caller_address(workload.callers.state(), workload.callers.count())),
+        caller_address: entry.armed.as_ref().map(|(workload, _)| {
+            caller_address(workload.callers.state(), workload.callers.count())
+        }),
         rules: entry.rules.iter().map(|rule| rule_report(entry, rule)).collect(),
     }
 }
@@ -261,8 +260,11 @@ fn decisions(rule: &RuleEntry) -> BTreeMap<String, u64> {
 
 fn piped(rule: &RuleEntry) -> Vec<PipeReport> {
     let count = |why| rule.ports.iter().map(|(_, stats)| stats.piped(why)).sum();
-    let report =
-        |why: Piped| PipeReport { side: why.side().into(), reason: why.reason().into(), count: count(why) };
+    let report = |why: Piped| PipeReport {
+        side: why.side().into(),
+        reason: why.reason().into(),
+        count: count(why),
+    };
     Piped::all().map(report).filter(|report| report.count > 0).collect()
 }
 
@@ -286,7 +288,8 @@ pub fn port_outcomes(
     port: std::num::NonZeroU16,
     stats: &crate::relay::stats::PortStats,
 ) -> Vec<(&'static str, &'static str, u64)> {
-    let relayed = Outcome::ALL.map(|outcome| (outcome.outcome(), outcome.reason(), stats.get(outcome)));
+    let relayed =
+        Outcome::ALL.map(|outcome| (outcome.outcome(), outcome.reason(), stats.get(outcome)));
     let mut all = relayed.to_vec();
     if let Some((_, steal)) = &entry.armed {
         // A panic elsewhere leaves the maps readable.

@@ -162,7 +162,8 @@ fn near(kind: &str) -> Option<&'static str> {
     [REDIRECT, MIRROR].into_iter().find(|key| {
         let meant = &key["debug.".len()..];
         // One letter wrong, missing or too many, or two that changed places.
-        *key != kind && (mistakes(meant) <= 1 || (mistakes(meant) == 2 && letters(word) == letters(meant)))
+        *key != kind
+            && (mistakes(meant) <= 1 || (mistakes(meant) == 2 && letters(word) == letters(meant)))
     })
 }
 
@@ -222,10 +223,15 @@ mod tests {
         (example: `8080 -> a:1`)", Some("a:1"))))]
     #[case("debug.redirect", "8080", Some(("expected a target: `host:port`, `[ipv6]:port` or a session name, found \
         `8080`; did you mean `8080 -> host:port`? (example: `8080 -> 10.20.0.7:3000`)", Some("8080"))))]
-    fn values(#[case] key: &str, #[case] value: &str, #[case] problem: Option<(&str, Option<&str>)>) {
+    fn values(
+        #[case] key: &str,
+        #[case] value: &str,
+        #[case] problem: Option<(&str, Option<&str>)>,
+    ) {
         let key = AnnotationKey::new(key).expect("is ours");
         let found = key.rules(value, &[]).err();
-        let found = found.map(|problem| (problem.to_string(), problem.span().map(|span| span.of(value))));
+        let found =
+            found.map(|problem| (problem.to_string(), problem.span().map(|span| span.of(value))));
         assert_eq!(found, problem.map(|(message, place)| (message.to_owned(), place)));
     }
 

@@ -74,7 +74,9 @@ pub enum Reserved {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// An address of a kind that is not allowed.
-    #[error("{ip} is refused: {kind} (built in; an admin can allow it with targets.allowReserved: [{kind}])")]
+    #[error(
+        "{ip} is refused: {kind} (built in; an admin can allow it with targets.allowReserved: [{kind}])"
+    )]
     Reserved {
         /// The address.
         ip: IpAddr,
@@ -186,7 +188,10 @@ impl Default for Policy {
             dial: Dial::default(),
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             max_rules: Setting { value: DEFAULT_MAX_RULES, place: Place::Default },
-            max_rules_per_node: Setting { value: DEFAULT_MAX_RULES_PER_NODE, place: Place::Default },
+            max_rules_per_node: Setting {
+                value: DEFAULT_MAX_RULES_PER_NODE,
+                place: Place::Default,
+            },
             actions: None,
             namespaces: None,
             max_ttl: None,

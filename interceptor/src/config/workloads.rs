@@ -292,13 +292,17 @@ impl Workload {
             return Err(FlagError::Relative(netns.into()));
         }
         let last = netns.file_name().unwrap_or_default().to_string_lossy();
-        let name =
-            WorkloadName::new(&last).map_err(|problem| FlagError::Name { path: netns.into(), problem })?;
+        let name = WorkloadName::new(&last)
+            .map_err(|problem| FlagError::Name { path: netns.into(), problem })?;
         let flag: Arc<str> = "--redirect".into();
         let location = Location { line: 1, column: 1 };
         let key = AnnotationKey::redirect();
         let texts: Vec<&str> = rules.iter().map(AsRef::as_ref).collect();
-        let value = texts.iter().map(|text| text.trim().trim_end_matches(';')).collect::<Vec<_>>().join("; ");
+        let value = texts
+            .iter()
+            .map(|text| text.trim().trim_end_matches(';'))
+            .collect::<Vec<_>>()
+            .join("; ");
         // A wrong text is shown for itself: its author knows the columns of that, not of all together.
         let wrong = texts.iter().copied().find(|text| key.rules(text, &[]).is_err());
         let text = wrong.unwrap_or(&value);
@@ -328,7 +332,10 @@ impl WorkloadName {
                 && label.ends_with(|c: char| c != '-')
         };
         if name.len() > MAX_NAME {
-            return Err(format!("found {} characters, expected at most {MAX_NAME}", name.chars().count()));
+            return Err(format!(
+                "found {} characters, expected at most {MAX_NAME}",
+                name.chars().count()
+            ));
         }
         if !name.split('.').all(label) {
             let found = quoted(name);

@@ -75,7 +75,8 @@ impl<'a> Document<'a> {
     ) -> Result<(Self, Option<T>), FileError> {
         let document = Self { text, file: file.into() };
         if text.len() > MAX_FILE {
-            let problem = format!("found {} bytes, expected at most {MAX_FILE} (MAX_FILE)", text.len());
+            let problem =
+                format!("found {} bytes, expected at most {MAX_FILE} (MAX_FILE)", text.len());
             let start = text.floor_char_boundary(MAX_FILE);
             return Err(document.error_at(Span { start, end: start }, problem, example));
         }
@@ -162,25 +163,32 @@ fn problem(error: &Error) -> String {
             format!("found {} a second time, expected it once", quoted(key))
         }
         Error::Unexpected { expected: "sequence start", .. } => "expected a list".to_owned(),
-        Error::Unexpected { expected: "mapping start", .. } => "expected `key: value` lines".to_owned(),
+        Error::Unexpected { expected: "mapping start", .. } => {
+            "expected `key: value` lines".to_owned()
+        }
         Error::Unexpected { expected: "string scalar", .. } => {
             "expected one value, found a list or a mapping".to_owned()
         }
         Error::NullIntoString { .. } => "expected a value, found none".to_owned(),
-        Error::MultipleDocuments { .. } => "expected one YAML document, found a second one".to_owned(),
-        Error::MergeKeyNotAllowed { .. } => "found a merge key (`<<`), expected none in this file".to_owned(),
+        Error::MultipleDocuments { .. } => {
+            "expected one YAML document, found a second one".to_owned()
+        }
+        Error::MergeKeyNotAllowed { .. } => {
+            "found a merge key (`<<`), expected none in this file".to_owned()
+        }
         Error::Budget { breach: serde_saphyr::budget::BudgetBreach::Aliases { .. }, .. } => {
             "found an alias (`*name`), expected none in this file".to_owned()
         }
         other => {
             // The message ends in the place, which we print in front.
             let text = other.to_string();
-            let place = other
-                .location()
-                .map(|location| format!(" at line {}, column {}", location.line(), location.column()));
+            let place = other.location().map(|location| {
+                format!(" at line {}, column {}", location.line(), location.column())
+            });
             let text = place.and_then(|place| text.strip_suffix(&place)).unwrap_or(&text);
-            let escaped =
-                |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+            let escaped = |c: char| {
+                if c.is_control() { c.escape_default().collect() } else { String::from(c) }
+            };
             format!("expected YAML: {}", text.chars().map(escaped).collect::<String>())
         }
     }

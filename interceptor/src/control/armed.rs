@@ -118,7 +118,8 @@ impl Armed {
         static NEXT_ID: AtomicU32 = AtomicU32::new(1);
         let started = Instant::now();
         let workers = &context.workers;
-        let mut steal = Steal::load(&mut context.loader.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let mut steal =
+            Steal::load(&mut context.loader.lock().unwrap_or_else(PoisonError::into_inner))?;
         let mut listeners: Vec<Listeners> = Vec::new();
         let mut addresses = Vec::new();
         for worker in 0..workers.count() {
@@ -166,7 +167,13 @@ impl Armed {
         }
         context.arm_seconds.observe(started.elapsed().as_secs_f64());
         let steal = Arc::new(Mutex::new(steal));
-        Ok(Self { workload, claims: HashMap::new(), steal, rules: Vec::new(), stats: HashMap::new() })
+        Ok(Self {
+            workload,
+            claims: HashMap::new(),
+            steal,
+            rules: Vec::new(),
+            stats: HashMap::new(),
+        })
     }
 
     /// Which namespace this is.
@@ -208,7 +215,13 @@ impl Armed {
             } else if let Err(error) = self.claim(&planned.ports, context) {
                 result = Err(error);
             } else {
-                self.rules.push(ActiveRule::start(&self.workload, planned, rule, expires_at, context));
+                self.rules.push(ActiveRule::start(
+                    &self.workload,
+                    planned,
+                    rule,
+                    expires_at,
+                    context,
+                ));
             }
         }
         let taken = self.take_and_release(&before, plan);
@@ -224,11 +237,17 @@ impl Armed {
         let routes = self.workload.routes.load();
         let stats = |port: NonZeroU16| {
             let of_port = routes.get(&port.get())?;
-            let route = of_port.iter().find(|route| Arc::ptr_eq(&route.destination, &active.destination))?;
+            let route = of_port
+                .iter()
+                .find(|route| Arc::ptr_eq(&route.destination, &active.destination))?;
             Some((port, Arc::clone(&route.stats)))
         };
         let ports = active.ports.iter().filter_map(|&port| stats(port)).collect();
-        Some(RuleReport { condition: active.condition(), fell_back: active.has_fallen_back(), ports })
+        Some(RuleReport {
+            condition: active.condition(),
+            fell_back: active.has_fallen_back(),
+            ports,
+        })
     }
 
     /// The first moment at which a rule's `ttl` ends.
@@ -286,15 +305,21 @@ impl Armed {
     ///
     /// # Errors
     /// When the kernel does not take a port; the others are taken.
-    fn take_and_release(&mut self, before: &[ActiveRule], plan: &Plan) -> Result<(), DatapathError> {
+    fn take_and_release(
+        &mut self,
+        before: &[ActiveRule],
+        plan: &Plan,
+    ) -> Result<(), DatapathError> {
         let known = self.workload.routes.load_full();
         let mut routes = Routes::default();
         let mut stats: HashMap<_, Arc<PortStats>> = HashMap::new();
         for (port, order) in &plan.ports {
             let old = known.get(&port.get()).map_or(&[][..], |routes| &**routes);
             let mut of_port = Vec::new();
-            for rule in
-                order.iter().filter_map(|&n| self.active(&plan.rules[n])).filter(|rule| rule.is_ready())
+            for rule in order
+                .iter()
+                .filter_map(|&n| self.active(&plan.rules[n]))
+                .filter(|rule| rule.is_ready())
             {
                 let id = (rule.key.clone(), *port);
                 let inherited = self.stats.get(&id).cloned();
@@ -314,7 +339,8 @@ impl Armed {
             .flat_map(|(port, of_port)| of_port.iter().map(|route| (*port, Arc::clone(route))))
             .filter(|(port, route)| !route.is_withdrawn() && !is_in_force(*port, route, &routes))
             .collect();
-        let released: Vec<u16> = known.keys().filter(|port| !routes.contains_key(port)).copied().collect();
+        let released: Vec<u16> =
+            known.keys().filter(|port| !routes.contains_key(port)).copied().collect();
         for port in &released {
             routes.insert(*port, Arc::clone(&known[port]));
         }
@@ -336,7 +362,8 @@ impl Armed {
         for (_, route) in gone {
             route.withdraw();
         }
-        let ready: Vec<usize> = (0..self.rules.len()).filter(|&n| self.rules[n].is_ready()).collect();
+        let ready: Vec<usize> =
+            (0..self.rules.len()).filter(|&n| self.rules[n].is_ready()).collect();
         let changed: Vec<NonZeroU16> = ready
             .iter()
             .map(|&n| &self.rules[n])
@@ -401,7 +428,8 @@ impl Armed {
             sleep(LINGER).await;
             workload.routes.rcu(|routes| {
                 let mut routes = Routes::clone(routes);
-                if routes.get(&port).is_some_and(|now| now.iter().all(|route| route.is_withdrawn())) {
+                if routes.get(&port).is_some_and(|now| now.iter().all(|route| route.is_withdrawn()))
+                {
                     routes.remove(&port);
                 }
                 routes

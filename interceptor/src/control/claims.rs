@@ -31,7 +31,12 @@ impl Claims {
     ///
     /// # Errors
     /// The name of the workload that has it.
-    pub fn claim(&self, netns: NetnsId, port: NonZeroU16, name: &Arc<str>) -> Result<Claim, Arc<str>> {
+    pub fn claim(
+        &self,
+        netns: NetnsId,
+        port: NonZeroU16,
+        name: &Arc<str>,
+    ) -> Result<Claim, Arc<str>> {
         let port = (netns, port);
         let mut claims = self.lock();
         if let Some(owner) = claims.get(&port) {

@@ -108,7 +108,11 @@ impl Managed {
     /// One step towards what is written. Gives what to publish, and when to step again at the latest.
     ///
     /// `elsewhere` tells how many rules other workloads have.
-    pub async fn step(&mut self, context: &Context, elsewhere: usize) -> (WorkloadEntry, Option<Duration>) {
+    pub async fn step(
+        &mut self,
+        context: &Context,
+        elsewhere: usize,
+    ) -> (WorkloadEntry, Option<Duration>) {
         let is_node_address = |ip| context.home.has_address(ip);
         let now = Instant::now();
         let (spec, ends) = (&self.spec, &mut self.ends);
@@ -125,7 +129,8 @@ impl Managed {
             (now >= end.at).then(|| expired(ttl))
         };
         let plan = self.planner.plan(spec, &context.policy, elsewhere, is_node_address, expired);
-        self.ends.retain(|id, _| plan.rules.iter().any(|planned| id_of(planned).as_ref() == Some(id)));
+        self.ends
+            .retain(|id, _| plan.rules.iter().any(|planned| id_of(planned).as_ref() == Some(id)));
         let wanted = plan.rules.iter().any(|planned| !planned.ports.is_empty());
         let result = if wanted { self.arm(&plan, context).await } else { Ok(()) };
         if !wanted && let Some(armed) = self.armed.take() {
@@ -138,7 +143,8 @@ impl Managed {
                 self.armed.as_ref().and_then(Armed::next_expiry)
             }
             Err(_) => {
-                let pause = SLOWEST_RETRY.min(FIRST_RETRY * 2_u32.saturating_pow(self.failures.min(16)));
+                let pause =
+                    SLOWEST_RETRY.min(FIRST_RETRY * 2_u32.saturating_pow(self.failures.min(16)));
                 self.failures += 1;
                 Some(Instant::now() + pause)
             }
@@ -164,8 +170,9 @@ impl Managed {
     async fn arm(&mut self, plan: &Plan, context: &Context) -> Result<(), ArmError> {
         let moved = std::mem::take(&mut self.moved);
         let netns = self.find(moved, context);
-        let stale =
-            self.armed.take_if(|armed| is_gone(&netns, armed.netns_id()) || (moved && netns.is_err()));
+        let stale = self
+            .armed
+            .take_if(|armed| is_gone(&netns, armed.netns_id()) || (moved && netns.is_err()));
         if let Some(armed) = stale {
             self.refused.clear();
             if moved {
@@ -242,7 +249,10 @@ impl Managed {
             name: Arc::from(self.spec.name.as_str()),
             uid: self.spec.uid().cloned(),
             netns: self.netns_name(),
-            armed: self.armed.as_ref().map(|armed| (Arc::clone(&armed.workload), Arc::clone(&armed.steal))),
+            armed: self
+                .armed
+                .as_ref()
+                .map(|armed| (Arc::clone(&armed.workload), Arc::clone(&armed.steal))),
             failure,
             rules,
         }
@@ -251,7 +261,9 @@ impl Managed {
     /// Where the namespace is, or is looked for.
     fn netns_name(&self) -> String {
         match (&self.spec.netns, &self.armed) {
-            (NetnsSource::Pod { .. }, Some(armed)) => armed.workload.netns.path().display().to_string(),
+            (NetnsSource::Pod { .. }, Some(armed)) => {
+                armed.workload.netns.path().display().to_string()
+            }
             (NetnsSource::Pid(pid), _) => format!("/proc/{pid}/ns/net"),
             (source, _) => source.to_string(),
         }
@@ -273,7 +285,9 @@ impl Managed {
             match (planned.refusal.clone().or(refused_late), in_force, failure) {
                 (Some(refusal), ..) => (refusal, false, Vec::new()),
                 (None, Some(report), _) => (report.condition, report.fell_back, report.ports),
-                (None, None, failure) => (failure.cloned().unwrap_or_else(waiting), false, Vec::new()),
+                (None, None, failure) => {
+                    (failure.cloned().unwrap_or_else(waiting), false, Vec::new())
+                }
             };
         RuleEntry {
             annotation: planned.key.to_string(),
@@ -351,9 +365,13 @@ fn failure_condition(error: &ArmError) -> Condition {
             | NetnsError::NoneHasAddress { .. }
             | NetnsError::Ambiguous { .. },
         ) => Condition::pending(Reason::NetnsNotFound, message),
-        ArmError::Netns(NetnsError::Terminating) => Condition::pending(Reason::PodNotRunning, message),
+        ArmError::Netns(NetnsError::Terminating) => {
+            Condition::pending(Reason::PodNotRunning, message)
+        }
         ArmError::Claimed { .. } => Condition::pending(Reason::PortTaken, message),
-        ArmError::Netns(NetnsError::Host { .. }) => Condition::refused(Reason::HostNetwork, message),
+        ArmError::Netns(NetnsError::Host { .. }) => {
+            Condition::refused(Reason::HostNetwork, message)
+        }
         ArmError::Netns(NetnsError::Open { .. } | NetnsError::Enter { .. })
         | ArmError::Datapath(_)
         | ArmError::Listen(_)

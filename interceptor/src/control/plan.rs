@@ -68,7 +68,8 @@ impl Planner {
         self.read(spec, &mut rules);
         let obstacle = spec.obstacle.as_ref().map(obstacle);
 
-        let claims = self.accepted.iter().flat_map(|(key, rules)| rules.iter().map(move |rule| (key, rule)));
+        let claims =
+            self.accepted.iter().flat_map(|(key, rules)| rules.iter().map(move |rule| (key, rule)));
         let mut admitted = Vec::new();
         for (key, rule) in claims {
             let ports = ports_of(rule, spec);
@@ -111,7 +112,11 @@ impl Planner {
                     }
                     let kept = known.is_some_and(|at| !self.accepted[at].1.is_empty());
                     let note = if kept { "; the previous rules stay in force" } else { "" };
-                    let caret = error.caret.as_deref().map(|caret| format!("\n{caret}")).unwrap_or_default();
+                    let caret = error
+                        .caret
+                        .as_deref()
+                        .map(|caret| format!("\n{caret}"))
+                        .unwrap_or_default();
                     told.push(Planned {
                         key: written.key.clone(),
                         rule: None,
@@ -127,7 +132,9 @@ impl Planner {
     /// leave nothing is refused.
     fn assign(&mut self, claims: &[Claim], mut rules: Vec<Planned>) -> Plan {
         self.takers.retain(|port, takers| {
-            takers.retain(|key| claims.iter().any(|claim| claim.key == *key && claim.ports.contains(port)));
+            takers.retain(|key| {
+                claims.iter().any(|claim| claim.key == *key && claim.ports.contains(port))
+            });
             !takers.is_empty()
         });
         let mut ports: BTreeMap<NonZeroU16, Vec<usize>> = BTreeMap::new();
@@ -136,8 +143,9 @@ impl Planner {
             let before = |port| self.asked_before(claims, port, n);
             let refusal = claim.ports.iter().find_map(|&port| {
                 // One that came to the port first, but stands later, is asked first all the same.
-                let mut others =
-                    before(port).into_iter().filter(|&other| other > n || accepted[other].is_some());
+                let mut others = before(port)
+                    .into_iter()
+                    .filter(|&other| other > n || accepted[other].is_some());
                 let message = others.find_map(|other| claims[other].leaves_nothing_to(claim, port));
                 message.map(|message| Condition::refused(Reason::PortTaken, message))
             });
@@ -198,7 +206,9 @@ impl Claim {
         let what = match (&rule.when, rule.percent) {
             (_, Some(_)) => return None,
             (None, None) => format!("port {port}"),
-            (Some(_), None) if rule.when == later.rule.when => format!("the same requests of port {port}"),
+            (Some(_), None) if rule.when == later.rule.when => {
+                format!("the same requests of port {port}")
+            }
             (Some(_), None) => return None,
         };
         Some(if *key == later.key {
@@ -213,7 +223,12 @@ impl Claim {
 
 impl Planned {
     fn refused(key: &AnnotationKey, rule: &Rule, refusal: Condition) -> Self {
-        Self { key: key.clone(), rule: Some(rule.clone()), ports: Vec::new(), refusal: Some(refusal) }
+        Self {
+            key: key.clone(),
+            rule: Some(rule.clone()),
+            ports: Vec::new(),
+            refusal: Some(refusal),
+        }
     }
 
     /// How long the rule lasts, if not until it is removed.
@@ -270,9 +285,10 @@ fn obstacle(obstacle: &Obstacle) -> Condition {
                 "runtime class {class} keeps the pod's connections out of the node's sight (gVisor, Kata)"
             ),
         ),
-        Obstacle::NotRunning(phase) => {
-            Condition::pending(Reason::PodNotRunning, format!("the pod has no address yet (phase {phase})"))
-        }
+        Obstacle::NotRunning(phase) => Condition::pending(
+            Reason::PodNotRunning,
+            format!("the pod has no address yet (phase {phase})"),
+        ),
         Obstacle::NoSandbox => Condition::pending(
             Reason::PodNotRunning,
             "the pod is to be started anew: the address that it is said to have was that of its last start",
@@ -296,9 +312,10 @@ fn obstacle(obstacle: &Obstacle) -> Condition {
 
 fn reason_of(problem: &Problem) -> Reason {
     match problem {
-        Problem::Parse(_) | Problem::Condition { .. } | Problem::Developer | Problem::Misspelt(_) => {
-            Reason::RuleInvalid
-        }
+        Problem::Parse(_)
+        | Problem::Condition { .. }
+        | Problem::Developer
+        | Problem::Misspelt(_) => Reason::RuleInvalid,
         Problem::Unsupported(_) | Problem::Mirror => Reason::NotSupported,
         Problem::NoPorts { .. } => Reason::NoPorts,
     }

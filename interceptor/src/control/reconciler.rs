@@ -160,13 +160,18 @@ impl Reconciler {
         source: Source,
         workloads: Vec<Workload>,
     ) -> Self {
-        let mut reconciler = Self { context, registry, source, workloads: BTreeMap::new(), rules: 0 };
+        let mut reconciler =
+            Self { context, registry, source, workloads: BTreeMap::new(), rules: 0 };
         reconciler.adopt(workloads);
         reconciler
     }
 
     /// Reconciles until `shutdown`, then gives everything back.
-    pub async fn run(mut self, mut wakes: UnboundedReceiver<Wake>, shutdown: impl Future<Output = ()>) {
+    pub async fn run(
+        mut self,
+        mut wakes: UnboundedReceiver<Wake>,
+        shutdown: impl Future<Output = ()>,
+    ) {
         let _watches = self.watch();
         let mut due: BTreeSet<Arc<str>> = self.workloads.keys().cloned().collect();
         tokio::pin!(shutdown);
@@ -196,7 +201,8 @@ impl Reconciler {
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
             let now = Instant::now();
-            let ripe = self.workloads.iter().filter(|(_, slot)| slot.next.is_some_and(|at| at <= now));
+            let ripe =
+                self.workloads.iter().filter(|(_, slot)| slot.next.is_some_and(|at| at <= now));
             due.extend(ripe.map(|(name, _)| Arc::clone(name)));
         }
     }
@@ -254,7 +260,8 @@ impl Reconciler {
         slot.next = next.map(|pause| Instant::now() + pause);
         let freed = entry.admitted() < slot.rules;
         slot.rules = entry.admitted();
-        slot.short_of_room = entry.rules.iter().any(|rule| rule.condition.reason == Reason::LimitExceeded);
+        slot.short_of_room =
+            entry.rules.iter().any(|rule| rule.condition.reason == Reason::LimitExceeded);
         self.rules = elsewhere + slot.rules;
         self.registry.publish(entry);
         if freed {
@@ -330,8 +337,13 @@ impl Reconciler {
                 None => {
                     let process = process_watch(&spec.netns, &name, &self.context);
                     let managed = Managed::new(spec);
-                    let slot =
-                        Slot { managed, next: None, rules: 0, short_of_room: false, _process: process };
+                    let slot = Slot {
+                        managed,
+                        next: None,
+                        rules: 0,
+                        short_of_room: false,
+                        _process: process,
+                    };
                     self.workloads.insert(Arc::clone(&name), slot);
                 }
             }
@@ -354,7 +366,9 @@ impl Reconciler {
             Ok(mut watch) => tasks.push(OwnedTask::spawn(async move {
                 while watch.changed().await.is_ok() && wakes.send(Wake::Mounts).is_ok() {}
             })),
-            Err(error) => tracing::warn!(%error, "can't watch mounts; namespaces are found by retrying"),
+            Err(error) => {
+                tracing::warn!(%error, "can't watch mounts; namespaces are found by retrying")
+            }
         }
         if let Source::File(path) = &self.source {
             let wakes = self.context.wakes.clone();
@@ -371,7 +385,9 @@ impl Reconciler {
     /// Leaves room for what armed workloads themselves need of the process's file descriptors.
     fn fit_limit(&self) {
         let workers = &self.context.workers;
-        workers.shared().set_limit(self.context.limits.connections(self.workloads.len(), workers.count()));
+        workers
+            .shared()
+            .set_limit(self.context.limits.connections(self.workloads.len(), workers.count()));
     }
 }
 

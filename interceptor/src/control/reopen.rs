@@ -18,7 +18,11 @@ const SLOWEST: Duration = Duration::from_secs(2);
 /// Waits for the destination's circuit to open, tries the target until it answers, and again.
 ///
 /// `report` hears of both changes: true when callers go to the application, false when they reach the target again.
-pub async fn keep_trying(workload: Arc<Workload>, destination: Arc<Destination>, report: impl Fn(bool)) {
+pub async fn keep_trying(
+    workload: Arc<Workload>,
+    destination: Arc<Destination>,
+    report: impl Fn(bool),
+) {
     loop {
         destination.tripped.notified().await;
         report(true);
@@ -26,7 +30,9 @@ pub async fn keep_trying(workload: Arc<Workload>, destination: Arc<Destination>,
         while destination.circuit.is_open() {
             sleep(pause).await;
             pause = SLOWEST.min(pause * 2);
-            match dial::to_addresses(&workload, &destination.addresses(), None, FirstWord::Anybodys).await {
+            match dial::to_addresses(&workload, &destination.addresses(), None, FirstWord::Anybodys)
+                .await
+            {
                 // A refusal is an answer: from here on asking costs a caller nothing.
                 Ok(_) | Err(Outcome::FellBack(FellBack::TargetRefused)) => {
                     destination.circuit.answered();

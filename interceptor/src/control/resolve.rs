@@ -54,7 +54,10 @@ pub async fn keep_resolved(
             }
             Err(error) => {
                 let authoritative = error.is_no_records_found() || error.is_nx_domain();
-                if !authoritative && last == Resolution::Usable && Instant::now() < valid_until + GRACE {
+                if !authoritative
+                    && last == Resolution::Usable
+                    && Instant::now() < valid_until + GRACE
+                {
                     tracing::debug!(%host, %error, "look-up failed; the last addresses stay in force");
                     sleep(RETRY).await;
                     continue;

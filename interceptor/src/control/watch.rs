@@ -77,7 +77,9 @@ impl FileWatch {
         let mut events = [0; 4096];
         loop {
             let mut ready = self.inotify.readable().await?;
-            match ready.try_io(|inotify| rustix::io::read(inotify, &mut events).map_err(io::Error::from)) {
+            match ready
+                .try_io(|inotify| rustix::io::read(inotify, &mut events).map_err(io::Error::from))
+            {
                 Ok(read) => return read.map(drop),
                 Err(_would_block) => {}
             }

@@ -241,7 +241,10 @@ impl Programs {
     }
 }
 
-fn hook<'a>(object: &'a mut aya::Ebpf, name: &'static str) -> Result<&'a mut CgroupSockAddr, DatapathError> {
+fn hook<'a>(
+    object: &'a mut aya::Ebpf,
+    name: &'static str,
+) -> Result<&'a mut CgroupSockAddr, DatapathError> {
     let program = object.program_mut(name).ok_or_else(|| missing(name))?;
     program.try_into().map_err(DatapathError::Program)
 }
@@ -252,7 +255,12 @@ impl NetnsCallers {
     /// From now on, an application that has a connection from `relay` to its `port` sees it come from `caller`.
     ///
     /// `None` when that can't be had; see [`count_lost`](Self::count_lost).
-    pub fn show(self: &Arc<Self>, relay: SocketAddr, port: u16, caller: SocketAddr) -> Option<ShownCaller> {
+    pub fn show(
+        self: &Arc<Self>,
+        relay: SocketAddr,
+        port: u16,
+        caller: SocketAddr,
+    ) -> Option<ShownCaller> {
         let shown = self.way.as_ref().ok().and_then(|way| {
             let relayed = Relayed::new(way.cookie, Source::from(relay), port);
             match lock(&way.callers).insert(relayed, Source::from(caller), 0) {

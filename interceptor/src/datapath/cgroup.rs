@@ -165,8 +165,10 @@ mod tests {
 41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:4 - cgroup2 cgroup2 rw
 99 31 0:38 /../../.. /host/a\040cgroup ro,relatime - cgroup2 cgroup rw,nsdelegate
 ";
-        let mount =
-            |begins_with: &str, path: &str| Mount { begins_with: begins_with.into(), path: path.into() };
+        let mount = |begins_with: &str, path: &str| Mount {
+            begins_with: begins_with.into(),
+            path: path.into(),
+        };
         assert_eq!(
             mounts(mountinfo),
             [mount("/", "/sys/fs/cgroup/unified"), mount("/../../..", "/host/a cgroup")]

@@ -52,7 +52,14 @@ impl HeartbeatPage {
     pub(super) fn new(map: impl AsFd) -> nix::Result<Self> {
         // SAFETY: a fresh shared mapping that nothing else in this process refers to.
         let page = unsafe {
-            mmap(None, LENGTH, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, map, 0)
+            mmap(
+                None,
+                LENGTH,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_SHARED,
+                map,
+                0,
+            )
         }?;
         Ok(Self { cells: page.cast() })
     }
@@ -91,7 +98,8 @@ impl Drop for HeartbeatPage {
 /// The time as the kernel programs read it: `CLOCK_MONOTONIC` in nanoseconds.
 #[must_use]
 pub fn now() -> Beat {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC exists on every Linux");
+    let now =
+        clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC exists on every Linux");
     // Both are positive: the clock starts at boot.
     now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
 }

@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Nobody has these addresses (RFC 5737, RFC 3849).
 const SOMEBODY4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 7);
-const SOMEBODY6: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 7);
+const SOMEBODY6: SocketAddr =
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 7);
 
 /// Tries an IPv4 socket, an IPv6 one, and an IPv6 one with an IPv4 caller, in the namespace where `socket` makes them.
 pub(super) async fn prove(
@@ -38,7 +39,10 @@ pub(super) async fn prove(
             // A namespace without IPv6.
             Err(error)
                 if own.is_ipv6()
-                    && matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) =>
+                    && matches!(
+                        error.raw_os_error(),
+                        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+                    ) =>
             {
                 continue;
             }

@@ -80,8 +80,10 @@ impl Steal {
         let steal = Self {
             link: None,
             ports: HashMap::try_from(take(&mut program, "PORTS")?).map_err(in_map("PORTS"))?,
-            listeners: SockMap::try_from(take(&mut program, "LISTENERS")?).map_err(in_map("LISTENERS"))?,
-            verdicts: PerCpuArray::try_from(take(&mut program, "VERDICTS")?).map_err(in_map("VERDICTS"))?,
+            listeners: SockMap::try_from(take(&mut program, "LISTENERS")?)
+                .map_err(in_map("LISTENERS"))?,
+            verdicts: PerCpuArray::try_from(take(&mut program, "VERDICTS")?)
+                .map_err(in_map("VERDICTS"))?,
             heartbeats,
             own: OwnConnections::new(own),
             slots: [None; MAX_PORTS as usize],
@@ -119,7 +121,11 @@ impl Steal {
     ///
     /// # Errors
     /// When all rows are taken or the kernel refuses.
-    pub fn take_port(&mut self, port: NonZeroU16, expires_at: Option<u64>) -> Result<(), DatapathError> {
+    pub fn take_port(
+        &mut self,
+        port: NonZeroU16,
+        expires_at: Option<u64>,
+    ) -> Result<(), DatapathError> {
         let slot = self
             .slots
             .iter()
@@ -129,7 +135,8 @@ impl Steal {
         if self.slots[slot].is_none() {
             self.reset_verdicts(slot as u32)?;
         }
-        let entry = Port { expires_at: expires_at.unwrap_or(NEVER), slot: slot as u32, reserved: 0 };
+        let entry =
+            Port { expires_at: expires_at.unwrap_or(NEVER), slot: slot as u32, reserved: 0 };
         self.ports.insert(u32::from(port.get()), entry, 0).map_err(in_map("PORTS"))?;
         self.slots[slot] = Some(port);
         Ok(())
@@ -177,8 +184,10 @@ impl Steal {
         Verdict::ALL
             .into_iter()
             .map(|verdict| {
-                let cells =
-                    self.verdicts.get(&counter_index(slot as u32, verdict), 0).map_err(in_map("VERDICTS"))?;
+                let cells = self
+                    .verdicts
+                    .get(&counter_index(slot as u32, verdict), 0)
+                    .map_err(in_map("VERDICTS"))?;
                 Ok((verdict, cells.iter().sum()))
             })
             .collect()

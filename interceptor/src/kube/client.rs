@@ -54,12 +54,19 @@ impl Requests {
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, String, String, u64)> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.iter().map(|((verb, resource, code), n)| (*verb, resource.clone(), code.clone(), *n)).collect()
+        counts
+            .iter()
+            .map(|((verb, resource, code), n)| (*verb, resource.clone(), code.clone(), *n))
+            .collect()
     }
 
     fn count(&self, verb: &'static str, resource: String, code: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((verb, resource, code)).or_default() +=
-            1;
+        *self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry((verb, resource, code))
+            .or_default() += 1;
     }
 }
 
@@ -167,7 +174,8 @@ mod tests {
     async fn each_request_is_made_once_and_counted_once_whatever_is_answered() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its number");
-        let throttled = || async { (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")], "not now") };
+        let throttled =
+            || async { (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")], "not now") };
         let server = Router::new().route("/api/v1/pods", get(throttled));
         tokio::spawn(async { axum::serve(listener, server).await });
         let url = format!("http://{address}").parse().expect("a URL");
@@ -185,7 +193,12 @@ mod tests {
     #[case("GET", "/api/v1/pods?watch=true&fieldSelector=x", "watch", "pods")]
     #[case("GET", "/api/v1/namespaces?watch=true", "watch", "namespaces")]
     #[case("GET", "/api/v1/namespaces/shop", "get", "namespaces")]
-    #[case("PATCH", "/api/v1/namespaces/shop/pods/web/status?fieldManager=i", "patch", "pods/status")]
+    #[case(
+        "PATCH",
+        "/api/v1/namespaces/shop/pods/web/status?fieldManager=i",
+        "patch",
+        "pods/status"
+    )]
     #[case("POST", "/apis/events.k8s.io/v1/namespaces/shop/events", "create", "events")]
     #[case("GET", "/version", "list", "other")]
     fn requests_are_named_as_in_rbac(

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{api::core::v1::PodCondition, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use k8s_openapi::{
+    api::core::v1::PodCondition, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
+};
 
 use crate::{
     config::annotation::AnnotationKey,
@@ -61,8 +63,9 @@ pub fn is_passing(rules: &[RuleEntry]) -> bool {
 /// The types that an annotation counts for. A misspelt key counts for what was meant.
 fn types(annotation: &str) -> Vec<String> {
     let key = AnnotationKey::new(annotation);
-    let prefix =
-        key.as_ref().map_or(PREFIXES[0], |key| if key.is_mirror() { PREFIXES[1] } else { PREFIXES[0] });
+    let prefix = key
+        .as_ref()
+        .map_or(PREFIXES[0], |key| if key.is_mirror() { PREFIXES[1] } else { PREFIXES[0] });
     let developer = key.as_ref().and_then(AnnotationKey::developer).filter(|name| !name.is_empty());
     std::iter::once(format!("{prefix}{ACTIVE}"))
         .chain(developer.map(|name| format!("{prefix}{}", qualified(&format!("{ACTIVE}-{name}")))))
@@ -107,7 +110,10 @@ pub fn shortened(text: &str) -> String {
     if text.len() <= MAX_MESSAGE {
         return text.to_owned();
     }
-    let end = (0..=MAX_MESSAGE - '…'.len_utf8()).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    let end = (0..=MAX_MESSAGE - '…'.len_utf8())
+        .rev()
+        .find(|&end| text.is_char_boundary(end))
+        .unwrap_or(0);
     format!("{}…", &text[..end])
 }
 

@@ -45,17 +45,18 @@ impl Told {
             let before = self.0.insert(id.clone(), standing);
             // Its annotation had another rule in force until now: changed, rather than ended and begun.
             let replaces = || {
-                self.0
-                    .iter()
-                    .any(|(old, told)| old.0 == id.0 && told.state == State::Active && !now.contains_key(old))
+                self.0.iter().any(|(old, told)| {
+                    old.0 == id.0 && told.state == State::Active && !now.contains_key(old)
+                })
             };
             news.extend(change(rule, before, standing, replaces));
         }
         let ended: Vec<_> = self.0.keys().filter(|id| !now.contains_key(*id)).cloned().collect();
         for id in ended {
             let told = self.0.remove(&id);
-            let replaced =
-                now.iter().any(|(new, rule)| new.0 == id.0 && rule.condition.state == State::Active);
+            let replaced = now
+                .iter()
+                .any(|(new, rule)| new.0 == id.0 && rule.condition.state == State::Active);
             if told.is_some_and(|told| told.state == State::Active) && !replaced {
                 news.push(ended_news(&id));
             }
@@ -73,7 +74,10 @@ impl Told {
     /// What is news when nothing of ours is left on the pod.
     pub fn end(&mut self) -> Vec<News> {
         let told = std::mem::take(&mut self.0);
-        told.iter().filter(|(_, told)| told.state == State::Active).map(|(id, _)| ended_news(id)).collect()
+        told.iter()
+            .filter(|(_, told)| told.state == State::Active)
+            .map(|(id, _)| ended_news(id))
+            .collect()
     }
 }
 
@@ -81,7 +85,11 @@ impl Told {
 
 impl Standing {
     fn of(rule: &RuleEntry) -> Self {
-        Self { state: rule.condition.state, reason: rule.condition.reason, fell_back: rule.fell_back }
+        Self {
+            state: rule.condition.state,
+            reason: rule.condition.reason,
+            fell_back: rule.fell_back,
+        }
     }
 }
 
@@ -114,7 +122,9 @@ fn change(
             news("RedirectExpired", false)
         }
         State::Refused
-            if before.is_none_or(|before| (before.state, before.reason) != (State::Refused, now.reason)) =>
+            if before.is_none_or(|before| {
+                (before.state, before.reason) != (State::Refused, now.reason)
+            }) =>
         {
             news("RedirectRefused", true)
         }

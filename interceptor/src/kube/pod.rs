@@ -11,8 +11,8 @@ use super::condition::is_ours;
 use crate::config::{
     annotation::AnnotationKey,
     workloads::{
-        AnnotatedRules, HealthCheck, HealthSign, MAX_ANNOTATIONS, MAX_DECLARED_PORTS, NetnsSource, Obstacle,
-        Workload, WorkloadName,
+        AnnotatedRules, HealthCheck, HealthSign, MAX_ANNOTATIONS, MAX_DECLARED_PORTS, NetnsSource,
+        Obstacle, Workload, WorkloadName,
     },
 };
 
@@ -98,7 +98,8 @@ fn workload(
         AnnotatedRules::of_pod(key, value, written, &ports)
     });
     let rules = rules.collect();
-    let obstacle = if count > MAX_ANNOTATIONS { Some(Obstacle::TooManyAnnotations(count)) } else { obstacle };
+    let obstacle =
+        if count > MAX_ANNOTATIONS { Some(Obstacle::TooManyAnnotations(count)) } else { obstacle };
     Some(Workload {
         terminating: pod.metadata.deletion_timestamp.is_some(),
         name: WorkloadName::of_pod(namespace, name),
@@ -114,7 +115,8 @@ fn workload(
 fn written_at(pod: &Pod, key: &str) -> Option<SystemTime> {
     let field = format!("f:{key}");
     let owners = pod.metadata.managed_fields.iter().flatten().filter(|entry| {
-        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0["f:metadata"]["f:annotations"]);
+        let fields =
+            entry.fields_v1.as_ref().map(|fields| &fields.0["f:metadata"]["f:annotations"]);
         fields.is_some_and(|annotations| annotations.get(&field).is_some())
     });
     owners.filter_map(|entry| Some(SystemTime::from(entry.time.as_ref()?.0))).max()
@@ -160,8 +162,13 @@ fn last_start(pod: &Pod) -> Option<SystemTime> {
 fn addresses(pod: &Pod) -> Vec<IpAddr> {
     let Some(status) = &pod.status else { return Vec::new() };
     let listed = status.pod_ips.iter().flatten().map(|pod_ip| pod_ip.ip.as_str());
-    let mut ips: Vec<IpAddr> =
-        status.pod_ip.as_deref().into_iter().chain(listed).filter_map(|ip| ip.parse().ok()).collect();
+    let mut ips: Vec<IpAddr> = status
+        .pod_ip
+        .as_deref()
+        .into_iter()
+        .chain(listed)
+        .filter_map(|ip| ip.parse().ok())
+        .collect();
     ips.dedup();
     ips
 }
@@ -177,7 +184,8 @@ fn running_containers(pod: &Pod) -> impl Iterator<Item = &Container> {
 }
 
 fn container_ports(container: &Container) -> impl Iterator<Item = &ContainerPort> {
-    let tcp = |port: &&ContainerPort| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
+    let tcp =
+        |port: &&ContainerPort| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
     container.ports.iter().flatten().filter(tcp)
 }
 
@@ -201,8 +209,10 @@ fn port_number(number: i32) -> Option<NonZeroU16> {
 fn health_checks(pod: &Pod) -> Vec<HealthCheck> {
     let mut checks = Vec::new();
     for container in running_containers(pod) {
-        let probes = [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
-        let probes = probes.into_iter().flatten().filter_map(|probe| health_check(container, probe));
+        let probes =
+            [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
+        let probes =
+            probes.into_iter().flatten().filter_map(|probe| health_check(container, probe));
         for check in probes.chain(hooks(container)) {
             if !checks.contains(&check) {
                 checks.push(check);
@@ -223,7 +233,10 @@ fn health_check(container: &Container, probe: &Probe) -> Option<HealthCheck> {
 
 /// What the kubelet tells a container when it starts and before it ends, which is the application's business as well.
 fn hooks(container: &Container) -> impl Iterator<Item = HealthCheck> {
-    let hooks = container.lifecycle.iter().flat_map(|lifecycle| [&lifecycle.post_start, &lifecycle.pre_stop]);
+    let hooks = container
+        .lifecycle
+        .iter()
+        .flat_map(|lifecycle| [&lifecycle.post_start, &lifecycle.pre_stop]);
     let calls = hooks.flatten().filter_map(|hook| hook.http_get.as_ref());
     calls.filter_map(move |http| http_check(container, http, KUBE_LIFECYCLE))
 }
@@ -232,7 +245,8 @@ fn http_check(container: &Container, http: &HTTPGetAction, agent: &str) -> Optio
     let port = match &http.port {
         IntOrString::Int(number) => port_number(*number)?,
         IntOrString::String(name) => {
-            let named = container.ports.iter().flatten().find(|port| port.name.as_ref() == Some(name))?;
+            let named =
+                container.ports.iter().flatten().find(|port| port.name.as_ref() == Some(name))?;
             port_number(named.container_port)?
         }
     };

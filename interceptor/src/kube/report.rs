@@ -143,7 +143,8 @@ impl Reports {
         if leftover.is_none() {
             self.cleaned.remove(name);
         }
-        let is_clean = |pod: &SeenPod| self.cleaned.get(name).is_some_and(|cleaned| cleaned.still_is(pod));
+        let is_clean =
+            |pod: &SeenPod| self.cleaned.get(name).is_some_and(|cleaned| cleaned.still_is(pod));
         let to_clean = leftover.is_some_and(|pod| !is_clean(pod));
         let to_tell = pod.is_some_and(|pod| pod.workload.is_some());
         if to_tell || to_clean || self.wakers.contains_key(name) {

@@ -87,7 +87,10 @@ pub async fn run(options: &Options) -> Result<()> {
     let started = Instant::now();
     test.annotate(Some(&rule)).await?;
     test.wait_until_active().await?;
-    println!("ok  {ANNOTATION}: {rule}: {CONDITION} is True after {} ms", started.elapsed().as_millis());
+    println!(
+        "ok  {ANNOTATION}: {rule}: {CONDITION} is True after {} ms",
+        started.elapsed().as_millis()
+    );
     for _ in 0..CALLS {
         test.expect(TARGET).await.context("while the redirect is active")?;
     }
@@ -96,7 +99,10 @@ pub async fn run(options: &Options) -> Result<()> {
     let started = Instant::now();
     test.annotate(None).await?;
     test.wait_until_gone().await?;
-    println!("ok  without the annotation: the condition is gone after {} ms", started.elapsed().as_millis());
+    println!(
+        "ok  without the annotation: the condition is gone after {} ms",
+        started.elapsed().as_millis()
+    );
     for _ in 0..CALLS {
         test.expect(APP).await.context("after the redirect")?;
     }
@@ -118,8 +124,9 @@ impl Test<'_> {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
-        let listener =
-            TcpListener::bind((any, port)).await.with_context(|| format!("listen on port {port}"))?;
+        let listener = TcpListener::bind((any, port))
+            .await
+            .with_context(|| format!("listen on port {port}"))?;
         tokio::spawn(async move {
             // A caller that went away is none of the test's business: it will say so itself.
             while let Ok((mut caller, _)) = listener.accept().await {
@@ -243,8 +250,9 @@ mod tests {
 
     /// What waiting comes to if the pod is like this, one look after the other.
     async fn wait(timeout: Duration, looks: Vec<(u16, Value)>) -> (Result<()>, usize) {
-        let (client, asked) =
-            client(move |_, before| looks.get(before).or(looks.last()).cloned().unwrap_or_else(not_found));
+        let (client, asked) = client(move |_, before| {
+            looks.get(before).or(looks.last()).cloned().unwrap_or_else(not_found)
+        });
         let options = options(timeout);
         let test = Test { pods: Api::namespaced(client, &options.namespace), options: &options };
         let waited = test.wait_until_active().await;
@@ -253,16 +261,19 @@ mod tests {
 
     #[tokio::test]
     async fn it_waits_for_what_passes() {
-        let (waited, looks) =
-            wait(LONG, vec![pod(None), pod(Some(("False", "Proving"))), pod(Some(("True", "Intercepting")))])
-                .await;
+        let (waited, looks) = wait(
+            LONG,
+            vec![pod(None), pod(Some(("False", "Proving"))), pod(Some(("True", "Intercepting")))],
+        )
+        .await;
         waited.expect("it is active in the end");
         assert_eq!(looks, 3);
     }
 
     #[tokio::test]
     async fn a_refusal_is_told_at_once() {
-        let (waited, looks) = wait(LONG, vec![pod(None), pod(Some(("False", "TargetDenied")))]).await;
+        let (waited, looks) =
+            wait(LONG, vec![pod(None), pod(Some(("False", "TargetDenied")))]).await;
         let error = waited.expect_err("is refused").to_string();
         assert_eq!(error, "debug.redirect/Active-selftest is False: TargetDenied: why");
         assert_eq!(looks, 2);
@@ -272,7 +283,10 @@ mod tests {
     async fn a_daemon_that_is_not_there_is_looked_for_on_the_node() {
         let (waited, _) = wait(SHORT, vec![pod(None)]).await;
         let error = format!("{:#}", waited.expect_err("nobody answers"));
-        assert!(error.starts_with("not active after 3s") && error.contains("node node1"), "{error}");
+        assert!(
+            error.starts_with("not active after 3s") && error.contains("node node1"),
+            "{error}"
+        );
     }
 
     #[tokio::test]

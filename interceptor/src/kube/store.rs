@@ -139,11 +139,13 @@ impl Store {
         let mut workload = pod.workload.clone()?;
         let chosen = known.namespaces.as_ref().is_none_or(|names| names.contains(&*pod.namespace));
         let refusal = if chosen { None } else { self.policy.refuse_namespace(&pod.namespace) };
-        let is_stale = || self.boot.zip(pod.started).is_some_and(|(boot, started)| boot.is_after(started));
+        let is_stale =
+            || self.boot.zip(pod.started).is_some_and(|(boot, started)| boot.is_after(started));
         if let Some(refusal) = refusal {
             workload.obstacle = Some(Obstacle::Policy(refusal));
         } else if workload.obstacle.is_none() {
-            workload.obstacle = if is_stale() { Some(Obstacle::NoSandbox) } else { known.rival(pod) };
+            workload.obstacle =
+                if is_stale() { Some(Obstacle::NoSandbox) } else { known.rival(pod) };
         }
         Some(workload)
     }
@@ -158,9 +160,11 @@ impl Store {
 impl Known {
     /// A pod that is said to have an address of `pod`'s.
     fn rival(&self, pod: &SeenPod) -> Option<Obstacle> {
-        let shared = |other: &SeenPod| pod.addresses.iter().find(|ip| other.addresses.contains(ip)).copied();
+        let shared =
+            |other: &SeenPod| pod.addresses.iter().find(|ip| other.addresses.contains(ip)).copied();
         let others = self.pods.values().filter(|other| other.uid != pod.uid);
-        let (ip, with) = others.filter_map(|other| Some((shared(other)?, other.workload_name()))).next()?;
+        let (ip, with) =
+            others.filter_map(|other| Some((shared(other)?, other.workload_name()))).next()?;
         Some(Obstacle::SharedAddress { ip, with: with.to_string() })
     }
 
@@ -209,7 +213,8 @@ impl SeenPod {
         let known = before.workload.iter().flat_map(|workload| &workload.rules);
         let known: Vec<_> = known.collect();
         for rules in self.workload.iter_mut().flat_map(|workload| &mut workload.rules) {
-            let same = known.iter().find(|known| known.key == rules.key && known.value == rules.value);
+            let same =
+                known.iter().find(|known| known.key == rules.key && known.value == rules.value);
             if let Some(written) = same.and_then(|known| known.written) {
                 rules.written = Some(written);
             }

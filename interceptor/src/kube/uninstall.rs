@@ -40,7 +40,10 @@ pub struct Options {
 /// # Errors
 /// When it can't be deleted, or a pod does not end.
 pub async fn run(options: &Options) -> Result<()> {
-    println!("{}", end(Client::try_default().await.context("find the API server")?, options).await?);
+    println!(
+        "{}",
+        end(Client::try_default().await.context("find the API server")?, options).await?
+    );
     Ok(())
 }
 
@@ -87,7 +90,8 @@ async fn left(pods: &Api<Pod>, daemonset: &DaemonSet) -> Result<Vec<String>> {
     });
     Ok(ours
         .map(|pod| {
-            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("no node");
+            let node =
+                pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("no node");
             format!("{} on {node}", pod.name_any())
         })
         .collect())
@@ -142,7 +146,8 @@ mod tests {
     #[tokio::test]
     async fn a_pod_that_does_not_end_is_named() {
         let pod = |name: &str, owner: &str| {
-            let owner = json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "d", "uid": owner });
+            let owner =
+                json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "d", "uid": owner });
             json!({
                 "metadata": { "name": name, "ownerReferences": [owner] },
                 "spec": { "nodeName": "far", "containers": [] },

@@ -98,7 +98,9 @@ pub async fn watch_namespaces(
 ) {
     let config = Config::default().labels(&selector);
     let mut listed = BTreeSet::new();
-    let name = |namespace: &PartialObjectMeta<Namespace>| namespace.metadata.name.clone().unwrap_or_default();
+    let name = |namespace: &PartialObjectMeta<Namespace>| {
+        namespace.metadata.name.clone().unwrap_or_default()
+    };
     follow::<PartialObjectMeta<Namespace>>("namespaces", client, config, &errors, |event| {
         match event {
             Event::Init => return listed.clear(),

@@ -98,7 +98,10 @@ mod tests {
     #[test]
     fn the_limit_is_that_of_the_processes_own_group_in_either_version() {
         let v2 = limit_files("0::/kubepods.slice/pod1.slice\n");
-        assert_eq!(v2, ["/sys/fs/cgroup/kubepods.slice/pod1.slice/memory.max", "/sys/fs/cgroup/memory.max"]);
+        assert_eq!(
+            v2,
+            ["/sys/fs/cgroup/kubepods.slice/pod1.slice/memory.max", "/sys/fs/cgroup/memory.max"]
+        );
         let v1 = limit_files("9:cpu,cpuacct:/a\n8:memory:/kubepods/pod1\n0::/\n");
         assert_eq!(
             v1[..2],

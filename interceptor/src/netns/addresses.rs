@@ -21,8 +21,10 @@ use super::{ip_of, tcp_socket};
 /// Where kube-proxy puts the addresses of Services in its IPVS mode. Connections to them go on to pods.
 const IPVS: &str = "kube-ipvs0";
 /// Nobody's addresses: TEST-NET-3 of RFC 5737, and of RFC 3849.
-const NOBODY: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9))];
+const NOBODY: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9)),
+];
 /// For so long the interfaces are as they were: to list those of a node with many pods takes a millisecond.
 const FRESH: Duration = Duration::from_secs(1);
 

@@ -145,8 +145,10 @@ impl Finder {
             let Ok(netns) = Netns::open(path, self.home) else { continue };
             match addresses(&netns) {
                 Ok(addresses) => {
-                    seen.namespaces
-                        .insert(path.clone(), Known { id: netns.id(), addresses, at: Instant::now() });
+                    seen.namespaces.insert(
+                        path.clone(),
+                        Known { id: netns.id(), addresses, at: Instant::now() },
+                    );
                 }
                 Err(error) => failure = Some(error),
             }
@@ -164,7 +166,8 @@ impl Finder {
 /// One path to each namespace that a process lives in.
 fn by_process() -> Result<Vec<PathBuf>, NetnsError> {
     let proc = Path::new("/proc");
-    let entries = fs::read_dir(proc).map_err(|source| NetnsError::Open { path: proc.to_owned(), source })?;
+    let entries =
+        fs::read_dir(proc).map_err(|source| NetnsError::Open { path: proc.to_owned(), source })?;
     let mut pids: Vec<u32> =
         entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     // The first process of a pod is its sandbox, which lives longest.

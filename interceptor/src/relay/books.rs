@@ -32,7 +32,12 @@ struct Entry {
 impl Books {
     /// Opens the books for a connection to a port with these rules.
     #[must_use]
-    pub fn open(workload: Arc<str>, peer: SocketAddr, original: SocketAddr, routes: &[Arc<Route>]) -> Self {
+    pub fn open(
+        workload: Arc<str>,
+        peer: SocketAddr,
+        original: SocketAddr,
+        routes: &[Arc<Route>],
+    ) -> Self {
         let mut rules: Vec<Entry> = Vec::new();
         for route in routes {
             if !rules.iter().any(|entry| Arc::ptr_eq(&entry.stats, &route.stats)) {

@@ -26,7 +26,8 @@ impl Circuit {
     /// The target answered, were it by refusing. True if that closed the circuit.
     pub fn answered(&self) -> bool {
         // The common case must not write to a cache line that all workers read.
-        self.failures.load(Ordering::Relaxed) != 0 && self.failures.swap(0, Ordering::Relaxed) >= THRESHOLD
+        self.failures.load(Ordering::Relaxed) != 0
+            && self.failures.swap(0, Ordering::Relaxed) >= THRESHOLD
     }
 
     /// The target was silent. True if that opened the circuit.

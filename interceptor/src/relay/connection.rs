@@ -58,12 +58,15 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
     let Some(routes) = workload.routes(original.port()) else {
         workload.unrouted.fetch_add(1, Ordering::Relaxed);
         return match dial::to_app(&workload, peer, original, FirstWord::Anybodys).await {
-            Ok(app) => carry(&workload, &client, &app.stream, Default::default(), [None, None]).await,
+            Ok(app) => {
+                carry(&workload, &client, &app.stream, Default::default(), [None, None]).await
+            }
             Err(_) => socket::reset_on_close(&client),
         };
     };
     let books = Books::open(Arc::clone(&workload.name), peer, original, &routes);
-    let Some(path) = workload.lineage.extend(peer, Hop { workload: workload.id, port: original.port() })
+    let Some(path) =
+        workload.lineage.extend(peer, Hop { workload: workload.id, port: original.port() })
     else {
         return pass(&workload, &client, peer, original, &books, Passed::Loop).await;
     };
@@ -78,7 +81,15 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
     match choice {
         Choice::Target(route) => stolen.redirect(&route).await,
         Choice::App => {
-            pass(&stolen.workload, &stolen.client, peer, original, &stolen.books, Passed::NotMatched).await;
+            pass(
+                &stolen.workload,
+                &stolen.client,
+                peer,
+                original,
+                &stolen.books,
+                Passed::NotMatched,
+            )
+            .await;
         }
         // Boxed: it needs more memory than a connection that is not looked into, which would have it too.
         Choice::Later => Box::pin(filtered::serve(stolen)).await,

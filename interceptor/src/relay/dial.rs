@@ -77,9 +77,13 @@ impl DialError {
     fn outcome(&self) -> Outcome {
         let Self::Io(error) = self else { return Outcome::Passed(Passed::Loop) };
         Outcome::FellBack(match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => FellBack::TargetRefused,
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
+                FellBack::TargetRefused
+            }
             io::ErrorKind::TimedOut => FellBack::TargetTimeout,
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => FellBack::TargetUnreachable,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                FellBack::TargetUnreachable
+            }
             _ if is_exhaustion(error) => FellBack::Exhausted,
             _ => FellBack::ConnectFailed,
         })
@@ -223,7 +227,8 @@ pub async fn to_app(
     let mut ports = workload.source_ports.candidates();
     let mut port = ports.next();
     loop {
-        let error = match connect_to_app(workload, caller, original, port.unwrap_or(0), word).await {
+        let error = match connect_to_app(workload, caller, original, port.unwrap_or(0), word).await
+        {
             Ok(upstream) => return Ok(upstream),
             Err(error) => error,
         };
@@ -237,7 +242,9 @@ pub async fn to_app(
         };
         if !again {
             return Err(Outcome::Refused(match error.kind() {
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Refused::AppRefused,
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
+                    Refused::AppRefused
+                }
                 _ if is_exhaustion(&error) => {
                     // Whoever comes next would meet the same: the kernel leaves him with the application.
                     if is_shortage(&error) {
@@ -269,7 +276,8 @@ async fn connect_to_app(
     // address: his connection has it, and the kernel lets no second one have the same two ends.
     let source = local_addr(&socket)?;
     let shown = workload.callers.show(source, original.port(), caller);
-    let upstream = connect(workload, socket, Ends { source: Some(source), to: original }, None, word).await?;
+    let upstream =
+        connect(workload, socket, Ends { source: Some(source), to: original }, None, word).await?;
     if shown.is_none() {
         workload.callers.count_lost();
     }
@@ -344,7 +352,10 @@ fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
 /// Whether an error says that this side ran out of something, rather than anything about the peer.
 fn is_exhaustion(error: &io::Error) -> bool {
     is_shortage(error)
-        || matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE | libc::EAGAIN))
+        || matches!(
+            error.raw_os_error(),
+            Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE | libc::EAGAIN)
+        )
 }
 
 /// Whether an error says that the process, or the system, is out of file descriptors or memory.

@@ -52,7 +52,8 @@ impl Filter {
     #[must_use]
     pub fn of(rule: &Rule) -> Self {
         let condition = rule.when.as_ref().map(|when| {
-            Condition::compile(when.source()).expect("a condition is compiled when its rule is read")
+            Condition::compile(when.source())
+                .expect("a condition is compiled when its rule is read")
         });
         Self { condition, share: rule.percent.map(Share::new) }
     }

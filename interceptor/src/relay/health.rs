@@ -26,7 +26,12 @@ const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Whether `client`, which called `port`, is the kubelet with one of the workload's health checks.
-pub async fn is_probe(workload: &Workload, client: &TcpStream, peer: SocketAddr, port: u16) -> bool {
+pub async fn is_probe(
+    workload: &Workload,
+    client: &TcpStream,
+    peer: SocketAddr,
+    port: u16,
+) -> bool {
     let checks = workload.health_checks.iter().filter(|check| check.port.get() == port);
     let signs: Vec<&HealthSign> = checks.map(|check| &check.sign).collect();
     if signs.is_empty() || !workload.home.has_address(peer.ip().to_canonical()) {
@@ -111,7 +116,10 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case("GET /healthz HTTP/1.1\r\nHost: 10.2.3.4:8080\r\nUser-Agent: kube-probe/1.34\r\n\r\n", Some(true))]
+    #[case(
+        "GET /healthz HTTP/1.1\r\nHost: 10.2.3.4:8080\r\nUser-Agent: kube-probe/1.34\r\n\r\n",
+        Some(true)
+    )]
     #[case("GET / HTTP/1.1\r\nuser-agent:kube-probe/1.34\r\nAccept: */*\r\n", Some(true))]
     #[case("GET / HTTP/1.1\r\nUser-Agent: curl/8\r\n\r\n", Some(false))]
     #[case("GET / HTTP/1.1\r\nX-User-Agent: kube-probe/1.34\r\n\r\n", Some(false))]

@@ -98,11 +98,15 @@ impl Lineage {
     /// Call this before connecting, probably from the address `source`.
     pub fn dialling(self: &Arc<Self>, source: IpAddr) -> Dialling<'_> {
         self.note_source(source);
-        Dialling { lineage: self, _lock: self.dialling.read().unwrap_or_else(PoisonError::into_inner) }
+        Dialling {
+            lineage: self,
+            _lock: self.dialling.read().unwrap_or_else(PoisonError::into_inner),
+        }
     }
 
     fn is_source(&self, ip: IpAddr) -> bool {
-        ip.is_loopback() || self.sources.read().unwrap_or_else(PoisonError::into_inner).contains(&ip)
+        ip.is_loopback()
+            || self.sources.read().unwrap_or_else(PoisonError::into_inner).contains(&ip)
     }
 
     /// The set only grows, by the addresses that armed pods are called at: a few each.

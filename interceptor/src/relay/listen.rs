@@ -25,9 +25,10 @@ const PORT_TRIES: u64 = 16;
 pub fn open_listeners() -> io::Result<Vec<(Family, TcpListener)>> {
     let mut opened = Vec::new();
     let mut failure = None;
-    for (family, ip) in
-        [(Family::V4, IpAddr::from(Ipv4Addr::LOCALHOST)), (Family::V6, IpAddr::from(Ipv6Addr::LOCALHOST))]
-    {
+    for (family, ip) in [
+        (Family::V4, IpAddr::from(Ipv4Addr::LOCALHOST)),
+        (Family::V6, IpAddr::from(Ipv6Addr::LOCALHOST)),
+    ] {
         match open_listener(ip) {
             Ok(listener) => opened.push((family, listener)),
             Err(error) if has_address(family) => {
@@ -65,9 +66,12 @@ fn open_listener(ip: IpAddr) -> io::Result<TcpListener> {
     socket.set_keepalive(true)?;
     // Above the usual range of ephemeral ports, where few applications want to listen; any port if these are taken.
     let seed = RandomState::new().hash_one(ip);
-    let quiet = (0..PORT_TRIES)
-        .map(|n| QUIET_PORTS.start() + (seed.wrapping_add(n * 101) % QUIET_PORTS.len() as u64) as u16);
-    let bound = quiet.chain([0]).any(|port| socket.bind(&SockAddr::from(SocketAddr::new(ip, port))).is_ok());
+    let quiet = (0..PORT_TRIES).map(|n| {
+        QUIET_PORTS.start() + (seed.wrapping_add(n * 101) % QUIET_PORTS.len() as u64) as u16
+    });
+    let bound = quiet
+        .chain([0])
+        .any(|port| socket.bind(&SockAddr::from(SocketAddr::new(ip, port))).is_ok());
     if !bound {
         return Err(io::ErrorKind::AddrNotAvailable.into());
     }

@@ -69,7 +69,9 @@ pub async fn pipe(
         };
         // What it said before may still reach the other.
         let mut before = None;
-        while before.replace(progress.load(Ordering::Relaxed)) != Some(progress.load(Ordering::Relaxed)) {
+        while before.replace(progress.load(Ordering::Relaxed))
+            != Some(progress.load(Ordering::Relaxed))
+        {
             sleep(NO_PROGRESS).await;
         }
         ending
@@ -81,7 +83,9 @@ pub async fn pipe(
             // A side that we read from broke off: nothing of what the other still says can reach it.
             (Poll::Ready(End::SourceBroke), _) => return Poll::Ready(Ending::ABroke),
             (_, Poll::Ready(End::SourceBroke)) => return Poll::Ready(Ending::BBroke),
-            (Poll::Ready(End::Finished), Poll::Ready(End::Finished)) => return Poll::Ready(Ending::Closed),
+            (Poll::Ready(End::Finished), Poll::Ready(End::Finished)) => {
+                return Poll::Ready(Ending::Closed);
+            }
             // A side that we write to broke off, and all that it said before has reached the other.
             (Poll::Ready(End::SinkReset | End::SinkClosed), Poll::Ready(_)) => {
                 return Poll::Ready(Ending::BBroke);
@@ -92,7 +96,11 @@ pub async fn pipe(
             _ => {}
         }
         // A side that is not being read can't show by a failed read that it broke off.
-        if !up.is_reading() || !down.is_reading() { broken.as_mut().poll(cx) } else { Poll::Pending }
+        if !up.is_reading() || !down.is_reading() {
+            broken.as_mut().poll(cx)
+        } else {
+            Poll::Pending
+        }
     })
     .await
 }
@@ -133,7 +141,11 @@ impl From<[Vec<u8>; 2]> for Before {
 
 impl End {
     fn of_write(error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::ConnectionReset { Self::SinkReset } else { Self::SinkClosed }
+        if error.kind() == io::ErrorKind::ConnectionReset {
+            Self::SinkReset
+        } else {
+            Self::SinkClosed
+        }
     }
 }
 

@@ -36,8 +36,11 @@ pub struct Pressure {
 
 impl Default for Pressure {
     fn default() -> Self {
-        let pressure =
-            Self { until: AtomicU64::new(0), quiet_until: AtomicU64::new(0), spares: Mutex::default() };
+        let pressure = Self {
+            until: AtomicU64::new(0),
+            quiet_until: AtomicU64::new(0),
+            spares: Mutex::default(),
+        };
         pressure.refill();
         pressure
     }
@@ -51,9 +54,14 @@ impl Pressure {
         let quiet_until = self.quiet_until.load(Ordering::Relaxed);
         let ours = (quiet_until, now + nanos(QUIET));
         if quiet_until <= now
-            && self.quiet_until.compare_exchange(ours.0, ours.1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && self
+                .quiet_until
+                .compare_exchange(ours.0, ours.1, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
         {
-            tracing::warn!("out of file descriptors or memory; new connections go to the application");
+            tracing::warn!(
+                "out of file descriptors or memory; new connections go to the application"
+            );
         }
     }
 

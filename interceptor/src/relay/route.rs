@@ -67,7 +67,14 @@ impl Route {
         stats: Arc<PortStats>,
         expires_at: Option<Instant>,
     ) -> Self {
-        Self { filter, destination, proxy_protocol, stats, expires_at, withdrawn: AtomicBool::new(false) }
+        Self {
+            filter,
+            destination,
+            proxy_protocol,
+            stats,
+            expires_at,
+            withdrawn: AtomicBool::new(false),
+        }
     }
 
     /// Whether the rule is gone, or its time is over, though nobody may have come to say so.

@@ -59,7 +59,11 @@ pub fn select(routes: &[Arc<Route>], facts: &Facts<'_>, known: Needs) -> Choice 
 }
 
 /// Whether more to know would change nothing. Asks for nobody's share: that is taken once, when all is decided.
-fn is_decided<'a>(routes: impl Iterator<Item = &'a Arc<Route>>, facts: &Facts<'_>, known: Needs) -> bool {
+fn is_decided<'a>(
+    routes: impl Iterator<Item = &'a Arc<Route>>,
+    facts: &Facts<'_>,
+    known: Needs,
+) -> bool {
     for route in routes {
         match route.filter.judge(facts, known) {
             Judgement::Yes if !route.filter.has_share() => return true,

@@ -36,7 +36,8 @@ impl SourcePorts {
         });
         let seed = RandomState::new().hash_one(turn);
         let any = (0..TRIES).map(move |n| {
-            (UNPRIVILEGED + seed.wrapping_add(n * 977) % (u64::from(u16::MAX) + 1 - UNPRIVILEGED)) as u16
+            (UNPRIVILEGED + seed.wrapping_add(n * 977) % (u64::from(u16::MAX) + 1 - UNPRIVILEGED))
+                as u16
         });
         quiet.chain([0]).chain(any)
     }
@@ -51,7 +52,8 @@ mod tests {
     #[test]
     fn each_connection_begins_with_another_quiet_port() {
         let ports = SourcePorts::default();
-        let first: HashSet<u16> = QUIET_PORTS.map(|_| ports.candidates().next().expect("a port")).collect();
+        let first: HashSet<u16> =
+            QUIET_PORTS.map(|_| ports.candidates().next().expect("a port")).collect();
         assert_eq!(first, QUIET_PORTS.collect());
         let all: Vec<u16> = ports.candidates().collect();
         let quiet = QUIET_TRIES as usize;

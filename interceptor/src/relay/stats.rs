@@ -187,7 +187,10 @@ impl Outcome {
     }
 
     fn index(self) -> usize {
-        Self::ALL.iter().position(|&other| other == self).expect("every outcome is in ALL, see the test")
+        Self::ALL
+            .iter()
+            .position(|&other| other == self)
+            .expect("every outcome is in ALL, see the test")
     }
 }
 
@@ -239,8 +242,14 @@ impl Piped {
 
 impl Decision {
     /// Every decision; the order is that of the counters.
-    pub const ALL: [Self; 6] =
-        [Self::Matched, Self::FellBack, Self::EarlierRule, Self::OutsideShare, Self::NoMatch, Self::Error];
+    pub const ALL: [Self; 6] = [
+        Self::Matched,
+        Self::FellBack,
+        Self::EarlierRule,
+        Self::OutsideShare,
+        Self::NoMatch,
+        Self::Error,
+    ];
 
     /// The value of the label `decision`.
     #[must_use]
@@ -263,8 +272,8 @@ impl Default for PortStats {
         // From what a condition costs to a breakpoint.
         let request_seconds = || {
             Histogram::new([
-                0.000_001, 0.000_01, 0.000_1, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
-                0.5, 1.0, 2.5, 10.0,
+                0.000_001, 0.000_01, 0.000_1, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
             ])
         };
         Self {
@@ -276,8 +285,8 @@ impl Default for PortStats {
             from_target: AtomicU64::new(0),
             // From the same node to past any sensible connect time-out.
             connect_seconds: Histogram::new([
-                0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
-                0.5, 1.0, 2.5,
+                0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                0.25, 0.5, 1.0, 2.5,
             ]),
             decision_seconds: request_seconds(),
             target_seconds: request_seconds(),

@@ -63,7 +63,11 @@ pub fn write_now(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 
 /// Reads what is there. After a read that did not fill the buffer the queue is empty, so the stream is waited for
 /// without another system call that would only say so (epoll(7), question 9).
-pub fn poll_read(cx: &mut Context<'_>, stream: &TcpStream, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+pub fn poll_read(
+    cx: &mut Context<'_>,
+    stream: &TcpStream,
+    buffer: &mut [u8],
+) -> Poll<io::Result<usize>> {
     loop {
         ready!(stream.poll_read_ready(cx))?;
         let mut read = None;
@@ -104,7 +108,11 @@ pub fn read_now(stream: &TcpStream, to: &mut Vec<u8>, limit: usize) -> io::Resul
 }
 
 /// Writes what there is room for: at least one byte.
-pub fn poll_write(cx: &mut Context<'_>, stream: &TcpStream, bytes: &[u8]) -> Poll<io::Result<usize>> {
+pub fn poll_write(
+    cx: &mut Context<'_>,
+    stream: &TcpStream,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
     loop {
         ready!(stream.poll_write_ready(cx))?;
         let mut written = None;

@@ -73,7 +73,8 @@ impl Workers {
         let shared = Shared::new(count, limit);
         let start = |index| {
             let (sender, commands) = mpsc::unbounded_channel();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             let worker = Worker::new(index, Arc::clone(&shared));
             thread::Builder::new()
                 .name(format!("relay-{index}"))
@@ -218,7 +219,8 @@ impl Worker {
                 for listener in listeners {
                     match TcpListener::from_std(listener) {
                         Ok(listener) => {
-                            self.listening.push(Listening { listener, workload: Arc::clone(&workload) });
+                            self.listening
+                                .push(Listening { listener, workload: Arc::clone(&workload) });
                         }
                         Err(error) => {
                             // Without it the kernel finds no listener of ours for that family and passes.
@@ -256,8 +258,10 @@ impl Worker {
         for Listening { listener, workload } in closing.into_iter().filter(|_| drain) {
             // Straight from the kernel: the event loop may not have heard of all that is queued.
             while let Ok((socket, peer)) = SockRef::from(&listener).accept() {
-                let stream = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket.into()));
-                let peer = peer.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData));
+                let stream =
+                    socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket.into()));
+                let peer =
+                    peer.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData));
                 self.accept((Arc::clone(&workload), stream.and_then(|stream| Ok((stream, peer?)))));
             }
         }
@@ -327,7 +331,8 @@ mod tests {
     fn all_of_what_is_free_is_granted_and_no_more() {
         const LIMIT: usize = 22;
         let shared = Shared::new(2, LIMIT);
-        let mut workers = [Worker::new(0, Arc::clone(&shared)), Worker::new(1, Arc::clone(&shared))];
+        let mut workers =
+            [Worker::new(0, Arc::clone(&shared)), Worker::new(1, Arc::clone(&shared))];
         workers.iter_mut().for_each(Worker::grant);
         let granted = |workers: &[Worker; 2]| workers.each_ref().map(|worker| worker.room.left);
         assert_eq!(granted(&workers), [11, 11]);
@@ -353,7 +358,8 @@ mod tests {
     fn what_closes_is_shared_among_the_workers() {
         let shared = Shared::new(2, 10);
         (0..10).for_each(|_| shared.opened());
-        let mut workers = [Worker::new(0, Arc::clone(&shared)), Worker::new(1, Arc::clone(&shared))];
+        let mut workers =
+            [Worker::new(0, Arc::clone(&shared)), Worker::new(1, Arc::clone(&shared))];
         workers.iter_mut().for_each(Worker::grant);
         (0..8).for_each(|_| shared.closed());
         workers.iter_mut().for_each(Worker::grant);

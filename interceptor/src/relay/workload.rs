@@ -117,6 +117,9 @@ impl Workload {
     /// Whether connections to `port` are stolen at present.
     #[must_use]
     pub fn is_redirected(&self, port: u16) -> bool {
-        self.routes.load().get(&port).is_some_and(|routes| routes.iter().any(|route| !route.is_withdrawn()))
+        self.routes
+            .load()
+            .get(&port)
+            .is_some_and(|routes| routes.iter().any(|route| !route.is_withdrawn()))
     }
 }

@@ -115,10 +115,12 @@ impl Ground {
             0.0 => Ok(()),
             open => Err(format!("{open} connections")),
         })?;
-        wait_until(&format!("the daemon to have {count} files open"), timeout, || match self.open_files() {
-            Ok(now) if now <= count => Ok(()),
-            Ok(now) => Err(format!("{now} open files")),
-            Err(error) => Err(format!("{error:#}")),
+        wait_until(&format!("the daemon to have {count} files open"), timeout, || {
+            match self.open_files() {
+                Ok(now) if now <= count => Ok(()),
+                Ok(now) => Err(format!("{now} open files")),
+                Err(error) => Err(format!("{error:#}")),
+            }
         })
     }
 
@@ -180,7 +182,8 @@ pub(crate) fn unacknowledged(netns: &Namespace, stream: &TcpStream) -> Result<u6
         line.split_whitespace().skip(1).zip(&ports).take(2).all(|(addr, port)| addr.ends_with(port))
     });
     // slot, local, remote, state, and then the queues: sent, a colon, received.
-    let queues = line.and_then(|line| line.split_whitespace().nth(4)).context("no such connection")?;
+    let queues =
+        line.and_then(|line| line.split_whitespace().nth(4)).context("no such connection")?;
     let (sent, _) = queues.split_once(':').context("a table of another format")?;
     u64::from_str_radix(sent, 16).context("not a number")
 }

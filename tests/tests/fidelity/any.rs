@@ -29,8 +29,13 @@ const FIELDS: &[&str] = &[
 const MATCHING: &[&str] = &["x-user: debug", "X-USER:debug", "X-User: \tdebug \t"];
 
 /// With one of them it is not.
-const OTHERS: &[&str] =
-    &["Host: web", "X-User: somebody", "x-users: debug", "x-user: debug\r\nX-User: debug", "X-User:"];
+const OTHERS: &[&str] = &[
+    "Host: web",
+    "X-User: somebody",
+    "x-users: debug",
+    "x-user: debug\r\nX-User: debug",
+    "X-User:",
+];
 
 /// What looks like messages.
 const DECOY: &[u8] =
@@ -43,7 +48,8 @@ pub(crate) fn conversation() -> impl Strategy<Value = Conversation> {
         last_burst.extend(last);
         if matches!(end, End::HalfClose) {
             // The laptop is told that the caller is done while it has his requests: it gets no more on that connection.
-            let apps = last_burst.iter().take_while(|exchange| exchange.owner == Owner::App).count();
+            let apps =
+                last_burst.iter().take_while(|exchange| exchange.owner == Owner::App).count();
             last_burst[apps..].sort_by_key(|exchange| exchange.owner == Owner::App);
         }
         Conversation { bursts, end }
@@ -74,7 +80,8 @@ fn exchange() -> impl Strategy<Value = Exchange> {
     ];
     let target = select(&["/", "/a?b=c&d=%20", "*", "http://a:80/b", "//x", "/f\u{fc}r"][..]);
     let status = select(&["200 OK", "404 ", "500", "204 No Content", "304 Not Modified"][..]);
-    let version = prop_oneof![4 => Just([1, 1]), 1 => Just([1, 0]), 1 => Just([0, 1]), 1 => Just([0, 0])];
+    let version =
+        prop_oneof![4 => Just([1, 1]), 1 => Just([1, 0]), 1 => Just([0, 1]), 1 => Just([0, 0])];
     let request = (fields(), body(), 0..3_usize, any::<bool>());
     let response = (fields(), body(), vec(interim(), 0..3));
     (manner(), (method, target, status, version), request, response).prop_map(
@@ -96,7 +103,8 @@ fn exchange() -> impl Strategy<Value = Exchange> {
             } else if is_old {
                 interim.clear();
             }
-            let is_bare = method == "HEAD" || status.starts_with("204") || status.starts_with("304");
+            let is_bare =
+                method == "HEAD" || status.starts_with("204") || status.starts_with("304");
             let is_old = answered == 0 && !is_chunked(&framing);
             // Without either, the body would end with the connection.
             fields.extend(framing.or_else(|| (!is_bare).then(|| "content-length: 0".to_owned())));
@@ -166,7 +174,11 @@ fn last_exchange() -> impl Strategy<Value = Exchange> {
 fn switch() -> impl Strategy<Value = Exchange> {
     let lines = select(
         &[
-            ("GET /chat HTTP/1.1", "Connection: Upgrade\r\nUpgrade: websocket", "101 Switching Protocols"),
+            (
+                "GET /chat HTTP/1.1",
+                "Connection: Upgrade\r\nUpgrade: websocket",
+                "101 Switching Protocols",
+            ),
             ("CONNECT db:5432 HTTP/1.1", "Accept: */*", "200 Connection established"),
         ][..],
     );
@@ -238,7 +250,14 @@ impl Manner {
 
     fn exchange(self, request: Request, interim: String, response: Vec<u8>) -> Exchange {
         let Self { owner, patience, cuts, .. } = self;
-        Exchange { owner, request, interim: interim.into(), response: Text(response), patience, cuts }
+        Exchange {
+            owner,
+            request,
+            interim: interim.into(),
+            response: Text(response),
+            patience,
+            cuts,
+        }
     }
 }
 
@@ -260,20 +279,25 @@ fn interim() -> impl Strategy<Value = String> {
 
 /// A body as on the wire, and the field that says where it ends.
 fn body() -> impl Strategy<Value = (Option<String>, Vec<u8>)> {
-    let length =
-        content(1 << 16).prop_map(|content| (Some(format!("content-Length: {}", content.len())), content));
+    let length = content(1 << 16)
+        .prop_map(|content| (Some(format!("content-Length: {}", content.len())), content));
     let extension = || select(&["", ";a", ";a=b", " ; a = \"b ;c\"", ";a=b;c=d", "  "][..]);
-    let chunk = (content(1 << 14), extension(), 0..4_usize).prop_map(|(mut content, extension, zeros)| {
-        // An empty one would be the last.
-        content.push(b'\r');
-        let size = format!("{}{:X}{extension}\r\n", "0".repeat(zeros), content.len());
-        [size.as_bytes(), &content, b"\r\n"].concat()
-    });
+    let chunk =
+        (content(1 << 14), extension(), 0..4_usize).prop_map(|(mut content, extension, zeros)| {
+            // An empty one would be the last.
+            content.push(b'\r');
+            let size = format!("{}{:X}{extension}\r\n", "0".repeat(zeros), content.len());
+            [size.as_bytes(), &content, b"\r\n"].concat()
+        });
     let trailers = select(&["", "Digest: abc\r\n", "A:b\r\nC: \td\r\n"][..]);
-    let chunked = (vec(chunk, 0..5), extension(), trailers).prop_map(|(chunks, extension, trailers)| {
-        let end = format!("0{extension}\r\n{trailers}\r\n");
-        (Some("Transfer-encoding: Chunked".to_owned()), [&chunks.concat(), end.as_bytes()].concat())
-    });
+    let chunked =
+        (vec(chunk, 0..5), extension(), trailers).prop_map(|(chunks, extension, trailers)| {
+            let end = format!("0{extension}\r\n{trailers}\r\n");
+            (
+                Some("Transfer-encoding: Chunked".to_owned()),
+                [&chunks.concat(), end.as_bytes()].concat(),
+            )
+        });
     prop_oneof![2 => Just((None, Vec::new())), 3 => length, 3 => chunked]
 }
 

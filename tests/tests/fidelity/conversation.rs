@@ -118,7 +118,8 @@ impl Conversation {
             // Chunks are looked at when the head is through.
             End::Doubt([said, _]) => owner == Owner::App && said.0.starts_with(b"POST /chunks"),
             End::Broken(whose, said) => {
-                owner == *whose && said.0.trim_ascii_start().windows(4).any(|window| window == b"\r\n\r\n")
+                owner == *whose
+                    && said.0.trim_ascii_start().windows(4).any(|window| window == b"\r\n\r\n")
             }
             _ => false,
         };

@@ -35,8 +35,11 @@ impl Lane {
     pub(crate) fn new(s: &Scene<'_>, number: u16) -> Result<Self> {
         let (port, target) = Self::ports(number);
         let servers = [listen(&s.pod, port)?, listen(&s.laptop, target)?];
-        let to =
-            if number.is_multiple_of(2) { (s.pod.ip4(), port).into() } else { (s.pod.ip6(), port).into() };
+        let to = if number.is_multiple_of(2) {
+            (s.pod.ip4(), port).into()
+        } else {
+            (s.pod.ip6(), port).into()
+        };
         Ok(Self { client: s.client.clone(), to, servers })
     }
 
@@ -58,7 +61,8 @@ impl Lane {
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
             let servers = [Owner::App, Owner::Laptop].map(|owner| {
-                let (part, server) = (&parts.servers[owner as usize], &self.servers[owner as usize]);
+                let (part, server) =
+                    (&parts.servers[owner as usize], &self.servers[owner as usize]);
                 let is_over = &is_over;
                 scope.spawn(move || match (owner, part.hears.is_empty()) {
                     (_, false) => part.play(&server.accept().context("nobody calls")?.0),
@@ -82,12 +86,16 @@ impl Lane {
             is_over.store(true, Ordering::Relaxed);
             let [app, laptop] = servers.map(|server| server.join().expect("no panic"));
             let all = [("the caller", caller), ("the app", app), ("the laptop", laptop)];
-            let wrong =
-                all.into_iter().filter_map(|(who, played)| Some(format!("{who}: {:#}", played.err()?)));
+            let wrong = all
+                .into_iter()
+                .filter_map(|(who, played)| Some(format!("{who}: {:#}", played.err()?)));
             let wrong = wrong.collect::<Vec<_>>();
             if wrong.is_empty() { Ok(()) } else { Err(anyhow!(wrong.join("\n"))) }
         })?;
-        ensure!(self.servers.iter().all(|server| accept_now(server).is_none()), "one more connection");
+        ensure!(
+            self.servers.iter().all(|server| accept_now(server).is_none()),
+            "one more connection"
+        );
         Ok(())
     }
 }
@@ -167,7 +175,8 @@ impl Part {
                     stream.write_all(&bytes[from..]).context("speak")?;
                 }
                 Step::Await(bytes) => {
-                    let progress = heard.wait(|progress| progress.bytes >= *bytes || progress.ended);
+                    let progress =
+                        heard.wait(|progress| progress.bytes >= *bytes || progress.ended);
                     ensure!(progress.bytes >= *bytes, "the end came before byte {bytes}");
                 }
                 Step::AwaitEnd => ensure!(heard.wait(|progress| progress.ended).ended),
@@ -189,7 +198,11 @@ impl Heard {
         loop {
             let heard = match stream.read(&mut buffer) {
                 Ok(0) => {
-                    ensure!(at == expected.len(), "ended at byte {at}, before {:?}", text(&expected[at..]));
+                    ensure!(
+                        at == expected.len(),
+                        "ended at byte {at}, before {:?}",
+                        text(&expected[at..])
+                    );
                     return Ok(());
                 }
                 Ok(n) => &buffer[..n],
@@ -197,7 +210,8 @@ impl Heard {
             };
             let right = &expected[at..expected.len().min(at + heard.len())];
             if heard != right {
-                let same = heard.iter().zip(right).take_while(|(heard, right)| heard == right).count();
+                let same =
+                    heard.iter().zip(right).take_while(|(heard, right)| heard == right).count();
                 let (heard, right) = (text(&heard[same..]), text(&expected[at + same..]));
                 bail!("at byte {}: heard {heard:?} instead of {right:?}", at + same);
             }

@@ -32,7 +32,10 @@ pub(crate) struct Caller {
 }
 
 /// Runs what a caller in `netns` does: its sockets are made there.
-pub(crate) fn calling<T: Send>(netns: &Namespace, body: impl Future<Output = Result<T>> + Send) -> Result<T> {
+pub(crate) fn calling<T: Send>(
+    netns: &Namespace,
+    body: impl Future<Output = Result<T>> + Send,
+) -> Result<T> {
     netns.run(|| {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async { timeout(PATIENCE, body).await.context("it takes too long")? })
@@ -46,7 +49,8 @@ pub(crate) fn endpoint(ip: Ipv4Addr, port: u16) -> Result<Endpoint> {
 
 impl Caller {
     pub(crate) fn new(channel: Channel) -> Self {
-        let grpc = Grpc::new(channel).max_decoding_message_size(LIMIT).max_encoding_message_size(LIMIT);
+        let grpc =
+            Grpc::new(channel).max_decoding_message_size(LIMIT).max_encoding_message_size(LIMIT);
         Self { grpc, is_debug: false }
     }
 
@@ -81,7 +85,12 @@ impl Caller {
 
     pub(crate) async fn count(&self, words: Words) -> Result<Streaming<Words>, Status> {
         let request = self.request(words);
-        Ok(self.ready().await?.server_streaming(request, path("Count"), codec()).await?.into_inner())
+        Ok(self
+            .ready()
+            .await?
+            .server_streaming(request, path("Count"), codec())
+            .await?
+            .into_inner())
     }
 
     pub(crate) async fn gather(
@@ -96,7 +105,12 @@ impl Caller {
         &self,
         request: Request<impl Stream<Item = Words> + Send + 'static>,
     ) -> Result<Words, Status> {
-        Ok(self.ready().await?.client_streaming(request, path("Gather"), codec()).await?.into_inner())
+        Ok(self
+            .ready()
+            .await?
+            .client_streaming(request, path("Gather"), codec())
+            .await?
+            .into_inner())
     }
 
     pub(crate) async fn chat(

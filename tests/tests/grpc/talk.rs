@@ -129,7 +129,8 @@ impl Server {
         let seen = Arc::<Seen>::default();
         let (health, healths) = watch::channel(ServingStatus::Serving);
         let talk = Talk { tag, seen: Arc::clone(&seen) };
-        let serving = Background::serve(netns, port, move |listener| serve(server, listener, talk, healths))?;
+        let serving =
+            Background::serve(netns, port, move |listener| serve(server, listener, talk, healths))?;
         Ok(Self { seen, health, _serving: serving })
     }
 
@@ -176,17 +177,22 @@ impl Service<http::Request<Body>> for Talk {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let talk = self.clone();
         let codec = ProstCodec::<Words, Words>::default();
-        let mut grpc = Grpc::new(codec).max_decoding_message_size(LIMIT).max_encoding_message_size(LIMIT);
+        let mut grpc =
+            Grpc::new(codec).max_decoding_message_size(LIMIT).max_encoding_message_size(LIMIT);
         talk.seen.calls().push(MetadataMap::from_headers(request.headers().clone()));
         Box::pin(async move {
             let method = request.uri().path().to_owned();
             Ok(match method.as_str() {
-                "/tests.Talk/Say" => grpc.unary(service_fn(|words| talk.clone().say(words)), request).await,
+                "/tests.Talk/Say" => {
+                    grpc.unary(service_fn(|words| talk.clone().say(words)), request).await
+                }
                 "/tests.Talk/Count" => {
-                    grpc.server_streaming(service_fn(|words| talk.clone().count(words)), request).await
+                    grpc.server_streaming(service_fn(|words| talk.clone().count(words)), request)
+                        .await
                 }
                 "/tests.Talk/Gather" => {
-                    grpc.client_streaming(service_fn(|words| talk.clone().gather(words)), request).await
+                    grpc.client_streaming(service_fn(|words| talk.clone().gather(words)), request)
+                        .await
                 }
                 "/tests.Talk/Chat" => {
                     grpc.streaming(service_fn(|words| talk.clone().chat(words)), request).await
@@ -237,7 +243,10 @@ impl Talk {
                 }
                 talk.seen.counted.fetch_add(1, Ordering::Relaxed);
                 let text = talk.tag.to_owned();
-                Some((Ok(Words { text, number, content: pattern(words.size), size: 0 }), number + 1))
+                Some((
+                    Ok(Words { text, number, content: pattern(words.size), size: 0 }),
+                    number + 1,
+                ))
             }
         });
         Ok(Response::new(stream.boxed()))
@@ -271,9 +280,10 @@ impl Talk {
             async move {
                 match stream.message().await {
                     Ok(Some(words)) if words.text == "hang" => pending().await,
-                    Ok(Some(words)) => {
-                        Some((Ok(Words { text: format!("{tag}: {}", words.text), ..words }), (stream, open)))
-                    }
+                    Ok(Some(words)) => Some((
+                        Ok(Words { text: format!("{tag}: {}", words.text), ..words }),
+                        (stream, open),
+                    )),
                     Ok(None) => {
                         open.answered();
                         None
@@ -290,7 +300,12 @@ impl Talk {
         metadata.insert("server-tag", MetadataValue::from_static(self.tag));
         metadata.insert_bin("trace-bin", MetadataValue::from_bytes(&[0, 255, 1]));
         let details = Bytes::from_static(b"\x08\x09\x12\x03why");
-        Status::with_details_and_metadata(Code::FailedPrecondition, "não: 100 %\n", details, metadata)
+        Status::with_details_and_metadata(
+            Code::FailedPrecondition,
+            "não: 100 %\n",
+            details,
+            metadata,
+        )
     }
 
     async fn hang(&self) {

@@ -64,7 +64,9 @@ impl Raw {
     pub(crate) fn wait_for(&mut self, kind: u8, stream: u32) -> Result<Frame> {
         loop {
             let frame = self.next()?;
-            if (frame.kind, frame.stream) == (kind, stream) && (kind != SETTINGS || frame.flags & ACK == 0) {
+            if (frame.kind, frame.stream) == (kind, stream)
+                && (kind != SETTINGS || frame.flags & ACK == 0)
+            {
                 return Ok(frame);
             }
         }

@@ -70,7 +70,8 @@ impl Server {
         adapt(&mut builder);
         let (seen, go_away) = (Arc::<Seen>::default(), Arc::<Notify>::default());
         let state = (Arc::clone(&seen), Arc::clone(&go_away));
-        let serving = Background::serve(netns, port, move |listener| serve(listener, builder, tag, state))?;
+        let serving =
+            Background::serve(netns, port, move |listener| serve(listener, builder, tag, state))?;
         Ok(Self { seen, go_away, _serving: serving })
     }
 
@@ -194,7 +195,8 @@ async fn answer(
         }
         "hints" => {
             for n in 0..2 {
-                let hints = Response::builder().status(103).header("link", n).body(()).expect("hints");
+                let hints =
+                    Response::builder().status(103).header("link", n).body(()).expect("hints");
                 respond.send_informational(hints).ok()?;
             }
             respond.send_response(ok(), true).ok()?;
@@ -226,7 +228,11 @@ pub(crate) fn pattern(n: usize) -> Bytes {
 }
 
 /// Sends all as fast as the other side takes it.
-pub(crate) async fn send_all(to: &mut SendStream<Bytes>, mut data: Bytes, is_last: bool) -> Result<()> {
+pub(crate) async fn send_all(
+    to: &mut SendStream<Bytes>,
+    mut data: Bytes,
+    is_last: bool,
+) -> Result<()> {
     while !data.is_empty() {
         to.reserve_capacity(data.len());
         let room = if to.capacity() > 0 {

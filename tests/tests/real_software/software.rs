@@ -23,13 +23,22 @@ const TIMEOUT: &str = "30";
 ///
 /// # Panics
 /// In CI, when a program is missing.
-pub(crate) fn software_test(title: &str, programs: &[&str], body: impl FnOnce(&Topology) -> Result<()>) {
-    let missing = programs.iter().copied().filter(|program| find(program).is_none()).collect::<Vec<_>>();
+pub(crate) fn software_test(
+    title: &str,
+    programs: &[&str],
+    body: impl FnOnce(&Topology) -> Result<()>,
+) {
+    let missing =
+        programs.iter().copied().filter(|program| find(program).is_none()).collect::<Vec<_>>();
     if missing.is_empty() {
         return netns_test(title, body);
     }
-    let why = format!("not installed: {}; `cargo xtask setup test` installs them", missing.join(", "));
-    assert!(!env::var("CI").is_ok_and(|value| value == "true"), "can't test with real software: {why}");
+    let why =
+        format!("not installed: {}; `cargo xtask setup test` installs them", missing.join(", "));
+    assert!(
+        !env::var("CI").is_ok_and(|value| value == "true"),
+        "can't test with real software: {why}"
+    );
     // Not `eprintln`, which the test harness hides when a test passes.
     let _ = writeln!(io::stderr(), "\nSKIPPED {title}: {why}\n");
 }
@@ -139,7 +148,12 @@ fn find(program: &str) -> Option<PathBuf> {
     let mut versions = postgresql.map(|entry| entry.path().join("bin")).collect::<Vec<_>>();
     versions.sort();
     let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    versions.into_iter().rev().chain(folders).map(|folder| folder.join(program)).find(|file| is_file(file))
+    versions
+        .into_iter()
+        .rev()
+        .chain(folders)
+        .map(|folder| folder.join(program))
+        .find(|file| is_file(file))
 }
 
 fn is_file(path: &Path) -> bool {

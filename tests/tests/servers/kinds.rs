@@ -48,14 +48,29 @@ pub(crate) struct Site {
     root: PathBuf,
 }
 
-pub(crate) const NGINX: Kind =
-    Kind { programs: &["nginx"], is_set_up: true, command: nginx, upload: Upload::File, pipelines: true };
+pub(crate) const NGINX: Kind = Kind {
+    programs: &["nginx"],
+    is_set_up: true,
+    command: nginx,
+    upload: Upload::File,
+    pipelines: true,
+};
 
-pub(crate) const APACHE: Kind =
-    Kind { programs: &["apache2"], is_set_up: true, command: apache, upload: Upload::File, pipelines: true };
+pub(crate) const APACHE: Kind = Kind {
+    programs: &["apache2"],
+    is_set_up: true,
+    command: apache,
+    upload: Upload::File,
+    pipelines: true,
+};
 
-pub(crate) const PYTHON: Kind =
-    Kind { programs: &["python3"], is_set_up: true, command: python, upload: Upload::Echo, pipelines: true };
+pub(crate) const PYTHON: Kind = Kind {
+    programs: &["python3"],
+    is_set_up: true,
+    command: python,
+    upload: Upload::Echo,
+    pipelines: true,
+};
 
 /// It waits for more to come before it looks at what has come with the request before.
 pub(crate) const GUNICORN: Kind = Kind {
@@ -66,14 +81,29 @@ pub(crate) const GUNICORN: Kind = Kind {
     pipelines: false,
 };
 
-pub(crate) const NODE: Kind =
-    Kind { programs: &["node"], is_set_up: false, command: node, upload: Upload::Echo, pipelines: true };
+pub(crate) const NODE: Kind = Kind {
+    programs: &["node"],
+    is_set_up: false,
+    command: node,
+    upload: Upload::Echo,
+    pipelines: true,
+};
 
-pub(crate) const GO: Kind =
-    Kind { programs: &["go"], is_set_up: false, command: go, upload: Upload::Echo, pipelines: true };
+pub(crate) const GO: Kind = Kind {
+    programs: &["go"],
+    is_set_up: false,
+    command: go,
+    upload: Upload::Echo,
+    pipelines: true,
+};
 
-pub(crate) const JAVA: Kind =
-    Kind { programs: &["java"], is_set_up: false, command: java, upload: Upload::Echo, pipelines: true };
+pub(crate) const JAVA: Kind = Kind {
+    programs: &["java"],
+    is_set_up: false,
+    command: java,
+    upload: Upload::Echo,
+    pipelines: true,
+};
 
 // === impl Kind ===
 
@@ -229,7 +259,8 @@ fn go(site: &Site) -> Result<Command> {
 
 fn java(site: &Site) -> Result<Command> {
     // Or else each response, which is sent in two pieces, takes 40 ms.
-    let mut command = site.program("java", &["-Dsun.net.httpserver.nodelay=true", "-XX:TieredStopAtLevel=1"]);
+    let mut command =
+        site.program("java", &["-Dsun.net.httpserver.nodelay=true", "-XX:TieredStopAtLevel=1"]);
     command.arg(source("Server.java"));
     Ok(command)
 }

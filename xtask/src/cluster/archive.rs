@@ -22,7 +22,8 @@ impl Archive {
     pub(crate) fn begin(folder: PathBuf) -> Result<Self> {
         let _ = fs::remove_dir_all(&folder);
         for inside in ["root/tmp", "root/etc", "image"] {
-            fs::create_dir_all(folder.join(inside)).with_context(|| format!("make {}", folder.display()))?;
+            fs::create_dir_all(folder.join(inside))
+                .with_context(|| format!("make {}", folder.display()))?;
         }
         let archive = Self { folder };
         fs::set_permissions(archive.path("/tmp"), fs::Permissions::from_mode(0o1777))
@@ -45,7 +46,9 @@ impl Archive {
         // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, or the loader's path alone; a static program has none.
         let told = Command::new("ldd").arg(from).output().context("run ldd")?;
         let told = String::from_utf8_lossy(&told.stdout).into_owned();
-        for library in told.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':')) {
+        for library in
+            told.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':'))
+        {
             self.file(Path::new(library), library)?;
         }
         Ok(())
@@ -68,7 +71,14 @@ impl Archive {
             // The same input gives the same image: no time, no name of a user.
             run::output(
                 Command::new("tar")
-                    .args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "-cf"])
+                    .args([
+                        "--sort=name",
+                        "--mtime=@0",
+                        "--owner=0",
+                        "--group=0",
+                        "--numeric-owner",
+                        "-cf",
+                    ])
                     .arg(to)
                     .arg("-C")
                     .arg(from)
@@ -87,13 +97,15 @@ impl Archive {
               "history":[{{"created":"1970-01-01T00:00:00Z"}}]}}"#
         );
         fs::write(inside.join("config.json"), config)?;
-        let manifest =
-            format!(r#"[{{"Config":"config.json","RepoTags":["{image}"],"Layers":["layer.tar"]}}]"#);
+        let manifest = format!(
+            r#"[{{"Config":"config.json","RepoTags":["{image}"],"Layers":["layer.tar"]}}]"#
+        );
         fs::write(inside.join("manifest.json"), manifest)?;
         let new = archive.with_extension("new");
         tar(&inside, &new)?;
         fs::rename(&new, archive).with_context(|| format!("write {}", archive.display()))?;
-        fs::remove_dir_all(&self.folder).with_context(|| format!("remove {}", self.folder.display()))
+        fs::remove_dir_all(&self.folder)
+            .with_context(|| format!("remove {}", self.folder.display()))
     }
 
     fn path(&self, inside: &str) -> PathBuf {

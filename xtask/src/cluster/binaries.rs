@@ -14,8 +14,14 @@ use super::go;
 use crate::{run, setup};
 
 /// The names under which one program is all of these.
-const NAMES: [&str; 6] =
-    ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
+const NAMES: [&str; 6] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+];
 
 /// That program, then those that are themselves.
 const PACKAGES: [&str; 3] = [".", "k8s.io/kubernetes/cmd/kubectl", "helm.sh/helm/v3/cmd/helm"];
@@ -30,8 +36,10 @@ pub(crate) fn helm() -> Result<Option<PathBuf>> {
 fn home() -> Result<PathBuf> {
     let source = run::workspace().join("cluster");
     let kubernetes = Versions::read(&source)?.kubernetes;
-    Ok(setup::cache()?
-        .join(format!("cluster-{kubernetes}-{}", go::checksum(&source, &["go.mod", "go.sum", "main.go"])?)))
+    Ok(setup::cache()?.join(format!(
+        "cluster-{kubernetes}-{}",
+        go::checksum(&source, &["go.mod", "go.sum", "main.go"])?
+    )))
 }
 
 /// Builds them unless they are there; gives their folder.
@@ -50,7 +58,8 @@ pub(crate) fn build() -> Result<PathBuf> {
         versions.helm,
         go.display(),
     );
-    go::once(&home, |folder| build_into(folder, &source, &go, &versions)).context("build Kubernetes")?;
+    go::once(&home, |folder| build_into(folder, &source, &go, &versions))
+        .context("build Kubernetes")?;
     Ok(home)
 }
 
@@ -71,7 +80,10 @@ fn build_into(folder: &Path, source: &Path, go: &Path, versions: &Versions) -> R
     build.arg("build").args(["-trimpath", "-ldflags", &link.join(" "), "-o"]);
     // The trailing slash says that it is a folder, for more than one program.
     build.arg(folder.join("")).args(PACKAGES);
-    build.env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=readonly -buildvcs=false").current_dir(source);
+    build
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "-mod=readonly -buildvcs=false")
+        .current_dir(source);
     run::run(&mut build)?;
 
     // The program is called as the module's last word says.
@@ -99,6 +111,9 @@ impl Versions {
 
     fn major_minor(&self) -> Result<(&str, &str)> {
         let mut numbers = self.kubernetes.split('.');
-        numbers.next().zip(numbers.next()).with_context(|| format!("{:?} is not a version", self.kubernetes))
+        numbers
+            .next()
+            .zip(numbers.next())
+            .with_context(|| format!("{:?} is not a version", self.kubernetes))
     }
 }

@@ -100,7 +100,8 @@ pub(crate) fn wait_for_api(state: &State) -> Result<()> {
     Part::named(state, "apiserver")?.wait_until("the API server to be ready", || {
         // Anyone may ask for this. kubectl would take longer to start than this takes.
         let mut ask = Command::new("curl");
-        ask.args(["--silent", "--fail", "--max-time", "5", "--cacert"]).arg(state.join("pki/ca.crt"));
+        ask.args(["--silent", "--fail", "--max-time", "5", "--cacert"])
+            .arg(state.join("pki/ca.crt"));
         ask.arg(format!("https://{FIRST_NODE}:{API_PORT}/readyz"));
         Ok(run::output(&mut ask).is_ok())
     })

@@ -49,7 +49,9 @@ fn no_ipv6() -> Option<String> {
         let key = format!("net/ipv6/conf/{which}/disable_ipv6");
         match fs::read_to_string(format!("/proc/sys/{key}")) {
             Err(_) => return Some("the kernel has no IPv6".to_owned()),
-            Ok(value) if value.trim() != "0" => return Some(format!("{} is set", key.replace('/', "."))),
+            Ok(value) if value.trim() != "0" => {
+                return Some(format!("{} is set", key.replace('/', ".")));
+            }
             Ok(_) => {}
         }
     }

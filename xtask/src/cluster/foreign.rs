@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Refuses to go on beside one.
 pub(super) fn refuse() -> Result<()> {
-    let answers = |port| TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), PATIENCE).is_ok();
+    let answers =
+        |port| TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), PATIENCE).is_ok();
     let found: Vec<_> = PORTS
         .into_iter()
         .filter(|(port, _)| answers(*port))

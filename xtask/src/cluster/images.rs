@@ -17,8 +17,8 @@ const GUEST: &str = "localhost/guest:1";
 
 /// The commands of busybox that people want in a pod.
 const COMMANDS: [&str; 21] = [
-    "sh", "cat", "env", "grep", "head", "hostname", "id", "ip", "ls", "mount", "nc", "netstat", "nslookup",
-    "ps", "sed", "sleep", "tail", "timeout", "top", "wc", "wget",
+    "sh", "cat", "env", "grep", "head", "hostname", "id", "ip", "ls", "mount", "nc", "netstat",
+    "nslookup", "ps", "sed", "sleep", "tail", "timeout", "top", "wc", "wget",
 ];
 
 /// The program in both images; it is also the server on the laptop.
@@ -46,7 +46,9 @@ pub(crate) fn build() -> Result<()> {
     let program = fs::read(&built).with_context(|| format!("read {}", built.display()))?;
     let kept = guest()?;
     let archives = archives()?;
-    if archives.iter().all(|archive| archive.exists()) && fs::read(&kept).is_ok_and(|kept| kept == program) {
+    if archives.iter().all(|archive| archive.exists())
+        && fs::read(&kept).is_ok_and(|kept| kept == program)
+    {
         return Ok(());
     }
 
@@ -73,8 +75,13 @@ pub(crate) fn build() -> Result<()> {
 /// Imports an archive on a node. Its names are those inside.
 pub(crate) fn import(node: &Node, archive: &Path) -> Result<()> {
     let mut ctr = Command::new("ctr");
-    ctr.arg("--address").arg(node.socket()).args(["--namespace", "k8s.io", "images", "import"]).arg(archive);
-    run::output(&mut ctr).with_context(|| format!("give {} to {}", archive.display(), node.name)).map(drop)
+    ctr.arg("--address")
+        .arg(node.socket())
+        .args(["--namespace", "k8s.io", "images", "import"])
+        .arg(archive);
+    run::output(&mut ctr)
+        .with_context(|| format!("give {} to {}", archive.display(), node.name))
+        .map(drop)
 }
 
 fn folder() -> Result<PathBuf> {

@@ -60,7 +60,8 @@ pub(crate) fn bridge(families: Families) -> Result<()> {
     // Docker, where it runs, forwards nothing but its own.
     for (program, pods) in families.of([("iptables", PODS[0]), ("ip6tables", PODS[1])]) {
         for direction in ["-s", "-d"] {
-            let rule = ["FORWARD", direction, pods, "-m", "comment", "--comment", COMMENT, "-j", "ACCEPT"];
+            let rule =
+                ["FORWARD", direction, pods, "-m", "comment", "--comment", COMMENT, "-j", "ACCEPT"];
             let there = iptables(program, "-C", &rule).is_ok();
             if !there {
                 iptables(program, "-I", &rule)?;
@@ -74,12 +75,16 @@ pub(crate) fn bridge(families: Families) -> Result<()> {
 /// told to take them all the same.
 fn forward_ipv6() -> Result<()> {
     let set = |key: &str, value: &str| {
-        fs::write(Path::new("/proc/sys").join(key), value).with_context(|| format!("set {key} to {value}"))
+        fs::write(Path::new("/proc/sys").join(key), value)
+            .with_context(|| format!("set {key} to {value}"))
     };
     let takes = |key: &String| {
         fs::read_to_string(Path::new("/proc/sys").join(key)).is_ok_and(|value| value.trim() == "1")
     };
-    before::router_advertisements().iter().filter(|key| takes(key)).try_for_each(|key| set(key, "2"))?;
+    before::router_advertisements()
+        .iter()
+        .filter(|key| takes(key))
+        .try_for_each(|key| set(key, "2"))?;
     set("net/ipv6/conf/all/forwarding", "1")
 }
 
@@ -122,7 +127,8 @@ pub(crate) fn second_node(state: &State, node: &Node, families: Families) -> Res
     let prefix = ["nsenter", "-t", &pid, "-n", "-m"].map(str::to_owned).to_vec();
 
     let inside = |script: &str| {
-        run::output(Command::new(&prefix[0]).args(&prefix[1..]).args(["sh", "-ec", script])).map(drop)
+        run::output(Command::new(&prefix[0]).args(&prefix[1..]).args(["sh", "-ec", script]))
+            .map(drop)
     };
     let netns = node.folder.join("netns");
     fs::create_dir_all(&netns).with_context(|| format!("make {}", netns.display()))?;

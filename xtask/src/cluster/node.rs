@@ -5,11 +5,18 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use super::{Families, Part, Runtime, State, addresses::PODS, images, network::POD_BRIDGE, state::Node};
+use super::{
+    Families, Part, Runtime, State, addresses::PODS, images, network::POD_BRIDGE, state::Node,
+};
 use crate::run;
 
 /// Starts it; `prefix` are the words that run a command in its namespaces.
-pub(crate) fn start(state: &State, node: &Node, families: Families, prefix: &[String]) -> Result<()> {
+pub(crate) fn start(
+    state: &State,
+    node: &Node,
+    families: Families,
+    prefix: &[String],
+) -> Result<()> {
     for folder in ["cni", "kubelet", "logs", "certificates"] {
         let folder = node.folder.join(folder);
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
@@ -29,7 +36,8 @@ pub(crate) fn start(state: &State, node: &Node, families: Families, prefix: &[St
     };
     let containerd = part("containerd", &runtime.command(state, &settings)?)?;
     containerd.wait_until("containerd to answer", || {
-        run::output(Command::new("ctr").arg("--address").arg(node.socket()).arg("version")).map(|_| true)
+        run::output(Command::new("ctr").arg("--address").arg(node.socket()).arg("version"))
+            .map(|_| true)
     })?;
     for archive in images::archives()? {
         images::import(node, &archive)?;
@@ -46,7 +54,10 @@ pub(crate) fn start(state: &State, node: &Node, families: Families, prefix: &[St
             format!("--node-ip={}", comma(&node.ips(families))),
         ],
     )?;
-    part("proxy", &[state.bin("kube-proxy").display().to_string(), format!("--config={}", proxy.display())])?;
+    part(
+        "proxy",
+        &[state.bin("kube-proxy").display().to_string(), format!("--config={}", proxy.display())],
+    )?;
     Ok(())
 }
 
@@ -72,8 +83,9 @@ fn hand_down(parent: &Path, group: &Path) -> Result<()> {
     let controllers = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
     let controllers = controllers.split_whitespace().collect::<Vec<_>>();
     if controllers.contains(&"cpu") {
-        for controller in
-            ["cpu", "cpuset", "hugetlb", "memory", "pids"].iter().filter(|one| controllers.contains(one))
+        for controller in ["cpu", "cpuset", "hugetlb", "memory", "pids"]
+            .iter()
+            .filter(|one| controllers.contains(one))
         {
             fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"))
                 .with_context(|| format!("hand {controller} down from {}", parent.display()))?;
@@ -99,12 +111,16 @@ pub(crate) fn cgroup_roots() -> Vec<std::path::PathBuf> {
     }
     let folders = top.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
     // Some are links to others, as `cpu` to `cpu,cpuacct`.
-    folders.filter(|path| path.is_dir() && !path.is_symlink() && path.join("cgroup.procs").exists()).collect()
+    folders
+        .filter(|path| path.is_dir() && !path.is_symlink() && path.join("cgroup.procs").exists())
+        .collect()
 }
 
 fn cni(node: &Node, families: Families) -> String {
-    let ranges = families.of(node.pods).into_iter().map(|pods| format!("[{{\"subnet\": \"{pods}\"}}]"));
-    let routes = families.of(["0.0.0.0/0", "::/0"]).into_iter().map(|all| format!("{{\"dst\": \"{all}\"}}"));
+    let ranges =
+        families.of(node.pods).into_iter().map(|pods| format!("[{{\"subnet\": \"{pods}\"}}]"));
+    let routes =
+        families.of(["0.0.0.0/0", "::/0"]).into_iter().map(|all| format!("{{\"dst\": \"{all}\"}}"));
     format!(
         r#"{{"cniVersion": "1.0.0", "name": "interceptor-cluster", "plugins": [
   {{"type": "bridge", "bridge": "{POD_BRIDGE}", "isGateway": true, "ipMasq": false, "hairpinMode": true,

@@ -50,8 +50,9 @@ impl Part {
     /// All that were started at some time, in the order of their names.
     pub(crate) fn all(state: &State) -> Vec<Self> {
         let entries = state.join("part").read_dir().into_iter().flatten().flatten();
-        let names = entries
-            .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".command")?.to_owned()));
+        let names = entries.filter_map(|entry| {
+            Some(entry.file_name().to_str()?.strip_suffix(".command")?.to_owned())
+        });
         let mut names = names.collect::<Vec<_>>();
         names.sort_unstable();
         names.iter().map(|name| Self::new(state, name)).collect()
@@ -69,7 +70,8 @@ impl Part {
             .collect::<Result<Vec<_>>>()?;
         fs::create_dir_all(state.join("part"))?;
         fs::create_dir_all(state.join("log"))?;
-        fs::write(&part.command, words.join("\n")).with_context(|| format!("note the command of {name}"))?;
+        fs::write(&part.command, words.join("\n"))
+            .with_context(|| format!("note the command of {name}"))?;
         part.start_again()?;
         Ok(part)
     }
@@ -79,8 +81,8 @@ impl Part {
         if self.pid().is_some() {
             return Ok(());
         }
-        let command =
-            fs::read_to_string(&self.command).with_context(|| format!("read how to start {}", self.name))?;
+        let command = fs::read_to_string(&self.command)
+            .with_context(|| format!("read how to start {}", self.name))?;
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log = log.with_context(|| format!("open {}", self.log.display()))?;
         // A session of its own: neither Ctrl-C nor the end of the terminal concerns it. No fork, so the id stays.
@@ -125,7 +127,11 @@ impl Part {
     }
 
     /// Asks again and again until the answer is yes; an error shows what the part logged.
-    pub(crate) fn wait_until(&self, what: &str, mut ready: impl FnMut() -> Result<bool>) -> Result<()> {
+    pub(crate) fn wait_until(
+        &self,
+        what: &str,
+        mut ready: impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
         let waited = wait_until(what, Duration::from_secs(60), || match (ready(), self.pid()) {
             (Ok(true), _) => Ok(Ok(())),
             (_, None) => Ok(Err(())),

@@ -86,9 +86,19 @@ impl Pki<'_> {
         }
         self.key(name)?;
         let file = |extension| format!("{name}.{extension}");
-        self.openssl(&["req", "-new", "-key", &file("key"), "-subj", subject, "-out", &file("csr")])?;
+        self.openssl(&[
+            "req",
+            "-new",
+            "-key",
+            &file("key"),
+            "-subj",
+            subject,
+            "-out",
+            &file("csr"),
+        ])?;
         let mut extensions =
-            "keyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth,serverAuth\n".to_owned();
+            "keyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth,serverAuth\n"
+                .to_owned();
         if !names.is_empty() {
             extensions += &format!("subjectAltName={names}\n");
         }

@@ -32,8 +32,10 @@ pub(crate) fn remove(state: &State) -> Result<()> {
     // Noted before anything else was done: where it is missing, there is nothing else to remove.
     if let Some(before) = Before::read(state)? {
         // Who would start pods again ends first.
-        let mut done =
-            Part::all(state).iter().map(|part| (part.name().to_owned(), part.stop(true))).collect::<Vec<_>>();
+        let mut done = Part::all(state)
+            .iter()
+            .map(|part| (part.name().to_owned(), part.stop(true)))
+            .collect::<Vec<_>>();
         done.extend([
             ("processes of pods".to_owned(), end_pods()),
             ("containerd's shims".to_owned(), end_shims(state)),
@@ -44,12 +46,14 @@ pub(crate) fn remove(state: &State) -> Result<()> {
             ("folders".to_owned(), remove_new_entries(&before)),
             ("sysctls".to_owned(), restore_sysctls(&before)),
         ]);
-        let failures =
-            done.into_iter().filter_map(|(what, done)| Some(format!("\n  {what}: {:#}", done.err()?)));
+        let failures = done
+            .into_iter()
+            .filter_map(|(what, done)| Some(format!("\n  {what}: {:#}", done.err()?)));
         let failures = failures.collect::<String>();
         ensure!(failures.is_empty(), "not all is removed:{failures}");
     }
-    fs::remove_dir_all(state.path()).with_context(|| format!("remove {}", state.path().display()))?;
+    fs::remove_dir_all(state.path())
+        .with_context(|| format!("remove {}", state.path().display()))?;
     eprintln!("removed in {:.1?}", started.elapsed());
     Ok(())
 }
@@ -89,13 +93,15 @@ fn end_shims(state: &State) -> Result<()> {
     wait_until("the end of containerd's shims", Duration::from_secs(10), || {
         let mut left = 0;
         for process in Path::new("/proc").read_dir().into_iter().flatten().flatten() {
-            let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
+            else {
                 continue;
             };
             let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command);
             let mut words = command.split('\0');
-            let is_shim = words.next().is_some_and(|program| program.ends_with("containerd-shim-runc-v2"));
+            let is_shim =
+                words.next().is_some_and(|program| program.ends_with("containerd-shim-runc-v2"));
             if is_shim && words.any(|word| word.starts_with(&address)) {
                 left += 1;
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -109,7 +115,8 @@ fn end_shims(state: &State) -> Result<()> {
 fn unmount(state: &State, before: &Before) -> Result<()> {
     let inside = format!("{}/", state.path().display());
     for mount in before::mounts().iter().rev() {
-        let pod = mount.at.starts_with("/run/netns/cni-") && !before.had_entry(Path::new(&mount.at));
+        let pod =
+            mount.at.starts_with("/run/netns/cni-") && !before.had_entry(Path::new(&mount.at));
         if mount.at.starts_with(&inside) || pod {
             run::output(Command::new("umount").arg("--lazy").arg(&mount.at))?;
         }
@@ -142,7 +149,8 @@ fn remove_chains(before: &Before) -> Result<()> {
         for table in ["nat", "filter", "mangle"] {
             let Ok(saved) = run::output(Command::new(&save).args(["-t", table])) else { continue };
             let kept = without(&saved, |chain| {
-                (chain.starts_with("KUBE-") || chain.starts_with("CNI-")) && !before.had_chain(chain)
+                (chain.starts_with("KUBE-") || chain.starts_with("CNI-"))
+                    && !before.had_chain(chain)
             });
             if kept != saved {
                 restore(family, &kept)?;
@@ -157,14 +165,16 @@ fn without(saved: &str, ours: impl Fn(&str) -> bool) -> String {
     let keeps = |line: &&str| {
         let chain = line.strip_prefix(':').and_then(|line| line.split(' ').next());
         let mut words = line.split(' ');
-        !chain.is_some_and(&ours) && !(line.starts_with("-A") && (words.any(&ours) || line.contains(COMMENT)))
+        !chain.is_some_and(&ours)
+            && !(line.starts_with("-A") && (words.any(&ours) || line.contains(COMMENT)))
     };
     saved.lines().filter(keeps).flat_map(|line| [line, "\n"]).collect()
 }
 
 fn restore(family: &str, rules: &str) -> Result<()> {
     let mut restore = Command::new(format!("{family}-restore"));
-    let mut child = restore.arg("-w").stdin(Stdio::piped()).spawn().context("run iptables-restore")?;
+    let mut child =
+        restore.arg("-w").stdin(Stdio::piped()).spawn().context("run iptables-restore")?;
     let mut stdin = child.stdin.take().context("no input for iptables-restore")?;
     std::io::Write::write_all(&mut stdin, rules.as_bytes()).context("tell iptables-restore")?;
     drop(stdin);

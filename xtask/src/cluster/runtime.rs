@@ -126,12 +126,22 @@ fn build() -> Result<PathBuf> {
         let mut build = Command::new(&go);
         // What needs further libraries, and no cluster for tests.
         build.args(["build", "-trimpath", "-tags", "seccomp no_btrfs no_devmapper no_zfs"]);
-        build.args(["-ldflags", &format!("-s -w -X {CONTAINERD}/version.Version=v{containerd}"), "-o"]);
+        build.args([
+            "-ldflags",
+            &format!("-s -w -X {CONTAINERD}/version.Version=v{containerd}"),
+            "-o",
+        ]);
         build.arg(folder.join(""));
-        build.args(["containerd", "containerd-shim-runc-v2"].map(|name| format!("{CONTAINERD}/cmd/{name}")));
+        build.args(
+            ["containerd", "containerd-shim-runc-v2"]
+                .map(|name| format!("{CONTAINERD}/cmd/{name}")),
+        );
         build.arg(RUNC);
         // runc has parts in C, which run before Go's own threads.
-        build.env("CGO_ENABLED", "1").env("GOFLAGS", "-mod=readonly -buildvcs=false").current_dir(&source);
+        build
+            .env("CGO_ENABLED", "1")
+            .env("GOFLAGS", "-mod=readonly -buildvcs=false")
+            .current_dir(&source);
         run::run(&mut build)?;
         for (program, version) in [("containerd", &containerd), ("runc", &runc)] {
             let told = run::output(Command::new(folder.join(program)).arg("--version"))?;

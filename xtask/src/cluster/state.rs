@@ -67,7 +67,10 @@ impl State {
     pub(crate) fn nodes(&self) -> Result<Vec<Node>> {
         let all = [Node::first(self), Node::second(self)];
         let started = all.into_iter().filter(|node| node.folder.is_dir()).collect::<Vec<_>>();
-        anyhow::ensure!(!started.is_empty(), "there is no cluster; `cargo xtask cluster up` starts one");
+        anyhow::ensure!(
+            !started.is_empty(),
+            "there is no cluster; `cargo xtask cluster up` starts one"
+        );
         Ok(started)
     }
 }

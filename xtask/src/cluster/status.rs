@@ -28,7 +28,10 @@ pub(crate) fn status(state: &State) -> Result<()> {
     }
     for what in ["nodes", "pods"] {
         let all: &[&str] = if what == "pods" { &["--all-namespaces"] } else { &[] };
-        match kubectl(state, &[&["get", what, "--output=wide", "--request-timeout=5s"], all].concat()) {
+        match kubectl(
+            state,
+            &[&["get", what, "--output=wide", "--request-timeout=5s"], all].concat(),
+        ) {
             Ok(table) => write!(told, "\n{table}")?,
             Err(error) => writeln!(told, "\nno {what}: {error:#}")?,
         }

@@ -46,8 +46,11 @@ pub(crate) fn up(
     network::bridge(families)?;
     control_plane::start_store(state, families)?;
     for one in &wanted {
-        let prefix =
-            if one.name == "node1" { Vec::new() } else { network::second_node(state, one, families)? };
+        let prefix = if one.name == "node1" {
+            Vec::new()
+        } else {
+            network::second_node(state, one, families)?
+        };
         node::start(state, one, families, &prefix)?;
     }
     control_plane::start_controllers(state, families)?;

@@ -16,8 +16,8 @@ pub(crate) struct Narrator {
 
 impl Narrator {
     pub(crate) fn new() -> Self {
-        let colour =
-            io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colour = io::stdout().is_terminal()
+            && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { colour, begin: Instant::now(), step: None, number: 0 }
     }
 
@@ -49,7 +49,11 @@ impl Narrator {
     /// All steps were as told.
     pub(crate) fn end(&mut self) {
         self.done();
-        println!("\n{} in {:.1} s", self.paint("1;32", "All as told"), self.begin.elapsed().as_secs_f64());
+        println!(
+            "\n{} in {:.1} s",
+            self.paint("1;32", "All as told"),
+            self.begin.elapsed().as_secs_f64()
+        );
     }
 
     fn paint(&self, code: &str, text: &str) -> String {

@@ -9,8 +9,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use testbed::{
-    Answer, BpfObject, Caller, Connection, Daemon, Namespace, Question, TcpService, Topology, bpf_inventory,
-    call, netns_inventory, nginx, wait_until,
+    Answer, BpfObject, Caller, Connection, Daemon, Namespace, Question, TcpService, Topology,
+    bpf_inventory, call, netns_inventory, nginx, wait_until,
 };
 
 use super::narrator::Narrator;
@@ -32,7 +32,8 @@ pub(crate) fn play(keep: bool) -> Result<()> {
     let _laptop_app = TcpService::http(&laptop, (laptop.ip4(), 3000), "laptop")?;
     let netns_before = netns_inventory(&pod)?;
     let web = SocketAddr::from((pod.ip4(), 8080));
-    let mut kept_open = Connection::open(&client, web, Question::Http).context("connect to the app")?;
+    let mut kept_open =
+        Connection::open(&client, web, Question::Http).context("connect to the app")?;
     expect("app", &kept_open.ask()?)?;
     tell.say(format_args!("nsenter --net={} curl {web}", client.netns_path().display()));
     tell.seen(format_args!(
@@ -45,7 +46,10 @@ pub(crate) fn play(keep: bool) -> Result<()> {
     let daemon = Daemon::start(&t, &testbed::workload(&pod, &rule), &[])?;
     daemon.wait_active("web").inspect_err(|_| eprint!("{}", daemon.logs()))?;
     tell.say(format_args!("debug.redirect: \"{rule}\""));
-    tell.seen(format_args!("its status says active, {:.0?} after it was started", started.elapsed()));
+    tell.seen(format_args!(
+        "its status says active, {:.0?} after it was started",
+        started.elapsed()
+    ));
 
     tell.step("The same call arrives at the laptop");
     let answer = call(&client, web, Question::Http).context("call the pod")?;
@@ -53,14 +57,19 @@ pub(crate) fn play(keep: bool) -> Result<()> {
     tell.seen("the laptop answers in place of the app");
     expect("app", &kept_open.ask().context("ask on the connection that was opened before")?)?;
     tell.seen("the connection that was opened before stays with the app");
-    ensure!(netns_inventory(&pod)?.diff(&netns_before).is_empty(), "the pod has new rules or routes");
+    ensure!(
+        netns_inventory(&pod)?.diff(&netns_before).is_empty(),
+        "the pod has new rules or routes"
+    );
     tell.seen("the pod has no new route, no packet filter rule, no container");
 
     tell.step("The daemon is killed while 200 calls come in each second");
     let held = daemon.bpf_objects()?;
     let held = bpf_inventory()?.still_here(&held);
-    let calls =
-        Caller::new(&client, web).question(Question::Http).threads(4).interval(Duration::from_millis(20));
+    let calls = Caller::new(&client, web)
+        .question(Question::Http)
+        .threads(4)
+        .interval(Duration::from_millis(20));
     let calls = calls.start()?;
     calls.wait_for_tag("laptop", SOON)?;
     calls.wait_for_calls(50, SOON)?;
@@ -70,7 +79,10 @@ pub(crate) fn play(keep: bool) -> Result<()> {
     calls.wait_for_calls(100, SOON)?;
     let report = calls.stop();
     tell.say(format_args!("kill -9 {}", daemon.pid()));
-    tell.seen(format_args!("the app serves again: it answers a call that began {:.0?} later", back - killed));
+    tell.seen(format_args!(
+        "the app serves again: it answers a call that began {:.0?} later",
+        back - killed
+    ));
     let late = report.failures_after(killed + GIVEN_BACK_WITHIN);
     ensure!(late.is_empty(), "calls failed long after the daemon was gone: {report}");
     let failures = report.failures();
@@ -122,7 +134,8 @@ fn left_over(before: &testbed::BpfInventory, held: &[BpfObject]) -> Result<Vec<B
     let mut left = now.still_here(&ids);
     let alike = |object: &BpfObject| {
         held.iter().any(|ours| {
-            (ours.kind, ours.type_number, &ours.name) == (object.kind, object.type_number, &object.name)
+            (ours.kind, ours.type_number, &ours.name)
+                == (object.kind, object.type_number, &object.name)
         })
     };
     left.extend(now.orphans_since(before)?.into_iter().filter(|object| alike(object)));
@@ -130,12 +143,22 @@ fn left_over(before: &testbed::BpfInventory, held: &[BpfObject]) -> Result<Vec<B
 }
 
 /// Everything once more, for people to play with. Ctrl-C ends the program, and removes it all.
-fn stay(t: &Topology, pod: &Namespace, client: &Namespace, web: SocketAddr, rule: &str) -> Result<()> {
+fn stay(
+    t: &Topology,
+    pod: &Namespace,
+    client: &Namespace,
+    web: SocketAddr,
+    rule: &str,
+) -> Result<()> {
     let daemon = Daemon::start(t, &testbed::workload(pod, rule), &[])?;
     daemon.wait_active("web")?;
     println!("\nThe daemon runs again, pid {}. In another terminal:", daemon.pid());
     println!("  nsenter --net={} curl {web}", client.netns_path().display());
-    println!("  nsenter --net={} {} status", t.node().netns_path().display(), testbed::binary()?.display());
+    println!(
+        "  nsenter --net={} {} status",
+        t.node().netns_path().display(),
+        testbed::binary()?.display()
+    );
     println!("  nsenter --net={} curl 127.0.0.1:9469/metrics", t.node().netns_path().display());
     println!("  $EDITOR {}", daemon.workloads_file().display());
     println!("  kill -9 {}", daemon.pid());

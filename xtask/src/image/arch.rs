@@ -22,7 +22,9 @@ impl Arch {
         match std::env::consts::ARCH {
             "x86_64" => Ok(Self::X86_64),
             "aarch64" => Ok(Self::Aarch64),
-            other => bail!("there are no images for {other}; --arch says for which machines it should be"),
+            other => bail!(
+                "there are no images for {other}; --arch says for which machines it should be"
+            ),
         }
     }
 

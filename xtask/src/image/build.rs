@@ -78,8 +78,7 @@ pub(crate) fn places() -> Result<[(PathBuf, String); 3]> {
 fn cargo_home() -> Result<PathBuf> {
     match env::var_os("CARGO_HOME") {
         Some(home) if !home.is_empty() => Ok(home.into()),
-        _ => {
-            Ok(Path::new(&env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?).join(".cargo"))
-        }
+        _ => Ok(Path::new(&env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?)
+            .join(".cargo")),
     }
 }

@@ -21,8 +21,8 @@ use serde::de::DeserializeOwned;
 use super::{
     Arch,
     oci::{
-        CONFIG, CONTAINERD_NAME, Config, Descriptor, INDEX, Image, Index, LAYER, LAYOUT_VERSION, Layout,
-        MANIFEST, Manifest, REF_NAME, blob_path, digest,
+        CONFIG, CONTAINERD_NAME, Config, Descriptor, INDEX, Image, Index, LAYER, LAYOUT_VERSION,
+        Layout, MANIFEST, Manifest, REF_NAME, blob_path, digest,
     },
     rootfs::Rootfs,
 };
@@ -51,25 +51,44 @@ pub(crate) fn archive(archive: impl Read, expected: &Image) -> Result<Vec<u8>> {
         .map(|(path, file)| (path, file.bytes))
         .collect::<BTreeMap<_, _>>();
     let layout: Layout = document(&take(&mut blobs, "oci-layout")?)?;
-    ensure!(layout.image_layout_version == LAYOUT_VERSION, "layout {}", layout.image_layout_version);
+    ensure!(
+        layout.image_layout_version == LAYOUT_VERSION,
+        "layout {}",
+        layout.image_layout_version
+    );
 
     let index: Index = document(&take(&mut blobs, "index.json")?)?;
-    ensure!(index.media_type == INDEX && index.schema_version == 2, "index.json is of another kind");
-    let [manifest] = &index.manifests[..] else { bail!("{} images instead of one", index.manifests.len()) };
+    ensure!(
+        index.media_type == INDEX && index.schema_version == 2,
+        "index.json is of another kind"
+    );
+    let [manifest] = &index.manifests[..] else {
+        bail!("{} images instead of one", index.manifests.len())
+    };
     let name = |key| manifest.annotations.get(key).map(String::as_str).unwrap_or_default();
-    ensure!(name(CONTAINERD_NAME) == expected.reference.to_string(), "its name is {}", name(CONTAINERD_NAME));
+    ensure!(
+        name(CONTAINERD_NAME) == expected.reference.to_string(),
+        "its name is {}",
+        name(CONTAINERD_NAME)
+    );
     ensure!(name(REF_NAME) == expected.reference.tag, "its tag is {}", name(REF_NAME));
     ensure!(manifest.platform == Some(expected.platform()), "it is for {:?}", manifest.platform);
 
     let manifest: Manifest = document(&blob(&mut blobs, manifest, MANIFEST)?)?;
     let config: Config = document(&blob(&mut blobs, &manifest.config, CONFIG)?)?;
     ensure!(config.platform == expected.platform(), "the config is for {:?}", config.platform);
-    ensure!(config.config.entrypoint == Image::entrypoint(), "it starts {:?}", config.config.entrypoint);
+    ensure!(
+        config.config.entrypoint == Image::entrypoint(),
+        "it starts {:?}",
+        config.config.entrypoint
+    );
     for (key, value) in &expected.labels {
         ensure!(config.config.labels.get(*key) == Some(value), "label {key} is not {value:?}");
     }
 
-    let [layer] = &manifest.layers[..] else { bail!("{} layers instead of one", manifest.layers.len()) };
+    let [layer] = &manifest.layers[..] else {
+        bail!("{} layers instead of one", manifest.layers.len())
+    };
     let mut unpacked = Vec::new();
     let packed = blob(&mut blobs, layer, LAYER)?;
     GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).context("decompress the layer")?;
@@ -81,7 +100,11 @@ pub(crate) fn archive(archive: impl Read, expected: &Image) -> Result<Vec<u8>> {
 /// That the daemon names no folder of the machine that built it.
 pub(crate) fn names_none(daemon: &[u8], places: &[(PathBuf, String)]) -> Result<()> {
     for (place, name) in places {
-        ensure!(!names(daemon, place), "the daemon names {}, which should be {name} there", place.display());
+        ensure!(
+            !names(daemon, place),
+            "the daemon names {}, which should be {name} there",
+            place.display()
+        );
     }
     Ok(())
 }
@@ -128,7 +151,10 @@ fn run_in(root: &Path) -> Result<&'static str> {
             (command, "runs where no other file is")
         }
         _ if in_ci => bail!("no chroot to run the daemon in"),
-        _ => (Command::new(root.join("interceptor")), "runs (as root it would be tried without other files)"),
+        _ => (
+            Command::new(root.join("interceptor")),
+            "runs (as root it would be tried without other files)",
+        ),
     };
     let told = run::output(command.arg("--version").env_clear())?;
     ensure!(told.starts_with("interceptor "), "`interceptor --version` says {told:?}");
@@ -143,11 +169,13 @@ fn content(layer: &[u8], arch: Arch) -> Result<Vec<u8>> {
 
     let mut bytes = |path: &str| files.remove(path).map(|file| file.bytes).unwrap_or_default();
     let authorities = bytes("etc/ssl/certs/ca-certificates.crt");
-    let authorities = String::from_utf8_lossy(&authorities).matches("-----BEGIN CERTIFICATE-----").count();
+    let authorities =
+        String::from_utf8_lossy(&authorities).matches("-----BEGIN CERTIFICATE-----").count();
     ensure!(authorities > 50, "only {authorities} authorities");
     let dependencies = bytes("licenses/dependencies.txt");
     for name in ["tokio ", "aya ", "musl libc"] {
-        let found = String::from_utf8_lossy(&dependencies).lines().any(|line| line.starts_with(name));
+        let found =
+            String::from_utf8_lossy(&dependencies).lines().any(|line| line.starts_with(name));
         ensure!(found, "{name}is not among the licences");
     }
     let daemon = bytes("interceptor");
@@ -167,7 +195,8 @@ fn is_static(program: &[u8], arch: Arch) -> Result<()> {
     let endian = elf.endian();
     for segment in elf.elf_program_headers() {
         ensure!(segment.p_type(endian) != PT_INTERP, "the daemon needs an interpreter");
-        let Some(dynamic) = segment.dynamic(endian, program).context("read the daemon's dynamic section")?
+        let Some(dynamic) =
+            segment.dynamic(endian, program).context("read the daemon's dynamic section")?
         else {
             continue;
         };
@@ -189,7 +218,8 @@ fn unpack(file: impl Read) -> Result<BTreeMap<String, Unpacked>> {
     for entry in tar::Archive::new(file).entries()? {
         let mut entry = entry.context("read the archive")?;
         let header = entry.header();
-        let path = String::from_utf8(entry.path_bytes().into_owned()).context("a path that is not UTF-8")?;
+        let path = String::from_utf8(entry.path_bytes().into_owned())
+            .context("a path that is not UTF-8")?;
         let anonymous = (header.uid()?, header.gid()?, header.mtime()?) == (0, 0, 0);
         ensure!(anonymous, "{path} says when or by whom it was made");
         ensure!(
@@ -207,12 +237,29 @@ fn unpack(file: impl Read) -> Result<BTreeMap<String, Unpacked>> {
 }
 
 /// What a descriptor points to.
-fn blob(blobs: &mut BTreeMap<String, Vec<u8>>, descriptor: &Descriptor, media_type: &str) -> Result<Vec<u8>> {
-    ensure!(descriptor.media_type == media_type, "{} instead of {media_type}", descriptor.media_type);
+fn blob(
+    blobs: &mut BTreeMap<String, Vec<u8>>,
+    descriptor: &Descriptor,
+    media_type: &str,
+) -> Result<Vec<u8>> {
+    ensure!(
+        descriptor.media_type == media_type,
+        "{} instead of {media_type}",
+        descriptor.media_type
+    );
     let bytes = take(blobs, &blob_path(&descriptor.digest))?;
-    ensure!(digest(&bytes) == descriptor.digest, "{} has other bytes than its name says", descriptor.digest);
+    ensure!(
+        digest(&bytes) == descriptor.digest,
+        "{} has other bytes than its name says",
+        descriptor.digest
+    );
     let size = bytes.len() as u64;
-    ensure!(size == descriptor.size, "{} has {size} bytes, not {}", descriptor.digest, descriptor.size);
+    ensure!(
+        size == descriptor.size,
+        "{} has {size} bytes, not {}",
+        descriptor.digest,
+        descriptor.size
+    );
     Ok(bytes)
 }
 

@@ -35,8 +35,11 @@ pub(crate) fn dependencies(metadata: &Metadata) -> Result<String> {
     for package in packages {
         let name = format!("{} {}", package.name, package.version);
         let license = package.license.as_deref().unwrap_or("see its text below");
-        let _ =
-            writeln!(list, "{name:40} {license:40} {}", package.repository.as_deref().unwrap_or_default());
+        let _ = writeln!(
+            list,
+            "{name:40} {license:40} {}",
+            package.repository.as_deref().unwrap_or_default()
+        );
         for text in texts_of(package)? {
             texts.entry(text).or_default().insert(name.clone());
         }
@@ -52,7 +55,10 @@ pub(crate) fn dependencies(metadata: &Metadata) -> Result<String> {
 pub(crate) fn rust_library() -> Result<Vec<u8>> {
     let path = Rustc::ask()?.sysroot.join("share/doc/rust/COPYRIGHT-library.html");
     fs::read(&path).with_context(|| {
-        format!("read {}; toolchains of rustup have it, those of distributions may not", path.display())
+        format!(
+            "read {}; toolchains of rustup have it, those of distributions may not",
+            path.display()
+        )
     })
 }
 

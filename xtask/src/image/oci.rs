@@ -131,7 +131,11 @@ impl Image {
             platform: self.platform(),
             config: Process {
                 entrypoint: Self::entrypoint(),
-                labels: self.labels.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+                labels: self
+                    .labels
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), value.clone()))
+                    .collect(),
             },
             rootfs: Layers { kind: "layers".into(), diff_ids: vec![digest(&layer)] },
         })?;
@@ -212,7 +216,8 @@ fn tar(entries: Vec<Entry<'_>>) -> Result<Vec<u8>> {
             Entry::File { path, bytes, .. } => (path.to_owned(), bytes),
         };
         header.set_size(bytes.len() as u64);
-        tar.append_data(&mut header, &path, bytes).with_context(|| format!("add {path} to the archive"))?;
+        tar.append_data(&mut header, &path, bytes)
+            .with_context(|| format!("add {path} to the archive"))?;
     }
     tar.into_inner().context("end the archive")
 }

@@ -94,7 +94,11 @@ impl Rootfs {
         let context = |path: &Path| format!("write {}", path.display());
         fs::create_dir_all(root).with_context(|| context(root))?;
         let is_empty = root.read_dir().with_context(|| context(root))?.next().is_none();
-        ensure!(is_empty, "{} is not empty, and all that is in it would be in the image", root.display());
+        ensure!(
+            is_empty,
+            "{} is not empty, and all that is in it would be in the image",
+            root.display()
+        );
         for entry in self.entries() {
             let path = root.join(entry.path());
             match entry {
@@ -114,7 +118,8 @@ impl Rootfs {
         }
         // Afterwards, since a new file gives its folder a new time.
         for path in self.entries().iter().map(|entry| root.join(entry.path())) {
-            let times = File::open(&path).and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH));
+            let times =
+                File::open(&path).and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH));
             times.with_context(|| context(&path))?;
         }
         Ok(())

@@ -36,7 +36,11 @@ fn another_reference_or_label_is_told() -> Result<()> {
     let mut other = image(Arch::X86_64);
     other.labels.push(("org.opencontainers.image.url", "somewhere".into()));
     assert_told(&archive, &other, "label org.opencontainers.image.url is not");
-    assert_told(&archive, &image(Arch::Aarch64), "it is for Some(Platform { architecture: \"amd64\"");
+    assert_told(
+        &archive,
+        &image(Arch::Aarch64),
+        "it is for Some(Platform { architecture: \"amd64\"",
+    );
     Ok(())
 }
 
@@ -109,9 +113,11 @@ fn the_tree_is_written_with_modes_and_only_where_nothing_is() -> Result<()> {
     let root = scratch.0.join("root");
     let rootfs = rootfs(&program(Arch::X86_64))?;
     rootfs.write_to(&root)?;
-    for (path, mode) in
-        [("interceptor", 0o755), ("etc/ssl/certs", 0o755), ("etc/ssl/certs/ca-certificates.crt", 0o644)]
-    {
+    for (path, mode) in [
+        ("interceptor", 0o755),
+        ("etc/ssl/certs", 0o755),
+        ("etc/ssl/certs/ca-certificates.crt", 0o644),
+    ] {
         let found = fs::metadata(root.join(path))?.permissions().mode() & 0o7777;
         assert_eq!(found, mode, "{path}");
     }
@@ -143,12 +149,16 @@ fn the_dockerfile_says_the_same() -> Result<()> {
         let found = file.lines().filter_map(|line| line.strip_prefix(instruction));
         found.map(|rest| rest.trim().to_owned()).collect::<Vec<_>>()
     };
-    let labels = PACKAGE.labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect::<Vec<_>>();
+    let labels =
+        PACKAGE.labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect::<Vec<_>>();
     assert_eq!(lines("LABEL"), labels);
     assert_eq!(lines("ENTRYPOINT"), [serde_json::to_string(&Image::entrypoint())?]);
     let pinned = crate::setup::rust::pinned()?;
     let from = lines("FROM");
-    assert!(from[0].contains(&format!("/rust:{pinned}-")), "{from:?}, but the compiler is {pinned}");
+    assert!(
+        from[0].contains(&format!("/rust:{pinned}-")),
+        "{from:?}, but the compiler is {pinned}"
+    );
     assert_eq!(from[1..], ["scratch"]);
     Ok(())
 }

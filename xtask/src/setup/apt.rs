@@ -40,7 +40,8 @@ pub(crate) fn install(needs: &[Need]) -> Result<()> {
     if as_root(script, &packages).is_err() {
         // The lists may be older than what the mirror still has.
         as_root("apt-get update --quiet", &[])?;
-        as_root(script, &packages).with_context(|| format!("install packages; by hand: {by_hand}"))?;
+        as_root(script, &packages)
+            .with_context(|| format!("install packages; by hand: {by_hand}"))?;
     }
     for need in missing {
         run::find(need.program).with_context(|| {
@@ -52,10 +53,15 @@ pub(crate) fn install(needs: &[Need]) -> Result<()> {
 
 /// Runs a shell script as root.
 fn as_root(script: &str, arguments: &[&str]) -> Result<()> {
-    let words =
-        build::sudo()?.into_iter().chain(["sh", "-ec", script, "sh"].map(Into::into)).collect::<Vec<_>>();
-    let status =
-        Command::new(&words[0]).args(&words[1..]).args(arguments).status().context("run a script as root")?;
+    let words = build::sudo()?
+        .into_iter()
+        .chain(["sh", "-ec", script, "sh"].map(Into::into))
+        .collect::<Vec<_>>();
+    let status = Command::new(&words[0])
+        .args(&words[1..])
+        .args(arguments)
+        .status()
+        .context("run a script as root")?;
     if !status.success() {
         bail!("apt-get failed: {status}");
     }

@@ -54,7 +54,15 @@ fn install_into(root: &Path, rustc: &Rustc) -> Result<()> {
 
     let mut cargo = build::plain_cargo();
     cargo
-        .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--quiet", "--no-default-features"])
+        .args([
+            "install",
+            "bpf-linker",
+            "--version",
+            VERSION,
+            "--locked",
+            "--quiet",
+            "--no-default-features",
+        ])
         .args(["--features", &format!("llvm-{}", rustc.llvm_major), "--root"])
         .arg(root)
         // That libLLVM.so is a script which names the real one, so its folder has to be searched too; and the rpath

@@ -21,7 +21,8 @@ pub(crate) fn find() -> Result<Option<PathBuf>> {
 
 /// Builds it unless it is there. Without a Go compiler it is not: its tests then say so.
 pub(crate) fn install() -> Result<()> {
-    let go = run::find("go").or_else(|| Some(PathBuf::from("/usr/local/go/bin/go")).filter(|go| go.exists()));
+    let go = run::find("go")
+        .or_else(|| Some(PathBuf::from("/usr/local/go/bin/go")).filter(|go| go.exists()));
     let Some(go) = go.filter(|_| matches!(find(), Ok(None))) else { return Ok(()) };
     eprintln!("building h2spec {VERSION}: it tests HTTP/2; some seconds");
     // Built next to its place and then renamed: it is never there by half.

@@ -23,7 +23,8 @@ impl Rustc {
         };
         let version = rustc(&["-vV"])?;
         let field = |name: &str| {
-            let value = version.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            let value =
+                version.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
             value.with_context(|| format!("`rustc -vV` has no {name:?}"))
         };
         let pinned = pinned()?;
@@ -58,10 +59,17 @@ pub(crate) fn components() -> Result<()> {
         }
         eprintln!("installing the Rust component {component}: {why}");
         if run::find("rustup").is_none() {
-            bail!("{component} is missing in {}, and there is no rustup to add it", sysroot.display());
+            bail!(
+                "{component} is missing in {}, and there is no rustup to add it",
+                sysroot.display()
+            );
         }
-        run::run(Command::new("rustup").args(["component", "add", component]).current_dir(run::workspace()))
-            .with_context(|| format!("add {component}, which needs the network"))?;
+        run::run(
+            Command::new("rustup")
+                .args(["component", "add", component])
+                .current_dir(run::workspace()),
+        )
+        .with_context(|| format!("add {component}, which needs the network"))?;
     }
     Ok(())
 }
@@ -83,8 +91,11 @@ pub(crate) fn target(triple: &str) -> Result<()> {
 /// The compiler that `rust-toolchain.toml` wants.
 pub(crate) fn pinned() -> Result<String> {
     let file = run::workspace().join(Path::new("rust-toolchain.toml"));
-    let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
-    let channel =
-        text.lines().find_map(|line| line.strip_prefix("channel = ")).context("no channel in it")?;
+    let text =
+        std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+    let channel = text
+        .lines()
+        .find_map(|line| line.strip_prefix("channel = "))
+        .context("no channel in it")?;
     Ok(channel.trim_matches('"').to_owned())
 }

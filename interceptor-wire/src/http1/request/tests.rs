@@ -16,8 +16,12 @@ fn parse(bytes: &[u8]) -> Parsed<Found> {
         Parsed::Complete { head, len } => {
             let body = (!head.body.is_done()).then(|| head.body.clone());
             let host = head.host().map(str::to_owned);
-            let (method, target, path) = (head.method().to_owned(), head.target().to_owned(), head.path());
-            Parsed::Complete { head: (method, target, host, path.to_owned(), body, head.after), len }
+            let (method, target, path) =
+                (head.method().to_owned(), head.target().to_owned(), head.path());
+            Parsed::Complete {
+                head: (method, target, host, path.to_owned(), body, head.after),
+                len,
+            }
         }
     }
 }
@@ -73,14 +77,19 @@ fn targets(#[case] line: &str, #[case] host: Option<&str>, #[case] path: &str) {
 #[case("Host:", None)]
 #[case("Host: \u{fc}", Some("\u{fc}"))]
 fn hosts(#[case] field: &str, #[case] host: Option<&str>) {
-    assert_eq!(complete(format!("GET / HTTP/1.1\r\n{field}\r\n\r\n").as_bytes()).2.as_deref(), host);
+    assert_eq!(
+        complete(format!("GET / HTTP/1.1\r\n{field}\r\n\r\n").as_bytes()).2.as_deref(),
+        host
+    );
 }
 
 #[test]
 fn header_values_are_as_sent() {
-    let bytes = b"GET / HTTP/1.1\r\nX-User:  a b \t\r\nx-users: no\r\nx-USER: \xff\r\nX-User:\r\n\r\n";
+    let bytes =
+        b"GET / HTTP/1.1\r\nX-User:  a b \t\r\nx-users: no\r\nx-USER: \xff\r\nX-User:\r\n\r\n";
     let mut storage = Storage::new();
-    let Parsed::Complete { head, .. } = request(bytes, &mut HeadScan::default(), &mut storage) else {
+    let Parsed::Complete { head, .. } = request(bytes, &mut HeadScan::default(), &mut storage)
+    else {
         panic!("is complete")
     };
     let mut values = Vec::new();
@@ -95,17 +104,37 @@ fn header_values_are_as_sent() {
 #[case::length("GET / HTTP/1.1", "Content-Length: 5", Some(Body::length(5)), After::Keep)]
 #[case::white_space("PUT / HTTP/1.1", "CONTENT-LENGTH:\t 5 \t", Some(Body::length(5)), After::Keep)]
 #[case::zero("PUT / HTTP/1.1", "Content-Length: 0", None, After::Keep)]
-#[case::same("PUT / HTTP/1.1", "Content-Length: 5\r\ncontent-length: 5", Some(Body::length(5)), After::Keep)]
+#[case::same(
+    "PUT / HTTP/1.1",
+    "Content-Length: 5\r\ncontent-length: 5",
+    Some(Body::length(5)),
+    After::Keep
+)]
 #[case::chunked("PUT / HTTP/1.1", "Transfer-Encoding: chunked", Some(Body::chunked()), After::Keep)]
 #[case::case("PUT / HTTP/1.1", "transfer-ENCODING: Chunked", Some(Body::chunked()), After::Keep)]
-#[case::other_names("PUT / HTTP/1.1", "Content-Lengt: 5\r\nXransfer-Encoding: x", None, After::Keep)]
+#[case::other_names(
+    "PUT / HTTP/1.1",
+    "Content-Lengt: 5\r\nXransfer-Encoding: x",
+    None,
+    After::Keep
+)]
 #[case::close("GET / HTTP/1.1", "Connection: close", None, After::Close)]
 #[case::close_in_a_list("GET / HTTP/1.1", "Connection: a ,CLOSE,b", None, After::Close)]
-#[case::close_wins("GET / HTTP/1.1", "Connection: keep-alive\r\nConnection: close", None, After::Close)]
+#[case::close_wins(
+    "GET / HTTP/1.1",
+    "Connection: keep-alive\r\nConnection: close",
+    None,
+    After::Close
+)]
 #[case::not_close("GET / HTTP/1.1", "Connection: closed, \"close\"", None, After::Keep)]
 #[case::http10("GET / HTTP/1.0", "Host: a", None, After::Close)]
 #[case::http10_kept("GET / HTTP/1.0", "Connection: Keep-Alive", None, After::Keep)]
-#[case::websocket("GET / HTTP/1.1", "Upgrade: websocket\r\nConnection: Upgrade", None, After::Upgrade)]
+#[case::websocket(
+    "GET / HTTP/1.1",
+    "Upgrade: websocket\r\nConnection: Upgrade",
+    None,
+    After::Upgrade
+)]
 #[case::without_connection("GET / HTTP/1.1", "upgrade: h2c", None, After::Upgrade)]
 #[case::upgrade_with_body(
     "PUT / HTTP/1.1",
@@ -115,7 +144,12 @@ fn header_values_are_as_sent() {
 )]
 #[case::connect("CONNECT a:1 HTTP/1.1", "Host: a:1", None, After::Connect)]
 #[case::connect_without_content("CONNECT a:1 HTTP/1.1", "Content-Length: 0", None, After::Connect)]
-fn framing(#[case] line: &str, #[case] fields: &str, #[case] body: Option<Body>, #[case] after: After) {
+fn framing(
+    #[case] line: &str,
+    #[case] fields: &str,
+    #[case] body: Option<Body>,
+    #[case] after: After,
+) {
     let found = complete(format!("{line}\r\n{fields}\r\n\r\n").as_bytes());
     assert_eq!((found.4, found.5), (body, after));
 }
@@ -135,12 +169,18 @@ fn framing(#[case] line: &str, #[case] fields: &str, #[case] body: Option<Body>,
 #[case::variable("Content_Length: 5", Reason::HeaderName)]
 // Section 6.1: codings.
 #[case::both("Content-Length: 5\r\nTransfer-Encoding: chunked", Reason::LengthAndEncoding)]
-#[case::both_the_other_way("Transfer-Encoding: chunked\r\nContent-Length: 0", Reason::LengthAndEncoding)]
+#[case::both_the_other_way(
+    "Transfer-Encoding: chunked\r\nContent-Length: 0",
+    Reason::LengthAndEncoding
+)]
 #[case::gzip("Transfer-Encoding: gzip, chunked", Reason::TransferEncoding)]
 #[case::not_last("Transfer-Encoding: chunked, gzip", Reason::TransferEncoding)]
 #[case::identity("Transfer-Encoding: identity", Reason::TransferEncoding)]
 #[case::twice("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", Reason::TransferEncoding)]
-#[case::two_codings("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", Reason::TransferEncoding)]
+#[case::two_codings(
+    "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
+    Reason::TransferEncoding
+)]
 #[case::comma("Transfer-Encoding: chunked,", Reason::TransferEncoding)]
 #[case::parameter("Transfer-Encoding: chunked;a=b", Reason::TransferEncoding)]
 #[case::x_chunked("Transfer-Encoding: xchunked", Reason::TransferEncoding)]
@@ -169,7 +209,10 @@ fn framing(#[case] line: &str, #[case] fields: &str, #[case] body: Option<Body>,
 #[case::bare_cr("A: b\rContent-Length: 5", Reason::HeaderValue)]
 #[case::cr_crlf("A: b\r\r\nC: d", Reason::HeaderValue)]
 fn doubtful_fields(#[case] fields: &str, #[case] expected: Reason) {
-    assert_eq!(reason(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n").as_bytes()), expected);
+    assert_eq!(
+        reason(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n").as_bytes()),
+        expected
+    );
 }
 
 /// How many bytes of it are enough to know, and why.
@@ -242,7 +285,8 @@ fn a_coding_needs_http11() {
 
 #[test]
 fn as_many_headers_as_the_limit() {
-    let head = |headers| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(headers)).into_bytes();
+    let head =
+        |headers| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(headers)).into_bytes();
     assert_eq!(complete(&head(MAX_HEADERS)).0, "GET");
     assert_eq!(reason(&head(MAX_HEADERS + 1)), Reason::TooManyHeaders);
     assert_eq!(reason(&head(100 * MAX_HEADERS)), Reason::TooManyHeaders);

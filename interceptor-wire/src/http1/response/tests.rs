@@ -15,9 +15,10 @@ fn parse(bytes: &[u8], to: Asked) -> Parsed<(u16, Body, After, bool)> {
     match response(bytes, to, &mut HeadScan::default(), &mut storage) {
         Parsed::Partial => Parsed::Partial,
         Parsed::Unframed(reason) => Parsed::Unframed(reason),
-        Parsed::Complete { head, len } => {
-            Parsed::Complete { head: (head.status, head.body.clone(), head.after, head.is_interim()), len }
-        }
+        Parsed::Complete { head, len } => Parsed::Complete {
+            head: (head.status, head.body.clone(), head.after, head.is_interim()),
+            len,
+        },
     }
 }
 
@@ -29,7 +30,13 @@ const CHUNKED: &str = "Transfer-Encoding: chunked";
 #[rstest]
 #[case::head(HEAD, "200", FIVE, NONE, After::Keep)]
 #[case::head_chunked(HEAD, "200", CHUNKED, NONE, After::Keep)]
-#[case::head_with_both(HEAD, "200", "Content-Length: 5\r\nTransfer-Encoding: chunked", NONE, After::Keep)]
+#[case::head_with_both(
+    HEAD,
+    "200",
+    "Content-Length: 5\r\nTransfer-Encoding: chunked",
+    NONE,
+    After::Keep
+)]
 #[case::head_without_length(HEAD, "200", "A: b", NONE, After::Keep)]
 #[case::interim(GET, "100", FIVE, NONE, After::Keep)]
 #[case::early_hints(LAST, "103", "Connection: close", NONE, After::Keep)]
@@ -51,7 +58,13 @@ const CHUNKED: &str = "Transfer-Encoding: chunked";
 #[case::odd_status(GET, "999", FIVE, Body::length(5), After::Keep)]
 #[case::until_close(GET, "200", "A: b", Body::until_close(), After::Close)]
 #[case::until_close_kept(GET, "200", "Connection: keep-alive", Body::until_close(), After::Close)]
-#[case::server_closes(GET, "200", "Content-Length: 5\r\nConnection: close", Body::length(5), After::Close)]
+#[case::server_closes(
+    GET,
+    "200",
+    "Content-Length: 5\r\nConnection: close",
+    Body::length(5),
+    After::Close
+)]
 #[case::client_closes(LAST, "200", "Content-Length: 5", Body::length(5), After::Close)]
 fn framing(
     #[case] to: Asked,
@@ -89,8 +102,10 @@ fn http10(#[case] fields: &str, #[case] body: Body, #[case] after: After) {
 #[case("HTTP/1.1 200\r\n\r\n")]
 #[case("HTTP/1.1 200 Tout est \u{e0} point\r\n\r\n")]
 fn status_lines(#[case] bytes: &str) {
-    let expected =
-        Parsed::Complete { head: (200, Body::until_close(), After::Close, false), len: bytes.len() };
+    let expected = Parsed::Complete {
+        head: (200, Body::until_close(), After::Close, false),
+        len: bytes.len(),
+    };
     assert_eq!(parse(bytes.as_bytes(), GET), expected);
 }
 
@@ -123,7 +138,11 @@ fn status_lines(#[case] bytes: &str) {
     Reason::LengthAndEncoding
 )]
 #[case::gzip("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", 44, Reason::TransferEncoding)]
-#[case::http10("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 47, Reason::TransferEncodingIn10)]
+#[case::http10(
+    "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    47,
+    Reason::TransferEncodingIn10
+)]
 fn doubtful(#[case] text: &str, #[case] enough: usize, #[case] expected: Reason) {
     for end in 0..=text.len() {
         let expected = if end < enough { Parsed::Partial } else { Parsed::Unframed(expected) };

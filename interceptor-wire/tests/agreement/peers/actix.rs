@@ -18,7 +18,8 @@ pub(super) fn got(method: &str, bytes: &[u8]) -> Option<String> {
 
 /// It decodes without waiting, but its settings start a clock, which needs a place to run.
 fn on_a_runtime<T>(decode: impl FnOnce() -> T) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async { decode() })
 }
 

@@ -19,7 +19,8 @@ use super::{Saw, line};
 const QUIET: Duration = Duration::from_secs(1);
 
 pub(super) fn saw(bytes: &[u8]) -> Saw {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.expect("a runtime").block_on(serve(bytes))
 }
 
@@ -52,17 +53,22 @@ async fn serve(bytes: &[u8]) -> Saw {
 }
 
 pub(super) fn got(method: &str, bytes: &[u8]) -> Option<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.expect("a runtime").block_on(ask(method, bytes))
 }
 
 async fn ask(method: &str, bytes: &[u8]) -> Option<String> {
     let (client, mut server) = tokio::io::duplex(1 << 20);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(client)).await.ok()?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(client)).await.ok()?;
     let connection = async { connection.await.err() };
     let asking = async {
-        let request =
-            Request::builder().method(method).uri("/").body(Empty::<Bytes>::new()).expect("a request");
+        let request = Request::builder()
+            .method(method)
+            .uri("/")
+            .body(Empty::<Bytes>::new())
+            .expect("a request");
         let response = sender.send_request(request).await.ok()?;
         let status = response.status();
         if status == hyper::StatusCode::SWITCHING_PROTOCOLS {

@@ -39,7 +39,8 @@ impl Peer {
 pub(crate) fn servers() -> Vec<Peer> {
     let function = |name, see| Peer { name, kind: Kind::Function(see) };
     let mut peers = vec![function("hyper", hyper::saw), function("actix-http", actix::saw)];
-    for (name, program) in [("node", program::node("server.js")), ("go", program::go("server.go"))] {
+    for (name, program) in [("node", program::node("server.js")), ("go", program::go("server.go"))]
+    {
         match program.and_then(|mut program| program::serve(&mut program)) {
             Ok(program) => peers.push(Peer { name, kind: Kind::Program(program) }),
             Err(why) => program::left_out(name, &why),
@@ -49,12 +50,15 @@ pub(crate) fn servers() -> Vec<Peer> {
 }
 
 /// What clients make of each response, in order: status and content, or nothing if they refuse it.
-pub(crate) fn clients(cases: &'static [responses::Case]) -> Vec<(&'static str, Vec<Option<String>>)> {
+pub(crate) fn clients(
+    cases: &'static [responses::Case],
+) -> Vec<(&'static str, Vec<Option<String>>)> {
     let each = |get: fn(&str, &[u8]) -> Option<String>| {
         cases.iter().map(|case| get(case.method, case.bytes)).collect()
     };
     let mut clients = vec![("hyper", each(hyper::got)), ("actix-http", each(actix::got))];
-    for (name, program) in [("node", program::node("client.js")), ("go", program::go("client.go"))] {
+    for (name, program) in [("node", program::node("client.js")), ("go", program::go("client.go"))]
+    {
         match program.and_then(|mut program| program::got(&mut program, cases)) {
             Ok(got) => clients.push((name, got)),
             Err(why) => program::left_out(name, &why),

@@ -49,7 +49,8 @@ fn source(name: &str) -> PathBuf {
 
 /// Starts a server, which says its port.
 pub(super) fn serve(command: &mut Command) -> io::Result<Program> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut line = String::new();
     BufReader::new(child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?).read_line(&mut line)?;
     let port = line.trim().parse().map_err(|_| io::Error::other(format!("said {line:?}")))?;
@@ -57,7 +58,10 @@ pub(super) fn serve(command: &mut Command) -> io::Result<Program> {
 }
 
 /// Runs a client that asks for one response after the other.
-pub(super) fn got(command: &mut Command, cases: &'static [Case]) -> io::Result<Vec<Option<String>>> {
+pub(super) fn got(
+    command: &mut Command,
+    cases: &'static [Case],
+) -> io::Result<Vec<Option<String>>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     command.arg(listener.local_addr()?.port().to_string());
     command.args(cases.iter().map(|case| case.method)).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -70,9 +74,11 @@ pub(super) fn got(command: &mut Command, cases: &'static [Case]) -> io::Result<V
     let output = command.output()?;
     let mut got = vec![None; cases.len()];
     for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let number_and_rest =
-            line.split_once(' ').and_then(|(number, rest)| Some((number.parse::<usize>().ok()?, rest)));
-        let (number, rest) = number_and_rest.ok_or_else(|| io::Error::other(format!("said {line:?}")))?;
+        let number_and_rest = line
+            .split_once(' ')
+            .and_then(|(number, rest)| Some((number.parse::<usize>().ok()?, rest)));
+        let (number, rest) =
+            number_and_rest.ok_or_else(|| io::Error::other(format!("said {line:?}")))?;
         got[number] = (rest != "-").then(|| rest.to_owned());
     }
     Ok(got)
@@ -86,8 +92,13 @@ fn respond(mut stream: TcpStream, cases: &[Case]) -> Option<()> {
         stream.read_exact(&mut byte).ok()?;
         request.extend_from_slice(&byte);
     }
-    let number =
-        str::from_utf8(&request).ok()?.split(' ').nth(1)?.trim_start_matches('/').parse::<usize>().ok()?;
+    let number = str::from_utf8(&request)
+        .ok()?
+        .split(' ')
+        .nth(1)?
+        .trim_start_matches('/')
+        .parse::<usize>()
+        .ok()?;
     stream.write_all(cases.get(number)?.bytes).ok()?;
     stream.shutdown(Shutdown::Write).ok()?;
     // Closing with bytes unread would be a reset, which may overtake the response.
@@ -97,7 +108,8 @@ fn respond(mut stream: TcpStream, cases: &[Case]) -> Option<()> {
 impl Program {
     /// `expected`: as many requests as there should be.
     pub(super) fn saw(&self, bytes: &[u8], expected: usize) -> Saw {
-        let (answers, closed) = self.answers(bytes, expected).expect("the server takes connections");
+        let (answers, closed) =
+            self.answers(bytes, expected).expect("the server takes connections");
         let answers = String::from_utf8_lossy(&answers);
         let refused = closed || answers.contains("HTTP/1.1 4") || answers.contains("HTTP/1.1 5");
         Saw { requests: told(&answers), refused }
@@ -115,7 +127,12 @@ impl Program {
         let started = Instant::now();
         loop {
             match stream.read_to_end(&mut answers) {
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) =>
+                {
                     let told = told(&String::from_utf8_lossy(&answers)).len();
                     if told >= expected || started.elapsed() > PATIENCE {
                         return Ok((answers, false));
@@ -129,7 +146,9 @@ impl Program {
 
 /// The requests that a server tells of in its responses.
 fn told(answers: &str) -> Vec<String> {
-    let told = answers.lines().filter_map(|line| line.to_ascii_lowercase().strip_prefix("saw: ").map(unhex));
+    let told = answers
+        .lines()
+        .filter_map(|line| line.to_ascii_lowercase().strip_prefix("saw: ").map(unhex));
     told.collect()
 }
 
@@ -143,7 +162,7 @@ impl Drop for Program {
 
 fn unhex(text: &str) -> String {
     let digits = text.trim().as_bytes().chunks(2);
-    let bytes =
-        digits.map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).expect("hexadecimal"));
+    let bytes = digits
+        .map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).expect("hexadecimal"));
     String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned()
 }

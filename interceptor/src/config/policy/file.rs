@@ -54,7 +54,9 @@ struct RawTargets {
 }
 
 /// A field that stands there has a value: `allow:` with nothing behind it must not mean "no limit".
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
@@ -75,10 +77,12 @@ impl Policy {
             policy.dial = reader.choice(dial, &DIALS, "dial: pod")?;
         }
         if let Some(timeout) = &raw.connect_timeout {
-            policy.connect_timeout = reader.duration(timeout, &CONNECT_TIMEOUT, "connectTimeout: 1s")?;
+            policy.connect_timeout =
+                reader.duration(timeout, &CONNECT_TIMEOUT, "connectTimeout: 1s")?;
         }
         if let Some(rules) = &raw.max_rules {
-            policy.max_rules = reader.setting(rules, reader.number(rules, &MAX_RULES, "maxRules: 16")?);
+            policy.max_rules =
+                reader.setting(rules, reader.number(rules, &MAX_RULES, "maxRules: 16")?);
         }
         if let Some(rules) = &raw.max_rules_per_node {
             let max = reader.number(rules, &MAX_RULES_PER_NODE, "maxRulesPerNode: 1024")?;
@@ -86,11 +90,14 @@ impl Policy {
         }
         if let Some(actions) = &raw.actions {
             let allowed = actions.value.iter();
-            let allowed = allowed.map(|action| reader.choice(action, &super::ACTIONS, "actions: [redirect]"));
+            let allowed =
+                allowed.map(|action| reader.choice(action, &super::ACTIONS, "actions: [redirect]"));
             policy.actions = Some(reader.setting(actions, allowed.collect::<Result<_, _>>()?));
         }
         // An empty selector selects everything, in Kubernetes as here.
-        if let Some(selector) = raw.namespaces.as_ref().filter(|selector| !selector.value.trim().is_empty()) {
+        if let Some(selector) =
+            raw.namespaces.as_ref().filter(|selector| !selector.value.trim().is_empty())
+        {
             policy.namespaces = Some(reader.setting(selector, selector.value.trim().to_owned()));
         }
         if let Some(ttl) = &raw.max_ttl {
@@ -123,7 +130,8 @@ impl Reader<'_> {
     }
 
     fn error(&self, raw: &Spanned<String>, expected: &str, example: &'static str) -> FileError {
-        let problem = format!("found {}, expected {expected}", interceptor_rule::quoted(&raw.value));
+        let problem =
+            format!("found {}, expected {expected}", interceptor_rule::quoted(&raw.value));
         self.document.error(raw, problem, example)
     }
 
@@ -133,10 +141,12 @@ impl Reader<'_> {
         choices: &[(&str, T)],
         example: &'static str,
     ) -> Result<T, FileError> {
-        choices.iter().find(|(name, _)| *name == raw.value).map(|(_, choice)| *choice).ok_or_else(|| {
-            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-            self.error(raw, &one_of(&names), example)
-        })
+        choices.iter().find(|(name, _)| *name == raw.value).map(|(_, choice)| *choice).ok_or_else(
+            || {
+                let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+                self.error(raw, &one_of(&names), example)
+            },
+        )
     }
 
     fn duration(
@@ -145,13 +155,17 @@ impl Reader<'_> {
         range: &std::ops::RangeInclusive<Duration>,
         example: &'static str,
     ) -> Result<Duration, FileError> {
-        humantime::parse_duration(&raw.value).ok().filter(|duration| range.contains(duration)).ok_or_else(
-            || {
-                let expected =
-                    format!("a duration from {} to {}", Spoken(*range.start()), Spoken(*range.end()));
+        humantime::parse_duration(&raw.value)
+            .ok()
+            .filter(|duration| range.contains(duration))
+            .ok_or_else(|| {
+                let expected = format!(
+                    "a duration from {} to {}",
+                    Spoken(*range.start()),
+                    Spoken(*range.end())
+                );
                 self.error(raw, &expected, example)
-            },
-        )
+            })
     }
 
     fn number(
@@ -168,13 +182,19 @@ impl Reader<'_> {
 
     /// A network, or one address.
     fn net(&self, raw: &Spanned<String>) -> Result<IpNet, FileError> {
-        let net =
-            raw.value.parse::<IpNet>().ok().or_else(|| raw.value.parse::<IpAddr>().ok().map(IpNet::from));
+        let net = raw
+            .value
+            .parse::<IpNet>()
+            .ok()
+            .or_else(|| raw.value.parse::<IpAddr>().ok().map(IpNet::from));
         let net = net.ok_or_else(|| self.error(raw, "a network or an IP address", NET_EXAMPLE))?;
         if net.addr() != net.network() {
             // Was one address meant, or the whole network? Guessing would open or close too much.
-            let expected =
-                format!("`{}` for the network, or `{}` for the one address", net.trunc(), net.addr());
+            let expected = format!(
+                "`{}` for the network, or `{}` for the one address",
+                net.trunc(),
+                net.addr()
+            );
             return Err(self.error(raw, &expected, NET_EXAMPLE));
         }
         Ok(canonical(net))

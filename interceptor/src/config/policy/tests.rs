@@ -108,8 +108,7 @@ fn other_addresses(#[case] ip: &str) {
 
 #[test]
 fn addresses_of_the_node() {
-    let message =
-        "10.0.0.1 is refused: node (built in; an admin can allow it with targets.allowReserved: [node])";
+    let message = "10.0.0.1 is refused: node (built in; an admin can allow it with targets.allowReserved: [node])";
     assert_eq!(judge(&Policy::default(), "10.0.0.1", true), Err(message.to_owned()));
     assert_eq!(judge(&Policy::default(), "::ffff:10.0.0.1", true), Err(message.to_owned()));
     assert_eq!(judge(&policy(POLICY), "10.0.0.1", true), Ok(()));
@@ -181,7 +180,10 @@ fn numbers_of_rules_on_a_node() {
 #[rstest]
 #[case("", None)]
 #[case("actions: [redirect, mirror]", None)]
-#[case("actions: [mirror]", Some("`debug.redirect` is refused by policy.yaml:1 (actions: [mirror])"))]
+#[case(
+    "actions: [mirror]",
+    Some("`debug.redirect` is refused by policy.yaml:1 (actions: [mirror])")
+)]
 #[case("\nactions: []", Some("`debug.redirect` is refused by policy.yaml:2 (actions: [])"))]
 fn what_rules_may_do(#[case] text: &str, #[case] refusal: Option<&str>) {
     let judged = policy(text).judge_action(Action::Redirect);
@@ -197,8 +199,9 @@ fn which_namespaces(#[case] text: &str, #[case] selector: Option<&str>) {
     let policy = policy(text);
     assert_eq!(policy.namespaces(), selector);
     let refusal = policy.refuse_namespace("shop").map(|refusal| refusal.to_string());
-    let expected = selector
-        .map(|selector| format!("namespace shop is refused by policy.yaml:1 (namespaces: {selector})"));
+    let expected = selector.map(|selector| {
+        format!("namespace shop is refused by policy.yaml:1 (namespaces: {selector})")
+    });
     assert_eq!(refusal, expected);
 }
 
@@ -208,14 +211,23 @@ fn which_namespaces(#[case] text: &str, #[case] selector: Option<&str>) {
     "target: {}",
     "1:1: unknown field `target`, expected `targets`, `dial`, `connectTimeout`, `maxRules`, `maxRulesPerNode`, `maxTtl`, `actions` or `namespaces`"
 )]
-#[case("targets:\n  alow: []", "2:3: unknown field `alow`, expected `allow`, `deny` or `allowReserved`")]
+#[case(
+    "targets:\n  alow: []",
+    "2:3: unknown field `alow`, expected `allow`, `deny` or `allowReserved`"
+)]
 #[case("targets:\n  allow:", "2:8: expected a list")]
 #[case("targets:\n  deny:", "2:7: expected a list")]
 #[case("targets:", "1:8: expected `key: value` lines")]
 #[case("maxTtl: # 8h", "1:7: expected a value, found none")]
 #[case("targets: {deny: 10.0.0.0/8}", "1:17: expected a list")]
-#[case("targets: {deny: [10.0.0.0/33]}", "1:18: found `10.0.0.0/33`, expected a network or an IP address")]
-#[case("targets: {allow: [example.com]}", "1:19: found `example.com`, expected a network or an IP address")]
+#[case(
+    "targets: {deny: [10.0.0.0/33]}",
+    "1:18: found `10.0.0.0/33`, expected a network or an IP address"
+)]
+#[case(
+    "targets: {allow: [example.com]}",
+    "1:19: found `example.com`, expected a network or an IP address"
+)]
 #[case(
     "targets: {deny: [10.1.2.3/8]}",
     "1:18: found `10.1.2.3/8`, expected `10.0.0.0/8` for the network, or `10.1.2.3` for the one address"
@@ -242,7 +254,8 @@ fn broken_files(#[case] text: &str, #[case] message: &str) {
 
 #[test]
 fn the_whole_message_of_a_broken_file() {
-    let error = Policy::parse("targets:\n  deny: [10.0.0]\n", "/etc/policy.yaml").expect_err("is broken");
+    let error =
+        Policy::parse("targets:\n  deny: [10.0.0]\n", "/etc/policy.yaml").expect_err("is broken");
     assert_eq!(
         error.to_string(),
         "/etc/policy.yaml:2:10: found `10.0.0`, expected a network or an IP address \

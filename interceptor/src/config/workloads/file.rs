@@ -13,8 +13,8 @@ use serde_saphyr::Spanned;
 use super::super::annotation::AnnotationKey;
 use super::super::yaml::{Document, FileError, Location, ReadError, read as read_text};
 use super::{
-    AnnotatedRules, AnnotationSource, MAX_DECLARED_PORTS, MAX_WORKLOADS, NetnsSource, Workload, WorkloadName,
-    WorkloadsFile,
+    AnnotatedRules, AnnotationSource, MAX_DECLARED_PORTS, MAX_WORKLOADS, NetnsSource, Workload,
+    WorkloadName, WorkloadsFile,
 };
 
 /// The largest process id that Linux gives (`PID_MAX_LIMIT`).
@@ -122,9 +122,19 @@ fn workload(document: &Document<'_>, raw: &Spanned<RawWorkload>) -> Result<Workl
         .annotations
         .iter()
         .flat_map(|annotations| &annotations.0)
-        .filter_map(|(key, value)| Some(annotated(document, AnnotationKey::new(key)?, value, &ports)))
+        .filter_map(|(key, value)| {
+            Some(annotated(document, AnnotationKey::new(key)?, value, &ports))
+        })
         .collect();
-    Ok(Workload { name, netns, ports, rules, health_checks: Vec::new(), obstacle: None, terminating: false })
+    Ok(Workload {
+        name,
+        netns,
+        ports,
+        rules,
+        health_checks: Vec::new(),
+        obstacle: None,
+        terminating: false,
+    })
 }
 
 fn netns(document: &Document<'_>, raw: &Spanned<RawWorkload>) -> Result<NetnsSource, FileError> {
@@ -150,8 +160,10 @@ fn netns(document: &Document<'_>, raw: &Spanned<RawWorkload>) -> Result<NetnsSou
         }
         (None, None) => {
             let name = &raw.value.name;
-            let problem =
-                format!("expected a field `netns` or `pid` for workload `{}`, found none", name.value);
+            let problem = format!(
+                "expected a field `netns` or `pid` for workload `{}`, found none",
+                name.value
+            );
             Err(document.error(name, problem, NETNS_EXAMPLE))
         }
     }
@@ -189,7 +201,8 @@ fn annotated(
     let value = raw.value.clone().unwrap_or_default();
     let location = Location::from(raw.referenced);
     let rules = key.rules(&value, declared).map_err(|problem| {
-        let source = AnnotationSource { file: &document.file, location, column: text_column(document, raw) };
+        let source =
+            AnnotationSource { file: &document.file, location, column: text_column(document, raw) };
         source.error(&key, &value, problem)
     });
     AnnotatedRules { key, value, written: None, rules }

@@ -50,8 +50,11 @@ fn a_good_file() {
     assert_eq!(web.name.as_str(), "web");
     assert_eq!(web.netns, NetnsSource::Path("/run/netns/web".into()));
     assert_eq!(web.ports.iter().map(|port| port.get()).collect::<Vec<_>>(), [8080, 9090]);
-    let rules: Vec<_> =
-        web.rules.iter().map(|rules| (rules.key.as_str(), rules.rules.clone().expect("is good"))).collect();
+    let rules: Vec<_> = web
+        .rules
+        .iter()
+        .map(|rules| (rules.key.as_str(), rules.rules.clone().expect("is good")))
+        .collect();
     let parsed = |text| interceptor_rule::parse(text).expect("is valid");
     let expected = [
         ("debug.redirect", parsed("8080 -> 10.20.0.7:3000")),
@@ -67,8 +70,9 @@ fn a_good_file() {
 
 #[test]
 fn fields_with_nothing_behind_them() {
-    let workloads =
-        good("workloads:\n- name: web\n  pid: 1\n  ports:\n  netns:\n  annotations: # none today\n");
+    let workloads = good(
+        "workloads:\n- name: web\n  pid: 1\n  ports:\n  netns:\n  annotations: # none today\n",
+    );
     assert_eq!(workloads[0].netns, NetnsSource::Pid(1));
     assert!(workloads[0].ports.is_empty() && workloads[0].rules.is_empty());
 }
@@ -103,7 +107,10 @@ fn no_workloads(#[case] text: &str) {
     "3:3: unknown field `prots`, expected `name`, `netns`, `pid`, `ports` or `annotations`"
 )]
 #[case("workloads:\n- pid: 1", "2:3: expected a field `name`, found none")]
-#[case("workloads:\n- name: web\n  name: b\n  pid: 1", "3:3: found `name` a second time, expected it once")]
+#[case(
+    "workloads:\n- name: web\n  name: b\n  pid: 1",
+    "3:3: found `name` a second time, expected it once"
+)]
 #[case("workloads:\n- name: [web]", "2:9: expected one value, found a list or a mapping")]
 #[case("workloads:\n- name:\n  pid: 1", "2:7: expected a value, found none")]
 #[case(
@@ -115,26 +122,44 @@ fn no_workloads(#[case] text: &str) {
     "workloads:\n- {name: a, pid: 1}\n- {name: a, pid: 2}",
     "3:10: found a second workload `a`, expected another name than in line 2"
 )]
-#[case("workloads:\n- name: web", "2:9: expected a field `netns` or `pid` for workload `web`, found none")]
+#[case(
+    "workloads:\n- name: web",
+    "2:9: expected a field `netns` or `pid` for workload `web`, found none"
+)]
 #[case(
     "workloads:\n- name: web\n  pid: 1\n  netns: /n",
     "3:8: found both `netns` and `pid`, expected exactly one of them"
 )]
 #[case("workloads:\n- name: web\n  netns: web", "3:10: found `web`, expected an absolute path")]
-#[case("workloads:\n- name: web\n  netns: \"/a\\0\"", "3:10: found `/a\\u{0}`, expected an absolute path")]
-#[case("workloads:\n- {name: a, pid: 0}", "2:18: found `0`, expected a process id from 1 to 4194304")]
+#[case(
+    "workloads:\n- name: web\n  netns: \"/a\\0\"",
+    "3:10: found `/a\\u{0}`, expected an absolute path"
+)]
+#[case(
+    "workloads:\n- {name: a, pid: 0}",
+    "2:18: found `0`, expected a process id from 1 to 4194304"
+)]
 #[case(
     "workloads:\n- {name: a, pid: 4194305}",
     "2:18: found `4194305`, expected a process id from 1 to 4194304"
 )]
-#[case("workloads:\n- {name: a, pid: -1}", "2:18: found `-1`, expected a process id from 1 to 4194304")]
+#[case(
+    "workloads:\n- {name: a, pid: -1}",
+    "2:18: found `-1`, expected a process id from 1 to 4194304"
+)]
 #[case("workloads:\n- {name: a, pid: 1, ports: 80}", "2:28: expected a list")]
-#[case("workloads:\n- {name: a, pid: 1, ports: [80, 0]}", "2:33: found `0`, expected a port from 1 to 65535")]
+#[case(
+    "workloads:\n- {name: a, pid: 1, ports: [80, 0]}",
+    "2:33: found `0`, expected a port from 1 to 65535"
+)]
 #[case(
     "workloads:\n- {name: a, pid: 1, ports: [65536]}",
     "2:29: found `65536`, expected a port from 1 to 65535"
 )]
-#[case("workloads:\n- {name: a, pid: 1, ports: [+80]}", "2:29: found `+80`, expected a port from 1 to 65535")]
+#[case(
+    "workloads:\n- {name: a, pid: 1, ports: [+80]}",
+    "2:29: found `+80`, expected a port from 1 to 65535"
+)]
 #[case(
     "workloads:\n- {name: a, pid: 1, ports: [80, 80]}",
     "2:33: found `80` a second time, expected each port once"
@@ -153,7 +178,10 @@ fn no_workloads(#[case] text: &str) {
     "workloads:\n- &a {name: a, pid: 1}\n- *a",
     "3:3: found an alias (`*name`), expected none in this file"
 )]
-#[case("workloads:\n- {<<: {name: a}, pid: 1}", "2:4: found a merge key (`<<`), expected none in this file")]
+#[case(
+    "workloads:\n- {<<: {name: a}, pid: 1}",
+    "2:4: found a merge key (`<<`), expected none in this file"
+)]
 fn broken_files(#[case] text: &str, #[case] message: &str) {
     let error = parse(text, "w.yaml").expect_err("is broken");
     let said = format!("{}: {}", error.location, error.problem);
@@ -298,7 +326,10 @@ fn files() {
 
     fs::write(&path, b"workloads: []\n# \xff").expect("can be written");
     let error = read(&path).expect_err("is not text");
-    assert!(error.to_string().contains("w.yaml:2:3: expected UTF-8 text, found other bytes"), "{error}");
+    assert!(
+        error.to_string().contains("w.yaml:2:3: expected UTF-8 text, found other bytes"),
+        "{error}"
+    );
 
     fs::write(&path, vec![b'#'; MAX_FILE + 100]).expect("can be written");
     let error = read(&path).expect_err("is too large");
@@ -349,7 +380,10 @@ fn a_flag_without_ports_has_none_to_stand_for() {
 }
 
 #[rstest]
-#[case("netns/web", "expected an absolute path, found `netns/web` (example: `--netns /run/netns/web`)")]
+#[case(
+    "netns/web",
+    "expected an absolute path, found `netns/web` (example: `--netns /run/netns/web`)"
+)]
 #[case(
     "/run/netns/My_web",
     "found `My_web`, expected a name of lower-case letters, digits, `-` and `.` that begins and ends with a letter or \

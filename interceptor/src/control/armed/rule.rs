@@ -179,19 +179,26 @@ impl ActiveRule {
             (Resolution::FirstLookup, _) => {
                 Condition::pending(Reason::Resolving, format!("looking up {target}"))
             }
-            (Resolution::NoAddress(why), _) => Condition::pending(Reason::NameNotResolved, why.clone()),
-            (Resolution::Denied(why), _) => Condition::refused(Reason::TargetDenied, why.clone()),
-            (Resolution::Usable, Proof::UnderWay) => {
-                Condition::pending(Reason::Proving, "waiting for a probe connection to arrive at the relay")
+            (Resolution::NoAddress(why), _) => {
+                Condition::pending(Reason::NameNotResolved, why.clone())
             }
-            (Resolution::Usable, Proof::Failed(why)) => Condition::pending(Reason::ProbeFailed, why.clone()),
-            (Resolution::Usable, Proof::Proven) if facts.circuit_open => Condition::active(format!(
-                "{target} is silent: callers go to the application until it answers"
-            )),
+            (Resolution::Denied(why), _) => Condition::refused(Reason::TargetDenied, why.clone()),
+            (Resolution::Usable, Proof::UnderWay) => Condition::pending(
+                Reason::Proving,
+                "waiting for a probe connection to arrive at the relay",
+            ),
+            (Resolution::Usable, Proof::Failed(why)) => {
+                Condition::pending(Reason::ProbeFailed, why.clone())
+            }
+            (Resolution::Usable, Proof::Proven) if facts.circuit_open => Condition::active(
+                format!("{target} is silent: callers go to the application until it answers"),
+            ),
             (Resolution::Usable, Proof::Proven) => {
                 Condition::active(match (&self.rule.when, self.rule.percent) {
                     (None, None) => format!("new connections reach {target}"),
-                    (None, Some(percent)) => format!("{percent} % of new connections reach {target}"),
+                    (None, Some(percent)) => {
+                        format!("{percent} % of new connections reach {target}")
+                    }
                     (Some(_), None) => format!("what the condition is true for reaches {target}"),
                     (Some(_), Some(percent)) => {
                         format!("{percent} % of what the condition is true for reach {target}")
@@ -229,5 +236,7 @@ impl SharedFacts {
 
 /// Why a rule with this target is refused.
 pub(super) fn loop_message(address: SocketAddr) -> String {
-    format!("{address} is a redirected port of this workload itself: connections would come back for ever")
+    format!(
+        "{address} is a redirected port of this workload itself: connections would come back for ever"
+    )
 }

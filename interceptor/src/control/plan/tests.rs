@@ -52,12 +52,18 @@ fn plan(annotations: &[(&str, &str)]) -> Plan {
 
 #[test]
 fn a_rule_takes_the_ports_that_it_names() {
-    assert_eq!(told(&plan(&[("debug.redirect", "8080 -> 10.20.0.7:3000")])), ["debug.redirect takes [8080]"]);
+    assert_eq!(
+        told(&plan(&[("debug.redirect", "8080 -> 10.20.0.7:3000")])),
+        ["debug.redirect takes [8080]"]
+    );
 }
 
 #[test]
 fn a_rule_without_ports_takes_those_that_the_workload_declares() {
-    assert_eq!(told(&plan(&[("debug.redirect", "10.20.0.7:3000")])), ["debug.redirect takes [8080, 9090]"]);
+    assert_eq!(
+        told(&plan(&[("debug.redirect", "10.20.0.7:3000")])),
+        ["debug.redirect takes [8080, 9090]"]
+    );
 }
 
 #[test]
@@ -80,7 +86,10 @@ fn the_older_of_two_rules_holds_the_port_and_the_newer_is_told_whose_it_is() {
     plan_with(&mut planner, &Policy::default(), &[bob]);
     // Alice comes later, though her name comes first.
     let both = plan_with(&mut planner, &Policy::default(), &[alice, bob]);
-    assert_eq!(told(&both), ["debug.redirect/alice refused PortTaken", "debug.redirect/bob takes [8080]"]);
+    assert_eq!(
+        told(&both),
+        ["debug.redirect/alice refused PortTaken", "debug.redirect/bob takes [8080]"]
+    );
     let refusal = both.rules.iter().find_map(|planned| planned.refusal.as_ref()).expect("alice's");
     assert_eq!(refusal.message, "debug.redirect/bob holds port 8080");
     // When bob goes, alice has it.
@@ -95,9 +104,15 @@ fn an_older_annotation_that_asks_for_more_later_does_not_take_it_from_its_holder
     plan_with(&mut planner, &policy, &[("debug.redirect/alice", "8080 -> 10.20.0.7:3000")]);
     let bob = ("debug.redirect/bob", "9090 -> 10.20.0.8:3000");
     plan_with(&mut planner, &policy, &[("debug.redirect/alice", "8080 -> 10.20.0.7:3000"), bob]);
-    let greedy =
-        plan_with(&mut planner, &policy, &[("debug.redirect/alice", "8080,9090 -> 10.20.0.7:3000"), bob]);
-    assert_eq!(told(&greedy), ["debug.redirect/alice refused PortTaken", "debug.redirect/bob takes [9090]"]);
+    let greedy = plan_with(
+        &mut planner,
+        &policy,
+        &[("debug.redirect/alice", "8080,9090 -> 10.20.0.7:3000"), bob],
+    );
+    assert_eq!(
+        told(&greedy),
+        ["debug.redirect/alice refused PortTaken", "debug.redirect/bob takes [9090]"]
+    );
 }
 
 #[test]
@@ -113,7 +128,8 @@ fn order(plan: &Plan) -> Vec<&str> {
     rules.map(|rule| rule.key.developer().unwrap_or_default()).collect()
 }
 
-const ALICE: (&str, &str) = ("debug.redirect/alice", "8080 -> 10.20.0.7:3000 when source.port == 1");
+const ALICE: (&str, &str) =
+    ("debug.redirect/alice", "8080 -> 10.20.0.7:3000 when source.port == 1");
 const BOB: (&str, &str) = ("debug.redirect/bob", "8080 -> 10.20.0.8:3000 when source.port == 2");
 
 #[test]
@@ -121,7 +137,10 @@ fn rules_with_conditions_share_a_port_by_age() {
     let mut planner = Planner::default();
     plan_with(&mut planner, &Policy::default(), &[BOB]);
     let both = plan_with(&mut planner, &Policy::default(), &[ALICE, BOB]);
-    assert_eq!(told(&both), ["debug.redirect/alice takes [8080]", "debug.redirect/bob takes [8080]"]);
+    assert_eq!(
+        told(&both),
+        ["debug.redirect/alice takes [8080]", "debug.redirect/bob takes [8080]"]
+    );
     assert_eq!(order(&both), ["bob", "alice"]);
 }
 
@@ -157,7 +176,10 @@ fn who_came_to_a_port_first_is_asked_first_whatever_he_writes_there_later() {
 fn a_rule_whose_requests_are_all_taken_is_told_by_whom() {
     let same = ("debug.redirect/bob", "8080 -> 10.20.0.8:3000 when source.port == 1");
     let both = plan(&[ALICE, same]);
-    assert_eq!(told(&both), ["debug.redirect/alice takes [8080]", "debug.redirect/bob refused PortTaken"]);
+    assert_eq!(
+        told(&both),
+        ["debug.redirect/alice takes [8080]", "debug.redirect/bob refused PortTaken"]
+    );
     let refusal = both.rules.iter().find_map(|planned| planned.refusal.as_ref()).expect("bob's");
     assert_eq!(refusal.message, "debug.redirect/alice holds the same requests of port 8080");
     // A share leaves the rest to others.
@@ -167,12 +189,16 @@ fn a_rule_whose_requests_are_all_taken_is_told_by_whom() {
 
 #[test]
 fn two_rules_of_one_annotation_share_a_port_in_the_order_of_the_text() {
-    let both =
-        plan(&[("debug.redirect", "8080 -> 10.20.0.7:3000 when source.port == 1; 8080 -> 10.20.0.8:3000")]);
+    let both = plan(&[(
+        "debug.redirect",
+        "8080 -> 10.20.0.7:3000 when source.port == 1; 8080 -> 10.20.0.8:3000",
+    )]);
     let port = NonZeroU16::new(8080).expect("not zero");
     let targets: Vec<_> = both.ports[&port]
         .iter()
-        .map(|&n| both.rules[n].rule.as_ref().map(|rule| rule.target.to_string()).unwrap_or_default())
+        .map(|&n| {
+            both.rules[n].rule.as_ref().map(|rule| rule.target.to_string()).unwrap_or_default()
+        })
         .collect();
     assert_eq!(targets, ["10.20.0.7:3000", "10.20.0.8:3000"]);
 }
@@ -181,9 +207,17 @@ fn two_rules_of_one_annotation_share_a_port_in_the_order_of_the_text() {
 fn a_text_that_can_not_be_read_leaves_the_last_one_in_force() {
     let mut planner = Planner::default();
     plan_with(&mut planner, &Policy::default(), &[("debug.redirect", "8080 -> 10.20.0.7:3000")]);
-    let broken = plan_with(&mut planner, &Policy::default(), &[("debug.redirect", "8080 => 10.20.0.7:3000")]);
-    assert_eq!(told(&broken), ["debug.redirect refused RuleInvalid", "debug.redirect takes [8080]"]);
-    let refusal = broken.rules.iter().find_map(|planned| planned.refusal.as_ref()).expect("the broken text");
+    let broken = plan_with(
+        &mut planner,
+        &Policy::default(),
+        &[("debug.redirect", "8080 => 10.20.0.7:3000")],
+    );
+    assert_eq!(
+        told(&broken),
+        ["debug.redirect refused RuleInvalid", "debug.redirect takes [8080]"]
+    );
+    let refusal =
+        broken.rules.iter().find_map(|planned| planned.refusal.as_ref()).expect("the broken text");
     assert!(refusal.message.contains("the previous rules stay in force"), "{}", refusal.message);
     assert!(refusal.message.starts_with("test.yaml:6:27:"), "{}", refusal.message);
 }
@@ -211,8 +245,13 @@ fn targets_are_judged_by_the_policy() {
     let denied = plan(&[("debug.redirect", "8080 -> 127.0.0.1:3000")]);
     assert_eq!(told(&denied), ["debug.redirect refused TargetDenied"]);
 
-    let policy = Policy::parse("targets:\n  deny: [10.20.0.0/16]\n", "policy.yaml").expect("a valid policy");
-    let denied = plan_with(&mut Planner::default(), &policy, &[("debug.redirect", "8080 -> 10.20.0.7:3000")]);
+    let policy =
+        Policy::parse("targets:\n  deny: [10.20.0.0/16]\n", "policy.yaml").expect("a valid policy");
+    let denied = plan_with(
+        &mut Planner::default(),
+        &policy,
+        &[("debug.redirect", "8080 -> 10.20.0.7:3000")],
+    );
     assert_eq!(told(&denied), ["debug.redirect refused TargetDenied"]);
     let message = &denied.rules[0].refusal.as_ref().expect("refused").message;
     assert!(message.contains("policy.yaml:2"), "{message}");
@@ -230,7 +269,10 @@ fn a_workload_has_no_more_rules_than_the_policy_allows() {
     let policy = Policy::parse("maxRules: 1\n", "policy.yaml").expect("a valid policy");
     let annotations = [("debug.redirect", "8080 -> 10.20.0.7:3000; 9090 -> 10.20.0.7:3000")];
     let plan = plan_with(&mut Planner::default(), &policy, &annotations);
-    assert_eq!(told(&plan), ["debug.redirect refused LimitExceeded", "debug.redirect takes [8080]"]);
+    assert_eq!(
+        told(&plan),
+        ["debug.redirect refused LimitExceeded", "debug.redirect takes [8080]"]
+    );
 }
 
 #[test]
@@ -251,7 +293,10 @@ fn planning_twice_gives_the_same_plan() {
     let first = plan_with(&mut planner, &Policy::default(), &annotations);
     assert_eq!(plan_with(&mut planner, &Policy::default(), &annotations), first);
     assert!(
-        first.rules.iter().any(|planned| planned.refusal.as_ref().is_some_and(|r| r.state == State::Refused))
+        first
+            .rules
+            .iter()
+            .any(|planned| planned.refusal.as_ref().is_some_and(|r| r.state == State::Refused))
     );
 }
 
@@ -264,19 +309,26 @@ fn a_rule_whose_time_is_over_leaves_its_port_to_the_next() {
     ]);
     let policy = Policy::default();
     let held = planner.plan(&both, &policy, 0, no_node, forever);
-    assert_eq!(told(&held), ["debug.redirect/alice takes [8080]", "debug.redirect/bob refused PortTaken"]);
+    assert_eq!(
+        told(&held),
+        ["debug.redirect/alice takes [8080]", "debug.redirect/bob refused PortTaken"]
+    );
     let over = |key: &AnnotationKey, _: &Rule| {
         (key.developer() == Some("alice")).then(|| Condition::expired("over"))
     };
     let freed = planner.plan(&both, &policy, 0, no_node, over);
-    assert_eq!(told(&freed), ["debug.redirect/alice expired TtlExpired", "debug.redirect/bob takes [8080]"]);
+    assert_eq!(
+        told(&freed),
+        ["debug.redirect/alice expired TtlExpired", "debug.redirect/bob takes [8080]"]
+    );
 }
 
 #[test]
 fn rules_elsewhere_count_for_the_nodes_limit() {
     let policy = Policy::parse("maxRulesPerNode: 3", "policy.yaml").expect("a policy");
     let spec = workload(&[("debug.redirect", "8080 -> 10.0.0.1:1; 9090 -> 10.0.0.1:2")]);
-    let plan = |elsewhere| told(&Planner::default().plan(&spec, &policy, elsewhere, no_node, forever));
+    let plan =
+        |elsewhere| told(&Planner::default().plan(&spec, &policy, elsewhere, no_node, forever));
     assert_eq!(plan(1), ["debug.redirect takes [8080]", "debug.redirect takes [9090]"]);
     assert_eq!(plan(2), ["debug.redirect refused LimitExceeded", "debug.redirect takes [8080]"]);
 }

@@ -20,8 +20,10 @@ fn told(rules: &[RuleEntry]) -> Vec<(String, bool, String)> {
 
 #[test]
 fn one_rule_has_one_condition_that_says_what_its_status_says() {
-    let said =
-        conditions(&[rule("debug.redirect", Condition::active("new connections reach 10.20.0.7:3000"))]);
+    let said = conditions(&[rule(
+        "debug.redirect",
+        Condition::active("new connections reach 10.20.0.7:3000"),
+    )]);
     let expected = Said {
         type_: "debug.redirect/Active".to_owned(),
         active: true,
@@ -33,15 +35,24 @@ fn one_rule_has_one_condition_that_says_what_its_status_says() {
 
 #[test]
 fn one_rule_that_is_not_active_makes_all_of_them_false() {
-    let rules = [rule("debug.redirect", Condition::active("fine")), rule("debug.redirect", denied())];
-    assert_eq!(told(&rules), [("debug.redirect/Active".to_owned(), false, "TargetDenied".to_owned())]);
-    assert_eq!(conditions(&rules)[0].message, "1 of 2 rules are active; debug.redirect: 10.0.0.1 is refused");
+    let rules =
+        [rule("debug.redirect", Condition::active("fine")), rule("debug.redirect", denied())];
+    assert_eq!(
+        told(&rules),
+        [("debug.redirect/Active".to_owned(), false, "TargetDenied".to_owned())]
+    );
+    assert_eq!(
+        conditions(&rules)[0].message,
+        "1 of 2 rules are active; debug.redirect: 10.0.0.1 is refused"
+    );
 }
 
 #[test]
 fn a_developer_has_a_condition_of_his_own_beside_that_of_all() {
-    let rules =
-        [rule("debug.redirect/alice", Condition::active("fine")), rule("debug.redirect/bob", denied())];
+    let rules = [
+        rule("debug.redirect/alice", Condition::active("fine")),
+        rule("debug.redirect/bob", denied()),
+    ];
     let expected = [
         ("debug.redirect/Active".to_owned(), false, "TargetDenied".to_owned()),
         ("debug.redirect/Active-alice".to_owned(), true, "Intercepting".to_owned()),

@@ -98,10 +98,14 @@ fn more_annotations_than_can_be_told_of_are_refused_together() {
 fn of_a_value_that_is_too_long_no_more_is_kept_than_tells_that() {
     for cut in ["a", "ä", "☃", "🦀"] {
         let value = format!("8080 -> 10.0.0.1:1{}{}", " ".repeat(8192 - 19), cut.repeat(100_000));
-        let workload = workload_of(&json!({"metadata": {"annotations": {"debug.redirect": value}}}));
+        let workload =
+            workload_of(&json!({"metadata": {"annotations": {"debug.redirect": value}}}));
         let rules = &workload.rules[0];
         assert!(rules.value.len() < 8200, "{}", rules.value.len());
-        assert!(rules.rules.as_ref().is_err_and(|error| error.to_string().contains("8192")), "{rules:?}");
+        assert!(
+            rules.rules.as_ref().is_err_and(|error| error.to_string().contains("8192")),
+            "{rules:?}"
+        );
     }
 }
 
@@ -169,7 +173,8 @@ fn conditions_of_ours_are_seen_and_no_others() {
 
 #[test]
 fn an_annotation_that_can_not_be_read_says_where() {
-    let workload = workload_of(&json!({"metadata": {"annotations": {"debug.redirect": "8080 => a:1"}}}));
+    let workload =
+        workload_of(&json!({"metadata": {"annotations": {"debug.redirect": "8080 => a:1"}}}));
     let error = workload.rules[0].rules.clone().expect_err("is wrong");
     assert!(error.to_string().starts_with("column 6: expected `->`"), "{error}");
 }
@@ -186,8 +191,9 @@ fn the_time_of_writing_is_that_of_whoever_wrote_the_annotation() {
         {"manager": "kubelet", "operation": "Update", "time": "2026-01-03T00:00:00Z", "fieldsType": "FieldsV1",
          "fieldsV1": {"f:status": {}}},
     ]}}));
-    let expected =
-        SystemTime::from("2026-01-02T00:00:00Z".parse::<k8s_openapi::jiff::Timestamp>().expect("a time"));
+    let expected = SystemTime::from(
+        "2026-01-02T00:00:00Z".parse::<k8s_openapi::jiff::Timestamp>().expect("a time"),
+    );
     assert_eq!(workload.rules[0].written, Some(expected));
     assert_eq!(workload_of(&json!({})).rules[0].written, None);
 }

@@ -62,7 +62,12 @@ impl EventCounts {
     }
 
     pub(super) fn count(&self, reason: &'static str, outcome: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry((reason, outcome)).or_default() += 1;
+        *self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry((reason, outcome))
+            .or_default() += 1;
     }
 }
 
@@ -88,13 +93,19 @@ pub(super) async fn apply(
 }
 
 /// Tells `news` of `pod`.
-pub(super) async fn tell(client: &Client, node: &str, pod: &SeenPod, news: &News) -> Result<(), Failure> {
+pub(super) async fn tell(
+    client: &Client,
+    node: &str,
+    pod: &SeenPod,
+    news: &News,
+) -> Result<(), Failure> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let now = Timestamp::now();
     // Unique, as the API wants it; nobody reads it. A label of a name may not end with a dash or a dot.
     let name: String = pod.name.chars().take(MAX_NAME_OF_POD).collect();
     let name = name.trim_end_matches(['-', '.']);
-    let name = format!("{name}.{:x}{:x}", now.as_nanosecond(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let name =
+        format!("{name}.{:x}{:x}", now.as_nanosecond(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let event = Event {
         metadata: ObjectMeta {
             name: Some(name),

@@ -105,7 +105,9 @@ pub(super) async fn tell(desk: Arc<Desk>, name: Arc<str>, changed: Arc<Notify>) 
         pod = now;
         until = match teller.step(&name, &pod).await {
             Next::Wait(until) => until,
-            Next::End => return Done { name, cleaned: Some(Cleaned::new(&pod, teller.last.as_ref())) },
+            Next::End => {
+                return Done { name, cleaned: Some(Cleaned::new(&pod, teller.last.as_ref())) };
+            }
         };
     }
 }
@@ -148,7 +150,9 @@ impl Teller {
         let ending = self.desk.ending.load(Ordering::Relaxed);
         let entry = self.desk.registry.workload(name);
         let (said, news) = match &entry {
-            Some(entry) if !ending && pod.workload.is_some() && entry.uid.as_ref() == Some(&pod.uid) => {
+            Some(entry)
+                if !ending && pod.workload.is_some() && entry.uid.as_ref() == Some(&pod.uid) =>
+            {
                 if is_passing(&entry.rules) {
                     let patience = *self.passing_since.get_or_insert_with(Instant::now) + PASSING;
                     if Instant::now() < patience {
@@ -166,13 +170,17 @@ impl Teller {
                 (conditions(&entry.rules), self.told.news(&entry.rules))
             }
             // The reconciler has not come to it yet, to what is written or to that nothing is.
-            Some(entry) if !ending && entry.uid.as_ref() == Some(&pod.uid) => return Next::Wait(None),
+            Some(entry) if !ending && entry.uid.as_ref() == Some(&pod.uid) => {
+                return Next::Wait(None);
+            }
             _ if !ending && pod.workload.is_some() => return Next::Wait(None),
             _ => (Vec::new(), self.told.end()),
         };
         self.untold.extend(news);
         let excess = self.untold.len().saturating_sub(UNTOLD);
-        self.untold.drain(..excess).for_each(|news| self.desk.events.count(news.reason, "suppressed"));
+        self.untold
+            .drain(..excess)
+            .for_each(|news| self.desk.events.count(news.reason, "suppressed"));
         if let Err(again) = self.apply(pod, &said).await {
             return Next::Wait(Some(again));
         }
@@ -216,7 +224,8 @@ impl Teller {
                     let workload = format_args!("{}/{}", pod.namespace, pod.name);
                     tracing::warn!(%workload, error, "write conditions; trying again");
                 }
-                let pause = SLOWEST_RETRY.min(FIRST_RETRY * 2_u32.saturating_pow(self.failures.min(16)));
+                let pause =
+                    SLOWEST_RETRY.min(FIRST_RETRY * 2_u32.saturating_pow(self.failures.min(16)));
                 self.failures += 1;
                 Err(Instant::now() + pause)
             }
@@ -281,7 +290,8 @@ fn is_said(said: &[Said], carried: &[PodCondition]) -> bool {
 /// Since when it is so: its message may have changed later.
 fn since(said: &Said, carried: &[PodCondition]) -> Timestamp {
     let same = carried.iter().map(|carried| (Said::read(carried), &carried.last_transition_time));
-    let mut same = same.filter(|(carried, _)| (&carried.type_, carried.active) == (&said.type_, said.active));
+    let mut same =
+        same.filter(|(carried, _)| (&carried.type_, carried.active) == (&said.type_, said.active));
     same.find_map(|(_, time)| Some(time.as_ref()?.0)).unwrap_or_else(Timestamp::now)
 }
 

@@ -34,7 +34,8 @@ pub(super) fn pod(version: u64, annotated: bool, conditions: &[PodCondition]) ->
 }
 
 fn object(version: u64, annotated: bool, conditions: &[PodCondition]) -> Value {
-    let annotations = if annotated { json!({ "debug.redirect": "8080 -> laptop:1" }) } else { json!({}) };
+    let annotations =
+        if annotated { json!({ "debug.redirect": "8080 -> laptop:1" }) } else { json!({}) };
     json!({
         "metadata": {
             "namespace": "shop", "name": "web", "uid": "u-1",
@@ -80,7 +81,14 @@ pub(super) fn foreign() -> PodCondition {
 /// The pod published with these rules.
 pub(super) fn published(rules: Vec<RuleEntry>) -> WorkloadEntry {
     let uid = Some("u-1".into());
-    WorkloadEntry { name: NAME.into(), uid, netns: String::new(), armed: None, failure: None, rules }
+    WorkloadEntry {
+        name: NAME.into(),
+        uid,
+        netns: String::new(),
+        armed: None,
+        failure: None,
+        rules,
+    }
 }
 
 /// A desk whose requests are answered with these versions of the pod and its conditions, one after the other.
@@ -89,7 +97,10 @@ pub(super) fn desk(answers: Vec<(u64, Vec<PodCondition>)>) -> (Arc<Desk>, Asked)
 }
 
 /// The same, where so many Events are refused first.
-pub(super) fn desk_refusing(events: usize, answers: Vec<(u64, Vec<PodCondition>)>) -> (Arc<Desk>, Asked) {
+pub(super) fn desk_refusing(
+    events: usize,
+    answers: Vec<(u64, Vec<PodCondition>)>,
+) -> (Arc<Desk>, Asked) {
     let answers = Mutex::new(answers.into_iter());
     let answers = Arc::new(answers);
     let (client, asked) = client(move |question, before| {

@@ -98,7 +98,8 @@ fn a_pod_that_ends_has_its_address_no_more() {
             "spec": { "containers": [] },
             "status": { "phase": "Running", "podIP": "10.0.0.2" },
         });
-        let (part, value) = change.as_object().and_then(|change| change.iter().next()).expect("one part");
+        let (part, value) =
+            change.as_object().and_then(|change| change.iter().next()).expect("one part");
         let fields = value.as_object().expect("fields").clone();
         object[part].as_object_mut().expect("an object").extend(fields);
         store.apply(seen(object));

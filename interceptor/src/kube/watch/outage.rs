@@ -71,7 +71,9 @@ impl Outage {
         let what = self.what;
         let error = with_cause(error);
         match &mut self.away {
-            None if code == Some(EXPIRED) => tracing::debug!(error, "the watch of {what} begins anew"),
+            None if code == Some(EXPIRED) => {
+                tracing::debug!(error, "the watch of {what} begins anew")
+            }
             None => {
                 tracing::warn!(
                     error,
@@ -123,7 +125,12 @@ mod tests {
     use super::*;
 
     /// The pauses if the watch breaks in that way so often, one after the other.
-    fn pauses(outage: &mut Outage, now: &mut Instant, error: &Error, count: usize) -> Vec<Duration> {
+    fn pauses(
+        outage: &mut Outage,
+        now: &mut Instant,
+        error: &Error,
+        count: usize,
+    ) -> Vec<Duration> {
         let pauses = (0..count).map(|_| {
             let pause = outage.broke(error, *now);
             *now += pause;
@@ -153,7 +160,10 @@ mod tests {
         pauses(&mut outage, &mut now, &Error::NoResourceVersion, 10);
         for code in [503, 403, EXPIRED] {
             let pauses = pauses(&mut outage, &mut now, &answered(code), 10);
-            assert!(pauses[0] <= FIRST_RETRY && pauses[9] >= SLOWEST_RETRY / 2, "{code}: {pauses:?}");
+            assert!(
+                pauses[0] <= FIRST_RETRY && pauses[9] >= SLOWEST_RETRY / 2,
+                "{code}: {pauses:?}"
+            );
         }
         now += CALM;
         let later = outage.broke(&answered(EXPIRED), now);

@@ -81,8 +81,14 @@ async fn the_log_tells_that_a_watch_is_back() {
     let _listening = log.listen();
     until_listed_again().await;
     let lines = log.lines();
-    assert!(lines[0].contains("WARN") && lines[0].contains("the watch of pods broke;"), "{lines:?}");
-    assert!(lines[1].contains("INFO") && lines[1].contains("the watch of pods is back away="), "{lines:?}");
+    assert!(
+        lines[0].contains("WARN") && lines[0].contains("the watch of pods broke;"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].contains("INFO") && lines[1].contains("the watch of pods is back away="),
+        "{lines:?}"
+    );
     assert_eq!(lines.len(), 2, "{lines:?}");
 }
 
@@ -116,8 +122,10 @@ impl Log {
     /// Takes what this thread logs, until the guard is dropped.
     fn listen(&self) -> tracing::subscriber::DefaultGuard {
         let log = self.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(move || log.clone());
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || log.clone());
         tracing::subscriber::set_default(subscriber.finish())
     }
 

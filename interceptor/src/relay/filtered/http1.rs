@@ -67,7 +67,8 @@ pub(super) async fn serve(stolen: &Stolen, app: Option<Server>, said: Vec<u8>) {
     match leave {
         Leave::Pipe { why, was_reset } => {
             why.iter().for_each(|&why| stolen.books.pipe(why));
-            let before = Before { said: [requests.rest(), responses.rest()], b_was_reset: was_reset };
+            let before =
+                Before { said: [requests.rest(), responses.rest()], b_was_reset: was_reset };
             match (target, app) {
                 (Some(target), app) => {
                     drop(app);
@@ -81,7 +82,10 @@ pub(super) async fn serve(stolen: &Stolen, app: Option<Server>, said: Vec<u8>) {
             let rest = requests.unsent();
             for (stream, words) in [
                 (target.as_ref().map(|target| &target.server.upstream.stream), &*rest),
-                (app.as_ref().map(|app| &app.upstream.stream), if target.is_some() { &[] } else { &*rest }),
+                (
+                    app.as_ref().map(|app| &app.upstream.stream),
+                    if target.is_some() { &[] } else { &*rest },
+                ),
             ] {
                 if let Some(stream) = stream {
                     socket::last_words(stream, words).await;
@@ -215,7 +219,9 @@ impl Exchange<'_> {
     /// Whether a request of this owner may follow those that are under way.
     fn is_turn_of(&self, choice: &Choice) -> bool {
         match (choice, self.side, self.targets.last()) {
-            (Choice::Target(route), Side::Target, Some(target)) => Arc::ptr_eq(route, &target.route),
+            (Choice::Target(route), Side::Target, Some(target)) => {
+                Arc::ptr_eq(route, &target.route)
+            }
             (Choice::App | Choice::Later, Side::App, _) => true,
             _ => false,
         }
@@ -235,8 +241,11 @@ impl Exchange<'_> {
     /// Whether there is an open connection to the rule's target that can be used again; it is the last one then.
     fn has_target(&mut self, route: &Arc<Route>) -> bool {
         // Whatever a target says unasked, its end above all, makes it no server for another request.
-        self.targets.retain(|target| !target.is_finished && socket::is_idle(&target.server.upstream.stream));
-        let Some(at) = self.targets.iter().position(|target| Arc::ptr_eq(&target.route, route)) else {
+        self.targets.retain(|target| {
+            !target.is_finished && socket::is_idle(&target.server.upstream.stream)
+        });
+        let Some(at) = self.targets.iter().position(|target| Arc::ptr_eq(&target.route, route))
+        else {
             return false;
         };
         let last = self.targets.len() - 1;

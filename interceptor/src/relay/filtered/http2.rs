@@ -107,7 +107,11 @@ struct Opening {
 
 impl Opening {
     /// Gives what the caller and the application announce, or why they are left to themselves.
-    async fn exchange(&mut self, stolen: &Stolen, app: &Upstream) -> Result<[Settings; 2], Option<Piped>> {
+    async fn exchange(
+        &mut self,
+        stolen: &Stolen,
+        app: &Upstream,
+    ) -> Result<[Settings; 2], Option<Piped>> {
         let callers = loop {
             match FirstFrame::read(&self.said[PREFACE.len()..]) {
                 FirstFrame::Settings(settings, length) => {

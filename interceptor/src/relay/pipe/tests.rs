@@ -27,7 +27,8 @@ struct Piped {
 }
 
 async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("listen");
+    let listener =
+        TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("listen");
     let to = listener.local_addr().expect("address");
     let (connected, accepted) = tokio::join!(TcpStream::connect(to), listener.accept());
     (connected.expect("connect"), accepted.expect("accept").0)
@@ -39,7 +40,8 @@ async fn piped(first: &[u8]) -> Piped {
     let moved: Arc<[AtomicU64; 2]> = Arc::default();
     let (first, counters) = (first.to_vec(), Arc::clone(&moved));
     let pipe = tokio::spawn(async move {
-        let ending = pipe(&a, &b, [first, Vec::new()], [Some(&counters[0]), Some(&counters[1])]).await;
+        let ending =
+            pipe(&a, &b, [first, Vec::new()], [Some(&counters[0]), Some(&counters[1])]).await;
         if ending != Ending::Closed {
             reset_on_close(&a);
             reset_on_close(&b);
@@ -102,7 +104,10 @@ async fn a_fin_right_behind_the_last_bytes_is_not_lost() {
         piped.caller.write_all(b"x").await.expect("write");
         drop(piped.caller);
         let mut all = Vec::new();
-        timeout(PATIENCE, piped.server.read_to_end(&mut all)).await.expect("EOF arrives").expect("read");
+        timeout(PATIENCE, piped.server.read_to_end(&mut all))
+            .await
+            .expect("EOF arrives")
+            .expect("read");
         assert_eq!(all, b"x");
     }
 }

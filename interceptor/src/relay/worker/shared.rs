@@ -95,7 +95,8 @@ impl Shared {
     /// How long ago the slowest worker went round its loop.
     #[must_use]
     pub fn heartbeat_age(&self) -> Duration {
-        let oldest = self.beats.iter().map(|beat| beat.load(Ordering::Relaxed)).min().unwrap_or(NO_BEAT);
+        let oldest =
+            self.beats.iter().map(|beat| beat.load(Ordering::Relaxed)).min().unwrap_or(NO_BEAT);
         Duration::from_nanos(heartbeat::now().saturating_sub(oldest))
     }
 
@@ -114,9 +115,13 @@ impl Shared {
     pub(super) fn free_for(&self, worker: u32) -> Free {
         let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let free = signed(self.limit().saturating_sub(self.open()));
-        let others = self.promised.iter().enumerate().filter(|(index, _)| *index != worker as usize);
+        let others =
+            self.promised.iter().enumerate().filter(|(index, _)| *index != worker as usize);
         let promised: i64 = others.map(|(_, promised)| promised.load(Ordering::Relaxed)).sum();
         let workers = signed(self.promised.len());
-        Free { most: free.saturating_sub(promised), share: free / workers + i64::from(free % workers != 0) }
+        Free {
+            most: free.saturating_sub(promised),
+            share: free / workers + i64::from(free % workers != 0),
+        }
     }
 }

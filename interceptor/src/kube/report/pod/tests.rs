@@ -2,7 +2,8 @@
 
 use super::{
     super::tests::{
-        NAME, active, carried, desk, desk_refusing, events, foreign, pod, published, refused, rules, writes,
+        NAME, active, carried, desk, desk_refusing, events, foreign, pod, published, refused,
+        rules, writes,
     },
     *,
 };

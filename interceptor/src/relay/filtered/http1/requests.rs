@@ -111,7 +111,8 @@ impl Requests {
 
     /// Whether the application is being called only to see to an idle caller, or to one who has begun a head.
     fn calls_for_no_request(&self) -> bool {
-        matches!((&self.wait, &self.state), (Wait::Call(_, None), State::Head(_))) && self.owner.is_none()
+        matches!((&self.wait, &self.state), (Wait::Call(_, None), State::Head(_)))
+            && self.owner.is_none()
     }
 
     /// Whether the answer to Upgrade or CONNECT is waited for.
@@ -283,7 +284,9 @@ impl Exchange<'_> {
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Leave>> {
         loop {
             match &mut self.requests.wait {
-                _ if self.responses.is_over() || self.pending.len() >= MAX_PENDING => return Poll::Pending,
+                _ if self.responses.is_over() || self.pending.len() >= MAX_PENDING => {
+                    return Poll::Pending;
+                }
                 Wait::Nothing => return Poll::Ready(Ok(())),
                 Wait::Answer | Wait::End => return Poll::Pending,
                 // We don't know where it ends; to the caller, who goes on, it has.
@@ -296,7 +299,8 @@ impl Exchange<'_> {
                 Wait::Turn => self.take_turn(),
                 Wait::Call(call, route) => {
                     let (dialled, route) = (ready!(call.as_mut().poll(cx)), route.take());
-                    let is_unneeded = self.requests.calls_for_no_request() && self.requests.inbox.is_empty();
+                    let is_unneeded =
+                        self.requests.calls_for_no_request() && self.requests.inbox.is_empty();
                     self.requests.wait = Wait::Nothing;
                     match (dialled, route) {
                         (Ok(upstream), Some(route)) => {
@@ -357,8 +361,11 @@ impl Exchange<'_> {
                     self.turn_to(Side::Nobody);
                     // From now on its end is the caller's.
                     self.last = Side::App;
-                    let word =
-                        if self.requests.owner.is_some() { FirstWord::Ours } else { FirstWord::Anybodys };
+                    let word = if self.requests.owner.is_some() {
+                        FirstWord::Ours
+                    } else {
+                        FirstWord::Anybodys
+                    };
                     Wait::Call(Box::pin(self.stolen.dial_app(word)), None)
                 }
             }

@@ -129,7 +129,10 @@ pub(super) async fn exchange(
     }
     let moved = route.map(|route| route.stats.bytes());
     let clock = way.first.as_ref().map(|first| {
-        (Instant::now(), if route.is_some() { &first.stats.target_seconds } else { &first.stats.app_seconds })
+        (
+            Instant::now(),
+            if route.is_some() { &first.stats.target_seconds } else { &first.stats.app_seconds },
+        )
     });
     let begun = || {
         if let Some((sent, seconds)) = clock {
@@ -140,7 +143,8 @@ pub(super) async fn exchange(
         let through = [AtomicBool::new(false), AtomicBool::new(false)];
         let [up_bytes, down_bytes] = moved.map_or([None, None], |moved| moved.map(Some));
         let requests = upload(&mut body, &mut up, &common.held, up_bytes, &through[0]);
-        let responses = download(response, &mut respond, &line.held, down_bytes, &through[1], begun);
+        let responses =
+            download(response, &mut respond, &line.held, down_bytes, &through[1], begun);
         both(requests, responses, &through).await
     };
     drop(elsewhere);
@@ -260,7 +264,9 @@ async fn answer(
                 return Poll::Ready(Err(Cut::Caller(reset.ok())));
             }
             if let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
-                return Poll::Ready(interim.map(Head::Interim).map_err(|error| Cut::of_server(&error)));
+                return Poll::Ready(
+                    interim.map(Head::Interim).map_err(|error| Cut::of_server(&error)),
+                );
             }
             let last = Pin::new(&mut *response).poll(cx);
             last.map(|last| last.map(Head::Final).map_err(|error| Cut::of_server(&error)))
@@ -271,7 +277,9 @@ async fn answer(
         }
         match said {
             Head::Interim(interim) => {
-                respond.send_informational(interim).map_err(|error| Cut::Caller(reset_of(&error)))?;
+                respond
+                    .send_informational(interim)
+                    .map_err(|error| Cut::Caller(reset_of(&error)))?;
             }
             Head::Final(response) => break response.into_parts(),
         }
@@ -333,7 +341,11 @@ async fn pump(
 }
 
 /// Waits until some of `wanted` bytes can be sent.
-async fn room_for(sink: &mut SendStream<Bytes>, wanted: usize, held: &Held) -> Result<usize, Broken> {
+async fn room_for(
+    sink: &mut SendStream<Bytes>,
+    wanted: usize,
+    held: &Held,
+) -> Result<usize, Broken> {
     sink.reserve_capacity(wanted);
     if sink.capacity() > 0 {
         return Ok(sink.capacity());
@@ -363,7 +375,9 @@ impl Cut {
         match error.reason() {
             Some(reason) if error.is_reset() => Self::Server(reason),
             // Sent, and said to be ignored (RFC 9113, section 6.8).
-            Some(_) if error.is_go_away() && error.is_remote() => Self::Server(Reason::REFUSED_STREAM),
+            Some(_) if error.is_go_away() && error.is_remote() => {
+                Self::Server(Reason::REFUSED_STREAM)
+            }
             _ => Self::ServerLost,
         }
     }

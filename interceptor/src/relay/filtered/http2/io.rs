@@ -197,7 +197,11 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncRead for Io<S> {
 }
 
 impl<S: Deref<Target = TcpStream> + Unpin> AsyncWrite for Io<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
@@ -207,7 +211,8 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncWrite for Io<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if let Some(hush) = &mut self.hush {
-            let bytes = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
+            let bytes =
+                slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
             let (swallowed, is_all) = hush.swallow(bytes);
             if is_all {
                 self.hush = None;

@@ -214,7 +214,8 @@ async fn run(
     // One that is frozen still accepts. It has had no request by then.
     let greeting = timeout_at(deadline, greet(&upstream.stream, &first)).await;
     let failed = |_| Outcome::FellBack(FellBack::ConnectFailed);
-    let heard = greeting.map_err(|_| Outcome::FellBack(FellBack::TargetTimeout))?.map_err(failed)?;
+    let heard =
+        greeting.map_err(|_| Outcome::FellBack(FellBack::TargetTimeout))?.map_err(failed)?;
     let (line, mut driver) = open(&upstream.stream, heard, settings)
         .await
         .map_err(|_| Outcome::FellBack(FellBack::ConnectFailed))?;

@@ -91,7 +91,8 @@ pub(super) async fn serve<'a>(
     reset: &'a AtomicBool,
 ) -> Ended {
     let elsewhere = AtomicUsize::new(0);
-    let common = Common { stolen, held: caller.window.held(), app: app_line.clone(), elsewhere: &elsewhere };
+    let common =
+        Common { stolen, held: caller.window.held(), app: app_line.clone(), elsewhere: &elsewhere };
     let mut session = Session {
         stolen,
         caller,
@@ -189,7 +190,8 @@ impl Session<'_> {
         let reach = match open {
             Some(open) => open.reach(),
             None => {
-                let called = Target::call(self.stolen, target.clone(), &self.caller.settings, self.reset);
+                let called =
+                    Target::call(self.stolen, target.clone(), &self.caller.settings, self.reset);
                 let reach = called.reach();
                 self.targets.push(called);
                 reach
@@ -227,7 +229,8 @@ impl Session<'_> {
             cx.waker().wake_by_ref();
         }
         if is_gone && is_elsewhere {
-            self.resets.extend(self.lost.drain(..).map(|respond| (respond, Reason::INTERNAL_ERROR)));
+            self.resets
+                .extend(self.lost.drain(..).map(|respond| (respond, Reason::INTERNAL_ERROR)));
         }
         if !self.resets.is_empty() && !self.caller.outlet.is_full() {
             cx.waker().wake_by_ref();
@@ -260,7 +263,9 @@ impl Session<'_> {
 
 /// What the application complained of.
 fn told(error: &h2::Error) -> Option<Reason> {
-    error.reason().filter(|&reason| error.is_go_away() && error.is_remote() && reason != Reason::NO_ERROR)
+    error
+        .reason()
+        .filter(|&reason| error.is_go_away() && error.is_remote() && reason != Reason::NO_ERROR)
 }
 
 fn is_reset(error: &io::Error) -> bool {

@@ -67,7 +67,9 @@ impl FirstFrame {
         if length > DEFAULT_MAX_FRAME_SIZE || length % 6 != 0 || rest != &SETTINGS[..rest.len()] {
             return Self::Other;
         }
-        let Some(payload) = bytes.get(FRAME_HEAD..FRAME_HEAD + length) else { return Self::Partial };
+        let Some(payload) = bytes.get(FRAME_HEAD..FRAME_HEAD + length) else {
+            return Self::Partial;
+        };
         match Settings::read(payload) {
             Some(settings) => Self::Settings(settings, FRAME_HEAD + length),
             None => Self::Other,
