@@ -44,7 +44,7 @@ fn main() -> Result<()> {
             String::from_utf8_lossy(&child.stderr)
         );
     }
-    println!("cargo:rerun-if-changed=../interceptor-common/src");
+    println!("cargo:rerun-if-changed=../crates/common/src");
     for object in OBJECTS {
         println!(
             "cargo:rustc-env=EBPF_{}={}",

@@ -15,7 +15,7 @@ use interceptor::{
     config::{annotation::wrong_condition, policy::Policy},
     control::registry::Registry,
     datapath::Callers,
-    kube::Cluster,
+    kubernetes::Cluster,
     relay::{
         stats::{Decision, Outcome, Piped},
         worker::Workers,
@@ -59,7 +59,7 @@ fn section<'a>(text: &'a str, title: &str) -> Result<&'a str> {
 
 #[test]
 fn every_reason_is_explained() -> Result<()> {
-    let source = read("interceptor/src/control/reason.rs")?;
+    let source = read("interceptor/src/control/status.rs")?;
     let (_, body) = source.split_once("pub enum Reason {").context("no Reason")?;
     let (body, _) = body.split_once("\n}").context("no end of Reason")?;
     let variants = body.lines().map(str::trim).filter(|line| line.starts_with(char::is_uppercase));
@@ -75,7 +75,7 @@ fn every_reason_is_explained() -> Result<()> {
 
 #[test]
 fn every_event_is_explained() -> Result<()> {
-    let source = read("interceptor/src/kube/event.rs")?;
+    let source = read("interceptor/src/kubernetes/report/event.rs")?;
     let words = source.split('"').filter(|word| word.starts_with("Redirect"));
     let events: BTreeSet<_> = words.map(str::to_owned).collect();
     ensure!(events.len() > 5, "{events:?}");

@@ -32,8 +32,8 @@ use interceptor_common::{
     addr::Source,
     heartbeat::{AT_LIMIT, Pulse, is_fresh},
     steal::{
-        COUNTERS, Family, LISTENERS, MAX_OWN, MAX_PORTS, MAX_WORKERS, Port, Verdict, counter_index,
-        listener_index, worker_for,
+        COUNTERS, Family, LISTENERS, MAX_BYPASS, MAX_PORTS, MAX_WORKERS, Port, Verdict,
+        counter_index, listener_index, worker_for,
     },
 };
 
@@ -50,8 +50,8 @@ static LISTENER_SOCKETS: SockMap = SockMap::with_max_entries(LISTENERS, 0);
 static HEARTBEATS: Array<Pulse> = Array::with_max_entries(MAX_WORKERS, BPF_F_MMAPABLE);
 
 /// Sources of the relay's own connections to this namespace. Filled before each connect, emptied at its close.
-#[map(name = "OWN")]
-static OWN: HashMap<Source, u8> = HashMap::with_max_entries(MAX_OWN, BPF_F_NO_PREALLOC);
+#[map(name = "BYPASS")]
+static BYPASS: HashMap<Source, u8> = HashMap::with_max_entries(MAX_BYPASS, BPF_F_NO_PREALLOC);
 
 /// Verdicts by port, see `counter_index`.
 #[map(name = "VERDICTS")]
@@ -90,7 +90,7 @@ fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64) -> Verdict {
         return Verdict::Expired;
     }
     // SAFETY: only the presence of the key matters.
-    if unsafe { OWN.get(lookup.source) }.is_some() {
+    if unsafe { BYPASS.get(lookup.source) }.is_some() {
         return Verdict::Own;
     }
     let mut verdict = Verdict::Stale;

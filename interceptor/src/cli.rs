@@ -13,8 +13,10 @@ use interceptor_common::steal::MAX_WORKERS;
 
 use crate::{
     admin::server::DEFAULT_ADDR,
-    kube::{selftest, uninstall},
-    rule::{Head, Header, Trial},
+    commands::{
+        rule::{Head, Header, Trial},
+        selftest, uninstall,
+    },
 };
 
 /// Takes the connections of a pod's port to a developer, and gives them back.

@@ -13,16 +13,14 @@
 //! registry.rs     what is published of all that, for status and metrics
 //! ```
 
-pub mod armed;
+pub mod attachment;
 pub mod claims;
-pub mod leaving;
-pub mod managed;
+pub mod draining;
+pub mod facts;
 pub mod plan;
-pub mod prove;
-pub mod reason;
 pub mod reconciler;
 pub mod registry;
-pub mod reopen;
-pub mod resolve;
+mod rule;
+pub mod status;
 pub mod task;
-pub mod watch;
+pub mod workload;

@@ -4,19 +4,13 @@
 //! namespace it runs in. [`Callers`] are one for all: their programs can. Nothing is pinned: when the process ends, in whatever way, the kernel removes all of it.
 
 pub mod caller;
-pub mod cgroup;
-pub mod heartbeat;
-pub mod own;
-mod prove_caller;
 pub mod steal;
 
 use aya::maps::{Map, MapError};
 
 pub use self::{
     caller::{Callers, NetnsCallers},
-    heartbeat::HeartbeatPage,
-    own::OwnConnections,
-    steal::{Loader, Steal},
+    steal::{Loader, Steal, bypass::Bypass, heartbeat::HeartbeatPage},
 };
 
 /// Why the kernel side could not be set up.

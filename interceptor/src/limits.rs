@@ -7,7 +7,7 @@ use std::fmt;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 use self::memory::Memory;
-use crate::relay::sockets;
+use crate::relay::socket_pool;
 
 /// A connection is two sockets: the caller's and the upstream.
 const FILES_PER_CONNECTION: usize = 2;
@@ -77,7 +77,7 @@ impl OpenFiles {
     pub fn connections(self, workloads: usize, workers: u32) -> usize {
         // Standard streams, event loops, admin connections, name look-ups, and connections that are being passed on
         // while the kernel learns that there is no room; and spare sockets.
-        let reserve = (self.0 / 16).clamp(64, 1024) + sockets::MAX_SPARE;
+        let reserve = (self.0 / 16).clamp(64, 1024) + socket_pool::MAX_SPARE;
         let per_workload = FILES_PER_WORKLOAD + workers as usize * FILES_PER_WORKER;
         self.0.saturating_sub(reserve + workloads * per_workload) / FILES_PER_CONNECTION
     }

@@ -5,13 +5,10 @@ use std::{io::IsTerminal as _, process::ExitCode};
 use anyhow::Result;
 use interceptor::{
     admin::state::StateReport,
-    check,
+    app::{Failure, run},
     cli::{self, Cli, Command, LogFormat, Output},
+    commands::{check, rule, selftest, status, uninstall},
     exit::Exit,
-    kube::{selftest, uninstall},
-    rule,
-    run::{Failure, run},
-    status,
 };
 use tracing_subscriber::EnvFilter;
 

@@ -7,7 +7,7 @@
 //!     health.rs      a probe of the kubelet, which the application answers
 //!     dial.rs        a connection to the target, or back to the application past our own program
 //!       circuit.rs     a silent target is tried in the background, not by callers
-//!       lineage.rs     our own connections that came back to us
+//!       loop_guard.rs     our own connections that came back to us
 //!     select.rs      whose it is: the first of the port's rules that wants it (filter.rs), else the application
 //!     filtered.rs    a connection that has to be looked into: HTTP/1 and HTTP/2 request by request, TLS by its name
 //!     pipe.rs        bytes in both directions, with the ends and the pressure of TCP kept
@@ -18,25 +18,30 @@
 //! [`workload`] and [`route`] are the view that workers have of what the control side decided; [`stats`] is what
 //! status and metrics read.
 
-pub mod books;
+pub mod canary;
 pub mod circuit;
-pub mod connection;
+pub mod detect;
 pub mod dial;
 pub mod filter;
-pub mod filtered;
 pub mod health;
-pub mod lineage;
+mod http1;
+mod http2;
 pub mod listen;
+pub mod loop_guard;
 pub mod pipe;
 pub mod pressure;
-pub mod probe;
 pub mod proxy_v2;
+pub mod record;
+mod request;
 pub mod route;
 pub mod select;
+pub mod serve;
 pub mod socket;
-pub mod sockets;
+pub mod socket_pool;
 pub mod source_ports;
 pub mod stats;
+pub mod stolen;
 pub mod stream;
+pub mod upstream;
 pub mod worker;
 pub mod workload;

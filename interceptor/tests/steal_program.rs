@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use interceptor::datapath::{Loader, Steal, heartbeat};
+use interceptor::datapath::{Loader, Steal, steal::heartbeat};
 use interceptor_common::{
     heartbeat::{AT_LIMIT, NO_BEAT, STALE_AFTER_MS},
     steal::{Family, Verdict, worker_for},
@@ -241,7 +241,7 @@ fn the_relays_own_connection_passes_as_long_as_it_is_registered(
     program_test(|| {
         let scene = Scene::ready()?;
         let source: SocketAddr = caller.parse()?;
-        let own = scene.steal.own_connections().register(source)?;
+        let own = scene.steal.bypass().register(source)?;
         assert_eq!(scene.call(caller, TAKEN)?, None);
         // Neither another port of the same address nor another address with the same port is ours.
         let mut neighbour = source;

@@ -5,7 +5,7 @@
 
 use interceptor_wire::{Opening, opening};
 
-#[path = "../../../interceptor-wire/tests/support/mod.rs"]
+#[path = "../../../crates/wire/tests/support/mod.rs"]
 mod support;
 
 use support::{End, each, requests, responses};

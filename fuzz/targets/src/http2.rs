@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use self::settings::{FirstFrame, PREFACE, Settings};
 
 #[allow(dead_code, reason = "the daemon uses the rest")]
-#[path = "../../../interceptor/src/relay/filtered/http2/settings.rs"]
+#[path = "../../../interceptor/src/relay/http2/settings.rs"]
 mod settings;
 
 /// Far above what any input takes, each of whose bytes is at most one frame's beginning.

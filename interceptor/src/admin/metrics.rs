@@ -16,7 +16,7 @@ use super::state::port_outcomes;
 use crate::{
     control::registry::{Registry, RuleEntry, WorkloadEntry},
     datapath::Callers,
-    kube::Cluster,
+    kubernetes::Cluster,
     relay::{
         stats::{Decision, Piped},
         worker::Shared,
@@ -286,7 +286,7 @@ fn encode_rules(
     encoder: &mut DescriptorEncoder<'_>,
     workloads: &[Arc<WorkloadEntry>],
 ) -> fmt::Result {
-    use crate::control::reason::State;
+    use crate::control::status::State;
 
     let mut family =
         encoder.encode_descriptor("rules", "Rules by their state", None, MetricType::Gauge)?;

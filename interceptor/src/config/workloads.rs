@@ -34,12 +34,12 @@ const MAX_NAME: usize = 253;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkloadsFile {
     /// The workloads; no two have the same name.
-    pub workloads: Vec<Workload>,
+    pub workloads: Vec<WorkloadSpec>,
 }
 
 /// A network namespace and what to do with its connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Workload {
+pub struct WorkloadSpec {
     /// What logs, metrics and `status` call it.
     pub name: WorkloadName,
     /// Where its network namespace is.
@@ -271,7 +271,7 @@ impl AnnotatedRules {
 
 // === from flags ===
 
-impl Workload {
+impl WorkloadSpec {
     /// The identity of the pod, if it is one.
     pub fn uid(&self) -> Option<&Arc<str>> {
         match &self.netns {

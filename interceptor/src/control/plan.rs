@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU16, time::Duration};
 use interceptor_common::steal::MAX_PORTS;
 use interceptor_rule::{Ports, Rule, Target};
 
-use super::reason::{Condition, Reason};
+use super::status::{Reason, Standing};
 use crate::config::{
     annotation::{AnnotationKey, Problem},
     policy::{Action, Policy},
-    workloads::{MAX_ANNOTATIONS, Obstacle, Workload},
+    workloads::{MAX_ANNOTATIONS, Obstacle, WorkloadSpec},
 };
 
 /// What a workload's annotations amount to.
@@ -31,7 +31,7 @@ pub struct Planned {
     /// The ports that it takes; empty when it is refused.
     pub ports: Vec<NonZeroU16>,
     /// Why it takes none.
-    pub refusal: Option<Condition>,
+    pub refusal: Option<Standing>,
 }
 
 /// What must be remembered between plans: who came first, and what was last understood.
@@ -58,11 +58,11 @@ impl Planner {
     /// `expired` is asked about rules that would take effect, and gives what is to be said of one whose time is over.
     pub fn plan(
         &mut self,
-        spec: &Workload,
+        spec: &WorkloadSpec,
         policy: &Policy,
         elsewhere: usize,
         is_node_address: impl Fn(IpAddr) -> bool,
-        mut expired: impl FnMut(&AnnotationKey, &Rule) -> Option<Condition>,
+        mut expired: impl FnMut(&AnnotationKey, &Rule) -> Option<Standing>,
     ) -> Plan {
         let mut rules = Vec::new();
         self.read(spec, &mut rules);
@@ -97,7 +97,7 @@ impl Planner {
     }
 
     /// Takes in what is written. A text that can't be read leaves the last one that could in force.
-    fn read(&mut self, spec: &Workload, told: &mut Vec<Planned>) {
+    fn read(&mut self, spec: &WorkloadSpec, told: &mut Vec<Planned>) {
         self.accepted.retain(|(key, _)| spec.rules.iter().any(|written| written.key == *key));
         for written in &spec.rules {
             let known = self.accepted.iter().position(|(key, _)| *key == written.key);
@@ -121,7 +121,7 @@ impl Planner {
                         key: written.key.clone(),
                         rule: None,
                         ports: Vec::new(),
-                        refusal: Some(Condition::refused(reason, format!("{error}{note}{caret}"))),
+                        refusal: Some(Standing::refused(reason, format!("{error}{note}{caret}"))),
                     });
                 }
             }
@@ -147,13 +147,13 @@ impl Planner {
                     .into_iter()
                     .filter(|&other| other > n || accepted[other].is_some());
                 let message = others.find_map(|other| claims[other].leaves_nothing_to(claim, port));
-                message.map(|message| Condition::refused(Reason::PortTaken, message))
+                message.map(|message| Standing::refused(Reason::PortTaken, message))
             });
             let more = claim.ports.iter().filter(|port| !ports.contains_key(port)).count();
             let refusal = refusal.or_else(|| {
                 let message = || format!("more than {MAX_PORTS} redirected ports in one workload");
                 (ports.len() + more > MAX_PORTS as usize)
-                    .then(|| Condition::refused(Reason::LimitExceeded, message()))
+                    .then(|| Standing::refused(Reason::LimitExceeded, message()))
             });
             if let Some(refusal) = refusal {
                 rules.push(Planned::refused(&claim.key, &claim.rule, refusal));
@@ -222,7 +222,7 @@ impl Claim {
 // === impl Planned ===
 
 impl Planned {
-    fn refused(key: &AnnotationKey, rule: &Rule, refusal: Condition) -> Self {
+    fn refused(key: &AnnotationKey, rule: &Rule, refusal: Standing) -> Self {
         Self {
             key: key.clone(),
             rule: Some(rule.clone()),
@@ -246,67 +246,67 @@ fn judge(
     ports: &[NonZeroU16],
     policy: &Policy,
     is_node_address: impl Fn(IpAddr) -> bool,
-) -> Result<(), Condition> {
+) -> Result<(), Standing> {
     if let Some(unsupported) = rule.unsupported() {
-        return Err(Condition::refused(Reason::NotSupported, unsupported.to_string()));
+        return Err(Standing::refused(Reason::NotSupported, unsupported.to_string()));
     }
     if ports.is_empty() {
         let message = "the rule names no ports and the workload declares none; write `8080 -> …`";
-        return Err(Condition::refused(Reason::NoPorts, message));
+        return Err(Standing::refused(Reason::NoPorts, message));
     }
     policy
         .judge_action(Action::Redirect)
-        .map_err(|refusal| Condition::refused(Reason::NotAllowed, refusal.to_string()))?;
+        .map_err(|refusal| Standing::refused(Reason::NotAllowed, refusal.to_string()))?;
     policy
         .judge_rules(before + 1)
         .and_then(|()| policy.judge_rules_per_node(elsewhere + before + 1))
-        .map_err(|refusal| Condition::refused(Reason::LimitExceeded, refusal.to_string()))?;
+        .map_err(|refusal| Standing::refused(Reason::LimitExceeded, refusal.to_string()))?;
     policy
         .judge_ttl(rule.ttl)
-        .map_err(|refusal| Condition::refused(Reason::LimitExceeded, refusal.to_string()))?;
+        .map_err(|refusal| Standing::refused(Reason::LimitExceeded, refusal.to_string()))?;
     if let Target::Address(address) = &rule.target {
         policy
             .judge_target(address.ip(), is_node_address)
-            .map_err(|refusal| Condition::refused(Reason::TargetDenied, refusal.to_string()))?;
+            .map_err(|refusal| Standing::refused(Reason::TargetDenied, refusal.to_string()))?;
     }
     Ok(())
 }
 
 /// Why a workload has no rules in force, whatever they say.
-fn obstacle(obstacle: &Obstacle) -> Condition {
+fn obstacle(obstacle: &Obstacle) -> Standing {
     match obstacle {
-        Obstacle::HostNetwork => Condition::refused(
+        Obstacle::HostNetwork => Standing::refused(
             Reason::HostNetwork,
             "the pod lives in the node's own network (hostNetwork), which is never touched",
         ),
-        Obstacle::Sandboxed(class) => Condition::refused(
+        Obstacle::Sandboxed(class) => Standing::refused(
             Reason::NoNetns,
             format!(
                 "runtime class {class} keeps the pod's connections out of the node's sight (gVisor, Kata)"
             ),
         ),
-        Obstacle::NotRunning(phase) => Condition::pending(
+        Obstacle::NotRunning(phase) => Standing::pending(
             Reason::PodNotRunning,
             format!("the pod has no address yet (phase {phase})"),
         ),
-        Obstacle::NoSandbox => Condition::pending(
+        Obstacle::NoSandbox => Standing::pending(
             Reason::PodNotRunning,
             "the pod is to be started anew: the address that it is said to have was that of its last start",
         ),
-        Obstacle::SharedAddress { ip, with } => Condition::pending(
+        Obstacle::SharedAddress { ip, with } => Standing::pending(
             Reason::PodNotRunning,
             format!("pod {with} is said to have the address {ip}, too: one of them has it no more"),
         ),
-        Obstacle::TooManyAnnotations(count) => Condition::refused(
+        Obstacle::TooManyAnnotations(count) => Standing::refused(
             Reason::LimitExceeded,
             format!(
                 "the pod has {count} annotations of ours; at most {MAX_ANNOTATIONS} (MAX_ANNOTATIONS), so none has an effect"
             ),
         ),
         Obstacle::Ended(phase) => {
-            Condition::refused(Reason::PodNotRunning, format!("the pod has ended (phase {phase})"))
+            Standing::refused(Reason::PodNotRunning, format!("the pod has ended (phase {phase})"))
         }
-        Obstacle::Policy(refusal) => Condition::refused(Reason::NotAllowed, refusal.to_string()),
+        Obstacle::Policy(refusal) => Standing::refused(Reason::NotAllowed, refusal.to_string()),
     }
 }
 
@@ -321,7 +321,7 @@ fn reason_of(problem: &Problem) -> Reason {
     }
 }
 
-fn ports_of(rule: &Rule, spec: &Workload) -> Vec<NonZeroU16> {
+fn ports_of(rule: &Rule, spec: &WorkloadSpec) -> Vec<NonZeroU16> {
     match &rule.ports {
         Ports::Listed(ports) => ports.clone(),
         Ports::Declared => spec.ports.clone(),

@@ -20,23 +20,23 @@ use tokio::{
 
 use super::{
     claims::Claims,
-    leaving::Leaving,
-    managed::Managed,
-    reason::Reason,
+    draining::Draining,
+    facts::watch::{FileWatch, MountWatch, process_ended},
     registry::Registry,
+    status::Reason,
     task::OwnedTask,
-    watch::{FileWatch, MountWatch, process_ended},
+    workload::WorkloadController,
 };
 use crate::{
     config::{
         policy::Policy,
-        workloads::{self, NetnsSource, Workload},
+        workloads::{self, NetnsSource, WorkloadSpec},
     },
     datapath::{Callers, Loader},
-    kube::store::Store,
+    kubernetes::store::Store,
     limits::Limits,
     netns::{HomeNetns, finder::Finder},
-    relay::{lineage::Lineage, worker::Workers},
+    relay::{loop_guard::LoopGuard, worker::Workers},
 };
 
 /// How often a process or a folder that is not there is looked for.
@@ -55,7 +55,7 @@ pub struct Context {
     /// Who relays.
     pub workers: Arc<Workers>,
     /// The daemon's upstream connections.
-    pub lineage: Arc<Lineage>,
+    pub loop_guard: Arc<LoopGuard>,
     /// Loads the kernel program for each namespace.
     pub loader: Mutex<Loader>,
     /// Lets applications see their callers.
@@ -67,7 +67,7 @@ pub struct Context {
     /// Whose each port of an armed namespace is.
     pub claims: Claims,
     /// What was given back and may still have connections.
-    pub leaving: Mutex<Vec<Leaving>>,
+    pub leaving: Mutex<Vec<Draining>>,
 }
 
 /// Where workloads are written.
@@ -76,7 +76,7 @@ pub enum Source {
     /// In a file that may change at any time.
     File(PathBuf),
     /// On the command line.
-    Fixed(Vec<Workload>),
+    Fixed(Vec<WorkloadSpec>),
     /// On the pods of this node.
     Pods(Arc<Store>),
 }
@@ -85,7 +85,7 @@ pub enum Source {
 #[derive(Clone, Debug)]
 pub enum Wake {
     /// One workload, by name.
-    Workload(Arc<str>),
+    WorkloadSpec(Arc<str>),
     /// Every workload: the mounts changed.
     Mounts,
     /// The process that a workload is known by has ended.
@@ -112,7 +112,7 @@ pub struct Reconciler {
 }
 
 struct Slot {
-    managed: Managed,
+    managed: WorkloadController,
     /// When to step again at the latest.
     next: Option<Instant>,
     /// Rules that were admitted, and whether a limit stood in the way of others.
@@ -126,7 +126,7 @@ struct Slot {
 
 impl Context {
     /// Watches over what was given back until its connections have ended.
-    pub fn leave(&self, leaving: Leaving) {
+    pub fn leave(&self, leaving: Draining) {
         let mut list = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
         list.retain(|leaving| !leaving.is_over());
         list.push(leaving);
@@ -145,7 +145,7 @@ impl Waker {
     /// Has the workload stepped soon.
     pub fn wake(&self) {
         // Nobody listens any more when the daemon ends.
-        let _ = self.wakes.send(Wake::Workload(Arc::clone(&self.name)));
+        let _ = self.wakes.send(Wake::WorkloadSpec(Arc::clone(&self.name)));
     }
 }
 
@@ -158,7 +158,7 @@ impl Reconciler {
         context: Arc<Context>,
         registry: Arc<Registry>,
         source: Source,
-        workloads: Vec<Workload>,
+        workloads: Vec<WorkloadSpec>,
     ) -> Self {
         let mut reconciler =
             Self { context, registry, source, workloads: BTreeMap::new(), rules: 0 };
@@ -225,7 +225,7 @@ impl Reconciler {
         let rest = std::iter::from_fn(|| wakes.try_recv().ok());
         for wake in first.into_iter().chain(rest) {
             match wake {
-                Wake::Workload(name) => {
+                Wake::WorkloadSpec(name) => {
                     due.insert(name);
                 }
                 Wake::Ended(name) => {
@@ -266,7 +266,7 @@ impl Reconciler {
         self.registry.publish(entry);
         if freed {
             for name in self.short_of_room() {
-                let _ = self.context.wakes.send(Wake::Workload(name));
+                let _ = self.context.wakes.send(Wake::WorkloadSpec(name));
             }
         }
         self.fit_limit();
@@ -307,8 +307,8 @@ impl Reconciler {
     }
 
     /// Takes over a new set of workloads. Gives those that are new or may have changed.
-    fn adopt(&mut self, specs: Vec<Workload>) -> Vec<Arc<str>> {
-        let specs: BTreeMap<Arc<str>, Workload> =
+    fn adopt(&mut self, specs: Vec<WorkloadSpec>) -> Vec<Arc<str>> {
+        let specs: BTreeMap<Arc<str>, WorkloadSpec> =
             specs.into_iter().map(|spec| (Arc::from(spec.name.as_str()), spec)).collect();
         // Another pod of the same name has nothing to do with the one before.
         let goes_on = |name: &Arc<str>, slot: &Slot| {
@@ -336,7 +336,7 @@ impl Reconciler {
                 }
                 None => {
                     let process = process_watch(&spec.netns, &name, &self.context);
-                    let managed = Managed::new(spec);
+                    let managed = WorkloadController::new(spec);
                     let slot = Slot {
                         managed,
                         next: None,

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::reason::Condition;
+use super::status::Standing;
 use crate::{
     datapath::Steal,
     relay::{stats::PortStats, workload::Workload},
@@ -40,7 +40,7 @@ pub struct WorkloadEntry {
     /// Both sides of what is in force, if something is.
     pub armed: Option<(Arc<Workload>, Arc<Mutex<Steal>>)>,
     /// Why nothing is, when something should be.
-    pub failure: Option<Condition>,
+    pub failure: Option<Standing>,
     /// Its rules.
     pub rules: Vec<RuleEntry>,
 }
@@ -58,7 +58,7 @@ pub struct RuleEntry {
     /// It has a condition or a share.
     pub is_choosy: bool,
     /// Where it stands.
-    pub condition: Condition,
+    pub condition: Standing,
     /// It is active, and its target silent: callers reach the application.
     pub fell_back: bool,
     /// The ports that it has taken, with their counters.
@@ -80,7 +80,7 @@ impl WorkloadEntry {
 #[cfg(test)]
 impl RuleEntry {
     /// A rule that has taken no port.
-    pub fn bare(annotation: &str, text: &str, condition: Condition) -> Self {
+    pub fn bare(annotation: &str, text: &str, condition: Standing) -> Self {
         Self {
             annotation: annotation.to_owned(),
             text: Some(text.to_owned()),

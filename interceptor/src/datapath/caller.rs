@@ -23,11 +23,11 @@ use interceptor_common::{addr::Source, caller::Relayed};
 use nix::{getsockopt_impl, sockopt_impl, sys::socket::GetSockOpt as _};
 use socket2::Socket;
 
-use super::{
-    DatapathError,
-    cgroup::{CgroupError, CgroupRoot},
-    missing, prove_caller, take,
-};
+pub mod cgroup;
+mod self_test;
+
+use self::cgroup::{CgroupError, CgroupRoot};
+use super::{DatapathError, missing, take};
 use crate::netns::{self, Netns};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_CALLER"));
@@ -194,7 +194,7 @@ impl Callers {
         // Tried connections count for nothing.
         let callers = NetnsCallers { way: Ok(way), count: Count::default(), total: Arc::default() };
         let callers = Arc::new(callers);
-        prove_caller::prove(&callers, socket).await?;
+        self_test::prove(&callers, socket).await?;
         Arc::into_inner(callers).expect("the trial has ended").way
     }
 }

@@ -11,7 +11,11 @@ use interceptor_common::steal::{
     Family, MAX_PORTS, MAX_WORKERS, NEVER, Port, Verdict, counter_index, listener_index,
 };
 
-use super::{DatapathError, HeartbeatPage, OwnConnections, missing, take};
+pub mod bypass;
+pub mod heartbeat;
+
+use self::{bypass::Bypass, heartbeat::HeartbeatPage};
+use super::{DatapathError, missing, take};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_STEAL"));
 
@@ -44,7 +48,7 @@ pub struct Steal {
     listeners: SockMap<MapData>,
     verdicts: PerCpuArray<MapData, u64>,
     heartbeats: Arc<HeartbeatPage>,
-    own: Arc<OwnConnections>,
+    own: Arc<Bypass>,
     /// Which port each row of the counters belongs to.
     slots: [Option<NonZeroU16>; MAX_PORTS as usize],
 }
@@ -76,7 +80,7 @@ impl Steal {
             Some(Map::Array(map)) => Arc::new(HeartbeatPage::new(map.fd().as_fd())?),
             _ => return Err(missing("HEARTBEATS")),
         };
-        let own = HashMap::try_from(take(&mut program, "OWN")?).map_err(in_map("OWN"))?;
+        let own = HashMap::try_from(take(&mut program, "BYPASS")?).map_err(in_map("BYPASS"))?;
         let steal = Self {
             link: None,
             ports: HashMap::try_from(take(&mut program, "PORTS")?).map_err(in_map("PORTS"))?,
@@ -85,7 +89,7 @@ impl Steal {
             verdicts: PerCpuArray::try_from(take(&mut program, "VERDICTS")?)
                 .map_err(in_map("VERDICTS"))?,
             heartbeats,
-            own: OwnConnections::new(own),
+            own: Bypass::new(own),
             slots: [None; MAX_PORTS as usize],
             program,
         };
@@ -100,7 +104,7 @@ impl Steal {
 
     /// Where the relay enters its own connections.
     #[must_use]
-    pub fn own_connections(&self) -> Arc<OwnConnections> {
+    pub fn bypass(&self) -> Arc<Bypass> {
         Arc::clone(&self.own)
     }
 

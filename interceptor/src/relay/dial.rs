@@ -15,14 +15,14 @@ use tokio::{
 };
 
 use super::{
-    lineage::{Path, Remembered},
+    loop_guard::{Hops, Registration},
     route::{Addresses, Destination},
     stats::{FellBack, Outcome, Passed, Refused},
     workload::Workload,
 };
 use crate::{
     config::policy::Dial,
-    datapath::{caller::ShownCaller, own::OwnConnection},
+    datapath::{caller::ShownCaller, steal::bypass::BypassEntry},
     netns::{self, addresses::bind_to_own},
 };
 
@@ -40,25 +40,25 @@ pub struct Upstream {
     /// The connection.
     pub stream: TcpStream,
     /// Held as long as the connection: the program's leave to pass, for an address inside the namespace.
-    _own: Option<OwnConnection>,
+    _own: Option<BypassEntry>,
     /// Held as long as the connection: what it was made for.
-    _remembered: Option<Remembered>,
+    _remembered: Option<Registration>,
 }
 
 /// Who will speak first on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FirstWord {
+pub enum Ack {
     /// This side, at once: the last packet of the handshake goes out with it.
-    Ours,
+    Delayed,
     /// Whoever has something to say.
-    Anybodys,
+    Immediate,
 }
 
 /// On whose behalf a target is called.
 #[derive(Clone, Debug)]
 pub struct Cause {
     /// The redirected ports that led here.
-    pub path: Arc<Path>,
+    pub path: Arc<Hops>,
     /// The pod's address that the caller called, and so probably the one that the target is called from.
     pub called: IpAddr,
 }
@@ -98,7 +98,7 @@ pub async fn to_target(
     workload: &Workload,
     destination: &Destination,
     cause: Cause,
-    word: FirstWord,
+    word: Ack,
 ) -> Result<Upstream, Outcome> {
     if destination.circuit.is_open() {
         return Err(Outcome::FellBack(FellBack::CircuitOpen));
@@ -129,7 +129,7 @@ pub async fn to_addresses(
     workload: &Workload,
     addresses: &Addresses,
     cause: Option<Cause>,
-    word: FirstWord,
+    word: Ack,
 ) -> Result<Upstream, Outcome> {
     let addresses = match addresses {
         Addresses::Known(addresses) => addresses.as_slice(),
@@ -157,7 +157,7 @@ async fn first_to_answer(
     workload: &Workload,
     addresses: &[SocketAddr],
     cause: Option<Cause>,
-    word: FirstWord,
+    word: Ack,
 ) -> Result<Upstream, DialError> {
     let mut untried = addresses.iter();
     let mut attempts = FuturesUnordered::new();
@@ -184,7 +184,7 @@ async fn connect_to_target(
     workload: &Workload,
     to: SocketAddr,
     cause: Option<Cause>,
-    word: FirstWord,
+    word: Ack,
 ) -> Result<Upstream, DialError> {
     // An IPv4 address in IPv6's clothes is called as what it is: loops are found by addresses.
     let to = SocketAddr::new(to.ip().to_canonical(), to.port());
@@ -222,7 +222,7 @@ pub async fn to_app(
     workload: &Workload,
     caller: SocketAddr,
     original: SocketAddr,
-    word: FirstWord,
+    word: Ack,
 ) -> Result<Upstream, Outcome> {
     let mut ports = workload.source_ports.candidates();
     let mut port = ports.next();
@@ -264,7 +264,7 @@ async fn connect_to_app(
     caller: SocketAddr,
     original: SocketAddr,
     port: u16,
-    word: FirstWord,
+    word: Ack,
 ) -> io::Result<Upstream> {
     let socket = workload.tcp_socket(original.ip())?;
     socket.set_reuse_address(true)?;
@@ -297,10 +297,10 @@ async fn connect(
     socket: Socket,
     Ends { source, to }: Ends,
     cause: Option<Cause>,
-    word: FirstWord,
+    word: Ack,
 ) -> io::Result<Upstream> {
     socket.set_tcp_nodelay(true)?;
-    if word == FirstWord::Ours {
+    if word == Ack::Delayed {
         socket.set_tcp_quickack(false)?;
     }
     let own = match source {
@@ -308,7 +308,7 @@ async fn connect(
             // The kernel forgets an end that its application has closed after a minute (`tcp_fin_timeout`), without a word to
             // a caller who keeps his own open.
             socket.set_tcp_keepalive(&SAME_KERNEL)?;
-            Some(workload.own.register(source)?)
+            Some(workload.bypass.register(source)?)
         }
         None => {
             socket.set_keepalive(true)?;
@@ -317,7 +317,7 @@ async fn connect(
     };
     let remembered = match cause {
         Some(Cause { path, called }) => {
-            let dialling = workload.lineage.dialling(called);
+            let dialling = workload.loop_guard.dialling(called);
             send_syn(&socket, to)?;
             Some(dialling.remember(local_addr(&socket)?, path))
         }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use crate::datapath::heartbeat;
+use crate::datapath::steal::heartbeat;
 
 /// New connections stay with the application for this long after a shortage was met.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -131,3 +131,14 @@ pub fn poll_write(
         }
     }
 }
+
+/// Appends what `stream` has to say. Nothing is its end.
+pub async fn read_more(stream: &TcpStream, to: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read_buf(to) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! from running (blocked, starved, stopped) also stops the beat.
 
 mod connections;
-mod room;
+mod credit;
 mod shared;
 
 use std::{
@@ -34,12 +34,12 @@ use tokio::{
 };
 
 pub use self::shared::Shared;
-use self::{connections::Connections, room::Room};
+use self::{connections::Connections, credit::Credits};
 use super::{
-    connection, dial,
+    dial, serve,
     workload::{Workload, WorkloadId},
 };
-use crate::datapath::heartbeat;
+use crate::datapath::steal::heartbeat;
 
 /// The workers of this daemon.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ struct Worker {
     shared: Arc<Shared>,
     listening: SelectAll<Listening>,
     served: Vec<Served>,
-    room: Room,
+    credits: Credits,
     connections: Arc<Connections>,
     /// No accepting until the next beat: the kernel was out of something.
     paused: bool,
@@ -147,7 +147,7 @@ impl Worker {
             shared,
             listening: SelectAll::new(),
             served: Vec::new(),
-            room: Room::default(),
+            credits: Credits::default(),
             connections: Arc::default(),
             paused: false,
             said_full: false,
@@ -181,7 +181,7 @@ impl Worker {
             self.served.iter().for_each(|served| served.workload.sockets.clear_unwanted());
         }
         self.said_full = pressed || self.shared.is_full();
-        self.room.age();
+        self.credits.age();
         self.grant();
         self.store(if self.said_full { AT_LIMIT } else { now });
         self.shared.beat(self.index, now);
@@ -197,10 +197,10 @@ impl Worker {
     fn grant(&mut self) {
         for served in &mut self.served {
             let left = served.workload.heartbeats.room(self.index);
-            self.room.steered(served.granted.saturating_sub(left));
+            self.credits.steered(served.granted.saturating_sub(left));
             served.granted = left;
         }
-        let room = self.room.next_grant(self.shared.free_for(self.index));
+        let room = self.credits.next_grant(self.shared.free_for(self.index));
         for served in &mut self.served {
             served.workload.heartbeats.grant(self.index, room - served.granted);
             served.granted = room;
@@ -210,7 +210,7 @@ impl Worker {
 
     /// Lets the other workers know how much of what is free is this one's.
     fn promise(&self) {
-        self.shared.promise(self.index, self.room.promised());
+        self.shared.promise(self.index, self.credits.promised());
     }
 
     fn apply(&mut self, command: Command) {
@@ -271,8 +271,8 @@ impl Worker {
         match accepted {
             Ok((stream, peer)) => {
                 let id = workload.id;
-                self.connections.spawn(id, connection::serve(workload, stream, peer), &self.shared);
-                if self.room.accepted() {
+                self.connections.spawn(id, serve::serve(workload, stream, peer), &self.shared);
+                if self.credits.accepted() {
                     self.grant();
                 } else {
                     self.promise();
@@ -334,15 +334,15 @@ mod tests {
         let mut workers =
             [Worker::new(0, Arc::clone(&shared)), Worker::new(1, Arc::clone(&shared))];
         workers.iter_mut().for_each(Worker::grant);
-        let granted = |workers: &[Worker; 2]| workers.each_ref().map(|worker| worker.room.left);
+        let granted = |workers: &[Worker; 2]| workers.each_ref().map(|worker| worker.credits.left);
         assert_eq!(granted(&workers), [11, 11]);
 
         // All that come are the second worker's, until it has no room and the first gets them.
         for (worker, count) in [(1, 11), (0, 4)] {
             for _ in 0..count {
                 shared.opened();
-                workers[worker].room.steered(1);
-                workers[worker].room.accepted();
+                workers[worker].credits.steered(1);
+                workers[worker].credits.accepted();
                 workers[worker].promise();
             }
             // However often and in whichever order they look.
@@ -363,6 +363,6 @@ mod tests {
         workers.iter_mut().for_each(Worker::grant);
         (0..8).for_each(|_| shared.closed());
         workers.iter_mut().for_each(Worker::grant);
-        assert_eq!(workers.each_ref().map(|worker| worker.room.left), [4, 4]);
+        assert_eq!(workers.each_ref().map(|worker| worker.credits.left), [4, 4]);
     }
 }

@@ -16,12 +16,12 @@ use interceptor_common::{heartbeat::AT_LIMIT, steal::MAX_WORKERS};
 use socket2::Socket;
 
 use super::{
-    lineage::Lineage, pressure::Pressure, probe::Probes, route::Route, sockets::Sockets,
+    canary::Canaries, loop_guard::LoopGuard, pressure::Pressure, route::Route, socket_pool::Pool,
     source_ports::SourcePorts,
 };
 use crate::{
     config::{policy::Dial, workloads::HealthCheck},
-    datapath::{HeartbeatPage, NetnsCallers, OwnConnections},
+    datapath::{Bypass, HeartbeatPage, NetnsCallers},
     netns::{HomeNetns, Netns},
 };
 
@@ -41,20 +41,20 @@ pub struct Workload {
     pub name: Arc<str>,
     /// The namespace that connections are stolen in.
     pub netns: Netns,
-    /// Sockets to be, of this namespace.
-    pub sockets: Sockets,
+    /// Pool to be, of this namespace.
+    pub sockets: Pool,
     /// Where the application is called from.
     pub source_ports: SourcePorts,
     /// Lets the relay's own connections pass the program.
-    pub own: Arc<OwnConnections>,
+    pub bypass: Arc<Bypass>,
     /// Lets the application see the callers of connections that are passed on to it.
     pub callers: Arc<NetnsCallers>,
     /// The relay's own listeners: not to be called directly.
     pub listeners: Vec<SocketAddr>,
     /// Probe connections that are under way.
-    pub probes: Probes,
+    pub probes: Canaries,
     /// The daemon's upstream connections, for finding loops.
-    pub lineage: Arc<Lineage>,
+    pub loop_guard: Arc<LoopGuard>,
     /// Whether the process is out of something.
     pub pressure: Arc<Pressure>,
     /// What the kernel program goes by; the workers store into it.

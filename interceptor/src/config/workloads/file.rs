@@ -1,4 +1,4 @@
-//! The workloads file: which fields it has, and how they become [`Workload`]s.
+//! The workloads file: which fields it has, and how they become [`WorkloadSpec`]s.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,8 +13,8 @@ use serde_saphyr::Spanned;
 use super::super::annotation::AnnotationKey;
 use super::super::yaml::{Document, FileError, Location, ReadError, read as read_text};
 use super::{
-    AnnotatedRules, AnnotationSource, MAX_DECLARED_PORTS, MAX_WORKLOADS, NetnsSource, Workload,
-    WorkloadName, WorkloadsFile,
+    AnnotatedRules, AnnotationSource, MAX_DECLARED_PORTS, MAX_WORKLOADS, NetnsSource, WorkloadName,
+    WorkloadSpec, WorkloadsFile,
 };
 
 /// The largest process id that Linux gives (`PID_MAX_LIMIT`).
@@ -112,7 +112,10 @@ impl<'de> Deserialize<'de> for RawAnnotations {
 
 // === from written to checked ===
 
-fn workload(document: &Document<'_>, raw: &Spanned<RawWorkload>) -> Result<Workload, FileError> {
+fn workload(
+    document: &Document<'_>,
+    raw: &Spanned<RawWorkload>,
+) -> Result<WorkloadSpec, FileError> {
     let name = WorkloadName::new(&raw.value.name.value)
         .map_err(|problem| document.error(&raw.value.name, problem, NAME_EXAMPLE))?;
     let netns = netns(document, raw)?;
@@ -126,7 +129,7 @@ fn workload(document: &Document<'_>, raw: &Spanned<RawWorkload>) -> Result<Workl
             Some(annotated(document, AnnotationKey::new(key)?, value, &ports))
         })
         .collect();
-    Ok(Workload {
+    Ok(WorkloadSpec {
         name,
         netns,
         ports,

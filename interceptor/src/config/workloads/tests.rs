@@ -21,7 +21,7 @@ workloads:
     pid: 1234
 "#;
 
-fn good(text: &str) -> Vec<Workload> {
+fn good(text: &str) -> Vec<WorkloadSpec> {
     parse(text, "w.yaml").unwrap_or_else(|error| panic!("{error}\n{}", error.caret)).workloads
 }
 
@@ -340,7 +340,8 @@ fn files() {
 #[test]
 fn flags() {
     let path = Path::new("/run/netns/web");
-    let workload = Workload::from_flag(path, &["8080 -> a:1;", " 9090 -> b:2"]).expect("is good");
+    let workload =
+        WorkloadSpec::from_flag(path, &["8080 -> a:1;", " 9090 -> b:2"]).expect("is good");
     assert_eq!(workload.name.as_str(), "web");
     assert_eq!(workload.netns, NetnsSource::Path("/run/netns/web".into()));
     assert!(workload.ports.is_empty());
@@ -351,27 +352,27 @@ fn flags() {
     assert_eq!(annotation.value, "8080 -> a:1; 9090 -> b:2");
     assert_eq!(annotation.rules, Ok(interceptor_rule::parse(&annotation.value).expect("is valid")));
 
-    assert!(Workload::from_flag(path, &[] as &[&str]).expect("is good").rules.is_empty());
+    assert!(WorkloadSpec::from_flag(path, &[] as &[&str]).expect("is good").rules.is_empty());
 }
 
 #[test]
 fn a_mistake_in_a_flag_has_its_place_in_that_flag() {
     let path = Path::new("/run/netns/web");
-    let workload = Workload::from_flag(path, &["8080 -> a:1", "9090 => b:2"]).expect("is good");
+    let workload = WorkloadSpec::from_flag(path, &["8080 -> a:1", "9090 => b:2"]).expect("is good");
     assert_eq!(
         workload.rules[0].rules.as_ref().expect_err("is wrong").to_string(),
         "--redirect:1:6: debug.redirect: expected `->` between the ports and the target, found `=>`; \
          did you mean `->`? (example: `8080 -> 10.20.0.7:3000`)"
     );
     let many = vec!["8080 -> a:1"; interceptor_rule::MAX_RULES + 1];
-    let workload = Workload::from_flag(path, &many).expect("is good");
+    let workload = WorkloadSpec::from_flag(path, &many).expect("is good");
     let error = workload.rules[0].rules.as_ref().expect_err("are too many").to_string();
     assert!(error.contains("at most 16 rules in one annotation (MAX_RULES)"), "{error}");
 }
 
 #[test]
 fn a_flag_without_ports_has_none_to_stand_for() {
-    let workload = Workload::from_flag(Path::new("/run/netns/web"), &["a:1"]).expect("is good");
+    let workload = WorkloadSpec::from_flag(Path::new("/run/netns/web"), &["a:1"]).expect("is good");
     assert_eq!(
         workload.rules[0].rules.as_ref().expect_err("has no ports").to_string(),
         "--redirect:1:1: debug.redirect: expected ports in front of the target, because the workload declares none \
@@ -391,7 +392,7 @@ fn a_flag_without_ports_has_none_to_stand_for() {
      otherwise)"
 )]
 fn bad_flags(#[case] path: &str, #[case] message: &str) {
-    let error = Workload::from_flag(Path::new(path), &["80 -> a:1"]).expect_err("is bad");
+    let error = WorkloadSpec::from_flag(Path::new(path), &["80 -> a:1"]).expect_err("is bad");
     assert_eq!(error.to_string(), message);
 }
 

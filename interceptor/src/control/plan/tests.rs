@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::{config::workloads, control::reason::State};
+use crate::{config::workloads, control::status::State};
 
 /// A workload with ports 8080 and 9090 and these annotations.
-fn workload(annotations: &[(&str, &str)]) -> Workload {
+fn workload(annotations: &[(&str, &str)]) -> WorkloadSpec {
     let mut text =
         "workloads:\n- name: web\n  netns: /run/netns/web\n  ports: [8080, 9090]\n  annotations:\n"
             .to_owned();
@@ -20,7 +20,7 @@ fn no_node(_: IpAddr) -> bool {
     false
 }
 
-fn forever(_: &AnnotationKey, _: &Rule) -> Option<Condition> {
+fn forever(_: &AnnotationKey, _: &Rule) -> Option<Standing> {
     None
 }
 
@@ -314,7 +314,7 @@ fn a_rule_whose_time_is_over_leaves_its_port_to_the_next() {
         ["debug.redirect/alice takes [8080]", "debug.redirect/bob refused PortTaken"]
     );
     let over = |key: &AnnotationKey, _: &Rule| {
-        (key.developer() == Some("alice")).then(|| Condition::expired("over"))
+        (key.developer() == Some("alice")).then(|| Standing::expired("over"))
     };
     let freed = planner.plan(&both, &policy, 0, no_node, over);
     assert_eq!(

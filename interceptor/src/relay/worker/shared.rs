@@ -10,8 +10,8 @@ use std::{
 
 use interceptor_common::heartbeat::{Beat, NO_BEAT};
 
-use super::room::Free;
-use crate::{datapath::heartbeat, relay::pressure::Pressure};
+use super::credit::Available;
+use crate::{datapath::steal::heartbeat, relay::pressure::Pressure};
 
 /// What all workers have in common.
 #[derive(Debug)]
@@ -112,14 +112,14 @@ impl Shared {
     }
 
     /// What `worker` may have promised at most, and its fair share of what is free.
-    pub(super) fn free_for(&self, worker: u32) -> Free {
+    pub(super) fn free_for(&self, worker: u32) -> Available {
         let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let free = signed(self.limit().saturating_sub(self.open()));
         let others =
             self.promised.iter().enumerate().filter(|(index, _)| *index != worker as usize);
         let promised: i64 = others.map(|(_, promised)| promised.load(Ordering::Relaxed)).sum();
         let workers = signed(self.promised.len());
-        Free {
+        Available {
             most: free.saturating_sub(promised),
             share: free / workers + i64::from(free % workers != 0),
         }

@@ -1,0 +1,330 @@
+//! `interceptor run`: puts the parts together, and takes them apart in the order in which no call fails.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow};
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    time::sleep,
+};
+
+use crate::{
+    admin::{metrics, server},
+    cli::Run,
+    commands::check,
+    config::{
+        policy::Policy,
+        workloads::{self, WorkloadSpec},
+        yaml::ReadError,
+    },
+    control::{
+        claims::Claims,
+        reconciler::{Context, Reconciler, Source, Wake},
+        registry::Registry,
+    },
+    datapath::{Callers, Loader},
+    exit::Exit,
+    kubernetes::{Cluster, client},
+    limits::{self, Limits},
+    netns::{
+        HomeNetns,
+        finder::{self, Finder},
+    },
+    relay::{
+        loop_guard::LoopGuard,
+        worker::{Shared, Workers},
+    },
+};
+
+/// Handshakes that were under way at SIGTERM have this long: a SYN-ACK that was lost is sent again after a second.
+const HANDSHAKES: Duration = Duration::from_millis(1_500);
+
+/// More workers than this have not been seen to help one node.
+const DEFAULT_WORKERS_AT_MOST: usize = 4;
+
+/// A failure to start, with the code that the process ends with.
+#[derive(Debug)]
+pub struct Failure {
+    /// What to print.
+    pub error: anyhow::Error,
+    /// What to exit with.
+    pub exit: Exit,
+}
+
+trait OrExit<T> {
+    fn or_exit(self, exit: Exit) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
+    fn or_exit(self, exit: Exit) -> Result<T, Failure> {
+        self.map_err(|error| Failure { error: error.into(), exit })
+    }
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it can't start: the command line, a file, a right, a resource.
+pub fn run(args: Run) -> Result<(), Failure> {
+    let home = HomeNetns::capture()
+        .context("look at the daemon's own network namespace")
+        .or_exit(Exit::Os)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the control side")
+        .or_exit(Exit::Os)?;
+    let signals = runtime
+        .block_on(async { Signals::listen() })
+        .context("handle signals")
+        .or_exit(Exit::Os)?;
+    let policy = match &args.policy {
+        Some(path) => Policy::read(path).map_err(unread)?,
+        None => Policy::default(),
+    };
+    let policy = Arc::new(policy);
+    let cluster = args.kubernetes.then(|| Cluster::new(&policy));
+    let (source, workloads) = source(&args, cluster.as_ref())?;
+    limits::raise_locked_memory();
+    check::require()
+        .map_err(|missing| anyhow!("this host can't run the interceptor:\n{missing}"))
+        .or_exit(Exit::NoPermission)?;
+    let limits = Limits::raise().context("raise the limit of open files").or_exit(Exit::Os)?;
+
+    let workers = worker_count(&args);
+    let workers = Workers::start(workers, limits.connections(workloads.len(), workers))
+        .context("start the workers")
+        .or_exit(Exit::Os)?;
+    let workers = Arc::new(workers);
+    let start = Start { args, signals, home, policy, limits, workers, cluster, source, workloads };
+    runtime.block_on(control(start))
+}
+
+/// What the control side begins with.
+struct Start {
+    args: Run,
+    signals: Signals,
+    home: &'static HomeNetns,
+    policy: Arc<Policy>,
+    limits: Limits,
+    workers: Arc<Workers>,
+    cluster: Option<Cluster>,
+    source: Source,
+    workloads: Vec<WorkloadSpec>,
+}
+
+/// What the daemon is told from outside.
+///
+/// They are listened for before anything else: process 1 of a container, which we are, gets no signal that nobody listens
+/// for, and an end that is asked for while the daemon begins would be one by force.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn control(start: Start) -> Result<(), Failure> {
+    let Start { args, signals, home, policy, limits, workers, cluster, source, workloads } = start;
+    let Signals { mut terminate, mut interrupt, mut hangup } = signals;
+    let listener = listen(args.admin, "--admin").await?;
+    let strangers = match args.metrics {
+        Some(address) => Some(listen(address, "--metrics").await?),
+        None => None,
+    };
+    let shared = Arc::clone(workers.shared());
+    let registry = Arc::new(Registry::default());
+    let callers = Arc::new(Callers::new().await);
+    if let Err(error) = callers.state() {
+        tracing::warn!(
+            reason = error.reason(),
+            remedy = error.remedy(),
+            "applications won't see callers' addresses"
+        );
+    }
+    let (wakes, woken) = mpsc::unbounded_channel();
+    let context = Arc::new(Context {
+        home,
+        loader: Mutex::new(Loader::new(workers.count())),
+        policy: Arc::clone(&policy),
+        limits,
+        finder: Finder::new(netns_folders(&args), args.proc_netns, home),
+        workers,
+        callers: Arc::clone(&callers),
+        loop_guard: Arc::new(LoopGuard::default()),
+        arm_seconds: Histogram::new([
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5,
+        ]),
+        wakes: wakes.clone(),
+        claims: Claims::default(),
+        leaving: Mutex::default(),
+    });
+    let admin = server::Admin {
+        registry: Arc::clone(&registry),
+        shared: Arc::clone(&shared),
+        callers: Arc::clone(&callers),
+        metrics: metrics::registry(
+            Arc::clone(&registry),
+            Arc::clone(&shared),
+            callers,
+            context.arm_seconds.clone(),
+            cluster.clone(),
+        ),
+    };
+    let admin = Arc::new(admin);
+    tokio::spawn(server::serve(listener, Arc::clone(&admin)));
+    if let Some(listener) = strangers {
+        tokio::spawn(server::serve_strangers(listener, admin));
+    }
+    let tasks = match (&cluster, &args.node_name) {
+        (Some(cluster), Some(node)) => {
+            let client = client::connect(Arc::clone(&cluster.requests))
+                .await
+                .context(
+                    "reach the API server of Kubernetes (in a pod: its service account; else KUBECONFIG)",
+                )
+                .or_exit(Exit::NoInput)?;
+            Some(cluster.start(&client, node, &policy, &registry, &wakes))
+        }
+        _ => None,
+    };
+
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() && wakes.send(Wake::Source).is_ok() {}
+    });
+
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        workers = context.workers.count(),
+        workloads = workloads.len(),
+        admin = %args.admin,
+        "started"
+    );
+    let shutdown = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    // Workers end with the last reference to them, and stolen connections with the workers.
+    let workers = Arc::clone(&context.workers);
+    let reconciler = Reconciler::new(context, registry, source, workloads);
+    reconciler.run(woken, shutdown).await;
+    let farewell = async {
+        if let Some(tasks) = tasks {
+            tasks.end().await;
+        }
+    };
+    tokio::join!(drain(&shared, args.drain_timeout), farewell);
+    drop(workers);
+    Ok(())
+}
+
+async fn listen(address: SocketAddr, option: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listen on {address}; another daemon? ({option})"))
+        .or_exit(Exit::Os)
+}
+
+fn netns_folders(args: &Run) -> Vec<PathBuf> {
+    if args.netns_dir.is_empty() {
+        return finder::DEFAULT_FOLDERS.map(PathBuf::from).to_vec();
+    }
+    args.netns_dir.clone()
+}
+
+/// Lets stolen connections end. Nothing is steered to us any more, but handshakes may still be under way.
+async fn drain(shared: &Shared, timeout: Duration) {
+    tracing::info!(
+        connections = shared.open(),
+        ?timeout,
+        "given back; letting stolen connections end"
+    );
+    let started = Instant::now();
+    let handshakes = HANDSHAKES.min(timeout);
+    loop {
+        let elapsed = started.elapsed();
+        if elapsed >= timeout || (shared.open() == 0 && elapsed >= handshakes) {
+            break;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    match shared.open() {
+        0 => tracing::info!("ended"),
+        connections => {
+            tracing::warn!(connections, "ended; connections that were still open are cut")
+        }
+    }
+}
+
+fn source(args: &Run, cluster: Option<&Cluster>) -> Result<(Source, Vec<WorkloadSpec>), Failure> {
+    if let Some(cluster) = cluster {
+        return Ok((Source::Pods(Arc::clone(&cluster.store)), Vec::new()));
+    }
+    match &args.workloads {
+        Some(path) => {
+            let file = workloads::read(path).map_err(unread)?;
+            Ok((Source::File(path.clone()), file.workloads))
+        }
+        None if args.pairs.is_empty() => {
+            let error = anyhow!(
+                "nothing to do: give --kubernetes, --workloads FILE, or --netns PATH with --redirect RULE"
+            );
+            Err(Failure { error, exit: Exit::Usage })
+        }
+        None => {
+            let workloads = args
+                .pairs
+                .iter()
+                .map(|(path, rules)| WorkloadSpec::from_flag(path, rules))
+                .collect::<Result<Vec<_>, _>>()
+                .or_exit(Exit::Usage)?;
+            // Unlike a file, the command line will not be corrected while the daemon runs.
+            let mistakes = workloads.iter().flat_map(|workload| &workload.rules);
+            if let Some(error) =
+                mistakes.filter_map(|annotated| annotated.rules.as_ref().err()).next()
+            {
+                let caret =
+                    error.caret.as_deref().map(|caret| format!("\n\n{caret}")).unwrap_or_default();
+                return Err(Failure { error: anyhow!("{error}{caret}"), exit: Exit::Usage });
+            }
+            Ok((Source::Fixed(workloads.clone()), workloads))
+        }
+    }
+}
+
+/// How the daemon ends without a file that it was told to read.
+fn unread(error: ReadError) -> Failure {
+    let exit = match error {
+        ReadError::Io { .. } => Exit::NoInput,
+        ReadError::Content(_) => Exit::Data,
+    };
+    Failure { error: error.into(), exit }
+}
+
+fn worker_count(args: &Run) -> u32 {
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    args.workers.unwrap_or_else(|| cpus.min(DEFAULT_WORKERS_AT_MOST) as u32)
+}

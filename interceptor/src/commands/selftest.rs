@@ -1,0 +1,297 @@
+//! `interceptor selftest`: redirects the pod that it runs in and checks what callers get. `helm test` runs it.
+//!
+//! One process plays everybody: the app, the developer who annotates the pod, his machine, and a caller. It needs no
+//! capability, and in the API only what a developer needs for this one pod.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    time::{Instant, sleep, timeout},
+};
+
+use crate::control::status::Reason;
+
+const APP_PORT: u16 = 8080;
+const TARGET_PORT: u16 = 8081;
+const APP: &str = "app";
+const TARGET: &str = "target";
+
+const ANNOTATION: &str = "debug.redirect/selftest";
+const CONDITION: &str = "debug.redirect/Active-selftest";
+/// The redirect ends by itself if we don't get that far.
+const TTL: &str = "2m";
+/// After the promise is made, each of these must be kept.
+const CALLS: usize = 20;
+const CALL_PATIENCE: Duration = Duration::from_secs(5);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+/// Reasons that waiting does not change.
+const FINAL: [Reason; 9] = [
+    Reason::HostNetwork,
+    Reason::LimitExceeded,
+    Reason::NoNetns,
+    Reason::NoPorts,
+    Reason::NotAllowed,
+    Reason::NotSupported,
+    Reason::PortTaken,
+    Reason::RuleInvalid,
+    Reason::TargetDenied,
+];
+
+/// The pod that this runs in.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The pod's name
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pub pod: String,
+
+    /// The pod's namespace
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]
+    pub namespace: String,
+
+    /// The pod's address
+    #[arg(long, value_name = "IP", env = "POD_IP")]
+    pub ip: IpAddr,
+
+    /// How long to wait for the redirect to begin, and to end
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+}
+
+/// Redirects and looks; says on stdout what holds.
+///
+/// # Errors
+/// When something does not hold, with what was found instead.
+pub async fn run(options: &Options) -> Result<()> {
+    let client = Client::try_default().await.context("find the API server")?;
+    let test = Test { pods: Api::namespaced(client, &options.namespace), options };
+    test.serve(APP_PORT, APP).await?;
+    test.serve(TARGET_PORT, TARGET).await?;
+
+    test.expect(APP).await.context("before the redirect")?;
+    println!("ok  before: callers of port {APP_PORT} get the app");
+
+    let rule = format!("{APP_PORT} -> {} ttl {TTL}", SocketAddr::new(options.ip, TARGET_PORT));
+    let started = Instant::now();
+    test.annotate(Some(&rule)).await?;
+    test.wait_until_active().await?;
+    println!(
+        "ok  {ANNOTATION}: {rule}: {CONDITION} is True after {} ms",
+        started.elapsed().as_millis()
+    );
+    for _ in 0..CALLS {
+        test.expect(TARGET).await.context("while the redirect is active")?;
+    }
+    println!("ok  redirected: {CALLS} of {CALLS} callers get the target");
+
+    let started = Instant::now();
+    test.annotate(None).await?;
+    test.wait_until_gone().await?;
+    println!(
+        "ok  without the annotation: the condition is gone after {} ms",
+        started.elapsed().as_millis()
+    );
+    for _ in 0..CALLS {
+        test.expect(APP).await.context("after the redirect")?;
+    }
+    println!("ok  after: {CALLS} of {CALLS} callers get the app");
+    Ok(())
+}
+
+struct Test<'a> {
+    pods: Api<Pod>,
+    options: &'a Options,
+}
+
+// === impl Test ===
+
+impl Test<'_> {
+    /// Answers every caller of `port` with `name`.
+    async fn serve(&self, port: u16, name: &'static str) -> Result<()> {
+        let any = match self.options.ip {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let listener = TcpListener::bind((any, port))
+            .await
+            .with_context(|| format!("listen on port {port}"))?;
+        tokio::spawn(async move {
+            // A caller that went away is none of the test's business: it will say so itself.
+            while let Ok((mut caller, _)) = listener.accept().await {
+                let _ = caller.write_all(name.as_bytes()).await;
+            }
+        });
+        Ok(())
+    }
+
+    /// Calls the app's port and says who answered.
+    async fn call(&self) -> Result<String> {
+        let address = SocketAddr::new(self.options.ip, APP_PORT);
+        let mut answer = String::new();
+        timeout(CALL_PATIENCE, async {
+            TcpStream::connect(address).await?.read_to_string(&mut answer).await
+        })
+        .await
+        .with_context(|| format!("no answer from {address} within {CALL_PATIENCE:?}"))?
+        .with_context(|| format!("call {address}"))?;
+        Ok(answer)
+    }
+
+    async fn expect(&self, name: &str) -> Result<()> {
+        let answer = self.call().await?;
+        ensure!(answer == name, "a caller got `{answer}` instead of `{name}`");
+        Ok(())
+    }
+
+    async fn annotate(&self, rule: Option<&str>) -> Result<()> {
+        let patch = json!({ "metadata": { "annotations": { ANNOTATION: rule } } });
+        let pod = &self.options.pod;
+        self.pods
+            .patch(pod, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .with_context(|| format!("annotate the pod {pod}"))?;
+        Ok(())
+    }
+
+    /// The condition of the redirect, and the node's name for messages.
+    async fn look(&self) -> Result<(Option<PodCondition>, String)> {
+        let pod = self.pods.get(&self.options.pod).await.context("read the pod")?;
+        let node = pod.spec.and_then(|spec| spec.node_name).unwrap_or_default();
+        let conditions = pod.status.and_then(|status| status.conditions).unwrap_or_default();
+        Ok((conditions.into_iter().find(|condition| condition.type_ == CONDITION), node))
+    }
+
+    async fn wait_until_active(&self) -> Result<()> {
+        let deadline = Instant::now() + self.options.timeout;
+        loop {
+            let (condition, node) = self.look().await?;
+            let problem = match condition {
+                None => anyhow!(
+                    "nobody has said anything about the annotation; does the daemon of node {node} run?"
+                ),
+                Some(condition) if condition.status == "True" => return Ok(()),
+                Some(condition) => {
+                    let reason = condition.reason.unwrap_or_default();
+                    let message = condition.message.unwrap_or_default();
+                    if FINAL.iter().any(|last| last.to_string() == reason) {
+                        bail!("{CONDITION} is False: {reason}: {message}");
+                    }
+                    anyhow!("{CONDITION} is still False: {reason}: {message}")
+                }
+            };
+            if Instant::now() >= deadline {
+                return Err(problem.context(format!("not active after {:?}", self.options.timeout)));
+            }
+            sleep(BETWEEN_LOOKS).await;
+        }
+    }
+
+    async fn wait_until_gone(&self) -> Result<()> {
+        let deadline = Instant::now() + self.options.timeout;
+        while let (Some(condition), _) = self.look().await? {
+            ensure!(
+                Instant::now() < deadline,
+                "{CONDITION} is still there {:?} after the annotation went: {}",
+                self.options.timeout,
+                condition.message.unwrap_or_default()
+            );
+            sleep(BETWEEN_LOOKS).await;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::kubernetes::fake::{client, not_found};
+
+    /// Longer than it takes until something is told.
+    const LONG: Duration = Duration::from_secs(30);
+    /// For what is told at the end.
+    const SHORT: Duration = Duration::from_secs(3);
+
+    fn options(timeout: Duration) -> Options {
+        Options {
+            pod: "test".to_owned(),
+            namespace: "here".to_owned(),
+            ip: Ipv4Addr::LOCALHOST.into(),
+            timeout,
+        }
+    }
+
+    /// The pod with a condition of ours, if one is given.
+    fn pod(condition: Option<(&str, &str)>) -> (u16, Value) {
+        let condition = condition.map(|(status, reason)| {
+            json!({ "type": CONDITION, "status": status, "reason": reason, "message": "why" })
+        });
+        let conditions: Vec<_> = condition.into_iter().collect();
+        (
+            200,
+            json!({ "spec": { "nodeName": "node1", "containers": [] }, "status": { "conditions": conditions } }),
+        )
+    }
+
+    /// What waiting comes to if the pod is like this, one look after the other.
+    async fn wait(timeout: Duration, looks: Vec<(u16, Value)>) -> (Result<()>, usize) {
+        let (client, asked) = client(move |_, before| {
+            looks.get(before).or(looks.last()).cloned().unwrap_or_else(not_found)
+        });
+        let options = options(timeout);
+        let test = Test { pods: Api::namespaced(client, &options.namespace), options: &options };
+        let waited = test.wait_until_active().await;
+        (waited, asked.all().len())
+    }
+
+    #[tokio::test]
+    async fn it_waits_for_what_passes() {
+        let (waited, looks) = wait(
+            LONG,
+            vec![pod(None), pod(Some(("False", "Proving"))), pod(Some(("True", "Intercepting")))],
+        )
+        .await;
+        waited.expect("it is active in the end");
+        assert_eq!(looks, 3);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_at_once() {
+        let (waited, looks) =
+            wait(LONG, vec![pod(None), pod(Some(("False", "TargetDenied")))]).await;
+        let error = waited.expect_err("is refused").to_string();
+        assert_eq!(error, "debug.redirect/Active-selftest is False: TargetDenied: why");
+        assert_eq!(looks, 2);
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_is_not_there_is_looked_for_on_the_node() {
+        let (waited, _) = wait(SHORT, vec![pod(None)]).await;
+        let error = format!("{:#}", waited.expect_err("nobody answers"));
+        assert!(
+            error.starts_with("not active after 3s") && error.contains("node node1"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_state_that_does_not_pass_is_told_in_the_end() {
+        let (waited, looks) = wait(SHORT, vec![pod(Some(("False", "NetnsNotFound")))]).await;
+        let error = format!("{:#}", waited.expect_err("it does not pass"));
+        assert!(error.contains("NetnsNotFound: why"), "{error}");
+        assert!(looks > 2, "{looks}");
+    }
+}

@@ -1,0 +1,49 @@
+//! Is a byte really intercepted? A rule is called active only after probes on all its ports said so.
+
+use std::{num::NonZeroU16, sync::Arc, time::Duration};
+
+use interceptor_common::steal::Family;
+use tokio::time::sleep;
+
+use crate::relay::{canary::probe, workload::Workload};
+
+/// After a probe that failed; doubles up to [`SLOWEST`].
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const SLOWEST: Duration = Duration::from_secs(5);
+
+/// How far the proof has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// No probe has come back.
+    UnderWay,
+    /// Every port of the rule was intercepted.
+    Proven,
+    /// The last probe failed; the sentence says how. Tried again.
+    Failed(String),
+}
+
+/// Canaries `ports` in every family that the workload has listeners for until all are proven, telling `report` of
+/// every change.
+pub async fn prove(workload: Arc<Workload>, ports: Vec<NonZeroU16>, report: impl Fn(Proof)) {
+    let mut pause = FIRST_RETRY;
+    loop {
+        match probe_all(&workload, &ports).await {
+            Ok(()) => return report(Proof::Proven),
+            Err(message) => report(Proof::Failed(message)),
+        }
+        sleep(pause).await;
+        pause = SLOWEST.min(pause * 2);
+    }
+}
+
+async fn probe_all(workload: &Workload, ports: &[NonZeroU16]) -> Result<(), String> {
+    for family in [Family::V4, Family::V6] {
+        if !workload.listeners.iter().any(|listener| listener.is_ipv4() == (family == Family::V4)) {
+            continue;
+        }
+        for port in ports {
+            probe(workload, family, port.get()).await.map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
+}

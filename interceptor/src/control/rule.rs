@@ -1,0 +1,244 @@
+//! A rule in force: where it leads to, and the background tasks that find out what can be told of it.
+
+use std::{
+    net::SocketAddr,
+    num::NonZeroU16,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use interceptor_rule::{HostName, Rule, Target};
+use tokio::time::Instant;
+
+use crate::{
+    config::annotation::AnnotationKey,
+    control::{
+        facts::{
+            canary::{self, Proof},
+            half_open,
+            resolve::{self, Resolution},
+        },
+        plan::Planned,
+        reconciler::{Context, Waker},
+        status::{Reason, Standing},
+        task::OwnedTask,
+    },
+    relay::{
+        filter::Filter,
+        route::{Addresses, Destination, Route},
+        stats::PortStats,
+        workload::Workload,
+    },
+};
+
+/// A rule in force.
+pub(super) struct ActiveRule {
+    pub(super) key: AnnotationKey,
+    pub(super) rule: Rule,
+    pub(super) ports: Vec<NonZeroU16>,
+    pub(super) expires_at: Option<Instant>,
+    pub(super) destination: Arc<Destination>,
+    /// Whether routes and kernel know the ports.
+    pub(super) taken: bool,
+    facts: SharedFacts,
+    tasks: Vec<OwnedTask>,
+}
+
+/// What is known of a rule in force.
+#[derive(Debug)]
+struct Facts {
+    resolution: Resolution,
+    proof: Proof,
+    circuit_open: bool,
+}
+
+/// The same for those who find it out; each change wakes the reconciler.
+#[derive(Clone)]
+struct SharedFacts {
+    facts: Arc<Mutex<Facts>>,
+    waker: Waker,
+}
+
+// === impl ActiveRule ===
+
+impl ActiveRule {
+    /// Begins to find out what its target is; its ports are not taken yet.
+    pub(super) fn start(
+        workload: &Arc<Workload>,
+        planned: &Planned,
+        rule: &Rule,
+        expires_at: Option<Instant>,
+        context: &Context,
+    ) -> Self {
+        let (addresses, resolution) = match &rule.target {
+            Target::Address(address) => (Addresses::Known(vec![*address]), Resolution::Usable),
+            Target::Name { .. } => (Addresses::Unresolved, Resolution::FirstLookup),
+            Target::Session(_) => unreachable!("the plan refuses what is not supported"),
+        };
+        let mut active = Self {
+            key: planned.key.clone(),
+            rule: rule.clone(),
+            ports: planned.ports.clone(),
+            expires_at,
+            destination: Destination::new(addresses),
+            taken: false,
+            facts: SharedFacts::new(resolution, context.waker(&workload.name)),
+            tasks: Vec::new(),
+        };
+        if let Target::Name { host, port } = &rule.target {
+            active.tasks.push(active.resolve(host.clone(), *port, workload, context));
+        }
+        active.tasks.push(active.reopen(workload));
+        active
+    }
+
+    /// Proves that its ports, which have just been taken, are intercepted.
+    pub(super) fn prove(&mut self, workload: &Arc<Workload>) {
+        self.taken = true;
+        let report = self.facts.reporter(|facts, proof| facts.proof = proof);
+        let proof = canary::prove(Arc::clone(workload), self.ports.clone(), report);
+        self.tasks.push(OwnedTask::spawn(proof));
+    }
+
+    /// Its ports could not be taken.
+    pub(super) fn failed(&self, why: String) {
+        self.facts.lock().proof = Proof::Failed(why);
+    }
+
+    /// Its target is silent: callers reach the application.
+    pub(super) fn has_fallen_back(&self) -> bool {
+        self.facts.lock().circuit_open
+    }
+
+    /// Keeps the addresses behind the target's name fresh, and judges them.
+    fn resolve(
+        &self,
+        host: HostName,
+        port: NonZeroU16,
+        workload: &Arc<Workload>,
+        context: &Context,
+    ) -> OwnedTask {
+        let workload = Arc::downgrade(workload);
+        let own_ports = self.ports.clone();
+        let policy = Arc::clone(&context.policy);
+        let home = context.home;
+        let judge = move |address: SocketAddr| {
+            policy
+                .judge_target(address.ip(), |ip| home.has_address(ip))
+                .map_err(|refusal| refusal.to_string())?;
+            let loops = workload.upgrade().is_some_and(|workload| {
+                // The rule's own ports are not redirected yet when its target is looked up for the first time.
+                let redirected = own_ports.iter().any(|port| port.get() == address.port())
+                    || workload.is_redirected(address.port());
+                redirected && workload.netns.has_address(address.ip()).unwrap_or(true)
+            });
+            if loops { Err(loop_message(address)) } else { Ok(()) }
+        };
+        let report = self.facts.reporter(|facts, resolution| facts.resolution = resolution);
+        let destination = Arc::clone(&self.destination);
+        OwnedTask::spawn(resolve::keep_resolved(host, port.get(), destination, judge, report))
+    }
+
+    /// Tries the target while it is silent.
+    fn reopen(&self, workload: &Arc<Workload>) -> OwnedTask {
+        let name = Arc::clone(&workload.name);
+        let (key, target) = (self.key.clone(), self.rule.target.to_string());
+        let report = self.facts.reporter(move |facts, open| {
+            if open {
+                tracing::info!(workload = %name, rule = %key, target, "target is silent; callers go to the application");
+            } else {
+                tracing::info!(workload = %name, rule = %key, target, "target answers again");
+            }
+            facts.circuit_open = open;
+        });
+        let destination = Arc::clone(&self.destination);
+        OwnedTask::spawn(half_open::keep_trying(Arc::clone(workload), destination, report))
+    }
+
+    /// What this rule does with a port: as before if it did it before.
+    pub(super) fn route(&self, old: &[Arc<Route>], stats: &Arc<PortStats>) -> Arc<Route> {
+        let mut old = old.iter().filter(|route| Arc::ptr_eq(&route.destination, &self.destination));
+        old.next().cloned().unwrap_or_else(|| {
+            Arc::new(Route::new(
+                Filter::of(&self.rule),
+                Arc::clone(&self.destination),
+                self.rule.proxy_protocol,
+                Arc::clone(stats),
+                self.expires_at,
+            ))
+        })
+    }
+
+    /// Whether its ports may be taken: only a target that has had an address is worth a caller's time.
+    pub(super) fn is_ready(&self) -> bool {
+        self.taken || self.facts.lock().resolution == Resolution::Usable
+    }
+
+    /// Where it stands and why.
+    pub(super) fn condition(&self) -> Standing {
+        let facts = self.facts.lock();
+        let target = &self.rule.target;
+        match (&facts.resolution, &facts.proof) {
+            (Resolution::FirstLookup, _) => {
+                Standing::pending(Reason::Resolving, format!("looking up {target}"))
+            }
+            (Resolution::NoAddress(why), _) => {
+                Standing::pending(Reason::NameNotResolved, why.clone())
+            }
+            (Resolution::Denied(why), _) => Standing::refused(Reason::TargetDenied, why.clone()),
+            (Resolution::Usable, Proof::UnderWay) => Standing::pending(
+                Reason::Proving,
+                "waiting for a probe connection to arrive at the relay",
+            ),
+            (Resolution::Usable, Proof::Failed(why)) => {
+                Standing::pending(Reason::ProbeFailed, why.clone())
+            }
+            (Resolution::Usable, Proof::Proven) if facts.circuit_open => Standing::active(format!(
+                "{target} is silent: callers go to the application until it answers"
+            )),
+            (Resolution::Usable, Proof::Proven) => {
+                Standing::active(match (&self.rule.when, self.rule.percent) {
+                    (None, None) => format!("new connections reach {target}"),
+                    (None, Some(percent)) => {
+                        format!("{percent} % of new connections reach {target}")
+                    }
+                    (Some(_), None) => format!("what the condition is true for reaches {target}"),
+                    (Some(_), Some(percent)) => {
+                        format!("{percent} % of what the condition is true for reach {target}")
+                    }
+                })
+            }
+        }
+    }
+}
+
+// === impl SharedFacts ===
+
+impl SharedFacts {
+    fn new(resolution: Resolution, waker: Waker) -> Self {
+        let facts = Facts { resolution, proof: Proof::UnderWay, circuit_open: false };
+        Self { facts: Arc::new(Mutex::new(facts)), waker }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A function that notes a fact and wakes the reconciler.
+    fn reporter<T, F>(&self, note: F) -> impl Fn(T) + use<T, F>
+    where
+        F: Fn(&mut Facts, T),
+    {
+        let this = self.clone();
+        move |fact| {
+            note(&mut this.lock(), fact);
+            this.waker.wake();
+        }
+    }
+}
+
+/// Why a rule with this target is refused.
+pub(super) fn loop_message(address: SocketAddr) -> String {
+    format!(
+        "{address} is a redirected port of this workload itself: connections would come back for ever"
+    )
+}

@@ -1,0 +1,379 @@
+//! One workload: what is written about it, what is done about it, and what to do next.
+//!
+//! [`WorkloadController::step`] is idempotent. It looks at what is written and at what is there, changes what does not fit, and
+//! says when to look again. Whatever happened in between (a file edited, a sandbox made again, a name resolved), the
+//! answer is another step.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use interceptor_rule::Rule;
+use tokio::time::Instant;
+
+use super::{
+    attachment::{ArmError, Attachment, Refused},
+    plan::{Plan, Planned, Planner},
+    reconciler::Context,
+    registry::{RuleEntry, WorkloadEntry},
+    status::{Reason, Standing, State},
+};
+use crate::{
+    config::{
+        annotation::AnnotationKey,
+        workloads::{NetnsSource, WorkloadSpec},
+    },
+    netns::{Netns, NetnsError, is_gone},
+    relay::stats::PortStats,
+};
+
+/// The first retry after a failure; doubles up to [`SLOWEST_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_millis(10);
+const SLOWEST_RETRY: Duration = Duration::from_secs(5);
+
+/// A rule's identity as people see it: whose it is and what it says.
+type RuleId = (AnnotationKey, String);
+
+/// The end of a rule's time.
+#[derive(Clone, Copy)]
+struct End {
+    at: Instant,
+    /// When the rule was written for which that was found out.
+    written: Option<SystemTime>,
+}
+
+/// A workload under management.
+pub struct WorkloadController {
+    spec: WorkloadSpec,
+    planner: Planner,
+    armed: Option<Attachment>,
+    /// When the time of rules with a `ttl` is over; arming again does not start it again, writing them again does.
+    ends: HashMap<RuleId, End>,
+    /// Refused when they were to be put in force.
+    refused: Vec<Refused>,
+    /// The armed namespace is not the one that is written any more, and well as far as we know.
+    moved: bool,
+    /// The process that the workload is known by has ended: its number may be somebody else's by now.
+    ended: bool,
+    /// Failures in a row.
+    failures: u32,
+    /// What was last said of the workload and its rules, so that each change is logged once.
+    said: HashMap<Option<(String, String)>, (State, Reason)>,
+}
+
+// === impl WorkloadController ===
+
+impl WorkloadController {
+    /// A workload of which nothing is done yet.
+    #[must_use]
+    pub fn new(spec: WorkloadSpec) -> Self {
+        Self {
+            spec,
+            planner: Planner::default(),
+            armed: None,
+            ends: HashMap::new(),
+            refused: Vec::new(),
+            moved: false,
+            ended: false,
+            failures: 0,
+            said: HashMap::new(),
+        }
+    }
+
+    /// Replaces what is written.
+    pub fn set_spec(&mut self, spec: WorkloadSpec) {
+        if self.spec.netns != spec.netns {
+            self.failures = 0;
+            self.moved = self.armed.is_some();
+            self.ended = false;
+        }
+        self.spec = spec;
+    }
+
+    /// What is written.
+    #[must_use]
+    pub fn spec(&self) -> &WorkloadSpec {
+        &self.spec
+    }
+
+    /// Forgets past failures: something has changed that may have been their cause.
+    pub fn hurry(&mut self) {
+        self.failures = 0;
+    }
+
+    /// One step towards what is written. Gives what to publish, and when to step again at the latest.
+    ///
+    /// `elsewhere` tells how many rules other workloads have.
+    pub async fn step(
+        &mut self,
+        context: &Context,
+        elsewhere: usize,
+    ) -> (WorkloadEntry, Option<Duration>) {
+        let is_node_address = |ip| context.home.has_address(ip);
+        let now = Instant::now();
+        let (spec, ends) = (&self.spec, &mut self.ends);
+        let expired = |key: &AnnotationKey, rule: &Rule| {
+            let ttl = rule.ttl?;
+            let written = spec.written(key);
+            // A clock that is behind that of whoever wrote it down gives no age, rather than a negative one.
+            let age = || written.and_then(|written| written.elapsed().ok()).unwrap_or_default();
+            let begin = || End { at: now + ttl.saturating_sub(age()), written };
+            let end = ends.entry((key.clone(), rule.to_string())).or_insert_with(begin);
+            if end.written != written {
+                *end = begin();
+            }
+            (now >= end.at).then(|| expired(ttl))
+        };
+        let plan = self.planner.plan(spec, &context.policy, elsewhere, is_node_address, expired);
+        self.ends
+            .retain(|id, _| plan.rules.iter().any(|planned| id_of(planned).as_ref() == Some(id)));
+        let wanted = plan.rules.iter().any(|planned| !planned.ports.is_empty());
+        let result = if wanted { self.arm(&plan, context).await } else { Ok(()) };
+        if !wanted && let Some(armed) = self.armed.take() {
+            self.refused.clear();
+            context.leave(armed.disarm(context));
+        }
+        let retry = match &result {
+            Ok(()) => {
+                self.failures = 0;
+                self.armed.as_ref().and_then(Attachment::next_expiry)
+            }
+            Err(_) => {
+                let pause =
+                    SLOWEST_RETRY.min(FIRST_RETRY * 2_u32.saturating_pow(self.failures.min(16)));
+                self.failures += 1;
+                Some(Instant::now() + pause)
+            }
+        };
+        let entry = self.entry(&plan, result.err());
+        self.log_changes(&entry);
+        (entry, retry.map(|at| at.saturating_duration_since(Instant::now())))
+    }
+
+    /// Gives everything back: the workload is no longer written, or the daemon ends.
+    pub fn end(self, context: &Context) {
+        if let Some(armed) = self.armed {
+            tracing::info!(workload = %self.spec.name, "given back");
+            context.leave(armed.disarm(context));
+        }
+    }
+
+    /// The workload's process has ended. What is left of its number is not looked at again.
+    pub fn process_ended(&mut self) {
+        self.ended = true;
+    }
+
+    async fn arm(&mut self, plan: &Plan, context: &Context) -> Result<(), ArmError> {
+        let moved = std::mem::take(&mut self.moved);
+        let netns = self.find(moved, context);
+        let stale = self
+            .armed
+            .take_if(|armed| is_gone(&netns, armed.netns_id()) || (moved && netns.is_err()));
+        if let Some(armed) = stale {
+            self.refused.clear();
+            if moved {
+                tracing::info!(workload = %self.spec.name, "given back: another namespace is written now");
+                context.leave(armed.disarm(context));
+            } else {
+                tracing::info!(workload = %self.spec.name, "the namespace is gone");
+                armed.cut(context);
+            }
+        }
+        let netns = netns?;
+        if self.armed.is_none() {
+            self.armed = Some(Attachment::arm(&self.spec, netns, context).await?);
+        }
+        if let Some(armed) = &mut self.armed {
+            let ends = &self.ends;
+            let (refused, result) =
+                armed.apply(plan, context, |planned| Some(ends.get(&id_of(planned)?)?.at));
+            self.refused = refused;
+            result?;
+        }
+        Ok(())
+    }
+
+    /// The namespace that is written now. A pod that is armed is looked for where it was found.
+    fn find(&self, moved: bool, context: &Context) -> Result<Netns, NetnsError> {
+        let path = match (&self.spec.netns, &self.armed) {
+            (NetnsSource::Path(path), _) => path.clone(),
+            (NetnsSource::Pid(pid), _) => {
+                let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+                if self.ended {
+                    return Err(NetnsError::NotFound { path });
+                }
+                path
+            }
+            (NetnsSource::Pod { ips, .. }, armed) => {
+                let armed = armed.as_ref().filter(|_| !moved);
+                return self.find_pod(ips, armed.map(|armed| &armed.workload.netns), context);
+            }
+        };
+        Netns::open(&path, context.home)
+    }
+
+    /// The namespace of a pod: where it was, or wherever its addresses are.
+    fn find_pod(
+        &self,
+        ips: &[IpAddr],
+        armed: Option<&Netns>,
+        context: &Context,
+    ) -> Result<Netns, NetnsError> {
+        if let Some(armed) = armed {
+            let there = Netns::open(armed.path(), context.home);
+            // Only its path has gone if a process was the way to it.
+            if !is_gone(&there, armed.id()) || self.spec.terminating {
+                return there;
+            }
+        } else if self.spec.terminating {
+            return Err(NetnsError::Terminating);
+        }
+        context.finder.find(ips)
+    }
+
+    fn entry(&self, plan: &Plan, failure: Option<ArmError>) -> WorkloadEntry {
+        let failure = failure.map(|error| failure_condition(&error));
+        let mut rules: Vec<RuleEntry> =
+            plan.rules.iter().map(|planned| self.rule_entry(planned, failure.as_ref())).collect();
+        // Rules of one annotation share their counters of a port, which are told with the first of them.
+        let mut told: Vec<Arc<PortStats>> = Vec::new();
+        for rule in &mut rules {
+            rule.ports.retain(|(_, stats)| !told.iter().any(|other| Arc::ptr_eq(other, stats)));
+            told.extend(rule.ports.iter().map(|(_, stats)| Arc::clone(stats)));
+        }
+        WorkloadEntry {
+            name: Arc::from(self.spec.name.as_str()),
+            uid: self.spec.uid().cloned(),
+            netns: self.netns_name(),
+            armed: self
+                .armed
+                .as_ref()
+                .map(|armed| (Arc::clone(&armed.workload), Arc::clone(&armed.steal))),
+            failure,
+            rules,
+        }
+    }
+
+    /// Where the namespace is, or is looked for.
+    fn netns_name(&self) -> String {
+        match (&self.spec.netns, &self.armed) {
+            (NetnsSource::Pod { .. }, Some(armed)) => {
+                armed.workload.netns.path().display().to_string()
+            }
+            (NetnsSource::Pid(pid), _) => format!("/proc/{pid}/ns/net"),
+            (source, _) => source.to_string(),
+        }
+    }
+
+    fn rule_entry(&self, planned: &Planned, failure: Option<&Standing>) -> RuleEntry {
+        let text = planned.rule.as_ref().map(ToString::to_string);
+        let refused_late = planned.rule.as_ref().and_then(|rule| {
+            let (.., condition) =
+                self.refused.iter().find(|(key, other, _)| *key == planned.key && other == rule)?;
+            Some(condition.clone())
+        });
+        let in_force = match (&self.armed, &planned.rule) {
+            (Some(armed), Some(rule)) => armed.report(&planned.key, rule),
+            _ => None,
+        };
+        let waiting = || Standing::pending(Reason::Proving, "not in force yet");
+        let (condition, fell_back, ports) =
+            match (planned.refusal.clone().or(refused_late), in_force, failure) {
+                (Some(refusal), ..) => (refusal, false, Vec::new()),
+                (None, Some(report), _) => (report.condition, report.fell_back, report.ports),
+                (None, None, failure) => {
+                    (failure.cloned().unwrap_or_else(waiting), false, Vec::new())
+                }
+            };
+        RuleEntry {
+            annotation: planned.key.to_string(),
+            text,
+            target: planned.rule.as_ref().map(|rule| rule.target.to_string()),
+            declared: planned.ports.clone(),
+            is_choosy: planned
+                .rule
+                .as_ref()
+                .is_some_and(|rule| rule.when.is_some() || rule.percent.is_some()),
+            condition,
+            fell_back,
+            ports,
+        }
+    }
+
+    /// One line for each change of state.
+    fn log_changes(&mut self, entry: &WorkloadEntry) {
+        let mut said = HashMap::new();
+        if let Some(failure) = &entry.failure {
+            said.insert(None, (failure.state, failure.reason));
+            if self.said.get(&None) != said.get(&None) {
+                tracing::warn!(workload = %entry.name, reason = %failure.reason, "{}", failure.message);
+            }
+        }
+        for rule in &entry.rules {
+            let text = rule.text.clone().unwrap_or_default();
+            let id = Some((rule.annotation.clone(), text));
+            let now = (rule.condition.state, rule.condition.reason);
+            let is_news = self.said.get(&id) != Some(&now) && entry.failure.is_none();
+            // Proving takes a millisecond and is no news; failing to is.
+            if is_news && rule.condition.reason != Reason::Proving {
+                let text = rule.text.as_deref().unwrap_or("(unreadable)");
+                tracing::info!(
+                    workload = %entry.name,
+                    annotation = %rule.annotation,
+                    rule = text,
+                    state = %rule.condition.state,
+                    reason = %rule.condition.reason,
+                    "{}",
+                    // The caret under the place is for terminals; a log line is one line.
+                    rule.condition.message.lines().next().unwrap_or_default()
+                );
+            }
+            said.insert(id, now);
+        }
+        for (id, _) in self.said.iter().filter(|(id, _)| !said.contains_key(*id)) {
+            // A text that could not be read was never in force.
+            if let Some((annotation, rule)) = id.as_ref().filter(|(_, rule)| !rule.is_empty()) {
+                tracing::info!(workload = %entry.name, %annotation, rule, "removed");
+            }
+        }
+        self.said = said;
+    }
+}
+
+/// What is said of a rule whose time is over.
+fn expired(ttl: Duration) -> Standing {
+    Standing::expired(format!(
+        "its time ({}) is over; write the rule anew to start it again",
+        humantime::format_duration(ttl)
+    ))
+}
+
+fn id_of(planned: &Planned) -> Option<RuleId> {
+    Some((planned.key.clone(), planned.rule.as_ref()?.to_string()))
+}
+
+fn failure_condition(error: &ArmError) -> Standing {
+    let message = error.to_string();
+    match error {
+        ArmError::Netns(
+            NetnsError::NotFound { .. }
+            | NetnsError::NotANetns { .. }
+            | NetnsError::NoneHasAddress { .. }
+            | NetnsError::Ambiguous { .. },
+        ) => Standing::pending(Reason::NetnsNotFound, message),
+        ArmError::Netns(NetnsError::Terminating) => {
+            Standing::pending(Reason::PodNotRunning, message)
+        }
+        ArmError::Claimed { .. } => Standing::pending(Reason::PortTaken, message),
+        ArmError::Netns(NetnsError::Host { .. }) => Standing::refused(Reason::HostNetwork, message),
+        ArmError::Netns(NetnsError::Open { .. } | NetnsError::Enter { .. })
+        | ArmError::Datapath(_)
+        | ArmError::Listen(_)
+        | ArmError::Addresses(_)
+        | ArmError::Workers => Standing::pending(Reason::KernelRefused, message),
+    }
+}

@@ -1,0 +1,268 @@
+//! What a pod's object says to us. No I/O: the same object gives the same answer.
+
+use std::{net::IpAddr, num::NonZeroU16, sync::Arc, time::SystemTime};
+
+use k8s_openapi::{
+    api::core::v1::{Container, ContainerPort, HTTPGetAction, Pod, PodCondition, Probe},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use super::report::condition::is_ours;
+use crate::config::{
+    annotation::AnnotationKey,
+    workloads::{
+        AnnotatedRules, HealthCheck, HealthSign, MAX_ANNOTATIONS, MAX_DECLARED_PORTS, NetnsSource,
+        Obstacle, WorkloadName, WorkloadSpec,
+    },
+};
+
+/// What the kubelet calls itself in the requests of its probes.
+const KUBE_PROBE: &str = "kube-probe/";
+/// And in those of its hooks.
+const KUBE_LIFECYCLE: &str = "kube-lifecycle/";
+/// Words in the names of runtime classes whose pods keep their network to themselves.
+const SANDBOXES: [&str; 4] = ["gvisor", "runsc", "kata", "firecracker"];
+
+/// A pod of this node, as far as it is of interest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeenPod {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name, unique in the namespace.
+    pub name: Arc<str>,
+    /// Its identity: a StatefulSet gives a new pod an old name.
+    pub uid: Arc<str>,
+    /// Grows with each change of the object; 0 if it can't be read.
+    pub version: u64,
+    /// Addresses that are its own by what is said of it: none in the node's network, or at its end.
+    pub addresses: Vec<IpAddr>,
+    /// When the last of its containers was started that are said to run.
+    pub started: Option<SystemTime>,
+    /// Conditions of ours that it carries.
+    pub conditions: Vec<PodCondition>,
+    /// What its annotations ask for; nothing if it has none of ours.
+    pub workload: Option<WorkloadSpec>,
+}
+
+// === impl SeenPod ===
+
+impl SeenPod {
+    /// Whether it carries conditions of ours without asking for anything: left by a daemon that could not clean up.
+    #[must_use]
+    pub fn is_leftover(&self) -> bool {
+        self.workload.is_none() && !self.conditions.is_empty()
+    }
+}
+
+/// Reads a pod's object. Nothing if it has no name or no identity, which the API server never sends.
+#[must_use]
+pub fn read(pod: &Pod) -> Option<SeenPod> {
+    let namespace: Arc<str> = pod.metadata.namespace.as_deref()?.into();
+    let name: Arc<str> = pod.metadata.name.as_deref()?.into();
+    let uid: Arc<str> = pod.metadata.uid.as_deref()?.into();
+    let version = pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok());
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let conditions = conditions.filter(|condition| is_ours(&condition.type_)).cloned().collect();
+    let ips = addresses(pod);
+    let obstacle = obstacle(pod, &ips);
+    let has_them = obstacle.is_none() && pod.metadata.deletion_timestamp.is_none();
+    Some(SeenPod {
+        version: version.unwrap_or_default(),
+        conditions,
+        workload: workload(pod, &namespace, &name, &uid, &ips, obstacle),
+        addresses: if has_them { ips } else { Vec::new() },
+        started: last_start(pod),
+        namespace,
+        name,
+        uid,
+    })
+}
+
+fn workload(
+    pod: &Pod,
+    namespace: &str,
+    name: &str,
+    uid: &Arc<str>,
+    ips: &[IpAddr],
+    obstacle: Option<Obstacle>,
+) -> Option<WorkloadSpec> {
+    let annotations = pod.metadata.annotations.iter().flatten();
+    let ours = annotations.filter_map(|(key, value)| Some((AnnotationKey::new(key)?, value)));
+    let count = ours.clone().count();
+    if count == 0 {
+        return None;
+    }
+    let ports = declared_ports(pod);
+    let rules = ours.take(MAX_ANNOTATIONS).map(|(key, value)| {
+        let written = written_at(pod, key.as_str());
+        AnnotatedRules::of_pod(key, value, written, &ports)
+    });
+    let rules = rules.collect();
+    let obstacle =
+        if count > MAX_ANNOTATIONS { Some(Obstacle::TooManyAnnotations(count)) } else { obstacle };
+    Some(WorkloadSpec {
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        name: WorkloadName::of_pod(namespace, name),
+        netns: NetnsSource::Pod { uid: Arc::clone(uid), ips: ips.to_vec() },
+        ports,
+        rules,
+        health_checks: health_checks(pod),
+        obstacle,
+    })
+}
+
+/// When the annotation `key` was last written, by the API server's own books.
+fn written_at(pod: &Pod, key: &str) -> Option<SystemTime> {
+    let field = format!("f:{key}");
+    let owners = pod.metadata.managed_fields.iter().flatten().filter(|entry| {
+        let fields =
+            entry.fields_v1.as_ref().map(|fields| &fields.0["f:metadata"]["f:annotations"]);
+        fields.is_some_and(|annotations| annotations.get(&field).is_some())
+    });
+    owners.filter_map(|entry| Some(SystemTime::from(entry.time.as_ref()?.0))).max()
+}
+
+fn obstacle(pod: &Pod, ips: &[IpAddr]) -> Option<Obstacle> {
+    let spec = pod.spec.as_ref()?;
+    if spec.host_network == Some(true) {
+        return Some(Obstacle::HostNetwork);
+    }
+    if let Some(class) = &spec.runtime_class_name
+        && SANDBOXES.iter().any(|sandbox| class.to_ascii_lowercase().contains(sandbox))
+    {
+        return Some(Obstacle::Sandboxed(class.clone()));
+    }
+    let phase = pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
+    match phase.as_str() {
+        "Succeeded" | "Failed" => Some(Obstacle::Ended(phase)),
+        _ if ips.is_empty() => Some(Obstacle::NotRunning(phase)),
+        _ if is_without_sandbox(pod) => Some(Obstacle::NoSandbox),
+        _ => None,
+    }
+}
+
+/// Whether the kubelet says that the pod's sandbox, to which the address belonged, is gone (Kubernetes 1.29). A pod that is
+/// being deleted has nothing to wait for.
+fn is_without_sandbox(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut ready = conditions.filter(|condition| condition.type_ == "PodReadyToStartContainers");
+    pod.metadata.deletion_timestamp.is_none() && ready.any(|condition| condition.status == "False")
+}
+
+fn last_start(pod: &Pod) -> Option<SystemTime> {
+    let status = pod.status.iter();
+    let containers = status.flat_map(|status| {
+        let inits = status.init_container_statuses.iter().flatten();
+        status.container_statuses.iter().flatten().chain(inits)
+    });
+    let running = containers.filter_map(|container| container.state.as_ref()?.running.as_ref());
+    running.filter_map(|running| Some(SystemTime::from(running.started_at.as_ref()?.0))).max()
+}
+
+fn addresses(pod: &Pod) -> Vec<IpAddr> {
+    let Some(status) = &pod.status else { return Vec::new() };
+    let listed = status.pod_ips.iter().flatten().map(|pod_ip| pod_ip.ip.as_str());
+    let mut ips: Vec<IpAddr> = status
+        .pod_ip
+        .as_deref()
+        .into_iter()
+        .chain(listed)
+        .filter_map(|ip| ip.parse().ok())
+        .collect();
+    ips.dedup();
+    ips
+}
+
+/// Containers that run beside each other: the main ones, and init containers that stay (sidecars).
+fn running_containers(pod: &Pod) -> impl Iterator<Item = &Container> {
+    let spec = pod.spec.iter();
+    spec.flat_map(|spec| {
+        let inits = spec.init_containers.iter().flatten();
+        let sidecars = inits.filter(|init| init.restart_policy.as_deref() == Some("Always"));
+        spec.containers.iter().chain(sidecars)
+    })
+}
+
+fn container_ports(container: &Container) -> impl Iterator<Item = &ContainerPort> {
+    let tcp =
+        |port: &&ContainerPort| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
+    container.ports.iter().flatten().filter(tcp)
+}
+
+fn declared_ports(pod: &Pod) -> Vec<NonZeroU16> {
+    let mut ports = Vec::new();
+    for port in running_containers(pod).flat_map(container_ports) {
+        if let Some(port) = port_number(port.container_port)
+            && !ports.contains(&port)
+            && ports.len() < MAX_DECLARED_PORTS
+        {
+            ports.push(port);
+        }
+    }
+    ports
+}
+
+fn port_number(number: i32) -> Option<NonZeroU16> {
+    u16::try_from(number).ok().and_then(NonZeroU16::new)
+}
+
+fn health_checks(pod: &Pod) -> Vec<HealthCheck> {
+    let mut checks = Vec::new();
+    for container in running_containers(pod) {
+        let probes =
+            [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
+        let probes =
+            probes.into_iter().flatten().filter_map(|probe| health_check(container, probe));
+        for check in probes.chain(hooks(container)) {
+            if !checks.contains(&check) {
+                checks.push(check);
+            }
+        }
+    }
+    checks
+}
+
+/// How a probe's connections are told; nothing for those that read and write nothing (`tcpSocket`: the relay accepts
+/// whether the target is there or not) or make none (`exec`).
+fn health_check(container: &Container, probe: &Probe) -> Option<HealthCheck> {
+    if let Some(grpc) = &probe.grpc {
+        return Some(HealthCheck { port: port_number(grpc.port)?, sign: HealthSign::Http2 });
+    }
+    http_check(container, probe.http_get.as_ref()?, KUBE_PROBE)
+}
+
+/// What the kubelet tells a container when it starts and before it ends, which is the application's business as well.
+fn hooks(container: &Container) -> impl Iterator<Item = HealthCheck> {
+    let hooks = container
+        .lifecycle
+        .iter()
+        .flat_map(|lifecycle| [&lifecycle.post_start, &lifecycle.pre_stop]);
+    let calls = hooks.flatten().filter_map(|hook| hook.http_get.as_ref());
+    calls.filter_map(move |http| http_check(container, http, KUBE_LIFECYCLE))
+}
+
+fn http_check(container: &Container, http: &HTTPGetAction, agent: &str) -> Option<HealthCheck> {
+    let port = match &http.port {
+        IntOrString::Int(number) => port_number(*number)?,
+        IntOrString::String(name) => {
+            let named =
+                container.ports.iter().flatten().find(|port| port.name.as_ref() == Some(name))?;
+            port_number(named.container_port)?
+        }
+    };
+    Some(HealthCheck { port, sign: http_sign(http, agent)? })
+}
+
+fn http_sign(http: &HTTPGetAction, agent: &str) -> Option<HealthSign> {
+    if http.scheme.as_deref() == Some("HTTPS") {
+        return Some(HealthSign::Tls);
+    }
+    let mut headers = http.http_headers.iter().flatten();
+    let own = headers.find(|header| header.name.eq_ignore_ascii_case("user-agent"));
+    let agent = own.map_or(agent, |header| header.value.as_str());
+    // An empty one is not sent at all: nothing tells such a request.
+    (!agent.is_empty()).then(|| HealthSign::UserAgent(agent.to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! What a pod's conditions are to say. No I/O.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::PodCondition, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
+};
+
+use crate::{
+    config::annotation::AnnotationKey,
+    control::{
+        registry::RuleEntry,
+        status::{Reason, State},
+    },
+};
+
+/// The end of every type of ours.
+const ACTIVE: &str = "Active";
+/// Conditions of ours: the key of an annotation, then [`ACTIVE`].
+const PREFIXES: [&str; 2] = ["debug.redirect/", "debug.mirror/"];
+/// The longest part of a type behind the `/`, in characters.
+const MAX_NAME: usize = 63;
+/// The longest message, in bytes; that of Events, too (the API's own limit for an Event's note is 1 kB).
+pub const MAX_MESSAGE: usize = 1000;
+
+/// What one condition says, without its times.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConditionSpec {
+    /// For example `debug.redirect/Active`.
+    pub type_: String,
+    /// `True` or `False`.
+    pub active: bool,
+    /// One CamelCase word.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+}
+
+/// Whether a condition of this type is ours.
+#[must_use]
+pub fn is_ours(type_: &str) -> bool {
+    PREFIXES.iter().any(|prefix| type_.starts_with(prefix))
+}
+
+/// The conditions of a pod with these rules: one for each kind of annotation, and one for each developer's.
+#[must_use]
+pub fn conditions(rules: &[RuleEntry]) -> Vec<ConditionSpec> {
+    let mut concerned = BTreeMap::<String, Vec<&RuleEntry>>::new();
+    for rule in rules {
+        for type_ in types(&rule.annotation) {
+            concerned.entry(type_).or_default().push(rule);
+        }
+    }
+    concerned.into_iter().map(|(type_, rules)| summary(type_, &rules)).collect()
+}
+
+/// Whether a rule is on its way to another state by itself, within milliseconds as a rule.
+#[must_use]
+pub fn is_passing(rules: &[RuleEntry]) -> bool {
+    rules.iter().any(|rule| matches!(rule.condition.reason, Reason::Proving | Reason::Resolving))
+}
+
+/// The types that an annotation counts for. A misspelt key counts for what was meant.
+fn types(annotation: &str) -> Vec<String> {
+    let key = AnnotationKey::new(annotation);
+    let prefix = key
+        .as_ref()
+        .map_or(PREFIXES[0], |key| if key.is_mirror() { PREFIXES[1] } else { PREFIXES[0] });
+    let developer = key.as_ref().and_then(AnnotationKey::developer).filter(|name| !name.is_empty());
+    std::iter::once(format!("{prefix}{ACTIVE}"))
+        .chain(developer.map(|name| format!("{prefix}{}", qualified(&format!("{ACTIVE}-{name}")))))
+        .collect()
+}
+
+/// The end of a condition's type as the API takes it: what is not allowed there becomes a dash, and it is cut to length.
+fn qualified(name: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '_' { c } else { '-' };
+    let name: String = name.chars().map(allowed).take(MAX_NAME).collect();
+    name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
+}
+
+/// One condition for several rules: true only if every one of them is in force.
+fn summary(type_: String, rules: &[&RuleEntry]) -> ConditionSpec {
+    let is_active = |rule: &&&RuleEntry| rule.condition.state == State::Active;
+    let worst = rules.iter().find(|rule| !is_active(rule)).or_else(|| rules.first());
+    let Some(worst) = worst else {
+        return ConditionSpec {
+            type_,
+            active: false,
+            reason: String::new(),
+            message: String::new(),
+        };
+    };
+    let active = rules.iter().filter(is_active).count();
+    let message = if active == rules.len() {
+        let each: Vec<_> = rules.iter().map(|rule| rule.condition.message.as_str()).collect();
+        each.join("; ")
+    } else if rules.len() == 1 {
+        worst.condition.message.clone()
+    } else {
+        format!(
+            "{active} of {} rules are active; {}: {}",
+            rules.len(),
+            worst.annotation,
+            worst.condition.message
+        )
+    };
+    let active = active == rules.len();
+    ConditionSpec {
+        type_,
+        active,
+        reason: worst.condition.reason.to_string(),
+        message: shortened(&message),
+    }
+}
+
+/// At most [`MAX_MESSAGE`] bytes of `text`.
+#[must_use]
+pub fn shortened(text: &str) -> String {
+    if text.len() <= MAX_MESSAGE {
+        return text.to_owned();
+    }
+    let end = (0..=MAX_MESSAGE - '…'.len_utf8())
+        .rev()
+        .find(|&end| text.is_char_boundary(end))
+        .unwrap_or(0);
+    format!("{}…", &text[..end])
+}
+
+// === impl ConditionSpec ===
+
+impl ConditionSpec {
+    /// What a condition on a pod says.
+    #[must_use]
+    pub fn read(condition: &PodCondition) -> Self {
+        Self {
+            type_: condition.type_.clone(),
+            active: condition.status == "True",
+            reason: condition.reason.clone().unwrap_or_default(),
+            message: condition.message.clone().unwrap_or_default(),
+        }
+    }
+
+    /// The condition, changed at `since`.
+    #[must_use]
+    pub fn condition(&self, since: Timestamp) -> PodCondition {
+        PodCondition {
+            type_: self.type_.clone(),
+            status: if self.active { "True" } else { "False" }.to_owned(),
+            reason: Some(self.reason.clone()),
+            message: Some(self.message.clone()),
+            last_transition_time: Some(Time(since)),
+            ..PodCondition::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

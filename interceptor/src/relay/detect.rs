@@ -1,0 +1,176 @@
+//! A connection to a port whose rules look at what is sent: most of it is the application's, and must not notice.
+//!
+//! Unless the caller has spoken by the time that he is accepted, the application's connection is opened at once, and the
+//! first byte of either side decides what this is. A server that speaks first, and a caller who speaks neither HTTP nor
+//! TLS, get a plain pipe to the application without any wait. TLS shows a name and hides the rest. HTTP goes where each of
+//! its requests is wanted.
+
+use interceptor_condition::Needs;
+use interceptor_wire::{Opening, Parsed, Reason, hello, http1::MAX_HEAD, opening};
+use tokio::net::TcpStream;
+
+use super::{
+    dial::Ack,
+    http1, http2,
+    select::{Choice, select},
+    socket,
+    stats::Piped,
+    stolen::Stolen,
+    stream::{self, read_more},
+    upstream::Server,
+};
+
+/// A caller who says only empty lines for so long, in bytes, says nothing.
+const MAX_OPENING: usize = 1024;
+
+/// What the first bytes on a connection say.
+enum Detected {
+    Http1,
+    Http2,
+    /// With the name that the caller asks for, if he does.
+    Tls(Option<Box<str>>),
+    /// Nothing that could be looked into.
+    Other(Piped),
+    /// The caller has ended, or the application: a pipe meets that end by itself.
+    End,
+}
+
+/// Serves a connection until its end.
+pub async fn serve(stolen: Stolen) {
+    // Most of what callers say first.
+    let mut said = Vec::with_capacity(2048);
+    let Some((first, app)) = detect(&stolen, &mut said).await else { return };
+    let (server_name, known) = match &first {
+        Detected::Http1 | Detected::Http2 => ("", Needs::ServerName),
+        // Requests are hidden, or there are none: no more will be known.
+        Detected::Tls(name) => (name.as_deref().unwrap_or_default(), Needs::Request),
+        Detected::Other(_) | Detected::End => ("", Needs::Request),
+    };
+    let choice = match first {
+        Detected::End => Choice::App,
+        _ => select(&stolen.routes(), &stolen.facts(Some(server_name)), known),
+    };
+    // With the preface alone, the next word is still the caller's.
+    let is_ours = !said.is_empty() && !matches!(first, Detected::Http2);
+    let word = if is_ours { Ack::Delayed } else { Ack::Immediate };
+    let mut failure = None;
+    match (&choice, &first) {
+        (Choice::Target(route), _) => match stolen.dial(route, word).await {
+            Ok(target) => {
+                stolen.reached(route);
+                return stolen.hand_over(route, &target, said).await;
+            }
+            Err(outcome) => failure = Some((route, outcome)),
+        },
+        (Choice::Later, Detected::Http1) => return http1::serve(&stolen, app, said).await,
+        (_, Detected::Tls(_)) => stolen.books.pipe(Piped::Tls),
+        (_, Detected::Other(why)) => stolen.books.pipe(*why),
+        (_, Detected::Http1 | Detected::Http2 | Detected::End) => {}
+    }
+    let app = match app {
+        Some(app) => app,
+        None => match call_app(&stolen, word).await {
+            Some(app) => app,
+            None => return,
+        },
+    };
+    if let Some((route, outcome)) = failure {
+        stolen.failed(route, outcome);
+    }
+    match (&choice, first) {
+        // Boxed, since HTTP/1 needs less.
+        (Choice::Later, Detected::Http2) => {
+            Box::pin(http2::serve(&stolen, &app.upstream, said)).await
+        }
+        _ => stolen.pass_on(&app.upstream, [said, Vec::new()]).await,
+    }
+}
+
+/// Finds out what a caller speaks. Who has spoken by the time that he is accepted waits for nobody's first word: for him no
+/// server is called before it is known which.
+async fn detect(stolen: &Stolen, said: &mut Vec<u8>) -> Option<(Detected, Option<Server>)> {
+    let read = stream::read_now(&stolen.client, said, MAX_HEAD);
+    if let (Ok(()), Some(first)) = (&read, Detected::said_by(said)) {
+        return Some((first, None));
+    }
+    let app = call_app(stolen, Ack::Immediate).await?;
+    if read.is_err() {
+        // He is gone again, which the application sees as it would have without us.
+        socket::reset_on_close(&app.upstream.stream);
+        return None;
+    }
+    let first = first(&stolen.client, &app.upstream.stream, said).await;
+    Some((first, Some(app)))
+}
+
+/// Calls the application, whose refusal becomes the caller's.
+async fn call_app(stolen: &Stolen, word: Ack) -> Option<Server> {
+    match stolen.dial_app(word).await {
+        Ok(app) => Some(Server::new(app, &stolen.workload)),
+        Err(outcome) => {
+            stolen.books.record_all(outcome);
+            socket::reset_on_close(&stolen.client);
+            None
+        }
+    }
+}
+
+// === impl Detected ===
+
+impl Detected {
+    /// None if more bytes are needed.
+    fn said_by(said: &[u8]) -> Option<Self> {
+        Some(match opening(said) {
+            Opening::Undecided if said.len() < MAX_OPENING => return None,
+            Opening::Undecided => Self::Other(Piped::Request(Reason::HeadTooLong)),
+            Opening::Http1 => Self::Http1,
+            Opening::Http2Preface => Self::Http2,
+            Opening::Other => Self::Other(Piped::Request(Reason::NotHttp)),
+            Opening::Tls => match hello::client_hello(said) {
+                Parsed::Partial => return None,
+                Parsed::Complete { head, .. } => Self::Tls(head.server_name.map(Box::from)),
+                Parsed::Unframed(reason) => Self::Other(Piped::Request(reason)),
+            },
+        })
+    }
+}
+
+/// Reads from the caller until it is known what he speaks, unless the application speaks before.
+async fn first(client: &TcpStream, app: &TcpStream, said: &mut Vec<u8>) -> Detected {
+    let mut spoke = false;
+    loop {
+        tokio::select! {
+            biased;
+            read = read_more(client, said) => match read {
+                Ok(0) | Err(_) => return Detected::End,
+                Ok(_) => {}
+            },
+            // Some servers open HTTP/2 before the caller does. He waits for nothing all the same.
+            spoken = speaks(app), if !spoke => match spoken {
+                Spoken::MaybeHttp2 => spoke = true,
+                Spoken::Other => return Detected::Other(Piped::ServerSpoke),
+                Spoken::Nothing => return Detected::End,
+            },
+        }
+        if let Some(first) = Detected::said_by(said) {
+            return first;
+        }
+    }
+}
+
+/// What a server says before it has been asked.
+enum Spoken {
+    MaybeHttp2,
+    Other,
+    /// It has ended.
+    Nothing,
+}
+
+async fn speaks(app: &TcpStream) -> Spoken {
+    let mut head = [0; 64];
+    match app.peek(&mut head).await {
+        Ok(0) | Err(_) => Spoken::Nothing,
+        Ok(n) if http2::may_begin(&head[..n]) => Spoken::MaybeHttp2,
+        Ok(_) => Spoken::Other,
+    }
+}

@@ -1,0 +1,319 @@
+//! HTTP/1 on a connection whose requests have different owners: bytes pass as they are, in the order in which they
+//! came, and each request with its response passes between the caller and the one server that the rules say.
+//!
+//! The caller sees one connection to one server. So responses keep the order of requests: a request for another server
+//! waits until all responses before it are through. The application is called with the first request that is its own, with
+//! the first head that is not there as a whole, or when the caller has no other server left; that connection is open as
+//! long as the caller's, and whatever it says without being asked is the caller's too. A target's is opened with the first
+//! request for it and kept for further ones.
+//!
+//! ```text
+//! caller --> requests.rs --> application | target        where each request ends, and whose it is
+//! caller <-- responses.rs <-- application | target       where each response ends
+//! ```
+//!
+//! Where framing ends (a tunnel, a message in doubt, the end of one side) the rest of the connection is a plain pipe
+//! to whom it belongs: see [`Leave`].
+
+mod requests;
+mod responses;
+
+use std::{
+    collections::VecDeque,
+    future::{Future as _, poll_fn},
+    io,
+    pin::{Pin, pin},
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, ready},
+};
+
+use interceptor_wire::http1::{After, Asked};
+use tokio::{io::Interest, net::TcpStream, time::Instant};
+
+use self::{requests::Requests, responses::Responses};
+use crate::relay::{
+    dial::Upstream,
+    pipe::Before,
+    route::Route,
+    select::Choice,
+    socket,
+    stats::Piped,
+    stolen::Stolen,
+    stream::{poll_write, write_now},
+    upstream::Server,
+};
+
+/// A direction gives way to others after this many bytes.
+const BURST: usize = 1 << 20;
+
+/// Serves a connection on which the caller speaks HTTP/1; `said` is what he has said. The application need not have been
+/// called.
+pub(super) async fn serve(stolen: &Stolen, app: Option<Server>, said: Vec<u8>) {
+    let mut exchange = Exchange {
+        stolen,
+        side: if app.is_some() { Side::App } else { Side::Nobody },
+        app,
+        targets: Vec::new(),
+        last: Side::App,
+        pending: VecDeque::new(),
+        requests: Requests::new(said),
+        responses: Responses::default(),
+        turns: 0,
+    };
+    let leave = exchange.run().await;
+    let Exchange { requests, responses, mut targets, side, app, .. } = exchange;
+    let target = if side == Side::Target { targets.pop() } else { None };
+    drop(targets);
+    match leave {
+        Leave::Pipe { why, was_reset } => {
+            why.iter().for_each(|&why| stolen.books.pipe(why));
+            let before =
+                Before { said: [requests.rest(), responses.rest()], b_was_reset: was_reset };
+            match (target, app) {
+                (Some(target), app) => {
+                    drop(app);
+                    stolen.tunnel(&target.route, &target.server.upstream, before).await;
+                }
+                (None, Some(app)) => stolen.pass_on(&app.upstream, before).await,
+                (None, None) => socket::reset_on_close(&stolen.client),
+            }
+        }
+        Leave::CallerBroke => {
+            let rest = requests.unsent();
+            for (stream, words) in [
+                (target.as_ref().map(|target| &target.server.upstream.stream), &*rest),
+                (
+                    app.as_ref().map(|app| &app.upstream.stream),
+                    if target.is_some() { &[] } else { &*rest },
+                ),
+            ] {
+                if let Some(stream) = stream {
+                    socket::last_words(stream, words).await;
+                    socket::reset_on_close(stream);
+                }
+            }
+        }
+        Leave::ServerBroke => {
+            // What the server said before is in the send queue, which a reset would throw away.
+            socket::last_words(&stolen.client, &responses.rest()).await;
+            socket::reset_on_close(&stolen.client);
+        }
+        Leave::ServerEnded => socket::linger(&stolen.client).await,
+    }
+}
+
+/// Whose responses the caller reads at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// It is called. So it is when there are no responses to come: its end is the caller's.
+    App,
+    /// The last one.
+    Target,
+    /// No request is under way, and there is no application: of the last target it is seen whether it can still be used.
+    Nobody,
+}
+
+/// How framing ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    /// What is still to come passes unseen between the caller and the present side.
+    Pipe {
+        why: Option<Piped>,
+        /// Writing to that side met a reset.
+        was_reset: bool,
+    },
+    /// The caller's connection failed.
+    CallerBroke,
+    /// The connection failed that the caller is to have a response from.
+    ServerBroke,
+    /// The target closed its connection, or nobody is left who would answer: so ends the caller's, who sees one server.
+    ServerEnded,
+}
+
+/// A connection to the target of a rule.
+struct Target {
+    route: Arc<Route>,
+    server: Server,
+    /// It was told that there is no more to come, so it gets no further request.
+    is_finished: bool,
+}
+
+/// A request whose response is not through.
+struct Pending {
+    asked: Asked,
+    /// What may follow it if the response agrees.
+    after: After,
+    /// When it was sent on, and the rule that was asked about it first; until the response begins.
+    clock: Option<(Instant, Arc<Route>)>,
+}
+
+/// Whose a request is.
+struct Owner {
+    choice: Choice,
+    /// The rule that was asked first.
+    first: Option<Arc<Route>>,
+}
+
+struct Exchange<'a> {
+    stolen: &'a Stolen,
+    /// None as long as only targets have had requests, and when it ended meanwhile: the next request for it calls it.
+    app: Option<Server>,
+    /// Each rule's target that is open; the last one is the one that requests go to.
+    targets: Vec<Target>,
+    side: Side,
+    /// Who gave the last response.
+    last: Side,
+    pending: VecDeque<Pending>,
+    requests: Requests,
+    responses: Responses,
+    /// Counts what one direction did that the other one may have waited for.
+    turns: u64,
+}
+
+// === impl Leave ===
+
+impl Leave {
+    const PIPE: Self = Self::Pipe { why: None, was_reset: false };
+
+    fn piped(why: Piped) -> Self {
+        Self::Pipe { why: Some(why), was_reset: false }
+    }
+}
+
+// === impl Exchange ===
+
+impl Exchange<'_> {
+    async fn run(&mut self) -> Leave {
+        let client = &self.stolen.client;
+        let mut broken = pin!(client.ready(Interest::ERROR));
+        poll_fn(|cx| match self.poll(cx) {
+            // A caller who is not being read can't show by a failed read that he is gone.
+            Poll::Pending if !self.requests.is_reading() => {
+                broken.as_mut().poll(cx).map(|_| Leave::CallerBroke)
+            }
+            poll => poll,
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Leave> {
+        loop {
+            let turns = self.turns;
+            if let Poll::Ready(leave) = self.poll_requests(cx) {
+                return Poll::Ready(leave);
+            }
+            if let Poll::Ready(leave) = self.poll_responses(cx) {
+                return Poll::Ready(leave);
+            }
+            if self.turns == turns {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// The server that requests go to, and responses come from; none if the application has ended meanwhile.
+    fn server(&self) -> Option<&TcpStream> {
+        server(self.app.as_ref(), &self.targets, self.side)
+    }
+
+    /// Whether a request of this owner may follow those that are under way.
+    fn is_turn_of(&self, choice: &Choice) -> bool {
+        match (choice, self.side, self.targets.last()) {
+            (Choice::Target(route), Side::Target, Some(target)) => {
+                Arc::ptr_eq(route, &target.route)
+            }
+            (Choice::App | Choice::Later, Side::App, _) => true,
+            _ => false,
+        }
+    }
+
+    fn turn_to(&mut self, side: Side) {
+        self.side = side;
+        self.turns += 1;
+    }
+
+    /// Whether the target has had whole requests and given all responses: what it does next, were it to end, is no
+    /// part of what the caller sees.
+    fn is_target_done(&self) -> bool {
+        self.side == Side::Target && self.pending.is_empty() && self.requests.is_between()
+    }
+
+    /// Whether there is an open connection to the rule's target that can be used again; it is the last one then.
+    fn has_target(&mut self, route: &Arc<Route>) -> bool {
+        // Whatever a target says unasked, its end above all, makes it no server for another request.
+        self.targets.retain(|target| {
+            !target.is_finished && socket::is_idle(&target.server.upstream.stream)
+        });
+        let Some(at) = self.targets.iter().position(|target| Arc::ptr_eq(&target.route, route))
+        else {
+            return false;
+        };
+        let last = self.targets.len() - 1;
+        self.targets.swap(at, last);
+        true
+    }
+
+    /// Counts bytes that went to a target (0) or came from it (1).
+    fn count(&self, direction: usize, bytes: usize) {
+        if let (Some(target), Side::Target) = (self.targets.last(), self.side) {
+            target.route.stats.bytes()[direction].fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+fn server<'a>(app: Option<&'a Server>, targets: &'a [Target], side: Side) -> Option<&'a TcpStream> {
+    match side {
+        Side::App => app.map(|app| &app.upstream.stream),
+        Side::Target | Side::Nobody => targets.last().map(|target| &target.server.upstream.stream),
+    }
+}
+
+/// Bytes on their way to a stream that has no room for them at present.
+#[derive(Debug, Default)]
+struct Backlog {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+// === impl Backlog ===
+
+impl Backlog {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Keeps bytes that go before all others.
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Writes `bytes` as far as there is room, and keeps the rest.
+    fn write(&mut self, cx: &mut Context<'_>, sink: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+        let mut written = 0;
+        if self.is_empty() && !bytes.is_empty() {
+            written = match poll_write(cx, sink, bytes) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => write_now(sink, bytes)?,
+            };
+        }
+        self.push(&bytes[written..]);
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>, sink: &TcpStream) -> Poll<io::Result<()>> {
+        while self.written < self.bytes.len() {
+            self.written += ready!(poll_write(cx, sink, &self.bytes[self.written..]))?;
+        }
+        // Gives the memory back, not only the contents.
+        *self = Self::default();
+        Poll::Ready(Ok(()))
+    }
+
+    fn rest(mut self) -> Vec<u8> {
+        self.bytes.drain(..self.written);
+        self.bytes
+    }
+}
+
+/// A call of a rule's target.
+type Call = Pin<Box<dyn Future<Output = Result<Upstream, crate::relay::stats::Outcome>> + Send>>;

@@ -1,0 +1,198 @@
+//! Connections of our own that come back to us.
+//!
+//! The relay's connection to a target may meet another redirected port, and that one's target the first again. A
+//! caller's source address that equals the local address of one of our upstream connections shows it: each upstream
+//! is remembered with the ports that led to it, and a connection that is about to visit a port twice goes to the
+//! application instead. Address translation on the way (SNAT) hides the source; see `ARCHITECTURE.md` for that limit.
+//!
+//! The local address is known only once the SYN is sent, and another worker may accept what the SYN leads to before
+//! this one has noted it. So dialling holds a lock for reading, and a worker that does not know a caller from one of
+//! our own addresses looks again when nobody is between the two.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
+};
+
+use super::workload::WorkloadId;
+
+/// A redirected port of one workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Whose port.
+    pub workload: WorkloadId,
+    /// Which port.
+    pub port: u16,
+}
+
+/// The redirected ports that led to a connection, latest first.
+#[derive(Debug)]
+pub struct Hops {
+    hop: Hop,
+    before: Option<Arc<Hops>>,
+}
+
+/// Every open upstream connection of the daemon, by its local address.
+#[derive(Debug, Default)]
+pub struct LoopGuard {
+    /// Usually one path for an address. Connections to different ends may share a local port, and namespaces addresses.
+    upstreams: Mutex<HashMap<SocketAddr, Vec<Arc<Hops>>>>,
+    /// Addresses, loopback aside, that upstream connections have been made from: a caller from elsewhere is a stranger for sure.
+    sources: RwLock<HashSet<IpAddr>>,
+    /// Held for reading from before a SYN is sent until its source is in `upstreams`.
+    dialling: RwLock<()>,
+}
+
+/// A connection that is being made; its source is not known to others yet.
+#[derive(Debug)]
+#[must_use = "others wait while this lives"]
+pub struct Dialling<'a> {
+    loop_guard: &'a Arc<LoopGuard>,
+    _lock: RwLockReadGuard<'a, ()>,
+}
+
+/// Forgets an upstream connection when dropped.
+#[derive(Debug)]
+pub struct Registration {
+    loop_guard: Arc<LoopGuard>,
+    local: SocketAddr,
+    path: Arc<Hops>,
+}
+
+// === impl Hops ===
+
+impl Hops {
+    fn visits(&self, hop: Hop) -> bool {
+        let mut path = Some(self);
+        while let Some(Self { hop: visited, before }) = path {
+            if *visited == hop {
+                return true;
+            }
+            path = before.as_deref();
+        }
+        false
+    }
+}
+
+// === impl LoopGuard ===
+
+impl LoopGuard {
+    /// The path of a connection that arrives from `peer` at `hop`; `None` if it was at `hop` before: a loop.
+    pub fn extend(&self, peer: SocketAddr, hop: Hop) -> Option<Arc<Hops>> {
+        let mut paths = self.paths(peer);
+        if paths.is_empty() && self.is_source(peer.ip()) {
+            drop(self.dialling.write().unwrap_or_else(PoisonError::into_inner));
+            paths = self.paths(peer);
+        }
+        if paths.iter().any(|path| path.visits(hop)) {
+            return None;
+        }
+        Some(Arc::new(Hops { hop, before: paths.pop() }))
+    }
+
+    fn paths(&self, peer: SocketAddr) -> Vec<Arc<Hops>> {
+        self.lock().get(&peer).cloned().unwrap_or_default()
+    }
+
+    /// Call this before connecting, probably from the address `source`.
+    pub fn dialling(self: &Arc<Self>, source: IpAddr) -> Dialling<'_> {
+        self.note_source(source);
+        Dialling {
+            loop_guard: self,
+            _lock: self.dialling.read().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    fn is_source(&self, ip: IpAddr) -> bool {
+        ip.is_loopback()
+            || self.sources.read().unwrap_or_else(PoisonError::into_inner).contains(&ip)
+    }
+
+    /// The set only grows, by the addresses that armed pods are called at: a few each.
+    fn note_source(&self, ip: IpAddr) {
+        if !self.is_source(ip) {
+            self.sources.write().unwrap_or_else(PoisonError::into_inner).insert(ip);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SocketAddr, Vec<Arc<Hops>>>> {
+        self.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Dialling ===
+
+impl Dialling<'_> {
+    /// Call this when the SYN is sent: the connection with this local address was made for `path`.
+    pub fn remember(self, local: SocketAddr, path: Arc<Hops>) -> Registration {
+        self.loop_guard.note_source(local.ip());
+        self.loop_guard.lock().entry(local).or_default().push(Arc::clone(&path));
+        Registration { loop_guard: Arc::clone(self.loop_guard), local, path }
+    }
+}
+
+// === impl Registration ===
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut upstreams = self.loop_guard.lock();
+        if let Some(paths) = upstreams.get_mut(&self.local) {
+            paths.retain(|path| !Arc::ptr_eq(path, &self.path));
+            if paths.is_empty() {
+                upstreams.remove(&self.local);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLER: &str = "10.0.0.1:40000";
+
+    fn hop(workload: u32, port: u16) -> Hop {
+        Hop { workload: WorkloadId(workload), port }
+    }
+
+    #[test]
+    fn a_stranger_has_no_past() {
+        let loop_guard = LoopGuard::default();
+        assert!(loop_guard.extend(CALLER.parse().expect("address"), hop(1, 80)).is_some());
+    }
+
+    #[test]
+    fn a_chain_may_be_long_but_visits_no_port_twice() {
+        let loop_guard = Arc::new(LoopGuard::default());
+        let mut peer: SocketAddr = CALLER.parse().expect("address");
+        let mut guards = Vec::new();
+        for n in 1..=3 {
+            let path = loop_guard.extend(peer, hop(n, 80)).expect("not visited yet");
+            peer.set_port(peer.port() + 1);
+            guards.push(loop_guard.dialling(peer.ip()).remember(peer, path));
+        }
+        assert!(loop_guard.extend(peer, hop(1, 81)).is_some(), "another port of the first");
+        for n in 1..=3 {
+            assert!(loop_guard.extend(peer, hop(n, 80)).is_none(), "hop {n} again");
+        }
+        guards.pop();
+        assert!(loop_guard.extend(peer, hop(1, 80)).is_some(), "forgotten with its connection");
+    }
+
+    #[test]
+    fn a_connection_that_is_being_made_is_waited_for() {
+        let loop_guard = Arc::new(LoopGuard::default());
+        let caller: SocketAddr = CALLER.parse().expect("address");
+        let ours: SocketAddr = "10.0.0.2:50000".parse().expect("address");
+        let path = loop_guard.extend(caller, hop(1, 80)).expect("a stranger");
+        let dialling = loop_guard.dialling(ours.ip());
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| loop_guard.extend(ours, hop(1, 80)).is_none());
+            // However long connecting takes, the other worker must not conclude anything before it is noted.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let _remembered = dialling.remember(ours, path);
+            assert!(asked.join().expect("no panic"), "the loop was not seen");
+        });
+    }
+}
