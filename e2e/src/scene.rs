@@ -4,14 +4,12 @@ use std::{
     net::SocketAddr,
     panic::{self, AssertUnwindSafe},
     process,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     thread,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use parking_lot::Mutex;
 use testbed::{Answer, wait_until};
 
 use crate::{
@@ -98,7 +96,7 @@ fn play_unless(
     name: &str,
     body: impl FnOnce(&Scene) -> Result<()>,
 ) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = TURN.lock();
     let Some(cluster) = Cluster::required() else { return };
     if let Some(why) = lacks(&cluster) {
         assert!(!std::env::var("CI").is_ok_and(|value| value == "true"), "{why}");

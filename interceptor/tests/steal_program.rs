@@ -309,10 +309,10 @@ mod test_run {
         fs, io,
         net::{IpAddr, SocketAddr},
         os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
-        sync::{Mutex, PoisonError},
     };
 
     use anyhow::{Context as _, Result, ensure};
+    use parking_lot::Mutex;
 
     pub(super) const TCP: u32 = 6;
     pub(super) const UDP: u32 = 17;
@@ -377,7 +377,7 @@ mod test_run {
         {
             // Tests run side by side, and another one's program is not meant.
             static LOADING: Mutex<()> = Mutex::new(());
-            let _alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+            let _alone = LOADING.lock();
             let before = open_programs()?;
             let made = make()?;
             let mut new = open_programs()?;

@@ -6,13 +6,14 @@ use std::{
     io::{self, BufRead as _, BufReader, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
 };
 
 use anyhow::{Context as _, Result};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::{Namespace, bulk, http};
@@ -176,9 +177,8 @@ impl Traffic {
 
     /// Returns when the service is being stopped.
     pub fn wait_for_stop(&self) {
-        let open = self.open();
-        let woken = self.changed.wait_while(open, |_| !self.stopping.load(Ordering::Relaxed));
-        drop(woken.unwrap_or_else(PoisonError::into_inner));
+        let mut open = self.open();
+        self.changed.wait_while(&mut open, |_| !self.stopping.load(Ordering::Relaxed));
     }
 
     /// Who sees a connection counted can hang it up, so it is counted under the lock of those that are open.
@@ -190,7 +190,7 @@ impl Traffic {
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<u64, TcpStream>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 }
 

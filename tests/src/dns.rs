@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use parking_lot::Mutex;
 use testbed::{Namespace, Topology};
 
 const NO_SUCH_NAME: u8 = 3;
@@ -88,8 +89,8 @@ impl Drop for Dns {
 }
 
 impl Shared {
-    fn names(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<IpAddr>>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    fn names(&self) -> parking_lot::MutexGuard<'_, HashMap<String, Vec<IpAddr>>> {
+        self.names.lock()
     }
 
     fn serve(&self, socket: &UdpSocket) {

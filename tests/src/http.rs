@@ -3,11 +3,12 @@
 use std::{
     io::{self, BufRead, BufReader, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpStream},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
+use parking_lot::Mutex;
 use testbed::{Namespace, TcpService};
 
 /// A server that answers each request with the very bytes of it, and keeps what it got.
@@ -99,7 +100,7 @@ impl HttpMirror {
 
     /// All bytes that came, on all connections.
     pub fn got(&self) -> Vec<u8> {
-        self.got.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.got.lock().clone()
     }
 
     /// Connections, requests, and its end.
@@ -122,7 +123,7 @@ struct Heard<'a> {
 impl io::Read for Heard<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.stream.read(buffer)?;
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..n]);
+        self.heard.lock().extend_from_slice(&buffer[..n]);
         Ok(n)
     }
 }

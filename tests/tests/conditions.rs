@@ -4,7 +4,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     sync::{
-        Arc, Barrier, Mutex,
+        Arc, Barrier,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -14,6 +14,7 @@ use anyhow::{Result, ensure};
 use interceptor_tests::{
     Frozen, HttpCaller, HttpMirror, SOON, Scene, counted, outcomes, play, sum, threads,
 };
+use parking_lot::Mutex;
 use rstest::rstest;
 use testbed::{Daemon, TcpService, wait_until};
 
@@ -605,7 +606,7 @@ fn nobody_answers_what_waits_behind_the_apps_last_response() {
             move |mut stream, _| {
                 let mut buffer = [0; 4096];
                 while let n @ 1.. = stream.read(&mut buffer)? {
-                    let mut heard = heard.lock().expect("no panic");
+                    let mut heard = heard.lock();
                     if heard.is_empty() {
                         stream.write_all(
                             b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
@@ -625,9 +626,7 @@ fn nobody_answers_what_waits_behind_the_apps_last_response() {
         caller.say(&said)?;
         assert_eq!(caller.answer(false)?.body, b"hi");
         // As without us.
-        wait_until("the app to have all of it", SOON, || {
-            *heard.lock().expect("no panic") == said.as_bytes()
-        })?;
+        wait_until("the app to have all of it", SOON, || *heard.lock() == said.as_bytes())?;
         caller.finish()?;
         assert_eq!(caller.rest()?, b"");
         assert_eq!(stage.dev.service().connections(), 0);

@@ -2,10 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use serde::{Deserialize, Serialize};
@@ -293,8 +290,7 @@ pub fn port_outcomes(
     let mut all = relayed.to_vec();
     if let Some((_, steal)) = &entry.armed {
         // A panic elsewhere leaves the maps readable.
-        let verdicts =
-            steal.lock().unwrap_or_else(PoisonError::into_inner).verdicts(port).unwrap_or_default();
+        let verdicts = steal.lock().verdicts(port).unwrap_or_default();
         let passed = verdicts.into_iter().filter(|(verdict, _)| verdict.is_passed());
         all.extend(passed.map(|(verdict, count)| ("passed", verdict.as_str(), count)));
     }

@@ -10,7 +10,7 @@ use std::{
     net::SocketAddr,
     num::NonZeroU16,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -18,6 +18,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use interceptor_rule::{Rule, Target};
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -120,8 +121,7 @@ impl Attachment {
         static NEXT_ID: AtomicU32 = AtomicU32::new(1);
         let started = Instant::now();
         let workers = &context.workers;
-        let mut steal =
-            Steal::load(&mut context.loader.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let mut steal = Steal::load(&mut context.loader.lock())?;
         let mut listeners: Vec<Listeners> = Vec::new();
         let mut addresses = Vec::new();
         for worker in 0..workers.count() {
@@ -145,7 +145,7 @@ impl Attachment {
             sockets: Default::default(),
             source_ports: Default::default(),
             listeners: addresses,
-            probes: Default::default(),
+            canaries: Default::default(),
             loop_guard: Arc::clone(&context.loop_guard),
             pressure: Arc::clone(workers.shared().pressure()),
             heartbeats: steal.heartbeats(),
@@ -439,7 +439,7 @@ impl Attachment {
         });
     }
 
-    fn lock_steal(&self) -> std::sync::MutexGuard<'_, Steal> {
-        self.steal.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_steal(&self) -> parking_lot::MutexGuard<'_, Steal> {
+        self.steal.lock()
     }
 }

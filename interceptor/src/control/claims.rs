@@ -3,11 +3,9 @@
 //! Two programs of ours that take the same port would take each other's connections to the application for those of callers,
 //! and hand them to and fro until there is no room for more. The kernel can't tell them apart, so there is only one.
 
-use std::{
-    collections::HashMap,
-    num::NonZeroU16,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, num::NonZeroU16, sync::Arc};
+
+use parking_lot::Mutex;
 
 use crate::netns::NetnsId;
 
@@ -46,8 +44,8 @@ impl Claims {
         Ok(Claim { claims: self.clone(), port })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Port, Arc<str>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<Port, Arc<str>>> {
+        self.0.lock()
     }
 }
 

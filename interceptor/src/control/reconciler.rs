@@ -6,11 +6,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use futures_util::FutureExt as _;
+use parking_lot::Mutex;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
@@ -127,7 +128,7 @@ struct Slot {
 impl Context {
     /// Watches over what was given back until its connections have ended.
     pub fn leave(&self, leaving: Draining) {
-        let mut list = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.leaving.lock();
         list.retain(|leaving| !leaving.is_over());
         list.push(leaving);
     }
@@ -243,7 +244,7 @@ impl Reconciler {
         }
         // Behind the above, which gives back what has just gone.
         if mounts {
-            let mut leaving = self.context.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut leaving = self.context.leaving.lock();
             leaving.retain(|leaving| leaving.look_again(&self.context));
             drop(leaving);
             for (name, slot) in &mut self.workloads {

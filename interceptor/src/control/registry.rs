@@ -4,10 +4,12 @@ use std::{
     collections::BTreeMap,
     num::NonZeroU16,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
+
+use parking_lot::Mutex;
 
 use super::status::Standing;
 use crate::{
@@ -135,13 +137,13 @@ impl Registry {
 
     /// Notes why what is written can't be read, or that it can.
     pub fn set_source_error(&self, error: Option<String>) {
-        *self.source_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+        *self.source_error.lock() = error;
     }
 
     /// Why what is written is not in force.
     #[must_use]
     pub fn source_error(&self) -> Option<String> {
-        self.source_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.source_error.lock().clone()
     }
 
     /// Notes that every workload has had its first step.
@@ -155,7 +157,7 @@ impl Registry {
         self.ready.load(Ordering::Acquire)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Arc<str>, Arc<WorkloadEntry>>> {
-        self.workloads.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, BTreeMap<Arc<str>, Arc<WorkloadEntry>>> {
+        self.workloads.lock()
     }
 }

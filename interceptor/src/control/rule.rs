@@ -1,12 +1,9 @@
 //! A rule in force: where it leads to, and the background tasks that find out what can be told of it.
 
-use std::{
-    net::SocketAddr,
-    num::NonZeroU16,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{net::SocketAddr, num::NonZeroU16, sync::Arc};
 
 use interceptor_rule::{HostName, Rule, Target};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::{
@@ -220,7 +217,7 @@ impl SharedFacts {
     }
 
     fn lock(&self) -> MutexGuard<'_, Facts> {
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.facts.lock()
     }
 
     /// A function that notes a fact and wakes the reconciler.

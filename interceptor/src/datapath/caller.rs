@@ -9,7 +9,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -21,6 +21,7 @@ use aya::{
 };
 use interceptor_common::{addr::Source, caller::Relayed};
 use nix::{getsockopt_impl, sockopt_impl, sys::socket::GetSockOpt as _};
+use parking_lot::Mutex;
 use socket2::Socket;
 
 pub mod cgroup;
@@ -378,8 +379,8 @@ impl CallerError {
 }
 
 /// For what can't be left half-written.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> parking_lot::MutexGuard<'_, T> {
+    mutex.lock()
 }
 
 #[cfg(test)]

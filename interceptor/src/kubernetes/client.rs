@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,6 +13,7 @@ use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
 };
+use parking_lot::Mutex;
 use tower::{Layer, Service};
 
 /// Requests to the API server, by what was asked and what it answered.
@@ -53,7 +54,7 @@ impl Requests {
     /// Every kind of request so far with its count: verb, resource, code.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, String, String, u64)> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = self.0.lock();
         counts
             .iter()
             .map(|((verb, resource, code), n)| (*verb, resource.clone(), code.clone(), *n))
@@ -61,12 +62,7 @@ impl Requests {
     }
 
     fn count(&self, verb: &'static str, resource: String, code: String) {
-        *self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry((verb, resource, code))
-            .or_default() += 1;
+        *self.0.lock().entry((verb, resource, code)).or_default() += 1;
     }
 }
 

@@ -1,12 +1,10 @@
 //! An API server that answers by heart.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{convert::Infallible, sync::Arc};
 
 use http::{Request, Response};
 use kube::{Client, client::Body};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::client::is_watch;
@@ -20,7 +18,7 @@ pub(crate) struct Asked(Arc<Mutex<Vec<String>>>);
 impl Asked {
     /// All of it, in order.
     pub(crate) fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 
@@ -33,7 +31,7 @@ pub(crate) fn client(
     let service = tower::service_fn(move |request: Request<Body>| {
         let method = if is_watch(request.uri()) { "WATCH" } else { request.method().as_str() };
         let question = format!("{method} {}", request.uri().path());
-        let mut log = log.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = log.0.lock();
         let before = log.iter().filter(|asked| **asked == question).count();
         log.push(question.clone());
         let (code, body) = answer(&question, before);

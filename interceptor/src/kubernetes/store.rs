@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::SystemTime,
 };
 
 use k8s_openapi::api::core::v1::PodCondition;
+use parking_lot::Mutex;
 
 use super::{boot::Boot, pod::SeenPod};
 use crate::config::{
@@ -150,8 +151,8 @@ impl Store {
         Some(workload)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Known> {
+        self.known.lock()
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -24,6 +24,7 @@ use kube::{
         watcher::{Config, Event},
     },
 };
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::time::sleep_until;
 use tower::service_fn;
@@ -164,11 +165,11 @@ fn noting_accepted(client: Client, accepted: Arc<AtomicBool>) -> Client {
             if !is_watch {
                 return client.send(request).await;
             }
-            let at = *next.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = *next.lock();
             sleep_until(at.into()).await;
             let response = client.send(request).await?;
             if response.status().is_success() {
-                *next.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + APART;
+                *next.lock() = Instant::now() + APART;
                 accepted.store(true, Ordering::Relaxed);
             }
             Ok::<_, kube::Error>(response)

@@ -9,11 +9,11 @@ use std::{
     fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use nix::ifaddrs::getifaddrs;
+use parking_lot::Mutex;
 
 use super::{HomeNetns, Netns, NetnsError, NetnsId, ip_of};
 
@@ -86,7 +86,7 @@ impl Finder {
     /// # Errors
     /// When none has (yet), or more than one, or one can't be looked into.
     pub fn find(&self, ips: &[IpAddr]) -> Result<Netns, NetnsError> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock();
         let mounted = self.mounted();
         // One that was seen may have been left behind by a pod that had the address before: those that are new count, too.
         let mut failure = self.look(&mut seen, &mounted, Which::Unknown);

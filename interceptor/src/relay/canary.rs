@@ -9,14 +9,12 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use interceptor_common::steal::Family;
+use parking_lot::Mutex;
 use tokio::{
     io::AsyncReadExt as _,
     net::TcpSocket,
@@ -77,7 +75,7 @@ impl Canaries {
     }
 
     fn was_given_up(&self, peer: SocketAddr) -> bool {
-        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut given_up = self.given_up.lock();
         let before = given_up.len();
         given_up.retain(|(_, until)| Instant::now() < *until);
         self.pending.fetch_sub(before - given_up.len(), Ordering::Release);
@@ -88,17 +86,17 @@ impl Canaries {
         let token = RandomState::new().hash_one(source).to_ne_bytes();
         self.lock().insert(source, token);
         self.pending.fetch_add(1, Ordering::Release);
-        Expected { probes: self, source, token, answered: false }
+        Expected { canaries: self, source, token, answered: false }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SocketAddr, Token>> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<SocketAddr, Token>> {
+        self.tokens.lock()
     }
 }
 
 /// A probe under way.
 struct Expected<'a> {
-    probes: &'a Canaries,
+    canaries: &'a Canaries,
     source: SocketAddr,
     token: Token,
     answered: bool,
@@ -107,13 +105,13 @@ struct Expected<'a> {
 impl Drop for Expected<'_> {
     fn drop(&mut self) {
         if self.answered {
-            self.probes.pending.fetch_sub(1, Ordering::Release);
+            self.canaries.pending.fetch_sub(1, Ordering::Release);
         } else {
             // It goes on being counted as pending until it is forgotten.
-            let mut given_up = self.probes.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut given_up = self.canaries.given_up.lock();
             given_up.push((self.source, Instant::now() + REMEMBERED));
         }
-        self.probes.lock().remove(&self.source);
+        self.canaries.lock().remove(&self.source);
     }
 }
 
@@ -132,7 +130,7 @@ pub async fn probe(workload: &Workload, family: Family, port: u16) -> Result<(),
     let socket = workload.netns.tcp_socket(ip).map_err(in_call)?;
     socket.bind(&SocketAddr::new(ip, 0).into()).map_err(in_call)?;
     let socket = TcpSocket::from_std_stream(socket.into());
-    let mut expected = workload.probes.expect(socket.local_addr().map_err(in_call)?);
+    let mut expected = workload.canaries.expect(socket.local_addr().map_err(in_call)?);
     let mut token = Token::default();
     let answer = timeout(PATIENCE, async {
         let mut stream = socket.connect(to).await.map_err(in_call)?;

@@ -63,8 +63,8 @@ pub async fn serve(stolen: Stolen) {
             Err(outcome) => failure = Some((route, outcome)),
         },
         (Choice::Later, Detected::Http1) => return http1::serve(&stolen, app, said).await,
-        (_, Detected::Tls(_)) => stolen.books.pipe(Piped::Tls),
-        (_, Detected::Other(why)) => stolen.books.pipe(*why),
+        (_, Detected::Tls(_)) => stolen.record.pipe(Piped::Tls),
+        (_, Detected::Other(why)) => stolen.record.pipe(*why),
         (_, Detected::Http1 | Detected::Http2 | Detected::End) => {}
     }
     let app = match app {
@@ -108,7 +108,7 @@ async fn call_app(stolen: &Stolen, word: Ack) -> Option<Server> {
     match stolen.dial_app(word).await {
         Ok(app) => Some(Server::new(app, &stolen.workload)),
         Err(outcome) => {
-            stolen.books.record_all(outcome);
+            stolen.record.record_all(outcome);
             socket::reset_on_close(&stolen.client);
             None
         }

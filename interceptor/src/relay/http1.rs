@@ -66,7 +66,7 @@ pub(super) async fn serve(stolen: &Stolen, app: Option<Server>, said: Vec<u8>) {
     drop(targets);
     match leave {
         Leave::Pipe { why, was_reset } => {
-            why.iter().for_each(|&why| stolen.books.pipe(why));
+            why.iter().for_each(|&why| stolen.record.pipe(why));
             let before =
                 Before { said: [requests.rest(), responses.rest()], b_was_reset: was_reset };
             match (target, app) {

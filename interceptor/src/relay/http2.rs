@@ -86,7 +86,7 @@ pub(super) async fn serve(stolen: &Stolen, app: &Upstream, said: Vec<u8>) {
     match settings {
         Ok(settings) => relay(stolen, app, settings, said, heard).await,
         Err(why) => {
-            why.iter().for_each(|&why| stolen.books.pipe(why));
+            why.iter().for_each(|&why| stolen.record.pipe(why));
             stolen.pass_on(app, [said[sent..].to_vec(), heard]).await;
         }
     }

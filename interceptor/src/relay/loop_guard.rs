@@ -12,8 +12,10 @@
 use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
+    sync::Arc,
 };
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::workload::WorkloadId;
 
@@ -82,7 +84,7 @@ impl LoopGuard {
     pub fn extend(&self, peer: SocketAddr, hop: Hop) -> Option<Arc<Hops>> {
         let mut paths = self.paths(peer);
         if paths.is_empty() && self.is_source(peer.ip()) {
-            drop(self.dialling.write().unwrap_or_else(PoisonError::into_inner));
+            drop(self.dialling.write());
             paths = self.paths(peer);
         }
         if paths.iter().any(|path| path.visits(hop)) {
@@ -98,26 +100,22 @@ impl LoopGuard {
     /// Call this before connecting, probably from the address `source`.
     pub fn dialling(self: &Arc<Self>, source: IpAddr) -> Dialling<'_> {
         self.note_source(source);
-        Dialling {
-            loop_guard: self,
-            _lock: self.dialling.read().unwrap_or_else(PoisonError::into_inner),
-        }
+        Dialling { loop_guard: self, _lock: self.dialling.read() }
     }
 
     fn is_source(&self, ip: IpAddr) -> bool {
-        ip.is_loopback()
-            || self.sources.read().unwrap_or_else(PoisonError::into_inner).contains(&ip)
+        ip.is_loopback() || self.sources.read().contains(&ip)
     }
 
     /// The set only grows, by the addresses that armed pods are called at: a few each.
     fn note_source(&self, ip: IpAddr) {
         if !self.is_source(ip) {
-            self.sources.write().unwrap_or_else(PoisonError::into_inner).insert(ip);
+            self.sources.write().insert(ip);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SocketAddr, Vec<Arc<Hops>>>> {
-        self.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<SocketAddr, Vec<Arc<Hops>>>> {
+        self.upstreams.lock()
     }
 }
 

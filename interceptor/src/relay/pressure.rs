@@ -6,12 +6,11 @@
 
 use std::{
     fs::File,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 use crate::datapath::steal::heartbeat;
 
@@ -88,8 +87,8 @@ impl Pressure {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<File>> {
-        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Vec<File>> {
+        self.spares.lock()
     }
 }
 

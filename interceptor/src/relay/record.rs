@@ -1,17 +1,16 @@
 //! What each rule of a port has had of one connection, so that it is counted once for each. Rules of one annotation
 //! count as one, and so does a rule that is edited while the connection is open.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{net::SocketAddr, sync::Arc};
+
+use parking_lot::Mutex;
 
 use super::{
     route::Route,
     stats::{Active, Outcome, Passed, Piped, PortStats},
 };
 
-/// The books of one connection. A rule that has had nothing of it by its end counts it as not matched.
+/// The record of one connection. A rule that has had nothing of it by its end counts it as not matched.
 #[derive(Debug)]
 pub struct ConnRecord {
     peer: SocketAddr,
@@ -30,7 +29,7 @@ struct Entry {
 // === impl ConnRecord ===
 
 impl ConnRecord {
-    /// Opens the books for a connection to a port with these rules.
+    /// Opens the record for a connection to a port with these rules.
     #[must_use]
     pub fn open(
         workload: Arc<str>,
@@ -89,8 +88,8 @@ impl ConnRecord {
         );
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Vec<Entry>> {
+        self.rules.lock()
     }
 }
 

@@ -32,7 +32,7 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
         workload.strays.fetch_add(1, Ordering::Relaxed);
         return socket::reset_on_close(&client);
     }
-    if let Some(token) = workload.probes.answer(peer) {
+    if let Some(token) = workload.canaries.answer(peer) {
         // A probe that hung up has its answer already: none.
         let _ = client.write_all(&token).await;
         return;
@@ -46,19 +46,19 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
             Err(_) => socket::reset_on_close(&client),
         };
     };
-    let books = ConnRecord::open(Arc::clone(&workload.name), peer, original, &routes);
+    let record = ConnRecord::open(Arc::clone(&workload.name), peer, original, &routes);
     let Some(path) =
         workload.loop_guard.extend(peer, Hop { workload: workload.id, port: original.port() })
     else {
-        return pass(&workload, &client, peer, original, &books, Passed::Loop).await;
+        return pass(&workload, &client, peer, original, &record, Passed::Loop).await;
     };
     if routes.iter().all(|route| route.is_withdrawn()) {
-        return pass(&workload, &client, peer, original, &books, Passed::RuleRemoved).await;
+        return pass(&workload, &client, peer, original, &record, Passed::RuleRemoved).await;
     }
     if health::is_probe(&workload, &client, peer, original.port()).await {
-        return pass(&workload, &client, peer, original, &books, Passed::HealthCheck).await;
+        return pass(&workload, &client, peer, original, &record, Passed::HealthCheck).await;
     }
-    let stolen = Stolen { workload, client, peer, original, path, books };
+    let stolen = Stolen { workload, client, peer, original, path, record };
     let choice = select(&routes, &stolen.facts(None), Needs::Connection);
     match choice {
         Choice::Target(route) => stolen.redirect(&route).await,
@@ -68,7 +68,7 @@ pub async fn serve(workload: Arc<Workload>, mut client: TcpStream, peer: SocketA
                 &stolen.client,
                 peer,
                 original,
-                &stolen.books,
+                &stolen.record,
                 Passed::NotMatched,
             )
             .await;
@@ -84,16 +84,16 @@ async fn pass(
     client: &TcpStream,
     peer: SocketAddr,
     original: SocketAddr,
-    books: &ConnRecord,
+    record: &ConnRecord,
     why: Passed,
 ) {
     match dial::to_app(workload, peer, original, Ack::Immediate).await {
         Ok(app) => {
-            books.record_all(Outcome::Passed(why));
+            record.record_all(Outcome::Passed(why));
             carry(workload, client, &app.stream, Default::default(), [None, None]).await;
         }
         Err(outcome) => {
-            books.record_all(outcome);
+            record.record_all(outcome);
             socket::reset_on_close(client);
         }
     }

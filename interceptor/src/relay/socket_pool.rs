@@ -1,4 +1,4 @@
-//! Pool of a pod's network namespace, made before they are wanted. Entering a namespace and leaving it again costs about
+//! Sockets of a pod's network namespace, made before they are wanted. Entering a namespace and leaving it again costs about
 //! as much as making a socket, so somebody who is in there for one of many makes some more.
 //!
 //! Only callers who come one after the other fill a shelf, and what nobody takes is closed soon: a quiet pod has none. No
@@ -7,12 +7,10 @@
 use std::{
     io,
     net::IpAddr,
-    sync::{
-        Mutex, PoisonError, TryLockError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
+use parking_lot::Mutex;
 use socket2::Socket;
 
 use crate::netns::{self, Netns};
@@ -52,10 +50,8 @@ impl Pool {
     /// # Errors
     /// When the namespace can't be entered or the kernel has no socket to give.
     pub fn take(&self, netns: &Netns, ip: IpAddr) -> io::Result<Socket> {
-        let mut shelf = match self.0[usize::from(ip.is_ipv6())].try_lock() {
-            Ok(shelf) => shelf,
-            Err(TryLockError::Poisoned(shelf)) => shelf.into_inner(),
-            Err(TryLockError::WouldBlock) => return netns.tcp_socket(ip),
+        let Some(mut shelf) = self.0[usize::from(ip.is_ipv6())].try_lock() else {
+            return netns.tcp_socket(ip);
         };
         shelf.taken += 1;
         if let Some(socket) = shelf.spare.pop().and_then(Spare::take) {
@@ -74,7 +70,7 @@ impl Pool {
     /// Closes what nobody has wanted since the last time. Is called some times in a second.
     pub fn clear_unwanted(&self) {
         // Where somebody is at it, something is wanted.
-        for mut shelf in self.0.iter().filter_map(|shelf| shelf.try_lock().ok()) {
+        for mut shelf in self.0.iter().filter_map(|shelf| shelf.try_lock()) {
             if std::mem::take(&mut shelf.taken) == 0 {
                 shelf.spare.clear();
             }
@@ -84,8 +80,7 @@ impl Pool {
     /// Closes all, and makes none any more but those that are taken.
     pub fn close(&self) {
         for shelf in &self.0 {
-            *shelf.lock().unwrap_or_else(PoisonError::into_inner) =
-                FamilyPool { is_closed: true, ..FamilyPool::default() };
+            *shelf.lock() = FamilyPool { is_closed: true, ..FamilyPool::default() };
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct Stolen {
     /// The redirected ports that led here.
     pub(super) path: Arc<Hops>,
     /// What each rule has had of it.
-    pub books: ConnRecord,
+    pub record: ConnRecord,
 }
 
 impl Drop for Stolen {
@@ -94,7 +94,7 @@ impl Stolen {
         if !route.filter.takes_all() {
             route.stats.decide(Decision::Matched);
         }
-        self.books.record_outcome(route, Outcome::Redirected);
+        self.record.record_outcome(route, Outcome::Redirected);
     }
 
     /// Notes that the application has what the rule wanted.
@@ -102,7 +102,7 @@ impl Stolen {
         if !route.filter.takes_all() {
             route.stats.decide(Decision::FellBack);
         }
-        self.books.record_outcome(route, outcome);
+        self.record.record_outcome(route, outcome);
     }
 
     /// What a rule's target is told before anything that the caller says.
@@ -129,7 +129,7 @@ impl Stolen {
                 self.pass_on(&app, Before::default()).await;
             }
             Err(outcome) => {
-                self.books.record_all(outcome);
+                self.record.record_all(outcome);
                 socket::reset_on_close(&self.client);
             }
         }

@@ -52,7 +52,7 @@ pub struct Workload {
     /// The relay's own listeners: not to be called directly.
     pub listeners: Vec<SocketAddr>,
     /// Probe connections that are under way.
-    pub probes: Canaries,
+    pub canaries: Canaries,
     /// The daemon's upstream connections, for finding loops.
     pub loop_guard: Arc<LoopGuard>,
     /// Whether the process is out of something.

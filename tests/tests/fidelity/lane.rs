@@ -3,16 +3,14 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use interceptor_tests::Scene;
+use parking_lot::{Condvar, Mutex};
 use socket2::{Domain, SockRef, Socket, Type};
 use testbed::Namespace;
 
@@ -221,16 +219,14 @@ impl Heard {
     }
 
     fn progress(&self, change: impl FnOnce(&mut Progress)) {
-        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.progress.lock());
         self.changed.notify_all();
     }
 
     fn wait(&self, until: impl Fn(&Progress) -> bool) -> Progress {
-        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        *self
-            .changed
-            .wait_while(progress, |progress| !until(progress))
-            .unwrap_or_else(PoisonError::into_inner)
+        let mut progress = self.progress.lock();
+        self.changed.wait_while(&mut progress, |progress| !until(progress));
+        *progress
     }
 }
 

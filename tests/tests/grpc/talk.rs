@@ -5,7 +5,7 @@ use std::{
     future::{Future, pending},
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -15,6 +15,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use interceptor_tests::Background;
+use parking_lot::{Mutex, MutexGuard};
 use prost::Message;
 use testbed::Namespace;
 use tokio::{net::TcpListener, sync::watch};
@@ -98,7 +99,7 @@ impl Seen {
     }
 
     pub(crate) fn calls(&self) -> MutexGuard<'_, Vec<MetadataMap>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+        self.calls.lock()
     }
 
     pub(crate) fn counted(&self) -> u64 {

@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server, server::SendResponse};
 use http::{HeaderMap, Request, Response};
 use interceptor_tests::Background;
+use parking_lot::{Mutex, MutexGuard};
 use testbed::Namespace;
 use tokio::{net::TcpListener, sync::Notify, time::sleep};
 
@@ -45,11 +46,11 @@ impl Seen {
     }
 
     pub(crate) fn requests(&self) -> MutexGuard<'_, Vec<Request<()>>> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+        self.requests.lock()
     }
 
     pub(crate) fn resets(&self) -> MutexGuard<'_, Vec<Reason>> {
-        self.resets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.resets.lock()
     }
 }
 

@@ -3,14 +3,11 @@
 //! `sk_lookup` sees neither marks nor sockets of the caller, only addresses. So the relay binds, enters the bound
 //! source here, connects, and takes the entry out when the connection is closed.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use aya::maps::{HashMap, MapData, MapError};
 use interceptor_common::addr::Source;
+use parking_lot::Mutex;
 
 /// The map of one namespace's program. It outlives the program while connections hold entries.
 #[derive(Debug)]
@@ -47,9 +44,9 @@ impl Bypass {
         Ok(BypassEntry { map: Arc::clone(self), source })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<MapData, Source, u8>> {
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<MapData, Source, u8>> {
         // A panic elsewhere can't leave the kernel's map half-written.
-        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+        self.map.lock()
     }
 }
 

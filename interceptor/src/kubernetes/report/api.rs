@@ -2,10 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -21,6 +18,7 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
 };
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -57,17 +55,12 @@ impl EventCounts {
     /// Every reason with an outcome (`sent`, `failed`, `suppressed`) and the count.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = self.0.lock();
         counts.iter().map(|((reason, outcome), n)| (*reason, *outcome, *n)).collect()
     }
 
     pub(super) fn count(&self, reason: &'static str, outcome: &'static str) {
-        *self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry((reason, outcome))
-            .or_default() += 1;
+        *self.0.lock().entry((reason, outcome)).or_default() += 1;
     }
 }
 

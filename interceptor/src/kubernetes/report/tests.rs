@@ -1,8 +1,7 @@
 //! Reports over an API server that answers by heart, while the watch shows what a test lets it show.
 
-use std::sync::Mutex;
-
 use k8s_openapi::api::core::v1::PodCondition;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use testbed::wait_until;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -110,7 +109,7 @@ pub(super) fn desk_refusing(
         if question == EVENT {
             return (201, json!({ "metadata": {}, "eventTime": null }));
         }
-        let answer = answers.lock().expect("no panic").next();
+        let answer = answers.lock().next();
         let (version, conditions) = answer.unwrap_or_else(|| panic!("one too many: {question}"));
         (200, object(version, true, &conditions))
     });

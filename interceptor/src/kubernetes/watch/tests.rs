@@ -1,10 +1,8 @@
 //! A watch of an API server that comes and goes.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -30,7 +28,7 @@ async fn until_listed_again() -> Vec<(String, Instant)> {
             ("WATCH", _) => (200, json!({ "type": "ERROR", "object": status(410, "Expired") })),
             _ => (200, json!({ "metadata": { "resourceVersion": "7" }, "items": [] })),
         };
-        log.lock().unwrap_or_else(PoisonError::into_inner).push((verb, Instant::now()));
+        log.lock().push((verb, Instant::now()));
         answer
     });
     let (store, errors) =
@@ -46,7 +44,7 @@ async fn until_listed_again() -> Vec<(String, Instant)> {
         }
     }
     assert_eq!(errors.count(), 3 + 3 + 1);
-    asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    asked.lock().clone()
 }
 
 #[tokio::test]
@@ -131,7 +129,7 @@ impl Log {
 
     /// The lines of the watch.
     fn lines(&self) -> Vec<String> {
-        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = self.0.lock();
         let written = String::from_utf8_lossy(&written);
         written
             .lines()
@@ -143,7 +141,7 @@ impl Log {
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

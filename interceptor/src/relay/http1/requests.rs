@@ -329,7 +329,7 @@ impl Exchange<'_> {
                         }
                         // As a caller is told whose server is gone.
                         (Err(outcome), None) => {
-                            self.stolen.books.record_all(outcome);
+                            self.stolen.record.record_all(outcome);
                             return Poll::Ready(Err(Leave::ServerBroke));
                         }
                     }

@@ -277,7 +277,7 @@ impl Exchange<'_> {
             // Whatever it is, it is between these two.
             return Err(Leave::piped(Piped::Response(reason)));
         }
-        self.stolen.books.pipe(Piped::Response(reason));
+        self.stolen.record.pipe(Piped::Response(reason));
         self.responses.state = State::InDoubt;
         Ok(())
     }

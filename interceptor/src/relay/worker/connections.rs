@@ -3,12 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     thread,
 };
 
+use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::Shared;
@@ -21,7 +22,7 @@ pub(super) struct Connections {
     next: AtomicU64,
 }
 
-/// Takes a connection out of the books however its task ends.
+/// Takes a connection out of the record however its task ends.
 struct Booked {
     number: u64,
     connections: Arc<Connections>,
@@ -52,8 +53,8 @@ impl Connections {
         self.lock().values().filter(|(owner, _)| *owner == id).for_each(|(_, task)| task.abort());
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (WorkloadId, AbortHandle)>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<u64, (WorkloadId, AbortHandle)>> {
+        self.tasks.lock()
     }
 }
 

@@ -1,4 +1,4 @@
-//! How many connections the kernel may send to one worker: the books of what was granted, sent and accepted.
+//! How many connections the kernel may send to one worker: the record of what was granted, sent and accepted.
 
 /// A grant is a store for each armed namespace: not worth it for each connection when there is little room.
 const WORTH_A_GRANT: i64 = 16;
@@ -12,7 +12,7 @@ pub(super) struct Available {
     pub(super) share: i64,
 }
 
-/// The books of what the kernel may send and what has come.
+/// The record of what the kernel may send and what has come.
 #[derive(Debug, Default)]
 pub(super) struct Credits {
     /// Granted, and not sent as far as is known.
@@ -60,7 +60,7 @@ impl Credits {
 
     /// Forgets half of those that never come: handshakes that were given up must not use up the room.
     pub(super) fn age(&mut self) {
-        // What has come and was not known to be sent must not be forgotten: it is sent for in the next books.
+        // What has come and was not known to be sent must not be forgotten: it is sent for in the next record.
         if self.in_flight > 0 {
             self.in_flight /= 2;
         }
