@@ -155,7 +155,7 @@ impl Attachment {
             connect_timeout: context.policy.connect_timeout,
             strays: Default::default(),
             unrouted: Default::default(),
-            cut: Default::default(),
+            gone: Default::default(),
             routes: ArcSwap::default(),
         });
         let beating = workers.serve(&workload, listeners);
@@ -239,9 +239,7 @@ impl Attachment {
         let routes = self.workload.routes.load();
         let stats = |port: NonZeroU16| {
             let of_port = routes.get(&port.get())?;
-            let route = of_port
-                .iter()
-                .find(|route| Arc::ptr_eq(&route.destination, &active.destination))?;
+            let route = of_port.iter().find(|route| Arc::ptr_eq(&route.target, &active.target))?;
             Some((port, Arc::clone(&route.stats)))
         };
         let ports = active.ports.iter().filter_map(|&port| stats(port)).collect();
@@ -278,7 +276,7 @@ impl Attachment {
     /// Lets go of a namespace that is gone: its connections have nobody left to talk to, and would keep it alive.
     pub fn cut(self, context: &Context) {
         self.lock_steal().detach();
-        self.workload.set_cut();
+        self.workload.gone.set();
         context.workers.cut(self.workload.id);
     }
 

@@ -48,7 +48,7 @@ impl Draining {
         let Some(workload) = self.workload.upgrade() else { return false };
         let gone = is_gone(&Netns::open(&self.path, context.home), self.netns);
         if gone {
-            workload.set_cut();
+            workload.gone.set();
             context.workers.cut(self.id);
         }
         !gone
