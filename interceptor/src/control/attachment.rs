@@ -23,9 +23,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     claims::Claim,
+    context::Context,
     draining::Draining,
     plan::{Plan, Planned},
-    reconciler::Context,
     rule::{ActiveRule, loop_message},
     status::{Reason, Standing},
 };

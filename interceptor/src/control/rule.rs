@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use crate::{
     config::annotation::AnnotationKey,
     control::{
+        context::{Context, Waker},
         facts::{
             canary::{self, Proof},
             half_open,
             resolve::{self, Resolution},
         },
         plan::Planned,
-        reconciler::{Context, Waker},
         status::{Reason, Standing},
         task::OwnedTask,
     },

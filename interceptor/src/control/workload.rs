@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use super::{
     attachment::{ArmError, Attachment, Refused},
+    context::Context,
     plan::{Plan, Planned, Planner},
-    reconciler::Context,
     registry::{RuleEntry, WorkloadEntry},
     status::{Reason, Standing, State},
 };
@@ -135,7 +135,7 @@ impl WorkloadController {
         let result = if wanted { self.arm(&plan, context).await } else { Ok(()) };
         if !wanted && let Some(armed) = self.armed.take() {
             self.refused.clear();
-            context.leave(armed.disarm(context));
+            context.drain(armed.disarm(context));
         }
         let retry = match &result {
             Ok(()) => {
@@ -158,7 +158,7 @@ impl WorkloadController {
     pub fn end(self, context: &Context) {
         if let Some(armed) = self.armed {
             tracing::info!(workload = %self.spec.name, "given back");
-            context.leave(armed.disarm(context));
+            context.drain(armed.disarm(context));
         }
     }
 
@@ -177,7 +177,7 @@ impl WorkloadController {
             self.refused.clear();
             if moved {
                 tracing::info!(workload = %self.spec.name, "given back: another namespace is written now");
-                context.leave(armed.disarm(context));
+                context.drain(armed.disarm(context));
             } else {
                 tracing::info!(workload = %self.spec.name, "the namespace is gone");
                 armed.cut(context);
