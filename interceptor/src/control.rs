@@ -19,6 +19,7 @@ pub mod context;
 pub mod draining;
 pub mod facts;
 pub mod plan;
+mod ports;
 pub mod reconciler;
 pub mod registry;
 mod rule;
