@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use testbed::{
-    Caller, Capability, Checksum, CommandExt as _, Connection, Namespace, Question, TcpService,
+    Capability, Checksum, CommandExt as _, Connection, Load, Namespace, Protocol, TcpService,
     Topology, bpf_inventory, call, netns_inventory, netns_test, receive, require_root, send,
     wait_until,
 };
@@ -27,7 +27,7 @@ fn hosts_reach_each_other_by_ipv4_and_ipv6() {
         ] {
             let to = SocketAddr::new(pod_ip, 8080);
             let service = TcpService::tagged(&pod, to, "app")?;
-            let answer = call(&client, to, Question::Line)?;
+            let answer = call(&client, to, Protocol::Line)?;
             assert_eq!(answer.tag, "app");
             assert_eq!(answer.local, Some(to));
             assert_eq!(answer.peer.map(|peer| peer.ip()), Some(client_ip));
@@ -35,7 +35,7 @@ fn hosts_reach_each_other_by_ipv4_and_ipv6() {
         }
         // The node itself is a neighbour of all.
         let _service = TcpService::tagged(&pod, ([0, 0, 0, 0], 8081), "app")?;
-        let answer = call(t.node(), (pod.ip4(), 8081), Question::Line)?;
+        let answer = call(t.node(), (pod.ip4(), 8081), Protocol::Line)?;
         assert_eq!(answer.peer.map(|peer| peer.ip()), Some(pod.gateway4().into()));
         Ok(())
     });
@@ -68,7 +68,7 @@ fn the_network_of_a_pod_with_own_users_is_its_own_roots_and_no_other_is() {
         // Otherwise it is a pod like any other.
         let client = t.host("client")?;
         let _service = TcpService::tagged(&pod, (pod.ip4(), 8080), "app")?;
-        assert_eq!(call(&client, (pod.ip4(), 8080), Question::Line)?.tag, "app");
+        assert_eq!(call(&client, (pod.ip4(), 8080), Protocol::Line)?.tag, "app");
         Ok(())
     });
 }
@@ -127,7 +127,7 @@ fn a_caller_counts_answers_and_failures() {
         let (pod, client) = (t.pod("web")?, t.host("client")?);
         let to = (pod.ip4(), 8080);
         let caller =
-            Caller::new(&client, to).threads(2).interval(Duration::from_millis(1)).start()?;
+            Load::new(&client, to).threads(2).interval(Duration::from_millis(1)).start()?;
         wait_until("a refused call", SECOND, || caller.report().failures().len() > 3)?;
 
         let app = TcpService::tagged(&pod, to, "app")?;
@@ -160,30 +160,30 @@ fn services_keep_their_promises() {
 
         // Answers again and again, until it is stopped.
         let mut tagged = TcpService::tagged(&pod, on(1), "app")?;
-        let mut connection = Connection::open(&client, on(1), Question::Line)?;
+        let mut connection = Connection::open(&client, on(1), Protocol::Line)?;
         assert_eq!(
             (connection.ask()?.tag.as_str(), connection.ask()?.tag.as_str()),
             ("app", "app")
         );
         assert_eq!((tagged.connections(), tagged.requests(), tagged.open()), (1, 2, 1));
         tagged.stop_listening();
-        assert!(call(&client, on(1), Question::Line).is_err(), "still listens");
+        assert!(call(&client, on(1), Protocol::Line).is_err(), "still listens");
         assert_eq!(connection.ask()?.tag, "app");
         tagged.stop();
         assert!(connection.ask().is_err(), "still answers");
 
         let _http = TcpService::http(&pod, on(2), "app")?;
-        let mut connection = Connection::open(&client, on(2), Question::Http)?;
+        let mut connection = Connection::open(&client, on(2), Protocol::Http)?;
         assert_eq!(
             (connection.ask()?.tag.as_str(), connection.ask()?.tag.as_str()),
             ("app", "app")
         );
 
         let _greets = TcpService::greets_first(&pod, on(3), "hello")?;
-        assert_eq!(Connection::open(&client, on(3), Question::Line)?.answer()?.tag, "hello");
+        assert_eq!(Connection::open(&client, on(3), Protocol::Line)?.answer()?.tag, "hello");
 
         let _echo = TcpService::echo(&pod, on(4))?;
-        let connection = Connection::open(&client, on(4), Question::Line)?;
+        let connection = Connection::open(&client, on(4), Protocol::Line)?;
         let mut stream = connection.stream();
         stream.write_all(b"hey")?;
         stream.shutdown(Shutdown::Write)?;
@@ -192,13 +192,13 @@ fn services_keep_their_promises() {
         assert_eq!(back, "hey");
 
         let silent = TcpService::silent(&pod, on(5))?;
-        let connection = Connection::open(&client, on(5), Question::Line)?;
+        let connection = Connection::open(&client, on(5), Protocol::Line)?;
         connection.stream().set_read_timeout(Some(Duration::from_millis(50)))?;
         assert!(connection.stream().read(&mut [0]).is_err(), "the silent one spoke");
         wait_until("it to have accepted", Duration::from_secs(5), || silent.open() == 1)?;
 
         let _sink = TcpService::sink(&pod, on(6))?;
-        let connection = Connection::open(&client, on(6), Question::Line)?;
+        let connection = Connection::open(&client, on(6), Protocol::Line)?;
         let sent = send(connection.stream(), 5_000_000)?;
         connection.stream().shutdown(Shutdown::Write)?;
         let mut received = String::new();
@@ -206,7 +206,7 @@ fn services_keep_their_promises() {
         assert_eq!(received.trim(), sent.to_string());
 
         let _source = TcpService::source(&pod, on(7), 5_000_000)?;
-        let connection = Connection::open(&client, on(7), Question::Line)?;
+        let connection = Connection::open(&client, on(7), Protocol::Line)?;
         let received: Checksum = receive(connection.stream())?;
         assert_eq!(received, sent);
         Ok(())

@@ -15,14 +15,14 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::{Answer, Connection, Namespace, Question, wait_until};
+use crate::{Answer, Connection, Namespace, Protocol, wait_until};
 
 /// How to call; [`start`](Self::start) begins.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub struct Load {
     place: Place,
     to: Vec<SocketAddr>,
-    question: Question,
+    protocol: Protocol,
     threads: usize,
     interval: Duration,
 }
@@ -35,7 +35,7 @@ enum Place {
     Elsewhere(fn() -> Result<()>),
 }
 
-impl Caller {
+impl Load {
     /// One thread that calls every 2 ms, with a line.
     pub fn new(netns: &Namespace, to: impl Into<SocketAddr>) -> Self {
         Self::at(Place::Namespace(netns.clone()), vec![to.into()])
@@ -48,12 +48,12 @@ impl Caller {
     }
 
     fn at(place: Place, to: Vec<SocketAddr>) -> Self {
-        Self { place, to, question: Question::Line, threads: 1, interval: Duration::from_millis(2) }
+        Self { place, to, protocol: Protocol::Line, threads: 1, interval: Duration::from_millis(2) }
     }
 
     /// What to ask.
-    pub fn question(self, question: Question) -> Self {
-        Self { question, ..self }
+    pub fn protocol(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
     }
 
     /// How many call at the same time.
@@ -67,7 +67,7 @@ impl Caller {
     }
 
     /// Begins to call.
-    pub fn start(self) -> Result<RunningCaller> {
+    pub fn start(self) -> Result<RunningLoad> {
         let shared = Arc::new(Shared::default());
         let threads = (0..self.threads)
             .map(|number| {
@@ -78,7 +78,7 @@ impl Caller {
             })
             .collect::<std::io::Result<_>>()
             .context("start a caller")?;
-        Ok(RunningCaller { shared, threads })
+        Ok(RunningLoad { shared, threads })
     }
 
     fn work(&self, shared: &Shared) {
@@ -101,7 +101,7 @@ impl Caller {
                 return;
             }
             let started = Instant::now();
-            let answer = Connection::open_here(*to, self.question)
+            let answer = Connection::open_here(*to, self.protocol)
                 .and_then(|mut connection| connection.ask());
             let duration = started.elapsed();
             let outcome = answer.map_err(|error| format!("{to}: {error}"));
@@ -126,12 +126,12 @@ impl Shared {
 
 /// Callers at work; they stop when this is dropped.
 #[derive(Debug)]
-pub struct RunningCaller {
+pub struct RunningLoad {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl RunningCaller {
+impl RunningLoad {
     /// All calls so far.
     pub fn report(&self) -> Report {
         let mut calls = self.shared.calls().clone();
@@ -172,7 +172,7 @@ impl RunningCaller {
     }
 }
 
-impl Drop for RunningCaller {
+impl Drop for RunningLoad {
     fn drop(&mut self) {
         self.join();
     }
