@@ -101,10 +101,10 @@ fn main() {
     println!("bodies, 64 KiB as it arrives");
     let chunks = [&b"2000\r\n"[..], &[0; 8192], b"\r\n"].concat().repeat(8);
     report("  with a length", || {
-        _ = black_box(body(REQUEST_WITH_LENGTH)).advance(black_box(&chunks))
+        _ = black_box(body(REQUEST_WITH_LENGTH)).advance(black_box(&chunks));
     });
     report("  in chunks of 8 KiB", || {
-        _ = black_box(body(REQUEST_IN_CHUNKS)).advance(black_box(&chunks))
+        _ = black_box(body(REQUEST_IN_CHUNKS)).advance(black_box(&chunks));
     });
 
     report("opening", || _ = black_box(opening(black_box(REQUEST))));

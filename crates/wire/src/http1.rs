@@ -22,12 +22,14 @@ mod body;
 mod chunked;
 mod exchange;
 mod fields;
+mod framer;
 mod request;
 mod response;
 mod scan;
 
 pub use body::Body;
 pub use exchange::{After, Asked, Version};
+pub use framer::{Event, RequestFramer, ResponseFramer};
 pub use httparse::Header;
 pub(crate) use request::is_method_byte;
 pub use request::{RequestHead, request};

@@ -9,6 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
+use support::framer::{Seen, request_events, response_events};
 use support::{End, Framed, each, requests, responses};
 
 /// A message, and what is to be found.
@@ -216,7 +217,9 @@ proptest! {
         }
 
         let asked = framed.messages.iter().filter_map(|message| message.asked).collect::<Vec<_>>();
+        same_events_in_any_pieces(&bytes, &[]);
         let bytes = bytes_of(&answers);
+        same_events_in_any_pieces(&bytes, &asked);
         let framed = responses(&bytes, &asked, []);
         check(&framed, &answers);
         prop_assert_eq!(framed.end_at, bytes.len());
@@ -269,6 +272,7 @@ fn same_in_any_pieces(bytes: &[u8]) {
     let asked = [requests(b"GET / HTTP/1.1\r\nUpgrade: x\r\n\r\n", []).messages[0]
         .asked
         .expect("is a request"); 50];
+    same_events_in_any_pieces(bytes, &asked);
     let whole = requests(bytes, []);
     let answers = responses(bytes, &asked, []);
     assert_eq!(requests(bytes, each(bytes)), whole);
@@ -286,6 +290,20 @@ fn same_in_any_pieces(bytes: &[u8]) {
         assert!(answers.messages.starts_with(&part.messages), "{part:?} of {answers:?}");
         if let End::Unframed(_) = part.end {
             assert_eq!(part, answers);
+        }
+    }
+}
+
+/// The framers return the same events for any cut, and no message follows the last one.
+fn same_events_in_any_pieces(bytes: &[u8], asked: &[Asked]) {
+    let of_requests = request_events(bytes, [], false);
+    let of_responses = response_events(bytes, asked, []);
+    assert_eq!(request_events(bytes, each(bytes), true), of_requests);
+    assert_eq!(response_events(bytes, asked, each(bytes)), of_responses);
+    for events in [of_requests, of_responses] {
+        let is_last = Seen::End(After::Close);
+        if let Some(last) = events.iter().position(|event| *event == is_last) {
+            assert!(matches!(&events[last + 1..], [] | [Seen::Beyond(_)]), "{events:?}");
         }
     }
 }

@@ -6,7 +6,7 @@
 use interceptor_wire::{Opening, opening};
 
 #[path = "../../../crates/wire/tests/support/mod.rs"]
-mod support;
+pub(crate) mod support;
 
 use support::{End, each, requests, responses};
 

@@ -1,7 +1,13 @@
 //! One direction of a connection, framed as a relay would: with what has arrived, message by message.
+//!
+//! The parsers of heads and bodies and the framer above them have to find the same messages.
+
+pub(crate) mod framer;
 
 use interceptor_wire::http1::{self, After, Asked, Body, HeadScan, Storage};
 use interceptor_wire::{Parsed, Reason};
+
+use framer::{request_events, response_events};
 
 /// The messages of one direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +48,9 @@ pub(crate) enum End {
 
 /// The requests in `bytes`, which arrive in pieces that end at `ends`, and then whole.
 pub(crate) fn requests(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> Framed {
-    frames(bytes, ends, |bytes, scan, _| {
+    let ends = ends.into_iter().collect::<Vec<_>>();
+    let events = request_events(bytes, ends.iter().copied(), false);
+    let framed = frames(bytes, ends, |bytes, scan, _| {
         let mut storage = Storage::new();
         map(http1::request(bytes, scan, &mut storage), |head| {
             let line = format!("{} {}", head.method(), head.target());
@@ -53,7 +61,9 @@ pub(crate) fn requests(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> F
                 head.after != After::Keep,
             )
         })
-    })
+    });
+    assert_eq!(framer::framed(events), framed);
+    framed
 }
 
 /// The responses to these requests, in the same way.
@@ -62,8 +72,10 @@ pub(crate) fn responses(
     asked: &[Asked],
     ends: impl IntoIterator<Item = usize>,
 ) -> Framed {
+    let ends = ends.into_iter().collect::<Vec<_>>();
+    let events = response_events(bytes, asked, ends.iter().copied());
     let mut finals = 0;
-    frames(bytes, ends, |bytes, scan, _| {
+    let framed = frames(bytes, ends, |bytes, scan, _| {
         let Some(to) = asked.get(finals) else { return Parsed::Partial };
         let mut storage = Storage::new();
         map(http1::response(bytes, *to, scan, &mut storage), |head| {
@@ -74,7 +86,9 @@ pub(crate) fn responses(
                 head.after != After::Keep,
             )
         })
-    })
+    });
+    assert_eq!(framer::framed(events), framed);
+    framed
 }
 
 /// The end of every byte.
