@@ -68,8 +68,9 @@ pub enum Event<H> {
 
 /// Frames the requests of a connection.
 ///
-/// After a request with [`After::Upgrade`] or [`After::Connect`], the response decides what follows.
-/// The framer takes it for the next request, so call it again only if the response declines.
+/// After a request with [`After::Upgrade`] or [`After::Connect`], the response decides what
+/// follows. The framer takes it for the next request, so call it again only if the response
+/// declines.
 #[derive(Debug, Clone, Default)]
 pub struct RequestFramer {
     place: Place,

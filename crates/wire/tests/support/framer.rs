@@ -1,4 +1,4 @@
-//! The events of a framer over one direction of a connection.
+//! Collects the events of a framer for one direction of a connection.
 
 use interceptor_wire::Reason;
 use interceptor_wire::http1::{After, Asked, Event, RequestFramer, ResponseFramer, Storage};
@@ -18,9 +18,9 @@ pub(crate) enum Seen {
     Doubt(Reason),
 }
 
-/// The events of `bytes`, which arrive in pieces that end at `ends`, and then whole.
+/// The events of `bytes`, which arrive in reads that end at `ends` and at the last byte.
 ///
-/// `put_back`: whether each head is put back once and read again.
+/// With `put_back`, each head is put back once and read again.
 pub(crate) fn request_events(
     bytes: &[u8],
     ends: impl IntoIterator<Item = usize>,
@@ -56,7 +56,7 @@ pub(crate) fn request_events(
     })
 }
 
-/// The same for the responses to these requests. Stops where none of them awaits a response.
+/// The events of the responses to these requests. Stops where none of them awaits a response.
 pub(crate) fn response_events(
     bytes: &[u8],
     asked: &[Asked],
@@ -81,7 +81,7 @@ pub(crate) fn response_events(
             }
             Event::Body(len) => (len, Seen::Body(len)),
             Event::End(after) => {
-                // Of the last one, to see what is said of the bytes behind it.
+                // The last request is kept, to see which events the bytes after its response get.
                 to = if after == After::Keep { asked.next() } else { to };
                 (0, Seen::End(after))
             }
@@ -92,7 +92,7 @@ pub(crate) fn response_events(
     })
 }
 
-/// Whether a doubt was returned by now. `fresh`: not before this event.
+/// Whether this event or an earlier one is a doubt. `fresh` is true until then.
 fn doubt<H>(event: &Event<H>, fresh: &mut bool) -> bool {
     if matches!(event, Event::Doubt(_)) {
         assert!(*fresh, "a doubt is returned once");
@@ -110,7 +110,7 @@ fn events(
     let mut at = 0;
     for end in ends.into_iter().chain([bytes.len()]) {
         while let Some((len, seen)) = next(&bytes[at..end]) {
-            assert!(len <= end - at, "covers bytes that are there");
+            assert!(len <= end - at, "covers bytes that have arrived");
             assert_eq!(len > 0, !matches!(seen, Seen::End(_) | Seen::Doubt(_)));
             at += len;
             match (events.last_mut(), &seen) {
@@ -125,7 +125,7 @@ fn events(
     events
 }
 
-/// The messages that these events tell of, up to the one that is the last by its own word.
+/// The messages of these events, up to the one after which no other follows.
 pub(super) fn framed(events: Vec<Seen>) -> Framed {
     let mut framed = Framed { messages: Vec::new(), end: End::Head, end_at: 0 };
     let mut message: Option<Message> = None;
@@ -151,7 +151,7 @@ pub(super) fn framed(events: Vec<Seen>) -> Framed {
                     return framed;
                 }
             }
-            Seen::Beyond(_) => unreachable!("follows the last message or a doubt"),
+            Seen::Beyond(_) => unreachable!("follows the last message only"),
             Seen::Doubt(reason) => return Framed { end: End::Unframed(reason), ..framed },
         }
     }
