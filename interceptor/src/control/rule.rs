@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use crate::{
     config::annotation::AnnotationKey,
     control::{
+        context::{Context, Waker},
         facts::{
             canary::{self, Proof},
             half_open,
             resolve::{self, Resolution},
         },
         plan::Planned,
-        reconciler::{Context, Waker},
         status::{Reason, Standing},
         task::OwnedTask,
     },
@@ -24,7 +24,7 @@ use crate::{
         route::Route,
         stats::PortStats,
         target::{self, Addresses},
-        workload::Workload,
+        workload::{Routes, Workload},
     },
 };
 
@@ -39,6 +39,27 @@ pub(super) struct ActiveRule {
     pub(super) taken: bool,
     facts: SharedFacts,
     tasks: Vec<OwnedTask>,
+}
+
+/// A rule that the plan admits and that could not be put in force as it is.
+#[derive(Debug)]
+pub struct RefusedRule {
+    /// Its annotation.
+    pub key: AnnotationKey,
+    /// The rule.
+    pub rule: Rule,
+    /// Why.
+    pub standing: Standing,
+}
+
+/// What the registry publishes of a rule in force.
+pub struct RuleReport {
+    /// Where it stands and why.
+    pub standing: Standing,
+    /// Its target is silent: clients reach the app.
+    pub fell_back: bool,
+    /// Its ports with their counters.
+    pub ports: Vec<(NonZeroU16, Arc<PortStats>)>,
 }
 
 /// What is known of a rule in force.
@@ -91,7 +112,6 @@ impl ActiveRule {
 
     /// Proves that its ports, which have just been taken, are intercepted.
     pub(super) fn prove(&mut self, workload: &Arc<Workload>) {
-        self.taken = true;
         let report = self.facts.reporter(|facts, proof| facts.proof = proof);
         let proof = canary::prove(Arc::clone(workload), self.ports.clone(), report);
         self.tasks.push(OwnedTask::spawn(proof));
@@ -102,9 +122,18 @@ impl ActiveRule {
         self.facts.lock().proof = Proof::Failed(why);
     }
 
-    /// Its target is silent: callers reach the application.
-    pub(super) fn has_fallen_back(&self) -> bool {
-        self.facts.lock().circuit_open
+    /// What the registry publishes of this rule, with the counters of its `routes`.
+    pub(super) fn report(&self, routes: &Routes) -> RuleReport {
+        let stats = |port: NonZeroU16| {
+            let mut of_port = routes.get(&port.get())?.iter();
+            let route = of_port.find(|route| Arc::ptr_eq(&route.target, &self.target))?;
+            Some((port, Arc::clone(&route.stats)))
+        };
+        RuleReport {
+            standing: self.standing(),
+            fell_back: self.facts.lock().circuit_open,
+            ports: self.ports.iter().filter_map(|&port| stats(port)).collect(),
+        }
     }
 
     /// Keeps the addresses behind the target's name fresh, and judges them.
@@ -172,7 +201,7 @@ impl ActiveRule {
     }
 
     /// Where it stands and why.
-    pub(super) fn condition(&self) -> Standing {
+    fn standing(&self) -> Standing {
         let facts = self.facts.lock();
         let target = &self.rule.target;
         match (&facts.resolution, &facts.proof) {
