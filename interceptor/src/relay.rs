@@ -49,3 +49,5 @@ pub mod target;
 pub mod upstream;
 pub mod worker;
 pub mod workload;
+pub mod workload_id;
+pub mod write_buffer;

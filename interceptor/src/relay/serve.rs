@@ -11,16 +11,15 @@ use interceptor_condition::Needs;
 use super::{
     addr::{ClientAddr, OrigDst},
     detect,
-    dial::{self, Ack},
+    dial::Ack,
     health,
     loop_guard::Hop,
     netns_stream::NetnsStream,
-    observe::{Counters, Traffic},
     pipe::Before,
     record::ConnRecord,
     select::Choice,
     stats::{Outcome, Passed},
-    stolen::{Stolen, carry},
+    stolen::Stolen,
     stream::Stream,
     workload::Workload,
 };
@@ -42,17 +41,10 @@ pub async fn serve(
         let _ = client.write_all(&token).await;
         return;
     }
-    let Some(routes) = workload.routes(original.port()) else {
+    let routes = workload.routes(original.port()).unwrap_or_else(|| {
         workload.unrouted.fetch_add(1, Ordering::Relaxed);
-        return match dial::to_app(&workload, client_addr, original, Ack::Immediate).await {
-            Ok(app) => {
-                let traffic = Traffic::default();
-                let observer = Counters::of_app(&traffic);
-                carry(&client, &app.stream, Before::default(), &observer).await;
-            }
-            Err(_) => client.reset_on_close(),
-        };
-    };
+        Arc::default()
+    });
     let record = ConnRecord::open(Arc::clone(&workload.name), client_addr, original, &routes);
     let hop = Hop { workload: workload.id, port: original.port() };
     let path = workload.loop_guard.extend(client_addr, hop);

@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-pub use self::chunk::{Chunk, SCRATCH};
+pub use self::chunk::{BURST, Chunk, SCRATCH};
 
 /// Maximum time that a peer may take none of the bytes queued for it before the relay stops
 /// waiting.
