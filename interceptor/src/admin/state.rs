@@ -5,6 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use interceptor_common::port::Port;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -234,7 +235,7 @@ fn rule_report(entry: &WorkloadEntry, rule: &RuleEntry) -> RuleReport {
     RuleReport {
         annotation: rule.annotation.clone(),
         rule: rule.text.clone(),
-        ports: rule.declared.iter().map(|port| port.get()).collect(),
+        ports: rule.declared.iter().map(|port| port.number()).collect(),
         target: rule.target.clone(),
         state: rule.condition.state.to_string(),
         reason: rule.condition.reason.to_string(),
@@ -281,7 +282,7 @@ fn outcomes_of(entry: &WorkloadEntry, rule: &RuleEntry) -> Vec<(&'static str, &'
 /// Every counter of one port: what the relay did, and what the kernel program left to the application.
 pub fn port_outcomes(
     entry: &WorkloadEntry,
-    port: std::num::NonZeroU16,
+    port: Port,
     stats: &crate::relay::stats::PortStats,
 ) -> Vec<(&'static str, &'static str, u64)> {
     let relayed =

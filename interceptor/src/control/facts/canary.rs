@@ -4,12 +4,11 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    num::NonZeroU16,
     sync::Arc,
     time::Duration,
 };
 
-use interceptor_common::steal::Family;
+use interceptor_common::{port::Port, steal::Family};
 use tokio::{
     io::AsyncReadExt as _,
     net::TcpSocket,
@@ -57,7 +56,7 @@ enum CanaryError {
 
 /// Sends canaries to `ports` in every family that the workload has listeners for, until all ports
 /// are proven. Tells `report` of every change.
-pub async fn prove(workload: Arc<Workload>, ports: Vec<NonZeroU16>, report: impl Fn(Proof)) {
+pub async fn prove(workload: Arc<Workload>, ports: Vec<Port>, report: impl Fn(Proof)) {
     let mut pause = FIRST_RETRY;
     loop {
         match prove_once(&workload, &ports).await {
@@ -69,13 +68,13 @@ pub async fn prove(workload: Arc<Workload>, ports: Vec<NonZeroU16>, report: impl
     }
 }
 
-async fn prove_once(workload: &Workload, ports: &[NonZeroU16]) -> Result<(), String> {
+async fn prove_once(workload: &Workload, ports: &[Port]) -> Result<(), String> {
     for family in [Family::V4, Family::V6] {
         if !workload.listeners.iter().any(|listener| listener.is_ipv4() == (family == Family::V4)) {
             continue;
         }
         for port in ports {
-            send_canary(workload, family, port.get()).await.map_err(|error| error.to_string())?;
+            send_canary(workload, family, port.number()).await.map_err(|error| error.to_string())?;
         }
     }
     Ok(())
