@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use testbed::{
-    Answer, BpfObject, Caller, Connection, Daemon, Namespace, Question, TcpService, Topology,
+    Answer, BpfObject, Connection, Daemon, Load, Namespace, Protocol, TcpService, Topology,
     bpf_inventory, netns_inventory, nginx, wait_until,
 };
 
@@ -36,7 +36,7 @@ pub(crate) fn play(keep: bool) -> Result<Vec<Entry>> {
     tell.traffic(Traffic::App);
     curl(&mut tell, &client, web, None, "app")?;
     let mut kept_open =
-        Connection::open(&client, web, Question::Http).context("connect to the app")?;
+        Connection::open(&client, web, Protocol::Http).context("connect to the app")?;
     expect("app", &kept_open.ask()?)?;
     tell.checked("nginx in the pod answers; the client keeps a second connection open");
 
@@ -144,8 +144,8 @@ fn kill_under_load(
     client: &Namespace,
     web: SocketAddr,
 ) -> Result<()> {
-    let calls = Caller::new(client, web)
-        .question(Question::Http)
+    let calls = Load::new(client, web)
+        .protocol(Protocol::Http)
         .threads(4)
         .interval(Duration::from_millis(20));
     let calls = calls.start()?;
