@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod cluster;
 mod demo;
+mod docs;
 mod e2e;
 mod fuzz;
 mod generate;
@@ -56,6 +57,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Build the documentation as a site, in target/site
+    Docs(docs::Options),
     /// Feed random input to the parsers
     Fuzz(fuzz::Options),
     /// A real Kubernetes on this machine, to try interceptor on (needs root)
@@ -93,6 +96,7 @@ fn run(command: Command) -> Result<()> {
         Command::Lint => lint::lint(),
         Command::Gen(options) => generate::generate(&options),
         Command::Bench { args } => bench::bench(&args),
+        Command::Docs(options) => docs::docs(&options),
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Cluster { action } => cluster::cluster(&action),
         Command::E2e(options) => e2e::e2e(&options),

@@ -24,11 +24,12 @@ pub(crate) enum Group {
     Runtime,
     E2e,
     Image,
+    Docs,
 }
 
 /// Programs by group: each with its Debian package, and what for.
 #[rustfmt::skip]
-const NEEDS: [(Group, Need); 44] = [
+const NEEDS: [(Group, Need); 46] = [
     (Group::Demo, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
     (Group::Demo, Need { program: "nginx", package: "nginx", why: "is the app whose traffic is intercepted" }),
     (Group::Demo, Need { program: "curl", package: "curl", why: "calls the app by hand" }),
@@ -73,6 +74,8 @@ const NEEDS: [(Group, Need); 44] = [
     (Group::Runtime, Need { program: "/usr/include/seccomp.h", package: "libseccomp-dev", why: "its filters of system calls" }),
     (Group::E2e, Need { program: "prometheus", package: "prometheus", why: "scrapes the metrics" }),
     (Group::E2e, Need { program: "promtool", package: "prometheus", why: "reads the alert rules" }),
+    (Group::Docs, Need { program: "mkdocs", package: "mkdocs", why: "makes a site of the pages" }),
+    (Group::Docs, Need { program: "/usr/share/mkdocs/themes/material/__init__.py", package: "mkdocs-material", why: "the site's theme" }),
 ];
 
 /// Makes sure that the workspace can be built and the commands of these groups can run.
