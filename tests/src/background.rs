@@ -1,4 +1,4 @@
-//! A server written with tokio, in a test that is not.
+//! A tokio server for a test that is not async.
 
 use std::{
     io,
@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result};
 use testbed::Namespace;
 use tokio::{net, runtime, sync::oneshot};
 
-/// A future on a thread of its own. When this is dropped it ends, and whatever it has spawned.
+/// A future on a thread of its own. Dropping this ends the future and all tasks that it has
+/// spawned.
 #[derive(Debug)]
 pub struct Background {
     end: Option<oneshot::Sender<()>>,
@@ -20,7 +21,8 @@ pub struct Background {
 // === impl Background ===
 
 impl Background {
-    /// Listens on `port` of the namespace's IPv4 addresses, and runs what `serve` makes of that.
+    /// Listens on `port` of the namespace's IPv4 addresses, and runs the future that `serve`
+    /// returns.
     pub fn serve<S: Future<Output = ()>>(
         netns: &Namespace,
         port: u16,
@@ -40,7 +42,7 @@ impl Background {
                 }
                 Ok(())
             });
-            served.expect("a listener");
+            served.expect("register the listener");
         });
         Ok(Self { end: Some(end), thread: Some(thread) })
     }

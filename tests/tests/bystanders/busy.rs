@@ -100,10 +100,10 @@ fn nobody_notices_that_conditions_come_and_go_and_developers_connect_freeze_and_
             ensure!(developer.get("/x", &[DEBUG])?.tag == "laptop", "round {rounds}");
             // One who never gets an answer, one who is cut off in the middle of one.
             let mut frozen = call()?;
-            frozen.say(format!("GET /silence HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
+            frozen.send(format!("GET /silence HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
             let mut cut = call()?;
-            cut.say(format!("GET /half HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
-            cut.rest()?;
+            cut.send(format!("GET /half HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
+            cut.read_to_end()?;
             daemon.rewrite_workloads(&rule("when request.path == '/nobody'"))?;
             wait_until("the other condition", TIMEOUT, || {
                 let tag = developer.get("/x", &[DEBUG])?.tag;

@@ -42,12 +42,12 @@ fn nobody_answers_what_waits_behind_the_apps_last_response() {
         let said = format!(
             "GET / HTTP/1.1\r\nHost: web\r\n\r\nPOST / HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\nContent-Length: 0\r\n\r\n"
         );
-        caller.say(&said)?;
-        assert_eq!(caller.answer(false)?.body, b"hi");
+        caller.send(&said)?;
+        assert_eq!(caller.response(false)?.body, b"hi");
         // As without us.
         wait_until("the app to have all of it", TIMEOUT, || *heard.lock() == said.as_bytes())?;
         caller.finish()?;
-        assert_eq!(caller.rest()?, b"");
+        assert_eq!(caller.read_to_end()?, b"");
         assert_eq!(f.target.service().connections(), 0);
         Ok(())
     });
@@ -61,7 +61,7 @@ fn an_app_that_ends_an_idle_connection_ends_it_for_the_caller() {
         assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
         assert_eq!(caller.get("/", &[])?.tag, "app");
         f.app.service().close_connections();
-        assert_eq!(caller.rest()?, b"");
+        assert_eq!(caller.read_to_end()?, b"");
         Ok(())
     });
 }
@@ -131,7 +131,7 @@ fn a_caller_who_gives_up_is_gone_for_the_server_too(
         let _daemon = f.daemon()?;
         let mut caller = f.caller()?;
         let header = if by == "app" { "a: b" } else { DEBUG };
-        caller.say(format!("GET /silence HTTP/1.1\r\nHost: web\r\n{last}{header}\r\n\r\n"))?;
+        caller.send(format!("GET /silence HTTP/1.1\r\nHost: web\r\n{last}{header}\r\n\r\n"))?;
         let server = if by == "app" { &f.app } else { &f.target };
         wait_until("the request to arrive", TIMEOUT, || server.service().requests() == 1)?;
         drop(caller);
@@ -145,10 +145,10 @@ fn a_caller_who_is_done_speaking_still_gets_his_answer(#[values("app", "laptop")
         let _daemon = f.daemon()?;
         let mut caller = f.caller()?;
         let header = if by == "app" { "a: b" } else { DEBUG };
-        caller.say(format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n"))?;
+        caller.send(format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n"))?;
         caller.finish()?;
-        assert_eq!(caller.answer(false)?.tag, by);
-        assert_eq!(caller.rest()?, b"");
+        assert_eq!(caller.response(false)?.tag, by);
+        assert_eq!(caller.read_to_end()?, b"");
         wait_until("the servers to see the end", TIMEOUT, || {
             f.app.service().open() + f.target.service().open() == 0
         })
@@ -177,17 +177,17 @@ fn a_target_that_ends_after_its_answer_ends_nothing_else(
             f.base.daemon_with(&format!("80 -> {}:4001 {WHEN}", f.base.laptop.ip4()), &[])?;
         let mut caller = f.caller()?;
         let request = |header: &str| format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n");
-        caller.say([DEBUG, "a: b", "a: b"].map(request).concat())?;
+        caller.send([DEBUG, "a: b", "a: b"].map(request).concat())?;
         if is_done_speaking {
             caller.finish()?;
         }
         for by in ["laptop", "app", "app"] {
-            assert_eq!(caller.answer(false)?.tag, by);
+            assert_eq!(caller.response(false)?.tag, by);
         }
         if !is_done_speaking {
             caller.finish()?;
         }
-        assert_eq!(caller.rest()?, b"");
+        assert_eq!(caller.read_to_end()?, b"");
         Ok(())
     });
 }
@@ -199,12 +199,12 @@ fn a_caller_who_is_done_speaking_gets_the_answers_of_both() {
         let mut caller = f.caller()?;
         let request = |header: &str| format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n");
         // The laptop's server ends when it is told that there is no more to come, which is before the third.
-        caller.say([DEBUG, "a: b", DEBUG, "a: b"].map(request).concat())?;
+        caller.send([DEBUG, "a: b", DEBUG, "a: b"].map(request).concat())?;
         caller.finish()?;
         for by in ["laptop", "app", "laptop", "app"] {
-            assert_eq!(caller.answer(false)?.tag, by);
+            assert_eq!(caller.response(false)?.tag, by);
         }
-        assert_eq!(caller.rest()?, b"");
+        assert_eq!(caller.read_to_end()?, b"");
         Ok(())
     });
 }

@@ -28,11 +28,11 @@ fn a_target_whose_response_can_not_be_framed_holds_nobody_up() {
         let rule = format!("80 -> {}:4001 {WHEN}", f.base.laptop.ip4());
         let daemon = f.base.daemon_with(&rule, &[])?;
         let mut caller = f.caller()?;
-        caller.say(format!("GET / HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
-        assert_eq!(caller.raw(37)?, b"HTTP/1.1 200 OK\nContent-Length: 2\n\nhi");
+        caller.send(format!("GET / HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
+        assert_eq!(caller.read_exact(37)?, b"HTTP/1.1 200 OK\nContent-Length: 2\n\nhi");
         // The caller has understood it, and goes on: his connection ends, rather than wait for ever.
-        caller.say("GET / HTTP/1.1\r\nHost: web\r\n\r\n")?;
-        let rest = caller.rest()?;
+        caller.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n")?;
+        let rest = caller.read_to_end()?;
         assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
         assert_eq!(piped(&daemon, "line_end")?, 1);
         Ok(())
@@ -45,8 +45,8 @@ fn a_caller_who_says_nothing_but_empty_lines_is_the_apps() {
         let daemon = f.daemon()?;
         let mut caller = f.caller()?;
         let said = "\r\n".repeat(2_000);
-        caller.say(&said)?;
-        wait_until("the app to have all of it", TIMEOUT, || f.app.got() == said.as_bytes())?;
+        caller.send(&said)?;
+        wait_until("the app to have all of it", TIMEOUT, || f.app.received() == said.as_bytes())?;
         assert_eq!(piped(&daemon, "head_too_long")?, 1);
         Ok(())
     });
@@ -60,8 +60,8 @@ fn a_rule_for_all_behind_a_condition_has_what_can_not_match_it() {
         let daemon = f.base.daemon_with(&rule, &[])?;
         let mut caller = f.caller()?;
         // Not HTTP.
-        caller.say("*1\r\n$4\r\nPING\r\n")?;
-        assert_eq!(caller.raw(4)?, b"bob ");
+        caller.send("*1\r\n$4\r\nPING\r\n")?;
+        assert_eq!(caller.read_exact(4)?, b"bob ");
         assert_eq!(bob.connections(), 1);
         // Both rules stand in one annotation, whose counters they share.
         assert_eq!(sum(&outcomes(&daemon, "web")?, "redirected"), 1);
@@ -84,9 +84,13 @@ fn what_can_not_be_framed_reaches_the_app_as_it_is(#[case] said: &str, #[case] r
         // Behind it stands something that would match, were it a request.
         let said = format!("{said}GET / HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n");
         let mut caller = f.caller()?;
-        caller.say(&said)?;
+        caller.send(&said)?;
         wait_until("the app to have all of it", TIMEOUT, || {
-            ensure!(f.app.got() == said.as_bytes(), "{:?}", String::from_utf8_lossy(&f.app.got()));
+            ensure!(
+                f.app.received() == said.as_bytes(),
+                "{:?}",
+                String::from_utf8_lossy(&f.app.received())
+            );
             Ok(())
         })?;
         assert_eq!(f.target.service().connections(), 0);
@@ -96,13 +100,13 @@ fn what_can_not_be_framed_reaches_the_app_as_it_is(#[case] said: &str, #[case] r
         let mut caller = f.caller()?;
         assert_eq!(caller.get("/", &[])?.tag, "app");
         assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
-        let (before, laptop) = (f.app.got().len(), f.target.got());
-        caller.say(&said)?;
+        let (before, laptop) = (f.app.received().len(), f.target.received());
+        caller.send(&said)?;
         wait_until("the app to have all of it again", TIMEOUT, || {
-            ensure!(f.app.got()[before..] == *said.as_bytes());
+            ensure!(f.app.received()[before..] == *said.as_bytes());
             Ok(())
         })?;
-        assert_eq!(f.target.got(), laptop, "and the laptop nothing");
+        assert_eq!(f.target.received(), laptop, "and the laptop nothing");
         Ok(())
     });
 }

@@ -33,10 +33,10 @@ fn a_target_that_dies_in_its_answer_ends_the_callers_connection() {
         let _daemon = f.daemon()?;
         let mut caller = f.caller()?;
         assert_eq!(caller.get("/", &[])?.tag, "app");
-        caller.say(format!(
+        caller.send(format!(
             "GET /half HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\nGET /after HTTP/1.1\r\nHost: web\r\n\r\n"
         ))?;
-        let rest = String::from_utf8(caller.rest()?)?;
+        let rest = String::from_utf8(caller.read_to_end()?)?;
         assert!(rest.contains("X-Served-By: laptop"), "{rest}");
         assert!(!rest.contains("X-Served-By: app"), "the app's bytes after the laptop's: {rest}");
         Ok(())
@@ -64,7 +64,7 @@ fn a_frozen_target_delays_nobody_else() {
     run_http(|f| {
         let _daemon = f.daemon()?;
         let mut stuck = f.caller()?;
-        stuck.say(format!("GET /silence HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
+        stuck.send(format!("GET /silence HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
         wait_until("the laptop to have it", TIMEOUT, || f.target.service().requests() == 1)?;
         let mut caller = f.caller()?;
         for _ in 0..20 {
@@ -95,10 +95,10 @@ fn a_response_that_ends_with_its_connection_is_not_cut_short_by_what_waits_behin
         let mut caller = f.caller()?;
         // The application's could be served next, if the laptop's had an end.
         let request = |header: &str| format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n");
-        caller.say([DEBUG, "a: b"].map(request).concat())?;
-        assert_eq!(caller.raw(26)?, b"HTTP/1.1 200 OK\r\n\r\nfirst, ");
+        caller.send([DEBUG, "a: b"].map(request).concat())?;
+        assert_eq!(caller.read_exact(26)?, b"HTTP/1.1 200 OK\r\n\r\nfirst, ");
         heard.wait();
-        assert_eq!(String::from_utf8(caller.rest()?)?, "second");
+        assert_eq!(String::from_utf8(caller.read_to_end()?)?, "second");
         Ok(())
     });
 }

@@ -19,9 +19,9 @@ fn caller_of_the_laptop_alone(f: &HttpFixture<'_>, daemon: &Daemon) -> Result<Ht
         let calls = f.app.service().connections();
         let frozen = Frozen::new(&workers)?;
         let mut caller = f.caller()?;
-        caller.say(format!("GET / HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
+        caller.send(format!("GET / HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
         drop(frozen);
-        if caller.answer(false)?.tag == "laptop" {
+        if caller.response(false)?.tag == "laptop" {
             assert_eq!(f.app.service().connections(), calls, "who has spoken needs no app");
             return Ok(caller);
         }
@@ -52,7 +52,7 @@ fn caller_left_to_the_app(f: &HttpFixture<'_>, daemon: &Daemon) -> Result<HttpCl
 
 /// A caller who has begun another request.
 fn caller_with_half_a_head(f: &HttpFixture<'_>, daemon: &Daemon) -> Result<HttpClient> {
-    caller_for_whom_the_app_is_called(f, daemon, |caller| Ok(caller.say("GET / HTTP/1.1\r\nHo")?))
+    caller_for_whom_the_app_is_called(f, daemon, |caller| Ok(caller.send("GET / HTTP/1.1\r\nHo")?))
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_developer_who_gives_an_idle_connection_up_leaves_it_to_the_app() {
         assert_eq!(f.app.service().connections(), calls);
         // How long he may be idle is the app's to say.
         f.app.service().close_connections();
-        assert_eq!(caller.rest()?, b"");
+        assert_eq!(caller.read_to_end()?, b"");
         Ok(())
     });
 }
@@ -102,7 +102,7 @@ fn an_app_that_was_called_because_a_developer_gave_up_may_give_up_too() {
         let daemon = f.daemon()?;
         let mut caller = caller_left_to_the_app(&f, &daemon)?;
         f.app.service().close_connections();
-        assert_eq!(caller.rest()?, b"");
+        assert_eq!(caller.read_to_end()?, b"");
         Ok(())
     });
 }
@@ -112,12 +112,12 @@ fn half_a_head_is_the_apps_to_wait_for() {
     run_http(|f| {
         let daemon = f.daemon()?;
         let mut caller = caller_with_half_a_head(&f, &daemon)?;
-        caller.say(format!("st: web\r\n{DEBUG}\r\n\r\n"))?;
-        assert_eq!(caller.answer(false)?.tag, "laptop");
+        caller.send(format!("st: web\r\n{DEBUG}\r\n\r\n"))?;
+        assert_eq!(caller.response(false)?.tag, "laptop");
 
         let mut caller = caller_with_half_a_head(&f, &daemon)?;
         f.app.service().close_connections();
-        assert_eq!(caller.rest()?, b"", "the app has lost its patience");
+        assert_eq!(caller.read_to_end()?, b"", "the app has lost its patience");
         Ok(())
     });
 }
@@ -146,13 +146,13 @@ fn a_caller_who_is_done_speaking_has_all_of_the_developers_answer() {
             f.base.daemon_with(&format!("80 -> {}:4001 {WHEN}", f.base.laptop.ip4()), &[])?;
         for size in (1..80).map(|step| step * STEP) {
             let mut caller = caller_of_the_laptop_alone(&f, &daemon)?;
-            caller.say(format!("GET /{size} HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
+            caller.send(format!("GET /{size} HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
             // Not to see something happen: to let nothing happen any more.
             std::thread::sleep(Duration::from_millis(15));
             caller.finish()?;
-            let answer = caller.answer(false)?;
+            let answer = caller.response(false)?;
             assert_eq!(answer.body.len(), size);
-            assert_eq!(caller.rest()?, b"");
+            assert_eq!(caller.read_to_end()?, b"");
         }
         Ok(())
     });
@@ -166,7 +166,7 @@ fn an_idle_connection_of_a_developer_who_gives_it_up_ends_in_order_while_the_app
         let HttpFixture { base, app, target } = f;
         drop(app);
         target.service().close_connections();
-        assert_eq!(caller.rest()?, b"");
+        assert_eq!(caller.read_to_end()?, b"");
         drop(base);
         Ok(())
     });
@@ -180,8 +180,10 @@ fn a_developer_serves_while_the_app_is_down() {
         let HttpFixture { base, app, target } = f;
         drop(app);
         assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
-        caller.say("GET / HTTP/1.1\r\nHost: web\r\n\r\n")?;
-        caller.rest().expect_err("nobody serves it: as a caller is told whose server is gone");
+        caller.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n")?;
+        caller
+            .read_to_end()
+            .expect_err("nobody serves it: as a caller is told whose server is gone");
         drop((base, target));
         Ok(())
     });

@@ -35,19 +35,19 @@ fn requests_reach_the_app_byte_for_byte(
         let all = REQUESTS.concat();
         if pipelined {
             for part in all.chunks(step) {
-                caller.say(part)?;
+                caller.send(part)?;
             }
         }
         for request in REQUESTS {
             if !pipelined {
                 for part in request.chunks(step) {
-                    caller.say(part)?;
+                    caller.send(part)?;
                 }
             }
-            assert_eq!(caller.answer(false)?.tag, "app");
+            assert_eq!(caller.response(false)?.tag, "app");
         }
-        assert_eq!(String::from_utf8_lossy(&f.app.got()), String::from_utf8_lossy(&all));
-        assert_eq!(f.target.got(), b"");
+        assert_eq!(String::from_utf8_lossy(&f.app.received()), String::from_utf8_lossy(&all));
+        assert_eq!(f.target.received(), b"");
         Ok(())
     });
 }
@@ -73,20 +73,27 @@ fn matching_requests_among_others_reach_the_laptop_byte_for_byte(
         }
         if pipelined {
             for part in all.concat().chunks(step) {
-                caller.say(part)?;
+                caller.send(part)?;
             }
         }
         for (n, request) in all.iter().enumerate() {
             if !pipelined {
                 for part in request.chunks(step) {
-                    caller.say(part)?;
+                    caller.send(part)?;
                 }
             }
-            assert_eq!(caller.answer(false)?.tag, if n % 4 < 2 { "laptop" } else { "app" }, "{n}");
+            assert_eq!(
+                caller.response(false)?.tag,
+                if n % 4 < 2 { "laptop" } else { "app" },
+                "{n}"
+            );
         }
-        assert_eq!(String::from_utf8_lossy(&f.app.got()), String::from_utf8_lossy(&apps.concat()));
         assert_eq!(
-            String::from_utf8_lossy(&f.target.got()),
+            String::from_utf8_lossy(&f.app.received()),
+            String::from_utf8_lossy(&apps.concat())
+        );
+        assert_eq!(
+            String::from_utf8_lossy(&f.target.received()),
             String::from_utf8_lossy(&laptops.concat())
         );
         Ok(())
@@ -106,9 +113,9 @@ fn answers_come_back_byte_for_byte(#[values("app", "laptop")] by: &str) {
             let relayed = (f.base.pod.ip4(), 80).into();
             let answers = [relayed, direct].map(|to| -> Result<_> {
                 let mut caller = HttpClient::connect(&f.base.client, to)?;
-                caller.say(format!("GET {target} HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n"))?;
+                caller.send(format!("GET {target} HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n"))?;
                 caller.finish()?;
-                Ok(String::from_utf8(caller.rest()?)?)
+                Ok(String::from_utf8(caller.read_to_end()?)?)
             });
             let [relayed, direct] = answers;
             let (relayed, direct) = (relayed?, direct?);
@@ -125,11 +132,11 @@ fn head_and_interim_responses_keep_the_order(#[values("app", "laptop")] by: &str
         let _daemon = f.daemon()?;
         let mut caller = f.caller()?;
         let header = if by == "app" { "a: b" } else { DEBUG };
-        caller.say(format!("HEAD /x HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\nGET /interim HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\nGET /other HTTP/1.1\r\nHost: web\r\n\r\n"))?;
-        assert_eq!(caller.answer(true)?.tag, by);
-        assert_eq!(caller.answer(false)?.status, 103);
-        assert_eq!(caller.answer(false)?.tag, by);
-        assert_eq!(caller.answer(false)?.tag, "app");
+        caller.send(format!("HEAD /x HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\nGET /interim HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\nGET /other HTTP/1.1\r\nHost: web\r\n\r\n"))?;
+        assert_eq!(caller.response(true)?.tag, by);
+        assert_eq!(caller.response(false)?.status, 103);
+        assert_eq!(caller.response(false)?.tag, by);
+        assert_eq!(caller.response(false)?.tag, "app");
         Ok(())
     });
 }

@@ -20,16 +20,16 @@ fn a_connection_that_changes_its_protocol_stays_where_its_request_went(
         caller.get("/", &[first])?;
         // What follows looks like a request, and is none.
         let trick = format!("GET / HTTP/1.1\r\nHost: web\r\n{first}\r\n\r\n");
-        caller.say(format!(
+        caller.send(format!(
             "GET /switch HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\nUpgrade: echo\r\n{header}\r\n\r\n{trick}"
         ))?;
-        let answer = caller.answer(false)?;
+        let answer = caller.response(false)?;
         assert_eq!((answer.status, &*answer.tag), (101, by));
-        assert_eq!(String::from_utf8(caller.raw(trick.len())?)?, trick);
-        caller.say("more")?;
-        assert_eq!(caller.raw(4)?, b"more");
+        assert_eq!(String::from_utf8(caller.read_exact(trick.len())?)?, trick);
+        caller.send("more")?;
+        assert_eq!(caller.read_exact(4)?, b"more");
         caller.finish()?;
-        assert_eq!(caller.rest()?, b"");
+        assert_eq!(caller.read_to_end()?, b"");
         assert_eq!(piped(&daemon, "tunnel")?, 1);
         Ok(())
     });
@@ -43,11 +43,11 @@ fn an_upgrade_that_is_declined_leaves_the_connection_as_it_was(
         let _daemon = f.daemon()?;
         let mut caller = f.caller()?;
         let header = if by == "app" { "a: b" } else { DEBUG };
-        caller.say(format!(
+        caller.send(format!(
             "GET /no HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\nUpgrade: echo\r\n{header}\r\n\r\n\
              GET / HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\nGET / HTTP/1.1\r\nHost: web\r\n\r\n"
         ))?;
-        let answers = [caller.answer(false)?, caller.answer(false)?, caller.answer(false)?];
+        let answers = [caller.response(false)?, caller.response(false)?, caller.response(false)?];
         assert_eq!(answers.map(|answer| answer.tag), [by, "laptop", "app"]);
         Ok(())
     });
@@ -89,11 +89,11 @@ fn an_upgrade_that_is_declined_before_its_body_is_through_leaves_the_connection_
         let _daemon = f.base.daemon_with(&rule, &[])?;
         let mut caller = HttpClient::connect(&f.base.client, (f.base.pod.ip4(), 81))?;
         let header = if by == "app" { "a: b" } else { DEBUG };
-        caller.say(format!(
+        caller.send(format!(
             "POST / HTTP/1.1\r\nHost: web\r\nUpgrade: h2c\r\n{header}\r\nContent-Length: 4\r\n\r\n"
         ))?;
-        assert_eq!(caller.answer(false)?.tag, by);
-        caller.say("body")?;
+        assert_eq!(caller.response(false)?.tag, by);
+        caller.send("body")?;
         assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
         assert_eq!(caller.get("/", &[])?.tag, "app");
         Ok(())

@@ -116,7 +116,7 @@ impl Call {
         let mut caller = HttpClient::connect(client, (server.ip4(), PORT))?;
         let mut answers = Vec::new();
         if self.together {
-            caller.say(
+            caller.send(
                 self.requests.iter().flat_map(|request| request.bytes(mark)).collect::<Vec<_>>(),
             )?;
         } else {
@@ -124,7 +124,7 @@ impl Call {
                 answers.push(request.make(&mut caller, mark)?);
             }
         }
-        answers.push(without_date(caller.rest()?));
+        answers.push(without_date(caller.read_to_end()?));
         Ok(answers)
     }
 }
@@ -145,15 +145,15 @@ impl Request {
 
     /// All responses to it.
     pub(crate) fn make(&self, caller: &mut HttpClient, mark: &str) -> Result<Vec<u8>> {
-        caller.say(self.head(mark))?;
+        caller.send(self.head(mark))?;
         let mut all = Vec::new();
         if self.waits {
-            let answer = caller.answer(false).context("no 100")?;
+            let answer = caller.response(false).context("no 100")?;
             ensure!(answer.status == 100, "{answer:?}");
             all.extend(answer.raw);
         }
-        caller.say(&self.body)?;
-        all.extend(caller.answer(self.is_head())?.raw);
+        caller.send(&self.body)?;
+        all.extend(caller.response(self.is_head())?.raw);
         Ok(without_date(all))
     }
 }

@@ -80,11 +80,11 @@ impl Mixture {
         let mut speaker = caller.try_clone()?;
         std::thread::scope(|scope| {
             // Much more than the connection holds.
-            let said = scope.spawn(move || speaker.say(all));
+            let said = scope.spawn(move || speaker.send(all));
             let answers = self
                 .0
                 .iter()
-                .map(|(_, request)| Ok(without_date(caller.answer(request.is_head())?.raw)));
+                .map(|(_, request)| Ok(without_date(caller.response(request.is_head())?.raw)));
             let answers = answers.collect();
             said.join().expect("no panic")?;
             answers

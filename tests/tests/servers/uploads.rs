@@ -21,8 +21,8 @@ pub(crate) fn files_arrive(
         let mut caller = HttpClient::connect(client, (pod.ip4(), PORT))?;
         let mut ask = |line: &'static str, fields: &'static [&'static str], body: &[u8]| {
             let request = Request { line, fields, body: body.to_vec(), waits: false };
-            caller.say(request.bytes(mark))?;
-            caller.answer(false)
+            caller.send(request.bytes(mark))?;
+            caller.response(false)
         };
         ensure!(ask("GET /large HTTP/1.1", &[], &[])?.body == files.large);
         let chunked = chunked(&files.upload);

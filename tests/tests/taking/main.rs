@@ -1,4 +1,4 @@
-//! Taking connections and giving them back: each test is one promise.
+//! Redirects: which connections they take, from their start to their end. Each test is one promise.
 
 mod end;
 mod loops;
@@ -16,7 +16,7 @@ use std::{
 
 use testbed::Namespace;
 
-/// Every address on which somebody in a namespace listens.
+/// The addresses of all listening TCP sockets of a namespace.
 fn listeners(netns: &Namespace) -> Vec<SocketAddr> {
     let tables = netns.run(|| {
         ["tcp", "tcp6"].map(|table| {
@@ -27,7 +27,7 @@ fn listeners(netns: &Namespace) -> Vec<SocketAddr> {
         .iter()
         .flat_map(|table| table.lines().skip(1))
         .filter_map(|line| {
-            // Slot, local address, remote address, state; 0A is LISTEN.
+            // Slot, local address, remote address, state. 0A is LISTEN.
             let fields: Vec<&str> = line.split_whitespace().collect();
             (fields.get(3) == Some(&"0A")).then(|| address(fields[1])).flatten()
         })
@@ -36,7 +36,7 @@ fn listeners(netns: &Namespace) -> Vec<SocketAddr> {
     found
 }
 
-/// Reads an address of `/proc/net/tcp`: words of four bytes in the machine's order, each printed as a number.
+/// Parses an address of `/proc/net/tcp`: words of four bytes in native byte order, as hex numbers.
 fn address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
     let words = ip.as_bytes().chunks(8).map(|word| {
