@@ -46,6 +46,7 @@ mod nginx;
 mod process;
 mod requires;
 mod service;
+mod sockets;
 mod sweep;
 mod topology;
 mod users;
@@ -66,6 +67,7 @@ pub use self::{
     process::Process,
     requires::{require_root, why_not},
     service::{TcpService, Traffic},
+    sockets::{TcpSocket, TcpState, tcp_sockets},
     sweep::{remove_own, sweep},
     topology::{Topology, netns_test},
     wait::{Probe, wait_until},

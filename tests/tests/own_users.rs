@@ -49,7 +49,7 @@ fn the_pod_is_redirected_until_the_daemon_is_killed() {
 
 #[test]
 fn the_app_sees_the_clients_address_when_the_target_refuses() {
-    run("users-caller", |f, _| {
+    run("users-client", |f, _| {
         let daemon = daemon(&f, &f.web(&format!("8080 -> {}:1", f.laptop.ip4())))?;
         for to in [f.pod.ip4().into(), f.pod.ip6().into()] {
             let mut connection =
@@ -71,11 +71,12 @@ fn a_condition_redirects_the_matching_requests_only() {
         let rule = format!("80 -> {}:4000 {WHEN_DEBUG}", f.laptop.ip4());
         let _daemon = daemon(&f, &f.web(&rule))?;
         let mut client = HttpClient::connect(&f.client, (f.pod.ip4(), 80))?;
-        for (headers, who) in [(&[][..], "app"), (&["X-User: debug"], "laptop"), (&[], "app")] {
+        for (headers, expected) in [(&[][..], "app"), (&["X-User: debug"], "laptop"), (&[], "app")]
+        {
             let body = String::from_utf8(client.get("/", headers)?.body)?;
             let server = body.split_whitespace().next().context("an empty body")?;
-            assert_eq!(server, who, "{body}");
-            if who == "app" {
+            assert_eq!(server, expected, "{body}");
+            if expected == "app" {
                 ensure!(
                     body.contains(&format!(" {} ", client.local_addr()?)),
                     "the app saw another client: {body}"
