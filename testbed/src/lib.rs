@@ -63,7 +63,7 @@ pub use self::{
     load::{Call, Load, Report, RunningLoad},
     metrics::{Metrics, Sample},
     namespace::Namespace,
-    nginx::nginx,
+    nginx::{nginx, nginx_command, nginx_with},
     process::Process,
     requires::{require_root, why_not},
     service::{TcpService, Traffic},
