@@ -43,6 +43,7 @@ mod load;
 mod metrics;
 mod namespace;
 mod nginx;
+mod output;
 mod process;
 mod requires;
 mod service;
@@ -64,6 +65,7 @@ pub use self::{
     metrics::{Metrics, Sample},
     namespace::Namespace,
     nginx::{nginx, nginx_command, nginx_with},
+    output::CommandOutput,
     process::Process,
     requires::{require_root, why_not},
     service::{TcpService, Traffic},

@@ -1,7 +1,7 @@
 //! The fixture of most tests: three hosts, the app of the pod, and a target on the laptop.
 
 use std::{
-    io,
+    fs, io,
     net::{Ipv6Addr, SocketAddr},
     process::Command,
     thread,
@@ -92,6 +92,13 @@ impl<'t> Fixture<'t> {
     /// A workloads file with the pod and no rule.
     pub fn without_rule(&self) -> String {
         format!("workloads: [{{name: web, netns: {}}}]\n", self.pod.netns_path().display())
+    }
+
+    /// Writes a policy file, and returns its path as an argument for `--policy`.
+    pub fn policy(&self, content: &str) -> Result<String> {
+        let file = self.t.dir().join("policy.yaml");
+        fs::write(&file, content)?;
+        Ok(file.to_string_lossy().into_owned())
     }
 
     /// Starts the daemon with [`rule`](Self::rule), and waits until the rule is active.

@@ -1,9 +1,6 @@
 //! The target refuses, is silent, is unreachable or dies.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use interceptor_tests::{Fixture, OpenLoopLoad, SECOND, TIMEOUT, counted, outcomes, run, sum};
 use testbed::{Connection, Load, Protocol, TcpService, wait_until};
@@ -110,9 +107,8 @@ fn the_circuit_opens_after_three_timeouts_of_a_silent_target() {
 #[test]
 fn the_policy_sets_the_connect_timeout() {
     run(|f| {
-        let policy = f.t.dir().join("policy.yaml");
-        fs::write(&policy, "connectTimeout: 200ms\n")?;
-        let _daemon = f.daemon_with(&f.rule(), &["--policy", &policy.to_string_lossy()])?;
+        let policy = f.policy("connectTimeout: 200ms\n")?;
+        let _daemon = f.daemon_with(&f.rule(), &["--policy", &policy])?;
         f.laptop.fall_asleep()?;
         let started = Instant::now();
         assert_eq!(f.served_by()?, "app");

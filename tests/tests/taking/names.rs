@@ -1,7 +1,6 @@
 //! Targets given by name: look-ups, time to live, addresses that the policy denies.
 
 use std::{
-    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
@@ -143,8 +142,7 @@ fn a_denied_address_of_a_name_is_refused_at_every_look_up(
         let _trap = TcpService::tagged(f.t.node(), (Ipv6Addr::UNSPECIFIED, 3000), "trap")?;
         let dns = Dns::start(f.t, 1)?;
         dns.set(NAME, &[denied]);
-        let policy = f.t.dir().join("policy.yaml");
-        fs::write(&policy, format!("targets:\n  deny: [{}]\n", f.client.ip4()))?;
+        let policy = f.policy(&format!("targets:\n  deny: [{}]\n", f.client.ip4()))?;
         let daemon = Daemon::start_with(f.t, &f.web(&format!("8080 -> {NAME}:3000")), |command| {
             command.arg("--policy").arg(&policy).resolv_conf(&dns.resolv_conf()?)?;
             Ok(())

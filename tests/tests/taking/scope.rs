@@ -181,9 +181,8 @@ fn two_workloads_may_share_a_namespace() {
 #[case::from_the_node("node")]
 fn the_policy_decides_whether_pod_or_node_connects_to_the_target(#[case] dial: &str) {
     run(|f| {
-        let policy = f.t.dir().join("policy.yaml");
-        fs::write(&policy, format!("dial: {dial}\n"))?;
-        let _daemon = f.daemon_with(&f.rule(), &["--policy", &policy.to_string_lossy()])?;
+        let policy = f.policy(&format!("dial: {dial}\n"))?;
+        let _daemon = f.daemon_with(&f.rule(), &["--policy", &policy])?;
         let answer = call(&f.client, f.port(), Protocol::Line)?;
         let expected = if dial == "pod" { f.pod.ip4() } else { f.laptop.gateway4() };
         assert_eq!(answer.tag, "laptop");
