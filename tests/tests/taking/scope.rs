@@ -1,9 +1,6 @@
 //! Which connections a rule redirects, and which it leaves alone.
 
-use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use interceptor_tests::{TIMEOUT, counted, outcomes, run, served_by};
 use rstest::rstest;
