@@ -20,7 +20,7 @@ use std::time::Duration;
 use testbed::Capability;
 
 pub use self::{
-    background::Background,
+    background::{Background, block_on},
     dns::Dns,
     fixture::{Fixture, run, served_by, wait_served_by},
     frozen::{Frozen, threads},
