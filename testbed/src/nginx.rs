@@ -14,7 +14,7 @@ pub fn nginx(netns: &Namespace, port: u16, tag: &str) -> Result<Process> {
     server {{
         listen {port} backlog=4096;
         listen [::]:{port} backlog=4096;
-        location / {{ return 200 \"{tag} $remote_addr:$remote_port $server_addr:$server_port\\n\"; }}
+        return 200 \"{tag} $remote_addr:$remote_port $server_addr:$server_port\\n\";
     }}"
     );
     nginx_with(netns, &format!("nginx-{}-{port}", netns.label()), port, &http)

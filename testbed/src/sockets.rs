@@ -44,7 +44,8 @@ pub(crate) fn tcp_sockets_here() -> Vec<TcpSocket> {
     tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(socket).collect()
 }
 
-/// Parses a line: slot, local address, remote address, state, queues (`<send>:<receive>`), and more.
+/// Parses a line: slot, local address, remote address, state, queues (`<send>:<receive>`), and
+/// more.
 fn socket(line: &str) -> Option<TcpSocket> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let [_, local, remote, state, queues, ..] = fields[..] else { return None };

@@ -89,7 +89,8 @@ fn a_server_that_speaks_first_is_heard_at_once() {
                 Ok(started.elapsed())
             })
             .collect::<Result<Vec<_>>>()?;
-        // A busy machine may delay one or two. If the relay waited for the client, all would be late.
+        // A busy machine may delay one or two. If the relay waited for the client, it would delay
+        // all.
         took.sort_unstable();
         assert!(took[10] < Duration::from_millis(50), "{took:?}");
         Ok(())
