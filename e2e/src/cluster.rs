@@ -5,12 +5,12 @@ use std::{
     io::{self, Write as _},
     net::IpAddr,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
-use testbed::wait_until;
+use testbed::{CommandOutput, wait_until};
 
 use crate::LONG_TIMEOUT;
 
@@ -206,37 +206,6 @@ impl Cluster {
         }
         let output = child.wait_with_output().with_context(said)?;
         Ok(CommandOutput::new(&said(), &output))
-    }
-}
-
-/// What a command said, and how it ended.
-#[derive(Clone, Debug)]
-pub struct CommandOutput {
-    command: String,
-    /// Its exit code; nothing if a signal ended it.
-    pub exit: Option<i32>,
-    /// Its output.
-    pub out: String,
-    /// Its errors.
-    pub err: String,
-}
-
-impl CommandOutput {
-    fn new(command: &str, output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self {
-            command: command.to_owned(),
-            exit: output.status.code(),
-            out: text(&output.stdout),
-            err: text(&output.stderr),
-        }
-    }
-
-    /// Its output, if it went well.
-    pub fn ok(self) -> Result<String> {
-        let Self { command, exit, out, err } = self;
-        ensure!(exit == Some(0), "{command}: exit {exit:?}: {} {}", err.trim(), out.trim());
-        Ok(out)
     }
 }
 

@@ -33,7 +33,7 @@ mod requests;
 mod workload;
 
 pub use self::{
-    cluster::{Cluster, CommandOutput, Stopped},
+    cluster::{Cluster, Stopped},
     fixture::{Fixture, at_once, run, run_dual_stack, run_on_nodes, run_with_user_namespaces},
     laptop::{LAPTOP, LAPTOP_PORT, LAPTOP6, on_laptop},
     load::{Calls, LaptopLoad},

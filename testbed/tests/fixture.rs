@@ -124,7 +124,7 @@ fn a_panic_leaves_nothing_behind() {
 
 #[test]
 fn a_load_counts_answers_and_failures() {
-    netns_test("caller", |t| {
+    netns_test("load", |t| {
         let (pod, client) = (t.pod("web")?, t.host("client")?);
         let to = (pod.ip4(), 8080);
         let load = Load::new(&client, to).threads(2).interval(Duration::from_millis(1)).start()?;
