@@ -109,9 +109,9 @@ fn its_token_writes_events_of_its_own_node_about_pods_and_no_others() {
         let (code, told) = post(&token, &own)?;
         assert_eq!(code, 201, "{told}");
         for (token, event, why) in [
-            (&token, event("a", "kubelet", "node1", "Pod"), "no Events but its own"),
+            (&token, event("a", "kubelet", "node1", "Pod"), "only its own Events"),
             (&token, event("b", "interceptor", "node2", "Pod"), "in the name of that node only"),
-            (&token, event("c", "interceptor", "node1", "Service"), "no Events but those of pods"),
+            (&token, event("c", "interceptor", "node1", "Service"), "only Events about pods"),
             (&daemon.loose_token()?, event("d", "interceptor", "node1", "Pod"), "bound to a pod"),
         ] {
             let (code, told) = post(token, &event)?;
