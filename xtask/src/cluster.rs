@@ -34,7 +34,7 @@ use clap::Subcommand;
 pub(crate) use self::{binaries::helm, runtime::Runtime, state::State};
 use self::{families::Families, part::Part};
 use crate::{
-    build, image, run,
+    image, run,
     setup::{self, Group},
 };
 
@@ -85,7 +85,9 @@ pub(crate) fn cluster(action: &Action) -> Result<()> {
         Action::Up { .. } => Ok(()),
         Action::Down => remove::remove(&state),
         Action::Status => status::status(&state),
-        Action::Load { archives } => archives.iter().try_for_each(|archive| load(&state, archive)),
+        Action::Load { archives } => {
+            archives.iter().try_for_each(|archive| images::load(&state, archive))
+        }
         Action::Stop { part, kill } => Part::named(&state, part)?.stop(*kill),
         Action::Start { part } => start_again(&state, part),
     }
@@ -112,21 +114,7 @@ pub(crate) fn is_there() -> bool {
 
 /// kubectl or helm, as the cluster's admin.
 pub(crate) fn client(program: &str) -> Command {
-    client_of(&State::default(), program)
-}
-
-fn client_of(state: &State, program: &str) -> Command {
-    let mut client = Command::new(state.bin(program));
-    client.env("KUBECONFIG", state.kubeconfig("admin")).env("KUBECACHEDIR", state.kube_cache());
-    client
-}
-
-/// Imports an archive with images on every node that runs.
-pub(crate) fn load(state: &State, archive: &Path) -> Result<()> {
-    for node in state.nodes()? {
-        images::import(&node, archive)?;
-    }
-    Ok(())
+    kubectl::client(&State::default(), program)
 }
 
 /// Builds what is not built yet as the user that we are, and goes on as root.
@@ -152,7 +140,7 @@ fn up(state: &State, nodes: u8, runtime: Option<Runtime>, image: Option<&Path>) 
 
 /// Building is for the user, whose caches it fills; the cluster itself needs root.
 fn again_as_root(action: &Action, variables: &[(&str, PathBuf)]) -> Result<()> {
-    let words = build::sudo()?;
+    let words = run::sudo()?;
     let own = env::current_exe().context("find the running program")?;
     let mut again = Command::new(&words[0]);
     again.args(variables.iter().map(|(key, value)| format!("{key}={}", value.display())));

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::Command};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
-use crate::{build, run, setup};
+use crate::{cache, cargo, run, setup};
 
 const CARGO_FUZZ: &str = "0.13.1";
 
@@ -59,11 +59,11 @@ fn cargo_fuzz() -> Result<PathBuf> {
     if let Some(path) = run::find("cargo-fuzz") {
         return Ok(path);
     }
-    let root = setup::cache()?.join(format!("cargo-fuzz-{CARGO_FUZZ}"));
+    let root = cache::folder()?.join(format!("cargo-fuzz-{CARGO_FUZZ}"));
     let path = root.join("bin/cargo-fuzz");
     if !path.exists() {
         eprintln!("installing cargo-fuzz {CARGO_FUZZ}: it builds and runs the fuzz targets");
-        let mut cargo = build::plain_cargo();
+        let mut cargo = cargo::plain();
         cargo.args([
             "install",
             "cargo-fuzz",

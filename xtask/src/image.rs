@@ -6,7 +6,6 @@
 //!
 //! Every archive is read back and checked (`check.rs`) before it is written.
 
-mod arch;
 mod build;
 mod check;
 mod licenses;
@@ -24,12 +23,11 @@ use anyhow::{Context as _, Result};
 use cargo_metadata::MetadataCommand;
 use clap::Args;
 
-pub(crate) use self::arch::Arch;
 use self::{
     oci::{Image, Reference},
     rootfs::Rootfs,
 };
-use crate::{build as host, run};
+use crate::{arch::Arch, build as host, cargo, run};
 
 /// What the image is called unless somebody says otherwise: no registry has it.
 const NAME: &str = "localhost/interceptor";
@@ -158,7 +156,7 @@ struct Package {
 impl Package {
     fn read(arch: Arch) -> Result<Self> {
         let metadata = MetadataCommand::new()
-            .cargo_path(host::plain_cargo().get_program())
+            .cargo_path(cargo::plain().get_program())
             .manifest_path(run::workspace().join("Cargo.toml"))
             .other_options(["--locked", "--filter-platform", arch.target()].map(String::from))
             .exec()

@@ -2,8 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod arch;
 mod bench;
 mod build;
+mod cache;
+mod cargo;
 mod cluster;
 mod demo;
 mod e2e;
@@ -46,8 +49,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Formatting, clippy for both sides, documentation
-    Lint,
+    /// Check style and rules: all checks, or those that are named
+    Lint(lint::Options),
     /// Write what is generated: the chart's README.md and values.schema.json
     Gen(generate::Options),
     /// Measure the data path side by side with its peers (needs root)
@@ -90,14 +93,14 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Demo(options) => demo::demo(&options),
         Command::Test { args } => test::test(&args),
-        Command::Lint => lint::lint(),
+        Command::Lint(options) => lint::lint(&options),
         Command::Gen(options) => generate::generate(&options),
         Command::Bench { args } => bench::bench(&args),
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Cluster { action } => cluster::cluster(&action),
         Command::E2e(options) => e2e::e2e(&options),
         Command::Image(options) => image::image(&options).map(drop),
-        Command::Ci => lint::lint()
+        Command::Ci => lint::lint(&lint::Options::default())
             .and_then(|()| test::test(&[]))
             .and_then(|()| e2e::e2e(&e2e::Options::default())),
     }

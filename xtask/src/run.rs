@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -58,4 +58,13 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
+}
+
+/// The words to put before a command that needs root: none for root itself.
+pub(crate) fn sudo() -> Result<Vec<OsString>> {
+    if is_root() {
+        return Ok(Vec::new());
+    }
+    find("sudo").context("this needs root, and there is no sudo; run it as root")?;
+    Ok(vec!["sudo".into()])
 }

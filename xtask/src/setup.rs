@@ -6,13 +6,11 @@ pub(crate) mod h2spec;
 pub(crate) mod musl;
 pub(crate) mod rust;
 
-use std::{env, path::PathBuf};
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 
 use self::apt::Need;
-use crate::image::Arch;
+use crate::arch::Arch;
 
 /// What else is wanted beyond building.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -87,14 +85,4 @@ pub(crate) fn setup(groups: &[Group]) -> Result<()> {
         eprintln!("{error:#}; its tests are skipped");
     }
     if groups.contains(&Group::Image) { musl::install(&Arch::ALL) } else { Ok(()) }
-}
-
-/// What was built once is kept here, outside of the tree: `~/.cache/interceptor`.
-pub(crate) fn cache() -> Result<PathBuf> {
-    let cache = match env::var_os("XDG_CACHE_HOME") {
-        Some(cache) if !cache.is_empty() => PathBuf::from(cache),
-        _ => PathBuf::from(env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?)
-            .join(".cache"),
-    };
-    Ok(cache.join("interceptor"))
 }

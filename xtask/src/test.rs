@@ -97,7 +97,7 @@ pub(crate) fn become_root(command: &mut Command) -> Result<()> {
         }
         return Ok(());
     }
-    match build::sudo() {
+    match run::sudo() {
         Ok(_) => {
             let runner = format!(
                 "CARGO_TARGET_{}_LINUX_GNU_RUNNER",

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::go;
-use crate::{run, setup};
+use crate::{cache, run};
 
 /// The names under which one program is all of these.
 const NAMES: [&str; 6] = [
@@ -36,7 +36,7 @@ pub(crate) fn helm() -> Result<Option<PathBuf>> {
 fn home() -> Result<PathBuf> {
     let source = run::workspace().join("cluster");
     let kubernetes = Versions::read(&source)?.kubernetes;
-    Ok(setup::cache()?.join(format!(
+    Ok(cache::folder()?.join(format!(
         "cluster-{kubernetes}-{}",
         go::checksum(&source, &["go.mod", "go.sum", "main.go"])?
     )))

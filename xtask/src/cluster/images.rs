@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{archive::Archive, state::Node};
-use crate::{build, image::Arch, run, setup::rust};
+use super::{State, archive::Archive, state::Node};
+use crate::{arch::Arch, build, cargo, run, setup::rust};
 
 pub(crate) const PAUSE: &str = "localhost/pause:1";
 /// Also has a shell and the usual commands, for `kubectl exec`.
@@ -37,7 +37,7 @@ pub(crate) fn build() -> Result<()> {
     let triple = Arch::host()?.target();
     rust::target(triple)?;
     run::output(
-        build::plain_cargo()
+        cargo::plain()
             .args(["build", "--quiet", "--release", "-p", "guest", "--target", triple])
             .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
             .current_dir(run::workspace()),
@@ -70,6 +70,11 @@ pub(crate) fn build() -> Result<()> {
     let new = kept.with_extension("new");
     fs::copy(&built, &new).context("keep the program")?;
     fs::rename(&new, &kept).context("keep the program")
+}
+
+/// Imports an archive on every node that runs.
+pub(crate) fn load(state: &State, archive: &Path) -> Result<()> {
+    state.nodes()?.iter().try_for_each(|node| import(node, archive))
 }
 
 /// Imports an archive on a node. Its names are those inside.

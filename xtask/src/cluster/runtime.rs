@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 
 use super::{Part, State, go, images, state::Node};
-use crate::{run, setup};
+use crate::{cache, run, setup};
 
 /// Which one the nodes have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -112,7 +112,7 @@ fn build() -> Result<PathBuf> {
     let source = run::workspace().join("cluster/runtime");
     let (containerd, runc) = (go::version(&source, CONTAINERD)?, go::version(&source, RUNC)?);
     let sum = go::checksum(&source, &["go.mod", "go.sum"])?;
-    let home = setup::cache()?.join(format!("containerd-{containerd}-{sum}"));
+    let home = cache::folder()?.join(format!("containerd-{containerd}-{sum}"));
     if home.exists() {
         return Ok(home);
     }

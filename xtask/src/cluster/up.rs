@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use super::{
     Families, Part, Runtime, State,
     addresses::{LAPTOP, LAPTOP_PORT},
-    before, control_plane, foreign,
+    before, control_plane, foreign, images,
     kubectl::kubectl,
-    load, network, node, pki, remove,
+    network, node, pki, remove,
     state::Node,
 };
 use crate::run;
@@ -29,7 +29,7 @@ pub(crate) fn up(
     };
     if is_up(state, &wanted)? {
         eprintln!("the cluster is up already");
-        load(state, image)?;
+        images::load(state, image)?;
         explain(state);
         return Ok(());
     }
@@ -67,7 +67,7 @@ pub(crate) fn up(
         started.elapsed()
     );
 
-    load(state, image)?;
+    images::load(state, image)?;
     let demo = run::workspace().join("cluster/demo.yaml");
     kubectl(state, &["apply", "--filename", &demo.display().to_string()])?;
     kubectl(state, &["rollout", "status", "deployment/web", "--timeout=60s"])?;

@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::Arch;
 use crate::{
+    arch::Arch,
     build, run,
     setup::{self, musl, rust::Rustc},
 };

@@ -19,14 +19,13 @@ use object::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    Arch,
     oci::{
         CONFIG, CONTAINERD_NAME, Config, Descriptor, INDEX, Image, Index, LAYER, LAYOUT_VERSION,
         Layout, MANIFEST, Manifest, REF_NAME, blob_path, digest,
     },
     rootfs::Rootfs,
 };
-use crate::{build, run};
+use crate::{arch::Arch, build, run};
 
 /// All that an image has, with its mode.
 const CONTENT: [(&str, u32); 11] = [

@@ -13,10 +13,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 
-use super::{
-    Arch,
-    rootfs::{self, Entry, Rootfs},
-};
+use super::rootfs::{self, Entry, Rootfs};
+use crate::arch::Arch;
 
 pub(crate) const LAYOUT_VERSION: &str = "1.0.0";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{build, run};
+use crate::run;
 
 /// A program, the package that has it, and what for.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ pub(crate) fn install(needs: &[Need]) -> Result<()> {
 
 /// Runs a shell script as root.
 fn as_root(script: &str, arguments: &[&str]) -> Result<()> {
-    let words = build::sudo()?
+    let words = run::sudo()?
         .into_iter()
         .chain(["sh", "-ec", script, "sh"].map(Into::into))
         .collect::<Vec<_>>();

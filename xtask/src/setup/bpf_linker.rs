@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::rust::Rustc;
-use crate::{build, run};
+use crate::{cache, cargo, run};
 
 const VERSION: &str = "0.13.0";
 
@@ -52,7 +52,7 @@ fn install_into(root: &Path, rustc: &Rustc) -> Result<()> {
     fs::create_dir_all(prefix.join("lib")).with_context(|| format!("make {}", prefix.display()))?;
     symlink(libllvm(&lib)?, prefix.join("lib/libLLVM.so")).context("link to libLLVM")?;
 
-    let mut cargo = build::plain_cargo();
+    let mut cargo = cargo::plain();
     cargo
         .args([
             "install",
@@ -99,5 +99,5 @@ fn libllvm(lib: &Path) -> Result<PathBuf> {
 
 fn home(rustc: &Rustc) -> Result<PathBuf> {
     let toolchain = rustc.commit.get(..12).context("the commit of rustc is too short")?;
-    Ok(super::cache()?.join(format!("bpf-linker-{VERSION}-{toolchain}")))
+    Ok(cache::folder()?.join(format!("bpf-linker-{VERSION}-{toolchain}")))
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::run;
+use crate::{cache, run};
 
 const VERSION: &str = "2.2.1";
 
@@ -43,5 +43,5 @@ fn install_into(folder: &Path, go: &Path) -> Result<()> {
 }
 
 fn home() -> Result<PathBuf> {
-    Ok(super::cache()?.join(format!("h2spec-{VERSION}")))
+    Ok(cache::folder()?.join(format!("h2spec-{VERSION}")))
 }

@@ -9,7 +9,7 @@ use super::{
     apt::{self, Need},
     rust,
 };
-use crate::image::Arch;
+use crate::arch::Arch;
 
 /// Programs that make machine code of C.
 pub(crate) struct Compiler {
