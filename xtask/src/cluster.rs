@@ -8,7 +8,6 @@ mod binaries;
 mod control_plane;
 mod families;
 mod foreign;
-mod go;
 mod images;
 mod kubectl;
 mod network;

@@ -2,6 +2,7 @@
 //! everything.
 
 mod circles;
+mod dependencies;
 mod floors;
 mod imports;
 mod lexer;
@@ -13,7 +14,10 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::{build, generate, run, setup};
+use crate::{
+    build, generate, run,
+    setup::{self, Group, linters::Linter},
+};
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
@@ -31,6 +35,14 @@ pub(crate) enum Check {
     Structure,
     /// The style of comments, messages and documents
     Prose,
+    /// Spelling, by typos; `typos.toml` has the exceptions
+    Spelling,
+    /// Markdown, by rumdl, with links between files; `.rumdl.toml` has the rules
+    Markdown,
+    /// Licences, bans and sources of dependencies, by `deny.toml`
+    Dependencies,
+    /// Workflows, by actionlint and zizmor
+    Workflows,
     /// Generated files; `cargo xtask gen` repairs them
     Generated,
     /// Clippy
@@ -42,7 +54,7 @@ pub(crate) enum Check {
 }
 
 pub(crate) fn lint(options: &Options) -> Result<()> {
-    setup::setup(&[])?;
+    setup::setup(&[Group::Lint])?;
     let mut failed = Vec::new();
     for check in Check::value_variants() {
         if !options.checks.is_empty() && !options.checks.contains(check) {
@@ -71,6 +83,10 @@ impl Check {
             Self::Format => run::run(build::cargo()?.args(["fmt", "--all", "--check"])),
             Self::Structure => findings(structure::find(run::workspace())?),
             Self::Prose => findings(prose::find(run::workspace())?),
+            Self::Spelling => run::run(Linter::Typos.command()?.args(["--format", "brief"])),
+            Self::Markdown => run::run(Linter::Rumdl.command()?.args(["check", "--quiet", "."])),
+            Self::Dependencies => findings(dependencies::find(run::workspace())?),
+            Self::Workflows => workflows(),
             Self::Generated => generate::check(),
             Self::Clippy => clippy(),
             Self::ClippyKernel => clippy_kernel(),
@@ -85,6 +101,13 @@ fn findings(found: Vec<String>) -> Result<()> {
         eprintln!("{finding}");
     }
     if found.is_empty() { Ok(()) } else { bail!("{} findings", found.len()) }
+}
+
+fn workflows() -> Result<()> {
+    run::run(&mut Linter::Actionlint.command()?)?;
+    // Without `--offline`, it asks GitHub about the actions.
+    let options = ["--offline", "--no-progress", "--quiet", "--min-severity=medium"];
+    run::run(Linter::Zizmor.command()?.args(options).arg(".github"))
 }
 
 fn clippy() -> Result<()> {

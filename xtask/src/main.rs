@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod advisories;
 mod arch;
 mod bench;
 mod build;
@@ -12,6 +13,7 @@ mod demo;
 mod e2e;
 mod fuzz;
 mod generate;
+mod go;
 mod image;
 mod lint;
 mod run;
@@ -51,6 +53,8 @@ enum Command {
     },
     /// Check style and rules: all checks, or those that are named
     Lint(lint::Options),
+    /// Check the dependencies for security advisories (needs the network, and minutes at first)
+    Advisories,
     /// Write what is generated: the chart's README.md and values.schema.json
     Gen(generate::Options),
     /// Measure the data path side by side with its peers (needs root)
@@ -94,6 +98,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(options) => demo::demo(&options),
         Command::Test { args } => test::test(&args),
         Command::Lint(options) => lint::lint(&options),
+        Command::Advisories => advisories::advisories(),
         Command::Gen(options) => generate::generate(&options),
         Command::Bench { args } => bench::bench(&args),
         Command::Fuzz(options) => fuzz::fuzz(&options),

@@ -10,8 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::go;
-use crate::{cache, run};
+use crate::{cache, go, run};
 
 /// The names under which one program is all of these.
 const NAMES: [&str; 6] = [
@@ -50,7 +49,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     if home.exists() {
         return Ok(home);
     }
-    let go = go::compiler()?;
+    let go = go::compiler("Kubernetes")?;
     eprintln!(
         "building Kubernetes {}, etcd and helm {} with {}: once for each version, about 7 minutes on two cores \
          (and 700 MB to fetch)",
@@ -58,7 +57,7 @@ pub(crate) fn build() -> Result<PathBuf> {
         versions.helm,
         go.display(),
     );
-    go::once(&home, |folder| build_into(folder, &source, &go, &versions))
+    cache::keep(&home, |folder| build_into(folder, &source, &go, &versions))
         .context("build Kubernetes")?;
     Ok(home)
 }

@@ -11,8 +11,8 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 
-use super::{Part, State, go, images, state::Node};
-use crate::{cache, run, setup};
+use super::{Part, State, images, state::Node};
+use crate::{cache, go, run, setup};
 
 /// Which one the nodes have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -117,12 +117,12 @@ fn build() -> Result<PathBuf> {
         return Ok(home);
     }
     setup::setup(&[setup::Group::Runtime])?;
-    let go = go::compiler()?;
+    let go = go::compiler("containerd")?;
     eprintln!(
         "building containerd {containerd} and runc {runc} with {}: once for each version, some minutes",
         go.display()
     );
-    go::once(&home, |folder| {
+    cache::keep(&home, |folder| {
         let mut build = Command::new(&go);
         // What needs further libraries, and no cluster for tests.
         build.args(["build", "-trimpath", "-tags", "seccomp no_btrfs no_devmapper no_zfs"]);

@@ -5,11 +5,10 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process,
-    time::Instant,
+    process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::rust::Rustc;
 use crate::{cache, cargo, run};
@@ -31,18 +30,8 @@ pub(crate) fn install() -> Result<()> {
     eprintln!(
         "building bpf-linker {VERSION}: it links the kernel programs; once for each toolchain, a minute or two"
     );
-    let started = Instant::now();
-
-    // Built next to its place and then renamed: it is never there by half.
-    let building = home.with_file_name(format!("bpf-linker-building-{}", process::id()));
-    let built = install_into(&building, &rustc);
-    if built.is_ok() && fs::rename(&building, &home).is_err() && !home.exists() {
-        bail!("can't rename {} to {}", building.display(), home.display());
-    }
-    let _ = fs::remove_dir_all(&building);
-    built.context("build bpf-linker; this needs the network, or cargo's registry as it was")?;
-    eprintln!("built in {:.0?}: {}", started.elapsed(), home.display());
-    Ok(())
+    cache::keep(&home, |folder| install_into(folder, &rustc))
+        .context("build bpf-linker; this needs the network, or a filled registry cache of cargo")
 }
 
 fn install_into(root: &Path, rustc: &Rustc) -> Result<()> {
@@ -80,7 +69,7 @@ fn install_into(root: &Path, rustc: &Rustc) -> Result<()> {
     run::run(&mut cargo)?;
     fs::remove_dir_all(root.join("target")).context("remove what was needed to build")?;
     fs::remove_dir_all(prefix).context("remove what was needed to build")?;
-    run::output(process::Command::new(root.join("bin/bpf-linker")).arg("--version")).map(drop)
+    run::output(Command::new(root.join("bin/bpf-linker")).arg("--version")).map(drop)
 }
 
 fn libllvm(lib: &Path) -> Result<PathBuf> {
