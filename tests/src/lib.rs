@@ -11,6 +11,7 @@ mod outcomes;
 mod rebuild;
 mod scene;
 mod second;
+pub mod software;
 
 pub use self::{
     arrivals::Arrivals,

@@ -1,9 +1,5 @@
 //! HTTP/2 as the programs of others check and show it: through us it is what it is at the app itself.
 
-#[path = "real_software/software.rs"]
-#[allow(dead_code, reason = "the tests of other software need more of it")]
-mod software;
-
 use std::{
     collections::BTreeMap,
     env,
@@ -15,10 +11,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use interceptor_tests::software::{
+    output, server, software_test, software_test_if_there, text, tool,
+};
 use rstest::rstest;
 use testbed::{Daemon, Namespace, Process, Topology, workload};
-
-use self::software::{output, server, software_test, software_test_if_there, text, tool};
 
 const SOON: Duration = Duration::from_secs(10);
 

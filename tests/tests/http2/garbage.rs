@@ -15,9 +15,10 @@ use anyhow::{Context as _, Result, ensure};
 use testbed::{Daemon, wait_until};
 
 use crate::{
-    SOON, no_panic,
+    SOON,
+    fixture::{calling, street_test},
+    no_panic,
     server::Server,
-    street::{calling, street_test},
 };
 
 /// Connections that talk so.
