@@ -1,5 +1,7 @@
 //! The ground itself: do its namespaces talk to each other, do its instruments count right, does nothing stay behind?
 
+#![forbid(unsafe_code)]
+
 use std::{
     io::{Read as _, Write as _},
     net::{IpAddr, Shutdown, SocketAddr, TcpListener},

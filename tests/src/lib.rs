@@ -2,6 +2,8 @@
 //!
 //! Each file in `tests/` covers one section of what is promised, each test one promise. See `README.md`.
 
+#![forbid(unsafe_code)]
+
 mod arrivals;
 mod background;
 mod dns;

@@ -1,5 +1,7 @@
 //! HTTP/2 as the programs of others check and show it: through us it is what it is at the app itself.
 
+#![forbid(unsafe_code)]
+
 use std::{
     collections::BTreeMap,
     env,

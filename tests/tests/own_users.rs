@@ -1,6 +1,8 @@
 //! A pod with a user namespace of its own (`hostUsers: false`) is a pod like any other. Its network namespace belongs to
 //! that user namespace: what the daemon may do in there is what the node's root may, not what the pod's may.
 
+#![forbid(unsafe_code)]
+
 use anyhow::{Context as _, Result, ensure};
 use interceptor_tests::{HttpCaller, SECOND, SOON, Scene};
 use nix::sys::signal::Signal;

@@ -99,6 +99,23 @@ fn cheap(arch: Arch) -> Result<PathBuf> {
     })
 }
 
+/// The image of a release, in a file of its own.
+pub(crate) fn for_release(arch: Arch, version: &str, output: &Path) -> Result<()> {
+    image(&Options {
+        arch: Some(arch),
+        tag: Some(version.into()),
+        output: Some(output.into()),
+        ..Options::default()
+    })
+    .map(drop)
+}
+
+/// The packages of others that are in the image.
+pub(crate) fn packages(arch: Arch) -> Result<Vec<cargo_metadata::Package>> {
+    let package = Package::read(arch)?;
+    Ok(licenses::linked(&package.metadata)?.into_iter().cloned().collect())
+}
+
 /// Makes the archive, reads it back, and only then writes it.
 fn pack(image: &Image, rootfs: &Rootfs, path: &Path, limit: Option<u64>) -> Result<()> {
     let archive = image.archive(rootfs).context("put the image together")?;

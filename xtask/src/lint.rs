@@ -8,6 +8,7 @@ mod imports;
 mod lexer;
 mod prose;
 mod structure;
+mod unsafe_code;
 
 use std::time::Instant;
 

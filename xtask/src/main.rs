@@ -4,6 +4,7 @@
 
 mod advisories;
 mod arch;
+mod archive;
 mod bench;
 mod build;
 mod cache;
@@ -16,6 +17,7 @@ mod generate;
 mod go;
 mod image;
 mod lint;
+mod release;
 mod run;
 mod setup;
 mod test;
@@ -74,6 +76,8 @@ enum Command {
     E2e(e2e::Options),
     /// The container image: an OCI archive with the static daemon, without Docker and without a registry
     Image(image::Options),
+    /// Prepare a release: versions, changelog, archives; without `--execute`, only show it
+    Release(release::Options),
     /// What CI runs: lint, test, e2e
     Ci,
 }
@@ -105,6 +109,7 @@ fn run(command: Command) -> Result<()> {
         Command::Cluster { action } => cluster::cluster(&action),
         Command::E2e(options) => e2e::e2e(&options),
         Command::Image(options) => image::image(&options).map(drop),
+        Command::Release(options) => release::release(&options),
         Command::Ci => lint::lint(&lint::Options::default())
             .and_then(|()| test::test(&[]))
             .and_then(|()| e2e::e2e(&e2e::Options::default())),

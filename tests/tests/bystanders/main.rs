@@ -1,5 +1,7 @@
 //! Everybody else on a port with a condition: their traffic passes through the daemon, and they must not notice.
 
+#![forbid(unsafe_code)]
+
 mod busy;
 mod large_bodies;
 mod tls;

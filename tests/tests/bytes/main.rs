@@ -3,6 +3,8 @@
 //! Where TCP itself has a say, each test does the same thing twice, over a direct connection and over a stolen one,
 //! and asks the same of both.
 
+#![forbid(unsafe_code)]
+
 mod closing;
 mod ends;
 mod fixture;

@@ -1,5 +1,7 @@
 //! The app sees the caller's address and port, as if we were not there, whenever it serves him in the target's place.
 
+#![forbid(unsafe_code)]
+
 mod attached;
 mod lost;
 mod shown;

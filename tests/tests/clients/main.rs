@@ -1,5 +1,7 @@
 //! Clients that everybody runs, on a port with a condition: WebSocket, TLS, and more bytes than would fit anywhere.
 
+#![forbid(unsafe_code)]
+
 mod gibibyte;
 mod pattern;
 mod tls;

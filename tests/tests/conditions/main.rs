@@ -1,5 +1,7 @@
 //! Rules with conditions: the requests that match go to the developer, and nobody else notices.
 
+#![forbid(unsafe_code)]
+
 mod closing;
 mod matching;
 mod not_http;

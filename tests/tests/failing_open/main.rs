@@ -1,5 +1,7 @@
 //! Failing open: whatever becomes of us or of the target, callers are served. Each test is one promise.
 
+#![forbid(unsafe_code)]
+
 mod daemon_ends;
 mod daemon_hangs;
 mod exhaustion;

@@ -2,6 +2,8 @@
 //! together get exactly the caller's requests, each of them whole and on its side, and the caller exactly their
 //! responses, in order; however all of it is cut.
 
+#![forbid(unsafe_code)]
+
 mod any;
 mod conversation;
 mod fixture;

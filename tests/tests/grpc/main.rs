@@ -1,5 +1,7 @@
 //! gRPC on a port whose rule looks at metadata: each call goes where it is wanted, by a library that many use.
 
+#![forbid(unsafe_code)]
+
 mod caller;
 mod closing;
 mod fixture;

@@ -1,5 +1,7 @@
 //! HTTP/2 on a port whose rule looks at requests: each stream goes where it is wanted, and nobody notices more than that.
 
+#![forbid(unsafe_code)]
+
 mod closing;
 mod fixture;
 mod flow_control;

@@ -1,6 +1,8 @@
 //! Programs that people run, on both ends of stolen connections. Nobody listens in the pod itself, unless a test says
 //! so: what is answered there was answered through the relay.
 
+#![forbid(unsafe_code)]
+
 mod databases;
 mod http;
 mod tools;

@@ -1,6 +1,8 @@
 //! What people are told: mistakes with their place and remedy, refusals with who refused, counters that agree with what
 //! callers saw, logs without payload. Each test is one promise.
 
+#![forbid(unsafe_code)]
+
 mod admin;
 mod counters;
 mod logs;

@@ -1,6 +1,8 @@
 //! Servers that everybody runs, behind a condition, as the app and as the developer's target: whoever calls them gets
 //! byte for byte what he gets when he calls them directly.
 
+#![forbid(unsafe_code)]
+
 mod calls;
 mod curl;
 mod kinds;

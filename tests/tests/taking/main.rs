@@ -1,5 +1,7 @@
 //! Taking connections and giving them back: each test is one promise.
 
+#![forbid(unsafe_code)]
+
 mod end;
 mod loops;
 mod names;

@@ -64,7 +64,7 @@ pub(crate) fn rust_library() -> Result<Vec<u8>> {
 
 /// Packages of others that end up in the daemon or make code for it. Cargo reckons with the features of the whole
 /// workspace here, so a few may be in the list that are not in the daemon.
-fn linked(metadata: &Metadata) -> Result<Vec<&Package>> {
+pub(crate) fn linked(metadata: &Metadata) -> Result<Vec<&Package>> {
     let resolve = metadata.resolve.as_ref().context("cargo resolved nothing")?;
     let nodes = resolve.nodes.iter().map(|node| (&node.id, node)).collect::<BTreeMap<_, _>>();
     let roots = metadata.packages.iter().filter(|package| ROOTS.contains(&package.name.as_str()));

@@ -5,16 +5,17 @@
 //!
 //! Nothing in it depends on when or by whom it was made: no times, no user, everything sorted.
 
-use std::{collections::BTreeMap, fmt, io::Write as _};
+use std::{collections::BTreeMap, fmt};
 
-use anyhow::{Context as _, Result};
-use flate2::{Compression, GzBuilder};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tar::{EntryType, Header};
 
-use super::rootfs::{self, Entry, Rootfs};
-use crate::arch::Arch;
+use super::rootfs::{self, Rootfs};
+use crate::{
+    arch::Arch,
+    archive::{gzip, tar},
+};
 
 pub(crate) const LAYOUT_VERSION: &str = "1.0.0";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -196,32 +197,4 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 
 pub(crate) fn blob_path(digest: &str) -> String {
     format!("blobs/{}", digest.replace(':', "/"))
-}
-
-fn tar(entries: Vec<Entry<'_>>) -> Result<Vec<u8>> {
-    let mut tar = tar::Builder::new(Vec::new());
-    for entry in entries {
-        let mut header = Header::new_ustar();
-        header.set_mode(entry.mode());
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        let (path, bytes) = match entry {
-            Entry::Folder { path } => {
-                header.set_entry_type(EntryType::Directory);
-                (format!("{path}/"), &[][..])
-            }
-            Entry::File { path, bytes, .. } => (path.to_owned(), bytes),
-        };
-        header.set_size(bytes.len() as u64);
-        tar.append_data(&mut header, &path, bytes)
-            .with_context(|| format!("add {path} to the archive"))?;
-    }
-    tar.into_inner().context("end the archive")
-}
-
-fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
-    // No name, no time.
-    let mut packed = GzBuilder::new().write(Vec::new(), Compression::best());
-    packed.write_all(bytes).and_then(|()| packed.finish()).context("compress the layer")
 }

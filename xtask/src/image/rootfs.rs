@@ -14,7 +14,7 @@ use cargo_metadata::Metadata;
 use pem_rfc7468::LineEnding;
 
 use super::licenses;
-use crate::run;
+use crate::{archive::Entry, run};
 
 pub(crate) const DAEMON: &str = "interceptor";
 pub(crate) const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
@@ -33,13 +33,6 @@ pub(crate) struct Rootfs {
 struct Content {
     mode: u32,
     bytes: Vec<u8>,
-}
-
-/// A file or a folder.
-#[derive(Debug)]
-pub(crate) enum Entry<'a> {
-    Folder { path: &'a str },
-    File { path: &'a str, mode: u32, bytes: &'a [u8] },
 }
 
 // === impl Rootfs ===
@@ -123,23 +116,6 @@ impl Rootfs {
             times.with_context(|| context(&path))?;
         }
         Ok(())
-    }
-}
-
-// === impl Entry ===
-
-impl Entry<'_> {
-    pub(crate) fn path(&self) -> &str {
-        match self {
-            Self::Folder { path } | Self::File { path, .. } => path,
-        }
-    }
-
-    pub(crate) fn mode(&self) -> u32 {
-        match self {
-            Self::Folder { .. } => 0o755,
-            Self::File { mode, .. } => *mode,
-        }
     }
 }
 

@@ -22,7 +22,8 @@ use std::{
 
 use anyhow::Result;
 
-use self::{mentions::Mention, resolve::Resolved, tree::Tree};
+pub(crate) use self::tree::Tree;
+use self::{mentions::Mention, resolve::Resolved};
 
 /// One file uses something of another. Paths are below the workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]

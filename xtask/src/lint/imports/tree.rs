@@ -29,6 +29,8 @@ struct Module {
 // === impl Tree ===
 
 impl Tree {
+    pub(crate) const ROOT: usize = 0;
+
     /// Reads the root file and every file that a `mod` line names. Their paths are given below
     /// `base`, which is any folder above the root file. A file that is missing is left
     /// out: it is generated, or not for this platform.
@@ -120,6 +122,11 @@ impl Tree {
     pub(crate) fn imports(&self, module: usize) -> impl Iterator<Item = (&Import, &[String])> {
         let mentions = self.modules[module].source.mentions.iter();
         mentions.filter_map(|mention| Some((mention.import.as_ref()?, &mention.path[..])))
+    }
+
+    /// Whether any module has this word in its code.
+    pub(crate) fn has_word(&self, word: &str) -> bool {
+        self.modules.iter().any(|module| module.source.words.contains_key(word))
     }
 
     /// Whether the code of a module has this word outside of `use` lines. `*` can't be looked for.
