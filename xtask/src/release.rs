@@ -7,14 +7,14 @@ mod chart;
 mod places;
 mod sbom;
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use cargo_metadata::semver::Version;
 use clap::Args;
 
 use self::places::Edit;
-use crate::run;
+use crate::{build, run};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -31,7 +31,7 @@ pub(crate) struct Options {
 
 pub(crate) fn release(options: &Options) -> Result<()> {
     let Some(version) = &options.version else {
-        return artifacts::make(&released()?);
+        return of_this_tree();
     };
     clean_tree()?;
     let edits = plan(version)?;
@@ -85,22 +85,18 @@ fn is_next(version: &Version, current: &Version, latest: Option<&Version>) -> Re
     Ok(())
 }
 
+/// The archives of the version that the tree has, and its section of the changelog for readers.
+fn of_this_tree() -> Result<()> {
+    let (version, path) = (current()?, run::workspace().join(changelog::FILE));
+    let log = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let notes = changelog::section(&log, &version)?;
+    artifacts::make(&version)?;
+    fs::write(build::target()?.join("release-notes.md"), notes).context("write the release notes")
+}
+
 /// That of the workspace, which xtask has too.
 fn current() -> Result<Version> {
     Version::parse(env!("CARGO_PKG_VERSION")).context("read the version of the workspace")
-}
-
-/// The version of the tree, if the changelog says that it is released.
-fn released() -> Result<Version> {
-    let (current, path) = (current()?, run::workspace().join(changelog::FILE));
-    let log = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    ensure!(
-        changelog::latest(&log).as_ref() == Some(&current),
-        "{} has no section for {current}, the version in Cargo.toml; \
-         `cargo xtask release VERSION --execute` writes both",
-        changelog::FILE
-    );
-    Ok(current)
 }
 
 /// The archives must be made of what is committed.
@@ -119,11 +115,6 @@ fn clean_tree() -> Result<()> {
 fn today() -> Result<String> {
     let date = run::output(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?;
     Ok(date.trim().to_owned())
-}
-
-/// The folder with the archives.
-fn folder() -> PathBuf {
-    run::workspace().join("target/dist")
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use cargo_metadata::semver::Version;
 use sha2::{Digest as _, Sha256};
 
-use super::{chart, folder, sbom};
-use crate::{arch::Arch, image};
+use super::{chart, sbom};
+use crate::{arch::Arch, build, image};
 
 const CHECKSUMS: &str = "SHA256SUMS";
 
@@ -25,7 +25,7 @@ pub(crate) fn names(version: &Version) -> Vec<String> {
 ///
 /// One of them can't be built or written.
 pub(crate) fn make(version: &Version) -> Result<()> {
-    let folder = folder();
+    let folder = build::target()?.join("dist");
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("empty {}", folder.display()))?;
     }

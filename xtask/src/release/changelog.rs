@@ -30,6 +30,25 @@ pub(crate) fn cut(log: &str, version: &Version, date: &str) -> Result<String> {
     Ok(format!("{before}\n{UNRELEASED}\n\n## {version} - {date}\n{rest}"))
 }
 
+/// The text of a version's section.
+///
+/// # Errors
+///
+/// The version has none: it is not released.
+pub(crate) fn section(log: &str, version: &Version) -> Result<String> {
+    let sections = log.split("\n## ").skip(1);
+    let found = sections
+        .filter_map(|section| section.split_once('\n'))
+        .find(|(title, _)| title.split_whitespace().next() == Some(version.to_string().as_str()));
+    let (_, text) = found.with_context(|| {
+        format!(
+            "{FILE} has no section for {version}, the version in Cargo.toml; \
+             `cargo xtask release VERSION --execute` writes both"
+        )
+    })?;
+    Ok(format!("{}\n", text.trim()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +62,8 @@ mod tests {
         let expected = "## Unreleased\n\n## 0.3.0 - 2026-02-03\n\n### Added\n\n- A thing.\n";
         assert!(after.starts_with("# Changelog\n") && after.contains(expected), "{after}");
         assert!(after.ends_with("- Older.\n"), "{after}");
+        assert_eq!(section(&after, &Version::new(0, 3, 0))?, "### Added\n\n- A thing.\n");
+        assert!(section(&after, &Version::new(0, 4, 0)).is_err());
         assert_eq!(latest(LOG), Some(Version::new(0, 2, 0)));
         assert_eq!(latest(&after), Some(Version::new(0, 3, 0)));
         Ok(())
