@@ -1,4 +1,5 @@
-//! Measurements: an optimised daemon, and the benchmark program that compares it with its peers.
+//! Measurements: an optimised daemon, and the benchmark program that compares it with other
+//! proxies.
 
 use std::process::Command;
 

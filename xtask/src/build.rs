@@ -1,4 +1,4 @@
-//! Cargo with the right linker for kernel programs, and the daemon built by it.
+//! Cargo with the right linker for kernel programs, and what it builds.
 
 use std::{
     env, iter,
@@ -11,14 +11,15 @@ use anyhow::{Context as _, Result};
 pub(crate) use crate::run::sudo;
 use crate::{cargo, run, setup::bpf_linker};
 
-/// Optimised or not.
+/// Cargo's profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
     Dev,
     Release,
 }
 
-/// `cargo` in the workspace, with our bpf-linker first in PATH: the daemon's build script looks there.
+/// `cargo` in the workspace, with our bpf-linker first in PATH, where the daemon's build script
+/// looks for it.
 pub(crate) fn cargo() -> Result<Command> {
     let linker = bpf_linker::path()?;
     let folders = linker.parent().map(Path::to_owned).into_iter();
@@ -29,7 +30,7 @@ pub(crate) fn cargo() -> Result<Command> {
     Ok(cargo)
 }
 
-/// Builds packages with their binaries, and gives the folder where these are.
+/// Builds packages with their binaries, and returns the folder of the binaries.
 pub(crate) fn build(packages: &[&str], profile: Profile) -> Result<PathBuf> {
     let arguments = iter::once("build").chain(packages.iter().flat_map(|package| ["-p", package]));
     let release = (profile == Profile::Release).then_some("--release");

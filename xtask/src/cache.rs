@@ -23,8 +23,8 @@ pub(crate) fn folder() -> Result<PathBuf> {
     Ok(cache.join("interceptor"))
 }
 
-/// Makes the folder `home` by `fill`, which gets another folder next to it. That one is renamed once
-/// it is complete, so an interrupted run leaves no half of a tool.
+/// Makes the folder `home`. `fill` fills a folder next to it, which is renamed once it is complete.
+/// So an interrupted run leaves no half of a tool.
 ///
 /// # Errors
 ///

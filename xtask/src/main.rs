@@ -1,4 +1,5 @@
-//! Every developer command. Each begins with the part of `setup` that it needs, so a fresh clone needs no other step.
+//! The developer commands. Each first runs the part of `setup` that it needs, so a fresh clone
+//! needs no other step.
 
 #![forbid(unsafe_code)]
 
@@ -39,46 +40,46 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what building needs, and what a group of other commands needs
+    /// Install what building needs, and what the given groups of commands need
     Setup {
-        /// For which commands; only what building needs if not given
+        /// Groups of commands; by default only what building needs
         #[arg(value_enum)]
         groups: Vec<Group>,
     },
-    /// Show what interceptor does, step by step, in network namespaces; a minute or two the first time
+    /// Show what interceptor does, step by step, in network namespaces
     Demo(demo::Options),
-    /// All tests: those of functions, then those with real sockets in network namespaces (needs root)
+    /// Run unit tests, then tests with real sockets in network namespaces (needs root)
     Test {
-        /// Passed to both runs of `cargo test`: a part of a test's name, or `-- --nocapture`
+        /// Arguments for both runs of `cargo test`: part of a test's name, or `-- --nocapture`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Check style and rules: all checks, or those that are named
+    /// Check style and rules: every check, or the named ones
     Lint(lint::Options),
-    /// Check the dependencies for security advisories (needs the network, and minutes at first)
+    /// Check dependencies for security advisories (needs the network; slow the first time)
     Advisories,
-    /// Write what is generated: the chart's README.md and values.schema.json
+    /// Write generated files: the chart's README.md and values.schema.json
     Gen(generate::Options),
-    /// Measure the data path side by side with its peers (needs root)
+    /// Measure the data path, side by side with other proxies (needs root)
     Bench {
-        /// Passed to `interceptor-bench`; its whole comparison if not given
+        /// Arguments for `interceptor-bench`; by default its comparison `steal`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
     /// Feed random input to the parsers
     Fuzz(fuzz::Options),
-    /// A real Kubernetes on this machine, to try interceptor on (needs root)
+    /// Run a real Kubernetes on this machine, to try interceptor on (needs root)
     Cluster {
         #[command(subcommand)]
         action: cluster::Action,
     },
-    /// Tests on a real Kubernetes (needs root)
+    /// Run the tests on a real Kubernetes (needs root)
     E2e(e2e::Options),
-    /// The container image: an OCI archive with the static daemon, without Docker and without a registry
+    /// Build the container image: an OCI archive, without Docker and without a registry
     Image(image::Options),
-    /// Prepare a release: versions, changelog, archives; without `--execute`, only show it
+    /// Prepare a release: versions, changelog, archives; only shows it without --execute
     Release(release::Options),
-    /// What CI runs: lint, test, e2e
+    /// Run what CI runs: lint, test, e2e
     Ci,
 }
 
@@ -96,7 +97,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Setup { groups } => {
             setup::setup(&groups)?;
-            eprintln!("all there");
+            eprintln!("everything is installed");
             Ok(())
         }
         Command::Demo(options) => demo::demo(&options),

@@ -1,9 +1,9 @@
-//! Refuses circles: files that import each other, directly or by way of others, and modules that do.
+//! Refuses circles: files that import each other, directly or through others, and modules that do.
 //!
-//! Files first: a file must not reach itself along the arrows of [`imports`]. Then modules: at each
-//! level of the tree, a module with all its children counts as one, and such a module must not reach
-//! itself by way of its siblings. So `http1/` may use `stream.rs`, or `stream.rs` may use a file in
-//! `http1/`, but not both.
+//! Files first: a file must not reach itself along the arrows of [`imports`](super::imports). Then
+//! modules: at each level of the tree, a module with all its children counts as one. Such a module
+//! must not reach itself through its siblings. So `http1/` may use `stream.rs`, or `stream.rs` may
+//! use a file in `http1/`, but not both.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

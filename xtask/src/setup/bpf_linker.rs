@@ -1,5 +1,6 @@
-//! bpf-linker, the last step of building kernel programs. It has to understand what this very compiler emits, so it is
-//! built against the LLVM inside the toolchain, once for each toolchain, into a cache outside of the tree.
+//! bpf-linker, the last step of building kernel programs. It must understand the output of exactly
+//! this compiler. So it is built against the LLVM inside the toolchain, once for each toolchain,
+//! into the cache.
 
 use std::{
     fs,
@@ -15,12 +16,12 @@ use crate::{cache, cargo, run};
 
 const VERSION: &str = "0.13.0";
 
-/// Where it is, or will be.
+/// Its path, whether or not it is installed.
 pub(crate) fn path() -> Result<PathBuf> {
     Ok(home(&Rustc::ask()?)?.join("bin/bpf-linker"))
 }
 
-/// Builds it unless it is there.
+/// Builds it if it is missing.
 pub(crate) fn install() -> Result<()> {
     let rustc = Rustc::ask()?;
     let home = home(&rustc)?;
@@ -28,7 +29,8 @@ pub(crate) fn install() -> Result<()> {
         return Ok(());
     }
     eprintln!(
-        "building bpf-linker {VERSION}: it links the kernel programs; once for each toolchain, a minute or two"
+        "building bpf-linker {VERSION}, which links the kernel programs: a minute or two, once for \
+         each toolchain"
     );
     cache::keep(&home, |folder| install_into(folder, &rustc))
         .context("build bpf-linker; this needs the network, or a filled registry cache of cargo")
@@ -36,7 +38,8 @@ pub(crate) fn install() -> Result<()> {
 
 fn install_into(root: &Path, rustc: &Rustc) -> Result<()> {
     let lib = rustc.sysroot.join("lib");
-    // It looks for lib/libLLVM.so below a prefix; the toolchain has it under a longer name.
+    // Its build looks for lib/libLLVM.so below a prefix. The toolchain has that file under a longer
+    // name.
     let prefix = root.join("llvm-prefix");
     fs::create_dir_all(prefix.join("lib")).with_context(|| format!("make {}", prefix.display()))?;
     symlink(libllvm(&lib)?, prefix.join("lib/libLLVM.so")).context("link to libLLVM")?;
@@ -54,12 +57,12 @@ fn install_into(root: &Path, rustc: &Rustc) -> Result<()> {
         ])
         .args(["--features", &format!("llvm-{}", rustc.llvm_major), "--root"])
         .arg(root)
-        // That libLLVM.so is a script which names the real one, so its folder has to be searched too; and the rpath
-        // is how the program finds it later.
+        // That libLLVM.so is a script that names the real one, so its folder is searched, too. With
+        // the rpath, the program finds it later.
         .env("RUSTFLAGS", format!("-L {lib} -C link-arg=-Wl,-rpath,{lib}", lib = lib.display()))
         .env("LLVM_PREFIX", &prefix)
         .env("CARGO_TARGET_DIR", root.join("target"))
-        // Half the time to build, and the time that it takes to link is hardly more.
+        // Halves the build time. Linking takes hardly longer.
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
@@ -67,8 +70,8 @@ fn install_into(root: &Path, rustc: &Rustc) -> Result<()> {
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .current_dir(root);
     run::run(&mut cargo)?;
-    fs::remove_dir_all(root.join("target")).context("remove what was needed to build")?;
-    fs::remove_dir_all(prefix).context("remove what was needed to build")?;
+    fs::remove_dir_all(root.join("target")).context("remove the build's files")?;
+    fs::remove_dir_all(prefix).context("remove the build's files")?;
     run::output(Command::new(root.join("bin/bpf-linker")).arg("--version")).map(drop)
 }
 
@@ -80,7 +83,7 @@ fn libllvm(lib: &Path) -> Result<PathBuf> {
     });
     found.with_context(|| {
         format!(
-            "{} has no libLLVM-*.so; toolchains of rustup have one, those of distributions may not",
+            "{} has no libLLVM-*.so; rustup's toolchains have it, those of distributions may not",
             lib.display()
         )
     })

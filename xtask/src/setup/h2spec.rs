@@ -1,5 +1,5 @@
-//! h2spec, which tests how a server speaks HTTP/2. No Debian package has it; it is built from its Go
-//! module. `tests/h2spec` pins its version and those of its dependencies.
+//! h2spec, which tests HTTP/2 servers. No Debian package has it, so it is built from its Go module.
+//! `tests/h2spec` pins its version and those of its dependencies.
 
 use std::{
     path::{Path, PathBuf},

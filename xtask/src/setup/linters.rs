@@ -1,5 +1,5 @@
-//! The programs that `cargo xtask lint` runs besides cargo's own. They come as built programs inside
-//! Python packages, except for one that is built from its Go module in some seconds.
+//! The programs that `cargo xtask lint` runs besides cargo's own. Python packages contain them,
+//! ready to run. One exception is built from its Go module, in some seconds.
 
 use std::{path::PathBuf, process::Command};
 

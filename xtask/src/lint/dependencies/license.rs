@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-/// Whether the allowed licences are enough for an expression. One that can't be read is not allowed.
+/// Whether the allowed licences satisfy an expression. A malformed one is not allowed.
 pub(crate) fn is_allowed(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     // An exception belongs to the licence before it.
