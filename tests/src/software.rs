@@ -13,7 +13,7 @@ use nix::unistd::User;
 use testbed::{Daemon, Namespace, Topology, netns_test, workload};
 
 /// Who runs the servers that refuse to be run by root. It comes with Debian's PostgreSQL, and has a shell and a home.
-const SOMEBODY: &str = "postgres";
+const UNPRIVILEGED_USER: &str = "postgres";
 
 /// Longer than any of these programs takes; after that it is ended, in seconds.
 const TIMEOUT: &str = "30";
@@ -55,7 +55,7 @@ pub fn software_test_if_there(
 
 /// A pod in which nobody listens, and whose ports lead to the same ports of a laptop.
 #[derive(Debug)]
-pub struct Street {
+pub struct Fixture {
     /// The daemon, with its rule in force.
     pub daemon: Daemon,
     /// The pod whose port is redirected.
@@ -66,7 +66,7 @@ pub struct Street {
     pub client: Namespace,
 }
 
-impl Street {
+impl Fixture {
     /// Makes the hosts and starts the daemon with a rule for `port`.
     pub fn new(t: &Topology, port: u16) -> Result<Self> {
         let (pod, laptop, client) = (t.pod("web")?, t.host("laptop")?, t.host("client")?);
@@ -105,14 +105,22 @@ pub fn tool(netns: &Namespace, program: &str) -> Command {
 /// Either of them, as an ordinary user.
 pub fn unprivileged(netns: &Namespace, program: &str) -> Command {
     let mut command = netns.command("setpriv");
-    command.args(["--reuid", SOMEBODY, "--regid", SOMEBODY, "--clear-groups", "--reset-env"]);
+    command.args([
+        "--reuid",
+        UNPRIVILEGED_USER,
+        "--regid",
+        UNPRIVILEGED_USER,
+        "--clear-groups",
+        "--reset-env",
+    ]);
     command.arg(find(program).unwrap_or_else(|| program.into()));
     command
 }
 
 /// A folder for such a user.
 pub fn folder(t: &Topology, name: &str) -> Result<PathBuf> {
-    let user = User::from_name(SOMEBODY)?.with_context(|| format!("no user {SOMEBODY}"))?;
+    let user = User::from_name(UNPRIVILEGED_USER)?
+        .with_context(|| format!("no user {UNPRIVILEGED_USER}"))?;
     let dir = t.dir().join(name);
     fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
     chown(&dir, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
@@ -120,8 +128,8 @@ pub fn folder(t: &Topology, name: &str) -> Result<PathBuf> {
 }
 
 /// The name of that user.
-pub fn somebody() -> &'static str {
-    SOMEBODY
+pub fn unprivileged_user() -> &'static str {
+    UNPRIVILEGED_USER
 }
 
 /// What a program printed; it should succeed.

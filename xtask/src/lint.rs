@@ -16,7 +16,7 @@ use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    build, generate, run,
+    build, demo, generate, run,
     setup::{self, Group, linters::Linter},
 };
 
@@ -46,6 +46,8 @@ pub(crate) enum Check {
     Workflows,
     /// Generated files; `cargo xtask gen` repairs them
     Generated,
+    /// The demo's recording is up to date; `cargo xtask demo --record` makes a new one
+    Recording,
     /// Clippy
     Clippy,
     /// Clippy for the kernel programs
@@ -82,13 +84,14 @@ impl Check {
     fn run(self) -> Result<()> {
         match self {
             Self::Format => run::run(build::cargo()?.args(["fmt", "--all", "--check"])),
-            Self::Structure => findings(structure::find(run::workspace())?),
-            Self::Prose => findings(prose::find(run::workspace())?),
+            Self::Structure => findings(&structure::find(run::workspace())?),
+            Self::Prose => findings(&prose::find(run::workspace())?),
             Self::Spelling => run::run(Linter::Typos.command()?.args(["--format", "brief"])),
             Self::Markdown => run::run(Linter::Rumdl.command()?.args(["check", "--quiet", "."])),
-            Self::Dependencies => findings(dependencies::find(run::workspace())?),
+            Self::Dependencies => findings(&dependencies::find(run::workspace())?),
             Self::Workflows => workflows(),
             Self::Generated => generate::check(),
+            Self::Recording => demo::freshness::check(),
             Self::Clippy => clippy(),
             Self::ClippyKernel => clippy_kernel(),
             Self::Docs => docs(),
@@ -97,8 +100,8 @@ impl Check {
 }
 
 /// Shows what was found, which is an error.
-fn findings(found: Vec<String>) -> Result<()> {
-    for finding in &found {
+fn findings(found: &[String]) -> Result<()> {
+    for finding in found {
         eprintln!("{finding}");
     }
     if found.is_empty() { Ok(()) } else { bail!("{} findings", found.len()) }

@@ -2,15 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+mod baseline;
 mod callers;
 mod conditions;
 mod dual_stack;
-mod dying;
-mod ground;
 mod leaving;
 mod policy;
 mod probes;
 mod refusing;
 mod rights;
 mod scraping;
+mod shutdown;
 mod taking;

@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 mod api_server;
-mod crowd;
 mod latency;
 mod node;
 mod own_users;
+mod scale;
 mod two_nodes;
 mod upgrade;

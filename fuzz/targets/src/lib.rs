@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod condition;
+pub mod framer;
 pub mod hello;
 pub mod http1;
 pub mod http2;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_tests::{HttpCaller, HttpMirror, SOON, Scene, play};
+use interceptor_tests::{Fixture, HttpClient, HttpEchoServer, TIMEOUT, run};
 use testbed::{TcpService, wait_until};
 
 use crate::{DEBUG, WHEN};
@@ -35,13 +35,13 @@ struct Bystanders {
 }
 
 impl Bystanders {
-    fn start(s: &Scene<'_>, count: usize) -> Self {
+    fn start(f: &Fixture<'_>, count: usize) -> Self {
         let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let threads = (0..count).map(|_| {
             let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
-            let (client, to) = (s.client.clone(), (s.pod.ip4(), 80));
+            let (client, to) = (f.client.clone(), (f.pod.ip4(), 80));
             thread::spawn(move || {
-                let mut caller = HttpCaller::connect(&client, to)?;
+                let mut caller = HttpClient::connect(&client, to)?;
                 let mut number = 0_u64;
                 while !stop.load(Ordering::Relaxed) {
                     let target = format!("/{number}");
@@ -76,14 +76,14 @@ impl Bystanders {
 
 #[test]
 fn nobody_notices_that_conditions_come_and_go_and_developers_connect_freeze_and_die() {
-    play(|s| {
+    run(|f| {
         const BYSTANDERS: usize = 8;
-        let app = HttpMirror::start(&s.pod, (Ipv6Addr::UNSPECIFIED, 80), "app")?;
-        let rule = |condition: &str| s.web(&format!("80 -> {}:4000 {condition}", s.laptop.ip4()));
-        let daemon = s.daemon_with(&format!("80 -> {}:4000 {WHEN}", s.laptop.ip4()), &[])?;
+        let app = HttpEchoServer::start(&f.pod, (Ipv6Addr::UNSPECIFIED, 80), "app")?;
+        let rule = |condition: &str| f.web(&format!("80 -> {}:4000 {condition}", f.laptop.ip4()));
+        let daemon = f.daemon_with(&format!("80 -> {}:4000 {WHEN}", f.laptop.ip4()), &[])?;
         // Connections that pass through the daemon from their beginning.
-        let bystanders = Bystanders::start(&s, BYSTANDERS);
-        wait_until("them to ask", SOON, || bystanders.asked.load(Ordering::Relaxed) > 100)?;
+        let bystanders = Bystanders::start(&f, BYSTANDERS);
+        wait_until("them to ask", TIMEOUT, || bystanders.asked.load(Ordering::Relaxed) > 100)?;
         let files = daemon.open_files()?;
 
         let started = Instant::now();
@@ -93,8 +93,9 @@ fn nobody_notices_that_conditions_come_and_go_and_developers_connect_freeze_and_
             if settled.is_none() && started.elapsed() > SETTLES {
                 settled = Some((rounds, daemon.rss_kib()?));
             }
-            let mut dev = HttpMirror::start(&s.laptop, (Ipv6Addr::UNSPECIFIED, 4000), "laptop")?;
-            let call = || HttpCaller::connect(&s.client, (s.pod.ip4(), 80));
+            let mut target =
+                HttpEchoServer::start(&f.laptop, (Ipv6Addr::UNSPECIFIED, 4000), "laptop")?;
+            let call = || HttpClient::connect(&f.client, (f.pod.ip4(), 80));
             let mut developer = call()?;
             ensure!(developer.get("/x", &[DEBUG])?.tag == "laptop", "round {rounds}");
             // One who never gets an answer, one who is cut off in the middle of one.
@@ -104,25 +105,25 @@ fn nobody_notices_that_conditions_come_and_go_and_developers_connect_freeze_and_
             cut.say(format!("GET /half HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
             cut.rest()?;
             daemon.rewrite_workloads(&rule("when request.path == '/nobody'"))?;
-            wait_until("the other condition", SOON, || {
+            wait_until("the other condition", TIMEOUT, || {
                 let tag = developer.get("/x", &[DEBUG])?.tag;
                 ensure!(tag == "app", "{tag}");
                 Ok(())
             })?;
-            daemon.rewrite_workloads(&s.without_rule())?;
-            wait_until("no condition", SOON, || {
+            daemon.rewrite_workloads(&f.without_rule())?;
+            wait_until("no condition", TIMEOUT, || {
                 let workload = daemon.workload("web")?;
                 ensure!(workload["rules"].as_array().is_none_or(Vec::is_empty), "{workload}");
                 Ok(())
             })?;
             daemon.rewrite_workloads(&rule(WHEN))?;
             daemon.wait_active("web")?;
-            dev.stop_listening();
-            dev.service().hang_up();
+            target.stop_listening();
+            target.service().close_connections();
             let mut late = call()?;
             ensure!(late.get("/x", &[DEBUG])?.tag == "app", "the app has it when nobody listens");
         }
-        wait_until("the developers' connections to be gone", SOON, || {
+        wait_until("the developers' connections to be gone", TIMEOUT, || {
             let now = daemon.open_files()?;
             ensure!(now <= files + 4, "{now} open files, {files} before");
             Ok(())
@@ -143,15 +144,15 @@ fn nobody_notices_that_conditions_come_and_go_and_developers_connect_freeze_and_
 
 #[test]
 fn idle_connections_cost_little_memory() {
-    play(|s| {
+    run(|f| {
         const CONNECTIONS: u64 = 2_000;
-        let _app = TcpService::http(&s.pod, (Ipv6Addr::UNSPECIFIED, 80), "app")?;
-        let daemon = s.daemon_with(&format!("80 -> {}:4000 {WHEN}", s.laptop.ip4()), &[])?;
+        let _app = TcpService::http(&f.pod, (Ipv6Addr::UNSPECIFIED, 80), "app")?;
+        let daemon = f.daemon_with(&format!("80 -> {}:4000 {WHEN}", f.laptop.ip4()), &[])?;
         let ask = |count: u64| -> Result<Vec<TcpStream>> {
             (0..count)
                 .map(|_| {
-                    let to = (s.pod.ip4(), 80);
-                    let mut stream = s.client.run(|| TcpStream::connect(to))?;
+                    let to = (f.pod.ip4(), 80);
+                    let mut stream = f.client.run(|| TcpStream::connect(to))?;
                     stream.write_all(b"GET / HTTP/1.1\r\nHost: web\r\nAccept: */*\r\n\r\n")?;
                     let mut status = String::new();
                     BufReader::new(stream.try_clone()?).read_line(&mut status)?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use interceptor_tests::{PlainHead, SOON, play};
+use interceptor_tests::{RequestHead, TIMEOUT, run};
 use rstest::rstest;
 use testbed::{Checksum, Namespace, TcpService, send};
 
@@ -16,7 +16,7 @@ use crate::{DEBUG, WHEN};
 fn bulk_server(netns: &Namespace, port: u16, tag: &'static str) -> Result<TcpService> {
     TcpService::start(netns, (Ipv6Addr::UNSPECIFIED, port), move |mut stream, _| {
         let mut reader = BufReader::new(stream.try_clone()?);
-        while let Some(request) = PlainHead::read(&mut reader)? {
+        while let Some(request) = RequestHead::read(&mut reader)? {
             if request.is_put {
                 let mut sum = Checksum::default();
                 let mut body = (&mut reader).take(request.length.unwrap_or(0));
@@ -64,13 +64,13 @@ const LARGE: u64 = 192 << 20;
 
 #[rstest]
 fn large_bodies_pass_both_ways_unchanged(#[values("app", "laptop")] by: &'static str) {
-    play(|s| {
-        let _app = bulk_server(&s.pod, 80, "app")?;
-        let _dev = bulk_server(&s.laptop, 4000, "laptop")?;
-        let daemon = s.daemon_with(&format!("80 -> {}:4000 {WHEN}", s.laptop.ip4()), &[])?;
-        let to = (s.pod.ip4(), 80);
-        let mut stream = s.client.run(|| TcpStream::connect(to))?;
-        stream.set_read_timeout(Some(SOON))?;
+    run(|f| {
+        let _app = bulk_server(&f.pod, 80, "app")?;
+        let _target = bulk_server(&f.laptop, 4000, "laptop")?;
+        let daemon = f.daemon_with(&format!("80 -> {}:4000 {WHEN}", f.laptop.ip4()), &[])?;
+        let to = (f.pod.ip4(), 80);
+        let mut stream = f.client.run(|| TcpStream::connect(to))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         let header = if by == "app" { "a: b" } else { DEBUG };
         let mut answers = BufReader::new(stream.try_clone()?);
         stream.write_all(
@@ -103,15 +103,15 @@ fn large_bodies_pass_both_ways_unchanged(#[values("app", "laptop")] by: &'static
 
 #[test]
 fn a_caller_who_does_not_read_holds_the_app_back() {
-    play(|s| {
-        let _app = bulk_server(&s.pod, 80, "app")?;
-        let daemon = s.daemon_with(&format!("80 -> {}:4000 {WHEN}", s.laptop.ip4()), &[])?;
-        let to = (s.pod.ip4(), 80);
+    run(|f| {
+        let _app = bulk_server(&f.pod, 80, "app")?;
+        let daemon = f.daemon_with(&format!("80 -> {}:4000 {WHEN}", f.laptop.ip4()), &[])?;
+        let to = (f.pod.ip4(), 80);
         let before = daemon.rss_kib()?;
-        let mut deaf = s.client.run(|| TcpStream::connect(to))?;
+        let mut deaf = f.client.run(|| TcpStream::connect(to))?;
         deaf.write_all(b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n")?;
         // Others are served meanwhile, and all of it arrives in the end.
-        let mut other = s.client.run(|| TcpStream::connect(to))?;
+        let mut other = f.client.run(|| TcpStream::connect(to))?;
         other.write_all(b"PUT /x HTTP/1.1\r\nHost: web\r\nContent-Length: 5\r\n\r\nhello")?;
         other.read_exact(&mut [0; 12])?;
         let grown = daemon.rss_kib()?.saturating_sub(before);

@@ -5,7 +5,7 @@ use std::{
     net::{Ipv6Addr, TcpStream},
 };
 
-use interceptor_tests::play;
+use interceptor_tests::run;
 use rstest::rstest;
 use testbed::{Namespace, TcpService};
 
@@ -44,7 +44,7 @@ fn tls_goes_by_the_name_that_it_asks_for(
     #[case] name: &str,
     #[case] expected: &str,
 ) {
-    play(|s| {
+    run(|f| {
         let hello = client_hello(name);
         let server = |netns: &Namespace, port: u16, tag: &'static str| {
             let length = hello.len();
@@ -55,14 +55,14 @@ fn tls_goes_by_the_name_that_it_asks_for(
                 stream.write_all(&said)
             })
         };
-        let _app = server(&s.pod, 443, "app")?;
-        let _dev = server(&s.laptop, 4443, "laptop")?;
+        let _app = server(&f.pod, 443, "app")?;
+        let _target = server(&f.laptop, 4443, "laptop")?;
         let _daemon =
-            s.daemon_with(&format!("443 -> {}:4443 when {condition}", s.laptop.ip4()), &[])?;
+            f.daemon_with(&format!("443 -> {}:4443 when {condition}", f.laptop.ip4()), &[])?;
         // However it arrives.
         for step in [1, 9, hello.len()] {
-            let to = (s.pod.ip4(), 443);
-            let mut stream = s.client.run(|| TcpStream::connect(to))?;
+            let to = (f.pod.ip4(), 443);
+            let mut stream = f.client.run(|| TcpStream::connect(to))?;
             stream.set_nodelay(true)?;
             for part in hello.chunks(step) {
                 stream.write_all(part)?;

@@ -10,19 +10,19 @@ use rstest::rstest;
 use testbed::{Checksum, netns_test, receive, send, wait_until};
 
 use crate::{
-    MIB, SECOND, WAYS,
+    MIB, ROUTES, SECOND,
     ends::{drop_all, fill, finish, join, read_slowly, reset, wait_for_reset},
-    fixture::{Ends, Ground, Side, unacknowledged},
+    fixture::{Ends, Fixture, Side, unacknowledged},
 };
 
 #[rstest]
-#[case::the_caller(Side::Caller)]
+#[case::the_caller(Side::Client)]
 #[case::the_target(Side::Target)]
 fn who_has_closed_his_half_still_reads_a_long_answer(#[case] first: Side) {
     netns_test("half-close", |t| {
-        let ground = Ground::new(t)?;
-        for way in WAYS {
-            let (mut asks, mut answers) = ground.connect(way)?.of(first);
+        let fixture = Fixture::new(t)?;
+        for way in ROUTES {
+            let (mut asks, mut answers) = fixture.connect(way)?.of(first);
             asks.write_all(b"a question")?;
             finish(&asks)?;
 
@@ -37,19 +37,19 @@ fn who_has_closed_his_half_still_reads_a_long_answer(#[case] first: Side) {
             let received = receive(&asks)?;
             assert_eq!(received, join(sender)?, "{way:?}");
         }
-        drop_all(&ground)
+        drop_all(&fixture)
     });
 }
 
 #[rstest]
-#[case::the_caller(Side::Caller)]
+#[case::the_caller(Side::Client)]
 #[case::the_target(Side::Target)]
 fn a_reset_of_one_side_reaches_the_other(#[case] first: Side) {
     netns_test("reset", |t| {
-        let ground = Ground::new(t)?;
-        let files = ground.open_files()?;
-        for way in WAYS {
-            let (mut breaks, mut stays) = ground.connect(way)?.of(first);
+        let fixture = Fixture::new(t)?;
+        let files = fixture.open_files()?;
+        for way in ROUTES {
+            let (mut breaks, mut stays) = fixture.connect(way)?.of(first);
             // Both ways of an established connection were used, as in real life.
             breaks.write_all(b"hello")?;
             stays.read_exact(&mut [0; 5])?;
@@ -60,19 +60,19 @@ fn a_reset_of_one_side_reaches_the_other(#[case] first: Side) {
             let end = stays.read(&mut [0]).map_err(|error| error.kind());
             assert_eq!(end, Err(ErrorKind::ConnectionReset), "{way:?}");
         }
-        ground.wait_for_files(files)
+        fixture.wait_for_files(files)
     });
 }
 
 #[rstest]
-#[case::the_caller(Side::Caller)]
+#[case::the_caller(Side::Client)]
 #[case::the_target(Side::Target)]
 fn a_reset_reaches_a_side_that_does_not_read(#[case] first: Side) {
     netns_test("queued", |t| {
-        let ground = Ground::new(t)?;
-        let files = ground.open_files()?;
-        for way in WAYS {
-            let (breaks, stays) = ground.connect(way)?.of(first);
+        let fixture = Fixture::new(t)?;
+        let files = fixture.open_files()?;
+        for way in ROUTES {
+            let (breaks, stays) = fixture.connect(way)?.of(first);
             // All buffers on the way are full now.
             fill(&breaks)?;
             reset(breaks)?;
@@ -82,19 +82,19 @@ fn a_reset_reaches_a_side_that_does_not_read(#[case] first: Side) {
             let end = receive(&stays).map_err(|error| error.kind());
             assert_eq!(end, Err(ErrorKind::ConnectionReset), "{way:?}");
         }
-        ground.wait_for_files(files)
+        fixture.wait_for_files(files)
     });
 }
 
 #[rstest]
-#[case::the_caller(Side::Caller)]
+#[case::the_caller(Side::Client)]
 #[case::the_target(Side::Target)]
 fn a_reset_reaches_a_side_that_can_not_write(#[case] first: Side) {
     netns_test("blocked", |t| {
-        let ground = Ground::new(t)?;
-        let files = ground.open_files()?;
-        for way in WAYS {
-            let (breaks, mut stays) = ground.connect(way)?.of(first);
+        let fixture = Fixture::new(t)?;
+        let files = fixture.open_files()?;
+        for way in ROUTES {
+            let (breaks, mut stays) = fixture.connect(way)?.of(first);
             fill(&stays)?;
             reset(breaks)?;
 
@@ -102,7 +102,7 @@ fn a_reset_reaches_a_side_that_can_not_write(#[case] first: Side) {
             let end = stays.write(b"more").map_err(|error| error.kind());
             assert_eq!(end, Err(ErrorKind::ConnectionReset), "{way:?}");
         }
-        ground.wait_for_files(files)
+        fixture.wait_for_files(files)
     });
 }
 
@@ -110,10 +110,10 @@ fn a_reset_reaches_a_side_that_can_not_write(#[case] first: Side) {
 #[test]
 fn the_answer_before_a_reset_still_arrives() {
     netns_test("answer", |t| {
-        let ground = Ground::new(t)?;
-        let files = ground.open_files()?;
-        for way in WAYS {
-            let Ends { mut caller, mut target } = ground.connect(way)?;
+        let fixture = Fixture::new(t)?;
+        let files = fixture.open_files()?;
+        for way in ROUTES {
+            let Ends { mut caller, mut target } = fixture.connect(way)?;
             caller.write_all(&[b'x'; 100_000])?;
             target.read_exact(&mut [0; 10])?;
             target.write_all(b"too large")?;
@@ -126,7 +126,7 @@ fn the_answer_before_a_reset_still_arrives() {
             let end = caller.read(&mut [0]).map_err(|error| error.kind());
             assert_eq!(end, Err(ErrorKind::ConnectionReset), "{way:?}");
         }
-        ground.wait_for_files(files)
+        fixture.wait_for_files(files)
     });
 }
 
@@ -134,10 +134,10 @@ fn the_answer_before_a_reset_still_arrives() {
 #[test]
 fn all_that_was_said_before_a_reset_still_arrives() {
     netns_test("last-words", |t| {
-        let ground = Ground::new(t)?;
-        for way in WAYS {
-            let Ends { caller, target } = ground.connect(way)?;
-            let laptop = ground.laptop.clone();
+        let fixture = Fixture::new(t)?;
+        for way in ROUTES {
+            let Ends { caller, target } = fixture.connect(way)?;
+            let laptop = fixture.laptop.clone();
             let sender = thread::spawn(move || -> Result<Checksum> {
                 let sent = send(&target, 8 * MIB)?;
                 wait_until("all to be acknowledged", SECOND * 10, || {

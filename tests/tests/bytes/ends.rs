@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use socket2::SockRef;
 use testbed::{Checksum, wait_until};
 
-use crate::{MIB, SECOND, fixture::Ground};
+use crate::{MIB, SECOND, fixture::Fixture};
 
 /// Closes a connection by a reset, as a program does that is killed with data unread.
 pub(crate) fn reset(stream: TcpStream) -> io::Result<()> {
@@ -66,8 +66,8 @@ pub(crate) fn join<T>(thread: thread::JoinHandle<io::Result<T>>) -> Result<T> {
 }
 
 /// After all ends were dropped: the relay has nothing open any more.
-pub(crate) fn drop_all(ground: &Ground) -> Result<()> {
-    wait_until("the relay to close its connections", SECOND * 5, || ground.active() == 0.0)
+pub(crate) fn drop_all(fixture: &Fixture) -> Result<()> {
+    wait_until("the relay to close its connections", SECOND * 5, || fixture.active() == 0.0)
 }
 /// Reads to the end, at some 50 MiB/s.
 pub(crate) fn read_slowly(mut stream: &TcpStream, sum: &mut Checksum) -> io::Result<()> {

@@ -13,14 +13,14 @@ use socket2::{Domain, Socket, Type};
 use testbed::{Daemon, Namespace, Topology, wait_until, workload};
 
 /// No end waits longer than this for the other: a test that hangs says nothing.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The port that is called in the pod, and the one that is listened on at the laptop.
 const PORTS: (u16, u16) = (8080, 3000);
 
 /// How the caller gets to the target. What one way does, the other has to do too.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Way {
+pub(crate) enum Route {
     /// It calls the target itself: this is what TCP does without us.
     Direct,
     /// It calls the pod, whose port is stolen.
@@ -31,7 +31,7 @@ pub(crate) enum Way {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Side {
     /// Who connected.
-    Caller,
+    Client,
     /// Who accepted.
     Target,
 }
@@ -49,7 +49,7 @@ pub(crate) struct Ends {
 ///
 /// Nobody listens in the pod: whatever is answered there was answered by the laptop.
 #[derive(Debug)]
-pub(crate) struct Ground {
+pub(crate) struct Fixture {
     /// The daemon, with its rule active.
     pub(crate) daemon: Daemon,
     /// Whose port is stolen.
@@ -61,7 +61,7 @@ pub(crate) struct Ground {
     listener: TcpListener,
 }
 
-impl Ground {
+impl Fixture {
     /// Builds all of it, by IPv4.
     pub(crate) fn new(t: &Topology) -> Result<Self> {
         let (pod, laptop, client) = (t.pod("web")?, t.host("laptop")?, t.host("client")?);
@@ -73,17 +73,17 @@ impl Ground {
     }
 
     /// Whom a caller calls.
-    pub(crate) fn to(&self, way: Way) -> SocketAddr {
+    pub(crate) fn to(&self, way: Route) -> SocketAddr {
         match way {
-            Way::Direct => (self.laptop.ip4(), PORTS.1).into(),
-            Way::Stolen => (self.pod.ip4(), PORTS.0).into(),
+            Route::Direct => (self.laptop.ip4(), PORTS.1).into(),
+            Route::Stolen => (self.pod.ip4(), PORTS.0).into(),
         }
     }
 
     /// Connects as a caller.
-    pub(crate) fn call(&self, way: Way) -> io::Result<TcpStream> {
+    pub(crate) fn call(&self, way: Route) -> io::Result<TcpStream> {
         let to = self.to(way);
-        patient(self.client.run(|| TcpStream::connect_timeout(&to, PATIENCE))?)
+        patient(self.client.run(|| TcpStream::connect_timeout(&to, TIMEOUT))?)
     }
 
     /// Takes the next connection as the target.
@@ -92,7 +92,7 @@ impl Ground {
     }
 
     /// A new connection.
-    pub(crate) fn connect(&self, way: Way) -> Result<Ends> {
+    pub(crate) fn connect(&self, way: Route) -> Result<Ends> {
         let caller = self.call(way).with_context(|| format!("connect, {way:?}"))?;
         let target = self.accept().with_context(|| format!("accept, {way:?}"))?;
         Ok(Ends { caller, target })
@@ -134,7 +134,7 @@ impl Ends {
     /// The end of `side` first, then the other.
     pub(crate) fn of(self, side: Side) -> (TcpStream, TcpStream) {
         match side {
-            Side::Caller => (self.caller, self.target),
+            Side::Client => (self.caller, self.target),
             Side::Target => (self.target, self.caller),
         }
     }
@@ -195,13 +195,13 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&addr.into())?;
     socket.listen(4096)?;
     // For accept, too.
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
     Ok(socket.into())
 }
 
 fn patient(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     Ok(stream)
 }

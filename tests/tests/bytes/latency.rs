@@ -13,14 +13,14 @@ use testbed::{Checksum, netns_test, receive};
 
 use crate::{
     ends::{finish, join},
-    fixture::{Ends, Ground, Side, Way},
+    fixture::{Ends, Fixture, Route, Side},
 };
 
 #[test]
 fn single_bytes_are_not_held_back_to_fill_a_packet() {
     netns_test("bytewise", |t| {
-        let ground = Ground::new(t)?;
-        let Ends { mut caller, mut target } = ground.connect(Way::Stolen)?;
+        let fixture = Fixture::new(t)?;
+        let Ends { mut caller, mut target } = fixture.connect(Route::Stolen)?;
         const PAUSE: Duration = Duration::from_micros(500);
         // Byte by byte, and far enough apart for the relay to see each by itself.
         let dribble = |mut to: &TcpStream, bytes: [u8; 2]| -> io::Result<()> {
@@ -54,12 +54,12 @@ fn single_bytes_are_not_held_back_to_fill_a_packet() {
 }
 
 #[rstest]
-#[case::from_the_caller(Side::Caller)]
+#[case::from_the_caller(Side::Client)]
 #[case::from_the_target(Side::Target)]
 fn many_single_bytes_arrive_in_order(#[case] side: Side) {
     netns_test("single", |t| {
-        let ground = Ground::new(t)?;
-        let (mut sends, receives) = ground.connect(Way::Stolen)?.of(side);
+        let fixture = Fixture::new(t)?;
+        let (mut sends, receives) = fixture.connect(Route::Stolen)?.of(side);
         let sender = thread::spawn(move || -> io::Result<Checksum> {
             let mut sum = Checksum::default();
             for number in 0_u32..20_000 {
@@ -78,12 +78,12 @@ fn many_single_bytes_arrive_in_order(#[case] side: Side) {
 #[test]
 fn a_server_that_speaks_first_is_heard_at_once() {
     netns_test("greeting", |t| {
-        let ground = Ground::new(t)?;
+        let fixture = Fixture::new(t)?;
         let mut took = (0..21)
             .map(|_| {
                 let started = Instant::now();
-                let mut caller = ground.call(Way::Stolen)?;
-                let mut target = ground.accept()?;
+                let mut caller = fixture.call(Route::Stolen)?;
+                let mut target = fixture.accept()?;
                 target.write_all(b"welcome")?;
                 caller.read_exact(&mut [0; 7])?;
                 Ok(started.elapsed())

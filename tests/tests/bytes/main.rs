@@ -14,10 +14,10 @@ mod throughput;
 
 use std::time::Duration;
 
-use crate::fixture::Way;
+use crate::fixture::Route;
 
 const MIB: u64 = 1 << 20;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-const WAYS: [Way; 2] = [Way::Direct, Way::Stolen];
+const ROUTES: [Route; 2] = [Route::Direct, Route::Stolen];

@@ -12,7 +12,7 @@ use testbed::{netns_test, wait_until};
 use crate::{
     SECOND,
     ends::reset,
-    fixture::{Ends, Ground, Way, raise_open_files, sockets},
+    fixture::{Ends, Fixture, Route, raise_open_files, sockets},
 };
 
 #[test]
@@ -20,14 +20,14 @@ fn nine_thousand_connections_are_open_at_once_and_each_is_answered() {
     const COUNT: usize = 9_000;
     netns_test("many", |t| {
         raise_open_files()?;
-        let ground = Ground::new(t)?;
-        let (files, memory) = (ground.open_files()?, ground.memory()?);
+        let fixture = Fixture::new(t)?;
+        let (files, memory) = (fixture.open_files()?, fixture.memory()?);
         let (mut callers, mut targets) = (Vec::new(), Vec::new());
         thread::scope(|scope| -> Result<()> {
-            let accepted =
-                scope.spawn(|| (0..COUNT).map(|_| ground.accept()).collect::<io::Result<Vec<_>>>());
-            callers = ground.client.run(|| {
-                let to = ground.to(Way::Stolen);
+            let accepted = scope
+                .spawn(|| (0..COUNT).map(|_| fixture.accept()).collect::<io::Result<Vec<_>>>());
+            callers = fixture.client.run(|| {
+                let to = fixture.to(Route::Stolen);
                 (0..COUNT)
                     .map(|_| TcpStream::connect_timeout(&to, SECOND * 5))
                     .collect::<io::Result<Vec<_>>>()
@@ -35,8 +35,8 @@ fn nine_thousand_connections_are_open_at_once_and_each_is_answered() {
             targets = accepted.join().expect("no panic")?;
             Ok(())
         })?;
-        assert_eq!(ground.active(), COUNT as f64);
-        let each = ground.memory()?.saturating_sub(memory) * 1024 / COUNT as u64;
+        assert_eq!(fixture.active(), COUNT as f64);
+        let each = fixture.memory()?.saturating_sub(memory) * 1024 / COUNT as u64;
         assert!(each <= 20 * 1024, "{each} bytes of the daemon's memory for each idle connection");
 
         for (number, caller) in callers.iter_mut().enumerate() {
@@ -56,39 +56,41 @@ fn nine_thousand_connections_are_open_at_once_and_each_is_answered() {
             assert_eq!(u32::from_be_bytes(answer), number as u32);
         }
         drop((callers, targets));
-        ground.wait_for_files(files)
+        fixture.wait_for_files(files)
     });
 }
 
 #[test]
 fn thousands_of_short_connections_leave_nothing_behind() {
     netns_test("short", |t| {
-        let ground = Ground::new(t)?;
-        let files = ground.open_files()?;
+        let fixture = Fixture::new(t)?;
+        let files = fixture.open_files()?;
         // The first round fills pools and caches.
-        exchanges(&ground, 1_000)?;
-        ground.wait_for_files(files)?;
-        let memory = ground.memory()?;
-        exchanges(&ground, 5_000)?;
-        ground.wait_for_files(files)?;
+        exchanges(&fixture, 1_000)?;
+        fixture.wait_for_files(files)?;
+        let memory = fixture.memory()?;
+        exchanges(&fixture, 5_000)?;
+        fixture.wait_for_files(files)?;
 
         let redirected =
-            ground.daemon.metric("interceptor_connections_total", &[("outcome", "redirected")]);
+            fixture.daemon.metric("interceptor_connections_total", &[("outcome", "redirected")]);
         assert_eq!(redirected, 6_000.0);
-        wait_until("the sockets in the pod to close", SECOND * 5, || match sockets(&ground.pod) {
-            open if open.is_empty() => Ok(()),
-            open => Err(open.join("\n")),
+        wait_until("the sockets in the pod to close", SECOND * 5, || {
+            match sockets(&fixture.pod) {
+                open if open.is_empty() => Ok(()),
+                open => Err(open.join("\n")),
+            }
         })?;
-        let grown = ground.memory()?.saturating_sub(memory);
+        let grown = fixture.memory()?.saturating_sub(memory);
         assert!(grown < 1024, "the daemon grew by {grown} KiB");
         Ok(())
     });
 }
 
 /// Short connections, two at a time, each with a question and an answer.
-fn exchanges(ground: &Ground, count: usize) -> Result<()> {
+fn exchanges(fixture: &Fixture, count: usize) -> Result<()> {
     let call = || -> Result<()> {
-        let mut caller = ground.call(Way::Stolen)?;
+        let mut caller = fixture.call(Route::Stolen)?;
         caller.write_all(b"question")?;
         let mut answer = String::new();
         caller.read_to_string(&mut answer)?;
@@ -96,7 +98,7 @@ fn exchanges(ground: &Ground, count: usize) -> Result<()> {
         Ok(())
     };
     let answer = || -> Result<()> {
-        let mut target = ground.accept()?;
+        let mut target = fixture.accept()?;
         target.read_exact(&mut [0; 8])?;
         target.write_all(b"answer")?;
         Ok(())
@@ -113,15 +115,15 @@ fn exchanges(ground: &Ground, count: usize) -> Result<()> {
 #[test]
 fn callers_that_leave_at_once_do_no_harm() {
     netns_test("hasty", |t| {
-        let ground = Ground::new(t)?;
-        let files = ground.open_files()?;
+        let fixture = Fixture::new(t)?;
+        let files = fixture.open_files()?;
         for number in 0..200 {
-            let caller = ground.call(Way::Stolen)?;
+            let caller = fixture.call(Route::Stolen)?;
             if number % 2 == 0 { reset(caller)? } else { drop(caller) }
         }
         let seen = || -> Result<f64> {
             let counted = |outcome| {
-                ground.daemon.metric("interceptor_connections_total", &[("outcome", outcome)])
+                fixture.daemon.metric("interceptor_connections_total", &[("outcome", outcome)])
             };
             Ok(counted("redirected") + counted("refused"))
         };
@@ -129,16 +131,16 @@ fn callers_that_leave_at_once_do_no_harm() {
             seen().is_ok_and(|count| count == 200.0)
         })?;
         let redirected =
-            ground.daemon.metric("interceptor_connections_total", &[("outcome", "redirected")])
+            fixture.daemon.metric("interceptor_connections_total", &[("outcome", "redirected")])
                 as usize;
         for _ in 0..redirected {
             // End of stream or a reset; to hear nothing is neither.
-            let end = ground.accept()?.read(&mut [0]).map_err(|error| error.kind());
+            let end = fixture.accept()?.read(&mut [0]).map_err(|error| error.kind());
             assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{end:?}");
         }
-        ground.wait_for_files(files)?;
+        fixture.wait_for_files(files)?;
 
-        let Ends { mut caller, mut target } = ground.connect(Way::Stolen)?;
+        let Ends { mut caller, mut target } = fixture.connect(Route::Stolen)?;
         caller.write_all(b"still here?")?;
         target.read_exact(&mut [0; 11])?;
         Ok(())

@@ -13,15 +13,15 @@ use testbed::{Checksum, netns_test, receive, send};
 use crate::{
     MIB,
     ends::{drop_all, fill, finish, join, read_slowly},
-    fixture::{Ends, Ground, Side, Way},
+    fixture::{Ends, Fixture, Route, Side},
 };
 
 #[test]
 fn a_gibibyte_each_way_at_once_arrives_unharmed() {
     let bytes = 1024 * MIB;
     netns_test("bulk", |t| {
-        let ground = Ground::new(t)?;
-        let Ends { caller, target } = ground.connect(Way::Stolen)?;
+        let fixture = Fixture::new(t)?;
+        let Ends { caller, target } = fixture.connect(Route::Stolen)?;
         let talk = |stream: &TcpStream| -> io::Result<Checksum> {
             let sent = send(stream, bytes)?;
             finish(stream).map(|()| sent)
@@ -36,10 +36,10 @@ fn a_gibibyte_each_way_at_once_arrives_unharmed() {
             assert_eq!((at_target?, at_caller), (up?, down?));
             Ok(())
         })?;
-        drop_all(&ground)?;
+        drop_all(&fixture)?;
         for direction in ["to_target", "from_target"] {
             let counted =
-                ground.daemon.metric("interceptor_bytes_total", &[("direction", direction)]);
+                fixture.daemon.metric("interceptor_bytes_total", &[("direction", direction)]);
             assert_eq!(counted, bytes as f64, "{direction}");
         }
         Ok(())
@@ -47,15 +47,15 @@ fn a_gibibyte_each_way_at_once_arrives_unharmed() {
 }
 
 #[rstest]
-#[case::the_target(Side::Caller)]
+#[case::the_target(Side::Client)]
 #[case::the_caller(Side::Target)]
 fn a_reader_that_never_reads_holds_its_sender_back(#[case] side: Side) {
     netns_test("deaf", |t| {
-        let ground = Ground::new(t)?;
-        let before = ground.memory()?;
-        let (sends, _deaf) = ground.connect(Way::Stolen)?.of(side);
+        let fixture = Fixture::new(t)?;
+        let before = fixture.memory()?;
+        let (sends, _deaf) = fixture.connect(Route::Stolen)?.of(side);
         let taken = fill(&sends)?;
-        let grown = ground.memory()?.saturating_sub(before);
+        let grown = fixture.memory()?.saturating_sub(before);
         assert!(
             grown < 3 * 1024,
             "the daemon grew by {grown} KiB for the {taken} bytes that it took"
@@ -65,13 +65,13 @@ fn a_reader_that_never_reads_holds_its_sender_back(#[case] side: Side) {
 }
 
 #[rstest]
-#[case::the_target(Side::Caller)]
+#[case::the_target(Side::Client)]
 #[case::the_caller(Side::Target)]
 fn a_slow_reader_gets_everything(#[case] side: Side) {
     netns_test("slow", |t| {
-        let ground = Ground::new(t)?;
-        let memory = ground.memory()?;
-        let (sends, reads) = ground.connect(Way::Stolen)?.of(side);
+        let fixture = Fixture::new(t)?;
+        let memory = fixture.memory()?;
+        let (sends, reads) = fixture.connect(Route::Stolen)?.of(side);
         let sender = thread::spawn(move || {
             // More than all buffers on the way hold, so that the relay is held back too.
             let sent = send(&sends, 48 * MIB)?;
@@ -80,7 +80,7 @@ fn a_slow_reader_gets_everything(#[case] side: Side) {
         let mut sum = Checksum::default();
         read_slowly(&reads, &mut sum)?;
         assert_eq!(sum, join(sender)?);
-        let grown = ground.memory()?.saturating_sub(memory);
+        let grown = fixture.memory()?.saturating_sub(memory);
         assert!(grown < 3 * 1024, "the daemon grew by {grown} KiB");
         Ok(())
     });

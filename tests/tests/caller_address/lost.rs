@@ -3,9 +3,9 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_tests::{Scene, play};
+use interceptor_tests::{Fixture, run};
 use serde_json::Value;
-use testbed::{Capability, Cgroup, CommandExt as _, Connection, Question, binary};
+use testbed::{Capability, Cgroup, CommandExt as _, Connection, Protocol, binary};
 
 use crate::{counts, refused, sees_the_caller};
 
@@ -25,16 +25,16 @@ fn checked(adapt: impl FnOnce(&mut std::process::Command) -> Result<()>) -> Resu
 }
 
 fn lost(
-    s: &Scene<'_>,
+    f: &Fixture<'_>,
     why: &str,
     adapt: impl Fn(&mut std::process::Command) -> Result<()>,
 ) -> Result<()> {
-    let daemon = s.daemon_adapted(&refused(&s.laptop), &adapt)?;
-    let mut connection = Connection::open(&s.client, s.port(), Question::Line)?;
+    let daemon = f.daemon_adapted(&refused(&f.laptop), &adapt)?;
+    let mut connection = Connection::open(&f.client, f.port(), Protocol::Line)?;
     let answer = connection.ask()?;
     assert_eq!(
         (answer.tag.as_str(), answer.peer.map(|peer| peer.ip())),
-        ("app", Some(s.pod.ip4().into()))
+        ("app", Some(f.pod.ip4().into()))
     );
     assert_eq!(counts(&daemon)?, (0, 1));
     assert_eq!(daemon.metric("interceptor_caller_address_kept", &[]), 0.0);
@@ -55,8 +55,8 @@ fn lost(
 
 #[test]
 fn without_cgroups_of_version_2_it_works_and_says_what_is_lost() {
-    play(|s| {
-        lost(&s, "no cgroup v2 file system is mounted", |command| {
+    run(|f| {
+        lost(&f, "no cgroup v2 file system is mounted", |command| {
             command.without_cgroups();
             Ok(())
         })
@@ -65,9 +65,9 @@ fn without_cgroups_of_version_2_it_works_and_says_what_is_lost() {
 
 #[test]
 fn a_container_that_sees_its_own_cgroup_only_says_so() {
-    play(|s| {
+    run(|f| {
         let cgroup = Cgroup::new("own")?;
-        lost(&s, "this container's own cgroup", |command| {
+        lost(&f, "this container's own cgroup", |command| {
             command.contained(&cgroup, None)?;
             Ok(())
         })
@@ -76,8 +76,8 @@ fn a_container_that_sees_its_own_cgroup_only_says_so() {
 
 #[test]
 fn a_container_that_is_shown_the_hosts_cgroups_keeps_the_address() {
-    play(|s| {
-        let (cgroup, hosts) = (Cgroup::new("hosts")?, s.t.dir().join("cgroup"));
+    run(|f| {
+        let (cgroup, hosts) = (Cgroup::new("hosts")?, f.t.dir().join("cgroup"));
         fs::create_dir(&hosts)?;
         let adapt = |command: &mut std::process::Command| {
             // What the chart grants.
@@ -87,8 +87,8 @@ fn a_container_that_is_shown_the_hosts_cgroups_keeps_the_address() {
             Ok(())
         };
         assert_eq!(checked(adapt)?["verdict"], "ok");
-        let daemon = s.daemon_adapted(&refused(&s.laptop), adapt)?;
-        let mut connection = Connection::open(&s.client, s.port(), Question::Line)?;
+        let daemon = f.daemon_adapted(&refused(&f.laptop), adapt)?;
+        let mut connection = Connection::open(&f.client, f.port(), Protocol::Line)?;
         sees_the_caller(&mut connection, "app")?;
         assert_eq!(daemon.metric("interceptor_caller_address_kept", &[]), 1.0);
         drop((connection, daemon));

@@ -10,11 +10,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_tests::{SOON, play};
+use interceptor_tests::{TIMEOUT, run};
 use rstest::rstest;
 use socket2::{Domain, Socket, Type};
 use testbed::{
-    Connection, Daemon, Namespace, Question, TcpService, Topology, netns_test, wait_until, workload,
+    Connection, Daemon, Namespace, Protocol, TcpService, Topology, netns_test, wait_until, workload,
 };
 
 use crate::{counts, refused, sees_the_caller};
@@ -38,41 +38,41 @@ fn the_app_sees_the_caller(#[case] listens_on: std::net::IpAddr, #[case] ipv6: b
                 SocketAddr::new(pod.ip4().into(), port)
             }
         };
-        let mut connection = Connection::open(&client, at(8080), Question::Line)?;
+        let mut connection = Connection::open(&client, at(8080), Protocol::Line)?;
         for _ in 0..3 {
             sees_the_caller(&mut connection, "app")?;
         }
         // Without a byte from the caller.
-        let mut greeted = Connection::open(&client, at(8081), Question::Line)?;
+        let mut greeted = Connection::open(&client, at(8081), Protocol::Line)?;
         assert_eq!(greeted.answer()?.peer, Some(greeted.stream().local_addr()?));
         assert_eq!(counts(&daemon)?, (2, 0));
 
         // The pod itself, and the node.
         for caller in [&pod, t.node()] {
-            let mut connection = Connection::open(caller, at(8080), Question::Line)?;
+            let mut connection = Connection::open(caller, at(8080), Protocol::Line)?;
             sees_the_caller(&mut connection, "app").with_context(|| caller.label().to_owned())?;
         }
         let loopback: std::net::IpAddr =
             if ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
         let mut connection =
-            Connection::open(&pod, SocketAddr::new(loopback, 8080), Question::Line)?;
+            Connection::open(&pod, SocketAddr::new(loopback, 8080), Protocol::Line)?;
         sees_the_caller(&mut connection, "app").context("loopback")
     });
 }
 
 #[test]
 fn many_callers_at_once_are_each_seen() {
-    play(|s| {
-        let daemon = s.daemon_with(&refused(&s.laptop), &[])?;
-        let (ip4, ip6): (SocketAddr, SocketAddr) = (s.port(), (s.pod.ip6(), 8080).into());
+    run(|f| {
+        let daemon = f.daemon_with(&refused(&f.laptop), &[])?;
+        let (ip4, ip6): (SocketAddr, SocketAddr) = (f.port(), (f.pod.ip6(), 8080).into());
         thread::scope(|scope| {
             let callers: Vec<_> = (0..8)
                 .map(|n| {
-                    let (client, to) = (&s.client, if n % 2 == 0 { ip4 } else { ip6 });
+                    let (client, to) = (&f.client, if n % 2 == 0 { ip4 } else { ip6 });
                     scope.spawn(move || -> Result<()> {
                         for _ in 0..10 {
                             let mut open: Vec<_> = (0..10)
-                                .map(|_| Connection::open(client, to, Question::Line))
+                                .map(|_| Connection::open(client, to, Protocol::Line))
                                 .collect::<Result<_, _>>()?;
                             open.iter_mut()
                                 .try_for_each(|connection| sees_the_caller(connection, "app"))?;
@@ -83,7 +83,7 @@ fn many_callers_at_once_are_each_seen() {
                 .collect();
             callers.into_iter().try_for_each(|caller| caller.join().expect("no panic"))
         })?;
-        wait_until("the end of all entries", SOON, || {
+        wait_until("the end of all entries", TIMEOUT, || {
             let counts = counts(&daemon).map_err(|error| format!("{error:#}"))?;
             if counts == (0, 0) { Ok(()) } else { Err(format!("{counts:?}")) }
         })?;
@@ -107,13 +107,13 @@ fn relays_ports(pod: &Namespace) -> BTreeSet<u16> {
 
 #[test]
 fn pods_with_equal_addresses_are_told_apart() {
-    play(|s| {
+    run(|f| {
         let other = Topology::new("the same addresses again")?;
         let (pod, laptop, client) =
             (other.pod("web")?, other.host("laptop")?, other.host("client")?);
-        assert_eq!(pod.ip4(), s.pod.ip4());
+        assert_eq!(pod.ip4(), f.pod.ip4());
         let _app = TcpService::tagged(&pod, (Ipv6Addr::UNSPECIFIED, 8080), "other")?;
-        for pod in [&s.pod, &pod] {
+        for pod in [&f.pod, &pod] {
             // So few that both use the same.
             pod.sysctl("net/ipv4/ip_local_port_range", "20000 20011")?;
         }
@@ -121,19 +121,19 @@ fn pods_with_equal_addresses_are_told_apart() {
             workload(netns, &refused(laptop)).replace("name: web", &format!("name: {name}"))
         };
         let second = twin("other", &pod, &laptop).replace("workloads:\n", "");
-        let daemon = Daemon::start(s.t, &(twin("web", &s.pod, &s.laptop) + &second), &[])?;
+        let daemon = Daemon::start(f.t, &(twin("web", &f.pod, &f.laptop) + &second), &[])?;
         daemon.wait_active("web")?;
         daemon.wait_active("other")?;
 
         let mut open = Vec::new();
         for _ in 0..5 {
-            open.push((Connection::open(&s.client, s.port(), Question::Line)?, "app"));
-            open.push((Connection::open(&client, (pod.ip4(), 8080), Question::Line)?, "other"));
+            open.push((Connection::open(&f.client, f.port(), Protocol::Line)?, "app"));
+            open.push((Connection::open(&client, (pod.ip4(), 8080), Protocol::Line)?, "other"));
         }
         for (connection, app) in &mut open {
             sees_the_caller(connection, app)?;
         }
-        let (ours, others) = (relays_ports(&s.pod), relays_ports(&pod));
+        let (ours, others) = (relays_ports(&f.pod), relays_ports(&pod));
         ensure!(!ours.is_disjoint(&others), "no relay had an equal address: {ours:?} {others:?}");
         assert_eq!(daemon.workload("web")?["caller_address"]["shown"], 5);
         assert_eq!(daemon.workload("other")?["caller_address"]["shown"], 5);
@@ -144,26 +144,26 @@ fn pods_with_equal_addresses_are_told_apart() {
 /// The relay's address shows the caller on its own connection, and only as long as that is open.
 #[test]
 fn whoever_else_has_the_relays_address_is_seen_as_himself() {
-    play(|s| {
-        let daemon = s.daemon_with(&refused(&s.laptop), &[])?;
-        let _other = TcpService::tagged(&s.pod, (Ipv6Addr::UNSPECIFIED, 8081), "other")?;
-        let mut connection = Connection::open(&s.client, s.port(), Question::Line)?;
+    run(|f| {
+        let daemon = f.daemon_with(&refused(&f.laptop), &[])?;
+        let _other = TcpService::tagged(&f.pod, (Ipv6Addr::UNSPECIFIED, 8081), "other")?;
+        let mut connection = Connection::open(&f.client, f.port(), Protocol::Line)?;
         sees_the_caller(&mut connection, "app")?;
-        let relay = relays_ports(&s.pod).pop_first().context("the relay's connection")?;
+        let relay = relays_ports(&f.pod).pop_first().context("the relay's connection")?;
 
         let same_address = || {
-            s.pod.run(|| -> Result<()> {
+            f.pod.run(|| -> Result<()> {
                 let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
                 socket.set_reuse_address(true)?;
                 // Ends without TIME_WAIT, for the next to have the address.
                 socket.set_linger(Some(Duration::ZERO))?;
-                socket.bind(&SocketAddr::from((s.pod.ip4(), relay)).into())?;
-                socket.connect(&SocketAddr::from((s.pod.ip4(), 8081)).into())?;
+                socket.bind(&SocketAddr::from((f.pod.ip4(), relay)).into())?;
+                socket.connect(&SocketAddr::from((f.pod.ip4(), 8081)).into())?;
                 let mut stream = TcpStream::from(socket);
                 stream.write_all(b"who are you?\n")?;
                 let mut answer = String::new();
                 BufReader::new(&stream).read_line(&mut answer)?;
-                let expected = format!("other {0}:{relay} {0}:8081\n", s.pod.ip4());
+                let expected = format!("other {0}:{relay} {0}:8081\n", f.pod.ip4());
                 ensure!(answer == expected, "{answer:?} instead of {expected:?}");
                 Ok(())
             })
@@ -171,7 +171,7 @@ fn whoever_else_has_the_relays_address_is_seen_as_himself() {
         same_address().context("while the relay has it, too")?;
         sees_the_caller(&mut connection, "app")?;
         drop(connection);
-        wait_until("the end of all entries", SOON, || {
+        wait_until("the end of all entries", TIMEOUT, || {
             counts(&daemon).is_ok_and(|counts| counts == (0, 0))
         })?;
         same_address().context("when it was the relay's")

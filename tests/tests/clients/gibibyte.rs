@@ -10,11 +10,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_tests::{PlainHead, software::software_test};
+use interceptor_tests::{RequestHead, software::software_test};
 use rstest::rstest;
 use testbed::{Daemon, Namespace, TcpService, wait_until};
 
-use crate::{PORT, Street, USERS, pattern::Pattern};
+use crate::{Fixture, PORT, USERS, pattern::Pattern};
 
 const GIBIBYTE: u64 = 1 << 30;
 
@@ -25,7 +25,7 @@ const GROWTH: u64 = 4 << 10;
 fn gibibyte(netns: &Namespace, tag: &'static str) -> Result<TcpService> {
     TcpService::start(netns, (Ipv6Addr::UNSPECIFIED, PORT), move |mut stream, _| {
         let mut reader = BufReader::with_capacity(256 << 10, stream.try_clone()?);
-        let Some(request) = PlainHead::read(&mut reader)? else { return Ok(()) };
+        let Some(request) = RequestHead::read(&mut reader)? else { return Ok(()) };
         let head = format!("HTTP/1.1 200 OK\r\nX-Served-By: {tag}\r\nConnection: close\r\n");
         if !request.is_put {
             stream.write_all(format!("{head}Content-Length: {GIBIBYTE}\r\n\r\n").as_bytes())?;
@@ -64,12 +64,13 @@ fn chunks(from: &mut impl BufRead, pattern: &mut Pattern) -> io::Result<()> {
 #[case::developer(USERS[1])]
 fn curl_downloads_a_gibibyte(#[case] (user, tag): (&'static str, &'static str)) {
     software_test("download", &["curl"], |t| {
-        let street = Street::new(t)?;
-        let (_app, _dev) = (gibibyte(&street.pod, "app")?, gibibyte(&street.laptop, "laptop")?);
-        let daemon = street.daemon(t)?;
+        let fixture = Fixture::new(t)?;
+        let (_app, _target) =
+            (gibibyte(&fixture.pod, "app")?, gibibyte(&fixture.laptop, "laptop")?);
+        let daemon = fixture.daemon(t)?;
         let head = t.dir().join("head");
-        let mut curl = street.curl(user, &["-D"]);
-        curl.arg(&head).arg(street.url("/")).stdout(Stdio::piped());
+        let mut curl = fixture.curl(user, &["-D"]);
+        curl.arg(&head).arg(fixture.url("/")).stdout(Stdio::piped());
         watch(&daemon, &mut curl, |_, stdout| {
             let mut pattern = Pattern::default();
             pattern.check(stdout.context("no output")?)?;
@@ -90,13 +91,14 @@ fn curl_uploads_a_gibibyte(
     #[case] framing: &[&str],
 ) {
     software_test("upload", &["curl"], |t| {
-        let street = Street::new(t)?;
-        let (_app, _dev) = (gibibyte(&street.pod, "app")?, gibibyte(&street.laptop, "laptop")?);
-        let daemon = street.daemon(t)?;
+        let fixture = Fixture::new(t)?;
+        let (_app, _target) =
+            (gibibyte(&fixture.pod, "app")?, gibibyte(&fixture.laptop, "laptop")?);
+        let daemon = fixture.daemon(t)?;
         let answer = t.dir().join("answer");
         // Nobody here says that he may continue.
-        let mut curl = street.curl(user, &["-T", "-", "-H", "Expect:", "-o"]);
-        curl.arg(&answer).args(framing).arg(street.url("/")).stdin(Stdio::piped());
+        let mut curl = fixture.curl(user, &["-T", "-", "-H", "Expect:", "-o"]);
+        curl.arg(&answer).args(framing).arg(fixture.url("/")).stdin(Stdio::piped());
         watch(&daemon, &mut curl, |stdin, _| {
             let mut stdin = stdin.context("no input")?;
             Ok(Pattern::default().write(&mut stdin, GIBIBYTE)?)

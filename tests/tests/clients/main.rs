@@ -19,13 +19,13 @@ const PORT: u16 = 8080;
 const USERS: [(&str, &str); 2] = [("someone", "app"), ("debug", "laptop")];
 
 /// A pod and a laptop; those who say that they are `debug` get the laptop.
-struct Street {
+struct Fixture {
     pod: Namespace,
     laptop: Namespace,
     client: Namespace,
 }
 
-impl Street {
+impl Fixture {
     fn new(t: &Topology) -> Result<Self> {
         Ok(Self { pod: t.pod("web")?, laptop: t.host("laptop")?, client: t.host("client")? })
     }

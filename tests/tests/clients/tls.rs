@@ -7,7 +7,7 @@ use interceptor_tests::software::{output, server, software_test, tool};
 use rstest::rstest;
 use testbed::{Daemon, Namespace, Process, workload};
 
-use crate::{PORT, Street, pattern::Pattern};
+use crate::{Fixture, PORT, pattern::Pattern};
 
 /// Who changes one byte of TLS breaks it.
 #[rstest]
@@ -15,16 +15,17 @@ use crate::{PORT, Street, pattern::Pattern};
 #[case::hidden("request.headers['x-user'] == 'debug'", [("shop.example", "app"), ("debug.example", "app")])]
 fn curl_speaks_tls_to_whom_it_names(#[case] condition: &str, #[case] expected: [(&str, &str); 2]) {
     software_test("tls", &["curl", "nginx", "openssl"], |t| {
-        let street = Street::new(t)?;
-        let (_app, _dev) = (tls_server(&street.pod, "app")?, tls_server(&street.laptop, "laptop")?);
-        let rule = format!("{PORT} -> {}:{PORT} when {condition}", street.laptop.ip4());
-        let daemon = Daemon::start(t, &workload(&street.pod, &rule), &[])?;
+        let fixture = Fixture::new(t)?;
+        let (_app, _target) =
+            (tls_server(&fixture.pod, "app")?, tls_server(&fixture.laptop, "laptop")?);
+        let rule = format!("{PORT} -> {}:{PORT} when {condition}", fixture.laptop.ip4());
+        let daemon = Daemon::start(t, &workload(&fixture.pod, &rule), &[])?;
         daemon.wait_active("web")?;
         for (name, tag) in expected {
-            let resolve = format!("{name}:{PORT}:{}", street.pod.ip4());
+            let resolve = format!("{name}:{PORT}:{}", fixture.pod.ip4());
             let url = format!("https://{name}:{PORT}/large");
             for version in ["--http1.1", "--http2"] {
-                let mut curl = street.curl(
+                let mut curl = fixture.curl(
                     "debug",
                     &["-k", version, "--tlsv1.3", "--resolve", &resolve, &url, &url],
                 );

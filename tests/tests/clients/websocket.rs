@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use interceptor_tests::software::{output, software_test, text, tool};
 use testbed::{Daemon, Namespace, Process, wait_until};
 
-use crate::{PORT, Street, USERS};
+use crate::{Fixture, PORT, USERS};
 
 /// Debian's own, which has the library.
 const PYTHON: &str = "/usr/bin/python3";
@@ -28,15 +28,15 @@ fn websocket_server(netns: &Namespace, tag: &str) -> Result<Process> {
 #[test]
 fn websockets_lead_where_their_request_went() {
     software_test("websocket", &[PYTHON, LIBRARY], |t| {
-        let street = Street::new(t)?;
-        let _app = websocket_server(&street.pod, "app")?;
-        let _dev = websocket_server(&street.laptop, "laptop")?;
-        let daemon = street.daemon(t)?;
-        let url = format!("ws://{}:{PORT}/", street.pod.ip4());
+        let fixture = Fixture::new(t)?;
+        let _app = websocket_server(&fixture.pod, "app")?;
+        let _target = websocket_server(&fixture.laptop, "laptop")?;
+        let daemon = fixture.daemon(t)?;
+        let url = format!("ws://{}:{PORT}/", fixture.pod.ip4());
         // Both at once.
         thread::scope(|scope| {
             let talks = USERS.map(|(user, tag)| {
-                let mut client = websocket(&street.client, "websocket_client.py");
+                let mut client = websocket(&fixture.client, "websocket_client.py");
                 client.args([&url, user, tag]);
                 scope.spawn(move || text(&mut client))
             });
@@ -49,9 +49,9 @@ fn websockets_lead_where_their_request_went() {
 #[test]
 fn curl_is_upgraded_to_a_websocket() {
     software_test("curl-websocket", &["curl", PYTHON, LIBRARY], |t| {
-        let street = Street::new(t)?;
-        let _app = websocket_server(&street.pod, "app")?;
-        let _dev = websocket_server(&street.laptop, "laptop")?;
+        let fixture = Fixture::new(t)?;
+        let _app = websocket_server(&fixture.pod, "app")?;
+        let _target = websocket_server(&fixture.laptop, "laptop")?;
         let fields = [
             "Connection: Upgrade",
             "Upgrade: websocket",
@@ -62,16 +62,16 @@ fn curl_is_upgraded_to_a_websocket() {
         let ask = |user, server: &Namespace| {
             let url = format!("http://{}:{PORT}/hello", server.ip4());
             let args = [&["-i", "-N", "-H", "Host: web"][..], &fields, &[&*url]].concat();
-            let answer = output(&mut street.curl(user, &args))?;
+            let answer = output(&mut fixture.curl(user, &args))?;
             let lines = answer.split_inclusive(|byte| *byte == b'\n');
             Ok::<_, anyhow::Error>(
                 lines.filter(|line| !line.starts_with(b"Date:")).collect::<Vec<_>>().concat(),
             )
         };
-        let directly = [ask("someone", &street.pod)?, ask("debug", &street.laptop)?];
-        let daemon = street.daemon(t)?;
+        let directly = [ask("someone", &fixture.pod)?, ask("debug", &fixture.laptop)?];
+        let daemon = fixture.daemon(t)?;
         for ((user, tag), directly) in USERS.into_iter().zip(directly) {
-            let relayed = ask(user, &street.pod)?;
+            let relayed = ask(user, &fixture.pod)?;
             assert_eq!(String::from_utf8_lossy(&relayed), String::from_utf8_lossy(&directly));
             ensure!(relayed.starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
             // A frame of text, and one that says goodbye (RFC 6455, section 5.2).

@@ -8,19 +8,19 @@ use std::{
     },
 };
 
-use interceptor_tests::{HttpCaller, SOON};
+use interceptor_tests::{HttpClient, TIMEOUT};
 use parking_lot::Mutex;
 use rstest::rstest;
 use testbed::{TcpService, wait_until};
 
-use crate::{DEBUG, WHEN, stage};
+use crate::{DEBUG, WHEN, run_http};
 
 /// To a caller who is told so, what he has said behind it was not heard, and he says it again on another connection.
 #[test]
 fn nobody_answers_what_waits_behind_the_apps_last_response() {
-    stage(|stage| {
+    run_http(|f| {
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let _app = TcpService::start(&stage.s.pod, (std::net::Ipv6Addr::UNSPECIFIED, 81), {
+        let _app = TcpService::start(&f.base.pod, (std::net::Ipv6Addr::UNSPECIFIED, 81), {
             let heard = Arc::clone(&heard);
             move |mut stream, _| {
                 let mut buffer = [0; 4096];
@@ -37,30 +37,30 @@ fn nobody_answers_what_waits_behind_the_apps_last_response() {
             }
         })?;
         let _daemon =
-            stage.s.daemon_with(&format!("81 -> {}:4000 {WHEN}", stage.s.laptop.ip4()), &[])?;
-        let mut caller = HttpCaller::connect(&stage.s.client, (stage.s.pod.ip4(), 81))?;
+            f.base.daemon_with(&format!("81 -> {}:4000 {WHEN}", f.base.laptop.ip4()), &[])?;
+        let mut caller = HttpClient::connect(&f.base.client, (f.base.pod.ip4(), 81))?;
         let said = format!(
             "GET / HTTP/1.1\r\nHost: web\r\n\r\nPOST / HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\nContent-Length: 0\r\n\r\n"
         );
         caller.say(&said)?;
         assert_eq!(caller.answer(false)?.body, b"hi");
         // As without us.
-        wait_until("the app to have all of it", SOON, || *heard.lock() == said.as_bytes())?;
+        wait_until("the app to have all of it", TIMEOUT, || *heard.lock() == said.as_bytes())?;
         caller.finish()?;
         assert_eq!(caller.rest()?, b"");
-        assert_eq!(stage.dev.service().connections(), 0);
+        assert_eq!(f.target.service().connections(), 0);
         Ok(())
     });
 }
 
 #[test]
 fn an_app_that_ends_an_idle_connection_ends_it_for_the_caller() {
-    stage(|stage| {
-        let _daemon = stage.daemon()?;
-        let mut caller = stage.caller()?;
+    run_http(|f| {
+        let _daemon = f.daemon()?;
+        let mut caller = f.caller()?;
         assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
         assert_eq!(caller.get("/", &[])?.tag, "app");
-        stage.app.service().hang_up();
+        f.app.service().close_connections();
         assert_eq!(caller.rest()?, b"");
         Ok(())
     });
@@ -68,26 +68,26 @@ fn an_app_that_ends_an_idle_connection_ends_it_for_the_caller() {
 
 #[test]
 fn an_app_that_gives_up_while_the_laptop_is_asked_is_called_again() {
-    stage(|stage| {
-        let _daemon = stage.daemon()?;
-        let mut caller = stage.caller()?;
+    run_http(|f| {
+        let _daemon = f.daemon()?;
+        let mut caller = f.caller()?;
         assert_eq!(caller.get("/", &[])?.tag, "app");
         assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
         // To the caller the connection was not idle.
-        stage.app.service().hang_up();
-        wait_until("its connections to end", SOON, || stage.app.service().open() == 0)?;
+        f.app.service().close_connections();
+        wait_until("its connections to end", TIMEOUT, || f.app.service().open() == 0)?;
         assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
         assert_eq!(caller.get("/", &[])?.tag, "app");
-        assert_eq!(stage.app.service().connections(), 2);
+        assert_eq!(f.app.service().connections(), 2);
         Ok(())
     });
 }
 
 #[test]
 fn what_an_app_says_as_it_gives_up_answers_no_later_request() {
-    stage(|stage| {
+    run_http(|f| {
         let gives_up = Arc::new(Barrier::new(2));
-        let app = TcpService::start(&stage.s.pod, (std::net::Ipv6Addr::UNSPECIFIED, 81), {
+        let app = TcpService::start(&f.base.pod, (std::net::Ipv6Addr::UNSPECIFIED, 81), {
             let (gives_up, first) = (Arc::clone(&gives_up), AtomicBool::new(true));
             move |mut stream, _| {
                 let is_first = first.swap(false, Ordering::Relaxed);
@@ -107,12 +107,12 @@ fn what_an_app_says_as_it_gives_up_answers_no_later_request() {
             }
         })?;
         let _daemon =
-            stage.s.daemon_with(&format!("81 -> {}:4000 {WHEN}", stage.s.laptop.ip4()), &[])?;
-        let mut caller = HttpCaller::connect(&stage.s.client, (stage.s.pod.ip4(), 81))?;
+            f.base.daemon_with(&format!("81 -> {}:4000 {WHEN}", f.base.laptop.ip4()), &[])?;
+        let mut caller = HttpClient::connect(&f.base.client, (f.base.pod.ip4(), 81))?;
         assert_eq!(caller.get("/", &[])?.tag, "app");
         assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
         gives_up.wait();
-        wait_until("the app to give up", SOON, || app.open() == 0)?;
+        wait_until("the app to give up", TIMEOUT, || app.open() == 0)?;
         for by in ["laptop", "laptop", "app", "laptop"] {
             let headers: &[&str] = if by == "laptop" { &[DEBUG] } else { &[] };
             let answer = caller.get("/", headers)?;
@@ -127,30 +127,30 @@ fn a_caller_who_gives_up_is_gone_for_the_server_too(
     #[values("app", "laptop")] by: &str,
     #[values("", "Connection: close\r\n", "Connection: upgrade\r\nUpgrade: echo\r\n")] last: &str,
 ) {
-    stage(|stage| {
-        let _daemon = stage.daemon()?;
-        let mut caller = stage.caller()?;
+    run_http(|f| {
+        let _daemon = f.daemon()?;
+        let mut caller = f.caller()?;
         let header = if by == "app" { "a: b" } else { DEBUG };
         caller.say(format!("GET /silence HTTP/1.1\r\nHost: web\r\n{last}{header}\r\n\r\n"))?;
-        let server = if by == "app" { &stage.app } else { &stage.dev };
-        wait_until("the request to arrive", SOON, || server.service().requests() == 1)?;
+        let server = if by == "app" { &f.app } else { &f.target };
+        wait_until("the request to arrive", TIMEOUT, || server.service().requests() == 1)?;
         drop(caller);
-        wait_until("the server to see the end", SOON, || server.service().open() == 0)
+        wait_until("the server to see the end", TIMEOUT, || server.service().open() == 0)
     });
 }
 
 #[rstest]
 fn a_caller_who_is_done_speaking_still_gets_his_answer(#[values("app", "laptop")] by: &str) {
-    stage(|stage| {
-        let _daemon = stage.daemon()?;
-        let mut caller = stage.caller()?;
+    run_http(|f| {
+        let _daemon = f.daemon()?;
+        let mut caller = f.caller()?;
         let header = if by == "app" { "a: b" } else { DEBUG };
         caller.say(format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n"))?;
         caller.finish()?;
         assert_eq!(caller.answer(false)?.tag, by);
         assert_eq!(caller.rest()?, b"");
-        wait_until("the servers to see the end", SOON, || {
-            stage.app.service().open() + stage.dev.service().open() == 0
+        wait_until("the servers to see the end", TIMEOUT, || {
+            f.app.service().open() + f.target.service().open() == 0
         })
     });
 }
@@ -159,11 +159,11 @@ fn a_caller_who_is_done_speaking_still_gets_his_answer(#[values("app", "laptop")
 fn a_target_that_ends_after_its_answer_ends_nothing_else(
     #[values(false, true)] is_done_speaking: bool,
 ) {
-    stage(|stage| {
+    run_http(|f| {
         // Without a word of that in its answer.
-        let _dev = TcpService::start(
-            &stage.s.laptop,
-            (stage.s.laptop.ip4(), 4001),
+        let _target = TcpService::start(
+            &f.base.laptop,
+            (f.base.laptop.ip4(), 4001),
             |mut stream, traffic| {
                 let mut lines = BufReader::new(stream.try_clone()?).lines();
                 while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
@@ -174,8 +174,8 @@ fn a_target_that_ends_after_its_answer_ends_nothing_else(
             },
         )?;
         let _daemon =
-            stage.s.daemon_with(&format!("80 -> {}:4001 {WHEN}", stage.s.laptop.ip4()), &[])?;
-        let mut caller = stage.caller()?;
+            f.base.daemon_with(&format!("80 -> {}:4001 {WHEN}", f.base.laptop.ip4()), &[])?;
+        let mut caller = f.caller()?;
         let request = |header: &str| format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n");
         caller.say([DEBUG, "a: b", "a: b"].map(request).concat())?;
         if is_done_speaking {
@@ -194,9 +194,9 @@ fn a_target_that_ends_after_its_answer_ends_nothing_else(
 
 #[test]
 fn a_caller_who_is_done_speaking_gets_the_answers_of_both() {
-    stage(|stage| {
-        let _daemon = stage.daemon()?;
-        let mut caller = stage.caller()?;
+    run_http(|f| {
+        let _daemon = f.daemon()?;
+        let mut caller = f.caller()?;
         let request = |header: &str| format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n");
         // The laptop's server ends when it is told that there is no more to come, which is before the third.
         caller.say([DEBUG, "a: b", DEBUG, "a: b"].map(request).concat())?;

@@ -18,14 +18,14 @@ use std::{
 };
 
 use anyhow::Result;
-use interceptor_tests::{HttpCaller, HttpMirror, SOON, Scene, play};
+use interceptor_tests::{Fixture, HttpClient, HttpEchoServer, TIMEOUT};
 use testbed::Daemon;
 
 /// A pod whose app and a laptop whose server tell what they got.
-struct Stage<'t> {
-    s: Scene<'t>,
-    app: HttpMirror,
-    dev: HttpMirror,
+struct HttpFixture<'t> {
+    base: Fixture<'t>,
+    app: HttpEchoServer,
+    target: HttpEchoServer,
 }
 
 /// The header that the rules of these tests look for.
@@ -33,35 +33,36 @@ const DEBUG: &str = "x-user: debug";
 
 const WHEN: &str = "when request.headers['x-user'] == 'debug'";
 
-impl<'t> Stage<'t> {
-    fn new(s: Scene<'t>) -> Result<Self> {
-        let app = HttpMirror::start(&s.pod, (std::net::Ipv6Addr::UNSPECIFIED, 80), "app")?;
-        let dev = HttpMirror::start(&s.laptop, (std::net::Ipv6Addr::UNSPECIFIED, 4000), "laptop")?;
-        Ok(Self { s, app, dev })
+impl<'t> HttpFixture<'t> {
+    fn new(base: Fixture<'t>) -> Result<Self> {
+        let app = HttpEchoServer::start(&base.pod, (std::net::Ipv6Addr::UNSPECIFIED, 80), "app")?;
+        let target =
+            HttpEchoServer::start(&base.laptop, (std::net::Ipv6Addr::UNSPECIFIED, 4000), "laptop")?;
+        Ok(Self { base, app, target })
     }
 
     fn rule(&self, rest: &str) -> String {
-        format!("80 -> {}:4000 {rest}", self.s.laptop.ip4())
+        format!("80 -> {}:4000 {rest}", self.base.laptop.ip4())
     }
 
     fn daemon(&self) -> Result<Daemon> {
-        self.s.daemon_with(&self.rule(WHEN), &[])
+        self.base.daemon_with(&self.rule(WHEN), &[])
     }
 
-    fn caller(&self) -> Result<HttpCaller> {
-        HttpCaller::connect(&self.s.client, (self.s.pod.ip4(), 80))
+    fn caller(&self) -> Result<HttpClient> {
+        HttpClient::connect(&self.base.client, (self.base.pod.ip4(), 80))
     }
 }
 
-fn stage(body: impl FnOnce(Stage<'_>) -> Result<()>) {
-    play(|s| body(Stage::new(s)?));
+fn run_http(body: impl FnOnce(HttpFixture<'_>) -> Result<()>) {
+    interceptor_tests::run(|f| body(HttpFixture::new(f)?));
 }
 
 /// Who greets a caller of the pod who says nothing.
-fn greeting(s: &Scene<'_>, port: u16) -> Result<String> {
-    let address = (s.pod.ip4(), port);
-    let stream = s.client.run(|| TcpStream::connect(address))?;
-    stream.set_read_timeout(Some(SOON))?;
+fn greeting(f: &Fixture<'_>, port: u16) -> Result<String> {
+    let address = (f.pod.ip4(), port);
+    let stream = f.client.run(|| TcpStream::connect(address))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
     Ok(line.split(' ').next().unwrap_or_default().to_owned())

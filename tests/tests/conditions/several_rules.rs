@@ -1,25 +1,25 @@
 //! Several rules on one port, and rules that change while connections are open.
 
 use anyhow::ensure;
-use interceptor_tests::{HttpMirror, SOON};
+use interceptor_tests::{HttpEchoServer, TIMEOUT};
 use testbed::{Daemon, wait_until};
 
-use crate::{DEBUG, decided, stage};
+use crate::{DEBUG, decided, run_http};
 
 #[test]
 fn several_developers_share_a_port() {
-    stage(|stage| {
-        let bob = HttpMirror::start(&stage.s.laptop, (stage.s.laptop.ip4(), 4001), "bob")?;
-        let laptop = stage.s.laptop.ip4();
+    run_http(|f| {
+        let bob = HttpEchoServer::start(&f.base.laptop, (f.base.laptop.ip4(), 4001), "bob")?;
+        let laptop = f.base.laptop.ip4();
         let file = format!(
             "workloads:\n- name: web\n  netns: {}\n  annotations:\n    \
              debug.redirect/alice: \"80 -> {laptop}:4000 when request.headers['x-user'] == 'alice'\"\n    \
              debug.redirect/bob: \"80 -> {laptop}:4001 when request.headers['x-user'] in ['alice', 'bob']\"\n    \
              debug.redirect/carol: \"80 -> {laptop}:4001 when request.headers['x-user'] == 'alice'\"\n",
-            stage.s.pod.netns_path().display(),
+            f.base.pod.netns_path().display(),
         );
-        let daemon = Daemon::start(stage.s.t, &file, &[])?;
-        wait_until("the first two to be active", SOON, || {
+        let daemon = Daemon::start(f.base.t, &file, &[])?;
+        wait_until("the first two to be active", TIMEOUT, || {
             let workload = daemon.workload("web")?;
             let states: Vec<_> = workload["rules"]
                 .as_array()
@@ -38,7 +38,7 @@ fn several_developers_share_a_port() {
             "{workload}"
         );
 
-        let mut caller = stage.caller()?;
+        let mut caller = f.caller()?;
         for _ in 0..3 {
             assert_eq!(caller.get("/", &["X-User: bob"])?.tag, "bob");
             assert_eq!(caller.get("/", &["X-User: alice"])?.tag, "laptop");
@@ -54,26 +54,25 @@ fn several_developers_share_a_port() {
 
 #[test]
 fn rules_that_come_and_go_are_seen_by_open_connections_and_fail_no_request() {
-    stage(|stage| {
-        let daemon = stage.daemon()?;
-        let mut caller = stage.caller()?;
+    run_http(|f| {
+        let daemon = f.daemon()?;
+        let mut caller = f.caller()?;
         assert_eq!(caller.get("/", &["X-User: other"])?.tag, "app");
-        daemon.rewrite_workloads(
-            &stage.s.web(&stage.rule("when request.headers['x-user'] == 'other'")),
-        )?;
-        wait_until("the new condition", SOON, || {
+        daemon
+            .rewrite_workloads(&f.base.web(&f.rule("when request.headers['x-user'] == 'other'")))?;
+        wait_until("the new condition", TIMEOUT, || {
             let answer = caller.get("/", &["X-User: other"])?;
             ensure!(answer.tag == "laptop", "{answer:?}");
             Ok(())
         })?;
         assert_eq!(caller.get("/", &[DEBUG])?.tag, "app");
-        daemon.rewrite_workloads(&stage.s.without_rule())?;
-        wait_until("no rule", SOON, || {
+        daemon.rewrite_workloads(&f.base.without_rule())?;
+        wait_until("no rule", TIMEOUT, || {
             let answer = caller.get("/", &["X-User: other"])?;
             ensure!(answer.tag == "app", "{answer:?}");
             Ok(())
         })?;
-        assert_eq!(stage.app.service().connections(), 1);
+        assert_eq!(f.app.service().connections(), 1);
         Ok(())
     });
 }

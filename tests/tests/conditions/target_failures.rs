@@ -6,17 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use interceptor_tests::{SOON, counted, outcomes};
+use interceptor_tests::{TIMEOUT, counted, outcomes};
 use testbed::{TcpService, wait_until};
 
-use crate::{DEBUG, WHEN, decided, stage};
+use crate::{DEBUG, WHEN, decided, run_http};
 
 #[test]
 fn a_target_that_refuses_leaves_the_request_to_the_app() {
-    stage(|mut stage| {
-        let daemon = stage.daemon()?;
-        stage.dev.stop_listening();
-        let mut caller = stage.caller()?;
+    run_http(|mut f| {
+        let daemon = f.daemon()?;
+        f.target.stop_listening();
+        let mut caller = f.caller()?;
         for _ in 0..3 {
             assert_eq!(caller.get("/", &[DEBUG])?.tag, "app");
             assert_eq!(caller.get("/", &[])?.tag, "app");
@@ -29,9 +29,9 @@ fn a_target_that_refuses_leaves_the_request_to_the_app() {
 
 #[test]
 fn a_target_that_dies_in_its_answer_ends_the_callers_connection() {
-    stage(|stage| {
-        let _daemon = stage.daemon()?;
-        let mut caller = stage.caller()?;
+    run_http(|f| {
+        let _daemon = f.daemon()?;
+        let mut caller = f.caller()?;
         assert_eq!(caller.get("/", &[])?.tag, "app");
         caller.say(format!(
             "GET /half HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\nGET /after HTTP/1.1\r\nHost: web\r\n\r\n"
@@ -45,28 +45,28 @@ fn a_target_that_dies_in_its_answer_ends_the_callers_connection() {
 
 #[test]
 fn a_target_that_closes_after_its_answer_is_called_again() {
-    stage(|stage| {
-        let _daemon = stage.daemon()?;
-        let mut caller = stage.caller()?;
+    run_http(|f| {
+        let _daemon = f.daemon()?;
+        let mut caller = f.caller()?;
         // The laptop's server goes away while the connection is idle.
         assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
         assert_eq!(caller.get("/", &[])?.tag, "app");
-        stage.dev.service().hang_up();
-        wait_until("its connections to end", SOON, || stage.dev.service().open() == 0)?;
+        f.target.service().close_connections();
+        wait_until("its connections to end", TIMEOUT, || f.target.service().open() == 0)?;
         assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
-        assert_eq!(stage.dev.service().connections(), 2);
+        assert_eq!(f.target.service().connections(), 2);
         Ok(())
     });
 }
 
 #[test]
 fn a_frozen_target_delays_nobody_else() {
-    stage(|stage| {
-        let _daemon = stage.daemon()?;
-        let mut stuck = stage.caller()?;
+    run_http(|f| {
+        let _daemon = f.daemon()?;
+        let mut stuck = f.caller()?;
         stuck.say(format!("GET /silence HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
-        wait_until("the laptop to have it", SOON, || stage.dev.service().requests() == 1)?;
-        let mut caller = stage.caller()?;
+        wait_until("the laptop to have it", TIMEOUT, || f.target.service().requests() == 1)?;
+        let mut caller = f.caller()?;
         for _ in 0..20 {
             let started = Instant::now();
             assert_eq!(caller.get("/", &[])?.tag, "app");
@@ -78,9 +78,9 @@ fn a_frozen_target_delays_nobody_else() {
 
 #[test]
 fn a_response_that_ends_with_its_connection_is_not_cut_short_by_what_waits_behind_it() {
-    stage(|stage| {
+    run_http(|f| {
         let heard = Arc::new(Barrier::new(2));
-        let _dev = TcpService::start(&stage.s.laptop, (stage.s.laptop.ip4(), 4001), {
+        let _target = TcpService::start(&f.base.laptop, (f.base.laptop.ip4(), 4001), {
             let heard = Arc::clone(&heard);
             move |mut stream, _| {
                 let mut lines = BufReader::new(stream.try_clone()?).lines();
@@ -91,8 +91,8 @@ fn a_response_that_ends_with_its_connection_is_not_cut_short_by_what_waits_behin
             }
         })?;
         let _daemon =
-            stage.s.daemon_with(&format!("80 -> {}:4001 {WHEN}", stage.s.laptop.ip4()), &[])?;
-        let mut caller = stage.caller()?;
+            f.base.daemon_with(&format!("80 -> {}:4001 {WHEN}", f.base.laptop.ip4()), &[])?;
+        let mut caller = f.caller()?;
         // The application's could be served next, if the laptop's had an end.
         let request = |header: &str| format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n");
         caller.say([DEBUG, "a: b"].map(request).concat())?;

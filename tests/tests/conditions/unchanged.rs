@@ -1,10 +1,10 @@
 //! Requests and responses pass byte for byte, in order, however they are cut.
 
 use anyhow::Result;
-use interceptor_tests::{HttpCaller, HttpMirror};
+use interceptor_tests::{HttpClient, HttpEchoServer};
 use rstest::rstest;
 
-use crate::{DEBUG, stage};
+use crate::{DEBUG, run_http};
 
 /// What ordinary and less ordinary callers say, each followed by another request on the same connection.
 const REQUESTS: &[&[u8]] = &[
@@ -29,9 +29,9 @@ fn requests_reach_the_app_byte_for_byte(
     #[values(false, true)] pipelined: bool,
     #[values(1, 7, 100_000)] step: usize,
 ) {
-    stage(|stage| {
-        let _daemon = stage.daemon()?;
-        let mut caller = stage.caller()?;
+    run_http(|f| {
+        let _daemon = f.daemon()?;
+        let mut caller = f.caller()?;
         let all = REQUESTS.concat();
         if pipelined {
             for part in all.chunks(step) {
@@ -46,8 +46,8 @@ fn requests_reach_the_app_byte_for_byte(
             }
             assert_eq!(caller.answer(false)?.tag, "app");
         }
-        assert_eq!(String::from_utf8_lossy(&stage.app.got()), String::from_utf8_lossy(&all));
-        assert_eq!(stage.dev.got(), b"");
+        assert_eq!(String::from_utf8_lossy(&f.app.got()), String::from_utf8_lossy(&all));
+        assert_eq!(f.target.got(), b"");
         Ok(())
     });
 }
@@ -57,9 +57,9 @@ fn matching_requests_among_others_reach_the_laptop_byte_for_byte(
     #[values(false, true)] pipelined: bool,
     #[values(1, 7, 100_000)] step: usize,
 ) {
-    stage(|stage| {
-        let _daemon = stage.daemon()?;
-        let mut caller = stage.caller()?;
+    run_http(|f| {
+        let _daemon = f.daemon()?;
+        let mut caller = f.caller()?;
         let (mut all, mut apps, mut laptops) = (Vec::new(), Vec::new(), Vec::new());
         for (n, request) in REQUESTS.iter().enumerate() {
             // Several in a row for either side.
@@ -84,12 +84,9 @@ fn matching_requests_among_others_reach_the_laptop_byte_for_byte(
             }
             assert_eq!(caller.answer(false)?.tag, if n % 4 < 2 { "laptop" } else { "app" }, "{n}");
         }
+        assert_eq!(String::from_utf8_lossy(&f.app.got()), String::from_utf8_lossy(&apps.concat()));
         assert_eq!(
-            String::from_utf8_lossy(&stage.app.got()),
-            String::from_utf8_lossy(&apps.concat())
-        );
-        assert_eq!(
-            String::from_utf8_lossy(&stage.dev.got()),
+            String::from_utf8_lossy(&f.target.got()),
             String::from_utf8_lossy(&laptops.concat())
         );
         Ok(())
@@ -98,17 +95,17 @@ fn matching_requests_among_others_reach_the_laptop_byte_for_byte(
 
 #[rstest]
 fn answers_come_back_byte_for_byte(#[values("app", "laptop")] by: &str) {
-    stage(|stage| {
-        let _daemon = stage.daemon()?;
+    run_http(|f| {
+        let _daemon = f.daemon()?;
         // The app's own server once more, on a port that is not redirected.
-        let app = HttpMirror::start(&stage.s.pod, (stage.s.pod.ip4(), 81), "app")?;
+        let app = HttpEchoServer::start(&f.base.pod, (f.base.pod.ip4(), 81), "app")?;
         let direct =
-            if by == "app" { app.service().addr() } else { (stage.s.laptop.ip4(), 4000).into() };
+            if by == "app" { app.service().addr() } else { (f.base.laptop.ip4(), 4000).into() };
         let header = if by == "app" { "a: b" } else { DEBUG };
         for target in ["/", "/chunked", "/interim", "/refuse", "/close", "/until-close", "/half"] {
-            let relayed = (stage.s.pod.ip4(), 80).into();
+            let relayed = (f.base.pod.ip4(), 80).into();
             let answers = [relayed, direct].map(|to| -> Result<_> {
-                let mut caller = HttpCaller::connect(&stage.s.client, to)?;
+                let mut caller = HttpClient::connect(&f.base.client, to)?;
                 caller.say(format!("GET {target} HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n"))?;
                 caller.finish()?;
                 Ok(String::from_utf8(caller.rest()?)?)
@@ -124,9 +121,9 @@ fn answers_come_back_byte_for_byte(#[values("app", "laptop")] by: &str) {
 
 #[rstest]
 fn head_and_interim_responses_keep_the_order(#[values("app", "laptop")] by: &str) {
-    stage(|stage| {
-        let _daemon = stage.daemon()?;
-        let mut caller = stage.caller()?;
+    run_http(|f| {
+        let _daemon = f.daemon()?;
+        let mut caller = f.caller()?;
         let header = if by == "app" { "a: b" } else { DEBUG };
         caller.say(format!("HEAD /x HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\nGET /interim HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\nGET /other HTTP/1.1\r\nHost: web\r\n\r\n"))?;
         assert_eq!(caller.answer(true)?.tag, by);

@@ -2,19 +2,19 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 
-use interceptor_tests::HttpCaller;
+use interceptor_tests::HttpClient;
 use rstest::rstest;
 use testbed::TcpService;
 
-use crate::{DEBUG, WHEN, piped, stage};
+use crate::{DEBUG, WHEN, piped, run_http};
 
 #[rstest]
 fn a_connection_that_changes_its_protocol_stays_where_its_request_went(
     #[values("app", "laptop")] by: &str,
 ) {
-    stage(|stage| {
-        let daemon = stage.daemon()?;
-        let mut caller = stage.caller()?;
+    run_http(|f| {
+        let daemon = f.daemon()?;
+        let mut caller = f.caller()?;
         // First somewhere else, so that the side has to change.
         let (first, header) = if by == "app" { (DEBUG, "a: b") } else { ("a: b", DEBUG) };
         caller.get("/", &[first])?;
@@ -39,9 +39,9 @@ fn a_connection_that_changes_its_protocol_stays_where_its_request_went(
 fn an_upgrade_that_is_declined_leaves_the_connection_as_it_was(
     #[values("app", "laptop")] by: &str,
 ) {
-    stage(|stage| {
-        let _daemon = stage.daemon()?;
-        let mut caller = stage.caller()?;
+    run_http(|f| {
+        let _daemon = f.daemon()?;
+        let mut caller = f.caller()?;
         let header = if by == "app" { "a: b" } else { DEBUG };
         caller.say(format!(
             "GET /no HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\nUpgrade: echo\r\n{header}\r\n\r\n\
@@ -57,7 +57,7 @@ fn an_upgrade_that_is_declined_leaves_the_connection_as_it_was(
 fn an_upgrade_that_is_declined_before_its_body_is_through_leaves_the_connection_as_it_was(
     #[values("app", "laptop")] by: &str,
 ) {
-    stage(|stage| {
+    run_http(|f| {
         let early = |tag: &'static str, netns: &testbed::Namespace, port| {
             // Answers each head, and reads the body afterwards.
             TcpService::start(
@@ -83,11 +83,11 @@ fn an_upgrade_that_is_declined_before_its_body_is_through_leaves_the_connection_
                 },
             )
         };
-        let _app = early("app", &stage.s.pod, 81)?;
-        let _dev = early("laptop", &stage.s.laptop, 4001)?;
-        let rule = format!("81 -> {}:4001 {WHEN}", stage.s.laptop.ip4());
-        let _daemon = stage.s.daemon_with(&rule, &[])?;
-        let mut caller = HttpCaller::connect(&stage.s.client, (stage.s.pod.ip4(), 81))?;
+        let _app = early("app", &f.base.pod, 81)?;
+        let _target = early("laptop", &f.base.laptop, 4001)?;
+        let rule = format!("81 -> {}:4001 {WHEN}", f.base.laptop.ip4());
+        let _daemon = f.base.daemon_with(&rule, &[])?;
+        let mut caller = HttpClient::connect(&f.base.client, (f.base.pod.ip4(), 81))?;
         let header = if by == "app" { "a: b" } else { DEBUG };
         caller.say(format!(
             "POST / HTTP/1.1\r\nHost: web\r\nUpgrade: h2c\r\n{header}\r\nContent-Length: 4\r\n\r\n"

@@ -5,25 +5,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use interceptor_tests::{SECOND, SOON, play};
+use interceptor_tests::{SECOND, TIMEOUT, run};
 use nix::sys::signal::Signal;
-use testbed::{Caller, Connection, Question, wait_until};
+use testbed::{Connection, Load, Protocol, wait_until};
 
 use crate::{AT_ONCE, load, no_call_failed};
 
 #[test]
 fn after_sigkill_the_app_serves_and_only_stolen_connections_break() {
-    play(|s| {
-        let mut daemon = s.daemon()?;
-        let mut stolen = Connection::open(&s.client, s.port(), Question::Line)?;
+    run(|f| {
+        let mut daemon = f.daemon()?;
+        let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
-        let caller = load(&s)?;
+        let caller = load(&f)?;
 
         let killed = Instant::now();
         daemon.signal(Signal::SIGKILL)?;
         daemon.wait()?;
         let dead = Instant::now();
-        caller.wait_for_calls(200, SOON)?;
+        caller.wait_for_calls(200, TIMEOUT)?;
         let report = caller.stop();
 
         let after = report.since(dead);
@@ -38,11 +38,11 @@ fn after_sigkill_the_app_serves_and_only_stolen_connections_break() {
 
 #[test]
 fn after_sigterm_no_call_fails_and_stolen_connections_finish() {
-    play(|s| {
-        let mut daemon = s.daemon()?;
-        let mut stolen = Connection::open(&s.client, s.port(), Question::Line)?;
+    run(|f| {
+        let mut daemon = f.daemon()?;
+        let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
-        let caller = load(&s)?;
+        let caller = load(&f)?;
 
         daemon.signal(Signal::SIGTERM)?;
         caller.wait_for_tag("app", SECOND)?;
@@ -50,12 +50,12 @@ fn after_sigterm_no_call_fails_and_stolen_connections_finish() {
         let given_back = Instant::now();
         for _ in 0..20 {
             assert_eq!(stolen.ask()?.tag, "laptop");
-            caller.wait_for_calls(20, SOON)?;
+            caller.wait_for_calls(20, TIMEOUT)?;
         }
         assert!(daemon.get("/state").is_ok(), "it should wait for the stolen connection");
         stolen.stream().shutdown(Shutdown::Both)?;
         let status = daemon.wait()?;
-        caller.wait_for_calls(50, SOON)?;
+        caller.wait_for_calls(50, TIMEOUT)?;
         let report = caller.stop();
 
         assert!(status.success(), "{status}");
@@ -68,15 +68,14 @@ fn after_sigterm_no_call_fails_and_stolen_connections_finish() {
 
 #[test]
 fn sigterm_again_and_again_fails_no_call() {
-    play(|s| {
-        let caller =
-            Caller::new(&s.client, s.port()).threads(4).interval(Duration::ZERO).start()?;
+    run(|f| {
+        let caller = Load::new(&f.client, f.port()).threads(4).interval(Duration::ZERO).start()?;
         for _ in 0..5 {
-            let mut daemon = s.daemon()?;
-            caller.wait_for_tag("laptop", SOON)?;
+            let mut daemon = f.daemon()?;
+            caller.wait_for_tag("laptop", TIMEOUT)?;
             daemon.signal(Signal::SIGTERM)?;
             assert!(daemon.wait()?.success());
-            caller.wait_for_tag("app", SOON)?;
+            caller.wait_for_tag("app", TIMEOUT)?;
         }
         let report = caller.stop();
         no_call_failed(&report)?;
@@ -87,13 +86,13 @@ fn sigterm_again_and_again_fails_no_call() {
 
 #[test]
 fn stolen_connections_go_on_for_as_long_as_the_drain_timeout_allows() {
-    play(|s| {
-        let mut daemon = s.daemon_with(&s.rule(), &["--drain-timeout", "6s"])?;
-        let mut stolen = Connection::open(&s.client, s.port(), Question::Line)?;
+    run(|f| {
+        let mut daemon = f.daemon_with(&f.rule(), &["--drain-timeout", "6s"])?;
+        let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
         let asked = Instant::now();
         daemon.signal(Signal::SIGTERM)?;
-        wait_until("the app", SOON, || s.who().is_ok_and(|tag| tag == "app"))?;
+        wait_until("the app", TIMEOUT, || f.served_by().is_ok_and(|tag| tag == "app"))?;
         // Past everything that the daemon does by itself after SIGTERM.
         while asked.elapsed() < 5 * SECOND {
             assert_eq!(stolen.ask()?.tag, "laptop", "after {:?}", asked.elapsed());
@@ -107,13 +106,13 @@ fn stolen_connections_go_on_for_as_long_as_the_drain_timeout_allows() {
 
 #[test]
 fn the_drain_timeout_cuts_what_does_not_end() {
-    play(|s| {
-        let mut daemon = s.daemon_with(&s.rule(), &["--drain-timeout", "1s"])?;
-        let mut stolen = Connection::open(&s.client, s.port(), Question::Line)?;
+    run(|f| {
+        let mut daemon = f.daemon_with(&f.rule(), &["--drain-timeout", "1s"])?;
+        let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
         let asked = Instant::now();
         daemon.signal(Signal::SIGTERM)?;
-        wait_until("the app", SOON, || s.who().is_ok_and(|tag| tag == "app"))?;
+        wait_until("the app", TIMEOUT, || f.served_by().is_ok_and(|tag| tag == "app"))?;
         assert_eq!(stolen.ask()?.tag, "laptop", "there is time left");
         assert!(daemon.wait()?.success());
         let took = asked.elapsed();

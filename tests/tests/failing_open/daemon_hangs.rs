@@ -2,34 +2,36 @@
 
 use std::time::{Duration, Instant};
 
-use interceptor_tests::{Arrivals, Frozen, SECOND, SOON, outcomes, play, threads};
+use interceptor_tests::{Frozen, OpenLoopLoad, SECOND, TIMEOUT, outcomes, run, threads};
 use nix::sys::signal::Signal;
-use testbed::{Connection, Question, wait_until};
+use testbed::{Connection, Protocol, wait_until};
 
 use crate::{AT_ONCE, no_call_failed};
 
 #[test]
 fn during_sigstop_the_app_serves_within_a_second_and_after_sigcont_the_steal_resumes() {
-    play(|s| {
-        let daemon = s.daemon()?;
-        let mut stolen = Connection::open(&s.client, s.port(), Question::Line)?;
+    run(|f| {
+        let daemon = f.daemon()?;
+        let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
-        let arrivals = Arrivals::start(&s.client, s.port(), Duration::from_millis(20));
-        wait_until("an arrival", SOON, || s.dev.requests() > 1)?;
+        let arrivals = OpenLoopLoad::start(&f.client, f.port(), Duration::from_millis(20));
+        wait_until("an arrival", TIMEOUT, || f.target.requests() > 1)?;
 
         daemon.signal(Signal::SIGSTOP)?;
         let stopped = Instant::now();
-        wait_until("the app to serve", SECOND, || s.app.requests() > 0)?;
+        wait_until("the app to serve", SECOND, || f.app.requests() > 0)?;
         // From here on for longer than a heartbeat lives.
-        let goal = s.app.requests() + 40;
-        wait_until("many more calls to the app", SOON, || s.app.requests() >= goal)?;
+        let goal = f.app.requests() + 40;
+        wait_until("many more calls to the app", TIMEOUT, || f.app.requests() >= goal)?;
         let resumed = Instant::now();
         daemon.signal(Signal::SIGCONT)?;
-        let seen = s.dev.requests();
+        let seen = f.target.requests();
         // Those that hung are served now, and then new ones.
-        wait_until("the laptop to serve again", SECOND, || s.dev.requests() > seen)?;
+        wait_until("the laptop to serve again", SECOND, || f.target.requests() > seen)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
-        wait_until("new calls to be stolen", SOON, || s.who().is_ok_and(|tag| tag == "laptop"))?;
+        wait_until("new calls to be stolen", TIMEOUT, || {
+            f.served_by().is_ok_and(|tag| tag == "laptop")
+        })?;
         let report = arrivals.stop();
 
         let hung: Vec<_> = report
@@ -55,22 +57,24 @@ fn during_sigstop_the_app_serves_within_a_second_and_after_sigcont_the_steal_res
 
 #[test]
 fn workers_that_are_stuck_leave_the_port_to_the_app() {
-    play(|s| {
-        let daemon = s.daemon()?;
-        let arrivals = Arrivals::start(&s.client, s.port(), Duration::from_millis(20));
-        wait_until("an arrival", SOON, || s.dev.requests() > 0)?;
+    run(|f| {
+        let daemon = f.daemon()?;
+        let arrivals = OpenLoopLoad::start(&f.client, f.port(), Duration::from_millis(20));
+        wait_until("an arrival", TIMEOUT, || f.target.requests() > 0)?;
         let frozen = Frozen::new(&threads(daemon.pid(), "relay-")?)?;
         let stuck = Instant::now();
-        wait_until("the app to serve", SECOND, || s.app.requests() > 0)?;
+        wait_until("the app to serve", SECOND, || f.app.requests() > 0)?;
         // The control side is alive, and it tells.
         wait_until("/livez to say so", SECOND, || daemon.get("/livez").is_err())?;
         assert!(daemon.metric("interceptor_heartbeat_age_seconds", &[]) > 0.5);
-        let goal = s.app.requests() + 30;
-        wait_until("more calls to the app", SOON, || s.app.requests() >= goal)?;
+        let goal = f.app.requests() + 30;
+        wait_until("more calls to the app", TIMEOUT, || f.app.requests() >= goal)?;
         let resumed = Instant::now();
         drop(frozen);
-        wait_until("new calls to be stolen", SOON, || s.who().is_ok_and(|tag| tag == "laptop"))?;
-        wait_until("/livez to be content", SOON, || daemon.get("/livez"))?;
+        wait_until("new calls to be stolen", TIMEOUT, || {
+            f.served_by().is_ok_and(|tag| tag == "laptop")
+        })?;
+        wait_until("/livez to be content", TIMEOUT, || daemon.get("/livez"))?;
         let report = arrivals.stop();
 
         let hung: Vec<_> = report
@@ -88,15 +92,15 @@ fn workers_that_are_stuck_leave_the_port_to_the_app() {
 
 #[test]
 fn a_worker_that_is_stuck_leaves_its_share_to_the_others() {
-    play(|s| {
-        let daemon = s.daemon_with(&s.rule(), &["--workers", "2"])?;
-        let arrivals = Arrivals::start(&s.client, s.port(), Duration::from_millis(20));
-        wait_until("an arrival", SOON, || s.dev.requests() > 0)?;
+    run(|f| {
+        let daemon = f.daemon_with(&f.rule(), &["--workers", "2"])?;
+        let arrivals = OpenLoopLoad::start(&f.client, f.port(), Duration::from_millis(20));
+        wait_until("an arrival", TIMEOUT, || f.target.requests() > 0)?;
         let frozen = Frozen::new(&threads(daemon.pid(), "relay-")?[..1])?;
         let stuck = Instant::now();
-        wait_until("the second worker to be alone", SOON, || daemon.get("/livez").is_err())?;
-        let goal = s.dev.requests() + 50;
-        wait_until("many calls", SOON, || s.dev.requests() >= goal)?;
+        wait_until("the second worker to be alone", TIMEOUT, || daemon.get("/livez").is_err())?;
+        let goal = f.target.requests() + 50;
+        wait_until("many calls", TIMEOUT, || f.target.requests() >= goal)?;
         let resumed = Instant::now();
         drop(frozen);
         let report = arrivals.stop();

@@ -3,16 +3,16 @@
 use std::{fs, io::Read as _, process::Command, thread};
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_tests::{SOON, Scene, counted, outcomes, play, sum, threads};
+use interceptor_tests::{Fixture, TIMEOUT, counted, outcomes, run, sum, threads};
 use rstest::rstest;
-use testbed::{CommandExt as _, Connection, Daemon, Question, TcpService, call, wait_until};
+use testbed::{CommandExt as _, Connection, Daemon, Protocol, TcpService, call, wait_until};
 
 /// Opens `count` connections one after the other and asks on each; gives them, and how many of them the laptop has.
-fn hold(s: &Scene<'_>, count: usize) -> Result<(Vec<Connection>, u64)> {
+fn hold(f: &Fixture<'_>, count: usize) -> Result<(Vec<Connection>, u64)> {
     let mut held = Vec::new();
     let mut stolen = 0;
     for number in 0..count {
-        let mut connection = Connection::open(&s.client, s.port(), Question::Line)
+        let mut connection = Connection::open(&f.client, f.port(), Protocol::Line)
             .with_context(|| format!("open connection {number}"))?;
         let answer = connection.ask().with_context(|| format!("ask on connection {number}"))?;
         stolen += u64::from(answer.tag == "laptop");
@@ -23,9 +23,9 @@ fn hold(s: &Scene<'_>, count: usize) -> Result<(Vec<Connection>, u64)> {
 
 #[test]
 fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
-    play(|s| {
-        let daemon = s.daemon_adapted(&s.rule(), |command| {
-            let mut limited = s.t.node().command("sh");
+    run(|f| {
+        let daemon = f.daemon_adapted(&f.rule(), |command| {
+            let mut limited = f.t.node().command("sh");
             limited.args(["-c", "ulimit -Sn 100; ulimit -Hn 1000; exec \"$0\" \"$@\""]);
             limited.arg(command.get_program()).args(command.get_args());
             *command = limited;
@@ -37,7 +37,7 @@ fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
             .find_map(|line| line.strip_prefix("Max open files"))
             .context("a limit")?;
         assert_eq!(files.split_whitespace().collect::<Vec<_>>(), ["1000", "1000", "files"]);
-        let (held, stolen) = hold(&s, 100)?;
+        let (held, stolen) = hold(&f, 100)?;
         assert_eq!(stolen, held.len() as u64);
         Ok(())
     });
@@ -45,9 +45,9 @@ fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
 
 #[test]
 fn when_open_files_run_out_the_app_serves_the_rest() {
-    play(|s| {
+    run(|f| {
         const CALLS: usize = 100;
-        let daemon = s.daemon_adapted(&s.rule(), |command| {
+        let daemon = f.daemon_adapted(&f.rule(), |command| {
             command.open_files(128);
             Ok(())
         })?;
@@ -57,14 +57,14 @@ fn when_open_files_run_out_the_app_serves_the_rest() {
         // The place of a connection that has ended (that of the proof that the rule is active) is free again at the next
         // beat, so some callers may meet the app before all places are taken.
         let (mut held, mut stolen) = (Vec::new(), 0);
-        wait_until("all places to be taken", SOON, || {
-            let (more, to_laptop) = hold(&s, CALLS / 10)?;
+        wait_until("all places to be taken", TIMEOUT, || {
+            let (more, to_laptop) = hold(&f, CALLS / 10)?;
             held.extend(more);
             stolen += to_laptop;
             ensure!(stolen >= limit, "{stolen} of {limit}");
             Ok(())
         })?;
-        let (more, to_laptop) = hold(&s, CALLS)?;
+        let (more, to_laptop) = hold(&f, CALLS)?;
         held.extend(more);
         stolen += to_laptop;
         assert!(held.len() > CALLS);
@@ -80,25 +80,25 @@ fn when_open_files_run_out_the_app_serves_the_rest() {
         assert!(daemon.get("/livez").is_ok());
 
         drop(held);
-        wait_until("room for new ones", SOON, || s.who().is_ok_and(|tag| tag == "laptop"))
+        wait_until("room for new ones", TIMEOUT, || f.served_by().is_ok_and(|tag| tag == "laptop"))
     });
 }
 
 #[test]
 fn a_burst_of_connections_beyond_the_open_files_is_served() {
-    play(|s| {
+    run(|f| {
         const CALLS: usize = 200;
-        let daemon = s.daemon_adapted(&s.rule(), |command| {
+        let daemon = f.daemon_adapted(&f.rule(), |command| {
             command.open_files(128);
             Ok(())
         })?;
-        let (client, port) = (&s.client, s.port());
+        let (client, port) = (&f.client, f.port());
         // All of them stay open until all were asked.
         let answered = thread::scope(|scope| {
             let calls: Vec<_> = (0..CALLS)
                 .map(|_| {
                     scope.spawn(move || -> Result<Connection> {
-                        let mut connection = Connection::open(client, port, Question::Line)?;
+                        let mut connection = Connection::open(client, port, Protocol::Line)?;
                         connection.ask()?;
                         Ok(connection)
                     })
@@ -111,22 +111,22 @@ fn a_burst_of_connections_beyond_the_open_files_is_served() {
         let outcomes = outcomes(&daemon, "web")?;
         assert_eq!(outcomes.values().sum::<u64>(), CALLS as u64, "{outcomes:?}");
         assert_eq!(sum(&outcomes, "refused"), 0, "{outcomes:?}");
-        assert_eq!(outcomes["redirected"], s.dev.connections(), "{outcomes:?}");
+        assert_eq!(outcomes["redirected"], f.target.connections(), "{outcomes:?}");
         drop(answered);
-        wait_until("room for new ones", SOON, || s.who().is_ok_and(|tag| tag == "laptop"))
+        wait_until("room for new ones", TIMEOUT, || f.served_by().is_ok_and(|tag| tag == "laptop"))
     });
 }
 
 #[test]
 fn a_daemon_without_any_room_takes_nothing() {
-    play(|s| {
-        let daemon = Daemon::start_with(s.t, &s.web(&s.rule()), |command| {
+    run(|f| {
+        let daemon = Daemon::start_with(f.t, &f.web(&f.rule()), |command| {
             command.open_files(80);
             Ok(())
         })?;
         daemon.wait_rules("web", "pending")?;
         for _ in 0..20 {
-            assert_eq!(s.who()?, "app");
+            assert_eq!(f.served_by()?, "app");
         }
         assert!(daemon.get("/livez").is_ok());
         Ok(())
@@ -135,18 +135,20 @@ fn a_daemon_without_any_room_takes_nothing() {
 
 #[test]
 fn open_files_that_run_out_by_surprise_let_nobody_down() {
-    play(|s| {
-        let daemon = s.daemon()?;
+    run(|f| {
+        let daemon = f.daemon()?;
         let open = daemon.open_files()?;
         // A limit that the daemon does not know of, as when the whole machine is out of files.
         let limit = format!("--nofile={}", open + 9);
         let status =
             Command::new("prlimit").args(["--pid", &daemon.pid().to_string(), &limit]).status()?;
         ensure!(status.success(), "prlimit: {status}");
-        let (held, stolen) = hold(&s, 30)?;
+        let (held, stolen) = hold(&f, 30)?;
         assert!(stolen < 30);
         drop(held);
-        wait_until("room for new ones", SOON, || s.who().is_ok_and(|tag| tag == "laptop"))?;
+        wait_until("room for new ones", TIMEOUT, || {
+            f.served_by().is_ok_and(|tag| tag == "laptop")
+        })?;
         assert!(daemon.get("/livez").is_ok());
         let outcomes = outcomes(&daemon, "web")?;
         assert_eq!(sum(&outcomes, "refused"), 0, "{outcomes:?}");
@@ -158,11 +160,11 @@ fn open_files_that_run_out_by_surprise_let_nobody_down() {
 #[case::of_the_target(15)]
 #[case::of_the_target_and_the_app(40)]
 fn when_ephemeral_ports_run_out_the_app_serves_the_rest(#[case] calls: usize) {
-    play(|s| {
-        let daemon = s.daemon()?;
+    run(|f| {
+        let daemon = f.daemon()?;
         // Ten ports for connections that the pod itself makes, and so for those of the relay.
-        s.pod.sysctl("net/ipv4/ip_local_port_range", "50000 50009")?;
-        let (mut held, stolen) = hold(&s, calls)?;
+        f.pod.sysctl("net/ipv4/ip_local_port_range", "50000 50009")?;
+        let (mut held, stolen) = hold(&f, calls)?;
         for connection in &mut held {
             connection.ask().context("ask again")?;
         }
@@ -173,24 +175,24 @@ fn when_ephemeral_ports_run_out_the_app_serves_the_rest(#[case] calls: usize) {
         assert_eq!(sum(&outcomes, "refused"), 0, "{outcomes:?}");
 
         drop(held);
-        wait_until("free ports", SOON, || s.who().is_ok_and(|tag| tag == "laptop"))
+        wait_until("free ports", TIMEOUT, || f.served_by().is_ok_and(|tag| tag == "laptop"))
     });
 }
 
 #[test]
 fn callers_whom_the_app_serves_take_no_port_from_its_own_calls() {
-    play(|mut s| {
-        let _daemon = s.daemon()?;
-        s.dev.stop_listening();
-        let elsewhere = TcpService::tagged(&s.client, (s.client.ip4(), 3000), "elsewhere")?;
-        s.pod.sysctl("net/ipv4/ip_local_port_range", "50000 50009")?;
+    run(|mut f| {
+        let _daemon = f.daemon()?;
+        f.target.stop_listening();
+        let elsewhere = TcpService::tagged(&f.client, (f.client.ip4(), 3000), "elsewhere")?;
+        f.pod.sysctl("net/ipv4/ip_local_port_range", "50000 50009")?;
         // Some end before the app does, which leaves their ports in use for a minute; some stay.
         for _ in 0..20 {
-            assert_eq!(s.who()?, "app");
+            assert_eq!(f.served_by()?, "app");
         }
-        let (held, stolen) = hold(&s, 20)?;
+        let (held, stolen) = hold(&f, 20)?;
         assert_eq!(stolen, 0);
-        assert_eq!(call(&s.pod, elsewhere.addr(), Question::Line)?.tag, "elsewhere");
+        assert_eq!(call(&f.pod, elsewhere.addr(), Protocol::Line)?.tag, "elsewhere");
         drop(held);
         Ok(())
     });
@@ -200,15 +202,15 @@ fn callers_whom_the_app_serves_take_no_port_from_its_own_calls() {
 #[test]
 #[ignore = "more than a minute"]
 fn a_caller_who_keeps_what_the_app_has_closed_is_told_when_the_kernel_has_forgotten_it() {
-    play(|mut s| {
-        let daemon = s.daemon()?;
-        s.dev.stop_listening();
-        s.pod.sysctl("net/ipv4/tcp_fin_timeout", "1")?;
-        let kept = Connection::open(&s.client, s.port(), Question::Line)?;
-        wait_until("the app to have it", SOON, || s.app.open() == 1)?;
-        s.app.hang_up();
+    run(|mut f| {
+        let daemon = f.daemon()?;
+        f.target.stop_listening();
+        f.pod.sysctl("net/ipv4/tcp_fin_timeout", "1")?;
+        let kept = Connection::open(&f.client, f.port(), Protocol::Line)?;
+        wait_until("the app to have it", TIMEOUT, || f.app.open() == 1)?;
+        f.app.close_connections();
         assert_eq!(kept.stream().read(&mut [0])?, 0);
-        wait_until("nothing of it to be left", 9 * SOON, || {
+        wait_until("nothing of it to be left", 9 * TIMEOUT, || {
             let open = daemon.metric("interceptor_open_connections", &[]);
             ensure!(open < 1.0, "{open}");
             Ok(())

@@ -11,16 +11,16 @@ mod target;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use interceptor_tests::{SOON, Scene};
-use testbed::{Caller, Report, RunningCaller};
+use interceptor_tests::{Fixture, TIMEOUT};
+use testbed::{Load, Report, RunningLoad};
 
 /// What a call may take that nobody lets wait, on a machine that is busy with other tests.
 const AT_ONCE: Duration = Duration::from_millis(300);
 
 /// Callers as the tests need them: several, all the time.
-fn load(s: &Scene<'_>) -> Result<RunningCaller> {
-    let caller = Caller::new(&s.client, s.port()).threads(4).start()?;
-    caller.wait_for_tag("laptop", SOON)?;
+fn load(f: &Fixture<'_>) -> Result<RunningLoad> {
+    let caller = Load::new(&f.client, f.port()).threads(4).start()?;
+    caller.wait_for_tag("laptop", TIMEOUT)?;
     Ok(caller)
 }
 

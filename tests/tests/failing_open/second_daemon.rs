@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use interceptor_tests::{SECOND, SOON, SecondDaemon, play};
+use interceptor_tests::{SECOND, SecondDaemon, TIMEOUT, run};
 use nix::sys::signal::Signal;
 use rstest::rstest;
-use testbed::{Connection, Question, TcpService, wait_until};
+use testbed::{Connection, Protocol, TcpService, wait_until};
 
 use crate::{load, no_call_failed};
 
@@ -13,23 +13,23 @@ use crate::{load, no_call_failed};
 #[case::killed(Signal::SIGKILL)]
 #[case::ended(Signal::SIGTERM)]
 fn a_second_daemon_takes_over_and_the_first_serves_after_its_end(#[case] signal: Signal) {
-    play(|s| {
-        let _second_target = TcpService::tagged(&s.laptop, (s.laptop.ip4(), 3001), "second")?;
-        let first = s.daemon()?;
-        let mut stolen = Connection::open(&s.client, s.port(), Question::Line)?;
+    run(|f| {
+        let _second_target = TcpService::tagged(&f.laptop, (f.laptop.ip4(), 3001), "second")?;
+        let first = f.daemon()?;
+        let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
-        let caller = load(&s)?;
+        let caller = load(&f)?;
 
-        let rule = format!("8080 -> {}:3001", s.laptop.ip4());
-        let mut second = SecondDaemon::start(s.t, &s.pod, &rule)?;
+        let rule = format!("8080 -> {}:3001", f.laptop.ip4());
+        let mut second = SecondDaemon::start(f.t, &f.pod, &rule)?;
         caller.wait_for_tag("second", SECOND)?;
-        caller.wait_for_calls(50, SOON)?;
+        caller.wait_for_calls(50, TIMEOUT)?;
         assert_eq!(stolen.ask()?.tag, "laptop", "those of the first stay with it");
 
         let ending = Instant::now();
         second.end(signal)?;
         let ended = Instant::now();
-        caller.wait_for_calls(50, SOON)?;
+        caller.wait_for_calls(50, TIMEOUT)?;
         let report = caller.stop();
         let after = report.since(ended);
         assert_eq!(after.count("laptop"), after.calls.len(), "{after}");
@@ -52,17 +52,17 @@ fn a_second_daemon_takes_over_and_the_first_serves_after_its_end(#[case] signal:
 #[case::killed(Signal::SIGKILL)]
 #[case::ended(Signal::SIGTERM)]
 fn an_upgrade_to_a_second_daemon_fails_no_call(#[case] signal: Signal) {
-    play(|s| {
-        let _second_target = TcpService::tagged(&s.laptop, (s.laptop.ip4(), 3001), "second")?;
-        let mut first = s.daemon()?;
-        let caller = load(&s)?;
-        let second = SecondDaemon::start(s.t, &s.pod, &format!("8080 -> {}:3001", s.laptop.ip4()))?;
+    run(|f| {
+        let _second_target = TcpService::tagged(&f.laptop, (f.laptop.ip4(), 3001), "second")?;
+        let mut first = f.daemon()?;
+        let caller = load(&f)?;
+        let second = SecondDaemon::start(f.t, &f.pod, &format!("8080 -> {}:3001", f.laptop.ip4()))?;
         let arrived = caller.wait_for_tag("second", SECOND)?;
         // Calls that the first one has were begun before; they are answered within a moment.
-        wait_until("the first daemon to be idle", SOON, || s.dev.open() == 0)?;
+        wait_until("the first daemon to be idle", TIMEOUT, || f.target.open() == 0)?;
         first.signal(signal)?;
         first.wait()?;
-        caller.wait_for_calls(100, SOON)?;
+        caller.wait_for_calls(100, TIMEOUT)?;
         let report = caller.stop();
         no_call_failed(&report)?;
         let after = report.since(arrived + Duration::from_millis(100));

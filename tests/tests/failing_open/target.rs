@@ -5,25 +5,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use interceptor_tests::{Arrivals, SECOND, SOON, Scene, counted, outcomes, play, sum};
-use testbed::{Caller, Connection, Question, TcpService, wait_until};
+use interceptor_tests::{Fixture, OpenLoopLoad, SECOND, TIMEOUT, counted, outcomes, run, sum};
+use testbed::{Connection, Load, Protocol, TcpService, wait_until};
 
 use crate::{AT_ONCE, no_call_failed};
 
 #[test]
 fn a_target_that_refuses_costs_its_callers_nothing() {
-    play(|mut s| {
-        let daemon = s.daemon()?;
-        s.dev.stop_listening();
-        let caller = Caller::new(&s.client, s.port()).threads(4).start()?;
-        caller.wait_for_calls(200, SOON)?;
+    run(|mut f| {
+        let daemon = f.daemon()?;
+        f.target.stop_listening();
+        let caller = Load::new(&f.client, f.port()).threads(4).start()?;
+        caller.wait_for_calls(200, TIMEOUT)?;
         assert_eq!(caller.report().count("laptop"), 0);
         drop(std::mem::replace(
-            &mut s.dev,
-            TcpService::tagged(&s.laptop, (s.laptop.ip4(), 3000), "laptop")?,
+            &mut f.target,
+            TcpService::tagged(&f.laptop, (f.laptop.ip4(), 3000), "laptop")?,
         ));
         caller.wait_for_tag("laptop", SECOND)?;
-        caller.wait_for_calls(50, SOON)?;
+        caller.wait_for_calls(50, TIMEOUT)?;
         let report = caller.stop();
 
         no_call_failed(&report)?;
@@ -39,11 +39,12 @@ fn a_target_that_refuses_costs_its_callers_nothing() {
 
 #[test]
 fn a_target_that_refuses_while_the_app_is_not_there_either_refuses() {
-    play(|s| {
-        let daemon = s.daemon()?;
-        let port = s.port();
-        drop((s.dev, s.app));
-        let error = interceptor_tests::who(&s.client, port).expect_err("nobody is there").kind();
+    run(|f| {
+        let daemon = f.daemon()?;
+        let port = f.port();
+        drop((f.target, f.app));
+        let error =
+            interceptor_tests::served_by(&f.client, port).expect_err("nobody is there").kind();
         assert!(
             [std::io::ErrorKind::ConnectionRefused, std::io::ErrorKind::ConnectionReset]
                 .contains(&error),
@@ -56,12 +57,12 @@ fn a_target_that_refuses_while_the_app_is_not_there_either_refuses() {
 
 #[test]
 fn a_silent_target_is_not_waited_for_after_some_failures_until_it_is_back() {
-    play(|s| {
-        let daemon = s.daemon()?;
-        s.laptop.fall_asleep()?;
+    run(|f| {
+        let daemon = f.daemon()?;
+        f.laptop.fall_asleep()?;
         // One caller: each of the first calls pays the time-out.
-        let caller = Caller::new(&s.client, s.port()).start()?;
-        wait_until("the circuit to open", SOON, || {
+        let caller = Load::new(&f.client, f.port()).start()?;
+        wait_until("the circuit to open", TIMEOUT, || {
             caller
                 .report()
                 .calls
@@ -69,14 +70,14 @@ fn a_silent_target_is_not_waited_for_after_some_failures_until_it_is_back() {
                 .any(|call| call.tag() == Some("app") && call.duration < AT_ONCE)
         })?;
         let open = Instant::now();
-        caller.wait_for_calls(100, SOON)?;
+        caller.wait_for_calls(100, TIMEOUT)?;
         daemon.wait_state("status to say so", |state| {
             let message = &state["workloads"][0]["rules"][0]["message"];
             message.as_str().is_some_and(|message| message.contains("is silent"))
         })?;
-        s.laptop.wake_up()?;
-        caller.wait_for_tag("laptop", SOON)?;
-        caller.wait_for_calls(50, SOON)?;
+        f.laptop.wake_up()?;
+        caller.wait_for_tag("laptop", TIMEOUT)?;
+        caller.wait_for_calls(50, TIMEOUT)?;
         let report = caller.stop();
 
         no_call_failed(&report)?;
@@ -108,13 +109,13 @@ fn a_silent_target_is_not_waited_for_after_some_failures_until_it_is_back() {
 
 #[test]
 fn the_connect_time_out_is_the_admins_choice() {
-    play(|s| {
-        let policy = s.t.dir().join("policy.yaml");
+    run(|f| {
+        let policy = f.t.dir().join("policy.yaml");
         fs::write(&policy, "connectTimeout: 200ms\n")?;
-        let _daemon = s.daemon_with(&s.rule(), &["--policy", &policy.to_string_lossy()])?;
-        s.laptop.fall_asleep()?;
+        let _daemon = f.daemon_with(&f.rule(), &["--policy", &policy.to_string_lossy()])?;
+        f.laptop.fall_asleep()?;
         let started = Instant::now();
-        assert_eq!(s.who()?, "app");
+        assert_eq!(f.served_by()?, "app");
         let took = started.elapsed();
         assert!(
             took >= Duration::from_millis(200) && took < Duration::from_millis(500),
@@ -126,13 +127,13 @@ fn the_connect_time_out_is_the_admins_choice() {
 
 #[test]
 fn a_target_without_a_route_costs_its_callers_nothing() {
-    play(|s| {
-        let daemon = s.daemon()?;
-        s.pod.ip(&format!("route add unreachable {}", s.laptop.ip4()))?;
-        let caller = Caller::new(&s.client, s.port()).start()?;
-        caller.wait_for_calls(100, SOON)?;
-        s.pod.ip(&format!("route del unreachable {}", s.laptop.ip4()))?;
-        caller.wait_for_tag("laptop", SOON)?;
+    run(|f| {
+        let daemon = f.daemon()?;
+        f.pod.ip(&format!("route add unreachable {}", f.laptop.ip4()))?;
+        let caller = Load::new(&f.client, f.port()).start()?;
+        caller.wait_for_calls(100, TIMEOUT)?;
+        f.pod.ip(&format!("route del unreachable {}", f.laptop.ip4()))?;
+        caller.wait_for_tag("laptop", TIMEOUT)?;
         let report = caller.stop();
         no_call_failed(&report)?;
         assert!(report.longest() < AT_ONCE, "{report}");
@@ -154,10 +155,10 @@ fn a_target_without_a_route_costs_its_callers_nothing() {
 
 #[test]
 fn many_callers_at_once_of_a_silent_target_are_all_served() {
-    play(|s| {
-        let daemon = s.daemon()?;
-        s.laptop.fall_asleep()?;
-        let arrivals = Arrivals::start(&s.client, s.port(), Duration::from_millis(10));
+    run(|f| {
+        let daemon = f.daemon()?;
+        f.laptop.fall_asleep()?;
+        let arrivals = OpenLoopLoad::start(&f.client, f.port(), Duration::from_millis(10));
         // Those that came before the circuit opened wait as long as the time-out; nobody after that.
         daemon.wait_metric(
             "interceptor_connections_total",
@@ -174,19 +175,19 @@ fn many_callers_at_once_of_a_silent_target_are_all_served() {
 
 #[test]
 fn a_target_that_dies_ends_its_connections_and_new_ones_go_to_the_app() {
-    play(|s| {
-        let daemon = s.daemon()?;
-        let mut stolen = Connection::open(&s.client, s.port(), Question::Line)?;
+    run(|f| {
+        let daemon = f.daemon()?;
+        let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
-        let mut direct = Connection::open(&s.client, (s.laptop.ip4(), 3000), Question::Line)?;
+        let mut direct = Connection::open(&f.client, (f.laptop.ip4(), 3000), Protocol::Line)?;
         assert_eq!(direct.ask()?.tag, "laptop");
-        let Scene { dev, client, app, pod, .. } = s;
-        dev.stop();
+        let Fixture { target, client, app, pod, .. } = f;
+        target.stop();
         let ends = [&mut stolen, &mut direct]
             .map(|connection| connection.answer().map_err(|error| error.kind()));
         assert_eq!(ends[0], ends[1], "through the relay, and without it");
         assert!(ends[0].is_err());
-        assert_eq!(interceptor_tests::who(&client, (pod.ip4(), 8080))?, "app");
+        assert_eq!(interceptor_tests::served_by(&client, (pod.ip4(), 8080))?, "app");
         assert_eq!(app.connections(), 1);
         assert_eq!(
             outcomes(&daemon, "web")?,

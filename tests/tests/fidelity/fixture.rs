@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use interceptor_tests::Scene;
+use interceptor_tests::Fixture;
 use parking_lot::{Condvar, Mutex};
 use socket2::{Domain, SockRef, Socket, Type};
 use testbed::Namespace;
@@ -17,34 +17,34 @@ use testbed::Namespace;
 use super::conversation::{Conversation, Owner, Part, Step};
 
 /// Nobody waits longer than this for a byte.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(crate) struct PortFixture {
     client: Namespace,
     to: SocketAddr,
     servers: [TcpListener; 2],
 }
 
-// === impl Lane ===
+// === impl PortFixture ===
 
-impl Lane {
+impl PortFixture {
     /// On the pod's port 80, 81, …
-    pub(crate) fn new(s: &Scene<'_>, number: u16) -> Result<Self> {
+    pub(crate) fn new(f: &Fixture<'_>, number: u16) -> Result<Self> {
         let (port, target) = Self::ports(number);
-        let servers = [listen(&s.pod, port)?, listen(&s.laptop, target)?];
+        let servers = [listen(&f.pod, port)?, listen(&f.laptop, target)?];
         let to = if number.is_multiple_of(2) {
-            (s.pod.ip4(), port).into()
+            (f.pod.ip4(), port).into()
         } else {
-            (s.pod.ip6(), port).into()
+            (f.pod.ip6(), port).into()
         };
-        Ok(Self { client: s.client.clone(), to, servers })
+        Ok(Self { client: f.client.clone(), to, servers })
     }
 
     /// Its rule.
-    pub(crate) fn rule(s: &Scene<'_>, number: u16, condition: &str) -> String {
+    pub(crate) fn rule(f: &Fixture<'_>, number: u16, condition: &str) -> String {
         let (port, target) = Self::ports(number);
-        format!("{port} -> {}:{target} {condition}", s.laptop.ip4())
+        format!("{port} -> {}:{target} {condition}", f.laptop.ip4())
     }
 
     fn ports(number: u16) -> (u16, u16) {
@@ -52,7 +52,7 @@ impl Lane {
     }
 
     /// Has all three play their parts, on one connection of each.
-    pub(crate) fn play(&self, conversation: &Conversation) -> Result<()> {
+    pub(crate) fn run(&self, conversation: &Conversation) -> Result<()> {
         // What a play that failed may have left.
         self.servers.iter().for_each(|server| while accept_now(server).is_some() {});
         let parts = conversation.parts();
@@ -63,13 +63,13 @@ impl Lane {
                     (&parts.servers[owner as usize], &self.servers[owner as usize]);
                 let is_over = &is_over;
                 scope.spawn(move || match (owner, part.hears.is_empty()) {
-                    (_, false) => part.play(&server.accept().context("nobody calls")?.0),
+                    (_, false) => part.run(&server.accept().context("nobody calls")?.0),
                     (Owner::Laptop, true) => Ok(()),
                     // It is called at once, unless what the caller says is there before that.
                     (Owner::App, true) => loop {
                         let over = is_over.load(Ordering::Relaxed);
                         match accept_now(server) {
-                            Some(stream) => return part.play(&stream),
+                            Some(stream) => return part.run(&stream),
                             None if over => return Ok(()),
                             None => thread::sleep(Duration::from_micros(200)),
                         }
@@ -78,9 +78,9 @@ impl Lane {
             });
             let caller = self
                 .client
-                .run(|| TcpStream::connect_timeout(&self.to, PATIENCE))
+                .run(|| TcpStream::connect_timeout(&self.to, TIMEOUT))
                 .context("connect")
-                .and_then(|stream| parts.caller.play(&stream));
+                .and_then(|stream| parts.caller.run(&stream));
             is_over.store(true, Ordering::Relaxed);
             let [app, laptop] = servers.map(|server| server.join().expect("no panic"));
             let all = [("the caller", caller), ("the app", app), ("the laptop", laptop)];
@@ -113,7 +113,7 @@ fn listen(netns: &Namespace, port: u16) -> Result<TcpListener> {
         socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
         socket.listen(128)?;
         // For accept, too.
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
         Ok(socket.into())
     });
     listener.with_context(|| format!("listen on port {port}"))
@@ -136,10 +136,10 @@ struct Progress {
 // === impl Part ===
 
 impl Part {
-    fn play(&self, stream: &TcpStream) -> Result<()> {
+    fn run(&self, stream: &TcpStream) -> Result<()> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         let heard = Heard::default();
         thread::scope(|scope| {
             // It always listens, so nobody who speaks has to wait for long.

@@ -4,9 +4,9 @@
 
 #![forbid(unsafe_code)]
 
-mod any;
 mod conversation;
 mod fixture;
+mod strategies;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -15,23 +15,23 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, ensure};
-use interceptor_tests::{SOON, play};
+use interceptor_tests::{TIMEOUT, run};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use testbed::{Daemon, wait_until};
 
 use self::{
     conversation::{Conversation, Cut, End, Exchange, Owner, Request, Text},
-    fixture::Lane,
+    fixture::PortFixture,
 };
 
 const WHEN: &str = "when request.headers['x-user'] == 'debug'";
 
 /// Conversations are played on so many ports at a time, since most of their time is pauses.
-const LANES: u16 = 4;
+const PORTS: u16 = 4;
 
 /// What the daemon should have counted.
 #[derive(Debug, Default)]
-struct Tally {
+struct ExpectedCounts {
     conversations: AtomicU64,
     apps: AtomicU64,
     laptops: AtomicU64,
@@ -39,24 +39,26 @@ struct Tally {
     in_doubt: AtomicU64,
 }
 
-fn ground(body: impl FnOnce(&[Lane], &Tally) -> Result<()>) {
-    play(|s| {
-        let lanes = (0..LANES).map(|number| Lane::new(&s, number)).collect::<Result<Vec<_>>>()?;
-        let rules = (0..LANES).map(|number| Lane::rule(&s, number, WHEN)).collect::<Vec<_>>();
-        let daemon = s.daemon_with(&rules.join("; "), &[])?;
-        let (tally, started) = (Tally::default(), Instant::now());
-        body(&lanes, &tally)?;
-        tally.check(&daemon)?;
-        println!("{tally:?} in {:.1?}", started.elapsed());
+fn fixture(body: impl FnOnce(&[PortFixture], &ExpectedCounts) -> Result<()>) {
+    run(|f| {
+        let ports =
+            (0..PORTS).map(|number| PortFixture::new(&f, number)).collect::<Result<Vec<_>>>()?;
+        let rules =
+            (0..PORTS).map(|number| PortFixture::rule(&f, number, WHEN)).collect::<Vec<_>>();
+        let daemon = f.daemon_with(&rules.join("; "), &[])?;
+        let (expected, started) = (ExpectedCounts::default(), Instant::now());
+        body(&ports, &expected)?;
+        expected.check(&daemon)?;
+        println!("{expected:?} in {:.1?}", started.elapsed());
         Ok(())
     });
 }
 
-// === impl Tally ===
+// === impl ExpectedCounts ===
 
-impl Tally {
-    fn play(&self, lane: &Lane, conversation: &Conversation) -> Result<()> {
-        lane.play(conversation)?;
+impl ExpectedCounts {
+    fn run(&self, port: &PortFixture, conversation: &Conversation) -> Result<()> {
+        port.run(conversation)?;
         let count = |counter: &AtomicU64, n| counter.fetch_add(n, Ordering::Relaxed);
         count(&self.conversations, 1);
         count(&self.apps, conversation.requests_of(Owner::App) as u64);
@@ -75,7 +77,7 @@ impl Tally {
             (&["no_match", "error"], get(&self.apps)),
             (&["fell_back", "outside_share", "earlier_rule"], 0),
         ];
-        wait_until("the daemon's count", SOON, || {
+        wait_until("the daemon's count", TIMEOUT, || {
             let workload = daemon.workload("web")?;
             let rules = || workload["rules"].as_array().into_iter().flatten();
             for (decisions, expected) in expected {
@@ -105,21 +107,21 @@ impl Tally {
 /// More of them, and others, with `PROPTEST_CASES=10000`.
 #[test]
 fn any_conversation_passes_as_it_was_said() {
-    ground(|lanes, tally| {
+    fixture(|ports, expected| {
         let all = Config::default();
         let config = Config {
-            cases: all.cases / u32::from(LANES),
+            cases: all.cases / u32::from(PORTS),
             max_shrink_time: 20_000,
             failure_persistence: None,
             ..all
         };
         thread::scope(|scope| {
-            let runs = lanes.iter().map(|lane| {
+            let runs = ports.iter().map(|port| {
                 let config = config.clone();
                 scope.spawn(move || {
-                    TestRunner::new(config).run(&any::conversation(), |conversation| {
-                        tally
-                            .play(lane, &conversation)
+                    TestRunner::new(config).run(&strategies::conversation(), |conversation| {
+                        expected
+                            .run(port, &conversation)
                             .map_err(|wrong| TestCaseError::fail(format!("{wrong:#}")))
                     })
                 })
@@ -161,7 +163,7 @@ const SMALL: &[(&str, &str, &str)] = &[
 /// Each of them is said with one cut, in another place each time, by a caller whose requests take turns.
 #[test]
 fn small_messages_pass_whichever_byte_they_are_cut_at() {
-    ground(|lanes, tally| {
+    fixture(|ports, expected| {
         let exchanges = SMALL.iter().flat_map(|(head, body, response)| {
             let longest =
                 (head.len() + "x-user: debug\r\n\r\n".len() + body.len()).max(response.len());
@@ -188,11 +190,11 @@ fn small_messages_pass_whichever_byte_they_are_cut_at() {
         // The same once more, the laptop's right behind the app's.
         let pairs = bursts.chunks_exact(2).map(<[_]>::concat).collect::<Vec<_>>();
         bursts.extend(pairs);
-        let share = bursts.len().div_ceil(lanes.len());
+        let share = bursts.len().div_ceil(ports.len());
         thread::scope(|scope| {
-            let runs = bursts.chunks(share).zip(lanes).map(|(bursts, lane)| {
-                let conversation = Conversation { bursts: bursts.to_vec(), end: End::Caller };
-                scope.spawn(move || tally.play(lane, &conversation))
+            let runs = bursts.chunks(share).zip(ports).map(|(bursts, port)| {
+                let conversation = Conversation { bursts: bursts.to_vec(), end: End::Client };
+                scope.spawn(move || expected.run(port, &conversation))
             });
             let runs = runs.collect::<Vec<_>>();
             runs.into_iter().try_for_each(|run| run.join().expect("no panic"))

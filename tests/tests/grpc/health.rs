@@ -3,13 +3,13 @@
 use anyhow::Context as _;
 use tonic_health::{ServingStatus, pb::HealthCheckRequest};
 
-use crate::fixture::street_test;
+use crate::fixture::run;
 
 #[test]
 fn health_is_that_of_whoever_is_asked() {
-    street_test("grpc-health", |s| {
-        let (app, dev) = (s.app()?, s.dev()?);
-        s.calling_health(async |mut client, debug| {
+    run("grpc-health", |f| {
+        let (app, target) = (f.app()?, f.target()?);
+        f.calling_health(async |mut client, debug| {
             let request = || HealthCheckRequest::default();
             let mut watched = Vec::new();
             for caller in [&debug.debug(false), &debug.debug(true)] {
@@ -20,7 +20,7 @@ fn health_is_that_of_whoever_is_asked() {
                 );
                 watched.push(watch);
             }
-            dev.health.send(ServingStatus::NotServing)?;
+            target.health.send(ServingStatus::NotServing)?;
             let told = watched[1].message().await?.context("the end")?;
             assert_eq!(told.status, ServingStatus::NotServing as i32);
             for (is_debug, status) in

@@ -2,11 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-mod caller;
+mod client;
 mod closing;
 mod fixture;
 mod flow_control;
 mod health;
 mod routing;
+mod service;
 mod status;
-mod talk;

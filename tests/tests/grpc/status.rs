@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use interceptor_tests::SOON;
+use interceptor_tests::TIMEOUT;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use crate::{
-    caller::{Caller, calling, endpoint},
-    fixture::{street_test, tag, until},
-    talk::{Server, Words},
+    client::{Client, calling, endpoint},
+    fixture::{run, tag, until},
+    service::{Payload, Server},
 };
 
 /// What a caller sees of a call that failed.
@@ -26,17 +26,17 @@ fn failure(status: &Status) -> (Code, String, Vec<u8>, String) {
 
 #[test]
 fn a_status_arrives_with_its_details_and_metadata_as_without_us() {
-    street_test("grpc-status", |s| {
-        let (_app, _dev) = (s.app()?, s.dev()?);
+    run("grpc-status", |f| {
+        let (_app, _target) = (f.app()?, f.target()?);
         // Nothing is redirected there.
-        let _direct = Server::start(&s.pod, 8081, "app")?;
-        let _direct_dev = Server::start(&s.pod, 8082, "laptop")?;
+        let _direct = Server::start(&f.pod, 8081, "app")?;
+        let _direct_dev = Server::start(&f.pod, 8082, "laptop")?;
         let failures = |port, is_debug| {
-            s.calling_port(port, async move |caller| {
+            f.calling_port(port, async move |caller| {
                 let caller = caller.debug(is_debug);
-                let at_once = caller.say(Words::new("fail")).await.err().context("no failure")?;
+                let at_once = caller.say(Payload::new("fail")).await.err().context("no failure")?;
                 let mut counted = caller
-                    .count(Words { text: "fail".into(), number: 3, ..Words::default() })
+                    .count(Payload { text: "fail".into(), number: 3, ..Payload::default() })
                     .await?;
                 for _ in 0..3 {
                     counted.message().await?.context("too few")?;
@@ -61,28 +61,31 @@ fn a_status_arrives_with_its_details_and_metadata_as_without_us() {
 
 #[test]
 fn a_deadline_passes_as_without_us() {
-    street_test("grpc-deadline", |s| {
-        let (app, dev) = (s.app()?, s.dev()?);
-        let _direct = Server::start(&s.pod, 8081, "app")?;
+    run("grpc-deadline", |f| {
+        let (app, target) = (f.app()?, f.target()?);
+        let _direct = Server::start(&f.pod, 8081, "app")?;
         let missed = |port, is_debug| {
-            let endpoint = endpoint(s.pod.ip4(), port)?
+            let endpoint = endpoint(f.pod.ip4(), port)?
                 // A PING that is not answered would be another end.
                 .http2_keep_alive_interval(Duration::from_millis(50))
                 .keep_alive_timeout(Duration::from_millis(500));
-            calling(&s.client, async move {
-                let caller = Caller::new(endpoint.connect().await?).debug(is_debug);
+            calling(&f.client, async move {
+                let caller = Client::new(endpoint.connect().await?).debug(is_debug);
                 let time = Some(Duration::from_millis(700));
-                let status =
-                    caller.say_within(Words::new("hang"), time).await.err().context("an answer")?;
+                let status = caller
+                    .say_within(Payload::new("hang"), time)
+                    .await
+                    .err()
+                    .context("an answer")?;
                 // Others have more time.
-                caller.say_within(Words::new("hello"), Some(SOON)).await?;
+                caller.say_within(Payload::new("hello"), Some(TIMEOUT)).await?;
                 Ok((status.code(), status.message().to_owned()))
             })
         };
         let direct = missed(8081, false)?;
-        for (is_debug, seen) in [(false, &app.seen), (true, &dev.seen)] {
+        for (is_debug, seen) in [(false, &app.seen), (true, &target.seen)] {
             assert_eq!(missed(8080, is_debug)?, direct);
-            testbed::wait_until("the server to be told", SOON, || seen.abandoned() == 1)?;
+            testbed::wait_until("the server to be told", TIMEOUT, || seen.abandoned() == 1)?;
             let time = seen.calls()[0].get("grpc-timeout").cloned().context("no deadline")?;
             assert_eq!(time, "700000u");
         }
@@ -92,9 +95,9 @@ fn a_deadline_passes_as_without_us() {
 
 #[test]
 fn a_call_that_is_cancelled_ends_at_its_server_alone() {
-    street_test("grpc-cancel", |s| {
-        let (app, dev) = (s.app()?, s.dev()?);
-        s.calling(async |caller| {
+    run("grpc-cancel", |f| {
+        let (app, target) = (f.app()?, f.target()?);
+        f.calling(async |caller| {
             let (mut cancelled, mut kept) = ([0, 0], Vec::new());
             for is_debug in [false, true] {
                 let caller = caller.debug(is_debug);
@@ -104,7 +107,7 @@ fn a_call_that_is_cancelled_ends_at_its_server_alone() {
             for is_debug in [false, true] {
                 let caller = caller.debug(is_debug);
                 let (seen, cancelled) = if is_debug {
-                    (&dev.seen, &mut cancelled[1])
+                    (&target.seen, &mut cancelled[1])
                 } else {
                     (&app.seen, &mut cancelled[0])
                 };
@@ -118,7 +121,7 @@ fn a_call_that_is_cancelled_ends_at_its_server_alone() {
                 let calls = seen.calls().len();
                 let hung = tokio::spawn({
                     let caller = caller.clone();
-                    async move { caller.say(Words::new("hang")).await }
+                    async move { caller.say(Payload::new("hang")).await }
                 });
                 until("the call", || seen.calls().len() > calls).await?;
                 hung.abort();
@@ -126,7 +129,7 @@ fn a_call_that_is_cancelled_ends_at_its_server_alone() {
 
                 // Between two messages of the server.
                 let mut counted = caller
-                    .count(Words { text: "hang".into(), number: 2, ..Words::default() })
+                    .count(Payload { text: "hang".into(), number: 2, ..Payload::default() })
                     .await?;
                 for _ in 0..2 {
                     counted.message().await?.context("too few")?;
@@ -142,7 +145,7 @@ fn a_call_that_is_cancelled_ends_at_its_server_alone() {
                     let caller = caller.clone();
                     async move { caller.gather_of(request).await }
                 });
-                up.send(Words::new("hang")).await?;
+                up.send(Payload::new("hang")).await?;
                 until("the call", || seen.calls().len() > calls).await?;
                 handle.cancel();
                 ends(cancelled).await?;
@@ -153,20 +156,20 @@ fn a_call_that_is_cancelled_ends_at_its_server_alone() {
                 let mut request = caller.request(ReceiverStream::new(words));
                 let handle = request.cancellation_handle();
                 let mut down = caller.chat_of(request).await?;
-                up.send(Words::new("one")).await?;
+                up.send(Payload::new("one")).await?;
                 down.message().await?.context("the end")?;
-                up.send(Words::new("hang")).await?;
+                up.send(Payload::new("hang")).await?;
                 handle.cancel();
                 ends(cancelled).await?;
             }
             for (tag, up, down) in &mut kept {
-                up.send(Words::new("still there?")).await?;
+                up.send(Payload::new("still there?")).await?;
                 let answer = down.message().await?.context("the end")?;
                 assert_eq!(answer.text, format!("{tag}: still there?"));
             }
             Ok(())
         })?;
-        assert_eq!((app.seen.connections(), dev.seen.connections()), (1, 1));
+        assert_eq!((app.seen.connections(), target.seen.connections()), (1, 1));
         Ok(())
     });
 }

@@ -12,27 +12,27 @@ use rstest::rstest;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    MIB, SOON,
-    fixture::{calling, head, street_test},
+    MIB, TIMEOUT,
+    fixture::{calling, head, run},
     no_panic,
     server::pattern,
 };
 
 #[test]
 fn a_target_that_dies_takes_its_own_streams_along_only() {
-    street_test("h2-dev-dies", |s| {
-        let (app, dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-dev-dies", |f| {
+        let (app, target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             let (response, mut up) = call.open(head("/echo", false), false).await?;
             let mut ours = response.await?.into_body();
             let (response, _up) = call.open(head("/stuck", true), false).await?;
             let mut theirs = response.await?.into_body();
             let (unanswered, _unanswered_up) = call.open(head("/silent", true), false).await?;
-            while dev.seen.requests().len() < 2 {
+            while target.seen.requests().len() < 2 {
                 sleep(Duration::from_millis(2)).await;
             }
-            dev.die();
+            target.die();
             let reset = theirs.data().await.context("an end in order")?.err().context("data")?;
             assert_eq!((reset.is_reset(), reset.reason()), (true, Some(Reason::INTERNAL_ERROR)));
             let reset = unanswered.await.err().context("a response")?;
@@ -45,7 +45,7 @@ fn a_target_that_dies_takes_its_own_streams_along_only() {
                 "app",
                 "nobody listens there: the app serves"
             );
-            let _dev = s.dev()?;
+            let _target = f.target()?;
             assert_eq!(call.get("/who", true).await?.text, "laptop", "back again");
             Ok(())
         })?;
@@ -56,10 +56,10 @@ fn a_target_that_dies_takes_its_own_streams_along_only() {
 
 #[test]
 fn an_app_that_dies_leaves_the_streams_of_a_target_alone() {
-    street_test("h2-app-dies", |s| {
-        let (app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-app-dies", |f| {
+        let (app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             let (response, mut up) = call.open(head("/echo", true), false).await?;
             let mut theirs = response.await?.into_body();
             let (response, _up) = call.open(head("/stuck", false), false).await?;
@@ -79,7 +79,7 @@ fn an_app_that_dies_leaves_the_streams_of_a_target_alone() {
             ensure!(theirs.data().await.is_none());
             assert!(theirs.trailers().await?.is_some());
             // And then his connection has no server any more.
-            timeout(SOON, call.connection)
+            timeout(TIMEOUT, call.connection)
                 .await
                 .context("it stays open")??
                 .context("not in order")?;
@@ -90,10 +90,10 @@ fn an_app_that_dies_leaves_the_streams_of_a_target_alone() {
 
 #[test]
 fn without_streams_of_a_target_an_app_that_dies_is_seen_to_die() {
-    street_test("h2-app-dies-alone", |s| {
-        let (app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-app-dies-alone", |f| {
+        let (app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             assert_eq!(call.get("/who", true).await?.text, "laptop");
             let (response, _up) = call.open(head("/stuck", false), false).await?;
             let mut ours = response.await?.into_body();
@@ -101,7 +101,7 @@ fn without_streams_of_a_target_an_app_that_dies_is_seen_to_die() {
             // A connection that ends: no word of a stream, as nobody says one when a server dies.
             let end = ours.data().await.context("an end in order")?.err().context("data")?;
             assert!(end.is_io(), "{end:?}");
-            timeout(SOON, call.connection).await.context("it stays open")??.ok();
+            timeout(TIMEOUT, call.connection).await.context("it stays open")??.ok();
             Ok(())
         })
     });
@@ -111,24 +111,24 @@ fn without_streams_of_a_target_an_app_that_dies_is_seen_to_die() {
 #[case::the_app(false)]
 #[case::the_target(true)]
 fn who_asks_for_no_more_streams_gets_none(#[case] is_target: bool) {
-    street_test("h2-goaway", |s| {
-        let (app, dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-goaway", |f| {
+        let (app, target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             let (response, mut up) = call.open(head("/echo", is_target), false).await?;
             let mut body = response.await?.into_body();
-            (if is_target { &dev } else { &app }).go_away();
+            (if is_target { &target } else { &app }).go_away();
             up.send_data("finish".into(), false)?;
             assert_eq!(body.data().await.context("the end")??, "finish");
             if is_target {
                 // Another connection to the same, as soon as it is known.
                 let again = async {
-                    while dev.seen.connections() < 2 {
+                    while target.seen.connections() < 2 {
                         assert_eq!(call.get("/who", true).await?.text, "laptop");
                     }
                     anyhow::Ok(())
                 };
-                timeout(SOON, again).await.context("still on the first connection")??;
+                timeout(TIMEOUT, again).await.context("still on the first connection")??;
             } else {
                 let refused = async {
                     loop {
@@ -138,7 +138,7 @@ fn who_asks_for_no_more_streams_gets_none(#[case] is_target: bool) {
                         }
                     }
                 };
-                let refused = timeout(SOON, refused).await.context("not told")?;
+                let refused = timeout(TIMEOUT, refused).await.context("not told")?;
                 ensure!(
                     refused.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_go_away),
                     "{refused:?}"
@@ -150,7 +150,7 @@ fn who_asks_for_no_more_streams_gets_none(#[case] is_target: bool) {
             if is_target {
                 assert_eq!(call.get("/who", false).await?.text, "app");
             } else {
-                timeout(SOON, call.connection).await.context("it stays open")???;
+                timeout(TIMEOUT, call.connection).await.context("it stays open")???;
             }
             Ok(())
         })
@@ -161,15 +161,15 @@ fn who_asks_for_no_more_streams_gets_none(#[case] is_target: bool) {
 #[case::refuses(true)]
 #[case::is_silent(false)]
 fn a_target_that_can_not_be_reached_leaves_its_streams_to_the_app(#[case] refuses: bool) {
-    street_test("h2-unreachable", |s| {
-        let (_app, daemon) = (s.app()?, s.daemon()?);
+    run("h2-unreachable", |f| {
+        let (_app, daemon) = (f.app()?, f.daemon()?);
         // Accepts by the kernel alone, as somebody who is stopped at a breakpoint.
-        let listener = s.laptop.run(|| TcpListener::bind(("0.0.0.0", 3000)))?;
+        let listener = f.laptop.run(|| TcpListener::bind(("0.0.0.0", 3000)))?;
         if refuses {
             drop(listener);
         }
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             let mut others = call.again();
             let waiting = async { call.post("/sink", true, pattern(MIB)).await };
             let passing = async {

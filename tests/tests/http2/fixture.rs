@@ -12,9 +12,9 @@ use tokio::{net::TcpStream, runtime, task::JoinHandle, time::timeout};
 use crate::server::{Server, read_text, send_all};
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-pub(crate) struct Street<'t> {
+pub(crate) struct Fixture<'t> {
     pub(crate) t: &'t Topology,
     pub(crate) pod: Namespace,
     pub(crate) laptop: Namespace,
@@ -37,19 +37,24 @@ pub(crate) struct Answer {
 }
 
 /// Plays one test in namespaces of its own.
-pub(crate) fn street_test(title: &str, body: impl FnOnce(Street<'_>) -> Result<()>) {
+pub(crate) fn run(title: &str, body: impl FnOnce(Fixture<'_>) -> Result<()>) {
     netns_test(title, |t| {
-        body(Street { t, pod: t.pod("web")?, laptop: t.host("laptop")?, client: t.host("client")? })
+        body(Fixture {
+            t,
+            pod: t.pod("web")?,
+            laptop: t.host("laptop")?,
+            client: t.host("client")?,
+        })
     });
 }
 
 /// Runs what a caller does.
 pub(crate) fn calling<T>(body: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { timeout(PATIENCE, body).await.context("it takes too long")? })
+    runtime.block_on(async { timeout(TIMEOUT, body).await.context("it takes too long")? })
 }
 
-impl Street<'_> {
+impl Fixture<'_> {
     /// Requests with `x-user: debug` are the developer's.
     pub(crate) fn rule(&self) -> String {
         format!("8080 -> {}:3000 when request.headers['x-user'] == 'debug'", self.laptop.ip4())
@@ -69,7 +74,7 @@ impl Street<'_> {
         Server::start(&self.pod, 8080, "app")
     }
 
-    pub(crate) fn dev(&self) -> Result<Server> {
+    pub(crate) fn target(&self) -> Result<Server> {
         Server::start(&self.laptop, 3000, "laptop")
     }
 

@@ -12,16 +12,16 @@ use tokio::time::sleep;
 
 use crate::{
     MIB, checksum,
-    fixture::{calling, head, street_test},
+    fixture::{calling, head, run},
     server::{Server, pattern, read_all, send_all},
 };
 
 #[test]
 fn a_target_that_does_not_read_holds_up_its_own_streams_only() {
-    street_test("h2-stuck", |s| {
-        let (_app, _dev, daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-stuck", |f| {
+        let (_app, _target, daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             let before = daemon.rss_kib()?;
             let mut stuck = Vec::new();
             // More of them than the window of a connection has room for.
@@ -53,12 +53,12 @@ fn a_target_that_does_not_read_holds_up_its_own_streams_only() {
 
 #[test]
 fn a_caller_who_does_not_read_a_response_holds_up_that_stream_only() {
-    street_test("h2-slow", |s| {
-        let (_app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-slow", |f| {
+        let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
             let mut builder = client::Builder::new();
             builder.initial_connection_window_size(64 << 20);
-            let mut call = s.call_with(&builder).await?;
+            let mut call = f.call_with(&builder).await?;
             let mut unread = Vec::new();
             for n in 0..60 {
                 let (response, _) =
@@ -81,13 +81,13 @@ fn a_caller_who_does_not_read_a_response_holds_up_that_stream_only() {
 
 #[test]
 fn the_number_of_streams_that_the_app_allows_is_what_the_caller_may_open() {
-    street_test("h2-max", |s| {
-        let _app = Server::adapted(&s.pod, 8080, "app", |builder| {
+    run("h2-max", |f| {
+        let _app = Server::adapted(&f.pod, 8080, "app", |builder| {
             builder.max_concurrent_streams(7).initial_window_size(100_000).max_frame_size(20_000);
         })?;
-        let (_dev, _daemon) = (s.dev()?, s.daemon()?);
+        let (_target, _daemon) = (f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             call.get("/who", false).await?;
             assert_eq!(call.sender.current_max_send_streams(), 7);
             // As many again as are let in: the rest wait in line and none is refused.

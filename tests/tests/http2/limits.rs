@@ -6,20 +6,20 @@ use anyhow::ensure;
 use h2::Reason;
 
 use crate::{
-    fixture::{calling, head, street_test},
+    fixture::{calling, head, run},
     no_panic,
 };
 
 /// Floods are stopped, and meanwhile and afterwards others are served.
 #[test]
 fn a_caller_who_resets_streams_as_fast_as_he_opens_them_harms_nobody() {
-    street_test("h2-rapid-reset", |s| {
-        let (_app, _dev, daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-rapid-reset", |f| {
+        let (_app, _target, daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
             let before = daemon.rss_kib()?;
-            let mut other = s.call().await?;
+            let mut other = f.call().await?;
             for _ in 0..10 {
-                let mut call = s.call().await?;
+                let mut call = f.call().await?;
                 for n in 0..2000 {
                     let Ok((response, mut up)) =
                         call.open(head("/silent", n % 2 == 0), false).await
@@ -46,16 +46,16 @@ fn a_caller_who_resets_streams_as_fast_as_he_opens_them_harms_nobody() {
 
 #[test]
 fn idle_connections_cost_little() {
-    street_test("h2-idle", |s| {
+    run("h2-idle", |f| {
         const CONNECTIONS: u64 = 200;
-        let (_app, _dev, daemon) = (s.app()?, s.dev()?, s.daemon()?);
+        let (_app, _target, daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
             // What the daemon needs once.
-            let mut calls = vec![s.call().await?];
+            let mut calls = vec![f.call().await?];
             calls[0].get("/who", false).await?;
             let before = daemon.rss_kib()?;
             for _ in 0..CONNECTIONS {
-                let mut call = s.call().await?;
+                let mut call = f.call().await?;
                 assert_eq!(call.get("/who", false).await?.text, "app");
                 calls.push(call);
             }

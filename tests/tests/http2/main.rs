@@ -19,7 +19,7 @@ use std::{process::Command, time::Duration};
 use anyhow::{Result, ensure};
 use testbed::{Daemon, wait_until};
 
-const SOON: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 const MIB: usize = 1 << 20;
 
@@ -31,7 +31,7 @@ fn output(command: &mut Command) -> Result<String> {
 }
 
 fn no_panic(daemon: &Daemon) -> Result<()> {
-    wait_until("the end of connections", SOON, || daemon.state().is_ok())?;
+    wait_until("the end of connections", TIMEOUT, || daemon.state().is_ok())?;
     let logs = daemon.logs();
     ensure!(!logs.contains("panicked"), "{logs}");
     Ok(())

@@ -13,7 +13,7 @@ use rstest::rstest;
 
 use crate::{
     checksum,
-    fixture::{answer, calling, head, street_test},
+    fixture::{answer, calling, head, run},
     no_panic, output,
 };
 
@@ -21,10 +21,10 @@ use crate::{
 #[case::answers_the_preface(24)]
 #[case::waits_for_more_than_the_first_frame(45)]
 fn an_app_that_speaks_no_http2_sees_and_is_seen_as_without_us(#[case] enough: usize) {
-    street_test("h2-other", |s| {
+    run("h2-other", |f| {
         let said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\xff\xff\0\0\x04\x08\0\0\0\0\0\0\0\x10\0and more";
         let answer = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
-        let listener = s.pod.run(|| TcpListener::bind(("0.0.0.0", 8080)))?;
+        let listener = f.pod.run(|| TcpListener::bind(("0.0.0.0", 8080)))?;
         let app = std::thread::spawn(move || -> Result<Vec<u8>> {
             let (mut stream, _) = listener.accept()?;
             let mut heard = vec![0; enough];
@@ -33,8 +33,8 @@ fn an_app_that_speaks_no_http2_sees_and_is_seen_as_without_us(#[case] enough: us
             stream.read_to_end(&mut heard)?;
             Ok(heard)
         });
-        let (_dev, daemon) = (s.dev()?, s.daemon()?);
-        let mut stream = s.tcp()?;
+        let (_target, daemon) = (f.target()?, f.daemon()?);
+        let mut stream = f.tcp()?;
         stream.write_all(said)?;
         let mut heard = vec![0; answer.len()];
         stream.read_exact(&mut heard)?;
@@ -50,10 +50,10 @@ fn an_app_that_speaks_no_http2_sees_and_is_seen_as_without_us(#[case] enough: us
 
 #[test]
 fn a_server_that_opens_http2_before_the_caller_speaks_is_no_reason_for_a_pipe() {
-    street_test("h2-first", |s| {
+    run("h2-first", |f| {
         // This crate's server sends its SETTINGS when it accepts.
-        let (_app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
-        let stream = s.tcp()?;
+        let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
+        let stream = f.tcp()?;
         std::thread::sleep(Duration::from_millis(200));
         stream.set_nonblocking(true)?;
         calling(async {
@@ -70,11 +70,11 @@ fn a_server_that_opens_http2_before_the_caller_speaks_is_no_reason_for_a_pipe() 
 
 #[test]
 fn curl_gets_what_is_wanted() {
-    street_test("h2-curl", |s| {
-        let (_app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-curl", |f| {
+        let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         let curl = |path: &str, more: &[&str]| {
-            let url = format!("http://{}:8080{path}", s.pod.ip4());
-            let mut command = s.client.command("curl");
+            let url = format!("http://{}:8080{path}", f.pod.ip4());
+            let mut command = f.client.command("curl");
             command.args([
                 "-sS",
                 "--max-time",
@@ -96,15 +96,15 @@ fn curl_gets_what_is_wanted() {
 
 #[test]
 fn h2load_finds_no_error_while_others_are_taken() {
-    street_test("h2-load", |s| {
-        let (_app, dev, daemon) = (s.app()?, s.dev()?, s.daemon()?);
-        let url = format!("http://{}:8080/who", s.pod.ip4());
-        let mut command = s.client.command("h2load");
+    run("h2-load", |f| {
+        let (_app, target, daemon) = (f.app()?, f.target()?, f.daemon()?);
+        let url = format!("http://{}:8080/who", f.pod.ip4());
+        let mut command = f.client.command("h2load");
         command.args(["-n", "20000", "-c", "20", "-m", "10"]).arg(&url);
         let load = std::thread::spawn(move || output(&mut command));
         calling(async {
             while !load.is_finished() {
-                let mut call = s.call().await?;
+                let mut call = f.call().await?;
                 for n in 0..20 {
                     let is_debug = n % 2 == 0;
                     let answer = call.get("/who", is_debug).await?;
@@ -115,7 +115,9 @@ fn h2load_finds_no_error_while_others_are_taken() {
         })?;
         let report = load.join().expect("no panic")?;
         ensure!(report.contains("20000 succeeded, 0 failed, 0 errored, 0 timeout"), "{report}");
-        assert!(dev.seen.requests().iter().all(|request| request.headers()["x-user"] == "debug"));
+        assert!(
+            target.seen.requests().iter().all(|request| request.headers()["x-user"] == "debug")
+        );
         no_panic(&daemon)
     });
 }

@@ -10,8 +10,8 @@ use testbed::wait_until;
 use tokio::time::sleep;
 
 use crate::{
-    SOON,
-    fixture::{answer, calling, head, street_test},
+    TIMEOUT,
+    fixture::{answer, calling, head, run},
     raw::{ACK, DATA, END_STREAM, GOAWAY, HEADERS, OK, PING, Raw},
     server::Server,
 };
@@ -19,9 +19,9 @@ use crate::{
 /// Streams that a caller opens before he hears that the app wants no more of them.
 #[test]
 fn streams_opened_before_the_apps_goaway_is_heard_have_another_connection_to_it() {
-    street_test("h2-goaway-race", |s| {
-        let (app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
-        let mut call = Raw::open(s.tcp()?)?;
+    run("h2-goaway-race", |f| {
+        let (app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
+        let mut call = Raw::open(f.tcp()?)?;
         call.request(1, "/echo", false)?;
         assert_eq!(call.wait_for(HEADERS, 1)?.payload[0], OK);
         app.go_away();
@@ -45,16 +45,16 @@ fn streams_opened_before_the_apps_goaway_is_heard_have_another_connection_to_it(
         assert_eq!(call.wait_for(DATA, 1)?.payload, b"finish");
         assert_eq!(call.wait_for(HEADERS, 1)?.flags & END_STREAM, END_STREAM);
         call.ends()?;
-        wait_until("the end of both connections", SOON, || app.seen.ended() == 2)
+        wait_until("the end of both connections", TIMEOUT, || app.seen.ended() == 2)
     });
 }
 
 /// As the app itself would not wait for him for ever.
 #[test]
 fn a_caller_who_does_not_hear_that_his_connection_ends_is_not_waited_for() {
-    street_test("h2-goaway-deaf", |s| {
-        let (app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
-        let mut call = Raw::open(s.tcp()?)?;
+    run("h2-goaway-deaf", |f| {
+        let (app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
+        let mut call = Raw::open(f.tcp()?)?;
         call.request(1, "/who", true)?;
         assert_eq!(call.wait_for(DATA, 1)?.payload, b"app");
         app.go_away();
@@ -62,25 +62,25 @@ fn a_caller_who_does_not_hear_that_his_connection_ends_is_not_waited_for() {
         call.wait_for(PING, 0)?;
         // He does not answer.
         call.ends()?;
-        wait_until("the end of the app's connection", SOON, || app.seen.ended() == 1)
+        wait_until("the end of the app's connection", TIMEOUT, || app.seen.ended() == 1)
     });
 }
 
 /// WebSocket over HTTP/2 and its like (RFC 8441).
 #[test]
 fn extended_connect_goes_where_the_rule_says_if_the_app_has_it() {
-    street_test("h2-extended-connect", |s| {
+    run("h2-extended-connect", |f| {
         let allow = |builder: &mut h2::server::Builder| {
             builder.enable_connect_protocol();
         };
-        let app = Server::adapted(&s.pod, 8080, "app", allow)?;
-        let dev = Server::adapted(&s.laptop, 3000, "laptop", allow)?;
-        let _daemon = s.daemon()?;
+        let app = Server::adapted(&f.pod, 8080, "app", allow)?;
+        let target = Server::adapted(&f.laptop, 3000, "laptop", allow)?;
+        let _daemon = f.daemon()?;
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             call.get("/who", false).await?;
             ensure!(call.sender.is_extended_connect_protocol_enabled(), "the caller was not told");
-            for (is_debug, seen) in [(false, &app.seen), (true, &dev.seen)] {
+            for (is_debug, seen) in [(false, &app.seen), (true, &target.seen)] {
                 let mut request = head("/echo", is_debug);
                 *request.method_mut() = Method::CONNECT;
                 request.extensions_mut().insert(Protocol::from_static("websocket"));
@@ -107,10 +107,10 @@ fn extended_connect_goes_where_the_rule_says_if_the_app_has_it() {
 
 #[test]
 fn extended_connect_is_not_offered_if_the_app_does_not() {
-    street_test("h2-no-connect", |s| {
-        let (_app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-no-connect", |f| {
+        let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             call.get("/who", false).await?;
             ensure!(!call.sender.is_extended_connect_protocol_enabled());
             Ok(())
@@ -121,12 +121,12 @@ fn extended_connect_is_not_offered_if_the_app_does_not() {
 /// A client may refuse what is pushed at any time (RFC 9113, section 8.4), and we do.
 #[test]
 fn a_response_that_is_pushed_is_refused_and_the_one_that_was_asked_for_arrives() {
-    street_test("h2-push", |s| {
-        let (app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-push", |f| {
+        let (app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
             // He would take it.
             let mut builder = client::Builder::new();
-            let mut call = s.call_with(builder.enable_push(true)).await?;
+            let mut call = f.call_with(builder.enable_push(true)).await?;
             for n in 1..=30 {
                 let (mut response, _) = call.open(head("/push", false), true).await?;
                 let mut pushed = response.push_promises();
@@ -149,30 +149,30 @@ fn a_response_that_is_pushed_is_refused_and_the_one_that_was_asked_for_arrives()
 /// Streams that are under way stay where they are; the connection under them goes with the last one.
 #[test]
 fn the_connection_to_a_target_whose_rule_is_gone_ends_with_its_last_stream() {
-    street_test("h2-withdrawn", |s| {
-        let (app, dev, daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-withdrawn", |f| {
+        let (app, target, daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             let (response, mut up) = call.open(head("/echo", true), false).await?;
             let mut body = response.await?.into_body();
             daemon.rewrite_workloads(&format!(
                 "workloads: [{{name: web, netns: {}}}]\n",
-                s.pod.netns_path().display()
+                f.pod.netns_path().display()
             ))?;
             while call.get("/who", true).await?.text != "app" {}
             up.send_data("finish".into(), false)?;
             assert_eq!(body.data().await.context("the end")??, "finish");
-            assert_eq!(dev.seen.ended(), 0);
+            assert_eq!(target.seen.ended(), 0);
             up.send_data(Bytes::new(), true)?;
             ensure!(body.data().await.is_none());
             assert!(body.trailers().await?.is_some());
-            while dev.seen.ended() == 0 {
+            while target.seen.ended() == 0 {
                 sleep(Duration::from_millis(2)).await;
             }
             assert_eq!(call.get("/who", true).await?.text, "app", "the caller's own goes on");
             Ok(())
         })?;
-        assert_eq!((app.seen.connections(), dev.seen.connections()), (1, 1));
+        assert_eq!((app.seen.connections(), target.seen.connections()), (1, 1));
         Ok(())
     });
 }
@@ -180,11 +180,11 @@ fn the_connection_to_a_target_whose_rule_is_gone_ends_with_its_last_stream() {
 /// More than a frame has room for (CONTINUATION).
 #[test]
 fn a_request_with_a_large_head_arrives_in_several_frames() {
-    street_test("h2-continuation", |s| {
-        let (app, dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-continuation", |f| {
+        let (app, target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
-            for (is_debug, seen) in [(false, &app.seen), (true, &dev.seen)] {
+            let mut call = f.call().await?;
+            for (is_debug, seen) in [(false, &app.seen), (true, &target.seen)] {
                 let mut request: Request<()> = head("/who", is_debug);
                 for n in 0..60 {
                     let value = format!("{n}-{}", "v".repeat(1000));

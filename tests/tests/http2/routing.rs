@@ -3,14 +3,14 @@
 use http::Request;
 use rstest::rstest;
 
-use crate::fixture::{answer, calling, street_test};
+use crate::fixture::{answer, calling, run};
 
 #[test]
 fn streams_of_one_connection_go_where_the_rule_says() {
-    street_test("h2-streams", |s| {
-        let (app, dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-streams", |f| {
+        let (app, target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             for n in 0..20 {
                 let is_debug = n % 3 == 1;
                 let answer = call.get("/who", is_debug).await?;
@@ -19,8 +19,8 @@ fn streams_of_one_connection_go_where_the_rule_says() {
             }
             Ok(())
         })?;
-        assert_eq!((app.seen.connections(), dev.seen.connections()), (1, 1));
-        assert_eq!((app.seen.requests().len(), dev.seen.requests().len()), (13, 7));
+        assert_eq!((app.seen.connections(), target.seen.connections()), (1, 1));
+        assert_eq!((app.seen.requests().len(), target.seen.requests().len()), (13, 7));
         Ok(())
     });
 }
@@ -32,12 +32,12 @@ fn streams_of_one_connection_go_where_the_rule_says() {
 #[case("request.path == '/who?a=b' && request.url_path == '/who' && request.query == 'a=b'")]
 #[case("request.protocol == 'HTTP/2' && request.method == 'POST'")]
 fn conditions_see_what_there_is(#[case] condition: &str) {
-    street_test("h2-when", |s| {
-        let (_app, _dev) = (s.app()?, s.dev()?);
+    run("h2-when", |f| {
+        let (_app, _target) = (f.app()?, f.target()?);
         let _daemon =
-            s.daemon_with(&format!("8080 -> {}:3000 when {condition}", s.laptop.ip4()))?;
+            f.daemon_with(&format!("8080 -> {}:3000 when {condition}", f.laptop.ip4()))?;
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             let request = Request::post("http://web.example:81/who?a=b")
                 .header("cookie", "a=1")
                 .header("cookie", "b=2")

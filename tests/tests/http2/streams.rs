@@ -12,16 +12,16 @@ use tokio::time::sleep;
 
 use crate::{
     MIB, checksum,
-    fixture::{answer, calling, head, street_test},
+    fixture::{answer, calling, head, run},
     server::{pattern, read_all},
 };
 
 #[test]
 fn content_and_trailers_pass_both_ways() {
-    street_test("h2-content", |s| {
-        let (_app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-content", |f| {
+        let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             for is_debug in [false, true] {
                 let mut request = head("/echo", is_debug);
                 *request.method_mut() = Method::POST;
@@ -45,10 +45,10 @@ fn content_and_trailers_pass_both_ways() {
 
 #[test]
 fn a_server_that_answers_before_the_request_is_complete_is_heard_at_once() {
-    street_test("h2-bidi", |s| {
-        let (_app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-bidi", |f| {
+        let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             let mut open = Vec::new();
             for is_debug in [false, true, false] {
                 let (response, up) = call.open(head("/echo", is_debug), false).await?;
@@ -76,11 +76,11 @@ fn a_server_that_answers_before_the_request_is_complete_is_heard_at_once() {
 
 #[test]
 fn large_bodies_arrive_whole_beside_each_other() {
-    street_test("h2-large", |s| {
-        let (_app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-large", |f| {
+        let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
             const SIZE: usize = 8 * MIB + 12_345;
-            let call = s.call().await?;
+            let call = f.call().await?;
             let uploads = [false, true].map(|is_debug| {
                 let mut call = call.again();
                 async move {
@@ -118,8 +118,8 @@ fn large_bodies_arrive_whole_beside_each_other() {
 #[case::by_the_caller("stuck", false)]
 #[case::by_the_caller_before_a_response("silent", false)]
 fn the_code_of_a_reset_reaches_the_other_side(#[case] path: &str, #[case] is_servers: bool) {
-    street_test("h2-reset", |s| {
-        let (app, dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-reset", |f| {
+        let (app, target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         let codes = [
             Reason::CANCEL,
             Reason::ENHANCE_YOUR_CALM,
@@ -128,7 +128,7 @@ fn the_code_of_a_reset_reaches_the_other_side(#[case] path: &str, #[case] is_ser
             77.into(),
         ];
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             for is_debug in [false, true] {
                 for code in codes {
                     let path = format!("/{path}/{}", u32::from(code));
@@ -149,7 +149,7 @@ fn the_code_of_a_reset_reaches_the_other_side(#[case] path: &str, #[case] is_ser
                             "{met} instead of {code:?}"
                         );
                     } else {
-                        let seen = if is_debug { &dev.seen } else { &app.seen };
+                        let seen = if is_debug { &target.seen } else { &app.seen };
                         let before = seen.requests().len();
                         while seen.requests().len() == before {
                             sleep(Duration::from_millis(2)).await;
@@ -169,17 +169,17 @@ fn the_code_of_a_reset_reaches_the_other_side(#[case] path: &str, #[case] is_ser
             }
             Ok(())
         })?;
-        assert_eq!((app.seen.connections(), dev.seen.connections()), (1, 1));
+        assert_eq!((app.seen.connections(), target.seen.connections()), (1, 1));
         Ok(())
     });
 }
 
 #[test]
 fn a_response_may_be_complete_before_its_request() {
-    street_test("h2-early", |s| {
-        let (_app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-early", |f| {
+        let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             for is_debug in [false, true] {
                 let (response, mut up) = call.open(head("/early", is_debug), false).await?;
                 let answer = answer(response).await?;
@@ -195,10 +195,10 @@ fn a_response_may_be_complete_before_its_request() {
 
 #[test]
 fn interim_responses_pass() {
-    street_test("h2-interim", |s| {
-        let (_app, _dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-interim", |f| {
+        let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             for is_debug in [false, true] {
                 let (mut response, _) = call.open(head("/hints", is_debug), true).await?;
                 for n in 0..2 {
@@ -219,10 +219,10 @@ fn interim_responses_pass() {
 
 #[test]
 fn heads_arrive_as_they_were_sent() {
-    street_test("h2-heads", |s| {
-        let (app, dev, _daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-heads", |f| {
+        let (app, target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         calling(async {
-            let mut call = s.call().await?;
+            let mut call = f.call().await?;
             for is_debug in [false, true] {
                 let user = if is_debug { "debug" } else { "somebody" };
                 let request = Request::builder()
@@ -239,7 +239,7 @@ fn heads_arrive_as_they_were_sent() {
                     .body(())?;
                 let (response, _) = call.open(request.clone(), true).await?;
                 answer(response).await?;
-                let seen = if is_debug { &dev.seen } else { &app.seen };
+                let seen = if is_debug { &target.seen } else { &app.seen };
                 let seen = seen.requests().pop().context("no request")?;
                 assert_eq!(seen.method(), request.method());
                 assert_eq!(seen.uri(), request.uri());
@@ -251,7 +251,7 @@ fn heads_arrive_as_they_were_sent() {
                 let (response, _) =
                     call.open(by_host.header("x-user", user).body(())?, true).await?;
                 answer(response).await?;
-                let seen = if is_debug { &dev.seen } else { &app.seen };
+                let seen = if is_debug { &target.seen } else { &app.seen };
                 let seen = seen.requests().pop().context("no request")?;
                 assert_eq!(
                     (seen.uri().to_string(), &seen.headers()["host"]),
@@ -262,7 +262,7 @@ fn heads_arrive_as_they_were_sent() {
                 let (response, mut up) = call.open(connect, false).await?;
                 up.send_data("through".into(), true)?;
                 answer(response).await?;
-                let seen = if is_debug { &dev.seen } else { &app.seen };
+                let seen = if is_debug { &target.seen } else { &app.seen };
                 let seen = seen.requests().pop().context("no request")?;
                 assert_eq!(
                     (seen.method(), seen.uri().to_string()),

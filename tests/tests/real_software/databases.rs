@@ -4,17 +4,17 @@ use std::fs;
 
 use anyhow::Result;
 use interceptor_tests::software::{
-    Street, folder, output, server, software_test, text, tool, unprivileged,
+    Fixture, folder, output, server, software_test, text, tool, unprivileged,
 };
 use testbed::{Namespace, Process, send, wait_until};
 
-use crate::SOON;
+use crate::TIMEOUT;
 
 #[test]
 fn redis_answers_its_benchmark() {
     software_test("redis", &["redis-server", "redis-benchmark", "redis-cli"], |t| {
-        let street = Street::new(t, 6379)?;
-        let mut server = server(&street.laptop, "redis-server");
+        let fixture = Fixture::new(t, 6379)?;
+        let mut server = server(&fixture.laptop, "redis-server");
         server.args([
             "--port",
             "6379",
@@ -25,11 +25,11 @@ fn redis_answers_its_benchmark() {
             "--appendonly",
             "no",
         ]);
-        let mut server = street.laptop.spawn(server.arg("--dir").arg(t.dir()))?;
-        server.wait_for_port(6379, SOON)?;
+        let mut server = fixture.laptop.spawn(server.arg("--dir").arg(t.dir()))?;
+        server.wait_for_port(6379, TIMEOUT)?;
 
-        let host = street.host();
-        let mut benchmark = tool(&street.client, "redis-benchmark");
+        let host = fixture.host();
+        let mut benchmark = tool(&fixture.client, "redis-benchmark");
         benchmark.args([
             "-h",
             &host,
@@ -58,7 +58,7 @@ fn redis_answers_its_benchmark() {
         let file = t.dir().join("large");
         fs::write(&file, &large)?;
         let cli = || {
-            let mut command = tool(&street.client, "redis-cli");
+            let mut command = tool(&fixture.client, "redis-cli");
             command.args(["-h", &host]);
             command
         };
@@ -73,34 +73,34 @@ fn redis_answers_its_benchmark() {
 #[test]
 fn postgresql_loses_no_transaction_of_pgbench() {
     software_test("postgresql", &["initdb", "postgres", "pg_isready", "pgbench"], |t| {
-        let street = Street::new(t, 5432)?;
+        let fixture = Fixture::new(t, 5432)?;
         let data = folder(t, "data")?;
-        let mut initdb = unprivileged(&street.laptop, "initdb");
+        let mut initdb = unprivileged(&fixture.laptop, "initdb");
         initdb.args(["--no-sync", "--auth", "trust", "--username", "dev", "--pgdata"]).arg(&data);
         output(&mut initdb)?;
         let mut access = fs::read_to_string(data.join("pg_hba.conf"))?;
         access.push_str("host all all all trust\n");
         fs::write(data.join("pg_hba.conf"), access)?;
 
-        let mut server = unprivileged(&street.laptop, "postgres");
+        let mut server = unprivileged(&fixture.laptop, "postgres");
         server
             .args(["-c", "listen_addresses=*", "-c", "fsync=off", "-k"])
             .arg(&data)
             .arg("-D")
             .arg(&data);
-        let mut server = street.laptop.spawn(&mut server)?;
-        server.wait_for_port(5432, SOON)?;
-        let host = street.host();
+        let mut server = fixture.laptop.spawn(&mut server)?;
+        server.wait_for_port(5432, TIMEOUT)?;
+        let host = fixture.host();
         let to = ["-h", &host, "-U", "dev", "postgres"];
         let [.., user, name, database] = to;
-        wait_until("PostgreSQL to be ready", SOON, || {
+        wait_until("PostgreSQL to be ready", TIMEOUT, || {
             output(
-                tool(&street.client, "pg_isready").args(["-h", &host, user, name, "-d", database]),
+                tool(&fixture.client, "pg_isready").args(["-h", &host, user, name, "-d", database]),
             )
         })?;
 
-        output(tool(&street.client, "pgbench").args(["--initialize", "--quiet"]).args(to))?;
-        let mut pgbench = tool(&street.client, "pgbench");
+        output(tool(&fixture.client, "pgbench").args(["--initialize", "--quiet"]).args(to))?;
+        let mut pgbench = tool(&fixture.client, "pgbench");
         let report = text(pgbench.args(["-c", "8", "-j", "2", "-t", "100"]).args(to))?;
         let done = report
             .lines()
@@ -113,14 +113,14 @@ fn postgresql_loses_no_transaction_of_pgbench() {
 #[test]
 fn mariadb_greets_and_answers() {
     software_test("mariadb", &["mariadb-install-db", "mariadbd", "mariadb"], |t| {
-        let street = Street::new(t, 3306)?;
-        let mut server = mariadb(t.dir(), &street.laptop)?;
+        let fixture = Fixture::new(t, 3306)?;
+        let mut server = mariadb(t.dir(), &fixture.laptop)?;
         // Its first start writes files.
-        server.wait_for_port(3306, 6 * SOON)?;
+        server.wait_for_port(3306, 6 * TIMEOUT)?;
 
-        let host = street.host();
+        let host = fixture.host();
         let query = |sql: &str| {
-            let mut command = tool(&street.client, "mariadb");
+            let mut command = tool(&fixture.client, "mariadb");
             let to =
                 ["--no-defaults", "--protocol", "tcp", "-h", &host, "-P", "3306", "-u", "root"];
             text(command.args(to).args(["--batch", "--skip-column-names", "-e", sql, "mysql"]))

@@ -4,23 +4,23 @@ use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use interceptor_tests::software::{
-    Street, server, software_test, software_test_if_there, text, tool,
+    Fixture, server, software_test, software_test_if_there, text, tool,
 };
 use rstest::rstest;
-use testbed::{Connection, Daemon, Namespace, Process, Question, nginx, workload};
+use testbed::{Connection, Daemon, Namespace, Process, Protocol, nginx, workload};
 
-use crate::SOON;
+use crate::TIMEOUT;
 
 #[test]
 fn wrk_finds_no_error_in_nginx() {
     software_test("wrk", &["nginx", "wrk"], |t| {
-        let street = Street::new(t, 8080)?;
-        let _dev = nginx(&street.laptop, 8080, "laptop")?;
-        let url = format!("http://{}:8080/", street.host());
-        wrk(&street.client, &[&url])?;
+        let fixture = Fixture::new(t, 8080)?;
+        let _target = nginx(&fixture.laptop, 8080, "laptop")?;
+        let url = format!("http://{}:8080/", fixture.host());
+        wrk(&fixture.client, &[&url])?;
         // And with a connection for each request.
-        wrk(&street.client, &["-H", "Connection: close", &url])?;
-        let (redirected, others) = street.connections()?;
+        wrk(&fixture.client, &["-H", "Connection: close", &url])?;
+        let (redirected, others) = fixture.connections()?;
         assert!(redirected > 100.0 && others == 0.0, "{redirected} and {others}");
         Ok(())
     });
@@ -29,11 +29,11 @@ fn wrk_finds_no_error_in_nginx() {
 #[test]
 fn wrk_finds_no_error_when_the_app_has_to_serve() {
     software_test("wrk-app", &["nginx", "wrk"], |t| {
-        let street = Street::new(t, 8080)?;
-        let _app = nginx(&street.pod, 8080, "app")?;
-        let url = format!("http://{}:8080/", street.host());
-        wrk(&street.client, &["-H", "Connection: close", &url])?;
-        let (redirected, others) = street.connections()?;
+        let fixture = Fixture::new(t, 8080)?;
+        let _app = nginx(&fixture.pod, 8080, "app")?;
+        let url = format!("http://{}:8080/", fixture.host());
+        wrk(&fixture.client, &["-H", "Connection: close", &url])?;
+        let (redirected, others) = fixture.connections()?;
         assert!(redirected == 0.0 && others > 100.0, "{redirected} and {others}");
         Ok(())
     });
@@ -42,9 +42,9 @@ fn wrk_finds_no_error_when_the_app_has_to_serve() {
 #[test]
 fn nginx_sees_the_callers_that_it_serves_in_the_targets_place() {
     software_test("callers", &["nginx"], |t| {
-        let street = Street::new(t, 8080)?;
-        let _app = nginx(&street.pod, 8080, "app")?;
-        callers_are_seen(&street, Question::Http)
+        let fixture = Fixture::new(t, 8080)?;
+        let _app = nginx(&fixture.pod, 8080, "app")?;
+        callers_are_seen(&fixture, Protocol::Http)
     });
 }
 
@@ -60,24 +60,24 @@ fn servers_see_the_callers_that_they_serve_in_the_targets_place(
     #[case] start: &[&str],
 ) {
     software_test_if_there(program, &[program], |t| {
-        let street = Street::new(t, 8080)?;
+        let fixture = Fixture::new(t, 8080)?;
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real_software/servers");
-        let mut command = server(&street.pod, start[0]);
+        let mut command = server(&fixture.pod, start[0]);
         command.args(&start[1..start.len() - 1]).arg(sources.join(source));
-        let mut app = street.pod.spawn(&mut command)?;
+        let mut app = fixture.pod.spawn(&mut command)?;
         // The compilers among them take their time.
         app.wait_for_port(8080, Duration::from_secs(120))?;
-        callers_are_seen(&street, Question::Http)
+        callers_are_seen(&fixture, Protocol::Http)
     });
 }
 
 /// The app in the pod says who calls it; nobody listens on the laptop.
-fn callers_are_seen(street: &Street, question: Question) -> Result<()> {
+fn callers_are_seen(fixture: &Fixture, question: Protocol) -> Result<()> {
     let (ip4, ip6): (SocketAddr, SocketAddr) =
-        ((street.pod.ip4(), 8080).into(), (street.pod.ip6(), 8080).into());
+        ((fixture.pod.ip4(), 8080).into(), (fixture.pod.ip6(), 8080).into());
     for to in [ip4, ip6, ip4] {
         let mut open = (0..20)
-            .map(|_| Connection::open(&street.client, to, question))
+            .map(|_| Connection::open(&fixture.client, to, question))
             .collect::<Result<Vec<_>, _>>()?;
         for connection in &mut open {
             for _ in 0..2 {
@@ -97,14 +97,14 @@ fn callers_are_seen(street: &Street, question: Question) -> Result<()> {
 #[test]
 fn nginx_starts_and_restarts_while_connections_to_its_port_are_stolen() {
     software_test("restart", &["nginx"], |t| {
-        let street = Street::new(t, 8080)?;
-        let _dev = nginx(&street.laptop, 8080, "laptop")?;
+        let fixture = Fixture::new(t, 8080)?;
+        let _target = nginx(&fixture.laptop, 8080, "laptop")?;
         let mut stolen =
-            Connection::open(&street.client, (street.pod.ip4(), 8080), Question::Http)?;
+            Connection::open(&fixture.client, (fixture.pod.ip4(), 8080), Protocol::Http)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
 
-        drop(nginx(&street.pod, 8080, "app").context("start")?);
-        let _app = nginx(&street.pod, 8080, "app").context("start again")?;
+        drop(nginx(&fixture.pod, 8080, "app").context("start")?);
+        let _app = nginx(&fixture.pod, 8080, "app").context("start again")?;
         assert_eq!(stolen.ask()?.tag, "laptop");
         Ok(())
     });
@@ -124,7 +124,7 @@ fn wrk(client: &Namespace, args: &[&str]) -> Result<()> {
 fn nginx_reads_the_callers_address_from_proxy_v2() {
     software_test("proxy-v2", &["nginx"], |t| {
         let (pod, laptop, client) = (t.pod("web")?, t.host("laptop")?, t.host("client")?);
-        let _dev = nginx_behind_proxy(&laptop)?;
+        let _target = nginx_behind_proxy(&laptop)?;
         let (ip4, ip6) = (laptop.ip4(), laptop.ip6());
         // The family of the caller and that of the target have nothing to do with each other.
         let rules = format!(
@@ -139,7 +139,7 @@ fn nginx_reads_the_callers_address_from_proxy_v2() {
             (pod.ip4(), 8046).into(),
             (pod.ip6(), 8064).into(),
         ] {
-            let mut connection = Connection::open(&client, to, Question::Http)?;
+            let mut connection = Connection::open(&client, to, Protocol::Http)?;
             // The header comes once; the second request has none.
             for _ in 0..2 {
                 let answer = connection.ask().with_context(|| format!("call {to}"))?;
@@ -177,6 +177,6 @@ fn nginx_behind_proxy(netns: &Namespace) -> Result<Process> {
     let mut process = netns.spawn(
         netns.command("nginx").args(["-e", "stderr", "-p"]).arg(&dir).arg("-c").arg(&file),
     )?;
-    process.wait_for_port(3006, SOON)?;
+    process.wait_for_port(3006, TIMEOUT)?;
     Ok(process)
 }

@@ -9,4 +9,4 @@ mod tools;
 
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);

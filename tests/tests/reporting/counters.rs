@@ -1,22 +1,22 @@
 //! Status and metrics agree with what clients saw.
 
 use anyhow::{Context as _, ensure};
-use interceptor_tests::{Frozen, SOON, counted, outcomes, play, threads};
-use testbed::{Connection, Question, wait_until};
+use interceptor_tests::{Frozen, TIMEOUT, counted, outcomes, run, threads};
+use testbed::{Connection, Protocol, wait_until};
 
 use crate::{first_rule, interceptor};
 
 #[test]
 fn status_and_metrics_agree_with_what_the_caller_counted() {
-    play(|s| {
-        let daemon = s.daemon()?;
+    run(|f| {
+        let daemon = f.daemon()?;
         for _ in 0..7 {
-            assert_eq!(s.who()?, "laptop");
+            assert_eq!(f.served_by()?, "laptop");
         }
-        let mut open = Connection::open(&s.client, s.port(), Question::Line)?;
+        let mut open = Connection::open(&f.client, f.port(), Protocol::Line)?;
         let answer = open.ask()?;
         assert_eq!(answer.tag, "laptop");
-        let now = wait_until("the eighth connection", SOON, || {
+        let now = wait_until("the eighth connection", TIMEOUT, || {
             let rule = first_rule(&daemon)?;
             ensure!(rule["connections"]["active"] == 1, "{rule}");
             Ok(rule)
@@ -29,7 +29,7 @@ fn status_and_metrics_agree_with_what_the_caller_counted() {
         assert_eq!(now["bytes_to_target"].as_f64(), Some(bytes));
         assert_eq!(bytes as u64 % 8, 0, "eight equal questions");
 
-        let table = interceptor(&s, &["status"], |_| {})?;
+        let table = interceptor(&f, &["status"], |_| {})?;
         ensure!(
             table.out.contains("1 open, 8 redirected, 0 fell back, 0 passed, 0 refused"),
             "{}",
@@ -41,9 +41,9 @@ fn status_and_metrics_agree_with_what_the_caller_counted() {
 
 #[test]
 fn labels_go_with_their_rules_and_never_name_a_caller() {
-    play(|s| {
-        let daemon = s.daemon()?;
-        s.who()?;
+    run(|f| {
+        let daemon = f.daemon()?;
+        f.served_by()?;
         let text = daemon.get("/metrics")?;
         for name in [
             "interceptor_connections_total",
@@ -57,11 +57,11 @@ fn labels_go_with_their_rules_and_never_name_a_caller() {
         ] {
             ensure!(text.contains(name), "{name} is missing");
         }
-        ensure!(!text.contains(&s.client.ip4().to_string()), "{text}");
+        ensure!(!text.contains(&f.client.ip4().to_string()), "{text}");
         assert_eq!(daemon.metric("interceptor_rules", &[("state", "active")]), 1.0);
 
-        daemon.rewrite_workloads(&s.without_rule())?;
-        wait_until("no label of the rule", SOON, || {
+        daemon.rewrite_workloads(&f.without_rule())?;
+        wait_until("no label of the rule", TIMEOUT, || {
             let text = daemon.get("/metrics")?;
             ensure!(!text.contains("workload=\"web\""), "{text}");
             Ok(())
@@ -73,15 +73,15 @@ fn labels_go_with_their_rules_and_never_name_a_caller() {
 
 #[test]
 fn a_daemon_that_hangs_is_not_live() {
-    play(|s| {
-        let daemon = s.daemon()?;
+    run(|f| {
+        let daemon = f.daemon()?;
         daemon.get("/livez").context("live")?;
         daemon.get("/readyz").context("ready")?;
         let workers = threads(daemon.pid(), "relay-")?;
         let frozen = Frozen::new(&workers[..1])?;
-        wait_until("/livez to fail", SOON, || daemon.get("/livez").is_err())?;
+        wait_until("/livez to fail", TIMEOUT, || daemon.get("/livez").is_err())?;
         drop(frozen);
-        wait_until("/livez to recover", SOON, || daemon.get("/livez").is_ok())?;
+        wait_until("/livez to recover", TIMEOUT, || daemon.get("/livez").is_ok())?;
         Ok(())
     });
 }

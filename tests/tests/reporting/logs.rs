@@ -3,19 +3,19 @@
 use std::io::Write as _;
 
 use anyhow::ensure;
-use interceptor_tests::{SOON, play};
+use interceptor_tests::{TIMEOUT, run};
 use nix::sys::signal::Signal;
-use testbed::{Connection, Question, wait_until};
+use testbed::{Connection, Protocol, wait_until};
 
 #[test]
 fn the_log_has_a_line_for_each_change_of_state_and_none_for_connections() {
-    play(|s| {
-        let mut daemon = s.daemon_with(&s.rule(), &["--log", "info"])?;
+    run(|f| {
+        let mut daemon = f.daemon_with(&f.rule(), &["--log", "info"])?;
         for _ in 0..5 {
-            s.who()?;
+            f.served_by()?;
         }
-        daemon.rewrite_workloads(&s.without_rule())?;
-        wait_until("the app", SOON, || s.who().is_ok_and(|who| who == "app"))?;
+        daemon.rewrite_workloads(&f.without_rule())?;
+        wait_until("the app", TIMEOUT, || f.served_by().is_ok_and(|who| who == "app"))?;
         daemon.signal(Signal::SIGTERM)?;
         daemon.wait()?;
         let logs = daemon.logs();
@@ -23,24 +23,24 @@ fn the_log_has_a_line_for_each_change_of_state_and_none_for_connections() {
         assert_eq!(lines("started"), 1, "{logs}");
         assert_eq!(lines("state=active"), 1, "{logs}");
         assert_eq!(lines("removed"), 1, "{logs}");
-        ensure!(!logs.contains(&s.client.ip4().to_string()), "{logs}");
+        ensure!(!logs.contains(&f.client.ip4().to_string()), "{logs}");
         Ok(())
     });
 }
 
 #[test]
 fn connections_are_logged_at_debug_and_payload_never() {
-    play(|s| {
-        let daemon = s.daemon_with(&s.rule(), &["--log", "trace"])?;
-        let mut connection = Connection::open(&s.client, s.port(), Question::Line)?;
+    run(|f| {
+        let daemon = f.daemon_with(&f.rule(), &["--log", "trace"])?;
+        let mut connection = Connection::open(&f.client, f.port(), Protocol::Line)?;
         connection.ask()?;
         connection.stream().write_all(b"password=correct-horse\n")?;
         connection.answer()?;
-        let logs = wait_until("a line about the connection", SOON, || {
+        let logs = wait_until("a line about the connection", TIMEOUT, || {
             let logs = daemon.logs();
             logs.contains("redirected").then_some(logs)
         })?;
-        ensure!(logs.contains(&s.client.ip4().to_string()), "{logs}");
+        ensure!(logs.contains(&f.client.ip4().to_string()), "{logs}");
         ensure!(!logs.contains("correct-horse"), "{logs}");
         Ok(())
     });

@@ -13,13 +13,13 @@ mod rights;
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_tests::{SOON, Scene};
+use interceptor_tests::{Fixture, TIMEOUT};
 use serde_json::Value;
 use testbed::{Daemon, binary, wait_until};
 
 /// Runs the binary in the node, with its first arguments and a say in how.
-fn interceptor(s: &Scene<'_>, args: &[&str], adapt: impl FnOnce(&mut Command)) -> Result<Told> {
-    let mut command = s.t.node().command(binary()?);
+fn interceptor(f: &Fixture<'_>, args: &[&str], adapt: impl FnOnce(&mut Command)) -> Result<Told> {
+    let mut command = f.t.node().command(binary()?);
     command.args(args);
     adapt(&mut command);
     Ok(Told::from(command.output().context("run the binary")?))
@@ -47,7 +47,7 @@ fn first_rule(daemon: &Daemon) -> Result<Value> {
 
 /// The condition of the first rule, once it is in this state.
 fn told(daemon: &Daemon, state: &str) -> Result<(String, String)> {
-    let rule = wait_until(&format!("a rule that is {state}"), SOON, || {
+    let rule = wait_until(&format!("a rule that is {state}"), TIMEOUT, || {
         let rule = first_rule(daemon)?;
         ensure!(rule["state"] == state, "{rule}");
         Ok(rule)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use interceptor_tests::{Frozen, SOON, play, threads};
+use interceptor_tests::{Frozen, TIMEOUT, run, threads};
 use rstest::rstest;
 use testbed::{Daemon, TcpService, wait_until, workload};
 
@@ -11,13 +11,13 @@ use crate::told;
 
 #[test]
 fn a_rule_that_found_no_room_takes_effect_when_there_is_some() {
-    play(|s| {
-        let cart = s.t.pod("cart")?;
-        let policy = s.t.dir().join("policy.yaml");
+    run(|f| {
+        let cart = f.t.pod("cart")?;
+        let policy = f.t.dir().join("policy.yaml");
         std::fs::write(&policy, "maxRulesPerNode: 1\n")?;
-        let of_cart = workload(&cart, &format!("{} ttl 2s", s.rule()));
-        let both = of_cart + s.web(&s.rule()).trim_start_matches("workloads:\n");
-        let daemon = Daemon::start(s.t, &both, &["--policy", policy.to_str().context("a path")?])?;
+        let of_cart = workload(&cart, &format!("{} ttl 2s", f.rule()));
+        let both = of_cart + f.web(&f.rule()).trim_start_matches("workloads:\n");
+        let daemon = Daemon::start(f.t, &both, &["--policy", policy.to_str().context("a path")?])?;
         let (reason, _) = told(&daemon, "refused")?;
         assert_eq!(reason, "LimitExceeded");
         // Nothing else wakes the daemon when the other's time is over.
@@ -32,14 +32,14 @@ fn a_rule_that_found_no_room_takes_effect_when_there_is_some() {
 
 #[test]
 fn a_rule_that_goes_waits_for_no_other() {
-    play(|s| {
+    run(|f| {
         const PODS: usize = 6;
         let mut all = String::from("workloads:\n");
         for n in 0..PODS {
-            let pod = s.t.pod(&format!("pod{n}"))?;
-            all += workload(&pod, &s.rule()).trim_start_matches("workloads:\n");
+            let pod = f.t.pod(&format!("pod{n}"))?;
+            all += workload(&pod, &f.rule()).trim_start_matches("workloads:\n");
         }
-        let daemon = Daemon::start(s.t, "workloads: []\n", &[])?;
+        let daemon = Daemon::start(f.t, "workloads: []\n", &[])?;
         // To put one in force takes as long as workers may take to answer.
         let _frozen = Frozen::new(&threads(daemon.pid(), "relay-")?)?;
         daemon.rewrite_workloads(&all)?;
@@ -58,8 +58,8 @@ fn a_rule_that_goes_waits_for_no_other() {
 /// What kube-proxy in its IPVS mode, and settings that let programs bind to anything, do to a node and to a pod.
 #[test]
 fn addresses_of_services_and_of_strangers_are_not_the_nodes_nor_the_pods() {
-    play(|s| {
-        let node = s.t.node();
+    run(|f| {
+        let node = f.t.node();
         node.ip("link add kube-ipvs0 type bridge\naddr add 10.96.7.7/32 dev kube-ipvs0")?;
         let bind_to_anything = |netns: &testbed::Namespace| {
             netns.sysctl("net/ipv4/ip_nonlocal_bind", "1")?;
@@ -67,25 +67,25 @@ fn addresses_of_services_and_of_strangers_are_not_the_nodes_nor_the_pods() {
         };
         bind_to_anything(node)?;
         let service = TcpService::tagged(node, ([10, 96, 7, 7], 3000), "service")?;
-        let to_service = s.web(&format!("8080 -> {}", service.addr()));
-        let daemon = Daemon::start(s.t, &to_service, &[])?;
+        let to_service = f.web(&format!("8080 -> {}", service.addr()));
+        let daemon = Daemon::start(f.t, &to_service, &[])?;
         daemon.wait_active("web")?;
-        assert_eq!(s.who()?, "service");
+        assert_eq!(f.served_by()?, "service");
         // The pod's own programs set it when they start.
-        bind_to_anything(&s.pod)?;
-        let laptop6 = TcpService::tagged(&s.laptop, (s.laptop.ip6(), 3006), "laptop6")?;
+        bind_to_anything(&f.pod)?;
+        let laptop6 = TcpService::tagged(&f.laptop, (f.laptop.ip6(), 3006), "laptop6")?;
         for (target, tag) in
-            [((s.laptop.ip4(), 3000).into(), "laptop"), (laptop6.addr(), "laptop6")]
+            [((f.laptop.ip4(), 3000).into(), "laptop"), (laptop6.addr(), "laptop6")]
         {
-            daemon.rewrite_workloads(&s.web(&format!("8080 -> {target}")))?;
-            wait_until(&format!("{tag} to have it"), SOON, || {
-                let who = s.who()?;
+            daemon.rewrite_workloads(&f.web(&format!("8080 -> {target}")))?;
+            wait_until(&format!("{tag} to have it"), TIMEOUT, || {
+                let who = f.served_by()?;
                 ensure!(who == tag, "{who}");
                 Ok(())
             })?;
         }
         // What is the node's stays the node's.
-        daemon.rewrite_workloads(&s.web(&format!("8080 -> {}:3000", s.pod.gateway4())))?;
+        daemon.rewrite_workloads(&f.web(&format!("8080 -> {}:3000", f.pod.gateway4())))?;
         assert_eq!(told(&daemon, "refused")?.0, "TargetDenied");
         Ok(())
     });
@@ -102,12 +102,12 @@ fn reserved_targets_are_refused_with_the_word_that_allows_them(
     #[case] target: &str,
     #[case] kind: &str,
 ) {
-    play(|s| {
-        let daemon = Daemon::start(s.t, &s.web(&format!("8080 -> {target}")), &[])?;
+    run(|f| {
+        let daemon = Daemon::start(f.t, &f.web(&format!("8080 -> {target}")), &[])?;
         let (reason, message) = told(&daemon, "refused")?;
         assert_eq!(reason, "TargetDenied");
         ensure!(message.contains(kind) && message.contains("targets.allowReserved"), "{message}");
-        assert_eq!(s.who()?, "app");
+        assert_eq!(f.served_by()?, "app");
         Ok(())
     });
 }
@@ -121,15 +121,15 @@ fn the_policy_line_that_refused_is_named(
     #[case] word: &str,
     #[case] place: &str,
 ) {
-    play(|s| {
-        let file = s.t.dir().join("policy.yaml");
-        std::fs::write(&file, policy.replace("LAPTOP", &s.laptop.ip4().to_string()))?;
+    run(|f| {
+        let file = f.t.dir().join("policy.yaml");
+        std::fs::write(&file, policy.replace("LAPTOP", &f.laptop.ip4().to_string()))?;
         let daemon =
-            Daemon::start(s.t, &s.web(&s.rule()), &["--policy", file.to_str().context("a path")?])?;
+            Daemon::start(f.t, &f.web(&f.rule()), &["--policy", file.to_str().context("a path")?])?;
         let (reason, message) = told(&daemon, "refused")?;
         assert_eq!(reason, word);
         ensure!(message.contains(place), "{message}");
-        assert_eq!(s.who()?, "app");
+        assert_eq!(f.served_by()?, "app");
         Ok(())
     });
 }

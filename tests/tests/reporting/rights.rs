@@ -1,7 +1,7 @@
 //! Capabilities: which are needed, and how a missing one is reported.
 
 use anyhow::{Context as _, ensure};
-use interceptor_tests::play;
+use interceptor_tests::run;
 use rstest::rstest;
 use serde_json::Value;
 use testbed::{Capability, CommandExt as _};
@@ -13,11 +13,11 @@ const NEEDED: [Capability; 4] =
 
 #[test]
 fn a_host_that_is_able_passes_the_check() {
-    play(|s| {
-        let told = interceptor(&s, &["check"], |_| {})?;
+    run(|f| {
+        let told = interceptor(&f, &["check"], |_| {})?;
         assert_eq!(told.exit, Some(0), "{told:?}");
         ensure!(told.out.lines().all(|line| !line.contains("MISSING")), "{told:?}");
-        let told = interceptor(&s, &["check", "--output", "json"], |_| {})?;
+        let told = interceptor(&f, &["check", "--output", "json"], |_| {})?;
         let report: Value = serde_json::from_str(&told.out)?;
         assert_eq!(report["able"], true, "{report}");
         Ok(())
@@ -30,9 +30,9 @@ fn a_host_that_is_able_passes_the_check() {
 #[case("CAP_PERFMON", Capability::Perfmon)]
 #[case("CAP_SYS_ADMIN", Capability::SysAdmin)]
 fn a_missing_right_is_named_with_its_remedy(#[case] name: &str, #[case] capability: Capability) {
-    play(|s| {
+    run(|f| {
         // CAP_SYS_ADMIN stands in for CAP_BPF and CAP_PERFMON; the daemon asks for the smaller ones all the same.
-        let told = interceptor(&s, &["check"], |command| {
+        let told = interceptor(&f, &["check"], |command| {
             command.without(&[capability]);
         })?;
         assert_eq!(told.exit, Some(1), "{told:?}");
@@ -41,7 +41,7 @@ fn a_missing_right_is_named_with_its_remedy(#[case] name: &str, #[case] capabili
         ensure!(told.out.contains("capabilities.add"), "{told:?}");
 
         let told = interceptor(
-            &s,
+            &f,
             &["run", "--netns", "/run/netns/none", "--redirect", "1 -> 192.0.2.1:1"],
             |command| {
                 command.without(&[capability]);
@@ -55,12 +55,12 @@ fn a_missing_right_is_named_with_its_remedy(#[case] name: &str, #[case] capabili
 
 #[test]
 fn four_capabilities_are_enough() {
-    play(|s| {
-        let _daemon = s.daemon_adapted(&s.rule(), |command| {
+    run(|f| {
+        let _daemon = f.daemon_adapted(&f.rule(), |command| {
             command.only(&NEEDED);
             Ok(())
         })?;
-        assert_eq!(s.who()?, "laptop");
+        assert_eq!(f.served_by()?, "laptop");
         Ok(())
     });
 }

@@ -1,7 +1,7 @@
 //! Requests written by hand, and all that comes back on their connection.
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_tests::HttpCaller;
+use interceptor_tests::HttpClient;
 use testbed::Namespace;
 
 use crate::{
@@ -113,7 +113,7 @@ impl Call {
         server: &Namespace,
         mark: &str,
     ) -> Result<Vec<Vec<u8>>> {
-        let mut caller = HttpCaller::connect(client, (server.ip4(), PORT))?;
+        let mut caller = HttpClient::connect(client, (server.ip4(), PORT))?;
         let mut answers = Vec::new();
         if self.together {
             caller.say(
@@ -144,7 +144,7 @@ impl Request {
     }
 
     /// All responses to it.
-    pub(crate) fn make(&self, caller: &mut HttpCaller, mark: &str) -> Result<Vec<u8>> {
+    pub(crate) fn make(&self, caller: &mut HttpClient, mark: &str) -> Result<Vec<u8>> {
         caller.say(self.head(mark))?;
         let mut all = Vec::new();
         if self.waits {

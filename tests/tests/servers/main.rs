@@ -24,7 +24,7 @@ use crate::{
     uploads::{files_arrive, nothing_was_in_doubt},
 };
 
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a caller says of himself: a bystander, and the one whom the laptop serves.
 const MARKS: [&str; 2] = ["x-user: someone", "X-User: debug"];

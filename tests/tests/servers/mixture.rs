@@ -1,7 +1,7 @@
 //! Requests for both servers in turns, on one connection.
 
 use anyhow::{Context as _, Result};
-use interceptor_tests::HttpCaller;
+use interceptor_tests::HttpClient;
 use testbed::Namespace;
 
 use crate::{
@@ -48,7 +48,7 @@ impl Mixture {
     ) -> Result<Vec<Vec<u8>>> {
         let mut callers = Vec::new();
         for server in servers {
-            callers.push(HttpCaller::connect(client, (server.ip4(), PORT))?);
+            callers.push(HttpClient::connect(client, (server.ip4(), PORT))?);
         }
         let answers = self.0.iter().enumerate().map(|(number, (side, request))| {
             request
@@ -64,7 +64,7 @@ impl Mixture {
         client: &Namespace,
         together: bool,
     ) -> Result<Vec<Vec<u8>>> {
-        let mut caller = HttpCaller::connect(client, (pod.ip4(), PORT))?;
+        let mut caller = HttpClient::connect(client, (pod.ip4(), PORT))?;
         if !together {
             return self
                 .0

@@ -1,11 +1,11 @@
 //! Files that are uploaded arrive whole.
 
 use anyhow::{Result, ensure};
-use interceptor_tests::HttpCaller;
+use interceptor_tests::HttpClient;
 use testbed::{Daemon, Namespace, wait_until};
 
 use crate::{
-    Files, MARKS, SOON,
+    Files, MARKS, TIMEOUT,
     calls::{CHUNKED, Request, chunked},
     kinds::{Kind, PORT, Upload},
 };
@@ -18,7 +18,7 @@ pub(crate) fn files_arrive(
     client: &Namespace,
 ) -> Result<()> {
     for mark in MARKS {
-        let mut caller = HttpCaller::connect(client, (pod.ip4(), PORT))?;
+        let mut caller = HttpClient::connect(client, (pod.ip4(), PORT))?;
         let mut ask = |line: &'static str, fields: &'static [&'static str], body: &[u8]| {
             let request = Request { line, fields, body: body.to_vec(), waits: false };
             caller.say(request.bytes(mark))?;
@@ -40,7 +40,7 @@ pub(crate) fn files_arrive(
 }
 
 pub(crate) fn nothing_was_in_doubt(daemon: &Daemon) -> Result<()> {
-    wait_until("the daemon's count", SOON, || {
+    wait_until("the daemon's count", TIMEOUT, || {
         let workload = daemon.workload("web")?;
         let rule = &workload["rules"][0];
         let counted = |decision: &str| rule["decisions"][decision].as_u64().unwrap_or_default();

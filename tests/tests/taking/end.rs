@@ -6,33 +6,31 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_tests::{SECOND, SOON, Scene, counted, outcomes, play};
+use interceptor_tests::{Fixture, SECOND, TIMEOUT, counted, outcomes, run};
 use nix::sys::signal::Signal;
 use rstest::rstest;
-use testbed::{
-    Caller, Connection, Question, TcpService, bpf_inventory, netns_inventory, wait_until,
-};
+use testbed::{Connection, Load, Protocol, TcpService, bpf_inventory, netns_inventory, wait_until};
 
 use crate::listeners;
 
 #[rstest]
-#[case::the_rule(|s: &Scene<'_>| s.without_rule())]
-#[case::the_workload(|_: &Scene<'_>| "workloads: []\n".into())]
-#[case::the_port(|s: &Scene<'_>| s.web(&format!("8081 -> {}:3000", s.laptop.ip4())))]
+#[case::the_rule(|f: &Fixture<'_>| f.without_rule())]
+#[case::the_workload(|_: &Fixture<'_>| "workloads: []\n".into())]
+#[case::the_port(|f: &Fixture<'_>| f.web(&format!("8081 -> {}:3000", f.laptop.ip4())))]
 fn removal_gives_back_at_once_and_stolen_connections_finish(
-    #[case] rest: fn(&Scene<'_>) -> String,
+    #[case] rest: fn(&Fixture<'_>) -> String,
 ) {
-    play(|s| {
-        let daemon = s.daemon()?;
-        let mut stolen = Connection::open(&s.client, s.port(), Question::Line)?;
+    run(|f| {
+        let daemon = f.daemon()?;
+        let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
-        let caller = Caller::new(&s.client, s.port()).start()?;
-        caller.wait_for_tag("laptop", SOON)?;
+        let caller = Load::new(&f.client, f.port()).start()?;
+        caller.wait_for_tag("laptop", TIMEOUT)?;
 
         let removed = Instant::now();
-        daemon.rewrite_workloads(&rest(&s))?;
+        daemon.rewrite_workloads(&rest(&f))?;
         let given_back = caller.wait_for_tag("app", SECOND)?;
-        caller.wait_for_calls(100, SOON)?;
+        caller.wait_for_calls(100, TIMEOUT)?;
         let report = caller.stop();
         assert_eq!(report.failures().len(), 0, "{report}");
         assert_eq!(report.since(given_back).count("laptop"), 0, "{report}");
@@ -40,9 +38,9 @@ fn removal_gives_back_at_once_and_stolen_connections_finish(
 
         assert_eq!(stolen.ask()?.tag, "laptop");
         // It outlives the relay's listeners, and the counters of its port.
-        wait_until("the end of what was kept for latecomers", SOON, || -> Result<()> {
-            let armed = !bpf_inventory()?.links_in(&s.pod)?.is_empty();
-            ensure!(armed || listeners(&s.pod) == [s.app.addr()], "the relay listens");
+        wait_until("the end of what was kept for latecomers", TIMEOUT, || -> Result<()> {
+            let armed = !bpf_inventory()?.links_in(&f.pod)?.is_empty();
+            ensure!(armed || listeners(&f.pod) == [f.app.addr()], "the relay listens");
             let metrics = daemon.metrics()?;
             let counted =
                 metrics.matching("interceptor_active_connections", &[("port", "8080")]).count();
@@ -51,24 +49,24 @@ fn removal_gives_back_at_once_and_stolen_connections_finish(
         })?;
         assert_eq!(stolen.ask()?.tag, "laptop");
         stolen.stream().shutdown(Shutdown::Both)?;
-        wait_until("the end of the last stolen connection", SOON, || s.dev.open() == 0)
+        wait_until("the end of the last stolen connection", TIMEOUT, || f.target.open() == 0)
     });
 }
 
 #[test]
 fn a_changed_target_gets_the_new_connections_and_the_old_target_keeps_the_old_ones() {
-    play(|s| {
-        let _second = TcpService::tagged(&s.laptop, (s.laptop.ip4(), 3001), "second")?;
-        let daemon = s.daemon()?;
-        let mut old = Connection::open(&s.client, s.port(), Question::Line)?;
+    run(|f| {
+        let _second = TcpService::tagged(&f.laptop, (f.laptop.ip4(), 3001), "second")?;
+        let daemon = f.daemon()?;
+        let mut old = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!(old.ask()?.tag, "laptop");
-        let caller = Caller::new(&s.client, s.port()).threads(2).start()?;
-        caller.wait_for_tag("laptop", SOON)?;
+        let caller = Load::new(&f.client, f.port()).threads(2).start()?;
+        caller.wait_for_tag("laptop", TIMEOUT)?;
 
-        daemon.rewrite_workloads(&s.web(&format!("8080 -> {}:3001", s.laptop.ip4())))?;
-        let changed = caller.wait_for_tag("second", SOON)?;
-        caller.wait_for_calls(50, SOON)?;
-        let mut new = Connection::open(&s.client, s.port(), Question::Line)?;
+        daemon.rewrite_workloads(&f.web(&format!("8080 -> {}:3001", f.laptop.ip4())))?;
+        let changed = caller.wait_for_tag("second", TIMEOUT)?;
+        caller.wait_for_calls(50, TIMEOUT)?;
+        let mut new = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!((old.ask()?.tag.as_str(), new.ask()?.tag.as_str()), ("laptop", "second"));
         daemon.wait_active("web")?;
         let report = caller.stop();
@@ -90,13 +88,13 @@ fn a_changed_target_gets_the_new_connections_and_the_old_target_keeps_the_old_on
 
 #[test]
 fn the_ttl_of_a_rule_ends_it() {
-    play(|s| {
+    run(|f| {
         let launched = Instant::now();
-        let daemon = s.daemon_with(&format!("{} ttl 2s", s.rule()), &[])?;
+        let daemon = f.daemon_with(&format!("{} ttl 2s", f.rule()), &[])?;
         let active = Instant::now();
-        let mut stolen = Connection::open(&s.client, s.port(), Question::Line)?;
+        let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
-        let caller = Caller::new(&s.client, s.port()).start()?;
+        let caller = Load::new(&f.client, f.port()).start()?;
         caller.wait_for_tag("app", Duration::from_secs(3))?;
         // Its time begins when the daemon reads it.
         let (longest, shortest) = (launched.elapsed(), active.elapsed());
@@ -115,35 +113,35 @@ fn the_ttl_of_a_rule_ends_it() {
 #[case::in_order(Signal::SIGTERM)]
 #[case::by_force(Signal::SIGKILL)]
 fn nothing_is_added_while_it_runs_and_nothing_stays_after_its_end(#[case] signal: Signal) {
-    play(|s| {
-        let before = [netns_inventory(&s.pod)?, netns_inventory(s.t.node())?];
+    run(|f| {
+        let before = [netns_inventory(&f.pod)?, netns_inventory(f.t.node())?];
         let unchanged = || -> Result<()> {
-            for (netns, before) in [&s.pod, s.t.node()].into_iter().zip(&before) {
+            for (netns, before) in [&f.pod, f.t.node()].into_iter().zip(&before) {
                 let diff = netns_inventory(netns)?.diff(before);
                 ensure!(diff.is_empty(), "{}: {diff}", netns.label());
             }
             Ok(())
         };
 
-        let mut daemon = s.daemon()?;
-        assert_eq!(s.who()?, "laptop");
+        let mut daemon = f.daemon()?;
+        assert_eq!(f.served_by()?, "laptop");
         unchanged().context("while it runs")?;
         let objects = daemon.bpf_objects()?;
-        assert_eq!(bpf_inventory()?.links_in(&s.pod)?.len(), 1);
+        assert_eq!(bpf_inventory()?.links_in(&f.pod)?.len(), 1);
         assert!(objects.len() > 3, "{objects:?}");
 
         daemon.signal(signal)?;
         daemon.wait()?;
         unchanged().context("after its end")?;
         // The kernel lets go of programs and maps a moment after the process.
-        wait_until("the end of all programs, maps and links", SOON, || {
+        wait_until("the end of all programs, maps and links", TIMEOUT, || {
             let bpf = bpf_inventory().map_err(|error| format!("{error:#}"))?;
             let mut left = bpf.still_here(&objects);
-            left.extend(bpf.links_in(&s.pod).map_err(|error| format!("{error:#}"))?);
+            left.extend(bpf.links_in(&f.pod).map_err(|error| format!("{error:#}"))?);
             if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
         })?;
-        assert_eq!(listeners(&s.pod), [s.app.addr()]);
-        assert_eq!(s.who()?, "app");
+        assert_eq!(listeners(&f.pod), [f.app.addr()]);
+        assert_eq!(f.served_by()?, "app");
         Ok(())
     });
 }

@@ -6,20 +6,20 @@ use std::{
     time::Duration,
 };
 
-use interceptor_tests::{SOON, counted, outcomes, play, who};
+use interceptor_tests::{TIMEOUT, counted, outcomes, run, served_by};
 use testbed::{
-    Caller, Checksum, Connection, Daemon, Question, TcpService, receive, send, wait_until,
+    Checksum, Connection, Daemon, Load, Protocol, TcpService, receive, send, wait_until,
 };
 
 #[test]
 fn connections_opened_before_stay_with_the_app_byte_for_byte() {
-    play(|s| {
+    run(|f| {
         const BYTES: u64 = 20_000_000;
-        let _sink = TcpService::sink(&s.pod, (s.pod.ip4(), 9001))?;
-        let _source = TcpService::source(&s.pod, (s.pod.ip4(), 9002), BYTES)?;
-        let mut asks = Connection::open(&s.client, s.port(), Question::Line)?;
-        let upload = Connection::open(&s.client, (s.pod.ip4(), 9001), Question::Line)?;
-        let download = Connection::open(&s.client, (s.pod.ip4(), 9002), Question::Line)?;
+        let _sink = TcpService::sink(&f.pod, (f.pod.ip4(), 9001))?;
+        let _source = TcpService::source(&f.pod, (f.pod.ip4(), 9002), BYTES)?;
+        let mut asks = Connection::open(&f.client, f.port(), Protocol::Line)?;
+        let upload = Connection::open(&f.client, (f.pod.ip4(), 9001), Protocol::Line)?;
+        let download = Connection::open(&f.client, (f.pod.ip4(), 9002), Protocol::Line)?;
         assert_eq!(asks.ask()?.tag, "app");
         let mut halves = Vec::new();
         send(&mut halves, 2 * BYTES)?;
@@ -28,8 +28,8 @@ fn connections_opened_before_stay_with_the_app_byte_for_byte() {
         let mut received = vec![0; 100_000];
         download.stream().read_exact(&mut received)?;
 
-        let daemon = s.daemon_with(&format!("8080,9001,9002 -> {}:3000", s.laptop.ip4()), &[])?;
-        assert_eq!(s.who()?, "laptop");
+        let daemon = f.daemon_with(&format!("8080,9001,9002 -> {}:3000", f.laptop.ip4()), &[])?;
+        assert_eq!(f.served_by()?, "laptop");
 
         upload.stream().write_all(second)?;
         upload.stream().shutdown(Shutdown::Write)?;
@@ -46,34 +46,33 @@ fn connections_opened_before_stay_with_the_app_byte_for_byte() {
 
 #[test]
 fn taking_and_giving_back_fails_no_call() {
-    play(|s| {
-        let daemon = Daemon::start(s.t, &s.without_rule(), &[])?;
-        let caller =
-            Caller::new(&s.client, s.port()).threads(4).interval(Duration::ZERO).start()?;
-        caller.wait_for_tag("app", SOON)?;
+    run(|f| {
+        let daemon = Daemon::start(f.t, &f.without_rule(), &[])?;
+        let caller = Load::new(&f.client, f.port()).threads(4).interval(Duration::ZERO).start()?;
+        caller.wait_for_tag("app", TIMEOUT)?;
         for _ in 0..5 {
-            daemon.rewrite_workloads(&s.web(&s.rule()))?;
-            caller.wait_for_tag("laptop", SOON)?;
-            daemon.rewrite_workloads(&s.without_rule())?;
-            caller.wait_for_tag("app", SOON)?;
+            daemon.rewrite_workloads(&f.web(&f.rule()))?;
+            caller.wait_for_tag("laptop", TIMEOUT)?;
+            daemon.rewrite_workloads(&f.without_rule())?;
+            caller.wait_for_tag("app", TIMEOUT)?;
         }
         let report = caller.stop();
         assert_eq!(report.failures().len(), 0, "{report}");
-        assert_eq!(report.count("laptop") as u64, s.dev.requests());
-        assert_eq!(report.count("app") as u64, s.app.requests());
+        assert_eq!(report.count("laptop") as u64, f.target.requests());
+        assert_eq!(report.count("app") as u64, f.app.requests());
         Ok(())
     });
 }
 
 #[test]
 fn a_rule_is_active_only_after_a_probe_connection_arrived() {
-    play(|s| {
-        let daemon = s.daemon()?;
+    run(|f| {
+        let daemon = f.daemon()?;
         // Without its loopback the pod can't be probed, though it can be called.
-        s.pod.ip("link set lo down")?;
-        daemon.rewrite_workloads(&s.web(&format!("8081 -> {}:3000", s.laptop.ip4())))?;
+        f.pod.ip("link set lo down")?;
+        daemon.rewrite_workloads(&f.web(&format!("8081 -> {}:3000", f.laptop.ip4())))?;
         let state = daemon.wait_rules("web", "pending")?;
-        wait_until("the reason", SOON, || {
+        wait_until("the reason", TIMEOUT, || {
             let rule =
                 daemon.workload("web").map_err(|error| error.to_string())?["rules"][0].clone();
             let said =
@@ -83,28 +82,28 @@ fn a_rule_is_active_only_after_a_probe_connection_arrived() {
         assert_eq!(daemon.metric("interceptor_rules", &[("state", "active")]), 0.0, "{state}");
         assert_eq!(daemon.metric("interceptor_rules", &[("state", "pending")]), 1.0);
 
-        s.pod.ip("link set lo up")?;
+        f.pod.ip("link set lo up")?;
         daemon.wait_active("web")?;
         assert_eq!(daemon.metric("interceptor_rules", &[("state", "active")]), 1.0);
-        assert_eq!(who(&s.client, (s.pod.ip4(), 8081))?, "laptop");
+        assert_eq!(served_by(&f.client, (f.pod.ip4(), 8081))?, "laptop");
         Ok(())
     });
 }
 
 #[test]
 fn a_pod_that_is_not_set_up_yet_is_pending_until_it_is() {
-    play(|s| {
-        s.pod.ip("link set lo down")?;
-        let daemon = Daemon::start(s.t, &s.web(&s.rule()), &[])?;
+    run(|f| {
+        f.pod.ip("link set lo down")?;
+        let daemon = Daemon::start(f.t, &f.web(&f.rule()), &[])?;
         let state = daemon.wait_state("a reason", |state| {
             let rule = &state["workloads"][0]["rules"][0];
             rule["state"] == "pending" && rule["reason"] != "Proving"
         })?;
         assert_ne!(state["workloads"][0]["rules"][0]["message"], "", "{state}");
-        assert!(s.who().is_ok(), "whoever it is: callers are served");
-        s.pod.ip("link set lo up")?;
+        assert!(f.served_by().is_ok(), "whoever it is: callers are served");
+        f.pod.ip("link set lo up")?;
         daemon.wait_active("web")?;
-        assert_eq!(s.who()?, "laptop");
+        assert_eq!(f.served_by()?, "laptop");
         Ok(())
     });
 }

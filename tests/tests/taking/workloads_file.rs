@@ -3,18 +3,18 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use anyhow::{Context as _, Result};
-use interceptor_tests::{SOON, Scene, outcomes, play, sum};
+use interceptor_tests::{Fixture, TIMEOUT, outcomes, run, sum};
 use nix::sys::signal::Signal;
-use testbed::{Caller, wait_until};
+use testbed::{Load, wait_until};
 
 /// What the file says is in force: who answers a call follows it.
-fn follows(s: &Scene<'_>, change: impl Fn(&str) -> Result<()>) -> Result<()> {
+fn follows(f: &Fixture<'_>, change: impl Fn(&str) -> Result<()>) -> Result<()> {
     for (content, expected) in
-        [(s.without_rule(), "app"), (s.web(&s.rule()), "laptop"), (s.without_rule(), "app")]
+        [(f.without_rule(), "app"), (f.web(&f.rule()), "laptop"), (f.without_rule(), "app")]
     {
         change(&content)?;
-        wait_until(&format!("an answer by {expected}"), SOON, || {
-            s.who().is_ok_and(|tag| tag == expected)
+        wait_until(&format!("an answer by {expected}"), TIMEOUT, || {
+            f.served_by().is_ok_and(|tag| tag == expected)
         })?;
     }
     Ok(())
@@ -22,25 +22,25 @@ fn follows(s: &Scene<'_>, change: impl Fn(&str) -> Result<()>) -> Result<()> {
 
 #[test]
 fn a_workloads_file_that_is_replaced_by_renaming_takes_effect() {
-    play(|s| {
-        let daemon = s.daemon()?;
-        follows(&s, |content| daemon.rewrite_workloads(content))
+    run(|f| {
+        let daemon = f.daemon()?;
+        follows(&f, |content| daemon.rewrite_workloads(content))
     });
 }
 
 #[test]
 fn a_workloads_file_that_is_written_in_place_takes_effect() {
-    play(|s| {
-        let daemon = s.daemon()?;
-        follows(&s, |content| Ok(fs::write(daemon.workloads_file(), content)?))
+    run(|f| {
+        let daemon = f.daemon()?;
+        follows(&f, |content| Ok(fs::write(daemon.workloads_file(), content)?))
     });
 }
 
 #[test]
 fn a_workloads_file_that_is_removed_and_written_anew_takes_effect() {
-    play(|s| {
-        let daemon = s.daemon()?;
-        follows(&s, |content| {
+    run(|f| {
+        let daemon = f.daemon()?;
+        follows(&f, |content| {
             fs::remove_file(daemon.workloads_file())?;
             daemon.wait_state("the missing file to be noticed", |state| {
                 state["source_error"].is_string()
@@ -52,8 +52,8 @@ fn a_workloads_file_that_is_removed_and_written_anew_takes_effect() {
 
 #[test]
 fn a_workloads_file_from_a_config_map_takes_effect() {
-    play(|s| {
-        let daemon = s.daemon()?;
+    run(|f| {
+        let daemon = f.daemon()?;
         let file = daemon.workloads_file();
         let dir = file.parent().context("a folder")?;
         // As the kubelet does it: the file is a link through `..data`, which is itself a link that is replaced.
@@ -63,10 +63,10 @@ fn a_workloads_file_from_a_config_map_takes_effect() {
             fs::write(folder.join("workloads.yaml"), content)?;
             swap_link(&folder, &dir.join("..data"))
         };
-        publish(0, &s.web(&s.rule()))?;
+        publish(0, &f.web(&f.rule()))?;
         swap_link(Path::new("..data/workloads.yaml"), file)?;
         let version = std::cell::Cell::new(0);
-        follows(&s, |content| {
+        follows(&f, |content| {
             version.set(version.get() + 1);
             publish(version.get(), content)
         })
@@ -75,15 +75,15 @@ fn a_workloads_file_from_a_config_map_takes_effect() {
 
 #[test]
 fn sighup_has_the_workloads_file_read_again() {
-    play(|s| {
-        let daemon = s.daemon()?;
+    run(|f| {
+        let daemon = f.daemon()?;
         // Behind a link to another folder nobody sees it change.
-        let elsewhere = s.t.dir().join("elsewhere");
+        let elsewhere = f.t.dir().join("elsewhere");
         fs::create_dir(&elsewhere)?;
         let real = elsewhere.join("workloads.yaml");
-        fs::write(&real, s.web(&s.rule()))?;
+        fs::write(&real, f.web(&f.rule()))?;
         swap_link(&real, daemon.workloads_file())?;
-        follows(&s, |content| {
+        follows(&f, |content| {
             fs::write(&real, content)?;
             daemon.signal(Signal::SIGHUP)
         })
@@ -92,11 +92,11 @@ fn sighup_has_the_workloads_file_read_again() {
 
 #[test]
 fn a_workloads_file_that_can_not_be_read_changes_nothing() {
-    play(|s| {
-        let daemon = s.daemon()?;
-        let caller = Caller::new(&s.client, s.port()).start()?;
-        caller.wait_for_tag("laptop", SOON)?;
-        let good = s.web(&s.rule());
+    run(|f| {
+        let daemon = f.daemon()?;
+        let caller = Load::new(&f.client, f.port()).start()?;
+        caller.wait_for_tag("laptop", TIMEOUT)?;
+        let good = f.web(&f.rule());
         for (broken, place) in [
             ("workloads:\n  - name: web\n    netns: nowhere\n", ":3:12"),
             ("workloads: [\n", "workloads.yaml:"),
@@ -108,7 +108,7 @@ fn a_workloads_file_that_can_not_be_read_changes_nothing() {
             })?;
             assert_eq!(state["workloads"][0]["rules"][0]["state"], "active", "{state}");
             assert_eq!(daemon.metric("interceptor_workloads_file_invalid", &[]), 1.0);
-            caller.wait_for_calls(20, SOON)?;
+            caller.wait_for_calls(20, TIMEOUT)?;
             daemon.rewrite_workloads(&good)?;
             daemon.wait_state("the error to be gone", |state| state["source_error"].is_null())?;
         }
@@ -121,18 +121,18 @@ fn a_workloads_file_that_can_not_be_read_changes_nothing() {
 
 #[test]
 fn a_rule_that_can_not_be_read_leaves_the_previous_one_in_force() {
-    play(|s| {
-        let daemon = s.daemon()?;
-        let caller = Caller::new(&s.client, s.port()).start()?;
-        caller.wait_for_tag("laptop", SOON)?;
-        daemon.rewrite_workloads(&s.web("8080 => 10.0.0.1:3000"))?;
+    run(|f| {
+        let daemon = f.daemon()?;
+        let caller = Load::new(&f.client, f.port()).start()?;
+        caller.wait_for_tag("laptop", TIMEOUT)?;
+        daemon.rewrite_workloads(&f.web("8080 => 10.0.0.1:3000"))?;
         let state = daemon.wait_state("the rule to be refused", |state| {
             let rules = state["workloads"][0]["rules"].as_array();
             rules.into_iter().flatten().any(|rule| rule["reason"] == "RuleInvalid")
         })?;
         let told = state["workloads"][0]["rules"].to_string();
         assert!(told.contains("the previous rules stay in force"), "{told}");
-        caller.wait_for_calls(20, SOON)?;
+        caller.wait_for_calls(20, TIMEOUT)?;
         let report = caller.stop();
         assert_eq!(report.count("laptop"), report.calls.len(), "{report}");
         assert_eq!(sum(&outcomes(&daemon, "web")?, "redirected"), report.calls.len() as u64);

@@ -13,18 +13,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testbed::{Call, Connection, Namespace, Question, Report};
+use testbed::{Call, Connection, Namespace, Protocol, Report};
 
-use crate::SOON;
+use crate::TIMEOUT;
 
 /// Calls under way; they end with [`stop`](Self::stop).
 #[derive(Debug)]
-pub struct Arrivals {
+pub struct OpenLoopLoad {
     stop: Arc<AtomicBool>,
     pace: Option<JoinHandle<Report>>,
 }
 
-impl Arrivals {
+impl OpenLoopLoad {
     /// Has a call begin every `interval` from now on.
     pub fn start(netns: &Namespace, to: SocketAddr, interval: Duration) -> Self {
         let (netns, stop) = (netns.clone(), Arc::new(AtomicBool::new(false)));
@@ -36,9 +36,9 @@ impl Arrivals {
                 calls.push(thread::spawn(move || {
                     let started = Instant::now();
                     let answer =
-                        Connection::open(&netns, to, Question::Line).and_then(|mut connection| {
+                        Connection::open(&netns, to, Protocol::Line).and_then(|mut connection| {
                             // How long one may take is for the test to say.
-                            connection.stream().set_read_timeout(Some(SOON))?;
+                            connection.stream().set_read_timeout(Some(TIMEOUT))?;
                             connection.ask()
                         });
                     let outcome = answer.map_err(|error| error.to_string());
@@ -64,7 +64,7 @@ impl Arrivals {
     }
 }
 
-impl Drop for Arrivals {
+impl Drop for OpenLoopLoad {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(pace) = self.pace.take() {

@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use anyhow::{Context as _, Result, ensure};
 use testbed::{Namespace, wait_until};
 
-use crate::SOON;
+use crate::TIMEOUT;
 
 /// Removes the name of a namespace, and waits until nothing keeps the namespace itself alive.
 ///
@@ -14,7 +14,7 @@ pub fn delete_netns(node: &Namespace, pod: &Namespace) -> Result<()> {
     ip(&["netns", "delete", pod.name()])?;
     // The other end of its link goes with it.
     let link = format!("to-{}:", pod.label());
-    wait_until("the end of the namespace", SOON, || {
+    wait_until("the end of the namespace", TIMEOUT, || {
         let links =
             node.run(|| fs::read_to_string("/proc/thread-self/net/dev")).unwrap_or_default();
         !links.contains(&link)
@@ -22,7 +22,7 @@ pub fn delete_netns(node: &Namespace, pod: &Namespace) -> Result<()> {
 }
 
 /// Makes a new namespace with the name and IPv4 address of one that was deleted.
-pub fn make_netns_again(node: &Namespace, pod: &Namespace) -> Result<()> {
+pub fn recreate_netns(node: &Namespace, pod: &Namespace) -> Result<()> {
     ip(&["netns", "add", pod.name()])?;
     node.ip(&format!(
         "link add to-{label} type veth peer name eth0 netns {name}

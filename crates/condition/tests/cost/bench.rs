@@ -1,8 +1,8 @@
-//! What a condition costs: `cargo bench -p interceptor-condition`.
+//! The cost of an evaluation in time: `cargo bench -p interceptor-condition`.
 //!
-//! Each line is the best of many rounds, because everything else that the machine does only adds to it.
+//! Each line is the minimum of many rounds, because other work of the machine only adds to the
+//! time.
 
-#[path = "../tests/allocation/browser.rs"]
 mod browser;
 
 use std::hint::black_box;
@@ -16,12 +16,12 @@ use self::browser::Browser;
 const ROUNDS: usize = 200;
 const EVALUATIONS: u32 = 10_000;
 
-/// With the header that rules look for, or without.
+/// A request with the header that the conditions look for, or without it.
 fn head(user: Option<&'static [u8]>) -> Browser {
     Browser::with(user.map(|user| ("X-User", user)))
 }
 
-/// `0` and `a` without a pattern; leaked, as this ends soon.
+/// A pseudo-random text of `0` and `a`. It is leaked, because the process ends soon.
 fn random_bits(length: usize) -> &'static str {
     let mut state = 1u32;
     let bits = std::iter::repeat_with(|| {
@@ -31,6 +31,7 @@ fn random_bits(length: usize) -> &'static str {
     String::leak(bits.take(length).collect())
 }
 
+/// Prints the time of one evaluation of `source`.
 fn measure(what: &str, source: &str, head: &Browser) {
     let condition = Condition::compile(source).expect("is a condition");
     let facts = Facts {
@@ -41,7 +42,7 @@ fn measure(what: &str, source: &str, head: &Browser) {
     };
     let once = Instant::now();
     let _ = condition.matches(&facts);
-    // What is costly is asked less often.
+    // A costly condition is evaluated less often.
     let evaluations = if once.elapsed().as_micros() > 5 { 5 } else { EVALUATIONS };
     let round = || {
         let start = Instant::now();
@@ -76,7 +77,7 @@ fn main() {
     measure("12 headers", r#"request.headers["cookie"].contains("theme=dark")"#, &debug);
     measure("12 headers", r#"request.headers["x-user"].lowerAscii() == "debug""#, &debug);
     measure("12 headers", r#"source.address.startsWith("10.1.")"#, &debug);
-    // As costly as the limits allow: regular expressions that are hard, on a text as long as they are applied to.
+    // As costly as the limits allow: hard regular expressions on texts of the maximum length.
     for (pattern, length) in [
         ("0(0|a){14}[bc]", 8192),
         ("0(0|a){40}[bc]", 4096),

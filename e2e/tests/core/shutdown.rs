@@ -7,14 +7,14 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use interceptor_e2e::{Kind, LAPTOP_PORT, Manifest, SOON, play};
+use interceptor_e2e::{Kind, LAPTOP_PORT, Manifest, TIMEOUT, run};
 use testbed::wait_until;
 
 #[test]
 fn a_daemon_that_is_killed_breaks_only_what_it_carried_and_takes_again() {
-    play("killed", |s| {
-        let (_app, callers) = s.redirected()?;
-        let daemon = s.product.first_daemon()?;
+    run("killed", |f| {
+        let (_app, callers) = f.redirected()?;
+        let daemon = f.product.first_daemon()?;
         let pid = daemon.pid()?;
         let killed = Instant::now();
         daemon.kill()?;
@@ -32,12 +32,12 @@ fn a_daemon_that_is_killed_breaks_only_what_it_carried_and_takes_again() {
 
 #[test]
 fn a_daemon_pod_that_is_deleted_fails_no_call_and_its_successor_takes_again() {
-    play("deleted", |s| {
-        let (app, callers) = s.redirected()?;
-        let daemon = s.product.first_daemon()?;
+    run("deleted", |f| {
+        let (app, callers) = f.redirected()?;
+        let daemon = f.product.first_daemon()?;
         daemon.delete()?;
-        wait_until("its successor", SOON * 3, || {
-            let now = s.product.first_daemon()?;
+        wait_until("its successor", TIMEOUT * 3, || {
+            let now = f.product.first_daemon()?;
             ensure!(now.uid() != daemon.uid(), "still the same");
             Ok(())
         })?;
@@ -50,17 +50,17 @@ fn a_daemon_pod_that_is_deleted_fails_no_call_and_its_successor_takes_again() {
 
 #[test]
 fn a_laptop_where_nobody_listens_costs_callers_nothing() {
-    play("refusing-laptop", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
-        let callers = s.callers(app.address())?;
-        app.annotate("debug.redirect", &s.to_laptop().replace("3000", "3666"))?;
+    run("refusing-laptop", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
+        let callers = f.callers(app.address())?;
+        app.annotate("debug.redirect", &f.to_laptop().replace("3000", "3666"))?;
         app.wait_active()?;
         callers.wait_for_calls(100)?;
         let calls = callers.stop();
         calls.assert_none_failed();
         assert_eq!(calls.by("app"), calls.len(), "{calls}");
-        let daemon = s.product.first_daemon()?;
+        let daemon = f.product.first_daemon()?;
         let labels = [("outcome", "fell_back"), ("reason", "target_refused")];
         daemon.wait_metric("interceptor_connections_total", &labels, |counted| counted >= 100.0)?;
         Ok(())
@@ -69,10 +69,10 @@ fn a_laptop_where_nobody_listens_costs_callers_nothing() {
 
 #[test]
 fn a_laptop_that_is_asleep_is_told_and_taken_up_again_when_it_wakes() {
-    play("asleep", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
-        let callers = s.callers(app.address())?;
+    run("asleep", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
+        let callers = f.callers(app.address())?;
         // Nobody has this address yet.
         let asleep = Ipv4Addr::new(10, 99, 0, 101);
         app.annotate("debug.redirect", &format!("8080 -> {asleep}:{LAPTOP_PORT}"))?;
@@ -120,15 +120,15 @@ impl Drop for Address {
 
 #[test]
 fn a_pod_that_is_deleted_while_it_is_redirected_takes_nobody_else_with_it() {
-    play("pod-deleted", |s| {
-        s.installed(&[])?;
-        let web = s.deployment("web", 2)?;
+    run("pod-deleted", |f| {
+        f.installed(&[])?;
+        let web = f.deployment("web", 2)?;
         let [first, second] = web.pods()?.try_into().map_err(|_| anyhow::anyhow!("two pods"))?;
         for pod in [&first, &second] {
-            pod.annotate("debug.redirect", &s.to_laptop())?;
+            pod.annotate("debug.redirect", &f.to_laptop())?;
             pod.wait_active()?;
         }
-        let callers = s.callers(second.address())?;
+        let callers = f.callers(second.address())?;
         first.kubectl("delete", &[])?;
         let pods = web.pods()?;
         let successor = pods.iter().find(|pod| pod.uid() != second.uid()).expect("another pod");

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use testbed::{Answer, wait_until};
 
 use crate::{
-    Cluster, Kind, LAPTOP, LAPTOP_PORT, LATER, Manifest, Pod, Product, RunningCallers, Workload,
+    Cluster, Kind, LAPTOP, LAPTOP_PORT, LONG_TIMEOUT, LaptopLoad, Manifest, Pod, Product, Workload,
     pod,
 };
 
@@ -25,7 +25,7 @@ const LABEL: &str = "interceptor-e2e=test";
 
 /// A stage for one test.
 #[derive(Debug)]
-pub struct Scene {
+pub struct Fixture {
     /// The cluster.
     pub cluster: Cluster,
     /// The release of helm.
@@ -37,15 +37,15 @@ pub struct Scene {
 ///
 /// # Panics
 /// When the test fails; then it tells how the namespace and the product's pods looked.
-pub fn play(name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
-    play_unless(|_| None, name, body);
+pub fn run(name: &str, body: impl FnOnce(&Fixture) -> Result<()>) {
+    run_unless(|_| None, name, body);
 }
 
-/// As [`play`], on a cluster that has to have so many nodes.
+/// As [`run`], on a cluster that has to have so many nodes.
 ///
 /// # Panics
-/// As [`play`].
-pub fn play_on(nodes: usize, name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
+/// As [`run`].
+pub fn run_on_nodes(nodes: usize, name: &str, body: impl FnOnce(&Fixture) -> Result<()>) {
     let lacks = |cluster: &Cluster| {
         let there = cluster.nodes().map_or(0, |nodes| nodes.len());
         (there < nodes).then(|| {
@@ -54,14 +54,14 @@ pub fn play_on(nodes: usize, name: &str, body: impl FnOnce(&Scene) -> Result<()>
             )
         })
     };
-    play_unless(lacks, name, body);
+    run_unless(lacks, name, body);
 }
 
-/// As [`play`], on a cluster whose runtime makes user namespaces.
+/// As [`run`], on a cluster whose runtime makes user namespaces.
 ///
 /// # Panics
-/// As [`play`].
-pub fn play_with_user_namespaces(name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
+/// As [`run`].
+pub fn run_with_user_namespaces(name: &str, body: impl FnOnce(&Fixture) -> Result<()>) {
     let lacks = |cluster: &Cluster| match cluster.makes_user_namespaces() {
         Ok(true) => None,
         Ok(false) => Some(
@@ -73,28 +73,28 @@ pub fn play_with_user_namespaces(name: &str, body: impl FnOnce(&Scene) -> Result
             Some(format!("whether the runtime makes user namespaces is not told: {error:#}"))
         }
     };
-    play_unless(lacks, name, body);
+    run_unless(lacks, name, body);
 }
 
-/// As [`play`], on a cluster that has to have IPv6 beside IPv4.
+/// As [`run`], on a cluster that has to have IPv6 beside IPv4.
 ///
 /// # Panics
-/// As [`play`].
-pub fn play_dual_stack(name: &str, body: impl FnOnce(&Scene) -> Result<()>) {
+/// As [`run`].
+pub fn run_dual_stack(name: &str, body: impl FnOnce(&Fixture) -> Result<()>) {
     let lacks = |cluster: &Cluster| {
         let there = cluster.is_dual_stack().is_ok_and(|there| there);
         (!there).then(|| {
             "this needs IPv6, which the cluster does not have; `cargo xtask cluster up` told why".to_owned()
         })
     };
-    play_unless(lacks, name, body);
+    run_unless(lacks, name, body);
 }
 
 /// Plays it unless the cluster lacks something, which is told loudly.
-fn play_unless(
+fn run_unless(
     lacks: impl FnOnce(&Cluster) -> Option<String>,
     name: &str,
-    body: impl FnOnce(&Scene) -> Result<()>,
+    body: impl FnOnce(&Fixture) -> Result<()>,
 ) {
     let _turn = TURN.lock();
     let Some(cluster) = Cluster::required() else { return };
@@ -106,21 +106,21 @@ fn play_unless(
         );
         return;
     }
-    let scene =
-        Scene::new(cluster, name).unwrap_or_else(|error| panic!("make a namespace: {error:#}"));
-    let played = panic::catch_unwind(AssertUnwindSafe(|| body(&scene)));
-    if !matches!(played, Ok(Ok(()))) {
-        scene.explain();
+    let fixture =
+        Fixture::new(cluster, name).unwrap_or_else(|error| panic!("make a namespace: {error:#}"));
+    let result = panic::catch_unwind(AssertUnwindSafe(|| body(&fixture)));
+    if !matches!(result, Ok(Ok(()))) {
+        fixture.explain();
     }
-    scene.end();
-    match played {
+    fixture.end();
+    match result {
         Ok(Ok(())) => {}
         Ok(Err(error)) => panic!("{error:#}"),
         Err(panic) => panic::resume_unwind(panic),
     }
 }
 
-impl Scene {
+impl Fixture {
     fn new(cluster: Cluster, name: &str) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -151,7 +151,7 @@ impl Scene {
 
     /// Waits until what earlier tests made is cleared away: kubelets and the API server are busy with it.
     pub fn wait_alone(&self) -> Result<()> {
-        wait_until("the end of other tests' namespaces", LATER * 3, || {
+        wait_until("the end of other tests' namespaces", LONG_TIMEOUT * 3, || {
             let left = self.cluster.kubectl(&[
                 "get",
                 "namespaces",
@@ -191,7 +191,7 @@ impl Scene {
     }
 
     /// A pod on the first node whose port is redirected to the laptop, with callers that have been there.
-    pub fn redirected(&self) -> Result<(Pod, RunningCallers)> {
+    pub fn redirected(&self) -> Result<(Pod, LaptopLoad)> {
         self.installed(&[])?;
         let app = self.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
         let callers = self.callers(app.address())?;
@@ -207,13 +207,13 @@ impl Scene {
     }
 
     /// Callers that call an address, outside of the cluster, until they are stopped.
-    pub fn callers(&self, to: SocketAddr) -> Result<RunningCallers> {
+    pub fn callers(&self, to: SocketAddr) -> Result<LaptopLoad> {
         self.callers_of(&[to])
     }
 
     /// Callers that call several addresses in turn.
-    pub fn callers_of(&self, to: &[SocketAddr]) -> Result<RunningCallers> {
-        let callers = RunningCallers::start(to)?;
+    pub fn callers_of(&self, to: &[SocketAddr]) -> Result<LaptopLoad> {
+        let callers = LaptopLoad::start(to)?;
         callers.wait_for_calls(to.len() * 4)?;
         callers.so_far().assert_none_failed();
         Ok(callers)
@@ -226,7 +226,7 @@ impl Scene {
 
     /// Waits until an address answers; a Service does so a moment after its pods are ready.
     pub fn wait_answering(&self, to: SocketAddr) -> Result<()> {
-        wait_until(&format!("{to} to answer"), LATER, || self.ask(to)).map(drop)
+        wait_until(&format!("{to} to answer"), LONG_TIMEOUT, || self.ask(to)).map(drop)
     }
 
     /// The Events of its namespace, as people see them.

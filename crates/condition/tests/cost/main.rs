@@ -1,8 +1,9 @@
-//! A request is decided without allocating. The allocator of this binary counts.
+//! The cost of an evaluation in allocations, which the allocator of this binary counts.
+//!
+//! `bench.rs` measures the cost in time.
 
-#![allow(unsafe_code, reason = "an allocator can't be written without")]
+#![expect(unsafe_code, reason = "implementing `GlobalAlloc` is unsafe")]
 
-#[path = "allocation/browser.rs"]
 mod browser;
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -14,20 +15,21 @@ use interceptor_condition::{Condition, Facts};
 use self::browser::Browser;
 
 thread_local! {
-    /// Of this thread only, because the test harness has threads of its own.
+    /// Allocations of this thread. A global counter would include the test harness's threads.
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
+/// The system's allocator with a counter.
 struct Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: everything is left to the system's allocator; counting neither allocates nor unwinds.
+// SAFETY: all calls go to the system's allocator. Counting neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's promises are those that `System` asks for.
+        // SAFETY: `System` has the same safety conditions, which our caller upholds.
         unsafe { System.alloc(layout) }
     }
 
@@ -44,11 +46,11 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 fn count() {
-    // A thread that ends has no counter any more, and nobody who would read it.
+    // During the exit of a thread its counter is gone, and no test reads it.
     let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
 }
 
-/// Allocations of one evaluation, when the condition has been evaluated before.
+/// The number of allocations of an evaluation that is not the condition's first.
 fn allocations(source: &str) -> usize {
     let condition = Condition::compile(source).unwrap_or_else(|error| panic!("{source}: {error}"));
     let request = Browser::with([("X-Twice", &b"a"[..]), ("X-Twice", b"b"), ("X-User", b"debug")]);
@@ -94,9 +96,9 @@ fn common_conditions_allocate_nothing() {
     }
 }
 
-/// The counter counts.
+/// Also a test of the counter.
 #[test]
-fn texts_that_are_made_are_allocated() {
+fn conditions_that_make_a_text_allocate() {
     for source in [
         r#"request.headers["x-user"].lowerAscii() == "debug""#,
         r#"request.headers["x-user"] + "" == "debug""#,

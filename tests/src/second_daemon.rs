@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use testbed::{Namespace, Process, Topology, binary, wait_until};
 
-use crate::SOON;
+use crate::TIMEOUT;
 
 const ADMIN: &str = "127.0.0.1:9470";
 
@@ -30,7 +30,7 @@ impl SecondDaemon {
             .args(["--redirect", rule]);
         let process = node.spawn(&mut command)?;
         let second = Self { process, node, binary };
-        wait_until("the second daemon to be active", SOON, || {
+        wait_until("the second daemon to be active", TIMEOUT, || {
             let state = second.status().map_err(|error| format!("{error:#}"))?;
             let rules = state["workloads"][0]["rules"].as_array().cloned().unwrap_or_default();
             let active = !rules.is_empty() && rules.iter().all(|rule| rule["state"] == "active");
@@ -50,6 +50,6 @@ impl SecondDaemon {
     /// Sends it a signal and waits until it ended.
     pub fn end(&mut self, signal: Signal) -> Result<()> {
         self.process.signal(signal)?;
-        self.process.wait(SOON).map(drop)
+        self.process.wait(TIMEOUT).map(drop)
     }
 }

@@ -8,29 +8,29 @@ use std::{
 };
 
 use anyhow::Result;
-use testbed::{Call, Caller, Question, Report, RunningCaller};
+use testbed::{Call, Load, Protocol, Report, RunningLoad};
 
-use crate::{SOON, laptop};
+use crate::{TIMEOUT, laptop};
 
 /// Callers at work, outside of the cluster: on the laptop. They stop when this is dropped.
 #[derive(Debug)]
-pub struct RunningCallers(RunningCaller);
+pub struct LaptopLoad(RunningLoad);
 
-impl RunningCallers {
+impl LaptopLoad {
     /// Two threads that call each of the addresses in turn, every 5 ms.
     pub(crate) fn start(to: &[SocketAddr]) -> Result<Self> {
-        let caller = Caller::elsewhere(laptop::enter, to).question(Question::Http);
+        let caller = Load::entering(laptop::enter, to).protocol(Protocol::Http);
         caller.threads(2).interval(Duration::from_millis(5)).start().map(Self)
     }
 
     /// Waits until a call that begins from now on is answered by somebody of this name.
     pub fn wait_for(&self, who: &str) -> Result<()> {
-        self.0.wait_for_tag(who, SOON).map(drop)
+        self.0.wait_for_tag(who, TIMEOUT).map(drop)
     }
 
     /// Waits until this many further calls ended, well or not.
     pub fn wait_for_calls(&self, count: usize) -> Result<()> {
-        self.0.wait_for_calls(count, SOON)
+        self.0.wait_for_calls(count, TIMEOUT)
     }
 
     /// All calls so far.

@@ -36,7 +36,7 @@ pub(crate) const LIMIT: usize = 32 << 20;
 
 /// The one message that there is.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Words {
+pub(crate) struct Payload {
     /// What is wanted, or who answers.
     #[prost(string, tag = "1")]
     pub(crate) text: String,
@@ -71,7 +71,7 @@ pub(crate) struct Server {
 
 /// The service itself.
 #[derive(Clone)]
-struct Talk {
+struct StreamService {
     tag: &'static str,
     seen: Arc<Seen>,
 }
@@ -83,9 +83,9 @@ struct Open {
     is_answered: bool,
 }
 
-// === impl Words ===
+// === impl Payload ===
 
-impl Words {
+impl Payload {
     pub(crate) fn new(text: &str) -> Self {
         Self { text: text.to_owned(), ..Self::default() }
     }
@@ -129,7 +129,7 @@ impl Server {
         let server = adapt(transport::Server::builder());
         let seen = Arc::<Seen>::default();
         let (health, healths) = watch::channel(ServingStatus::Serving);
-        let talk = Talk { tag, seen: Arc::clone(&seen) };
+        let talk = StreamService { tag, seen: Arc::clone(&seen) };
         let serving =
             Background::serve(netns, port, move |listener| serve(server, listener, talk, healths))?;
         Ok(Self { seen, health, _serving: serving })
@@ -142,7 +142,7 @@ impl Server {
 async fn serve(
     mut server: transport::Server,
     listener: TcpListener,
-    talk: Talk,
+    talk: StreamService,
     mut healths: watch::Receiver<ServingStatus>,
 ) {
     let seen = Arc::clone(&talk.seen);
@@ -160,13 +160,13 @@ async fn serve(
     router.serve_with_incoming(incoming).await.expect("it serves");
 }
 
-// === impl Talk ===
+// === impl StreamService ===
 
-impl NamedService for Talk {
-    const NAME: &'static str = "tests.Talk";
+impl NamedService for StreamService {
+    const NAME: &'static str = "tests.Streams";
 }
 
-impl Service<http::Request<Body>> for Talk {
+impl Service<http::Request<Body>> for StreamService {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -177,25 +177,25 @@ impl Service<http::Request<Body>> for Talk {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let talk = self.clone();
-        let codec = ProstCodec::<Words, Words>::default();
+        let codec = ProstCodec::<Payload, Payload>::default();
         let mut grpc =
             Grpc::new(codec).max_decoding_message_size(LIMIT).max_encoding_message_size(LIMIT);
         talk.seen.calls().push(MetadataMap::from_headers(request.headers().clone()));
         Box::pin(async move {
             let method = request.uri().path().to_owned();
             Ok(match method.as_str() {
-                "/tests.Talk/Say" => {
+                "/tests.Streams/Say" => {
                     grpc.unary(service_fn(|words| talk.clone().say(words)), request).await
                 }
-                "/tests.Talk/Count" => {
+                "/tests.Streams/Count" => {
                     grpc.server_streaming(service_fn(|words| talk.clone().count(words)), request)
                         .await
                 }
-                "/tests.Talk/Gather" => {
+                "/tests.Streams/Gather" => {
                     grpc.client_streaming(service_fn(|words| talk.clone().gather(words)), request)
                         .await
                 }
-                "/tests.Talk/Chat" => {
+                "/tests.Streams/Chat" => {
                     grpc.streaming(service_fn(|words| talk.clone().chat(words)), request).await
                 }
                 _ => Status::unimplemented(method).into_http(),
@@ -204,20 +204,20 @@ impl Service<http::Request<Body>> for Talk {
     }
 }
 
-impl Talk {
+impl StreamService {
     /// One message for one message.
-    async fn say(self, request: Request<Words>) -> Result<Response<Words>, Status> {
+    async fn say(self, request: Request<Payload>) -> Result<Response<Payload>, Status> {
         let words = request.into_inner();
         match words.text.as_str() {
             "fail" => return Err(self.failure()),
             "hang" => self.hang().await,
             _ => {}
         }
-        let mut response = Response::new(Words {
+        let mut response = Response::new(Payload {
             text: self.tag.to_owned(),
             number: checksum(&words.content),
             content: pattern(words.size),
-            ..Words::default()
+            ..Payload::default()
         });
         response.metadata_mut().insert("server-tag", MetadataValue::from_static(self.tag));
         Ok(response)
@@ -226,8 +226,8 @@ impl Talk {
     /// As many messages as are wanted, each when the one before has room to be sent.
     async fn count(
         self,
-        request: Request<Words>,
-    ) -> Result<Response<BoxStream<'static, Result<Words, Status>>>, Status> {
+        request: Request<Payload>,
+    ) -> Result<Response<BoxStream<'static, Result<Payload, Status>>>, Status> {
         let words = request.into_inner();
         let stream = futures_util::stream::unfold(0, move |number| {
             let (talk, words) = (self.clone(), words.clone());
@@ -245,7 +245,7 @@ impl Talk {
                 talk.seen.counted.fetch_add(1, Ordering::Relaxed);
                 let text = talk.tag.to_owned();
                 Some((
-                    Ok(Words { text, number, content: pattern(words.size), size: 0 }),
+                    Ok(Payload { text, number, content: pattern(words.size), size: 0 }),
                     number + 1,
                 ))
             }
@@ -254,10 +254,13 @@ impl Talk {
     }
 
     /// How many messages there were, and of how many bytes.
-    async fn gather(self, request: Request<Streaming<Words>>) -> Result<Response<Words>, Status> {
+    async fn gather(
+        self,
+        request: Request<Streaming<Payload>>,
+    ) -> Result<Response<Payload>, Status> {
         let mut stream = request.into_inner();
         let open = Open::new(&self.seen);
-        let mut sum = Words::new(self.tag);
+        let mut sum = Payload::new(self.tag);
         while let Some(words) = stream.message().await? {
             if words.text == "hang" {
                 pending::<()>().await;
@@ -272,8 +275,8 @@ impl Talk {
     /// Each message is answered at once.
     async fn chat(
         self,
-        request: Request<Streaming<Words>>,
-    ) -> Result<Response<BoxStream<'static, Result<Words, Status>>>, Status> {
+        request: Request<Streaming<Payload>>,
+    ) -> Result<Response<BoxStream<'static, Result<Payload, Status>>>, Status> {
         let open = Open::new(&self.seen);
         let state = (request.into_inner(), open);
         let answers = futures_util::stream::unfold(state, move |(mut stream, open)| {
@@ -282,7 +285,7 @@ impl Talk {
                 match stream.message().await {
                     Ok(Some(words)) if words.text == "hang" => pending().await,
                     Ok(Some(words)) => Some((
-                        Ok(Words { text: format!("{tag}: {}", words.text), ..words }),
+                        Ok(Payload { text: format!("{tag}: {}", words.text), ..words }),
                         (stream, open),
                     )),
                     Ok(None) => {

@@ -8,13 +8,13 @@ use std::{
 };
 
 use anyhow::Result;
-use testbed::{Daemon, Namespace, Question, TcpService, Topology, call, netns_test, workload};
+use testbed::{Daemon, Namespace, Protocol, TcpService, Topology, call, netns_test, workload};
 
 /// Pod `web` with its app on port 8080, `laptop` with a server on port 3000, and `client`.
 ///
 /// The app answers `app`, the laptop `laptop`, both on all their addresses.
 #[derive(Debug)]
-pub struct Scene<'t> {
+pub struct Fixture<'t> {
     /// Node and namespaces.
     pub t: &'t Topology,
     /// The workload.
@@ -26,22 +26,22 @@ pub struct Scene<'t> {
     /// What the pod is there for.
     pub app: TcpService,
     /// What the developer runs.
-    pub dev: TcpService,
+    pub target: TcpService,
 }
 
 /// Plays one test in a scene of its own, called as the test is.
-pub fn play(body: impl FnOnce(Scene<'_>) -> Result<()>) {
+pub fn run(body: impl FnOnce(Fixture<'_>) -> Result<()>) {
     // The test harness names the thread after the test.
     let title = thread::current().name().unwrap_or("a test").to_owned();
-    netns_test(&title, |t| body(Scene::new(t)?));
+    netns_test(&title, |t| body(Fixture::new(t)?));
 }
 
 /// The name of whoever answers a call from `netns`.
-pub fn who(netns: &Namespace, to: impl Into<SocketAddr>) -> io::Result<String> {
-    call(netns, to, Question::Line).map(|answer| answer.tag)
+pub fn served_by(netns: &Namespace, to: impl Into<SocketAddr>) -> io::Result<String> {
+    call(netns, to, Protocol::Line).map(|answer| answer.tag)
 }
 
-impl<'t> Scene<'t> {
+impl<'t> Fixture<'t> {
     fn new(t: &'t Topology) -> Result<Self> {
         Self::around(t, t.pod("web")?)
     }
@@ -50,8 +50,8 @@ impl<'t> Scene<'t> {
     pub fn around(t: &'t Topology, pod: Namespace) -> Result<Self> {
         let (laptop, client) = (t.host("laptop")?, t.host("client")?);
         let app = TcpService::tagged(&pod, (Ipv6Addr::UNSPECIFIED, 8080), "app")?;
-        let dev = TcpService::tagged(&laptop, (Ipv6Addr::UNSPECIFIED, 3000), "laptop")?;
-        Ok(Self { t, pod, laptop, client, app, dev })
+        let target = TcpService::tagged(&laptop, (Ipv6Addr::UNSPECIFIED, 3000), "laptop")?;
+        Ok(Self { t, pod, laptop, client, app, target })
     }
 
     /// The pod's port as callers know it.
@@ -99,7 +99,7 @@ impl<'t> Scene<'t> {
     }
 
     /// Who answers a call of the client.
-    pub fn who(&self) -> io::Result<String> {
-        who(&self.client, self.port())
+    pub fn served_by(&self) -> io::Result<String> {
+        served_by(&self.client, self.port())
     }
 }

@@ -1,9 +1,10 @@
-//! What a browser says when it asks for a page.
+//! A request as browsers send it.
 
 use interceptor_condition::Request;
 
-/// The head of a GET.
+/// The head of a browser's `GET`.
 pub(crate) struct Browser {
+    /// Names in any case, with their values.
     pub(crate) headers: Vec<(&'static str, &'static [u8])>,
 }
 
@@ -22,7 +23,7 @@ const HEADERS: [(&str, &[u8]); 11] = [
 ];
 
 impl Browser {
-    /// One that sends these headers last.
+    /// A head with the usual headers, followed by `more`.
     pub(crate) fn with(more: impl IntoIterator<Item = (&'static str, &'static [u8])>) -> Self {
         Self { headers: HEADERS.into_iter().chain(more).collect() }
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use interceptor_e2e::{Kind, LATER, Manifest, play};
+use interceptor_e2e::{Kind, LONG_TIMEOUT, Manifest, run};
 use serde_json::Value;
 use testbed::wait_until;
 
@@ -13,20 +13,20 @@ const REQUESTS_PER_POD: f64 = 5.0;
 
 #[test]
 fn two_hundred_pods_are_annotated_at_once() {
-    play("crowd", |s| {
-        s.installed(&[])?;
-        let daemon = s.product.first_daemon()?;
-        let crowd = s.start(Manifest::new(Kind::Deployment, "crowd").replicas(PODS).on("node1"))?;
-        let pods = wait_until("all pods to be ready", LATER * 4, || crowd.pods())?;
+    run("crowd", |f| {
+        f.installed(&[])?;
+        let daemon = f.product.first_daemon()?;
+        let crowd = f.start(Manifest::new(Kind::Deployment, "crowd").replicas(PODS).on("node1"))?;
+        let pods = wait_until("all pods to be ready", LONG_TIMEOUT * 4, || crowd.pods())?;
         let requests =
             || daemon.metrics().map(|metrics| metrics.sum("interceptor_api_requests_total", &[]));
         let before = requests()?;
-        let callers = s.callers_of(
+        let callers = f.callers_of(
             &pods.iter().step_by(20).map(interceptor_e2e::Pod::address).collect::<Vec<_>>(),
         )?;
 
         let began = Instant::now();
-        let rule = format!("debug.redirect={}", s.to_laptop());
+        let rule = format!("debug.redirect={}", f.to_laptop());
         crowd.annotate(&rule)?;
         let annotated = began.elapsed();
         // Not `kubectl wait`, which asks for one pod after the other, five a second.
@@ -34,7 +34,7 @@ fn two_hundred_pods_are_annotated_at_once() {
             let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
             conditions.any(|one| one["type"] == "debug.redirect/Active" && one["status"] == "True")
         };
-        wait_until("all pods to be active", LATER, || {
+        wait_until("all pods to be active", LONG_TIMEOUT, || {
             let active = crowd.list()?.iter().filter(|pod| is_active(pod)).count();
             ensure!(active == PODS, "{active}");
             Ok(())
@@ -60,7 +60,7 @@ fn two_hundred_pods_are_annotated_at_once() {
         assert_eq!(requests()?, calm, "requests although nothing changed");
 
         crowd.annotate("debug.redirect-")?;
-        wait_until("no condition of ours", LATER, || {
+        wait_until("no condition of ours", LONG_TIMEOUT, || {
             let all = crowd.list()?;
             let of = |pod: &Value| {
                 pod["status"]["conditions"].as_array().cloned().context("no conditions")

@@ -19,14 +19,14 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use crate::talk::{LIMIT, Words};
+use crate::service::{LIMIT, Payload};
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Calls on one channel, for a developer or for anybody.
 #[derive(Clone)]
-pub(crate) struct Caller {
+pub(crate) struct Client {
     grpc: Grpc<Channel>,
     is_debug: bool,
 }
@@ -38,7 +38,7 @@ pub(crate) fn calling<T: Send>(
 ) -> Result<T> {
     netns.run(|| {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async { timeout(PATIENCE, body).await.context("it takes too long")? })
+        runtime.block_on(async { timeout(TIMEOUT, body).await.context("it takes too long")? })
     })
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn endpoint(ip: Ipv4Addr, port: u16) -> Result<Endpoint> {
     Ok(Endpoint::from_shared(format!("http://{}", SocketAddr::from((ip, port))))?)
 }
 
-impl Caller {
+impl Client {
     pub(crate) fn new(channel: Channel) -> Self {
         let grpc =
             Grpc::new(channel).max_decoding_message_size(LIMIT).max_encoding_message_size(LIMIT);
@@ -68,22 +68,22 @@ impl Caller {
         request
     }
 
-    pub(crate) async fn say(&self, words: Words) -> Result<Response<Words>, Status> {
+    pub(crate) async fn say(&self, words: Payload) -> Result<Response<Payload>, Status> {
         self.say_within(words, None).await
     }
 
     /// With a deadline.
     pub(crate) async fn say_within(
         &self,
-        words: Words,
+        words: Payload,
         time: Option<Duration>,
-    ) -> Result<Response<Words>, Status> {
+    ) -> Result<Response<Payload>, Status> {
         let mut request = self.request(words);
         time.into_iter().for_each(|time| request.set_timeout(time));
         self.ready().await?.unary(request, path("Say"), codec()).await
     }
 
-    pub(crate) async fn count(&self, words: Words) -> Result<Streaming<Words>, Status> {
+    pub(crate) async fn count(&self, words: Payload) -> Result<Streaming<Payload>, Status> {
         let request = self.request(words);
         Ok(self
             .ready()
@@ -95,16 +95,16 @@ impl Caller {
 
     pub(crate) async fn gather(
         &self,
-        words: impl Stream<Item = Words> + Send + 'static,
-    ) -> Result<Words, Status> {
+        words: impl Stream<Item = Payload> + Send + 'static,
+    ) -> Result<Payload, Status> {
         self.gather_of(self.request(words)).await
     }
 
     /// By a request of one's own making.
     pub(crate) async fn gather_of(
         &self,
-        request: Request<impl Stream<Item = Words> + Send + 'static>,
-    ) -> Result<Words, Status> {
+        request: Request<impl Stream<Item = Payload> + Send + 'static>,
+    ) -> Result<Payload, Status> {
         Ok(self
             .ready()
             .await?
@@ -115,16 +115,16 @@ impl Caller {
 
     pub(crate) async fn chat(
         &self,
-        words: impl Stream<Item = Words> + Send + 'static,
-    ) -> Result<Streaming<Words>, Status> {
+        words: impl Stream<Item = Payload> + Send + 'static,
+    ) -> Result<Streaming<Payload>, Status> {
         self.chat_of(self.request(words)).await
     }
 
     /// By a request of one's own making.
     pub(crate) async fn chat_of(
         &self,
-        request: Request<impl Stream<Item = Words> + Send + 'static>,
-    ) -> Result<Streaming<Words>, Status> {
+        request: Request<impl Stream<Item = Payload> + Send + 'static>,
+    ) -> Result<Streaming<Payload>, Status> {
         Ok(self.ready().await?.streaming(request, path("Chat"), codec()).await?.into_inner())
     }
 
@@ -136,9 +136,9 @@ impl Caller {
 }
 
 fn path(method: &str) -> PathAndQuery {
-    PathAndQuery::try_from(format!("/tests.Talk/{method}")).expect("a path")
+    PathAndQuery::try_from(format!("/tests.Streams/{method}")).expect("a path")
 }
 
-fn codec() -> ProstCodec<Words, Words> {
+fn codec() -> ProstCodec<Payload, Payload> {
     ProstCodec::default()
 }

@@ -60,7 +60,7 @@ pub(crate) fn conversation() -> impl Strategy<Value = Conversation> {
 fn end() -> impl Strategy<Value = (End, Option<Exchange>)> {
     let text = || content(2_000).prop_map(Text);
     prop_oneof![
-        2 => Just((End::Caller, None)),
+        2 => Just((End::Client, None)),
         1 => Just((End::HalfClose, None)),
         3 => last_exchange().prop_map(|last| (End::Server, Some(last))),
         2 => (switch(), text(), text())
