@@ -50,7 +50,9 @@ pub(crate) fn arrows(workspace: &Path, root: &Path) -> Result<Vec<Arrow>> {
         }
         let Resolved::Item(to) = resolve::resolve(&tree, module, &mention.path) else { continue };
         let (from, to) = (tree.file(module), tree.file(to));
-        if from != to {
+        // A fuzz target and a test may share a file of the test.
+        let is_test = [from, to].iter().any(|file| file.to_string_lossy().contains("/tests/"));
+        if from != to && !is_test {
             arrows.entry((from.to_owned(), to.to_owned())).or_insert_with(|| Arrow {
                 from: from.to_owned(),
                 to: to.to_owned(),

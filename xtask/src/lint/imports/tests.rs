@@ -80,6 +80,21 @@ fn a_re_export_leads_to_the_file_that_defines_the_thing() -> Result<()> {
 }
 
 #[test]
+fn a_module_with_a_path_has_its_children_beside_it() -> Result<()> {
+    let fixture = Fixture::new(
+        "path",
+        &[
+            ("lib.rs", "mod a; #[path = \"../src/more/b.rs\"] mod b;"),
+            ("a.rs", "use crate::b::child::C;"),
+            ("more/b.rs", "pub mod child;"),
+            ("more/child.rs", "pub struct C;"),
+        ],
+    )?;
+    assert_eq!(fixture.shown()?, ["a -> more/child"]);
+    Ok(())
+}
+
+#[test]
 fn a_parent_that_uses_what_it_re_exports_has_an_arrow() -> Result<()> {
     let fixture = Fixture::new(
         "parent",

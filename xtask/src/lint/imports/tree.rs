@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
@@ -73,7 +73,10 @@ impl Tree {
             let beside = beside.parent().unwrap_or(base);
             // Each with the folder of its own children.
             let candidates = match path {
-                Some(path) => vec![(beside.join(path), beside.to_owned())],
+                Some(path) => {
+                    let path = plain(&beside.join(path));
+                    vec![(path.clone(), path.with_file_name(""))]
+                }
                 None => {
                     let folder = children.join(&name);
                     vec![
@@ -133,4 +136,18 @@ impl Tree {
     pub(crate) fn uses_name(&self, module: usize, name: &str) -> bool {
         self.modules[module].source.words.contains_key(name)
     }
+}
+
+/// The path without `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
 }
