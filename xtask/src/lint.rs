@@ -17,7 +17,7 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     build, demo, generate, run,
-    setup::{self, Group, linters::Linter},
+    setup::{self, linters::Linter},
 };
 
 #[derive(Args, Default)]
@@ -27,7 +27,7 @@ pub(crate) struct Options {
     checks: Vec<Check>,
 }
 
-/// Each with what repairs it, if a command does. The quick ones come first.
+/// Each names the command that repairs it, if there is one. The quick ones come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Check {
     /// rustfmt; `cargo fmt` repairs it
@@ -57,7 +57,7 @@ pub(crate) enum Check {
 }
 
 pub(crate) fn lint(options: &Options) -> Result<()> {
-    setup::setup(&[Group::Lint])?;
+    setup::setup(&[])?;
     let mut failed = Vec::new();
     for check in Check::value_variants() {
         if !options.checks.is_empty() && !options.checks.contains(check) {

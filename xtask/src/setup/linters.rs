@@ -41,40 +41,46 @@ impl Linter {
         Ok(cache::folder()?.join(format!("{name}-{version}")))
     }
 
-    /// Runs it in the workspace.
+    /// Runs it in the workspace. Installs it if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// The package registry can't be reached, or Go is missing.
     pub(crate) fn command(self) -> Result<Command> {
+        self.install()?;
         let mut command = Command::new(self.home()?.join("bin").join(self.package().0));
         command.current_dir(run::workspace());
         Ok(command)
     }
+
+    fn install(self) -> Result<()> {
+        let home = self.home()?;
+        if home.exists() {
+            return Ok(());
+        }
+        let (name, version) = self.package();
+        eprintln!("installing {name} {version}: `cargo xtask lint` runs it; some seconds");
+        let mut install = match self {
+            Self::Actionlint => go_install(version)?,
+            Self::Typos | Self::Rumdl | Self::Zizmor => pip_install(name, version)?,
+        };
+        cache::keep(&home, |folder| match self {
+            Self::Actionlint => run::run(install.env("GOBIN", folder.join("bin"))),
+            Self::Typos | Self::Rumdl | Self::Zizmor => {
+                run::run(install.arg("--target").arg(folder))
+            }
+        })
+        .with_context(|| format!("install {name}, which needs the network"))
+    }
 }
 
-/// Installs those that are missing.
+/// Installs all of them that are missing.
 ///
 /// # Errors
 ///
 /// The package registry can't be reached, or Go is missing.
 pub(crate) fn install() -> Result<()> {
-    for linter in Linter::ALL {
-        let home = linter.home()?;
-        if home.exists() {
-            continue;
-        }
-        let (name, version) = linter.package();
-        eprintln!("installing {name} {version}: `cargo xtask lint` runs it; some seconds");
-        let mut install = match linter {
-            Linter::Actionlint => go_install(version)?,
-            Linter::Typos | Linter::Rumdl | Linter::Zizmor => pip_install(name, version)?,
-        };
-        cache::keep(&home, |folder| match linter {
-            Linter::Actionlint => run::run(install.env("GOBIN", folder.join("bin"))),
-            Linter::Typos | Linter::Rumdl | Linter::Zizmor => {
-                run::run(install.arg("--target").arg(folder))
-            }
-        })
-        .with_context(|| format!("install {name}, which needs the network"))?;
-    }
-    Ok(())
+    Linter::ALL.into_iter().try_for_each(Linter::install)
 }
 
 fn go_install(version: &str) -> Result<Command> {
