@@ -21,6 +21,8 @@
 //! The tests look at what people see: kubectl's words, and answers to calls. They wait for conditions, never for a time.
 //! They share one cluster and change it, so they run one after the other (`cargo xtask e2e`).
 
+#![forbid(unsafe_code)]
+
 mod cluster;
 mod fixture;
 mod laptop;

@@ -1,5 +1,7 @@
 //! What everybody relies on, each a few seconds: `cargo xtask e2e`.
 
+#![forbid(unsafe_code)]
+
 mod baseline;
 mod callers;
 mod conditions;

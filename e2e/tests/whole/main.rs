@@ -1,5 +1,7 @@
 //! What takes longer, or disturbs the cluster itself: `cargo xtask e2e --all`.
 
+#![forbid(unsafe_code)]
+
 mod api_server;
 mod latency;
 mod node;
