@@ -76,8 +76,9 @@ impl OpenFiles {
     /// Maximum connections for which the files suffice, with this number of workloads and workers.
     #[must_use]
     pub fn connections(self, workloads: usize, workers: u32) -> usize {
-        // For standard streams, event loops, admin connections, name look-ups and spare sockets. Also
-        // for connections that a worker accepts before the kernel sees that the limit is reached.
+        // For standard streams, event loops, admin connections, name look-ups and spare sockets.
+        // Also for connections that a worker accepts before the kernel sees that the limit is
+        // reached.
         let reserve = (self.0 / 16).clamp(64, 1024) + socket_pool::MAX_SPARE;
         let per_workload = FILES_PER_WORKLOAD + workers as usize * FILES_PER_WORKER;
         self.0.saturating_sub(reserve + workloads * per_workload) / FILES_PER_CONNECTION

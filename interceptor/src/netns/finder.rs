@@ -64,8 +64,8 @@ enum Which {
 // === impl Known ===
 
 impl Known {
-    /// Whether another reading would give nothing new: it was read a moment ago, or it had an address
-    /// that is not link-local. A runtime adds the latter after the mount.
+    /// Whether another reading would give nothing new: it was read a moment ago, or it had an
+    /// address that is not link-local. A runtime adds the latter after the mount.
     fn is_settled(&self) -> bool {
         let is_assigned = |ip: &IpAddr| match ip {
             IpAddr::V4(_) => true,
