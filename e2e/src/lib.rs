@@ -24,6 +24,8 @@
 //! conditions, never for a fixed time. They share one cluster and change it, so they run one after
 //! the other (`cargo xtask e2e`).
 
+#![forbid(unsafe_code)]
+
 mod cluster;
 mod fixture;
 mod laptop;

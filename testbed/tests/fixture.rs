@@ -1,6 +1,8 @@
 //! The topology and its instruments: hosts reach each other, counters are right, and nothing stays
 //! behind.
 
+#![forbid(unsafe_code)]
+
 use std::{
     io::{Read as _, Write as _},
     net::{IpAddr, Shutdown, SocketAddr, TcpListener},

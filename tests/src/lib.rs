@@ -2,6 +2,8 @@
 //!
 //! Each program in `tests/` covers one topic, each test one promise. See `README.md`.
 
+#![forbid(unsafe_code)]
+
 mod background;
 mod dns;
 mod fixture;

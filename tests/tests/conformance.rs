@@ -1,5 +1,7 @@
 //! HTTP/2 as h2spec and nghttp see it: through the relay, the app behaves as it does directly.
 
+#![forbid(unsafe_code)]
+
 use std::{
     collections::BTreeMap,
     env,

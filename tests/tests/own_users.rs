@@ -3,6 +3,8 @@
 //! The network namespace of such a pod belongs to its user namespace. The daemon acts there with
 //! the rights of the node's root, which the pod's root does not have.
 
+#![forbid(unsafe_code)]
+
 use anyhow::{Context as _, Result, ensure};
 use interceptor_tests::{Fixture, GRANTED, Hosts, HttpClient, SECOND, TIMEOUT, WHEN_DEBUG};
 use nix::sys::signal::Signal;

@@ -1,23 +1,28 @@
-//! Parts of the language that are understood but that nothing can carry out yet.
+//! Parts of the language that parse but are not implemented yet.
 //!
-//! They are parsed so that a text stays valid when support arrives. Until then a caller must refuse such a rule.
+//! Parsing them now lets users of the crate report a missing feature, not a syntax error. Code that
+//! applies rules must refuse such a rule.
 
-use crate::ast::{Rule, Target};
+use interceptor_common::port::Protocol;
+
+use crate::ast::{Ports, Rule, Target};
 use crate::span::Span;
 
-/// A part of a rule that has to be refused.
+/// A part of a rule that the daemon must refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{feature} is not supported yet")]
 pub struct Unsupported {
-    /// What the rule asks for.
+    /// The feature that the rule uses.
     pub feature: Feature,
-    /// Where it stands in the parsed text.
+    /// Its place in the parsed text.
     pub span: Span,
 }
 
-/// What is not supported yet.
+/// A feature that is not supported yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Feature {
+    /// A UDP port.
+    Udp,
     /// A session name as the target.
     Session,
 }
@@ -25,15 +30,25 @@ pub enum Feature {
 impl std::fmt::Display for Feature {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Udp => "a UDP port",
             Self::Session => "a session name as target",
         })
     }
 }
 
 impl Rule {
-    /// The first part of this rule that is not supported yet, in the order of the text.
+    /// The first part of this rule, in the order of the text, that is not supported yet. `None`: all of it is supported.
     pub fn unsupported(&self) -> Option<Unsupported> {
-        let session = matches!(self.target, Target::Session(_));
-        session.then_some(Unsupported { feature: Feature::Session, span: self.places.target })
+        let Self { ports, target, places, .. } = self;
+        let is_udp = match ports {
+            Ports::Declared => false,
+            Ports::Listed(ports) => ports.iter().any(|port| port.protocol() == Protocol::Udp),
+        };
+        if is_udp {
+            let span = places.udp.unwrap_or(places.rule);
+            return Some(Unsupported { feature: Feature::Udp, span });
+        }
+        let is_session = matches!(target, Target::Session(_));
+        is_session.then_some(Unsupported { feature: Feature::Session, span: places.target })
     }
 }

@@ -1,5 +1,7 @@
 //! Tests of the product's main promises, a few seconds each: `cargo xtask e2e`.
 
+#![forbid(unsafe_code)]
+
 mod baseline;
 mod client_address;
 mod conditions;

@@ -117,9 +117,9 @@ fn the_token_may_write_events_about_pods_of_its_own_node_and_no_others() {
         let (code, response) = post(&token, &own)?;
         assert_eq!(code, 201, "{response}");
         for (token, event, why) in [
-            (&token, event("a", "kubelet", "node1", "Pod"), "no Events but its own"),
+            (&token, event("a", "kubelet", "node1", "Pod"), "only its own Events"),
             (&token, event("b", "interceptor", "node2", "Pod"), "in the name of that node only"),
-            (&token, event("c", "interceptor", "node1", "Service"), "no Events but those of pods"),
+            (&token, event("c", "interceptor", "node1", "Service"), "only Events about pods"),
             (&daemon.loose_token()?, event("d", "interceptor", "node1", "Pod"), "bound to a pod"),
         ] {
             let (code, response) = post(token, &event)?;

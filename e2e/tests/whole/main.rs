@@ -1,5 +1,7 @@
 //! Tests that take longer or disturb the cluster itself: `cargo xtask e2e --all`.
 
+#![forbid(unsafe_code)]
+
 mod api_server;
 mod latency;
 mod node;

@@ -131,7 +131,7 @@ impl Trial {
 
     fn destination(&self, rule: &Rule) -> SocketAddr {
         let port = match &rule.ports {
-            Ports::Listed(ports) => ports.first().map_or(0, |port| port.get()),
+            Ports::Listed(ports) => ports.first().map_or(0, |port| port.number()),
             Ports::Declared => 0,
         };
         self.destination.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, port).into())
@@ -141,7 +141,7 @@ impl Trial {
     fn taken(&self, rule: &Rule, condition: Option<&Condition>) -> (bool, String) {
         let destination = self.destination(rule);
         if let Ports::Listed(ports) = &rule.ports
-            && !ports.iter().any(|port| port.get() == destination.port())
+            && !ports.iter().any(|port| port.number() == destination.port())
         {
             return (false, format!("no match: port {} is none of the rule's", destination.port()));
         }
@@ -306,6 +306,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_udp_port_is_understood_and_refused() {
+        let told = explain("8125/udp -> 10.0.0.1:53", None);
+        assert_eq!(told.exit, Exit::Usage);
+        assert_eq!(
+            told.out,
+            "8125/udp -> 10.0.0.1:53\n  ports:  8125/udp\n  target: 10.0.0.1:53\n"
+        );
+        assert_eq!(
+            told.err,
+            "error: a UDP port is not supported yet\n\n8125/udp -> 10.0.0.1:53\n^^^^^^^^\n"
+        );
+    }
+
     const RULE: &str = r#"8080 -> a:1 when request.headers["x-user"] == "debug""#;
 
     #[rstest]
@@ -352,7 +366,7 @@ mod tests {
         assert_eq!(told.exit, Exit::Ok, "{}", told.out);
         let told = explain(RULE, Some(&tls));
         assert_eq!(told.exit, Exit::Failure);
-        assert!(told.out.ends_with("this is not known of the connection\n"), "{}", told.out);
+        assert!(told.out.ends_with("the value is not known for this connection\n"), "{}", told.out);
         let elsewhere = Trial { destination: Some(([10, 0, 0, 1], 80).into()), ..Trial::new() };
         let told = explain("8080 -> a:1", Some(&elsewhere));
         assert_eq!(told.exit, Exit::Failure);

@@ -3,6 +3,8 @@
 //! Where the behaviour of TCP matters, each test runs over a direct and over a stolen connection,
 //! and expects the same of both.
 
+#![forbid(unsafe_code)]
+
 mod closing;
 mod ends;
 mod fixture;

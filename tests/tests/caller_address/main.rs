@@ -1,6 +1,8 @@
 //! Connections that fall back: the app sees the address and port of the client, as without the
 //! relay.
 
+#![forbid(unsafe_code)]
+
 mod attached;
 mod lost;
 mod shown;

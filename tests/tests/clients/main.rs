@@ -1,5 +1,7 @@
 //! Clients in wide use, on a port with a condition: WebSocket, TLS, and a gibibyte each way.
 
+#![forbid(unsafe_code)]
+
 mod gibibyte;
 mod pattern;
 mod tls;

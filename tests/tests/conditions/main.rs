@@ -1,5 +1,7 @@
 //! Rules with conditions: the target gets the requests that match, and nothing changes for others.
 
+#![forbid(unsafe_code)]
+
 mod closing;
 mod matching;
 mod not_http;

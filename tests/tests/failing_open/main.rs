@@ -1,6 +1,8 @@
 //! Failing open: clients are served whatever happens to the daemon or to the target. Each test is
 //! one promise.
 
+#![forbid(unsafe_code)]
+
 mod daemon_ends;
 mod daemon_hangs;
 mod exhaustion;

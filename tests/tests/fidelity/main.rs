@@ -4,6 +4,8 @@
 //! App and target together get exactly the client's requests, each whole and at its server. The
 //! client gets exactly their responses, in order.
 
+#![forbid(unsafe_code)]
+
 mod conversation;
 mod fixture;
 mod strategies;

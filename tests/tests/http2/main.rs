@@ -1,6 +1,8 @@
 //! HTTP/2 on a port with a condition: each stream reaches the server that the condition selects,
 //! and nothing else changes.
 
+#![forbid(unsafe_code)]
+
 mod closing;
 mod fixture;
 mod flow_control;

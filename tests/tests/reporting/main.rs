@@ -1,6 +1,8 @@
 //! What operators and developers see: mistakes with place and remedy, refusals with their reason,
 //! counters that agree with the clients' counts, logs without payload. Each test is one promise.
 
+#![forbid(unsafe_code)]
+
 mod admin;
 mod counters;
 mod logs;

@@ -1,6 +1,8 @@
 //! Servers in wide use as app and as target, on a port with a condition: clients get the same bytes
 //! as directly.
 
+#![forbid(unsafe_code)]
+
 mod calls;
 mod curl;
 mod kinds;

@@ -1,5 +1,7 @@
 //! Redirects: which connections they take, from their start to their end. Each test is one promise.
 
+#![forbid(unsafe_code)]
+
 mod end;
 mod loops;
 mod names;

@@ -1,4 +1,4 @@
-//! What holds for every text and every rule.
+//! Properties of every text and every rule.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
@@ -11,15 +11,19 @@ use proptest::prelude::*;
 use crate::ast::{Condition, Percent, Places};
 use crate::*;
 
-fn port() -> impl Strategy<Value = NonZeroU16> {
+fn number() -> impl Strategy<Value = NonZeroU16> {
     any::<NonZeroU16>()
+}
+
+fn port() -> impl Strategy<Value = Port> {
+    prop_oneof![number().prop_map(Port::tcp), number().prop_map(Port::udp)]
 }
 
 fn target() -> impl Strategy<Value = Target> {
     prop_oneof![
-        (any::<IpAddr>(), port())
+        (any::<IpAddr>(), number())
             .prop_map(|(ip, port)| Target::Address(SocketAddr::new(ip, port.get()))),
-        ("[a-zA-Z0-9_]([a-z0-9-]{0,20}[a-z0-9])?(\\.[a-z][a-z0-9]{0,9}){1,3}\\.?", port())
+        ("[a-zA-Z0-9_]([a-z0-9-]{0,20}[a-z0-9])?(\\.[a-z][a-z0-9]{0,9}){1,3}\\.?", number())
             .prop_filter_map("an address-like name", |(host, port)| Some(Target::Name {
                 host: HostName::new(&host).ok()?,
                 port
@@ -32,7 +36,7 @@ fn target() -> impl Strategy<Value = Target> {
     ]
 }
 
-/// Expressions with everything that might confuse the search for their end.
+/// Expressions of parts that might confuse the search for the end of a condition.
 fn condition() -> impl Strategy<Value = Condition> {
     let piece = prop_oneof![
         Just("request.ttl"),
@@ -71,18 +75,20 @@ fn rule() -> impl Strategy<Value = Rule> {
     )
         .prop_map(|(ports, target, when, percent, ttl, proxy_protocol)| {
             let nowhere = Span::new(0, 0);
-            let places = Places { rule: nowhere, target: nowhere, when: None, percent: None };
+            let places =
+                Places { rule: nowhere, udp: None, target: nowhere, when: None, percent: None };
             Rule { ports, target, when, percent, ttl, proxy_protocol, places }
         })
 }
 
-/// Texts that are nearly rules, so that every branch of the parser is reached.
+/// Texts that are close to rules, so that the test reaches every branch of the parser.
 fn nearly_rules() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         8 => proptest::sample::select(vec![
-            "8080", "80", ",", "->", "=>", "-", ">", "→", ":", "[", "]", "::1", "10.0.0.1", "a", "laptop.example",
-            ":3000", ";", "when", "percent", "ttl", "with", "proxy-v2", "5", ".5", "8h", "'", "\"", "\\", "r'", "(",
-            ")", "{", "}", "//", "://", "/", "%", " ", " ", " ", "\n", "\t", "ü", "🦀", "\u{202e}", "\0",
+            "8080", "80", "53/udp", "/udp", ",", "->", "=>", "-", ">", "→", ":", "[", "]", "::1", "10.0.0.1", "a",
+            "laptop.example", ":3000", ";", "when", "percent", "ttl", "with", "proxy-v2", "5",
+            ".5", "8h", "'", "\"", "\\", "r'", "(", ")", "{", "}", "//", "://", "/", "%", " ",
+            " ", " ", "\n", "\t", "ü", "🦀", "\u{202e}", "\0",
         ]).prop_map(str::to_owned),
         1 => any::<String>(),
     ];
@@ -111,26 +117,28 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn what_is_printed_is_parsed_again(rules in vec(rule(), 1..4)) {
+    fn a_printed_rule_parses_to_an_equal_rule(rules in vec(rule(), 1..4)) {
         let text = rules.iter().map(Rule::to_string).collect::<Vec<_>>().join("; ");
         prop_assert_eq!(parse(&text), Ok(rules));
     }
 
     #[test]
-    fn any_text_is_answered(text in any::<String>()) {
+    fn any_text_is_parsed_or_refused_with_a_valid_error(text in any::<String>()) {
         if let Err(error) = parse(&text) {
             check_error(&text, &error);
         }
     }
 
     #[test]
-    fn anything_like_a_rule_is_answered(text in nearly_rules()) {
+    fn a_text_close_to_a_rule_is_parsed_or_refused_with_a_valid_error(text in nearly_rules()) {
         match parse(&text) {
             Err(error) => check_error(&text, &error),
             Ok(rules) => {
                 let printed = rules.iter().map(Rule::to_string).collect::<Vec<_>>().join(";");
                 prop_assert_eq!(parse(&printed), Ok(rules.clone()));
                 for rule in rules {
+                    let udp = rule.places().udp.map(|span| span.of(&text));
+                    prop_assert!(udp.is_none_or(|udp| udp.ends_with("/udp")), "{:?}", udp);
                     prop_assert!(text.get(rule.places().rule.range()).is_some());
                     prop_assert_eq!(parse(rule.places().rule.of(&text)), Ok(vec![rule]));
                 }
@@ -139,7 +147,11 @@ proptest! {
     }
 
     #[test]
-    fn carets_of_any_span(text in any::<String>(), start in 0..64_usize, length in 0..64_usize) {
+    fn the_caret_picture_of_any_span_has_two_lines(
+        text in any::<String>(),
+        start in 0..64_usize,
+        length in 0..64_usize,
+    ) {
         let picture = caret(&text, Span { start, end: start + length });
         prop_assert_eq!(picture.split('\n').count(), 2);
     }
