@@ -3,6 +3,8 @@
 //!
 //! Other inputs each time. One that fails is shown, and makes a test case or a seed.
 
+#![forbid(unsafe_code)]
+
 use std::{
     env, fs,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -10,7 +12,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use interceptor_fuzz_targets::{condition, hello, http1, http2, rule, workloads};
+use interceptor_fuzz_targets::{condition, framer, hello, http1, http2, rule, workloads};
 use rstest::rstest;
 
 /// For each target, in seconds; `FUZZ_SECONDS` says otherwise.
@@ -20,6 +22,7 @@ const LONG: usize = 9000;
 
 #[rstest]
 #[case::condition("condition", |bytes: &[u8]| text(bytes, condition::run))]
+#[case::framer("framer", framer::run)]
 #[case::hello("hello", hello::run)]
 #[case::http1("http1", http1::run)]
 #[case::http2("http2", http2::run)]

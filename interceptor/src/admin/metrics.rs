@@ -5,6 +5,7 @@
 
 use std::{fmt, sync::Arc, sync::atomic::Ordering};
 
+use interceptor_common::port::Port;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
@@ -18,6 +19,7 @@ use crate::{
     datapath::Callers,
     kubernetes::Cluster,
     relay::{
+        direction::Direction,
         stats::{Decision, Piped},
         worker::Shared,
     },
@@ -57,7 +59,7 @@ impl fmt::Debug for Published {
     }
 }
 
-type Ports<'a> = Vec<(&'a WorkloadEntry, &'a RuleEntry, u16, &'a crate::relay::stats::PortStats)>;
+type Ports<'a> = Vec<(&'a WorkloadEntry, &'a RuleEntry, Port, &'a crate::relay::stats::PortStats)>;
 
 impl Collector for Published {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -66,7 +68,7 @@ impl Collector for Published {
             .iter()
             .flat_map(|entry| entry.rules.iter().map(move |rule| (&**entry, rule)))
             .flat_map(|(entry, rule)| {
-                rule.ports.iter().map(move |(port, stats)| (entry, rule, port.get(), &**stats))
+                rule.ports.iter().map(move |(port, stats)| (entry, rule, *port, &**stats))
             })
             .collect();
 
@@ -150,9 +152,9 @@ fn encode_connections(
     let help = "Connections to redirected ports, by what became of them";
     let mut family = encoder.encode_descriptor("connections", help, None, MetricType::Counter)?;
     for (entry, rule, port, stats) in ports {
-        let Some(number) = std::num::NonZeroU16::new(*port) else { continue };
-        let port = port.to_string();
-        for (outcome, reason, count) in port_outcomes(entry, number, stats) {
+        let outcomes = port_outcomes(entry, *port, stats);
+        let port = port.number().to_string();
+        for (outcome, reason, count) in outcomes {
             let labels = [
                 ("workload", &*entry.name),
                 ("annotation", &rule.annotation),
@@ -188,23 +190,22 @@ fn encode_per_port(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
     let help = "Bytes between callers and the target";
     let mut family = encoder.encode_descriptor("bytes", help, None, MetricType::Counter)?;
     for (entry, rule, port, stats) in ports {
-        for (direction, bytes) in ["to_target", "from_target"].into_iter().zip(stats.bytes()) {
-            let port = port.to_string();
+        for direction in Direction::ALL {
+            let port = port.number().to_string();
             let labels = [
                 ("workload", &*entry.name),
                 ("annotation", &*rule.annotation),
                 ("port", &*port),
-                ("direction", direction),
+                ("direction", direction.label()),
             ];
-            ConstCounter::new(bytes.load(Ordering::Relaxed))
-                .encode(family.encode_family(&labels)?)?;
+            ConstCounter::new(stats.bytes(direction)).encode(family.encode_family(&labels)?)?;
         }
     }
     let help = "Connections open at present, whoever serves them";
     let mut family =
         encoder.encode_descriptor("active_connections", help, None, MetricType::Gauge)?;
     for (entry, rule, port, stats) in ports {
-        let port = port.to_string();
+        let port = port.number().to_string();
         let labels =
             [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
         ConstGauge::new(stats.active()).encode(family.encode_family(&labels)?)?;
@@ -213,7 +214,7 @@ fn encode_per_port(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
     let mut family =
         encoder.encode_descriptor("connect", help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (entry, rule, port, stats) in ports {
-        let port = port.to_string();
+        let port = port.number().to_string();
         let labels =
             [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
         stats.connect_seconds.encode(family.encode_family(&labels)?)?;
@@ -227,7 +228,7 @@ fn encode_requests(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
     let help = "What rules made of the connections and requests that they were asked about";
     let mut family = encoder.encode_descriptor("decisions", help, None, MetricType::Counter)?;
     for (entry, rule, port, stats) in &ports {
-        let port = port.to_string();
+        let port = port.number().to_string();
         for decision in Decision::ALL {
             let labels = [
                 ("workload", &*entry.name),
@@ -242,7 +243,7 @@ fn encode_requests(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
     let mut family =
         encoder.encode_descriptor("piped_connections", help, None, MetricType::Counter)?;
     for (entry, rule, port, stats) in &ports {
-        let port = port.to_string();
+        let port = port.number().to_string();
         // There are many reasons, and hardly any ever occurs.
         for why in Piped::all().filter(|why| stats.piped(*why) > 0) {
             let labels = [
@@ -259,7 +260,7 @@ fn encode_requests(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
     let mut family =
         encoder.encode_descriptor("decision", help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (entry, rule, port, stats) in &ports {
-        let port = port.to_string();
+        let port = port.number().to_string();
         let labels =
             [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
         stats.decision_seconds.encode(family.encode_family(&labels)?)?;
@@ -268,7 +269,7 @@ fn encode_requests(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
     let mut family =
         encoder.encode_descriptor("response", help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (entry, rule, port, stats) in &ports {
-        let port = port.to_string();
+        let port = port.number().to_string();
         for (server, seconds) in [("app", &stats.app_seconds), ("target", &stats.target_seconds)] {
             let labels = [
                 ("workload", &*entry.name),

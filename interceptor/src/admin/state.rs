@@ -5,6 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use interceptor_common::port::Port;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
         caller::{CallerError, Count},
     },
     relay::{
+        direction::Direction,
         stats::{Decision, Outcome, Piped},
         worker::Shared,
         workload::Workload,
@@ -228,14 +230,12 @@ fn rule_report(entry: &WorkloadEntry, rule: &RuleEntry) -> RuleReport {
         }
     }
     connections.active = rule.ports.iter().map(|(_, stats)| stats.active()).sum();
-    let [bytes_to_target, bytes_from_target] = [0, 1].map(|direction| {
-        let loads = rule.ports.iter().map(|(_, stats)| stats.bytes()[direction]);
-        loads.map(|bytes| bytes.load(Ordering::Relaxed)).sum()
-    });
+    let [bytes_to_target, bytes_from_target] = Direction::ALL
+        .map(|direction| rule.ports.iter().map(|(_, stats)| stats.bytes(direction)).sum());
     RuleReport {
         annotation: rule.annotation.clone(),
         rule: rule.text.clone(),
-        ports: rule.declared.iter().map(|port| port.get()).collect(),
+        ports: rule.declared.iter().map(|port| port.number()).collect(),
         target: rule.target.clone(),
         state: rule.condition.state.to_string(),
         reason: rule.condition.reason.to_string(),
@@ -282,7 +282,7 @@ fn outcomes_of(entry: &WorkloadEntry, rule: &RuleEntry) -> Vec<(&'static str, &'
 /// Every counter of one port: what the relay did, and what the kernel program left to the application.
 pub fn port_outcomes(
     entry: &WorkloadEntry,
-    port: std::num::NonZeroU16,
+    port: Port,
     stats: &crate::relay::stats::PortStats,
 ) -> Vec<(&'static str, &'static str, u64)> {
     let relayed =

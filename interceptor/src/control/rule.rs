@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU16, sync::Arc};
 
+use interceptor_common::port::Port;
 use interceptor_rule::{HostName, Rule, Target};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
@@ -9,21 +10,22 @@ use tokio::time::Instant;
 use crate::{
     config::annotation::AnnotationKey,
     control::{
+        context::{Context, Waker},
         facts::{
             canary::{self, Proof},
             half_open,
             resolve::{self, Resolution},
         },
         plan::Planned,
-        reconciler::{Context, Waker},
         status::{Reason, Standing},
         task::OwnedTask,
     },
     relay::{
         filter::Filter,
-        route::{Addresses, Destination, Route},
+        route::{Route, Withdrawn},
         stats::PortStats,
-        workload::Workload,
+        target::{self, Addresses},
+        workload::{Routes, Workload},
     },
 };
 
@@ -31,13 +33,34 @@ use crate::{
 pub(super) struct ActiveRule {
     pub(super) key: AnnotationKey,
     pub(super) rule: Rule,
-    pub(super) ports: Vec<NonZeroU16>,
+    pub(super) ports: Vec<Port>,
     pub(super) expires_at: Option<Instant>,
-    pub(super) destination: Arc<Destination>,
+    pub(super) target: Arc<target::Target>,
     /// Whether routes and kernel know the ports.
     pub(super) taken: bool,
     facts: SharedFacts,
     tasks: Vec<OwnedTask>,
+}
+
+/// A rule that the plan admits and that could not be put in force as it is.
+#[derive(Debug)]
+pub struct RefusedRule {
+    /// Its annotation.
+    pub key: AnnotationKey,
+    /// The rule.
+    pub rule: Rule,
+    /// Why.
+    pub standing: Standing,
+}
+
+/// What the registry publishes of a rule in force.
+pub struct RuleReport {
+    /// Where it stands and why.
+    pub standing: Standing,
+    /// Its target is silent: clients reach the app.
+    pub fell_back: bool,
+    /// Its ports with their counters.
+    pub ports: Vec<(Port, Arc<PortStats>)>,
 }
 
 /// What is known of a rule in force.
@@ -76,7 +99,7 @@ impl ActiveRule {
             rule: rule.clone(),
             ports: planned.ports.clone(),
             expires_at,
-            destination: Destination::new(addresses),
+            target: target::Target::new(rule.target.to_string(), addresses),
             taken: false,
             facts: SharedFacts::new(resolution, context.waker(&workload.name)),
             tasks: Vec::new(),
@@ -90,7 +113,6 @@ impl ActiveRule {
 
     /// Proves that its ports, which have just been taken, are intercepted.
     pub(super) fn prove(&mut self, workload: &Arc<Workload>) {
-        self.taken = true;
         let report = self.facts.reporter(|facts, proof| facts.proof = proof);
         let proof = canary::prove(Arc::clone(workload), self.ports.clone(), report);
         self.tasks.push(OwnedTask::spawn(proof));
@@ -101,9 +123,18 @@ impl ActiveRule {
         self.facts.lock().proof = Proof::Failed(why);
     }
 
-    /// Its target is silent: callers reach the application.
-    pub(super) fn has_fallen_back(&self) -> bool {
-        self.facts.lock().circuit_open
+    /// What the registry publishes of this rule, with the counters of its `routes`.
+    pub(super) fn report(&self, routes: &Routes) -> RuleReport {
+        let stats = |port: Port| {
+            let mut of_port = routes.get(&port)?.iter();
+            let route = of_port.find(|route| Arc::ptr_eq(&route.target, &self.target))?;
+            Some((port, Arc::clone(&route.stats)))
+        };
+        RuleReport {
+            standing: self.standing(),
+            fell_back: self.facts.lock().circuit_open,
+            ports: self.ports.iter().filter_map(|&port| stats(port)).collect(),
+        }
     }
 
     /// Keeps the addresses behind the target's name fresh, and judges them.
@@ -124,15 +155,15 @@ impl ActiveRule {
                 .map_err(|refusal| refusal.to_string())?;
             let loops = workload.upgrade().is_some_and(|workload| {
                 // The rule's own ports are not redirected yet when its target is looked up for the first time.
-                let redirected = own_ports.iter().any(|port| port.get() == address.port())
+                let redirected = own_ports.iter().any(|port| Some(*port) == Port::tcp_of(&address))
                     || workload.is_redirected(address.port());
                 redirected && workload.netns.has_address(address.ip()).unwrap_or(true)
             });
             if loops { Err(loop_message(address)) } else { Ok(()) }
         };
         let report = self.facts.reporter(|facts, resolution| facts.resolution = resolution);
-        let destination = Arc::clone(&self.destination);
-        OwnedTask::spawn(resolve::keep_resolved(host, port.get(), destination, judge, report))
+        let target = Arc::clone(&self.target);
+        OwnedTask::spawn(resolve::keep_resolved(host, port.get(), target, judge, report))
     }
 
     /// Tries the target while it is silent.
@@ -147,21 +178,23 @@ impl ActiveRule {
             }
             facts.circuit_open = open;
         });
-        let destination = Arc::clone(&self.destination);
-        OwnedTask::spawn(half_open::keep_trying(Arc::clone(workload), destination, report))
+        let target = Arc::clone(&self.target);
+        OwnedTask::spawn(half_open::keep_trying(Arc::clone(workload), target, report))
     }
 
     /// What this rule does with a port: as before if it did it before.
     pub(super) fn route(&self, old: &[Arc<Route>], stats: &Arc<PortStats>) -> Arc<Route> {
-        let mut old = old.iter().filter(|route| Arc::ptr_eq(&route.destination, &self.destination));
+        let mut old = old.iter().filter(|route| Arc::ptr_eq(&route.target, &self.target));
         old.next().cloned().unwrap_or_else(|| {
-            Arc::new(Route::new(
-                Filter::of(&self.rule),
-                Arc::clone(&self.destination),
-                self.rule.proxy_protocol,
-                Arc::clone(stats),
-                self.expires_at,
-            ))
+            Arc::new(Route {
+                annotation: self.key.clone(),
+                filter: Filter::of(&self.rule),
+                target: Arc::clone(&self.target),
+                proxy_protocol: self.rule.proxy_protocol,
+                stats: Arc::clone(stats),
+                expires_at: self.expires_at,
+                withdrawn: Withdrawn::default(),
+            })
         })
     }
 
@@ -171,7 +204,7 @@ impl ActiveRule {
     }
 
     /// Where it stands and why.
-    pub(super) fn condition(&self) -> Standing {
+    fn standing(&self) -> Standing {
         let facts = self.facts.lock();
         let target = &self.rule.target;
         match (&facts.resolution, &facts.proof) {

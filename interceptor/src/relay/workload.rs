@@ -1,23 +1,23 @@
-//! A workload as the workers see it: a namespace, its redirected ports, and the ways in and out of it.
+//! A workload as the workers see it: a namespace, its redirected ports, and the ways in and out of
+//! it.
 
 use std::{
     collections::HashMap,
-    fmt, io,
+    io,
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    num::NonZeroU16,
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use interceptor_common::{heartbeat::AT_LIMIT, steal::MAX_WORKERS};
+use interceptor_common::{heartbeat::AT_LIMIT, port::Port, steal::MAX_WORKERS};
 use socket2::Socket;
 
+pub use super::workload_id::WorkloadId;
 use super::{
-    canary::Canaries, loop_guard::LoopGuard, pressure::Pressure, route::Route, socket_pool::Pool,
-    source_ports::SourcePorts,
+    canary::Canaries, loop_guard::LoopGuard, netns_stream::NetnsGone, pressure::Pressure,
+    route::Route, socket_pool::Pool, source_ports::SourcePorts,
 };
 use crate::{
     config::{policy::Dial, workloads::HealthCheck},
@@ -25,12 +25,8 @@ use crate::{
     netns::{HomeNetns, Netns},
 };
 
-/// One arming of one workload; never used again within a run of the daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WorkloadId(pub u32);
-
 /// Redirected ports and where they lead; the routes of a port in the order in which they are asked.
-pub type Routes = HashMap<u16, Arc<[Arc<Route>]>>;
+pub type Routes = HashMap<Port, Arc<[Arc<Route>]>>;
 
 /// What all workers share of one armed workload.
 #[derive(Debug)]
@@ -71,27 +67,19 @@ pub struct Workload {
     pub strays: AtomicU64,
     /// Connections to a port that had been given back so long ago that it has no counters any more.
     pub unrouted: AtomicU64,
-    /// The namespace is gone: what ends now ends at once.
-    pub cut: AtomicBool,
+    /// Whether the namespace is gone: then connections are closed with a reset.
+    pub gone: NetnsGone,
     /// By port.
     pub routes: ArcSwap<Routes>,
-}
-
-// === impl WorkloadId ===
-
-impl fmt::Display for WorkloadId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 // === impl Workload ===
 
 impl Workload {
-    /// The routes of a redirected port.
+    /// The routes of the redirected TCP port `port`.
     #[must_use]
     pub fn routes(&self, port: u16) -> Option<Arc<[Arc<Route>]>> {
-        self.routes.load().get(&port).cloned()
+        self.routes.load().get(&Port::tcp(NonZeroU16::new(port)?)).cloned()
     }
 
     /// A TCP socket of the namespace, of the family of `ip`.
@@ -102,11 +90,6 @@ impl Workload {
         self.sockets.take(&self.netns, ip)
     }
 
-    /// From now on sockets are closed with a reset: a FIN would wait in the namespace for an answer that can't come.
-    pub fn set_cut(&self) {
-        self.cut.store(true, Ordering::Relaxed);
-    }
-
     /// Leaves new connections with the application until the workers' next beat.
     pub fn hold_off(&self) {
         for worker in 0..MAX_WORKERS {
@@ -114,12 +97,9 @@ impl Workload {
         }
     }
 
-    /// Whether connections to `port` are stolen at present.
+    /// Whether connections to the TCP port `port` are stolen at present.
     #[must_use]
     pub fn is_redirected(&self, port: u16) -> bool {
-        self.routes
-            .load()
-            .get(&port)
-            .is_some_and(|routes| routes.iter().any(|route| !route.is_withdrawn()))
+        self.routes(port).is_some_and(|routes| routes.iter().any(|route| !route.is_withdrawn()))
     }
 }

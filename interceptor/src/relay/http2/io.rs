@@ -1,11 +1,9 @@
-//! A TCP stream as the HTTP/2 library takes it: what was read before comes first, what was said before is not said
-//! again, and what is written in one turn goes out at its end by one system call. The library would write each data frame
-//! by itself.
+//! A TCP stream as the HTTP/2 library takes it: what was read before comes first, what was said
+//! before is not said again, and what is written in one turn goes out at its end by one system
+//! call. The library would write each data frame by itself.
 
 use std::{
-    cell::RefCell,
     io::{self, IoSlice},
-    net::Shutdown,
     ops::Deref,
     pin::Pin,
     sync::Arc,
@@ -13,23 +11,15 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
+use interceptor_wire::opening::HTTP2_PREFACE as PREFACE;
 use parking_lot::{Mutex, MutexGuard};
-use socket2::SockRef;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::settings::{FRAME_HEAD, PREFACE};
-use crate::relay::stream::{poll_read, poll_write};
+use super::settings::FRAME_HEAD;
+use crate::relay::{stream::Stream, write_buffer::WriteBuffer};
 
 /// More than this does not wait to be written, in bytes.
 const MAX_OUTBOX: usize = 64 << 10;
-
-thread_local! {
-    /// The memory of the last outbox that became empty: an idle connection has none.
-    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// The stream between this side and one peer.
 pub(super) struct Io<S> {
@@ -49,13 +39,13 @@ pub(super) struct Outlet<S> {
 /// Taken from the library, and not written.
 #[derive(Default)]
 struct Outbox {
-    bytes: Vec<u8>,
-    written: usize,
+    buffer: WriteBuffer,
     /// The stream has failed, and the library has not been told.
     error: Option<io::Error>,
 }
 
-/// Takes the library's preface and its SETTINGS out of what it writes: the peer has had somebody else's.
+/// Takes the library's preface and its SETTINGS out of what it writes: the peer has had somebody
+/// else's.
 #[derive(Default)]
 struct Hush {
     head: Vec<u8>,
@@ -68,34 +58,24 @@ struct Hush {
 impl Outbox {
     /// Takes what there is room for.
     fn push(&mut self, slices: &[IoSlice<'_>]) -> usize {
-        if self.bytes.capacity() == 0 {
-            self.bytes = SPARE.take();
-        }
-        let before = self.bytes.len();
+        let before = self.buffer.size();
         for slice in slices {
-            let n = slice.len().min(MAX_OUTBOX - self.bytes.len());
-            self.bytes.extend_from_slice(&slice[..n]);
+            let n = slice.len().min(MAX_OUTBOX - self.buffer.size());
+            self.buffer.push(&slice[..n]);
         }
-        self.bytes.len() - before
+        self.buffer.size() - before
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Result<()>> {
-        while self.written < self.bytes.len() {
-            self.written += ready!(poll_write(cx, stream, &self.bytes[self.written..]))?;
-        }
-        self.written = 0;
-        self.bytes.clear();
-        if self.bytes.capacity() > 0 {
-            SPARE.set(std::mem::take(&mut self.bytes));
-        }
-        Poll::Ready(Ok(()))
+    fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &Stream) -> Poll<io::Result<()>> {
+        self.buffer.poll_flush(cx, stream, |_| {})
     }
 }
 
 // === impl Outlet ===
 
-impl<S: Deref<Target = TcpStream>> Outlet<S> {
-    /// Writes what the library has put together, as far as there is room. It is told of a failure when it is polled next.
+impl<S: Deref<Target = Stream>> Outlet<S> {
+    /// Writes what the library has put together, as far as there is room. It is told of a failure
+    /// when it is polled next.
     pub(super) fn flush(&self, cx: &mut Context<'_>) {
         let mut outbox = self.lock();
         if outbox.error.is_none()
@@ -108,7 +88,7 @@ impl<S: Deref<Target = TcpStream>> Outlet<S> {
 
     /// Whether the peer had no room for all of it when it was last flushed.
     pub(super) fn is_full(&self) -> bool {
-        !self.lock().bytes.is_empty()
+        !self.lock().buffer.is_empty()
     }
 
     fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -116,7 +96,7 @@ impl<S: Deref<Target = TcpStream>> Outlet<S> {
         if let Some(error) = outbox.error.take() {
             return Poll::Ready(Err(error));
         }
-        if outbox.bytes.len() == MAX_OUTBOX {
+        if outbox.buffer.size() == MAX_OUTBOX {
             ready!(outbox.poll_flush(cx, &self.stream))?;
         }
         Poll::Ready(Ok(outbox.push(slices)))
@@ -150,7 +130,7 @@ impl Hush {
 
 // === impl Io ===
 
-impl<S: Deref<Target = TcpStream> + Clone> Io<S> {
+impl<S: Deref<Target = Stream> + Clone> Io<S> {
     /// `ahead` was read from the stream before.
     pub(super) fn new(stream: S, ahead: Vec<u8>) -> Self {
         Self { outlet: Outlet { stream, outbox: Arc::default() }, ahead: ahead.into(), hush: None }
@@ -168,7 +148,7 @@ impl<S: Deref<Target = TcpStream> + Clone> Io<S> {
     }
 }
 
-impl<S: Deref<Target = TcpStream> + Unpin> AsyncRead for Io<S> {
+impl<S: Deref<Target = Stream> + Unpin> AsyncRead for Io<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -184,7 +164,7 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncRead for Io<S> {
             }
             return Poll::Ready(Ok(()));
         }
-        let read = poll_read(cx, &self.outlet.stream, buffer.initialize_unfilled());
+        let read = self.outlet.stream.poll_read(cx, buffer.initialize_unfilled());
         if let Poll::Ready(Ok(n @ 1..)) = read {
             buffer.advance(n);
             return Poll::Ready(Ok(()));
@@ -197,7 +177,7 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncRead for Io<S> {
     }
 }
 
-impl<S: Deref<Target = TcpStream> + Unpin> AsyncWrite for Io<S> {
+impl<S: Deref<Target = Stream> + Unpin> AsyncWrite for Io<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -240,11 +220,7 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncWrite for Io<S> {
             return Poll::Ready(Err(error));
         }
         ready!(outbox.poll_flush(cx, &self.outlet.stream))?;
-        match SockRef::from(&*self.outlet.stream).shutdown(Shutdown::Write) {
-            // The peer is gone already, which is no news to it.
-            Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(())),
-        }
+        Poll::Ready(self.outlet.stream.finish())
     }
 }
 

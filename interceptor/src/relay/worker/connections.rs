@@ -1,4 +1,5 @@
-//! The connections of one worker: each a task of its thread, counted while it is open, and cut with its workload.
+//! The connections of one worker: each a task of its thread, counted while it is open, and cut with
+//! its workload.
 
 use std::{
     collections::HashMap,
@@ -12,8 +13,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use super::Shared;
-use crate::relay::workload::WorkloadId;
+use super::shared::Shared;
+use crate::relay::workload_id::WorkloadId;
 
 /// The connections of one worker, so that those of one workload can be cut.
 #[derive(Debug, Default)]
