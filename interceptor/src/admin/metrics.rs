@@ -5,6 +5,7 @@
 
 use std::{fmt, sync::Arc, sync::atomic::Ordering};
 
+use interceptor_api::{Decision, Direction, Outcome, Passed, PodGroup, Refused, Server, State};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
@@ -17,10 +18,7 @@ use crate::{
     control::registry::{Registry, RuleEntry, WorkloadEntry},
     datapath::Callers,
     kubernetes::Cluster,
-    relay::{
-        stats::{Decision, Piped},
-        worker::Shared,
-    },
+    relay::{stats::Piped, worker::Shared},
 };
 
 /// Everything that is measured, under the prefix `interceptor_`.
@@ -152,13 +150,13 @@ fn encode_connections(
     for (entry, rule, port, stats) in ports {
         let Some(number) = std::num::NonZeroU16::new(*port) else { continue };
         let port = port.to_string();
-        for (outcome, reason, count) in port_outcomes(entry, number, stats) {
+        for (outcome, count) in port_outcomes(entry, number, stats) {
             let labels = [
                 ("workload", &*entry.name),
                 ("annotation", &rule.annotation),
                 ("port", &port),
-                ("outcome", outcome),
-                ("reason", reason),
+                ("outcome", outcome.outcome()),
+                ("reason", outcome.reason()),
             ];
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }
@@ -166,16 +164,16 @@ fn encode_connections(
     for entry in workloads {
         let Some((workload, _)) = &entry.armed else { continue };
         // These belong to no rule.
-        for (outcome, reason, count) in [
-            ("refused", "relay_address", &workload.strays),
-            ("passed", "unrouted", &workload.unrouted),
+        for (outcome, count) in [
+            (Outcome::Refused(Refused::RelayAddress), &workload.strays),
+            (Outcome::Passed(Passed::Unrouted), &workload.unrouted),
         ] {
             let labels = [
                 ("workload", &*entry.name),
                 ("annotation", ""),
                 ("port", ""),
-                ("outcome", outcome),
-                ("reason", reason),
+                ("outcome", outcome.outcome()),
+                ("reason", outcome.reason()),
             ];
             ConstCounter::new(count.load(Ordering::Relaxed))
                 .encode(family.encode_family(&labels)?)?;
@@ -188,13 +186,13 @@ fn encode_per_port(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
     let help = "Bytes between callers and the target";
     let mut family = encoder.encode_descriptor("bytes", help, None, MetricType::Counter)?;
     for (entry, rule, port, stats) in ports {
-        for (direction, bytes) in ["to_target", "from_target"].into_iter().zip(stats.bytes()) {
+        for (direction, bytes) in Direction::ALL.into_iter().zip(stats.bytes()) {
             let port = port.to_string();
             let labels = [
                 ("workload", &*entry.name),
                 ("annotation", &*rule.annotation),
                 ("port", &*port),
-                ("direction", direction),
+                ("direction", direction.as_str()),
             ];
             ConstCounter::new(bytes.load(Ordering::Relaxed))
                 .encode(family.encode_family(&labels)?)?;
@@ -249,7 +247,7 @@ fn encode_requests(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
                 ("workload", &*entry.name),
                 ("annotation", &*rule.annotation),
                 ("port", &*port),
-                ("side", why.side()),
+                ("side", why.side().as_str()),
                 ("reason", why.reason()),
             ];
             ConstCounter::new(stats.piped(why)).encode(family.encode_family(&labels)?)?;
@@ -269,12 +267,14 @@ fn encode_requests(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
         encoder.encode_descriptor("response", help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (entry, rule, port, stats) in &ports {
         let port = port.to_string();
-        for (server, seconds) in [("app", &stats.app_seconds), ("target", &stats.target_seconds)] {
+        for (server, seconds) in
+            [(Server::App, &stats.app_seconds), (Server::Target, &stats.target_seconds)]
+        {
             let labels = [
                 ("workload", &*entry.name),
                 ("annotation", &*rule.annotation),
                 ("port", &*port),
-                ("server", server),
+                ("server", server.as_str()),
             ];
             seconds.encode(family.encode_family(&labels)?)?;
         }
@@ -286,15 +286,12 @@ fn encode_rules(
     encoder: &mut DescriptorEncoder<'_>,
     workloads: &[Arc<WorkloadEntry>],
 ) -> fmt::Result {
-    use crate::control::status::State;
-
     let mut family =
         encoder.encode_descriptor("rules", "Rules by their state", None, MetricType::Gauge)?;
-    for state in [State::Active, State::Pending, State::Refused, State::Expired] {
+    for state in State::ALL {
         let rules = workloads.iter().flat_map(|entry| &entry.rules);
         let count = rules.filter(|rule| rule.condition.state == state).count() as u64;
-        let name = state.to_string();
-        ConstGauge::new(count).encode(family.encode_family(&[("state", &*name)])?)?;
+        ConstGauge::new(count).encode(family.encode_family(&[("state", state.as_str())])?)?;
     }
     Ok(())
 }
@@ -309,8 +306,8 @@ fn encode_cluster(encoder: &mut DescriptorEncoder<'_>, cluster: &Cluster) -> fmt
     let help = "Events on pods, by what became of them";
     let mut family = encoder.encode_descriptor("events", help, None, MetricType::Counter)?;
     for (reason, outcome, count) in cluster.events.counts() {
-        ConstCounter::new(count)
-            .encode(family.encode_family(&[("reason", reason), ("outcome", outcome)])?)?;
+        let labels = [("reason", reason.as_str()), ("outcome", outcome.as_str())];
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
     }
     let help = "Watches of the API server that broke and were begun again";
     let errors = ConstCounter::new(cluster.watch_errors.count());
@@ -319,8 +316,9 @@ fn encode_cluster(encoder: &mut DescriptorEncoder<'_>, cluster: &Cluster) -> fmt
     let (seen, annotated) = cluster.store.counts();
     let help = "Pods of this node, by whether they have annotations of ours";
     let mut family = encoder.encode_descriptor("pods", help, None, MetricType::Gauge)?;
-    for (state, count) in [("annotated", annotated), ("other", seen - annotated)] {
-        ConstGauge::new(count as u64).encode(family.encode_family(&[("state", state)])?)?;
+    for (group, count) in [(PodGroup::Annotated, annotated), (PodGroup::Other, seen - annotated)] {
+        ConstGauge::new(count as u64)
+            .encode(family.encode_family(&[("state", group.as_str())])?)?;
     }
     Ok(())
 }

@@ -2,18 +2,15 @@
 
 use std::{net::IpAddr, num::NonZeroU16, sync::Arc, time::SystemTime};
 
+use interceptor_api::{AnnotationKey, ConditionType};
 use k8s_openapi::{
     api::core::v1::{Container, ContainerPort, HTTPGetAction, Pod, PodCondition, Probe},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::report::condition::is_ours;
-use crate::config::{
-    annotation::AnnotationKey,
-    workloads::{
-        AnnotatedRules, HealthCheck, HealthSign, MAX_ANNOTATIONS, MAX_DECLARED_PORTS, NetnsSource,
-        Obstacle, WorkloadName, WorkloadSpec,
-    },
+use crate::config::workloads::{
+    AnnotatedRules, HealthCheck, HealthSign, MAX_ANNOTATIONS, MAX_DECLARED_PORTS, NetnsSource,
+    Obstacle, WorkloadName, WorkloadSpec,
 };
 
 /// What the kubelet calls itself in the requests of its probes.
@@ -62,7 +59,8 @@ pub fn read(pod: &Pod) -> Option<SeenPod> {
     let uid: Arc<str> = pod.metadata.uid.as_deref()?.into();
     let version = pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok());
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let conditions = conditions.filter(|condition| is_ours(&condition.type_)).cloned().collect();
+    let conditions =
+        conditions.filter(|condition| ConditionType::is_ours(&condition.type_)).cloned().collect();
     let ips = addresses(pod);
     let obstacle = obstacle(pod, &ips);
     let has_them = obstacle.is_none() && pod.metadata.deletion_timestamp.is_none();

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use interceptor_api::{EventOutcome, EventReason};
 use k8s_openapi::{
     api::{
         core::v1::{ObjectReference, Pod, PodCondition},
@@ -38,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Events by their reason, and what became of them.
 #[derive(Debug, Default)]
-pub struct EventCounts(Mutex<BTreeMap<(&'static str, &'static str), u64>>);
+pub struct EventCounts(Mutex<BTreeMap<(EventReason, EventOutcome), u64>>);
 
 /// Why a pod could not be told.
 #[derive(Debug)]
@@ -52,14 +53,14 @@ pub(super) enum Failure {
 // === impl EventCounts ===
 
 impl EventCounts {
-    /// Every reason with an outcome (`sent`, `failed`, `suppressed`) and the count.
+    /// Every reason with an outcome and the count.
     #[must_use]
-    pub fn counts(&self) -> Vec<(&'static str, &'static str, u64)> {
+    pub fn counts(&self) -> Vec<(EventReason, EventOutcome, u64)> {
         let counts = self.0.lock();
         counts.iter().map(|((reason, outcome), n)| (*reason, *outcome, *n)).collect()
     }
 
-    pub(super) fn count(&self, reason: &'static str, outcome: &'static str) {
+    pub(super) fn count(&self, reason: EventReason, outcome: EventOutcome) {
         *self.0.lock().entry((reason, outcome)).or_default() += 1;
     }
 }
@@ -107,8 +108,8 @@ pub(super) async fn tell(
         },
         event_time: Some(MicroTime(now)),
         action: Some("Redirect".to_owned()),
-        reason: Some(news.reason.to_owned()),
-        type_: Some(if news.warning { "Warning" } else { "Normal" }.to_owned()),
+        reason: Some(news.reason.to_string()),
+        type_: Some(if news.reason.is_warning() { "Warning" } else { "Normal" }.to_owned()),
         note: Some(news.note.clone()),
         regarding: Some(ObjectReference {
             api_version: Some("v1".to_owned()),

@@ -2,24 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use interceptor_api::{AnnotationKey, ConditionType, Reason, State};
 use k8s_openapi::{
     api::core::v1::PodCondition, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
 };
 
-use crate::{
-    config::annotation::AnnotationKey,
-    control::{
-        registry::RuleEntry,
-        status::{Reason, State},
-    },
-};
+use crate::control::registry::RuleEntry;
 
-/// The end of every type of ours.
-const ACTIVE: &str = "Active";
-/// Conditions of ours: the key of an annotation, then [`ACTIVE`].
-const PREFIXES: [&str; 2] = ["debug.redirect/", "debug.mirror/"];
-/// The longest part of a type behind the `/`, in characters.
-const MAX_NAME: usize = 63;
 /// The longest message, in bytes; that of Events, too (the API's own limit for an Event's note is 1 kB).
 pub const MAX_MESSAGE: usize = 1000;
 
@@ -36,47 +25,23 @@ pub struct ConditionSpec {
     pub message: String,
 }
 
-/// Whether a condition of this type is ours.
-#[must_use]
-pub fn is_ours(type_: &str) -> bool {
-    PREFIXES.iter().any(|prefix| type_.starts_with(prefix))
-}
-
 /// The conditions of a pod with these rules: one for each kind of annotation, and one for each developer's.
 #[must_use]
 pub fn conditions(rules: &[RuleEntry]) -> Vec<ConditionSpec> {
-    let mut concerned = BTreeMap::<String, Vec<&RuleEntry>>::new();
+    let mut concerned = BTreeMap::<ConditionType, Vec<&RuleEntry>>::new();
     for rule in rules {
-        for type_ in types(&rule.annotation) {
+        let key = AnnotationKey::new(&rule.annotation).unwrap_or_else(AnnotationKey::redirect);
+        for type_ in ConditionType::of(&key) {
             concerned.entry(type_).or_default().push(rule);
         }
     }
-    concerned.into_iter().map(|(type_, rules)| summary(type_, &rules)).collect()
+    concerned.into_iter().map(|(type_, rules)| summary(type_.into(), &rules)).collect()
 }
 
 /// Whether a rule is on its way to another state by itself, within milliseconds as a rule.
 #[must_use]
 pub fn is_passing(rules: &[RuleEntry]) -> bool {
     rules.iter().any(|rule| matches!(rule.condition.reason, Reason::Proving | Reason::Resolving))
-}
-
-/// The types that an annotation counts for. A misspelt key counts for what was meant.
-fn types(annotation: &str) -> Vec<String> {
-    let key = AnnotationKey::new(annotation);
-    let prefix = key
-        .as_ref()
-        .map_or(PREFIXES[0], |key| if key.is_mirror() { PREFIXES[1] } else { PREFIXES[0] });
-    let developer = key.as_ref().and_then(AnnotationKey::developer).filter(|name| !name.is_empty());
-    std::iter::once(format!("{prefix}{ACTIVE}"))
-        .chain(developer.map(|name| format!("{prefix}{}", qualified(&format!("{ACTIVE}-{name}")))))
-        .collect()
-}
-
-/// The end of a condition's type as the API takes it: what is not allowed there becomes a dash, and it is cut to length.
-fn qualified(name: &str) -> String {
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '_' { c } else { '-' };
-    let name: String = name.chars().map(allowed).take(MAX_NAME).collect();
-    name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
 }
 
 /// One condition for several rules: true only if every one of them is in force.

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use interceptor_api::EventReason;
+
 use super::condition::shortened;
 use crate::control::{
     registry::RuleEntry,
@@ -14,10 +16,8 @@ use crate::control::{
 /// Something that happened to a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodEvent {
-    /// One CamelCase word.
-    pub reason: &'static str,
-    /// Somebody should look.
-    pub warning: bool,
+    /// What changed.
+    pub reason: EventReason,
     /// A sentence.
     pub note: String,
 }
@@ -106,37 +106,37 @@ fn change(
 ) -> Option<PodEvent> {
     let was_active = before.is_some_and(|before| before.state == State::Active);
     let said = format!("{}: {}", rule.annotation, rule.condition.message);
-    let news = |reason, warning| Some(PodEvent { reason, warning, note: shortened(&said) });
+    let news = |reason| Some(PodEvent { reason, note: shortened(&said) });
     match now.state {
-        State::Active if !was_active && replaces() => news("RedirectChanged", false),
-        State::Active if !was_active => news("RedirectActive", false),
+        State::Active if !was_active && replaces() => news(EventReason::Changed),
+        State::Active if !was_active => news(EventReason::Active),
         State::Active => {
             let fell_back = before.is_some_and(|before| before.fell_back);
             match (fell_back, now.fell_back) {
-                (false, true) => news("RedirectFellBack", true),
-                (true, false) => news("RedirectRecovered", false),
+                (false, true) => news(EventReason::FellBack),
+                (true, false) => news(EventReason::Recovered),
                 _ => None,
             }
         }
         State::Expired if before.is_none_or(|before| before.state != State::Expired) => {
-            news("RedirectExpired", false)
+            news(EventReason::Expired)
         }
         State::Refused
             if before.is_none_or(|before| {
                 (before.state, before.reason) != (State::Refused, now.reason)
             }) =>
         {
-            news("RedirectRefused", true)
+            news(EventReason::Refused)
         }
         // It takes no connections any more, and is to take them again when it can.
-        State::Pending if was_active => news("RedirectInterrupted", true),
+        State::Pending if was_active => news(EventReason::Interrupted),
         State::Expired | State::Refused | State::Pending => None,
     }
 }
 
 fn ended_news((annotation, rule): &(String, String)) -> PodEvent {
     let note = format!("{annotation}: new connections reach the application again ({rule})");
-    PodEvent { reason: "RedirectEnded", warning: false, note: shortened(&note) }
+    PodEvent { reason: EventReason::Ended, note: shortened(&note) }
 }
 
 #[cfg(test)]

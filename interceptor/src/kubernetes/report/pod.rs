@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
+use interceptor_api::EventOutcome;
 use k8s_openapi::{api::core::v1::PodCondition, jiff::Timestamp};
 use tokio::{
     sync::Notify,
@@ -180,7 +181,7 @@ impl PodReporter {
         let excess = self.untold.len().saturating_sub(UNTOLD);
         self.untold
             .drain(..excess)
-            .for_each(|news| self.desk.events.count(news.reason, "suppressed"));
+            .for_each(|news| self.desk.events.count(news.reason, EventOutcome::Suppressed));
         if let Err(again) = self.apply(pod, &said).await {
             return Next::Wait(Some(again));
         }
@@ -238,7 +239,7 @@ impl PodReporter {
         let mut untold = std::mem::take(&mut self.untold).into_iter();
         while let Some(news) = untold.next() {
             if self.events.take(Instant::now()).is_err() {
-                self.desk.events.count(news.reason, "suppressed");
+                self.desk.events.count(news.reason, EventOutcome::Suppressed);
                 continue;
             }
             let told = {
@@ -246,10 +247,10 @@ impl PodReporter {
                 api::tell(&self.desk.client, &self.desk.node, pod, &news).await
             };
             match told {
-                Ok(()) => self.desk.events.count(news.reason, "sent"),
-                Err(Failure::Gone) => self.desk.events.count(news.reason, "failed"),
+                Ok(()) => self.desk.events.count(news.reason, EventOutcome::Sent),
+                Err(Failure::Gone) => self.desk.events.count(news.reason, EventOutcome::Failed),
                 Err(Failure::Error(error)) => {
-                    tracing::debug!(pod = %pod.name, reason = news.reason, error, "create an Event");
+                    tracing::debug!(pod = %pod.name, reason = %news.reason, error, "create an Event");
                     let untold = std::iter::once(news).chain(untold).collect::<Vec<_>>();
                     return self.put_off(untold);
                 }
@@ -264,7 +265,9 @@ impl PodReporter {
         self.event_failures += 1;
         if self.event_failures == EVENT_TRIES || self.desk.ending.load(Ordering::Relaxed) {
             self.event_failures = 0;
-            untold.iter().for_each(|news| self.desk.events.count(news.reason, "failed"));
+            untold
+                .iter()
+                .for_each(|news| self.desk.events.count(news.reason, EventOutcome::Failed));
             return None;
         }
         self.untold = untold;

@@ -72,7 +72,7 @@ impl Outage {
         let error = with_cause(error);
         match &mut self.away {
             None if code == Some(EXPIRED) => {
-                tracing::debug!(error, "the watch of {what} begins anew")
+                tracing::debug!(error, "the watch of {what} begins anew");
             }
             None => {
                 tracing::warn!(

@@ -1,7 +1,5 @@
 //! What a pod's conditions say, as a specification.
 
-use rstest::rstest;
-
 use super::*;
 use crate::control::status::Standing;
 
@@ -59,23 +57,6 @@ fn a_developer_has_a_condition_of_his_own_beside_that_of_all() {
         ("debug.redirect/Active-bob".to_owned(), false, "TargetDenied".to_owned()),
     ];
     assert_eq!(told(&rules), expected);
-}
-
-#[rstest]
-#[case::mirror("debug.mirror", &["debug.mirror/Active"])]
-#[case::misspelt("debug.redirct", &["debug.redirect/Active"])]
-#[case::misspelt_mirror("debug.miror/bob", &["debug.mirror/Active", "debug.mirror/Active-bob"])]
-#[case::no_name("debug.redirect/", &["debug.redirect/Active"])]
-#[case::ends_badly("debug.redirect/a-", &["debug.redirect/Active", "debug.redirect/Active-a"])]
-#[case::long(&format!("debug.redirect/{}", "x".repeat(63)), &["debug.redirect/Active", &format!("debug.redirect/Active-{}", "x".repeat(56))])]
-#[case::not_a_name("debug.redirect/A b/c", &["debug.redirect/Active", "debug.redirect/Active-A-b-c"])]
-fn every_annotation_is_told_under_a_type_that_the_api_takes(
-    #[case] annotation: &str,
-    #[case] types: &[&str],
-) {
-    let said = conditions(&[rule(annotation, denied())]);
-    assert_eq!(said.iter().map(|said| said.type_.as_str()).collect::<Vec<_>>(), types);
-    assert!(said.iter().all(|said| is_ours(&said.type_)));
 }
 
 #[test]

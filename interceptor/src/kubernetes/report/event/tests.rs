@@ -20,7 +20,7 @@ fn pending(text: &str) -> RuleEntry {
 }
 
 fn reasons(news: &[PodEvent]) -> Vec<&'static str> {
-    news.iter().map(|news| news.reason).collect()
+    news.iter().map(|news| news.reason.as_str()).collect()
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_refusal_is_a_warning_and_ends_what_stood_there() {
     told.news(&[active("a")]);
     let news = told.news(&[refused("b")]);
     assert_eq!(reasons(&news), ["RedirectRefused", "RedirectEnded"]);
-    assert!(news[0].warning && !news[1].warning);
+    assert!(news[0].reason.is_warning() && !news[1].reason.is_warning());
     assert_eq!(reasons(&told.news(&[refused("b")])), [""; 0]);
 }
 
@@ -80,6 +80,6 @@ fn an_interruption_is_a_warning() {
     told.news(&[active("a")]);
     let news = told.news(&[pending("a")]);
     assert_eq!(reasons(&news), ["RedirectInterrupted"]);
-    assert!(news[0].warning);
+    assert!(news[0].reason.is_warning());
     assert_eq!(reasons(&told.news(&[active("a")])), ["RedirectActive"]);
 }
