@@ -14,9 +14,9 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use testbed::{Answer, Question, wait_until};
+use testbed::{Answer, Protocol, wait_until};
 
-use crate::{Cluster, SOON, Workload, on_laptop};
+use crate::{Cluster, TIMEOUT, Workload, on_laptop};
 
 /// A pod that has an address.
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ impl Pod {
 
     /// `kubectl wait --for=…`; its failure shows what stands on the pod.
     pub fn wait_for(&self, what: &str) -> Result<()> {
-        let timeout = format!("--timeout={}s", SOON.as_secs());
+        let timeout = format!("--timeout={}s", TIMEOUT.as_secs());
         self.kubectl("wait", &[&format!("--for={what}"), &timeout])
             .map(drop)
             .with_context(|| format!("{}: {:?}", self.name, self.conditions().unwrap_or_default()))
@@ -157,7 +157,7 @@ impl Pod {
 
     /// Waits until the condition of its redirects is `False`, for this reason.
     pub fn wait_refused(&self, reason: &str) -> Result<Condition> {
-        wait_until(&format!("{}: {} False {reason}", self.name, active_type()), SOON, || {
+        wait_until(&format!("{}: {} False {reason}", self.name, active_type()), TIMEOUT, || {
             let condition = self.active()?.context("no condition")?;
             ensure!(condition.status == "False" && condition.reason == reason, "{condition}");
             Ok(condition)
@@ -166,7 +166,7 @@ impl Pod {
 
     /// Waits until nothing of ours stands in its status.
     pub fn wait_untouched(&self) -> Result<()> {
-        wait_until(&format!("{} without conditions of ours", self.name), SOON, || {
+        wait_until(&format!("{} without conditions of ours", self.name), TIMEOUT, || {
             let conditions = self.conditions()?;
             let ours =
                 conditions.keys().filter(|type_| ConditionType::is_ours(type_)).collect::<Vec<_>>();
@@ -199,7 +199,7 @@ impl Pod {
 
     /// Waits for an Event of ours on it, of this reason.
     pub fn wait_event(&self, reason: &str) -> Result<Value> {
-        wait_until(&format!("an Event {reason} on {}", self.name), SOON, || {
+        wait_until(&format!("an Event {reason} on {}", self.name), TIMEOUT, || {
             let events = self.events()?;
             let words = events
                 .iter()
@@ -269,7 +269,7 @@ impl Pod {
 
     /// Waits until somebody of this name answers.
     pub fn wait_for_answer(&self, who: &str) -> Result<()> {
-        wait_until(&format!("an answer by {who:?}"), SOON, || {
+        wait_until(&format!("an answer by {who:?}"), TIMEOUT, || {
             let answer = self.ask()?;
             ensure!(answer.tag == who, "{} answered", answer.tag);
             Ok(())
@@ -302,7 +302,7 @@ impl Pod {
 /// Asks once, from the laptop.
 pub(crate) fn ask(to: SocketAddr) -> Result<Answer> {
     let asked = on_laptop(|| {
-        testbed::Connection::open_here(to, Question::Http).and_then(|mut to| to.ask())
+        testbed::Connection::open_here(to, Protocol::Http).and_then(|mut to| to.ask())
     });
     asked.with_context(|| format!("ask {to}"))
 }

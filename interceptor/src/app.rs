@@ -23,15 +23,13 @@ use crate::{
     admin::{metrics, server},
     cli::Run,
     commands::check,
-    config::{
-        policy::Policy,
-        workloads::{self, WorkloadSpec},
-        yaml::ReadError,
-    },
+    config::{policy::Policy, workloads::WorkloadSpec, yaml::ReadError},
     control::{
         claims::Claims,
-        reconciler::{Context, Reconciler, Source, Wake},
+        context::{Context, Wake},
+        reconciler::Reconciler,
         registry::Registry,
+        source::{FileSource, FlagSource, Source},
     },
     datapath::{Callers, Loader},
     exit::Exit,
@@ -95,7 +93,8 @@ pub fn run(args: Run) -> Result<(), Failure> {
     };
     let policy = Arc::new(policy);
     let cluster = args.kubernetes.then(|| Cluster::new(&policy));
-    let (source, workloads) = source(&args, cluster.as_ref())?;
+    let source = source(&args, cluster.as_ref())?;
+    let workloads = source.workloads().map_err(unread)?;
     limits::raise_locked_memory();
     check::require()
         .map_err(|missing| anyhow!("this host can't run the interceptor:\n{missing}"))
@@ -120,7 +119,7 @@ struct Start {
     limits: Limits,
     workers: Arc<Workers>,
     cluster: Option<Cluster>,
-    source: Source,
+    source: Arc<dyn Source>,
     workloads: Vec<WorkloadSpec>,
 }
 
@@ -179,7 +178,7 @@ async fn control(start: Start) -> Result<(), Failure> {
         ]),
         wakes: wakes.clone(),
         claims: Claims::default(),
-        leaving: Mutex::default(),
+        draining: Mutex::default(),
     });
     let admin = server::Admin {
         registry: Arc::clone(&registry),
@@ -280,40 +279,30 @@ async fn drain(shared: &Shared, timeout: Duration) {
     }
 }
 
-fn source(args: &Run, cluster: Option<&Cluster>) -> Result<(Source, Vec<WorkloadSpec>), Failure> {
-    if let Some(cluster) = cluster {
-        return Ok((Source::Pods(Arc::clone(&cluster.store)), Vec::new()));
+fn source(args: &Run, cluster: Option<&Cluster>) -> Result<Arc<dyn Source>, Failure> {
+    match (cluster, &args.workloads) {
+        (Some(cluster), _) => Ok(Arc::clone(&cluster.store) as Arc<dyn Source>),
+        (None, Some(path)) => Ok(Arc::new(FileSource::new(path.clone()))),
+        (None, None) => Ok(Arc::new(FlagSource::new(specs_of_flags(args)?))),
     }
-    match &args.workloads {
-        Some(path) => {
-            let file = workloads::read(path).map_err(unread)?;
-            Ok((Source::File(path.clone()), file.workloads))
-        }
-        None if args.pairs.is_empty() => {
-            let error = anyhow!(
-                "nothing to do: give --kubernetes, --workloads FILE, or --netns PATH with --redirect RULE"
-            );
-            Err(Failure { error, exit: Exit::Usage })
-        }
-        None => {
-            let workloads = args
-                .pairs
-                .iter()
-                .map(|(path, rules)| WorkloadSpec::from_flag(path, rules))
-                .collect::<Result<Vec<_>, _>>()
-                .or_exit(Exit::Usage)?;
-            // Unlike a file, the command line will not be corrected while the daemon runs.
-            let mistakes = workloads.iter().flat_map(|workload| &workload.rules);
-            if let Some(error) =
-                mistakes.filter_map(|annotated| annotated.rules.as_ref().err()).next()
-            {
-                let caret =
-                    error.caret.as_deref().map(|caret| format!("\n\n{caret}")).unwrap_or_default();
-                return Err(Failure { error: anyhow!("{error}{caret}"), exit: Exit::Usage });
-            }
-            Ok((Source::Fixed(workloads.clone()), workloads))
-        }
+}
+
+fn specs_of_flags(args: &Run) -> Result<Vec<WorkloadSpec>, Failure> {
+    if args.pairs.is_empty() {
+        let error = anyhow!(
+            "nothing to do: give --kubernetes, --workloads FILE, or --netns PATH with --redirect RULE"
+        );
+        return Err(Failure { error, exit: Exit::Usage });
     }
+    let specs = args.pairs.iter().map(|(path, rules)| WorkloadSpec::from_flag(path, rules));
+    let specs = specs.collect::<Result<Vec<_>, _>>().or_exit(Exit::Usage)?;
+    // Unlike a file, the command line will not be corrected while the daemon runs.
+    let mut rules = specs.iter().flat_map(|spec| &spec.rules);
+    if let Some(error) = rules.find_map(|annotated| annotated.rules.as_ref().err()) {
+        let caret = error.caret.as_deref().map(|caret| format!("\n\n{caret}")).unwrap_or_default();
+        return Err(Failure { error: anyhow!("{error}{caret}"), exit: Exit::Usage });
+    }
+    Ok(specs)
 }
 
 /// How the daemon ends without a file that it was told to read.

@@ -15,12 +15,15 @@
 
 pub mod attachment;
 pub mod claims;
+pub mod context;
 pub mod draining;
 pub mod facts;
 pub mod plan;
+mod ports;
 pub mod reconciler;
 pub mod registry;
 mod rule;
+pub mod source;
 pub mod status;
 pub mod task;
 pub mod workload;

@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     config::policy::Policy,
-    control::{reconciler::Wake, registry::Registry},
+    control::{context::Wake, registry::Registry},
 };
 
 /// What is known of the cluster and of the talk with its API server.

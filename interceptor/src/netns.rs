@@ -14,15 +14,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::ifaddrs::InterfaceAddress;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{FsType, fstatfs};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Socket;
 
 pub mod addresses;
 pub mod finder;
+mod socket;
 
 use self::addresses::Addresses;
+pub(crate) use self::addresses::ip_of;
+pub use self::socket::tcp_socket;
 
 /// `NSFS_MAGIC` of `linux/magic.h`: the file system that namespace files live in.
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
@@ -266,22 +268,6 @@ impl AsFd for Netns {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
-}
-
-/// A TCP socket in the calling thread's namespace: non-blocking, of the family of `ip`.
-///
-/// # Errors
-/// When the kernel has no socket to give.
-pub fn tcp_socket(ip: IpAddr) -> io::Result<Socket> {
-    let domain = if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
-    Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
-}
-
-/// The IP address that an interface is listed with, if it is one.
-pub(crate) fn ip_of(interface: &InterfaceAddress) -> Option<IpAddr> {
-    let address = interface.address?;
-    let ip4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-    ip4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a client sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Question {
+pub enum Protocol {
     /// A line, for [`TcpService::tagged`](crate::TcpService::tagged).
     #[default]
     Line,
@@ -55,16 +55,16 @@ fn address(word: &str) -> Option<SocketAddr> {
 pub fn call(
     netns: &Namespace,
     to: impl Into<SocketAddr>,
-    question: Question,
+    protocol: Protocol,
 ) -> io::Result<Answer> {
-    Connection::open(netns, to, question)?.ask()
+    Connection::open(netns, to, protocol)?.ask()
 }
 
 /// A connection that stays open and can be asked again and again.
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<TcpStream>,
-    question: Question,
+    protocol: Protocol,
 }
 
 impl Connection {
@@ -72,27 +72,27 @@ impl Connection {
     pub fn open(
         netns: &Namespace,
         to: impl Into<SocketAddr>,
-        question: Question,
+        protocol: Protocol,
     ) -> io::Result<Self> {
         let to = to.into();
-        netns.run(|| Self::open_here(to, question))
+        netns.run(|| Self::open_here(to, protocol))
     }
 
     /// Connects from the namespace of the calling thread.
-    pub fn open_here(to: SocketAddr, question: Question) -> io::Result<Self> {
+    pub fn open_here(to: SocketAddr, protocol: Protocol) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&to, PATIENCE)
             .map_err(|error| io::Error::new(error.kind(), format!("connect: {error}")))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream: BufReader::new(stream), question })
+        Ok(Self { stream: BufReader::new(stream), protocol })
     }
 
     /// Asks, and waits for the answer.
     pub fn ask(&mut self) -> io::Result<Answer> {
-        let request = match self.question {
-            Question::Line => "who are you?\n",
-            Question::Http => "GET / HTTP/1.1\r\nHost: web\r\n\r\n",
+        let request = match self.protocol {
+            Protocol::Line => "who are you?\n",
+            Protocol::Http => "GET / HTTP/1.1\r\nHost: web\r\n\r\n",
         };
         self.stream.get_mut().write_all(request.as_bytes())?;
         self.answer()
@@ -100,13 +100,13 @@ impl Connection {
 
     /// Waits for an answer without asking: the greeting of a server that speaks first.
     pub fn answer(&mut self) -> io::Result<Answer> {
-        let text = match self.question {
-            Question::Line => {
+        let text = match self.protocol {
+            Protocol::Line => {
                 let mut line = String::new();
                 self.stream.read_line(&mut line)?;
                 line
             }
-            Question::Http => {
+            Protocol::Http => {
                 let body = http::read_message(&mut self.stream)?.unwrap_or_default();
                 String::from_utf8_lossy(&body).into_owned()
             }

@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! # use std::time::Duration;
-//! # use testbed::{Caller, Daemon, TcpService, Topology};
+//! # use testbed::{Load, Daemon, TcpService, Topology};
 //! # fn main() -> anyhow::Result<()> {
 //! let t = Topology::new("redirect")?;
 //! let (pod, laptop, client) = (t.pod("web")?, t.host("laptop")?, t.host("client")?);
@@ -15,7 +15,7 @@
 //! let daemon = Daemon::start(&t, &testbed::workload(&pod, &format!("8080 -> {}:3000", laptop.ip4())), &[])?;
 //! daemon.wait_active("web")?;
 //!
-//! let caller = Caller::new(&client, (pod.ip4(), 8080)).start()?;
+//! let caller = Load::new(&client, (pod.ip4(), 8080)).start()?;
 //! caller.wait_for_tag("laptop", Duration::from_secs(2))?;
 //! assert_eq!(caller.stop().failures().len(), 0);
 //! # Ok(())
@@ -32,13 +32,13 @@
 mod bpf;
 mod bulk;
 mod call;
-mod caller;
 mod cgroup;
 mod command;
 mod daemon;
 mod http;
 mod inventory;
 mod ip;
+mod load;
 mod metrics;
 mod namespace;
 mod nginx;
@@ -53,12 +53,12 @@ mod wait;
 pub use self::{
     bpf::{BpfInventory, BpfKind, BpfObject, bpf_inventory},
     bulk::{Checksum, receive, send},
-    call::{Answer, Connection, Question, call},
-    caller::{Call, Caller, Report, RunningCaller},
+    call::{Answer, Connection, Protocol, call},
     cgroup::Cgroup,
     command::{Capability, CommandExt},
     daemon::{Daemon, binary, workload},
     inventory::{NetnsInventory, netns_inventory},
+    load::{Call, Load, Report, RunningLoad},
     metrics::{Metrics, Sample},
     namespace::Namespace,
     nginx::nginx,

@@ -138,7 +138,7 @@ impl TcpService {
     }
 
     /// Closes the connections that are open right now.
-    pub fn hang_up(&self) {
+    pub fn close_connections(&self) {
         for stream in self.traffic.open().values() {
             let _ = stream.shutdown(Shutdown::Both);
         }

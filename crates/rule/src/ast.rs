@@ -1,4 +1,6 @@
-//! What a rule says, after it was checked. A value of these types is always valid.
+//! The parsed form of a rule.
+//!
+//! The parser checks every value before it builds one of these types, so a value is always valid.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,65 +12,69 @@ use crate::span::Span;
 
 /// One rule: new connections to `ports` go to `target`.
 ///
-/// [`Display`](fmt::Display) prints the canonical form, and parsing that gives an equal rule. Two rules are
-/// equal when they say the same; where they stood in their text does not count.
+/// [`Display`](fmt::Display) prints the canonical form. Parsing that form gives an equal rule.
+/// Equality ignores [`places`](Self::places): two rules are equal when their contents are.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// The ports of the workload that the rule takes.
+    /// The ports of the workload that the rule redirects.
     pub ports: Ports,
-    /// Where their connections go instead.
+    /// The destination of redirected connections.
     pub target: Target,
-    /// Only requests for which this is true.
+    /// Restricts the rule to requests (or connections) that match. `None`: the rule takes all.
     pub when: Option<Condition>,
-    /// Only this share of them.
+    /// Restricts the rule to this share of the matching connections. `None`: the rule takes all.
     pub percent: Option<Percent>,
-    /// How long the rule holds, from [`MIN_TTL`](crate::MIN_TTL) to [`MAX_TTL`](crate::MAX_TTL).
+    /// The time after which the rule expires, from [`MIN_TTL`](crate::MIN_TTL) to
+    /// [`MAX_TTL`](crate::MAX_TTL). `None`: the rule never expires.
     pub ttl: Option<Duration>,
-    /// Tell the target the client's address in front of the stream.
+    /// The header that carries the client's address to the target, ahead of the stream.
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// Where the parts stand in the parsed text.
+    /// Positions in the parsed text. The parser sets them, and messages about the rule read them.
     pub places: Places,
 }
 
-/// Where the parts of a rule stand in the parsed text; for messages only.
+/// The positions of a rule's parts in the parsed text. Only messages use them.
 #[derive(Debug, Clone, Copy)]
 pub struct Places {
-    /// The whole rule without white space around it.
+    /// The whole rule, without surrounding white space and without the final `;`.
     pub rule: Span,
     /// The target.
     pub target: Span,
-    /// `when` and its condition.
+    /// The clause `when`, keyword included.
     pub when: Option<Span>,
-    /// `percent` and its number.
+    /// The clause `percent`, keyword included.
     pub percent: Option<Span>,
 }
 
-/// The ports that a rule takes.
+/// The ports that a rule redirects.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Ports {
-    /// All TCP ports that the workload declares.
+    /// All TCP ports that the workload declares. The rule lists none.
     Declared,
-    /// These, in the order of the text; at least one and none twice.
+    /// The listed ports, in the order of the text. There is at least one, and none occurs twice.
     Listed(Vec<NonZeroU16>),
 }
 
-/// Where connections go.
+/// The destination of redirected connections.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// An IP address and a port.
     Address(SocketAddr),
-    /// A name to look up, and a port.
+    /// A DNS name and a port.
     Name {
-        /// The name.
+        /// The name, which the daemon resolves.
         host: HostName,
-        /// The port.
+        /// The TCP port.
         port: NonZeroU16,
     },
-    /// A developer's session in the tunnel.
+    /// A developer's session in the tunnel, by name.
     Session(SessionName),
 }
 
-/// A CEL expression, as it was written. Quotes and brackets are balanced; nothing else was checked.
+/// The source of a CEL expression.
+///
+/// The parser guarantees balanced quotes and brackets only. `interceptor-condition` compiles the
+/// expression and checks the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Condition {
     source: Box<str>,
@@ -79,20 +85,20 @@ impl Condition {
         Self { source: source.into() }
     }
 
-    /// The text of the expression.
+    /// The expression as the user wrote it, without surrounding white space.
     pub fn source(&self) -> &str {
         &self.source
     }
 }
 
-/// A share of the connections: more than 0 and at most 100 percent, in steps of 0.0001.
+/// A share of the connections: above 0 and up to 100 percent, in steps of 0.0001 percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percent {
     parts_per_million: NonZeroU32,
 }
 
 impl Percent {
-    /// Digits after the point.
+    /// Maximum number of digits after the decimal point.
     pub(crate) const DECIMALS: usize = 4;
     const MILLION: u32 = 1_000_000;
 
@@ -102,23 +108,23 @@ impl Percent {
         Some(Self { parts_per_million })
     }
 
-    /// The share as a whole number from 1 to 1 000 000, where 10 000 is one percent.
+    /// The share in parts per million: from 1 to 1,000,000, where 10,000 is one percent.
     pub fn parts_per_million(self) -> u32 {
         self.parts_per_million.get()
     }
 }
 
-/// How the target learns the client's address.
+/// The protocol that tells the target the client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ProxyProtocol {
-    /// The binary header of HAProxy's PROXY protocol, version 2.
+    /// Version 2 of HAProxy's PROXY protocol: a binary header.
     V2,
 }
 
 // === impl Rule ===
 
 impl Rule {
-    /// Where the parts stand in the parsed text; for messages only.
+    /// The positions of the rule's parts in the parsed text. Only messages use them.
     pub fn places(&self) -> Places {
         self.places
     }
@@ -126,7 +132,7 @@ impl Rule {
 
 impl PartialEq for Rule {
     fn eq(&self, other: &Self) -> bool {
-        // Without `..`, so that a new field has to be put on one side or the other.
+        // Without `..`: a new field fails to compile here until it is compared or ignored.
         let Self { ports, target, when, percent, ttl, proxy_protocol, places: _ } = self;
         *ports == other.ports
             && *target == other.target
@@ -152,7 +158,7 @@ impl fmt::Display for Rule {
             write!(f, " percent {percent}")?;
         }
         if let Some(ttl) = self.ttl {
-            // humantime puts spaces between the units; the canonical form is one word.
+            // humantime separates the units by spaces. The canonical form is one word.
             write!(f, " ttl {}", humantime::format_duration(ttl).to_string().replace(' ', ""))?;
         }
         if let Some(version) = self.proxy_protocol {

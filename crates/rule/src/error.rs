@@ -1,5 +1,7 @@
-//! The one error of the parser: what was found, where, what was expected there, and what a valid rule looks
-//! like.
+//! The parser's error type.
+//!
+//! An error names what the parser found, where, what it expected there, and a valid rule as an
+//! example.
 
 use std::borrow::Cow;
 
@@ -7,13 +9,13 @@ use crate::limits::Limit;
 use crate::span::{Position, Span};
 use crate::visible;
 
-/// Bytes of advice in a message.
+/// Maximum length of the suggestion in a message, in bytes.
 const MAX_SUGGESTION: usize = 200;
 
-/// Why a text is not a list of rules.
+/// The reason why a text is not a list of rules.
 ///
-/// [`Display`](std::fmt::Display) gives one line for logs, events and conditions; [`caret`](Self::caret)
-/// gives the picture for terminals.
+/// [`Display`](std::fmt::Display) gives one line for logs, Events and pod conditions.
+/// [`caret`](Self::caret) gives the two-line picture for terminals.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {}, column {}: {}", position.line, position.column, self.message())]
 pub struct ParseError {
@@ -25,42 +27,42 @@ pub struct ParseError {
     suggestion: Option<Box<str>>,
 }
 
-/// The kind of mistake, for callers that count or explain errors.
+/// The kind of mistake, for code that counts or explains errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// There is no rule where one has to be.
+    /// A rule is missing.
     Empty,
-    /// A control character, or one that can't be seen.
+    /// The text has a control character or an invisible one.
     InvisibleCharacter,
-    /// Not a port.
+    /// A port is invalid or missing.
     Port,
-    /// A port that the rule lists already.
+    /// The rule lists a port twice.
     DuplicatePort,
-    /// No `->` between ports and target.
+    /// The `->` between ports and target is missing.
     Arrow,
-    /// Not a target.
+    /// The target is invalid or missing.
     Target,
-    /// A target without a port.
+    /// The target has no port.
     MissingPort,
-    /// Not a clause.
+    /// The target is followed by something other than a clause, `;` or the end.
     Clause,
-    /// A clause that the rule has already.
+    /// The rule has a clause twice.
     DuplicateClause,
-    /// Not a condition.
+    /// The condition is missing, or its quotes or brackets are not balanced.
     Condition,
-    /// Not a share.
+    /// The share after `percent` is invalid or missing.
     Percent,
-    /// Not a duration.
+    /// The duration after `ttl` is invalid or missing.
     Ttl,
-    /// Not an option of `with`.
+    /// The option after `with` is unknown or missing.
     With,
-    /// Larger (or smaller) than a limit.
+    /// The text exceeds (or falls below) a limit.
     Limit(Limit),
 }
 
 impl ErrorKind {
-    /// A valid rule that shows how to write the part in question.
+    /// A valid rule that shows how to write the faulty part.
     pub fn example(self) -> &'static str {
         match self {
             Self::Condition => {
@@ -81,7 +83,7 @@ impl ErrorKind {
 }
 
 impl ParseError {
-    /// An error at `span`, which is also what was found.
+    /// An error at `span`. The text that `span` covers is what the parser found.
     pub(crate) fn new(
         text: &str,
         kind: ErrorKind,
@@ -103,7 +105,7 @@ impl ParseError {
         }
     }
 
-    /// The text is larger than `limit`, from `span` on.
+    /// An error for a text that exceeds `limit` at `span`.
     pub(crate) fn limit(text: &str, limit: Limit, span: Span, found: String) -> Self {
         Self::new(text, ErrorKind::Limit(limit), span, limit.to_string()).with_found(found)
     }
@@ -113,7 +115,7 @@ impl ParseError {
         self
     }
 
-    /// Adds advice. Advice that repeats a very long input helps nobody and is left out.
+    /// Adds a suggestion. A suggestion that repeats a very long input is of no use and is dropped.
     pub(crate) fn suggest(mut self, suggestion: impl Into<Box<str>>) -> Self {
         self.suggestion =
             Some(suggestion.into()).filter(|suggestion| suggestion.len() <= MAX_SUGGESTION);
@@ -125,37 +127,39 @@ impl ParseError {
         self.kind
     }
 
-    /// Where it is, in bytes.
+    /// The place of the mistake, as a range of bytes in the parsed text.
     pub fn span(&self) -> Span {
         self.span
     }
 
-    /// Where it begins, as editors count.
+    /// The start of the mistake, as line and column.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// What stands there; escaped, so that it can be printed.
+    /// What the parser found there, escaped so that it is safe to print.
     pub fn found(&self) -> &str {
         &self.found
     }
 
-    /// What should stand there.
+    /// What the parser expected there.
     pub fn expected(&self) -> &str {
         &self.expected
     }
 
-    /// What was probably meant.
+    /// The most likely correction, as part of a sentence.
     pub fn suggestion(&self) -> Option<&str> {
         self.suggestion.as_deref()
     }
 
-    /// A valid rule.
+    /// A valid rule that shows how to write the faulty part.
     pub fn example(&self) -> &'static str {
         self.kind.example()
     }
 
-    /// The error in one line, without the place; for callers that know the place in a larger text.
+    /// The error in one line without its position.
+    ///
+    /// For code that prints the position itself, because the rule is a part of a larger text.
     pub fn message(&self) -> String {
         let Self { expected, found, .. } = self;
         let suggestion =
@@ -163,7 +167,9 @@ impl ParseError {
         format!("expected {expected}, found {found}{suggestion} (example: `{}`)", self.example())
     }
 
-    /// The line of `text` with the mistake and `^^^` under the place. `text` is what was given to the parser.
+    /// The faulty line of `text`, and below it `^^^` under the mistake.
+    ///
+    /// `text` is the text that the parser was given.
     pub fn caret(&self, text: &str) -> String {
         visible::caret(text, self.span)
     }

@@ -1,15 +1,15 @@
 //! Splits a rule into words and punctuation, and finds the end of a condition.
 //!
-//! Each call looks at each character a fixed number of times, and nothing recurses: the cost is linear in the
-//! text.
+//! Each call looks at each character a fixed number of times and does not recurse, so the cost is
+//! linear in the length of the text.
 
 use crate::span::Span;
 use crate::suggest;
 
-/// A piece of a rule.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenKind {
-    /// Anything between white space and the other tokens: a number, a target, a clause word, a mistake.
+    /// Anything else between white space: a number, a target, a keyword, or a mistake.
     Word,
     /// `,`
     Comma,
@@ -17,20 +17,20 @@ pub(crate) enum TokenKind {
     Semicolon,
     /// `->`
     Arrow,
-    /// What people write when they mean `->`.
+    /// A sign that people write in place of `->`.
     WrongArrow,
     /// The end of the text.
     End,
 }
 
-/// A token and its place.
+/// A token and its place in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) kind: TokenKind,
     pub(crate) span: Span,
 }
 
-/// Longest first, because one is the beginning of the other.
+/// The longest signs come first, because some begin with another one.
 const ARROWS: [(&str, TokenKind); 9] = [
     ("-->", TokenKind::WrongArrow),
     ("==>", TokenKind::WrongArrow),
@@ -43,7 +43,7 @@ const ARROWS: [(&str, TokenKind); 9] = [
     ("➔", TokenKind::WrongArrow),
 ];
 
-/// A position in the text; copied to look ahead.
+/// A position in the text. The parser copies it to look ahead.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lexer<'a> {
     text: &'a str,
@@ -55,13 +55,13 @@ impl<'a> Lexer<'a> {
         Self { text, at: 0 }
     }
 
-    /// The next token, without moving.
+    /// Returns the next token without moving past it.
     pub(crate) fn peek(&self) -> Token {
         let mut ahead = *self;
         ahead.next()
     }
 
-    /// Moves behind the next token. At the end it stays there.
+    /// Returns the next token and moves past it. At the end of the text it returns `End` again.
     pub(crate) fn next(&mut self) -> Token {
         self.skip_white_space();
         let start = self.at;
@@ -74,14 +74,15 @@ impl<'a> Lexer<'a> {
         Token { kind, span: Span::new(start, self.at) }
     }
 
-    /// Moves behind a condition and returns its place, without the white space around it; empty if there is
-    /// none.
+    /// Moves past a condition and returns its place without surrounding white space.
+    ///
+    /// The place is empty if there is no condition.
     pub(crate) fn condition(&mut self) -> Result<Span, Broken> {
         self.skip_white_space();
         let start = self.at;
         let mut open: Vec<(usize, u8)> = Vec::new();
         let bytes = self.text.as_bytes();
-        // All bytes that matter are ASCII, and those are never a part of a longer character.
+        // All bytes that matter are ASCII, which never occurs inside a longer UTF-8 character.
         while let Some(&byte) = bytes.get(self.at) {
             match byte {
                 b'"' | b'\'' => {
@@ -115,7 +116,7 @@ impl<'a> Lexer<'a> {
         Ok(Span::new(start, start + length))
     }
 
-    /// `when(x)` needs no space: steps back to behind the `when` of such a word.
+    /// Splits a word such as `when(x)`, which needs no space, and moves back to after its `when`.
     pub(crate) fn split_when(&mut self, word: Span) -> Span {
         match word.of(self.text).strip_prefix("when") {
             Some(rest) if rest.starts_with(['(', '[', '{', '"', '\'', '!']) => {
@@ -138,8 +139,9 @@ impl<'a> Lexer<'a> {
         self.at = self.text.len() - self.rest().trim_start().len();
     }
 
-    /// Is there a clause word that stands alone? `request.ttl`, `ttl(x)` and `"ttl"` are parts of the
-    /// expression.
+    /// Tells if a clause keyword stands alone here.
+    ///
+    /// In `request.ttl`, `ttl(x)` and `"ttl"` the word is a part of the expression.
     fn at_clause_word(&self, condition_start: usize) -> bool {
         let before = self.text[condition_start..self.at].chars().next_back();
         let alone = |c: char| c.is_whitespace() || matches!(c, ')' | ']' | '}' | '"' | '\'');
@@ -153,7 +155,7 @@ impl<'a> Lexer<'a> {
         })
     }
 
-    /// The byte behind the string literal that starts here, or nothing if it does not end.
+    /// The offset after the string literal that starts here. `None`: the literal has no end.
     fn string_end(&self, condition_start: usize) -> Option<usize> {
         let rest = self.rest();
         let quote = &rest[..1];
@@ -178,16 +180,16 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// What is wrong with the text of a condition.
+/// A reason why the end of a condition can't be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Broken {
-    /// A string that does not end.
+    /// A string has no closing quote.
     Quote(Span),
-    /// A bracket that nothing closes.
+    /// An opening bracket has no closing one.
     Open(Span),
-    /// A closing bracket that nothing opened.
+    /// A closing bracket has no opening one.
     Close(Span),
-    /// A bracket closed by one of another kind.
+    /// A closing bracket is of another kind than the opening one.
     Mismatch { open: Span, close: Span },
     /// A comment, which would hide the rest of the line.
     Comment(Span),
@@ -214,7 +216,7 @@ fn closes(open: u8, close: u8) -> bool {
     matches!((open, close), (b'(', b')') | (b'[', b']') | (b'{', b'}'))
 }
 
-/// Does the text in front of a quote end in the prefix of a raw string: `r"…"`, `rb"…"`?
+/// Tells if the text before a quote ends in the prefix of a raw string, as in `r"…"` or `rb"…"`.
 fn is_raw(before: &str) -> bool {
     let prefix = before.len()
         - before.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_').len();
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_stays_the_end() {
+    fn the_end_is_returned_again_and_again() {
         let mut lexer = Lexer::new(" a ");
         assert_eq!(lexer.next().kind, TokenKind::Word);
         let end = Token { kind: TokenKind::End, span: Span::new(3, 3) };
@@ -292,7 +294,7 @@ mod tests {
     #[case("a / b ;", "a / b")]
     #[case("ttl 5m", "")]
     #[case("ä == 'ö;' ;", "ä == 'ö;'")]
-    fn ends_of_conditions(#[case] text: &str, #[case] condition: &str) {
+    fn the_end_of_a_condition_is_found(#[case] text: &str, #[case] condition: &str) {
         let mut lexer = Lexer::new(text);
         assert_eq!(lexer.condition().expect("is well-formed").of(text), condition);
     }
@@ -306,7 +308,7 @@ mod tests {
     #[case("a)", Broken::Close(Span::new(1, 2)))]
     #[case("(a]", Broken::Mismatch { open: Span::new(0, 1), close: Span::new(2, 3) })]
     #[case("a // b", Broken::Comment(Span::new(2, 4)))]
-    fn broken_conditions(#[case] text: &str, #[case] broken: Broken) {
+    fn a_broken_condition_is_refused(#[case] text: &str, #[case] broken: Broken) {
         assert_eq!(Lexer::new(text).condition(), Err(broken));
     }
 }

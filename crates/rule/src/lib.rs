@@ -1,13 +1,14 @@
-//! The language of the annotation `debug.redirect`: which connections go where.
+//! The rule language of the annotation `debug.redirect`: which connections go to which target.
 //!
 //! ```
-//! let rules = interceptor_rule::parse("8080, 8443 -> 10.20.0.7:3000 ttl 8h; laptop.example:9090")?;
+//! let text = "8080, 8443 -> 10.20.0.7:3000 ttl 8h; laptop.example:9090";
+//! let rules = interceptor_rule::parse(text)?;
 //! assert_eq!(rules[0].to_string(), "8080,8443 -> 10.20.0.7:3000 ttl 8h");
 //! assert_eq!(rules[1].ports, interceptor_rule::Ports::Declared);
 //! # Ok::<(), interceptor_rule::ParseError>(())
 //! ```
 //!
-//! A mistake is answered with what was found, where, what was expected, and an example:
+//! An error names the position, what the parser expected and found there, and a valid example:
 //!
 //! ```
 //! let text = "8080 => 10.20.0.7:3000";
@@ -20,8 +21,11 @@
 //! assert_eq!(error.caret(text), "8080 => 10.20.0.7:3000\n     ^^");
 //! ```
 //!
-//! The language is larger than what can be carried out today: ask [`Rule::unsupported`] and refuse such a
-//! rule. Nothing here does I/O, and no text makes the parser panic or take more than linear time.
+//! The language has features that the daemon does not implement yet. Code that applies rules asks
+//! [`Rule::unsupported`] and refuses such a rule.
+//!
+//! The crate does no I/O. The parser takes time linear in the length of the text, and no text makes
+//! it panic.
 
 #![forbid(unsafe_code)]
 
@@ -49,15 +53,17 @@ pub use span::{Position, Span};
 pub use suggest::nearest;
 pub use unsupported::{Feature, Unsupported};
 
-/// The line of `text` in which `span` begins, with `^^^` under the span; see [`ParseError::caret`].
+/// The line of `text` in which `span` begins, and below it `^^^` under the span.
 ///
-/// Tabs are shown as spaces, control and invisible characters as escapes, and of a long line only the
-/// surroundings of the span. Each character counts as one column, which is wrong for double-width scripts.
+/// Tabs become spaces, and control and invisible characters become escapes. A long line is cut
+/// around the span. Each character counts as one column, which is wrong for double-width scripts.
+/// [`ParseError::caret`] does this for an error.
 pub fn caret(text: &str, span: Span) -> String {
     visible::caret(text, span)
 }
 
-/// `text` in backticks for a message: control and invisible characters escaped, and cut if it is long.
+/// Puts `text` in backticks for a message. Control and invisible characters are escaped, and a long
+/// text is cut.
 pub fn quoted(text: &str) -> String {
     visible::quoted(text)
 }

@@ -1,30 +1,30 @@
-//! How large a rule may be.
+//! The limits of a rule's size.
 //!
-//! An annotation is text from anyone who may edit a pod, so each size has a fixed limit and each limit its
-//! own error. The limits are far above what a person writes by hand.
+//! An annotation comes from any user who may edit the pod, so each size has a fixed limit. Each
+//! limit has an error of its own. The limits are far above what people write by hand.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Bytes in one annotation value, all its rules together.
+/// Maximum size of one annotation value with all its rules, in bytes.
 pub const MAX_RULE_TEXT: usize = 8 * 1024;
 
-/// Rules in one annotation value.
+/// Maximum number of rules in one annotation value.
 pub const MAX_RULES: usize = 16;
 
-/// Ports in front of the `->` of one rule.
+/// Maximum number of ports in one rule.
 pub const MAX_PORTS: usize = 64;
 
-/// Bytes in the condition after `when`.
+/// Maximum size of the condition after `when`, in bytes.
 pub const MAX_CONDITION: usize = 2 * 1024;
 
-/// The shortest `ttl`.
+/// Minimum value of `ttl`.
 pub const MIN_TTL: Duration = Duration::from_secs(1);
 
-/// The longest `ttl`.
+/// Maximum value of `ttl`.
 pub const MAX_TTL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The limit that a text went over.
+/// A limit that a text violates. [`Display`](fmt::Display) completes the sentence "expected …".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Limit {
     /// [`MAX_RULE_TEXT`]

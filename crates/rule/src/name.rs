@@ -1,26 +1,32 @@
-//! Host names and session names: checked once, then carried as types that can't be confused.
+//! Host names and session names.
+//!
+//! Each is checked once, when it is built. The two types keep one from being used as the other.
 
 use std::fmt;
 
 use crate::suggest::CLAUSES;
 
-/// Longest DNS label (RFC 1035).
+/// Maximum length of a DNS label, in bytes (RFC 1035, section 2.3.4).
 const MAX_LABEL: usize = 63;
-/// Longest DNS name in text form, without the final dot (RFC 1035).
+/// Maximum length of a DNS name in text form without the final dot, in bytes (RFC 1035).
 const MAX_NAME: usize = 253;
 
-/// Why a text is not a name; completes the sentence "expected …".
+/// The reason why a text is not a name. [`Display`](fmt::Display) completes "expected …".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidName(&'static str);
 
-/// A DNS name that has to be looked up, e.g. `laptop.corp.example`. A final dot is kept: it says that search
-/// domains do not apply.
+/// A DNS name such as `laptop.corp.example`.
+///
+/// A final dot is kept, because it tells the resolver not to apply search domains.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostName(Box<str>);
 
 impl HostName {
-    /// Checks `name`. A name that a resolver might take for an IPv4 address is refused.
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// `name` is not a host name, or a resolver might read it as an IPv4 address.
     pub fn new(name: &str) -> Result<Self, InvalidName> {
         let labels = name.strip_suffix('.').unwrap_or(name);
         if labels.is_empty() {
@@ -31,17 +37,17 @@ impl HostName {
         }
         for label in labels.split('.') {
             if label.is_empty() {
-                return Err(InvalidName("a host name without empty parts between its dots"));
+                return Err(InvalidName("a host name without empty labels between its dots"));
             }
             if label.len() > MAX_LABEL {
-                return Err(InvalidName("a host name whose parts have at most 63 characters each"));
+                return Err(InvalidName("a host name with at most 63 characters per label"));
             }
-            // `_` is not a host name by the book, but container networks hand such names out.
+            // RFC 952 does not allow `_`, but container networks assign such names.
             if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
                 return Err(InvalidName("a host name of letters, digits, `-`, `_` and `.`"));
             }
             if label.starts_with('-') || label.ends_with('-') {
-                return Err(InvalidName("a host name whose parts do not begin or end with `-`"));
+                return Err(InvalidName("a host name whose labels do not begin or end with `-`"));
             }
         }
         if looks_like_ipv4(labels) {
@@ -52,13 +58,15 @@ impl HostName {
         Ok(Self(name.into()))
     }
 
-    /// The name as it was written.
+    /// The name as the user wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// `inet_aton` and URL parsers read a name that ends in a number (`10.1`, `0x7f000001`) as an address.
+/// Tells if the last label is a number, as in `10.1` or `0x7f000001`.
+///
+/// `inet_aton` and URL parsers read such a name as an IPv4 address.
 fn looks_like_ipv4(labels: &str) -> bool {
     let last = labels.rsplit('.').next().unwrap_or(labels);
     let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
@@ -77,7 +85,11 @@ impl fmt::Display for HostName {
 pub struct SessionName(Box<str>);
 
 impl SessionName {
-    /// Checks `name`. A name of digits alone is refused, because it would read like a port.
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// `name` is not a DNS label in lower case, is a clause keyword, or has no letter. A name of
+    /// digits alone would read like a port.
     pub fn new(name: &str) -> Result<Self, InvalidName> {
         if name.is_empty() {
             return Err(InvalidName("a session name"));
@@ -95,12 +107,12 @@ impl SessionName {
             return Err(InvalidName("a session name with at least one letter"));
         }
         if CLAUSES.contains(&name) {
-            return Err(InvalidName("a session name that is not the beginning of a clause"));
+            return Err(InvalidName("a session name other than a clause keyword"));
         }
         Ok(Self(name.into()))
     }
 
-    /// The name as it was written.
+    /// The name as the user wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -125,28 +137,28 @@ mod tests {
     #[case("my_app-1")]
     #[case("3com.example")]
     #[case("0xcafe.0xzz")]
-    fn host_names(#[case] name: &str) {
+    fn a_host_name_is_valid(#[case] name: &str) {
         assert_eq!(HostName::new(name).expect("is a host name").as_str(), name);
     }
 
     #[rstest]
     #[case("", "a host name or an IP address")]
     #[case(".", "a host name or an IP address")]
-    #[case("a..b", "a host name without empty parts between its dots")]
-    #[case("-a.b", "a host name whose parts do not begin or end with `-`")]
-    #[case("a-.b", "a host name whose parts do not begin or end with `-`")]
+    #[case("a..b", "a host name without empty labels between its dots")]
+    #[case("-a.b", "a host name whose labels do not begin or end with `-`")]
+    #[case("a-.b", "a host name whose labels do not begin or end with `-`")]
     #[case("a/b", "a host name of letters, digits, `-`, `_` and `.`")]
     #[case("bücher.example", "a host name of letters, digits, `-`, `_` and `.`")]
     #[case("10.0.0.300", "an IPv4 address of four numbers from 0 to 255, without leading zeros")]
     #[case("10.1", "an IPv4 address of four numbers from 0 to 255, without leading zeros")]
     #[case("0x7f000001", "an IPv4 address of four numbers from 0 to 255, without leading zeros")]
     #[case("2130706433.", "an IPv4 address of four numbers from 0 to 255, without leading zeros")]
-    fn not_host_names(#[case] name: &str, #[case] expected: &str) {
+    fn an_invalid_host_name_is_refused(#[case] name: &str, #[case] expected: &str) {
         assert_eq!(HostName::new(name).expect_err("is no host name").to_string(), expected);
     }
 
     #[test]
-    fn lengths_of_host_names() {
+    fn a_host_name_is_limited_in_length() {
         let label = "a".repeat(MAX_LABEL);
         HostName::new(&label).expect("63 is fine");
         HostName::new(&format!("{label}a")).expect_err("64 is too long");
@@ -169,7 +181,7 @@ mod tests {
     #[case("8080", false)]
     #[case("80-90", false)]
     #[case("when", false)]
-    fn session_names(#[case] name: &str, #[case] good: bool) {
+    fn a_session_name_is_a_label_with_a_letter(#[case] name: &str, #[case] good: bool) {
         assert_eq!(SessionName::new(name).is_ok(), good);
     }
 }

@@ -1,4 +1,4 @@
-//! From text to rules: one function per line of the grammar.
+//! The parser. Each production of the grammar has a function of its own.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -20,9 +20,17 @@ use crate::{suggest, target, visible};
 /// clause  = "when" condition | "percent" number | "ttl" duration | "with" "proxy-v2"
 /// ```
 ///
-/// White space between the parts does not matter, the case of words does. Clauses come in any order, each at
-/// most once. A condition goes on to the next clause word that stands alone outside of quotes and brackets,
-/// to a `;` outside of them, or to the end. The result has at least one rule.
+/// White space between the parts is ignored. Keywords are case-sensitive. A rule has each clause at
+/// most once, in any order.
+///
+/// A condition ends at the next clause keyword that stands alone, at a `;`, or at the end of the
+/// text. Keywords and `;` inside quotes or brackets belong to the condition.
+///
+/// The result has at least one rule.
+///
+/// # Errors
+/// `text` does not follow the grammar, exceeds a limit (`MAX_*`, `MIN_TTL`), or has control or
+/// invisible characters. The error describes the first mistake only.
 pub fn parse(text: &str) -> Result<Vec<Rule>, ParseError> {
     check_text(text)?;
     let mut parser = Parser { text, lexer: Lexer::new(text) };
@@ -40,7 +48,7 @@ pub fn parse(text: &str) -> Result<Vec<Rule>, ParseError> {
     }
 }
 
-/// What has to hold before a single word is read.
+/// Checks the text as a whole: its size and its characters.
 fn check_text(text: &str) -> Result<(), ParseError> {
     if text.len() > MAX_RULE_TEXT {
         let span = Span::new(text.floor_char_boundary(MAX_RULE_TEXT), text.len());
@@ -53,7 +61,7 @@ fn check_text(text: &str) -> Result<(), ParseError> {
     }
     if let Some((start, c)) = text.char_indices().find(|(_, c)| visible::is_invisible(*c)) {
         let span = Span::new(start, start + c.len_utf8());
-        let expected = "only characters that can be seen, and spaces, tabs and line ends";
+        let expected = "only visible characters, spaces, tabs and line breaks";
         return Err(ParseError::new(text, ErrorKind::InvisibleCharacter, span, expected));
     }
     Ok(())
@@ -64,7 +72,7 @@ struct Parser<'a> {
     lexer: Lexer<'a>,
 }
 
-/// The clauses of one rule as far as they were read, each with its place.
+/// The clauses of one rule that the parser has read so far, each with its place.
 #[derive(Default)]
 struct Clauses {
     when: Option<(Condition, Span)>,
@@ -74,7 +82,7 @@ struct Clauses {
 }
 
 impl Parser<'_> {
-    /// One rule and the `;` behind it.
+    /// Reads one rule and the `;` after it.
     fn rule(&mut self) -> Result<Rule, ParseError> {
         let start = self.lexer.peek().span;
         let ports = self.ports()?;
@@ -106,7 +114,7 @@ impl Parser<'_> {
         })
     }
 
-    /// The ports and the arrow, if there are any. What follows the first word decides it.
+    /// Reads the ports and the arrow, if the rule has them. The second token tells.
     fn ports(&mut self) -> Result<Ports, ParseError> {
         let mut ahead = self.lexer;
         let first = ahead.next();
@@ -141,7 +149,7 @@ impl Parser<'_> {
                 self.text,
                 ErrorKind::Port,
                 token.span,
-                "a port behind the `,`",
+                "a port after the `,`",
             ));
         }
         if before.len() == MAX_PORTS {
@@ -153,7 +161,7 @@ impl Parser<'_> {
             ));
         }
         let port = target::port(self.text, token.span)?;
-        // At most MAX_PORTS entries, so looking at each is fine.
+        // A linear search is fine for at most MAX_PORTS entries.
         if before.contains(&port) {
             let expected = "each port once";
             return Err(ParseError::new(self.text, ErrorKind::DuplicatePort, token.span, expected)
@@ -165,7 +173,7 @@ impl Parser<'_> {
     fn target(&mut self, ports: &Ports) -> Result<(Target, Span), ParseError> {
         let token = self.lexer.next();
         if token.kind != TokenKind::Word {
-            let expected = "a target behind the `->`: `host:port`, `[ipv6]:port` or a session name";
+            let expected = "a target after the `->`: `host:port`, `[ipv6]:port` or a session name";
             return Err(ParseError::new(self.text, ErrorKind::Target, token.span, expected));
         }
         let target = target::target(self.text, token.span).map_err(|error| {
@@ -179,7 +187,7 @@ impl Parser<'_> {
         Ok((target, token.span))
     }
 
-    /// The clause that begins with the word at `word`; returns the place of the whole clause.
+    /// Reads the clause whose keyword is at `word`. Returns the place of the whole clause.
     fn clause(&mut self, word: Span, clauses: &mut Clauses) -> Result<Span, ParseError> {
         let word = self.lexer.split_when(word);
         let name = word.of(self.text);
@@ -230,20 +238,20 @@ impl Parser<'_> {
                 error(open, "a bracket that closes this one").with_found("the end of the text")
             }
             Broken::Close(close) => {
-                error(close, "an opening bracket in front of this one").with_found("none")
+                error(close, "an opening bracket before this one").with_found("none")
             }
             Broken::Mismatch { open, close } => {
                 let opened = visible::quoted(open.of(self.text));
                 let line = crate::Position::of(self.text, open.start);
                 error(close, "a closing bracket of the same kind as the opening one").suggest(
-                    format!("{opened} is open since line {}, column {}", line.line, line.column),
+                    format!("{opened} was opened at line {}, column {}", line.line, line.column),
                 )
             }
             Broken::Comment(comment) => error(comment, "a condition without comments"),
         })?;
         if span.start == span.end {
             let next = self.lexer.peek().span;
-            return Err(error(next, "a condition (a CEL expression) behind `when`"));
+            return Err(error(next, "a condition (a CEL expression) after `when`"));
         }
         if span.end - span.start > MAX_CONDITION {
             let found = format!("{} bytes", span.end - span.start);
@@ -253,10 +261,10 @@ impl Parser<'_> {
     }
 
     fn percent(&mut self) -> Result<(Percent, Span), ParseError> {
-        let span = self.word(ErrorKind::Percent, "a number behind `percent`")?;
+        let span = self.word(ErrorKind::Percent, "a number after `percent`")?;
         let word = span.of(self.text);
         let error = || {
-            let expected = "a number above 0 and up to 100, with at most 4 decimals";
+            let expected = "a number above 0 and up to 100, with at most 4 decimal places";
             ParseError::new(self.text, ErrorKind::Percent, span, expected)
         };
         match parts_per_million(word).and_then(Percent::from_parts_per_million) {
@@ -271,8 +279,8 @@ impl Parser<'_> {
     }
 
     fn ttl(&mut self) -> Result<(Duration, Span), ParseError> {
-        let mut span = self.word(ErrorKind::Ttl, "a duration behind `ttl`")?;
-        // `1h 30m` is one duration, and nothing else that may follow begins with a digit.
+        let mut span = self.word(ErrorKind::Ttl, "a duration after `ttl`")?;
+        // `1h 30m` is one duration. Nothing else that may follow begins with a digit.
         loop {
             let next = self.lexer.peek();
             if next.kind != TokenKind::Word
@@ -291,7 +299,7 @@ impl Parser<'_> {
                 "a duration such as `30m`, `8h` or `1h30m`",
             );
             if word.bytes().all(|b| b.is_ascii_digit()) {
-                error.suggest(format!("a duration has a unit: `{word}s`, `{word}m` or `{word}h`"))
+                error.suggest(format!("add a unit: `{word}s`, `{word}m` or `{word}h`"))
             } else {
                 error
             }
@@ -305,12 +313,12 @@ impl Parser<'_> {
     }
 
     fn with(&mut self) -> Result<(ProxyProtocol, Span), ParseError> {
-        let span = self.word(ErrorKind::With, "`proxy-v2` behind `with`")?;
+        let span = self.word(ErrorKind::With, "`proxy-v2` after `with`")?;
         match span.of(self.text) {
             "proxy-v2" => Ok((ProxyProtocol::V2, span)),
             other => {
                 let error =
-                    ParseError::new(self.text, ErrorKind::With, span, "`proxy-v2` behind `with`");
+                    ParseError::new(self.text, ErrorKind::With, span, "`proxy-v2` after `with`");
                 Err(if other.to_ascii_lowercase().starts_with("proxy") {
                     error.suggest("did you mean `proxy-v2`?")
                 } else {
@@ -333,10 +341,10 @@ impl Parser<'_> {
             |kind, expected: &'static str| ParseError::new(self.text, kind, token.span, expected);
         match token.kind {
             TokenKind::Arrow | TokenKind::WrongArrow => {
-                error(ErrorKind::Port, "a port in front of the `->`")
-                    .suggest("for all declared ports write the target alone")
+                error(ErrorKind::Port, "a port before the `->`")
+                    .suggest("to redirect all declared ports, write the target alone")
             }
-            TokenKind::Comma => error(ErrorKind::Port, "a port in front of the `,`"),
+            TokenKind::Comma => error(ErrorKind::Port, "a port before the `,`"),
             _ => error(ErrorKind::Empty, "a rule"),
         }
     }
@@ -358,7 +366,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A token that stands where a clause, `;` or the end has to be.
+    /// The error for a token in the place of a clause, `;` or the end.
     fn not_a_clause(&self, token: Token) -> ParseError {
         let expected = "`when`, `percent`, `ttl`, `with`, `;` or the end";
         let error = ParseError::new(self.text, ErrorKind::Clause, token.span, expected);
@@ -370,7 +378,7 @@ impl Parser<'_> {
                 if let Some(clause) = suggest::clause(word) {
                     return error.suggest(format!("did you mean `{clause}`?"));
                 }
-                // Anything that reads like the beginning of a rule.
+                // The word looks like the beginning of another rule.
                 let another =
                     word.contains(':') || matches!(followed, TokenKind::Arrow | TokenKind::Comma);
                 if another { error.suggest("rules are separated by `;`") } else { error }
@@ -384,7 +392,9 @@ impl Parser<'_> {
     }
 }
 
-/// `12.5` as 125 000; nothing for anything but digits with an optional point and at most four decimals.
+/// Parses a percentage as parts per million: `12.5` is 125,000.
+///
+/// `None` for anything but digits with an optional decimal point and at most four decimal places.
 fn parts_per_million(word: &str) -> Option<u32> {
     let (whole, decimals) = match word.split_once('.') {
         Some((_, "")) => return None,

@@ -1,18 +1,18 @@
-//! Places in the text of an annotation.
+//! Positions in the text of an annotation.
 
 use std::ops::Range;
 
 /// A range of bytes in the parsed text. Both ends are character boundaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Span {
-    /// The first byte.
+    /// The offset of the first byte.
     pub start: usize,
-    /// One after the last byte; equal to `start` where something is missing.
+    /// The offset after the last byte. Equal to `start` where something is missing.
     pub end: usize,
 }
 
 impl Span {
-    /// From the byte `start` to before the byte `end`, which is not smaller.
+    /// The bytes from `start` up to, but not including, `end`. `end` must not be less than `start`.
     pub fn new(start: usize, end: usize) -> Self {
         debug_assert!(start <= end);
         Self { start, end }
@@ -23,28 +23,28 @@ impl Span {
         Self::new(self.start, other.end)
     }
 
-    /// The range that this span covers, to index a string with.
+    /// The span as a range that can index a string.
     pub fn range(self) -> Range<usize> {
         self.start..self.end
     }
 
-    /// The covered part of `text`, or nothing when this is a span of some other text.
+    /// The part of `text` that the span covers. Empty if the span does not fit `text`.
     pub fn of(self, text: &str) -> &str {
         text.get(self.range()).unwrap_or_default()
     }
 }
 
-/// A place as editors count it: both numbers begin with 1, and a column is one character (not byte).
+/// A position as editors count it: both numbers start at 1, and columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// The line; `\n` ends one.
+    /// The line. Lines end with `\n`.
     pub line: usize,
-    /// The character in that line.
+    /// The character within the line.
     pub column: usize,
 }
 
 impl Position {
-    /// The position of the byte `offset` in `text`; the end of the text if `offset` is beyond it.
+    /// The position of the byte at `offset` in `text`. An offset past the end means the end.
     pub fn of(text: &str, offset: usize) -> Self {
         let before = &text[..text.floor_char_boundary(offset)];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);

@@ -1,9 +1,9 @@
-//! Guesses what somebody meant, from the mistakes that people make.
+//! Corrections for mistyped words: known synonyms first, then the nearest word.
 
-/// The words that begin a clause.
+/// The keywords that begin a clause.
 pub(crate) const CLAUSES: [&str; 4] = ["when", "percent", "ttl", "with"];
 
-/// Words of other tools and of plain English that stand for a clause here.
+/// Words from other tools and from plain English, each with the clause that it stands for here.
 const SYNONYMS: [(&str, &str); 9] = [
     ("if", "when"),
     ("where", "when"),
@@ -16,9 +16,9 @@ const SYNONYMS: [(&str, &str); 9] = [
     ("proxy", "with proxy-v2"),
 ];
 
-/// The clause that `word` was probably meant to begin.
+/// The clause keyword that the user probably meant by `word`.
 pub(crate) fn clause(word: &str) -> Option<&'static str> {
-    // No clause word is longer than this with two typing errors; it also bounds the work below.
+    // A keyword with two typing errors has at most 9 characters. The check also bounds the work.
     if word.len() > 12 {
         return None;
     }
@@ -27,12 +27,14 @@ pub(crate) fn clause(word: &str) -> Option<&'static str> {
     synonym.or_else(|| nearest(&lower, CLAUSES))
 }
 
-/// The candidate that `word` was probably meant to be: at most two typing errors away, and one for each three letters, or
-/// anything would be near `ttl`.
+/// The candidate that the user probably meant by `word`.
+///
+/// A candidate of up to three letters may be one typing error away, and a longer one two. With two
+/// errors for all, any short word would be close to `ttl`.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
-        // Also bounds the work for a long word.
+        // Bounds the work for a long word.
         .filter(|candidate| word.len().abs_diff(candidate.len()) <= 8)
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3).min(2))
@@ -40,7 +42,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Edits (insert, delete, replace, swap neighbours) that turn `a` into `b`.
+/// The number of edits (insert, delete, replace, swap two neighbours) that turn `a` into `b`.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
@@ -77,7 +79,7 @@ mod tests {
     #[case("and", None)]
     #[case("ü", None)]
     #[case("", None)]
-    fn guesses(#[case] word: &str, #[case] clause: Option<&str>) {
+    fn a_mistyped_word_suggests_its_clause(#[case] word: &str, #[case] clause: Option<&str>) {
         assert_eq!(super::clause(word), clause);
     }
 }

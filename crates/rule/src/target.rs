@@ -1,4 +1,4 @@
-//! Reads ports and targets, and recognises the usual ways to get them wrong.
+//! Parses ports and targets, and recognises the usual mistakes in them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
@@ -12,7 +12,7 @@ use crate::suggest::CLAUSES;
 const ANY_TARGET: &str = "a target: `host:port`, `[ipv6]:port` or a session name";
 const ANY_PORT: &str = "a port from 1 to 65535";
 
-/// The port that `span` covers.
+/// Parses the port that `span` covers.
 pub(crate) fn port(text: &str, span: Span) -> Result<NonZeroU16, ParseError> {
     let word = span.of(text);
     let error = || ParseError::new(text, ErrorKind::Port, span, ANY_PORT);
@@ -20,9 +20,9 @@ pub(crate) fn port(text: &str, span: Span) -> Result<NonZeroU16, ParseError> {
         return Err(advise_port(error(), word));
     }
     if word.len() > 1 && word.starts_with('0') {
-        return Err(error().suggest("a port is written without leading zeros"));
+        return Err(error().suggest("a port has no leading zeros"));
     }
-    // Only digits, so what does not fit is too large.
+    // The word has digits only, so a failure means zero or a number above 65535.
     word.parse().map_err(|_| error())
 }
 
@@ -30,19 +30,19 @@ fn advise_port(error: ParseError, word: &str) -> ParseError {
     let digits = word.bytes().take_while(u8::is_ascii_digit).count();
     let (number, rest) = word.split_at(digits);
     if digits > 0 && (rest.starts_with('-') || rest.starts_with("..")) {
-        error.suggest("ports are listed one by one, as in `8080,8081`")
+        error.suggest("list each port, as in `8080,8081`; ranges are not supported")
     } else if digits > 0 && rest.eq_ignore_ascii_case("/tcp") {
         error.suggest(format!("did you mean `{number}`?"))
     } else if rest.eq_ignore_ascii_case("/udp") {
         error.suggest("a rule takes TCP ports only")
     } else if word.contains(':') {
-        error.suggest("a rule is `ports -> target`, with one target")
+        error.suggest("a rule has the form `ports -> target`, with one target")
     } else {
         error
     }
 }
 
-/// The target that `span` covers.
+/// Parses the target that `span` covers.
 pub(crate) fn target(text: &str, span: Span) -> Result<Target, ParseError> {
     let word = span.of(text);
     let error = |expected: &'static str| ParseError::new(text, ErrorKind::Target, span, expected);
@@ -50,7 +50,7 @@ pub(crate) fn target(text: &str, span: Span) -> Result<Target, ParseError> {
     if let Some((_, address)) = word.split_once("://") {
         let address = address.split(['/', '?', '#']).next().unwrap_or_default();
         let error =
-            error("a target without a scheme, as connections are redirected whatever they carry");
+            error("a target without a scheme (a rule redirects connections of any protocol)");
         return Err(
             if target(address, Span::new(0, address.len())).is_ok() && address.contains(':') {
                 error.suggest(format!("did you mean `{address}`?"))
@@ -79,12 +79,11 @@ pub(crate) fn target(text: &str, span: Span) -> Result<Target, ParseError> {
     }
 }
 
-/// The port behind the colon of a target.
+/// Parses the port after the colon of a target.
 fn target_port(text: &str, span: Span, target: Span) -> Result<NonZeroU16, ParseError> {
     let word = span.of(text);
     if word.is_empty() {
-        let missing =
-            ParseError::new(text, ErrorKind::MissingPort, target, "a port behind the `:`");
+        let missing = ParseError::new(text, ErrorKind::MissingPort, target, "a port after the `:`");
         return Err(missing.suggest(format!("did you mean `{}3000`?", target.of(text))));
     }
     port(text, span).map_err(|error| match word.split_once('/') {
@@ -106,7 +105,7 @@ fn named_target(text: &str, host: Span, port: NonZeroU16) -> Result<Target, Pars
         Err(invalid) => {
             let error = ParseError::new(text, ErrorKind::Target, host, invalid.to_string());
             Err(if word.is_empty() {
-                error.with_found(format!("nothing in front of `:{port}`"))
+                error.with_found(format!("nothing before `:{port}`"))
             } else if word.parse::<NonZeroU16>().is_ok() {
                 error.suggest(format!("did you mean `{word} -> host:{port}`?"))
             } else {
@@ -116,7 +115,7 @@ fn named_target(text: &str, host: Span, port: NonZeroU16) -> Result<Target, Pars
     }
 }
 
-/// `inside` is what follows the opening bracket.
+/// Parses `[ipv6]:port`. `inside` is the text after the opening bracket.
 fn ipv6_target(text: &str, span: Span, inside: &str) -> Result<Target, ParseError> {
     let error = |expected: &'static str| ParseError::new(text, ErrorKind::Target, span, expected);
     let Some((address, rest)) = inside.split_once(']') else {
@@ -133,28 +132,28 @@ fn ipv6_target(text: &str, span: Span, inside: &str) -> Result<Target, ParseErro
         return Err(if address.is_empty() {
             error.with_found("nothing")
         } else if address.contains('%') {
-            error.suggest("an interface (`%eth0`) means nothing to another machine")
+            error.suggest("an interface (`%eth0`) is meaningless on other hosts")
         } else if address.parse::<Ipv4Addr>().is_ok() {
-            error.suggest("an IPv4 address has no brackets")
+            error.suggest("write an IPv4 address without brackets")
         } else {
             error
         });
     };
     let Some(port_text) = rest.strip_prefix(':') else {
         return Err(if rest.is_empty() {
-            ParseError::new(text, ErrorKind::MissingPort, span, "a port behind the IPv6 address")
+            ParseError::new(text, ErrorKind::MissingPort, span, "a port after the IPv6 address")
                 .suggest(format!("did you mean `[{address}]:3000`?"))
         } else {
-            error("`:` and a port behind the `]`")
+            error("`:` and a port after the `]`")
         });
     };
     let port = target_port(text, Span::new(span.end - port_text.len(), span.end), span)?;
     Ok(Target::Address(SocketAddr::new(IpAddr::V6(ip), port.get())))
 }
 
-/// `word` has several colons and no brackets.
+/// Adds advice for a `word` with several colons and no brackets.
 fn advise_ipv6(error: ParseError, word: &str) -> ParseError {
-    let brackets = "an IPv6 address stands in brackets";
+    let brackets = "write an IPv6 address in brackets";
     if let Some((address, port)) = word.rsplit_once(':')
         && address.parse::<Ipv6Addr>().is_ok()
         && port.parse::<NonZeroU16>().is_ok()
@@ -167,7 +166,7 @@ fn advise_ipv6(error: ParseError, word: &str) -> ParseError {
     error
 }
 
-/// A word without a colon.
+/// Parses a word without a colon.
 fn session_target(text: &str, span: Span) -> Result<Target, ParseError> {
     let word = span.of(text);
     let missing = |expected: &'static str| {
@@ -179,15 +178,15 @@ fn session_target(text: &str, span: Span) -> Result<Target, ParseError> {
             text,
             ErrorKind::Target,
             span,
-            format!("a target in front of `{word}`"),
+            format!("a target before `{word}`"),
         ));
     }
     if word.parse::<Ipv4Addr>().is_ok() {
-        return Err(missing("a port behind the address"));
+        return Err(missing("a port after the address"));
     }
-    // A session name has no dots, and nobody calls a session `localhost`.
+    // A session name has no dots, and `localhost` is unlikely to name a session.
     if (word.contains('.') || word == "localhost") && HostName::new(word).is_ok() {
-        return Err(missing("a port behind the host name"));
+        return Err(missing("a port after the host name"));
     }
     SessionName::new(word).map(Target::Session).map_err(|invalid| {
         if word.bytes().all(|b| b.is_ascii_digit()) {

@@ -1,4 +1,5 @@
-//! The language as its users see it: tables of good and bad rules, and properties that hold for any text.
+//! Tests of the language as users see it: tables of valid and invalid rules, and properties of any
+//! text.
 
 mod bad;
 mod good;

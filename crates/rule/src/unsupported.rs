@@ -1,21 +1,22 @@
-//! Parts of the language that are understood but that nothing can carry out yet.
+//! Parts of the language that parse but are not implemented yet.
 //!
-//! They are parsed so that a text stays valid when support arrives. Until then a caller must refuse such a rule.
+//! Parsing them now lets users of the crate report a missing feature, not a syntax error. Code that
+//! applies rules must refuse such a rule.
 
 use crate::ast::{Rule, Target};
 use crate::span::Span;
 
-/// A part of a rule that has to be refused.
+/// A part of a rule that the daemon must refuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{feature} is not supported yet")]
 pub struct Unsupported {
-    /// What the rule asks for.
+    /// The feature that the rule uses.
     pub feature: Feature,
-    /// Where it stands in the parsed text.
+    /// Its place in the parsed text.
     pub span: Span,
 }
 
-/// What is not supported yet.
+/// A feature that is not supported yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Feature {
     /// A session name as the target.
@@ -31,7 +32,7 @@ impl std::fmt::Display for Feature {
 }
 
 impl Rule {
-    /// The first part of this rule that is not supported yet, in the order of the text.
+    /// The first part of this rule that is not supported yet. `None`: all of it is supported.
     pub fn unsupported(&self) -> Option<Unsupported> {
         let session = matches!(self.target, Target::Session(_));
         session.then_some(Unsupported { feature: Feature::Session, span: self.places.target })

@@ -1,18 +1,19 @@
-//! Text that can be shown without surprises: on a terminal, in a log line and in a pod's condition.
+//! Makes foreign text safe to show on a terminal, in a log line and in a pod condition.
 
-/// The characters of a rejected text that a message repeats.
+/// Maximum number of characters of a rejected text that a message repeats.
 const MAX_QUOTED: usize = 40;
-/// Characters of a long line that are shown before the marked place, and as many from there on.
+/// Maximum number of characters shown before the marked place, and again from its start on.
 const MAX_SHOWN: usize = 60;
-/// A tab is shown as this many spaces, because the width of a real one depends on the reader.
+/// Replaces a tab, whose width depends on the reader's terminal.
 const TAB: &str = "    ";
 
-/// Characters that show nothing or change how their neighbours are shown. White space that people type is not
-/// among them.
+/// Tells if `c` is invisible or changes how its neighbours are shown.
+///
+/// Tab, line feed and carriage return do not count, because people type them.
 pub(crate) fn is_invisible(c: char) -> bool {
     match c {
         '\t' | '\n' | '\r' => false,
-        // Soft hyphen, marks of writing direction, line and paragraph separators, joiners, tags.
+        // Soft hyphen, text direction marks, line and paragraph separators, joiners, tags.
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => {
             true
         }
@@ -24,7 +25,7 @@ pub(crate) fn is_invisible(c: char) -> bool {
     }
 }
 
-/// `text` in backticks, escaped and cut to a length that suits a message.
+/// Puts `text` in backticks, escaped and cut to a length that suits a message.
 pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("`");
     for (index, c) in text.chars().enumerate() {
@@ -42,11 +43,11 @@ pub(crate) fn quoted(text: &str) -> String {
     out
 }
 
-/// The line of `text` in which `span` begins, and below it `^^^` under the span. A span that goes on in the
-/// next line is marked to the end of its first; an empty one gets a single `^`.
+/// The line of `text` in which `span` begins, and below it `^^^` under the span.
 ///
-/// Tabs are shown as spaces, control and invisible characters as escapes, and of a long line only the
-/// surroundings of the place. Each character counts as one column, which is wrong for double-width scripts.
+/// A span of several lines is marked to the end of its first line. An empty span gets a single `^`.
+/// Tabs become spaces, and control and invisible characters become escapes. A long line is cut
+/// around the span. Each character counts as one column, which is wrong for double-width scripts.
 pub(crate) fn caret(text: &str, span: crate::Span) -> String {
     let start = text.floor_char_boundary(span.start);
     let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
@@ -103,12 +104,17 @@ mod tests {
     #[case("one\r\ntwo", 1, 7, "one\n ^^")]
     #[case("one\ntwo", 3, 3, "one\n   ^")]
     #[case("one\r\ntwo", 4, 4, "one\n   ^")]
-    fn carets(#[case] text: &str, #[case] start: usize, #[case] end: usize, #[case] picture: &str) {
+    fn the_caret_marks_the_span(
+        #[case] text: &str,
+        #[case] start: usize,
+        #[case] end: usize,
+        #[case] picture: &str,
+    ) {
         assert_eq!(caret(text, Span::new(start, end)), picture);
     }
 
     #[test]
-    fn long_lines_are_cut_around_the_place() {
+    fn long_lines_are_cut_around_the_span() {
         let text = format!("{}HERE{}", "<".repeat(500), ">".repeat(500));
         let expected =
             format!("…{}HERE{}…\n{}^^^^", "<".repeat(60), ">".repeat(56), " ".repeat(61));
@@ -122,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_are_escaped_and_short() {
+    fn quoted_text_is_escaped_and_cut() {
         assert_eq!(quoted("a\0\tb"), r"`a\u{0}\tb`");
         assert_eq!(quoted(&"x".repeat(1000)), format!("`{}…`", "x".repeat(40)));
     }

@@ -1,7 +1,7 @@
 //! One workload for each port of a network namespace.
 //!
-//! Two programs of ours that take the same port would take each other's connections to the application for those of callers,
-//! and hand them to and fro until there is no room for more. The kernel can't tell them apart, so there is only one.
+//! Two programs of ours that take the same port would take each other's connections to the app for those of clients and
+//! pass them back and forth until no more fit. The kernel can't tell the two apart, so a port has one owner.
 
 use std::{collections::HashMap, num::NonZeroU16, sync::Arc};
 
@@ -9,17 +9,30 @@ use parking_lot::Mutex;
 
 use crate::netns::NetnsId;
 
-/// Ports that are taken, with the workload that each belongs to.
+/// The ports that are claimed, and the workload that owns each.
 #[derive(Clone, Debug, Default)]
-pub struct Claims(Arc<Mutex<HashMap<Port, Arc<str>>>>);
+pub struct Claims(Arc<Mutex<HashMap<ClaimedPort, Arc<str>>>>);
 
-type Port = (NetnsId, NonZeroU16);
+type ClaimedPort = (NetnsId, NonZeroU16);
 
-/// A port is this workload's until this is dropped.
+/// The port belongs to a workload until this is dropped.
 #[derive(Debug)]
+#[must_use = "the port is free again when this is dropped"]
 pub struct Claim {
     claims: Claims,
-    port: Port,
+    port: ClaimedPort,
+}
+
+/// A port has rules of another workload.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "port {port} of this network namespace has rules of workload {owner}; write all rules for it there"
+)]
+pub struct ClaimedError {
+    /// The port.
+    pub port: NonZeroU16,
+    /// The workload that owns it.
+    pub owner: Arc<str>,
 }
 
 // === impl Claims ===
@@ -28,24 +41,20 @@ impl Claims {
     /// Claims a port of `netns` for the workload `name`.
     ///
     /// # Errors
-    /// The name of the workload that has it.
+    /// When a workload has it already, be it this one.
     pub fn claim(
         &self,
         netns: NetnsId,
         port: NonZeroU16,
         name: &Arc<str>,
-    ) -> Result<Claim, Arc<str>> {
-        let port = (netns, port);
-        let mut claims = self.lock();
-        if let Some(owner) = claims.get(&port) {
-            return Err(Arc::clone(owner));
+    ) -> Result<Claim, ClaimedError> {
+        let claimed = (netns, port);
+        let mut claims = self.0.lock();
+        if let Some(owner) = claims.get(&claimed) {
+            return Err(ClaimedError { port, owner: Arc::clone(owner) });
         }
-        claims.insert(port, Arc::clone(name));
-        Ok(Claim { claims: self.clone(), port })
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<Port, Arc<str>>> {
-        self.0.lock()
+        claims.insert(claimed, Arc::clone(name));
+        Ok(Claim { claims: self.clone(), port: claimed })
     }
 }
 
@@ -53,6 +62,6 @@ impl Claims {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.claims.lock().remove(&self.port);
+        self.claims.0.lock().remove(&self.port);
     }
 }

@@ -7,10 +7,12 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use super::reconciler::Context;
 use crate::{
-    netns::{Netns, NetnsId, is_gone},
-    relay::workload::{Workload, WorkloadId},
+    netns::{HomeNetns, Netns, NetnsId, is_gone},
+    relay::{
+        worker::Workers,
+        workload::{Workload, WorkloadId},
+    },
 };
 
 /// A workload that is not armed any more, and whose connections may still go on.
@@ -44,12 +46,12 @@ impl Draining {
 
     /// Lets go of the namespace if it is gone: connections in it would keep it alive. False when nothing is left to
     /// watch over.
-    pub fn look_again(&self, context: &Context) -> bool {
+    pub fn look_again(&self, home: &'static HomeNetns, workers: &Workers) -> bool {
         let Some(workload) = self.workload.upgrade() else { return false };
-        let gone = is_gone(&Netns::open(&self.path, context.home), self.netns);
+        let gone = is_gone(&Netns::open(&self.path, home), self.netns);
         if gone {
-            workload.set_cut();
-            context.workers.cut(self.id);
+            workload.gone.set();
+            workers.cut(self.id);
         }
         !gone
     }

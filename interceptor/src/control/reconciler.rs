@@ -5,115 +5,43 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use futures_util::FutureExt as _;
-use parking_lot::Mutex;
-use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender},
+    sync::mpsc::UnboundedReceiver,
     task::yield_now,
     time::{Instant, sleep, sleep_until},
 };
 
 use super::{
-    claims::Claims,
-    draining::Draining,
-    facts::watch::{FileWatch, MountWatch, process_ended},
+    context::{Context, Wake},
+    facts::watch::{MountWatch, process_ended},
     registry::Registry,
+    source::Source,
     status::Reason,
     task::OwnedTask,
     workload::WorkloadController,
 };
-use crate::{
-    config::{
-        policy::Policy,
-        workloads::{self, NetnsSource, WorkloadSpec},
-    },
-    datapath::{Callers, Loader},
-    kubernetes::store::Store,
-    limits::Limits,
-    netns::{HomeNetns, finder::Finder},
-    relay::{loop_guard::LoopGuard, worker::Workers},
-};
+use crate::config::workloads::{NetnsSource, WorkloadSpec};
 
-/// How often a process or a folder that is not there is looked for.
+/// How often a process that is not there is looked for.
 const ABSENT_RETRY: Duration = Duration::from_secs(1);
-
-/// What everything on the control side may use.
-pub struct Context {
-    /// Where the daemon lives.
-    pub home: &'static HomeNetns,
-    /// The admin's limits.
-    pub policy: Arc<Policy>,
-    /// What is to be shared between connections and armed workloads.
-    pub limits: Limits,
-    /// Finds pods' namespaces.
-    pub finder: Finder,
-    /// Who relays.
-    pub workers: Arc<Workers>,
-    /// The daemon's upstream connections.
-    pub loop_guard: Arc<LoopGuard>,
-    /// Loads the kernel program for each namespace.
-    pub loader: Mutex<Loader>,
-    /// Lets applications see their callers.
-    pub callers: Arc<Callers>,
-    /// From looking at a workload to its program being attached, in seconds.
-    pub arm_seconds: Histogram,
-    /// Wakes the reconciler.
-    pub wakes: UnboundedSender<Wake>,
-    /// Whose each port of an armed namespace is.
-    pub claims: Claims,
-    /// What was given back and may still have connections.
-    pub leaving: Mutex<Vec<Draining>>,
-}
-
-/// Where workloads are written.
-#[derive(Debug)]
-pub enum Source {
-    /// In a file that may change at any time.
-    File(PathBuf),
-    /// On the command line.
-    Fixed(Vec<WorkloadSpec>),
-    /// On the pods of this node.
-    Pods(Arc<Store>),
-}
-
-/// What the reconciler is to look at.
-#[derive(Clone, Debug)]
-pub enum Wake {
-    /// One workload, by name.
-    WorkloadSpec(Arc<str>),
-    /// Every workload: the mounts changed.
-    Mounts,
-    /// The process that a workload is known by has ended.
-    Ended(Arc<str>),
-    /// What is written.
-    Source,
-}
-
-/// Wakes the reconciler for one workload.
-#[derive(Clone, Debug)]
-pub struct Waker {
-    name: Arc<str>,
-    wakes: UnboundedSender<Wake>,
-}
 
 /// The reconciler's own state.
 pub struct Reconciler {
     context: Arc<Context>,
     registry: Arc<Registry>,
-    source: Source,
+    source: Arc<dyn Source>,
     workloads: BTreeMap<Arc<str>, Slot>,
     /// Rules that were admitted, of all workloads.
     rules: usize,
 }
 
 struct Slot {
-    managed: WorkloadController,
+    controller: WorkloadController,
     /// When to step again at the latest.
     next: Option<Instant>,
     /// Rules that were admitted, and whether a limit stood in the way of others.
@@ -121,33 +49,6 @@ struct Slot {
     short_of_room: bool,
     /// Tells when the workload's process ends, if it is known by a process.
     _process: Option<OwnedTask>,
-}
-
-// === impl Context ===
-
-impl Context {
-    /// Watches over what was given back until its connections have ended.
-    pub fn leave(&self, leaving: Draining) {
-        let mut list = self.leaving.lock();
-        list.retain(|leaving| !leaving.is_over());
-        list.push(leaving);
-    }
-
-    /// A waker for the workload `name`.
-    #[must_use]
-    pub fn waker(&self, name: &Arc<str>) -> Waker {
-        Waker { name: Arc::clone(name), wakes: self.wakes.clone() }
-    }
-}
-
-// === impl Waker ===
-
-impl Waker {
-    /// Has the workload stepped soon.
-    pub fn wake(&self) {
-        // Nobody listens any more when the daemon ends.
-        let _ = self.wakes.send(Wake::WorkloadSpec(Arc::clone(&self.name)));
-    }
 }
 
 // === impl Reconciler ===
@@ -158,7 +59,7 @@ impl Reconciler {
     pub fn new(
         context: Arc<Context>,
         registry: Arc<Registry>,
-        source: Source,
+        source: Arc<dyn Source>,
         workloads: Vec<WorkloadSpec>,
     ) -> Self {
         let mut reconciler =
@@ -186,7 +87,7 @@ impl Reconciler {
                 }
                 self.listen(None, &mut wakes, &mut due);
             }
-            if due.is_empty() && self.source_is_known() {
+            if due.is_empty() && self.source.is_complete() {
                 self.registry.set_ready();
             }
             let next = self.workloads.values().filter_map(|slot| slot.next).min();
@@ -211,7 +112,7 @@ impl Reconciler {
     fn end(self) {
         for (name, slot) in self.workloads {
             self.registry.remove(&name);
-            slot.managed.end(&self.context);
+            slot.controller.end(&self.context);
         }
     }
 
@@ -226,12 +127,12 @@ impl Reconciler {
         let rest = std::iter::from_fn(|| wakes.try_recv().ok());
         for wake in first.into_iter().chain(rest) {
             match wake {
-                Wake::WorkloadSpec(name) => {
+                Wake::Workload(name) => {
                     due.insert(name);
                 }
                 Wake::Ended(name) => {
                     if let Some(slot) = self.workloads.get_mut(&name) {
-                        slot.managed.process_ended();
+                        slot.controller.process_ended();
                         due.insert(name);
                     }
                 }
@@ -244,11 +145,10 @@ impl Reconciler {
         }
         // Behind the above, which gives back what has just gone.
         if mounts {
-            let mut leaving = self.context.leaving.lock();
-            leaving.retain(|leaving| leaving.look_again(&self.context));
-            drop(leaving);
+            let Context { home, workers, draining, .. } = &*self.context;
+            draining.lock().retain(|disarmed| disarmed.look_again(home, workers));
             for (name, slot) in &mut self.workloads {
-                slot.managed.hurry();
+                slot.controller.hurry();
                 due.insert(Arc::clone(name));
             }
         }
@@ -257,7 +157,7 @@ impl Reconciler {
     async fn step(&mut self, name: &Arc<str>) {
         let Some(slot) = self.workloads.get_mut(name) else { return };
         let elsewhere = self.rules - slot.rules;
-        let (entry, next) = slot.managed.step(&self.context, elsewhere).await;
+        let (entry, next) = slot.controller.step(&self.context, elsewhere).await;
         slot.next = next.map(|pause| Instant::now() + pause);
         let freed = entry.admitted() < slot.rules;
         slot.rules = entry.admitted();
@@ -267,26 +167,21 @@ impl Reconciler {
         self.registry.publish(entry);
         if freed {
             for name in self.short_of_room() {
-                let _ = self.context.wakes.send(Wake::WorkloadSpec(name));
+                let _ = self.context.wakes.send(Wake::Workload(name));
             }
         }
         self.fit_limit();
     }
 
-    /// Reads what is written now. Gives the workloads to step; none if it can't be read.
+    /// Reads the source. Returns the workloads to step: none if it can't be read or is not complete.
     fn reload(&mut self) -> Vec<Arc<str>> {
-        let path = match &self.source {
-            Source::File(path) => path,
-            Source::Pods(store) if store.is_complete() => {
-                let workloads = store.workloads();
-                return self.adopt(workloads);
-            }
-            Source::Pods(_) | Source::Fixed(_) => return Vec::new(),
-        };
-        match workloads::read(path) {
-            Ok(file) => {
+        if !self.source.is_complete() {
+            return Vec::new();
+        }
+        match self.source.workloads() {
+            Ok(specs) => {
                 self.registry.set_source_error(None);
-                self.adopt(file.workloads)
+                self.adopt(specs)
             }
             Err(error) => {
                 let error = format!("{error}; what was in force stays in force");
@@ -299,21 +194,13 @@ impl Reconciler {
         }
     }
 
-    /// Whether it is known what there is to do, as opposed to not heard of yet.
-    fn source_is_known(&self) -> bool {
-        match &self.source {
-            Source::Pods(store) => store.is_complete(),
-            Source::File(_) | Source::Fixed(_) => true,
-        }
-    }
-
     /// Takes over a new set of workloads. Gives those that are new or may have changed.
     fn adopt(&mut self, specs: Vec<WorkloadSpec>) -> Vec<Arc<str>> {
         let specs: BTreeMap<Arc<str>, WorkloadSpec> =
             specs.into_iter().map(|spec| (Arc::from(spec.name.as_str()), spec)).collect();
         // Another pod of the same name has nothing to do with the one before.
         let goes_on = |name: &Arc<str>, slot: &Slot| {
-            specs.get(name).is_some_and(|spec| spec.uid() == slot.managed.spec().uid())
+            specs.get(name).is_some_and(|spec| spec.uid() == slot.controller.spec().uid())
         };
         let gone = self.workloads.iter().filter(|(name, slot)| !goes_on(name, slot));
         let gone: Vec<_> = gone.map(|(name, _)| Arc::clone(name)).collect();
@@ -323,23 +210,23 @@ impl Reconciler {
             self.registry.remove(&name);
             if let Some(slot) = self.workloads.remove(&name) {
                 self.rules -= slot.rules;
-                slot.managed.end(&self.context);
+                slot.controller.end(&self.context);
             }
         }
         for (name, spec) in specs {
             match self.workloads.get_mut(&name) {
-                Some(slot) if *slot.managed.spec() == spec => continue,
+                Some(slot) if *slot.controller.spec() == spec => continue,
                 Some(slot) => {
-                    if slot.managed.spec().netns != spec.netns {
+                    if slot.controller.spec().netns != spec.netns {
                         slot._process = process_watch(&spec.netns, &name, &self.context);
                     }
-                    slot.managed.set_spec(spec);
+                    slot.controller.set_spec(spec);
                 }
                 None => {
                     let process = process_watch(&spec.netns, &name, &self.context);
-                    let managed = WorkloadController::new(spec);
+                    let controller = WorkloadController::new(spec);
                     let slot = Slot {
-                        managed,
+                        controller,
                         next: None,
                         rules: 0,
                         short_of_room: false,
@@ -371,15 +258,7 @@ impl Reconciler {
                 tracing::warn!(%error, "can't watch mounts; namespaces are found by retrying")
             }
         }
-        if let Source::File(path) = &self.source {
-            let wakes = self.context.wakes.clone();
-            match FileWatch::new(path) {
-                Ok(watch) => tasks.push(OwnedTask::spawn(watch_file(watch, path.clone(), wakes))),
-                Err(error) => {
-                    tracing::error!(%error, file = %path.display(), "can't watch the workloads file; send SIGHUP after a change");
-                }
-            }
-        }
+        tasks.extend(self.source.watch(&self.context.wakes));
         tasks
     }
 
@@ -389,28 +268,6 @@ impl Reconciler {
         workers
             .shared()
             .set_limit(self.context.limits.connections(self.workloads.len(), workers.count()));
-    }
-}
-
-/// Wakes the reconciler at each change, and watches the next folder of that name when this one is replaced.
-async fn watch_file(mut watch: FileWatch, path: PathBuf, wakes: UnboundedSender<Wake>) {
-    loop {
-        while watch.changed().await.is_ok() {
-            if wakes.send(Wake::Source).is_err() {
-                return;
-            }
-            if !watch.is_current() {
-                break;
-            }
-        }
-        tracing::info!(file = %path.display(), "the folder of the workloads file was replaced");
-        watch = loop {
-            match FileWatch::new(&path) {
-                Ok(watch) => break watch,
-                Err(_) => sleep(ABSENT_RETRY).await,
-            }
-        };
-        let _ = wakes.send(Wake::Source);
     }
 }
 
@@ -424,4 +281,102 @@ fn process_watch(netns: &NetnsSource, name: &Arc<str>, context: &Context) -> Opt
         }
         let _ = wakes.send(Wake::Ended(name));
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use parking_lot::Mutex;
+    use prometheus_client::metrics::histogram::Histogram;
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+    use crate::{
+        config::yaml::ReadError,
+        control::claims::Claims,
+        datapath::{Callers, Loader},
+        limits::Limits,
+        netns::{HomeNetns, finder::Finder},
+        relay::{loop_guard::LoopGuard, worker::Workers},
+    };
+
+    /// A source that a test controls.
+    #[derive(Default)]
+    struct FakeSource {
+        specs: Mutex<Vec<WorkloadSpec>>,
+        is_complete: AtomicBool,
+    }
+
+    impl Source for FakeSource {
+        fn workloads(&self) -> Result<Vec<WorkloadSpec>, ReadError> {
+            Ok(self.specs.lock().clone())
+        }
+
+        fn is_complete(&self) -> bool {
+            self.is_complete.load(Ordering::Relaxed)
+        }
+    }
+
+    /// A context in which no namespace is found and no program is loaded.
+    fn context(wakes: mpsc::UnboundedSender<Wake>) -> Context {
+        let home = HomeNetns::capture().expect("procfs");
+        Context {
+            home,
+            policy: Arc::default(),
+            limits: Limits::raise().expect("limits"),
+            finder: Finder::new(Vec::new(), false, home),
+            workers: Arc::new(Workers::start(1, 1).expect("a thread")),
+            loop_guard: Arc::new(LoopGuard::default()),
+            loader: Mutex::new(Loader::new(1)),
+            callers: Arc::new(Callers::nowhere()),
+            arm_seconds: Histogram::new([1.0]),
+            wakes,
+            claims: Claims::default(),
+            draining: Mutex::default(),
+        }
+    }
+
+    async fn until(registry: &Registry, condition: impl Fn(&Registry) -> bool) {
+        while !condition(registry) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_is_acted_on_once_it_is_complete() {
+        let web = WorkloadSpec::from_flag("/nowhere/web".as_ref(), &["8080 -> 10.20.0.7:3000"]);
+        let (wakes, woken) = mpsc::unbounded_channel();
+        let source = Arc::new(FakeSource::default());
+        *source.specs.lock() = vec![web.expect("a spec")];
+        let registry = Arc::new(Registry::default());
+        let reconciler = Reconciler::new(
+            Arc::new(context(wakes.clone())),
+            Arc::clone(&registry),
+            Arc::clone(&source) as Arc<dyn Source>,
+            Vec::new(),
+        );
+        let (end, ended) = oneshot::channel::<()>();
+        let task = tokio::spawn(reconciler.run(woken, async { drop(ended.await) }));
+
+        wakes.send(Wake::Source).expect("the reconciler runs");
+        wakes.send(Wake::Mounts).expect("the reconciler runs");
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        assert!(registry.workload("web").is_none() && !registry.is_ready());
+
+        source.is_complete.store(true, Ordering::Relaxed);
+        wakes.send(Wake::Source).expect("the reconciler runs");
+        until(&registry, Registry::is_ready).await;
+        let entry = registry.workload("web").expect("it was stepped before the daemon is ready");
+        let failure = entry.failure.as_ref().expect("there is no such namespace");
+        assert_eq!(failure.reason, Reason::NetnsNotFound);
+
+        source.specs.lock().clear();
+        wakes.send(Wake::Source).expect("the reconciler runs");
+        until(&registry, |registry| registry.workload("web").is_none()).await;
+        drop(end);
+        task.await.expect("no panic");
+    }
 }

@@ -9,21 +9,22 @@ use tokio::time::Instant;
 use crate::{
     config::annotation::AnnotationKey,
     control::{
+        context::{Context, Waker},
         facts::{
             canary::{self, Proof},
             half_open,
             resolve::{self, Resolution},
         },
         plan::Planned,
-        reconciler::{Context, Waker},
         status::{Reason, Standing},
         task::OwnedTask,
     },
     relay::{
         filter::Filter,
-        route::{Addresses, Destination, Route},
+        route::Route,
         stats::PortStats,
-        workload::Workload,
+        target::{self, Addresses},
+        workload::{Routes, Workload},
     },
 };
 
@@ -33,11 +34,32 @@ pub(super) struct ActiveRule {
     pub(super) rule: Rule,
     pub(super) ports: Vec<NonZeroU16>,
     pub(super) expires_at: Option<Instant>,
-    pub(super) destination: Arc<Destination>,
+    pub(super) target: Arc<target::Target>,
     /// Whether routes and kernel know the ports.
     pub(super) taken: bool,
     facts: SharedFacts,
     tasks: Vec<OwnedTask>,
+}
+
+/// A rule that the plan admits and that could not be put in force as it is.
+#[derive(Debug)]
+pub struct RefusedRule {
+    /// Its annotation.
+    pub key: AnnotationKey,
+    /// The rule.
+    pub rule: Rule,
+    /// Why.
+    pub standing: Standing,
+}
+
+/// What the registry publishes of a rule in force.
+pub struct RuleReport {
+    /// Where it stands and why.
+    pub standing: Standing,
+    /// Its target is silent: clients reach the app.
+    pub fell_back: bool,
+    /// Its ports with their counters.
+    pub ports: Vec<(NonZeroU16, Arc<PortStats>)>,
 }
 
 /// What is known of a rule in force.
@@ -76,7 +98,7 @@ impl ActiveRule {
             rule: rule.clone(),
             ports: planned.ports.clone(),
             expires_at,
-            destination: Destination::new(addresses),
+            target: target::Target::new(addresses),
             taken: false,
             facts: SharedFacts::new(resolution, context.waker(&workload.name)),
             tasks: Vec::new(),
@@ -90,7 +112,6 @@ impl ActiveRule {
 
     /// Proves that its ports, which have just been taken, are intercepted.
     pub(super) fn prove(&mut self, workload: &Arc<Workload>) {
-        self.taken = true;
         let report = self.facts.reporter(|facts, proof| facts.proof = proof);
         let proof = canary::prove(Arc::clone(workload), self.ports.clone(), report);
         self.tasks.push(OwnedTask::spawn(proof));
@@ -101,9 +122,18 @@ impl ActiveRule {
         self.facts.lock().proof = Proof::Failed(why);
     }
 
-    /// Its target is silent: callers reach the application.
-    pub(super) fn has_fallen_back(&self) -> bool {
-        self.facts.lock().circuit_open
+    /// What the registry publishes of this rule, with the counters of its `routes`.
+    pub(super) fn report(&self, routes: &Routes) -> RuleReport {
+        let stats = |port: NonZeroU16| {
+            let mut of_port = routes.get(&port.get())?.iter();
+            let route = of_port.find(|route| Arc::ptr_eq(&route.target, &self.target))?;
+            Some((port, Arc::clone(&route.stats)))
+        };
+        RuleReport {
+            standing: self.standing(),
+            fell_back: self.facts.lock().circuit_open,
+            ports: self.ports.iter().filter_map(|&port| stats(port)).collect(),
+        }
     }
 
     /// Keeps the addresses behind the target's name fresh, and judges them.
@@ -131,8 +161,8 @@ impl ActiveRule {
             if loops { Err(loop_message(address)) } else { Ok(()) }
         };
         let report = self.facts.reporter(|facts, resolution| facts.resolution = resolution);
-        let destination = Arc::clone(&self.destination);
-        OwnedTask::spawn(resolve::keep_resolved(host, port.get(), destination, judge, report))
+        let target = Arc::clone(&self.target);
+        OwnedTask::spawn(resolve::keep_resolved(host, port.get(), target, judge, report))
     }
 
     /// Tries the target while it is silent.
@@ -147,17 +177,17 @@ impl ActiveRule {
             }
             facts.circuit_open = open;
         });
-        let destination = Arc::clone(&self.destination);
-        OwnedTask::spawn(half_open::keep_trying(Arc::clone(workload), destination, report))
+        let target = Arc::clone(&self.target);
+        OwnedTask::spawn(half_open::keep_trying(Arc::clone(workload), target, report))
     }
 
     /// What this rule does with a port: as before if it did it before.
     pub(super) fn route(&self, old: &[Arc<Route>], stats: &Arc<PortStats>) -> Arc<Route> {
-        let mut old = old.iter().filter(|route| Arc::ptr_eq(&route.destination, &self.destination));
+        let mut old = old.iter().filter(|route| Arc::ptr_eq(&route.target, &self.target));
         old.next().cloned().unwrap_or_else(|| {
             Arc::new(Route::new(
                 Filter::of(&self.rule),
-                Arc::clone(&self.destination),
+                Arc::clone(&self.target),
                 self.rule.proxy_protocol,
                 Arc::clone(stats),
                 self.expires_at,
@@ -171,7 +201,7 @@ impl ActiveRule {
     }
 
     /// Where it stands and why.
-    pub(super) fn condition(&self) -> Standing {
+    fn standing(&self) -> Standing {
         let facts = self.facts.lock();
         let target = &self.rule.target;
         match (&facts.resolution, &facts.proof) {

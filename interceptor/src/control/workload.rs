@@ -16,10 +16,11 @@ use interceptor_rule::Rule;
 use tokio::time::Instant;
 
 use super::{
-    attachment::{ArmError, Attachment, Refused},
+    attachment::{ArmError, Attachment},
+    context::Context,
     plan::{Plan, Planned, Planner},
-    reconciler::Context,
     registry::{RuleEntry, WorkloadEntry},
+    rule::RefusedRule,
     status::{Reason, Standing, State},
 };
 use crate::{
@@ -54,7 +55,7 @@ pub struct WorkloadController {
     /// When the time of rules with a `ttl` is over; arming again does not start it again, writing them again does.
     ends: HashMap<RuleId, End>,
     /// Refused when they were to be put in force.
-    refused: Vec<Refused>,
+    refused: Vec<RefusedRule>,
     /// The armed namespace is not the one that is written any more, and well as far as we know.
     moved: bool,
     /// The process that the workload is known by has ended: its number may be somebody else's by now.
@@ -135,7 +136,7 @@ impl WorkloadController {
         let result = if wanted { self.arm(&plan, context).await } else { Ok(()) };
         if !wanted && let Some(armed) = self.armed.take() {
             self.refused.clear();
-            context.leave(armed.disarm(context));
+            context.drain(armed.disarm(context));
         }
         let retry = match &result {
             Ok(()) => {
@@ -158,7 +159,7 @@ impl WorkloadController {
     pub fn end(self, context: &Context) {
         if let Some(armed) = self.armed {
             tracing::info!(workload = %self.spec.name, "given back");
-            context.leave(armed.disarm(context));
+            context.drain(armed.disarm(context));
         }
     }
 
@@ -177,7 +178,7 @@ impl WorkloadController {
             self.refused.clear();
             if moved {
                 tracing::info!(workload = %self.spec.name, "given back: another namespace is written now");
-                context.leave(armed.disarm(context));
+                context.drain(armed.disarm(context));
             } else {
                 tracing::info!(workload = %self.spec.name, "the namespace is gone");
                 armed.cut(context);
@@ -272,9 +273,8 @@ impl WorkloadController {
     fn rule_entry(&self, planned: &Planned, failure: Option<&Standing>) -> RuleEntry {
         let text = planned.rule.as_ref().map(ToString::to_string);
         let refused_late = planned.rule.as_ref().and_then(|rule| {
-            let (.., condition) =
-                self.refused.iter().find(|(key, other, _)| *key == planned.key && other == rule)?;
-            Some(condition.clone())
+            let same = |refused: &&RefusedRule| refused.key == planned.key && refused.rule == *rule;
+            Some(self.refused.iter().find(same)?.standing.clone())
         });
         let in_force = match (&self.armed, &planned.rule) {
             (Some(armed), Some(rule)) => armed.report(&planned.key, rule),
@@ -284,7 +284,7 @@ impl WorkloadController {
         let (condition, fell_back, ports) =
             match (planned.refusal.clone().or(refused_late), in_force, failure) {
                 (Some(refusal), ..) => (refusal, false, Vec::new()),
-                (None, Some(report), _) => (report.condition, report.fell_back, report.ports),
+                (None, Some(report), _) => (report.standing, report.fell_back, report.ports),
                 (None, None, failure) => {
                     (failure.cloned().unwrap_or_else(waiting), false, Vec::new())
                 }
@@ -368,7 +368,7 @@ fn failure_condition(error: &ArmError) -> Standing {
         ArmError::Netns(NetnsError::Terminating) => {
             Standing::pending(Reason::PodNotRunning, message)
         }
-        ArmError::Claimed { .. } => Standing::pending(Reason::PortTaken, message),
+        ArmError::Claimed(_) => Standing::pending(Reason::PortTaken, message),
         ArmError::Netns(NetnsError::Host { .. }) => Standing::refused(Reason::HostNetwork, message),
         ArmError::Netns(NetnsError::Open { .. } | NetnsError::Enter { .. })
         | ArmError::Datapath(_)

@@ -5,7 +5,6 @@
 //! so they run for everybody on the node. They are attached only while some workload is armed.
 
 use std::{
-    error::Error as _,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
@@ -25,10 +24,15 @@ use parking_lot::Mutex;
 use socket2::Socket;
 
 pub mod cgroup;
+mod error;
 mod self_test;
 
-use self::cgroup::{CgroupError, CgroupRoot};
-use super::{DatapathError, missing, take};
+use self::cgroup::CgroupRoot;
+pub use self::error::CallerError;
+use super::{
+    error::DatapathError,
+    object::{in_map, missing, take},
+};
 use crate::netns::{self, Netns};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_CALLER"));
@@ -74,42 +78,6 @@ pub struct ShownCaller {
 pub struct Count {
     shown: AtomicU64,
     lost: AtomicU64,
-}
-
-/// Why applications see the relay's address instead of the caller's.
-#[derive(Debug, thiserror::Error)]
-pub enum CallerError {
-    /// There is nothing to attach to.
-    #[error(transparent)]
-    Cgroup(#[from] CgroupError),
-    /// The programs could not be loaded.
-    #[error(transparent)]
-    Load(#[from] DatapathError),
-    /// The kernel did not attach them.
-    #[error("attach to {cgroup}: {source}")]
-    Attach {
-        /// Where.
-        cgroup: String,
-        /// What the kernel said.
-        source: aya::programs::ProgramError,
-    },
-    /// A network namespace can't be told from others.
-    #[error("SO_NETNS_COOKIE: {0}")]
-    Cookie(#[source] io::Error),
-    /// A connection of our own could not be tried with.
-    #[error("try with a connection of our own: {0}")]
-    Try(#[source] io::Error),
-    /// A connection of our own was seen to come from elsewhere.
-    #[error("a connection of our own that should be seen from {expected} was seen from {seen}")]
-    NotShown {
-        /// Whom `accept` should have named.
-        expected: SocketAddr,
-        /// Whom it named.
-        seen: SocketAddr,
-    },
-    /// For a single namespace: [`Callers::state`] says why.
-    #[error("lost on the whole host")]
-    Nowhere,
 }
 
 /// Loaded for as long as the daemon runs.
@@ -195,7 +163,7 @@ impl Callers {
         // Tried connections count for nothing.
         let callers = NetnsCallers { way: Ok(way), count: Count::default(), total: Arc::default() };
         let callers = Arc::new(callers);
-        self_test::prove(&callers, socket).await?;
+        self_test::prove(&|relay, port, caller| callers.show(relay, port, caller), socket).await?;
         Arc::into_inner(callers).expect("the trial has ended").way
     }
 }
@@ -209,8 +177,7 @@ impl Programs {
         for name in PROGRAMS {
             hook(&mut object, name)?.load().map_err(DatapathError::from)?;
         }
-        let map = HashMap::try_from(take(&mut object, "CALLERS")?)
-            .map_err(|source| DatapathError::Map { name: "CALLERS", source })?;
+        let map = HashMap::try_from(take(&mut object, "CALLERS")?).map_err(in_map("CALLERS"))?;
         Ok(Self {
             object: Mutex::new(object),
             cgroup,
@@ -333,72 +300,7 @@ impl Count {
     }
 }
 
-// === impl CallerError ===
-
-impl CallerError {
-    /// All of it in one line, down to what the kernel said.
-    #[must_use]
-    pub fn reason(&self) -> String {
-        let mut reason = self.to_string();
-        let mut source = self.source();
-        while let Some(error) = source {
-            let text = error.to_string();
-            if !reason.contains(&text) {
-                reason = format!("{reason}: {text}");
-            }
-            source = error.source();
-        }
-        reason
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub fn remedy(&self) -> &'static str {
-        match self {
-            Self::Cgroup(CgroupError::NotMounted) => {
-                "mount cgroup v2 on the host (mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified beside v1); in a container \
-                 mount the host's /sys/fs/cgroup, anywhere"
-            }
-            Self::Cgroup(CgroupError::OwnOnly { .. }) => {
-                "mount the host's /sys/fs/cgroup into the container, read-only, anywhere"
-            }
-            Self::Cgroup(CgroupError::Io { .. }) => "allow the daemon to read the cgroups",
-            Self::Load(_) => {
-                "run Linux 5.14 or later with CONFIG_CGROUP_BPF, and grant CAP_BPF and CAP_NET_ADMIN"
-            }
-            Self::Attach { .. } => {
-                "grant CAP_BPF and CAP_NET_ADMIN; EPERM with both: somebody's program at that cgroup allows no others \
-                 beside it (bpftool cgroup show)"
-            }
-            Self::Cookie(_) => "run Linux 5.14 or later",
-            Self::Try(_) => "allow TCP connections over the loopback interface",
-            Self::NotShown { .. } => "report this message as a bug",
-            Self::Nowhere => "",
-        }
-    }
-}
-
 /// For what can't be left half-written.
 fn lock<T>(mutex: &Mutex<T>) -> parking_lot::MutexGuard<'_, T> {
     mutex.lock()
-}
-
-#[cfg(test)]
-mod tests {
-    use aya::sys::SyscallError;
-
-    use super::*;
-
-    #[test]
-    fn the_reason_ends_with_what_the_kernel_said() {
-        let io_error = io::Error::from_raw_os_error(libc::EPERM);
-        let source = SyscallError { call: "bpf_link_create", io_error }.into();
-        let error = CallerError::Attach { cgroup: "/sys/fs/cgroup".into(), source };
-        assert_eq!(
-            error.reason(),
-            "attach to /sys/fs/cgroup: `bpf_link_create` failed: Operation not permitted (os error 1)"
-        );
-        let error = CallerError::Cookie(io::Error::from_raw_os_error(libc::ENOPROTOOPT));
-        assert_eq!(error.reason(), "SO_NETNS_COOKIE: Protocol not available (os error 92)");
-    }
 }

@@ -15,7 +15,10 @@ pub mod bypass;
 pub mod heartbeat;
 
 use self::{bypass::Bypass, heartbeat::HeartbeatPage};
-use super::{DatapathError, missing, take};
+use super::{
+    error::DatapathError,
+    object::{in_map, missing, take},
+};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_STEAL"));
 
@@ -156,7 +159,7 @@ impl Steal {
         }
         match self.ports.remove(&u32::from(port.get())) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(source) => Err(DatapathError::Map { name: "PORTS", source }),
+            Err(error) => Err(in_map("PORTS")(error)),
         }
     }
 
@@ -212,8 +215,4 @@ impl Steal {
 fn hook(program: &mut aya::Ebpf) -> Result<&mut SkLookup, DatapathError> {
     let program = program.program_mut("steal").ok_or_else(|| missing("steal"))?;
     program.try_into().map_err(DatapathError::Program)
-}
-
-fn in_map(name: &'static str) -> impl Fn(MapError) -> DatapathError {
-    move |source| DatapathError::Map { name, source }
 }

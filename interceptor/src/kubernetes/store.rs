@@ -11,9 +11,13 @@ use k8s_openapi::api::core::v1::PodCondition;
 use parking_lot::Mutex;
 
 use super::{boot::Boot, pod::SeenPod};
-use crate::config::{
-    policy::Policy,
-    workloads::{Obstacle, WorkloadSpec},
+use crate::{
+    config::{
+        policy::Policy,
+        workloads::{Obstacle, WorkloadSpec},
+        yaml::ReadError,
+    },
+    control::source::Source,
 };
 
 /// What is known of the cluster.
@@ -153,6 +157,17 @@ impl Store {
 
     fn lock(&self) -> parking_lot::MutexGuard<'_, Known> {
         self.known.lock()
+    }
+}
+
+/// The watch sends the wakes.
+impl Source for Store {
+    fn workloads(&self) -> Result<Vec<WorkloadSpec>, ReadError> {
+        Ok(self.workloads())
+    }
+
+    fn is_complete(&self) -> bool {
+        self.is_complete()
     }
 }
 

@@ -13,10 +13,10 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use nix::ifaddrs::getifaddrs;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use socket2::{SockAddr, Socket};
 
-use super::{ip_of, tcp_socket};
+use super::socket::tcp_socket;
 
 /// Where kube-proxy puts the addresses of Services in its IPVS mode. Connections to them go on to pods.
 const IPVS: &str = "kube-ipvs0";
@@ -77,6 +77,13 @@ impl Listed {
         }
         Ok(listed)
     }
+}
+
+/// The IP address that an interface is listed with, if it is one.
+pub(crate) fn ip_of(interface: &InterfaceAddress) -> Option<IpAddr> {
+    let address = interface.address?;
+    let ip4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    ip4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
 /// Binds `socket` to `ip` with any port, and tells whether that worked: it does for an address of the socket's own

@@ -15,7 +15,7 @@ use std::{
 use nix::ifaddrs::getifaddrs;
 use parking_lot::Mutex;
 
-use super::{HomeNetns, Netns, NetnsError, NetnsId, ip_of};
+use super::{HomeNetns, Netns, NetnsError, NetnsId, addresses::ip_of};
 
 /// Where runtimes mount the namespaces of pods, unless the admin says otherwise.
 pub const DEFAULT_FOLDERS: [&str; 2] = ["/run/netns", "/run/docker/netns"];

@@ -1,28 +1,26 @@
 //! Moving bytes between two connections so that each end notices as little as possible.
 //!
-//! - **Memory**: bytes pass through one scratch buffer per worker thread. A connection owns memory only while its
-//!   reader is slower than its writer, and then no more than its last read; an idle one owns none.
-//! - **Pressure**: nothing more is read from a side while the other has not taken what was read before.
-//! - **Ends**: a FIN is passed on when everything before it is through, in each direction by itself. A reset of one
-//!   side becomes a reset of the other, after what it said before was passed on.
+//! - **Memory**: bytes pass through one scratch buffer per worker thread. A connection owns memory
+//!   only while its reader is slower than its writer, and then no more than its last read; an idle
+//!   one owns none.
+//! - **Pressure**: nothing more is read from a side while the other has not taken what was read
+//!   before.
+//! - **Ends**: a FIN is passed on when everything before it is through, in each direction by
+//!   itself. A reset of one side becomes a reset of the other, after what it said before was passed
+//!   on.
 //! - **Fairness**: one busy connection gives the thread back after [`BURST`] bytes.
 
 use std::{
     future::{Future as _, poll_fn},
     io,
-    net::Shutdown,
     pin::pin,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, ready},
 };
 
-use socket2::SockRef;
-use tokio::{io::Interest, net::TcpStream, time::sleep};
+use tokio::time::sleep;
 
-use super::{
-    socket::NO_PROGRESS,
-    stream::{Chunk, SCRATCH, poll_read, poll_write},
-};
+use super::stream::{Chunk, NO_PROGRESS, SCRATCH, Stream};
 
 /// A direction gives way to others after this many bytes.
 const BURST: usize = 1 << 20;
@@ -51,8 +49,8 @@ pub struct Before {
 ///
 /// `moved` counts the bytes from `a` to `b` and from `b` to `a` as they are written.
 pub async fn pipe(
-    a: &TcpStream,
-    b: &TcpStream,
+    a: &Stream,
+    b: &Stream,
     before: impl Into<Before>,
     moved: [Option<&AtomicU64>; 2],
 ) -> Ending {
@@ -64,8 +62,8 @@ pub async fn pipe(
     up.end = b_was_reset.then_some(End::SinkReset);
     let mut broken = pin!(async {
         let ending = tokio::select! {
-            _ = a.ready(Interest::ERROR) => Ending::ABroke,
-            _ = b.ready(Interest::ERROR) => Ending::BBroke,
+            () = a.failed() => Ending::ABroke,
+            () = b.failed() => Ending::BBroke,
         };
         // What it said before may still reach the other.
         let mut before = None;
@@ -80,7 +78,8 @@ pub async fn pipe(
         let up_end = up.poll(cx, a, b, down.end);
         let down_end = down.poll(cx, b, a, up.end);
         match (up_end, down_end) {
-            // A side that we read from broke off: nothing of what the other still says can reach it.
+            // A side that we read from broke off: nothing of what the other still says can reach
+            // it.
             (Poll::Ready(End::SourceBroke), _) => return Poll::Ready(Ending::ABroke),
             (_, Poll::Ready(End::SourceBroke)) => return Poll::Ready(Ending::BBroke),
             (Poll::Ready(End::Finished), Poll::Ready(End::Finished)) => {
@@ -112,7 +111,8 @@ enum End {
     Finished,
     /// Reading failed.
     SourceBroke,
-    /// Writing met a reset. That was the only time the socket tells of it: reading from it now looks like its end.
+    /// Writing met a reset. That was the only time the socket tells of it: reading from it now
+    /// looks like its end.
     SinkReset,
     /// Writing met a socket that had ended before.
     SinkClosed,
@@ -165,8 +165,8 @@ impl<'a> Flow<'a> {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        source: &TcpStream,
-        sink: &TcpStream,
+        source: &Stream,
+        sink: &Stream,
         opposite: Option<End>,
     ) -> Poll<End> {
         let end = match self.end {
@@ -187,8 +187,8 @@ impl<'a> Flow<'a> {
     fn poll_move(
         &mut self,
         cx: &mut Context<'_>,
-        source: &TcpStream,
-        sink: &TcpStream,
+        source: &Stream,
+        sink: &Stream,
     ) -> Poll<Result<(), End>> {
         let mut burst = 0;
         loop {
@@ -211,11 +211,11 @@ impl<'a> Flow<'a> {
     fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
-        source: &TcpStream,
-        sink: &TcpStream,
+        source: &Stream,
+        sink: &Stream,
         scratch: &mut [u8],
     ) -> Poll<Result<usize, End>> {
-        let Ok(n) = ready!(poll_read(cx, source, &mut scratch[..self.chunk.size()])) else {
+        let Ok(n) = ready!(source.poll_read(cx, &mut scratch[..self.chunk.size()])) else {
             return Poll::Ready(Err(End::SourceBroke));
         };
         self.chunk.adapt(n);
@@ -223,7 +223,7 @@ impl<'a> Flow<'a> {
             return Poll::Ready(Ok(0));
         }
         let bytes = &scratch[..n];
-        let written = match poll_write(cx, sink, bytes) {
+        let written = match sink.poll_write(cx, bytes) {
             Poll::Ready(Ok(written)) => written,
             Poll::Ready(Err(error)) => return Poll::Ready(Err(End::of_write(&error))),
             Poll::Pending => 0,
@@ -237,9 +237,9 @@ impl<'a> Flow<'a> {
     }
 
     /// Writes what an earlier read left.
-    fn poll_flush(&mut self, cx: &mut Context<'_>, sink: &TcpStream) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>, sink: &Stream) -> Poll<io::Result<()>> {
         while self.written < self.pending.len() {
-            let n = ready!(poll_write(cx, sink, &self.pending[self.written..]))?;
+            let n = ready!(sink.poll_write(cx, &self.pending[self.written..]))?;
             self.written += n;
             self.count(n);
         }
@@ -258,13 +258,8 @@ impl<'a> Flow<'a> {
 }
 
 /// Passes a FIN on.
-fn finish(sink: &TcpStream) -> End {
-    match SockRef::from(sink).shutdown(Shutdown::Write) {
-        Ok(()) => End::Finished,
-        // The other end is gone already, which is no news to it.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => End::Finished,
-        Err(error) => End::of_write(&error),
-    }
+fn finish(sink: &Stream) -> End {
+    sink.finish().map_or_else(|error| End::of_write(&error), |()| End::Finished)
 }
 
 #[cfg(test)]

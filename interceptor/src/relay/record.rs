@@ -1,20 +1,22 @@
-//! What each rule of a port has had of one connection, so that it is counted once for each. Rules of one annotation
-//! count as one, and so does a rule that is edited while the connection is open.
+//! What each rule of a port has had of one connection, so that it is counted once for each. Rules
+//! of one annotation count as one, and so does a rule that is edited while the connection is open.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::{
+    addr::{ClientAddr, OrigDst},
     route::Route,
     stats::{Active, Outcome, Passed, Piped, PortStats},
 };
 
-/// The record of one connection. A rule that has had nothing of it by its end counts it as not matched.
+/// The record of one connection. A rule that has had nothing of it by its end counts it as not
+/// matched.
 #[derive(Debug)]
 pub struct ConnRecord {
-    peer: SocketAddr,
-    original: SocketAddr,
+    client: ClientAddr,
+    original: OrigDst,
     workload: Arc<str>,
     rules: Mutex<Vec<Entry>>,
 }
@@ -33,8 +35,8 @@ impl ConnRecord {
     #[must_use]
     pub fn open(
         workload: Arc<str>,
-        peer: SocketAddr,
-        original: SocketAddr,
+        client: ClientAddr,
+        original: OrigDst,
         routes: &[Arc<Route>],
     ) -> Self {
         let mut rules: Vec<Entry> = Vec::new();
@@ -44,7 +46,7 @@ impl ConnRecord {
             }
         }
         let rules = Mutex::new(rules);
-        Self { peer, original, workload, rules }
+        Self { client, original, workload, rules }
     }
 
     /// Notes what a rule has had of it. The first outcome of each rule counts.
@@ -81,7 +83,7 @@ impl ConnRecord {
         tracing::debug!(
             target: "access",
             workload = %self.workload,
-            peer = %self.peer,
+            peer = %self.client,
             original = %self.original,
             outcome = outcome.outcome(),
             reason = outcome.reason(),

@@ -1,4 +1,5 @@
-//! Who gets a connection or a request: the first of a port's rules that wants it, else the application.
+//! Who gets a connection or a request: the first of a port's rules that wants it, else the
+//! application.
 
 use std::sync::Arc;
 
@@ -30,7 +31,8 @@ impl Choice {
     }
 }
 
-/// Asks `routes` in their order, and counts what each says but the one that is chosen, whose target may still fail.
+/// Asks `routes` in their order, and counts what each says but the one that is chosen, whose target
+/// may still fail.
 ///
 /// `known` says what `facts` can tell at most. With [`Needs::Request`] there is always an answer.
 #[must_use]
@@ -58,7 +60,8 @@ pub fn select(routes: &[Arc<Route>], facts: &Facts<'_>, known: Needs) -> Choice 
     chosen.map_or(Choice::App, |route| Choice::Target(Arc::clone(route)))
 }
 
-/// Whether more to know would change nothing. Asks for nobody's share: that is taken once, when all is decided.
+/// Whether more to know would change nothing. Asks for nobody's share: that is taken once, when all
+/// is decided.
 fn is_decided<'a>(
     routes: impl Iterator<Item = &'a Arc<Route>>,
     facts: &Facts<'_>,

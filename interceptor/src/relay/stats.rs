@@ -1,4 +1,5 @@
-//! What became of the connections to one redirected port: the one source of both status and metrics.
+//! What became of the connections to one redirected port: the one source of both status and
+//! metrics.
 
 use std::sync::{
     Arc,
@@ -27,13 +28,15 @@ pub struct PortStats {
     pub connect_seconds: Histogram,
     /// From a request's head being read to its being known whose it is, in seconds.
     pub decision_seconds: Histogram,
-    /// From a request's head being sent on to the first byte of the response, in seconds: the target's.
+    /// From a request's head being sent on to the first byte of the response, in seconds: the
+    /// target's.
     pub target_seconds: Histogram,
     /// The same of requests that this rule was asked about and the application has.
     pub app_seconds: Histogram,
 }
 
-/// Why a connection to a port whose rules look at requests is a plain pipe to one side, from some byte on.
+/// Why a connection to a port whose rules look at requests is a plain pipe to one side, from some
+/// byte on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Piped {
     /// The application spoke before the caller, or without being asked.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use testbed::{
-    Answer, BpfObject, Caller, Connection, Daemon, Namespace, Question, TcpService, Topology,
+    Answer, BpfObject, Connection, Daemon, Load, Namespace, Protocol, TcpService, Topology,
     bpf_inventory, call, netns_inventory, nginx, wait_until,
 };
 
@@ -33,7 +33,7 @@ pub(crate) fn play(keep: bool) -> Result<()> {
     let netns_before = netns_inventory(&pod)?;
     let web = SocketAddr::from((pod.ip4(), 8080));
     let mut kept_open =
-        Connection::open(&client, web, Question::Http).context("connect to the app")?;
+        Connection::open(&client, web, Protocol::Http).context("connect to the app")?;
     expect("app", &kept_open.ask()?)?;
     tell.say(format_args!("nsenter --net={} curl {web}", client.netns_path().display()));
     tell.seen(format_args!(
@@ -52,7 +52,7 @@ pub(crate) fn play(keep: bool) -> Result<()> {
     ));
 
     tell.step("The same call arrives at the laptop");
-    let answer = call(&client, web, Question::Http).context("call the pod")?;
+    let answer = call(&client, web, Protocol::Http).context("call the pod")?;
     expect("laptop", &answer)?;
     tell.seen("the laptop answers in place of the app");
     expect("app", &kept_open.ask().context("ask on the connection that was opened before")?)?;
@@ -66,8 +66,8 @@ pub(crate) fn play(keep: bool) -> Result<()> {
     tell.step("The daemon is killed while 200 calls come in each second");
     let held = daemon.bpf_objects()?;
     let held = bpf_inventory()?.still_here(&held);
-    let calls = Caller::new(&client, web)
-        .question(Question::Http)
+    let calls = Load::new(&client, web)
+        .protocol(Protocol::Http)
         .threads(4)
         .interval(Duration::from_millis(20));
     let calls = calls.start()?;

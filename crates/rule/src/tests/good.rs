@@ -1,4 +1,4 @@
-//! Texts that are rules.
+//! Texts that are valid rules.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -45,14 +45,14 @@ fn one(text: &str) -> Rule {
     "a:1 when x in ['; ttl 1h', \"when\"] percent 5 ttl 5m with proxy-v2"
 )]
 #[case("a:1 when request.ttl == 1 ttl 5m", "a:1 when request.ttl == 1 ttl 5m")]
-fn canonical_forms(#[case] text: &str, #[case] canonical: &str) {
+fn a_rule_is_printed_in_its_canonical_form(#[case] text: &str, #[case] canonical: &str) {
     let rule = one(text);
     assert_eq!(rule.to_string(), canonical);
     assert_eq!(one(canonical), rule);
 }
 
 #[test]
-fn every_part_is_kept() {
+fn the_parser_keeps_every_part() {
     let text = " 80,443 -> [fd00::1]:3000 when a['b'] == \"c\" percent 12.5 ttl 8h with proxy-v2 ;";
     let rule = one(text);
     let port = |number| NonZeroU16::new(number).expect("is not zero");
@@ -78,7 +78,7 @@ fn the_three_kinds_of_targets_differ() {
 }
 
 #[test]
-fn several_rules() {
+fn a_semicolon_separates_rules() {
     let rules = parse("80 -> a:1; 81 -> b:2 when x == ';' ;\n c:3;").expect("is valid");
     let printed: Vec<String> = rules.iter().map(ToString::to_string).collect();
     assert_eq!(printed, ["80 -> a:1", "81 -> b:2 when x == ';'", "c:3"]);
@@ -89,14 +89,15 @@ fn several_rules() {
 #[case("a:1 percent 5 when x", None)]
 #[case("80 -> alice", Some(("a session name as target is not supported yet", "alice")))]
 #[case("alice when x", Some(("a session name as target is not supported yet", "alice")))]
-fn unsupported(#[case] text: &str, #[case] expected: Option<(&str, &str)>) {
+fn a_session_target_is_unsupported(#[case] text: &str, #[case] expected: Option<(&str, &str)>) {
     let unsupported = one(text).unsupported();
-    let said = unsupported.map(|unsupported| (unsupported.to_string(), unsupported.span.of(text)));
-    assert_eq!(said, expected.map(|(message, place)| (message.to_owned(), place)));
+    let actual =
+        unsupported.map(|unsupported| (unsupported.to_string(), unsupported.span.of(text)));
+    assert_eq!(actual, expected.map(|(message, place)| (message.to_owned(), place)));
 }
 
 #[test]
-fn sizes_up_to_the_limits_are_fine() {
+fn sizes_up_to_the_limits_are_valid() {
     let ports: Vec<String> = (1..=MAX_PORTS).map(|port| port.to_string()).collect();
     one(&format!("{} -> a:1", ports.join(",")));
     assert_eq!(parse(&"a:1;".repeat(MAX_RULES)).expect("is valid").len(), MAX_RULES);
@@ -105,7 +106,7 @@ fn sizes_up_to_the_limits_are_fine() {
 }
 
 #[test]
-fn the_examples_of_all_errors_are_valid() {
+fn the_example_of_every_error_is_valid() {
     let limits = [
         Limit::RuleText,
         Limit::Rules,

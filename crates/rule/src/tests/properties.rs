@@ -1,4 +1,4 @@
-//! What holds for every text and every rule.
+//! Properties of every text and every rule.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
@@ -32,7 +32,7 @@ fn target() -> impl Strategy<Value = Target> {
     ]
 }
 
-/// Expressions with everything that might confuse the search for their end.
+/// Expressions of parts that might confuse the search for the end of a condition.
 fn condition() -> impl Strategy<Value = Condition> {
     let piece = prop_oneof![
         Just("request.ttl"),
@@ -76,13 +76,14 @@ fn rule() -> impl Strategy<Value = Rule> {
         })
 }
 
-/// Texts that are nearly rules, so that every branch of the parser is reached.
+/// Texts that are close to rules, so that the test reaches every branch of the parser.
 fn nearly_rules() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         8 => proptest::sample::select(vec![
-            "8080", "80", ",", "->", "=>", "-", ">", "→", ":", "[", "]", "::1", "10.0.0.1", "a", "laptop.example",
-            ":3000", ";", "when", "percent", "ttl", "with", "proxy-v2", "5", ".5", "8h", "'", "\"", "\\", "r'", "(",
-            ")", "{", "}", "//", "://", "/", "%", " ", " ", " ", "\n", "\t", "ü", "🦀", "\u{202e}", "\0",
+            "8080", "80", ",", "->", "=>", "-", ">", "→", ":", "[", "]", "::1", "10.0.0.1", "a",
+            "laptop.example", ":3000", ";", "when", "percent", "ttl", "with", "proxy-v2", "5",
+            ".5", "8h", "'", "\"", "\\", "r'", "(", ")", "{", "}", "//", "://", "/", "%", " ",
+            " ", " ", "\n", "\t", "ü", "🦀", "\u{202e}", "\0",
         ]).prop_map(str::to_owned),
         1 => any::<String>(),
     ];
@@ -111,20 +112,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn what_is_printed_is_parsed_again(rules in vec(rule(), 1..4)) {
+    fn a_printed_rule_parses_to_an_equal_rule(rules in vec(rule(), 1..4)) {
         let text = rules.iter().map(Rule::to_string).collect::<Vec<_>>().join("; ");
         prop_assert_eq!(parse(&text), Ok(rules));
     }
 
     #[test]
-    fn any_text_is_answered(text in any::<String>()) {
+    fn any_text_is_parsed_or_refused_with_a_valid_error(text in any::<String>()) {
         if let Err(error) = parse(&text) {
             check_error(&text, &error);
         }
     }
 
     #[test]
-    fn anything_like_a_rule_is_answered(text in nearly_rules()) {
+    fn a_text_close_to_a_rule_is_parsed_or_refused_with_a_valid_error(text in nearly_rules()) {
         match parse(&text) {
             Err(error) => check_error(&text, &error),
             Ok(rules) => {
@@ -139,7 +140,11 @@ proptest! {
     }
 
     #[test]
-    fn carets_of_any_span(text in any::<String>(), start in 0..64_usize, length in 0..64_usize) {
+    fn the_caret_picture_of_any_span_has_two_lines(
+        text in any::<String>(),
+        start in 0..64_usize,
+        length in 0..64_usize,
+    ) {
         let picture = caret(&text, Span { start, end: start + length });
         prop_assert_eq!(picture.split('\n').count(), 2);
     }

@@ -5,9 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use crate::relay::{
-    dial::{self, Ack},
-    route::Destination,
-    stats::{FellBack, Outcome},
+    dial::{Ack, Purpose},
+    target::Target,
     workload::Workload,
 };
 
@@ -15,30 +14,19 @@ use crate::relay::{
 const FIRST: Duration = Duration::from_millis(250);
 const SLOWEST: Duration = Duration::from_secs(2);
 
-/// Waits for the destination's circuit to open, tries the target until it answers, and again.
+/// Waits for the target's circuit to open, tries the target until it answers, and again.
 ///
 /// `report` hears of both changes: true when callers go to the application, false when they reach the target again.
-pub async fn keep_trying(
-    workload: Arc<Workload>,
-    destination: Arc<Destination>,
-    report: impl Fn(bool),
-) {
+pub async fn keep_trying(workload: Arc<Workload>, target: Arc<Target>, report: impl Fn(bool)) {
     loop {
-        destination.tripped.notified().await;
+        target.tripped().await;
         report(true);
         let mut pause = FIRST;
-        while destination.circuit.is_open() {
+        while target.is_silent() {
             sleep(pause).await;
             pause = SLOWEST.min(pause * 2);
-            match dial::to_addresses(&workload, &destination.addresses(), None, Ack::Immediate)
-                .await
-            {
-                // A refusal is an answer: from here on asking costs a caller nothing.
-                Ok(_) | Err(Outcome::FellBack(FellBack::TargetRefused)) => {
-                    destination.circuit.answered();
-                }
-                Err(_) => {}
-            }
+            // An answer, even a refusal, closes the circuit.
+            let _ = target.dial(&workload, Purpose::HalfOpen, Ack::Immediate).await;
         }
         report(false);
     }

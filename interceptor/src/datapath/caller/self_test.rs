@@ -3,7 +3,6 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{CallerError, NetnsCallers};
+use super::error::CallerError;
 
 /// How long a trial may take: it goes over the loopback interface.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -24,8 +23,10 @@ const SOMEBODY6: SocketAddr =
     SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 7);
 
 /// Tries an IPv4 socket, an IPv6 one, and an IPv6 one with an IPv4 caller, in the namespace where `socket` makes them.
-pub(super) async fn prove(
-    callers: &Arc<NetnsCallers>,
+///
+/// `show` has the application that is called at a port by a relay's address see a caller, as long as what it gives lives.
+pub(super) async fn prove<Shown>(
+    show: &impl Fn(SocketAddr, u16, SocketAddr) -> Option<Shown>,
     socket: &impl Fn(IpAddr) -> io::Result<Socket>,
 ) -> Result<(), CallerError> {
     let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
@@ -48,7 +49,7 @@ pub(super) async fn prove(
             }
             Err(error) => return Err(CallerError::Try(error)),
         };
-        let seen = timeout(PATIENCE, call(callers, socket, &listener, from, somebody))
+        let seen = timeout(PATIENCE, call(show, socket, &listener, from, somebody))
             .await
             .unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
             .map_err(CallerError::Try)?;
@@ -70,8 +71,8 @@ fn listen(socket: &impl Fn(IpAddr) -> io::Result<Socket>, ip: IpAddr) -> io::Res
 }
 
 /// Calls `listener` on behalf of `somebody`; whom `accept` names.
-async fn call(
-    callers: &Arc<NetnsCallers>,
+async fn call<Shown>(
+    show: &impl Fn(SocketAddr, u16, SocketAddr) -> Option<Shown>,
     socket: &impl Fn(IpAddr) -> io::Result<Socket>,
     listener: &TcpListener,
     from: IpAddr,
@@ -81,7 +82,7 @@ async fn call(
     socket.bind(&SocketAddr::new(from, 0).into())?;
     let relay = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let to = SocketAddr::new(from, listener.local_addr()?.port());
-    let _shown = callers.show(relay, to.port(), somebody).ok_or(io::ErrorKind::StorageFull)?;
+    let _shown = show(relay, to.port(), somebody).ok_or(io::ErrorKind::StorageFull)?;
     let (accepted, connected) =
         tokio::join!(listener.accept(), TcpSocket::from_std_stream(socket.into()).connect(to));
     connected?;

@@ -12,16 +12,16 @@ use interceptor_wire::{
 };
 use tokio::time::Instant;
 
-use super::{BURST, Backlog, Call, Exchange, Leave, Owner, Pending, Side, Target, server};
+use super::{
+    AppDial, BURST, Backlog, Exchange, Leave, Owner, Pending, Side, Target, TargetDial, server,
+};
 use crate::relay::{
     dial::Ack,
     request::Http1,
     route::Route,
     select::{Choice, select},
-    socket,
     stats::{Outcome, Piped},
-    stream::{Chunk, SCRATCH, poll_read},
-    upstream::Server,
+    stream::{Chunk, SCRATCH},
 };
 
 /// As much is read of a caller whose next request has to wait, in bytes.
@@ -63,8 +63,10 @@ enum Wait {
     Nothing,
     /// All responses to requests for another server.
     Turn,
-    /// A rule's target, or the application.
-    Call(Call, Option<Arc<Route>>),
+    /// The target of a rule.
+    CallTarget(TargetDial, Arc<Route>),
+    /// The application.
+    CallApp(AppDial),
     /// The response to Upgrade or CONNECT.
     Answer,
     /// The end of the connection.
@@ -112,7 +114,7 @@ impl Requests {
 
     /// Whether the application is being called only to see to an idle caller, or to one who has begun a head.
     fn calls_for_no_request(&self) -> bool {
-        matches!((&self.wait, &self.state), (Wait::Call(_, None), State::Head(_)))
+        matches!((&self.wait, &self.state), (Wait::CallApp(_), State::Head(_)))
             && self.owner.is_none()
     }
 
@@ -196,7 +198,7 @@ impl Exchange<'_> {
     fn rest(&mut self) {
         if self.side == Side::Target {
             // Meanwhile it may have given up a connection that was idle to it.
-            self.app.take_if(|app| !socket::is_idle(&app.upstream.stream));
+            self.app.take_if(|app| !app.stream.is_idle());
             self.turn_to(if self.app.is_some() { Side::App } else { Side::Nobody });
         }
         // A head that has begun is the application's to wait for.
@@ -209,7 +211,7 @@ impl Exchange<'_> {
     fn poll_caller(&mut self, cx: &mut Context<'_>, burst: &mut usize) -> Poll<Result<(), Leave>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let scratch = &mut scratch[..self.requests.chunk.size()];
-            let Ok(n) = ready!(poll_read(cx, &self.stolen.client, scratch)) else {
+            let Ok(n) = ready!(self.stolen.client.poll_read(cx, scratch)) else {
                 return Poll::Ready(Err(Leave::CallerBroke));
             };
             *burst += n;
@@ -236,7 +238,7 @@ impl Exchange<'_> {
                 let room = MAX_WAITING - self.requests.inbox.len();
                 let limit = room.min(self.requests.chunk.size());
                 let scratch = &mut scratch[..limit];
-                let n = ready!(poll_read(cx, &self.stolen.client, scratch))?;
+                let n = ready!(self.stolen.client.poll_read(cx, scratch))?;
                 self.requests.inbox.extend_from_slice(&scratch[..n]);
                 Poll::Ready(Ok::<_, std::io::Error>(n))
             });
@@ -276,7 +278,8 @@ impl Exchange<'_> {
             && !matches!(self.requests.wait, Wait::Nothing)
             && let Some(target) = self.targets.last_mut()
         {
-            socket::finish(&target.server.upstream.stream);
+            // A target that has failed shows it at the next read.
+            let _ = target.upstream.stream.finish();
             target.is_finished = true;
         }
         Poll::Pending
@@ -298,38 +301,43 @@ impl Exchange<'_> {
                 }
                 Wait::Turn if !self.pending.is_empty() => return Poll::Pending,
                 Wait::Turn => self.take_turn(),
-                Wait::Call(call, route) => {
-                    let (dialled, route) = (ready!(call.as_mut().poll(cx)), route.take());
-                    let is_unneeded =
-                        self.requests.calls_for_no_request() && self.requests.inbox.is_empty();
+                Wait::CallTarget(call, route) => {
+                    let (dialled, route) = (ready!(call.as_mut().poll(cx)), Arc::clone(route));
                     self.requests.wait = Wait::Nothing;
-                    match (dialled, route) {
-                        (Ok(upstream), Some(route)) => {
+                    match dialled {
+                        Ok(upstream) => {
                             self.requests.backlog.push(&self.stolen.preface(&route));
-                            let server = Server::new(upstream, &self.stolen.workload);
-                            self.targets.push(Target { route, server, is_finished: false });
+                            self.targets.push(Target { route, upstream, is_finished: false });
                             self.turn_to(Side::Target);
                         }
-                        (Err(outcome), Some(route)) => {
-                            self.requests.failure = Some((route, outcome));
+                        Err(error) => {
+                            self.requests.failure = Some((route, error.into()));
                             if let Some(owner) = &mut self.requests.owner {
                                 owner.choice = Choice::App;
                             }
                             self.requests.wait = Wait::Turn;
                         }
-                        (Err(_), None) if is_unneeded => {
+                    }
+                }
+                Wait::CallApp(call) => {
+                    let dialled = ready!(call.as_mut().poll(cx));
+                    let is_unneeded =
+                        self.requests.calls_for_no_request() && self.requests.inbox.is_empty();
+                    self.requests.wait = Wait::Nothing;
+                    match dialled {
+                        Err(_) if is_unneeded => {
                             // An idle connection ends in order.
                             self.responses.end();
                             self.turns += 1;
                             return Poll::Pending;
                         }
-                        (Ok(upstream), None) => {
-                            self.app = Some(Server::new(upstream, &self.stolen.workload));
+                        Ok(upstream) => {
+                            self.app = Some(upstream);
                             self.turn_to(Side::App);
                         }
                         // As a caller is told whose server is gone.
-                        (Err(outcome), None) => {
-                            self.stolen.record.record_all(outcome);
+                        Err(error) => {
+                            self.stolen.record.record_all(error.into());
                             return Poll::Ready(Err(Leave::ServerBroke));
                         }
                     }
@@ -348,7 +356,7 @@ impl Exchange<'_> {
                     self.turn_to(Side::Target);
                     Wait::Nothing
                 } else {
-                    Wait::Call(Box::pin(self.stolen.dial(&route, Ack::Delayed)), Some(route))
+                    Wait::CallTarget(Box::pin(self.stolen.dial(&route, Ack::Delayed)), route)
                 }
             }
             _ => {
@@ -362,9 +370,9 @@ impl Exchange<'_> {
                     self.turn_to(Side::Nobody);
                     // From now on its end is the caller's.
                     self.last = Side::App;
-                    let word =
+                    let ack =
                         if self.requests.owner.is_some() { Ack::Delayed } else { Ack::Immediate };
-                    Wait::Call(Box::pin(self.stolen.dial_app(word)), None)
+                    Wait::CallApp(Box::pin(self.stolen.dial_app(ack)))
                 }
             }
         };

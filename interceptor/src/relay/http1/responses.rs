@@ -10,7 +10,7 @@ use interceptor_wire::{
 use super::{BURST, Backlog, Exchange, Leave, Side};
 use crate::relay::{
     stats::Piped,
-    stream::{Chunk, SCRATCH, poll_read},
+    stream::{Chunk, SCRATCH},
 };
 
 /// What the server has said.
@@ -95,7 +95,7 @@ impl Exchange<'_> {
             let said = SCRATCH.with_borrow_mut(|scratch| {
                 let Some(server) = self.server() else { return Poll::Pending };
                 let scratch = &mut scratch[..self.responses.chunk.size()];
-                let n = match ready!(poll_read(cx, server, scratch)) {
+                let n = match ready!(server.poll_read(cx, scratch)) {
                     Ok(n) => n,
                     Err(_) if side == Side::Nobody => 0,
                     Err(_) => return Poll::Ready(Err(Leave::ServerBroke)),

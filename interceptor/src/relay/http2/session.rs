@@ -17,10 +17,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use h2::{Reason, RecvStream, server, server::SendResponse};
 use http::{Request, request};
 use interceptor_condition::{Facts, Needs};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, Sleep, sleep},
-};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     exchange::{Common, Rest, Way, exchange},
@@ -29,7 +26,7 @@ use super::{
     settings::Settings,
     window::Window,
 };
-use crate::relay::{request::Http2, select::select, stolen::Stolen};
+use crate::relay::{request::Http2, select::select, stolen::Stolen, stream::Stream};
 
 /// As many streams are accepted before others have their turn.
 const ACCEPTS: usize = 64;
@@ -51,8 +48,8 @@ pub(super) enum Ended {
 
 /// The connection to the caller.
 pub(super) struct Caller<'a> {
-    pub(super) connection: server::Connection<Io<&'a TcpStream>, Bytes>,
-    pub(super) outlet: Outlet<&'a TcpStream>,
+    pub(super) connection: server::Connection<Io<&'a Stream>, Bytes>,
+    pub(super) outlet: Outlet<&'a Stream>,
     pub(super) window: Window,
     /// What he has announced.
     pub(super) settings: Settings,
@@ -64,7 +61,7 @@ type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 struct Session<'a> {
     stolen: &'a Stolen,
     caller: Caller<'a>,
-    app: Driver<&'a TcpStream>,
+    app: Driver<&'a Stream>,
     app_line: Line,
     /// How the application's connection ended.
     app_end: Option<Result<(), h2::Error>>,
@@ -87,7 +84,7 @@ struct Session<'a> {
 pub(super) async fn serve<'a>(
     stolen: &'a Stolen,
     caller: Caller<'a>,
-    (app_line, app): (Line, Driver<&'a TcpStream>),
+    (app_line, app): (Line, Driver<&'a Stream>),
     reset: &'a AtomicBool,
 ) -> Ended {
     let elsewhere = AtomicUsize::new(0);

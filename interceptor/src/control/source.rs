@@ -1,0 +1,121 @@
+//! Where specs come from: a file, the command line, or whatever else implements [`Source`].
+//!
+//! The pods of a node are a source too; `kubernetes/store.rs` implements the trait for them, so that the control side
+//! knows nothing of Kubernetes.
+
+use std::{path::PathBuf, time::Duration};
+
+use tokio::{sync::mpsc::UnboundedSender, time::sleep};
+
+use super::{context::Wake, facts::watch::FileWatch, task::OwnedTask};
+use crate::config::{
+    workloads::{self, WorkloadSpec},
+    yaml::ReadError,
+};
+
+/// How often a folder that does not exist is looked for.
+const ABSENT_RETRY: Duration = Duration::from_secs(1);
+
+/// The specs of this node's workloads. The reconciler reads them at start and at each [`Wake::Source`].
+pub trait Source: Send + Sync {
+    /// Every spec as it is now.
+    ///
+    /// # Errors
+    /// When the source can't be read or makes no sense. The specs that were read last stay in force.
+    fn workloads(&self) -> Result<Vec<WorkloadSpec>, ReadError>;
+
+    /// Whether the source has been heard in full. Until then the reconciler acts on nothing, since a workload that is
+    /// missing may only not have been heard of.
+    fn is_complete(&self) -> bool {
+        true
+    }
+
+    /// Starts a task that sends [`Wake::Source`] at each change. `None` when the source never changes, or when
+    /// whoever writes to it sends the wakes.
+    fn watch(&self, wakes: &UnboundedSender<Wake>) -> Option<OwnedTask> {
+        let _ = wakes;
+        None
+    }
+}
+
+/// Specs in a file, which may change or be replaced at any time.
+#[derive(Debug)]
+pub struct FileSource {
+    path: PathBuf,
+}
+
+/// Specs from the command line.
+#[derive(Debug)]
+pub struct FlagSource {
+    specs: Vec<WorkloadSpec>,
+}
+
+// === impl FileSource ===
+
+impl FileSource {
+    /// The workloads file at `path`.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+}
+
+impl Source for FileSource {
+    fn workloads(&self) -> Result<Vec<WorkloadSpec>, ReadError> {
+        Ok(workloads::read(&self.path)?.workloads)
+    }
+
+    fn watch(&self, wakes: &UnboundedSender<Wake>) -> Option<OwnedTask> {
+        match FileWatch::new(&self.path) {
+            Ok(watch) => {
+                Some(OwnedTask::spawn(watch_file(watch, self.path.clone(), wakes.clone())))
+            }
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    file = %self.path.display(),
+                    "can't watch the workloads file; send SIGHUP after a change"
+                );
+                None
+            }
+        }
+    }
+}
+
+/// Wakes the reconciler at each change. When the file's folder is replaced, watches the new one.
+async fn watch_file(mut watch: FileWatch, path: PathBuf, wakes: UnboundedSender<Wake>) {
+    loop {
+        while watch.changed().await.is_ok() {
+            if wakes.send(Wake::Source).is_err() {
+                return;
+            }
+            if !watch.is_current() {
+                break;
+            }
+        }
+        tracing::info!(file = %path.display(), "the folder of the workloads file was replaced");
+        watch = loop {
+            match FileWatch::new(&path) {
+                Ok(watch) => break watch,
+                Err(_) => sleep(ABSENT_RETRY).await,
+            }
+        };
+        let _ = wakes.send(Wake::Source);
+    }
+}
+
+// === impl FlagSource ===
+
+impl FlagSource {
+    /// Specs that were made from flags.
+    #[must_use]
+    pub fn new(specs: Vec<WorkloadSpec>) -> Self {
+        Self { specs }
+    }
+}
+
+impl Source for FlagSource {
+    fn workloads(&self) -> Result<Vec<WorkloadSpec>, ReadError> {
+        Ok(self.specs.clone())
+    }
+}
