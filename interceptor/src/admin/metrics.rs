@@ -299,15 +299,15 @@ fn encode_rules(
 fn encode_cluster(encoder: &mut DescriptorEncoder<'_>, cluster: &Cluster) -> fmt::Result {
     let help = "Requests to the API server";
     let mut family = encoder.encode_descriptor("api_requests", help, None, MetricType::Counter)?;
-    for (verb, resource, code, count) in cluster.requests.counts() {
-        let labels = [("verb", verb), ("resource", &*resource), ("code", &*code)];
+    for (kind, count) in cluster.requests.counts() {
+        let labels = [("verb", kind.verb), ("resource", &kind.resource), ("code", &kind.code)];
         ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
     }
     let help = "Events on pods, by what became of them";
     let mut family = encoder.encode_descriptor("events", help, None, MetricType::Counter)?;
-    for (reason, outcome, count) in cluster.events.counts() {
-        let labels = [("reason", reason.as_str()), ("outcome", outcome.as_str())];
-        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    for event in cluster.events.counts() {
+        let labels = [("reason", event.reason.as_str()), ("outcome", event.outcome.as_str())];
+        ConstCounter::new(event.count).encode(family.encode_family(&labels)?)?;
     }
     let help = "Watches of the API server that broke and were begun again";
     let errors = ConstCounter::new(cluster.watch_errors.count());
