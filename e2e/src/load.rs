@@ -19,7 +19,7 @@ pub struct LaptopLoad(RunningLoad);
 impl LaptopLoad {
     /// Two threads that call each of the addresses in turn, every 5 ms.
     pub(crate) fn start(to: &[SocketAddr]) -> Result<Self> {
-        let caller = Load::elsewhere(laptop::enter, to).protocol(Protocol::Http);
+        let caller = Load::entering(laptop::enter, to).protocol(Protocol::Http);
         caller.threads(2).interval(Duration::from_millis(5)).start().map(Self)
     }
 

@@ -31,15 +31,16 @@ use aya_ebpf::{
 use interceptor_common::{
     addr::Source,
     heartbeat::{AT_LIMIT, Pulse, is_fresh},
+    port::Protocol,
     steal::{
-        COUNTERS, Family, LISTENERS, MAX_BYPASS, MAX_PORTS, MAX_WORKERS, Port, Verdict,
-        counter_index, listener_index, worker_for,
+        COUNTERS, Family, LISTENERS, MAX_BYPASS, MAX_PORTS, MAX_WORKERS, PortEntry, PortKey,
+        Verdict, counter_index, listener_index, worker_for,
     },
 };
 
-/// Redirected ports, by number in host byte order. Written by the daemon.
+/// Redirected ports. Written by the daemon.
 #[map(name = "PORTS")]
-static PORTS: HashMap<u32, Port> = HashMap::with_max_entries(MAX_PORTS, 0);
+static PORTS: HashMap<PortKey, PortEntry> = HashMap::with_max_entries(MAX_PORTS, 0);
 
 /// The workers' listening sockets. A listener that is closed leaves this map by itself.
 #[map(name = "LISTENERS")]
@@ -61,7 +62,6 @@ static VERDICTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 #[unsafe(no_mangle)]
 static WORKERS: u32 = 1;
 
-const IPPROTO_TCP: u32 = 6;
 const AF_INET: u32 = 2;
 const ENOENT: i32 = 2;
 
@@ -72,9 +72,12 @@ const ENOENT: i32 = 2;
 pub fn steal(ctx: SkLookupContext) -> u32 {
     // SAFETY: the kernel passes a valid context, which the verifier checks.
     let lookup = unsafe { Lookup::read(ctx.lookup) };
-    if lookup.protocol == IPPROTO_TCP
+    // Every datagram to a UDP socket that is not connected meets this program. As long as no UDP port can be redirected, they
+    // cost one comparison.
+    if lookup.protocol == u32::from(Protocol::Tcp.number())
         // SAFETY: the value is copied at once, and the daemon replaces values whole.
-        && let Some(port) = unsafe { PORTS.get(lookup.local_port) }.copied()
+        && let Some(port) =
+            unsafe { PORTS.get(PortKey::new(Protocol::Tcp, lookup.local_port)) }.copied()
     {
         count(port.slot, steer(&ctx, &lookup, port.expires_at));
     }
@@ -154,7 +157,7 @@ struct Lookup {
     family: Family,
     protocol: u32,
     /// Host byte order.
-    local_port: u32,
+    local_port: u16,
     source: Source,
     /// Host byte order.
     source_port: u16,
@@ -190,7 +193,7 @@ impl Lookup {
             Self {
                 family,
                 protocol: read_volatile(addr_of!((*ctx).protocol)),
-                local_port: read_volatile(addr_of!((*ctx).local_port)),
+                local_port: read_volatile(addr_of!((*ctx).local_port)) as u16,
                 source,
                 source_port,
             }

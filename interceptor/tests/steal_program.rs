@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use interceptor::datapath::{Loader, Steal, steal::heartbeat};
 use interceptor_common::{
     heartbeat::{AT_LIMIT, NO_BEAT, STALE_AFTER_MS},
+    port::Port,
     steal::{Family, Verdict, worker_for},
 };
 use rstest::rstest;
@@ -19,8 +20,10 @@ use socket2::SockRef;
 const WORKERS: u32 = 2;
 /// More connections than a test makes.
 const ROOM: i64 = 1_000;
-const TAKEN: NonZeroU16 = NonZeroU16::new(8080).expect("not zero");
-const OTHER: NonZeroU16 = NonZeroU16::new(8081).expect("not zero");
+const TAKEN: Port = Port::tcp(NonZeroU16::new(8080).expect("not zero"));
+const OTHER: Port = Port::tcp(NonZeroU16::new(8081).expect("not zero"));
+/// [`OTHER`] by UDP.
+const OTHER_UDP: Port = Port::udp(NonZeroU16::new(8081).expect("not zero"));
 const CALLER4: &str = "10.0.0.9:40000";
 const CALLER6: &str = "[fd00::9]:40000";
 
@@ -63,9 +66,9 @@ impl Scene {
     }
 
     /// The worker whose listener is selected for a TCP connection by `caller` to `port`.
-    fn call(&self, caller: &str, port: NonZeroU16) -> Result<Option<usize>> {
+    fn call(&self, caller: &str, port: Port) -> Result<Option<usize>> {
         let caller: SocketAddr = caller.parse()?;
-        let Some(cookie) = self.program.look_up(test_run::TCP, caller, port.get())? else {
+        let Some(cookie) = self.program.look_up(test_run::TCP, caller, port.number())? else {
             return Ok(None);
         };
         let family = if caller.is_ipv4() { Family::V4 } else { Family::V6 };
@@ -142,8 +145,22 @@ fn callers_are_spread_over_both_workers() {
 fn udp_is_left_alone() {
     program_test(|| {
         let scene = Scene::ready()?;
-        assert_eq!(scene.program.look_up(test_run::UDP, CALLER4.parse()?, TAKEN.get())?, None);
+        assert_eq!(scene.program.look_up(test_run::UDP, CALLER4.parse()?, TAKEN.number())?, None);
         assert_eq!(scene.verdicts()?, []);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_udp_port_is_another_port_than_the_tcp_port_of_the_same_number() {
+    program_test(|| {
+        let mut scene = Scene::ready()?;
+        scene.steal.take_port(OTHER_UDP, None)?;
+        assert_eq!(scene.call(CALLER4, OTHER)?, None);
+        scene.steal.take_port(OTHER, None)?;
+        assert!(scene.call(CALLER4, OTHER)?.is_some());
+        scene.steal.release_port(OTHER_UDP)?;
+        assert!(scene.call(CALLER4, OTHER)?.is_some());
         Ok(())
     });
 }

@@ -1,4 +1,4 @@
-//! Being a client: ask, and learn who answered.
+//! A client: asks a server, and learns which server answered.
 
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
@@ -8,27 +8,27 @@ use std::{
 
 use crate::{Namespace, http};
 
-/// How long a caller waits for the connection, and then again for the answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a client waits for the connection, and then for the answer.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a client sends.
+/// What a client speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// A line, for [`TcpService::tagged`](crate::TcpService::tagged).
+    /// One line and one line in answer: [`TcpService::tagged`](crate::TcpService::tagged).
     #[default]
     Line,
-    /// A GET, for [`TcpService::http`](crate::TcpService::http), or an nginx that answers in the same words.
+    /// HTTP/1.1 GET: [`TcpService::http`](crate::TcpService::http) or [`nginx`](crate::nginx()).
     Http,
 }
 
-/// What a server said about itself.
+/// A server's answer: who it is, and which addresses it sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The first word: who it is.
+    /// The first word: the server's name.
     pub tag: String,
-    /// Who the server thinks that its client is.
+    /// The client's address as the server sees it.
     pub peer: Option<SocketAddr>,
-    /// Which address the server thinks was called.
+    /// The destination address as the server sees it.
     pub local: Option<SocketAddr>,
 }
 
@@ -51,7 +51,7 @@ fn address(word: &str) -> Option<SocketAddr> {
     })
 }
 
-/// One question on a connection of its own.
+/// One request on a connection of its own.
 pub fn call(
     netns: &Namespace,
     to: impl Into<SocketAddr>,
@@ -60,7 +60,7 @@ pub fn call(
     Connection::open(netns, to, protocol)?.ask()
 }
 
-/// A connection that stays open and can be asked again and again.
+/// A connection that stays open for any number of requests.
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<TcpStream>,
@@ -80,15 +80,15 @@ impl Connection {
 
     /// Connects from the namespace of the calling thread.
     pub fn open_here(to: SocketAddr, protocol: Protocol) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&to, PATIENCE)
+        let stream = TcpStream::connect_timeout(&to, TIMEOUT)
             .map_err(|error| io::Error::new(error.kind(), format!("connect: {error}")))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         Ok(Self { stream: BufReader::new(stream), protocol })
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request and waits for the answer.
     pub fn ask(&mut self) -> io::Result<Answer> {
         let request = match self.protocol {
             Protocol::Line => "who are you?\n",
@@ -98,7 +98,7 @@ impl Connection {
         self.answer()
     }
 
-    /// Waits for an answer without asking: the greeting of a server that speaks first.
+    /// Waits for an answer without a request: the greeting of a server that speaks first.
     pub fn answer(&mut self) -> io::Result<Answer> {
         let text = match self.protocol {
             Protocol::Line => {
@@ -117,7 +117,7 @@ impl Connection {
         Ok(Answer::parse(&text))
     }
 
-    /// The stream itself. Answers that came already may be buffered.
+    /// The stream itself. Bytes that have arrived already may be in this connection's buffer.
     pub fn stream(&self) -> &TcpStream {
         self.stream.get_ref()
     }

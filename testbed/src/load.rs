@@ -1,4 +1,4 @@
-//! A load of callers, each call on a new connection, and a record of what became of each.
+//! A load: calls on new connections, one after the other in each thread, and the outcome of each.
 
 use std::{
     collections::BTreeMap,
@@ -17,74 +17,81 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{Answer, Connection, Namespace, Protocol, wait_until};
 
-/// How to call; [`start`](Self::start) begins.
+/// A load that has not started; [`start`](Self::start) starts it.
 #[derive(Clone, Debug)]
 pub struct Load {
-    place: Place,
+    origin: Origin,
     to: Vec<SocketAddr>,
     protocol: Protocol,
     threads: usize,
     interval: Duration,
 }
 
-/// Where to call from.
+/// Where the calls come from.
 #[derive(Clone, Debug)]
-enum Place {
+enum Origin {
     Namespace(Namespace),
-    /// Where this moves the thread that calls it.
-    Elsewhere(fn() -> Result<()>),
+    /// Another namespace; the function moves its thread there.
+    Entered(fn() -> Result<()>),
 }
 
 impl Load {
-    /// One thread that calls every 2 ms, with a line.
+    /// One thread that sends a line every 2 ms.
     pub fn new(netns: &Namespace, to: impl Into<SocketAddr>) -> Self {
-        Self::at(Place::Namespace(netns.clone()), vec![to.into()])
+        Self::from(Origin::Namespace(netns.clone()), vec![to.into()])
     }
 
-    /// As [`new`](Self::new), for a namespace of somebody else, which `enter` moves its thread to, and for several
-    /// addresses, which each thread calls in turn.
-    pub fn elsewhere(enter: fn() -> Result<()>, to: &[SocketAddr]) -> Self {
-        Self::at(Place::Elsewhere(enter), to.to_vec())
+    /// As [`new`](Self::new), from a namespace outside of any topology: `enter` moves each thread
+    /// of the load there. Each thread calls the addresses in turn.
+    pub fn entering(enter: fn() -> Result<()>, to: &[SocketAddr]) -> Self {
+        Self::from(Origin::Entered(enter), to.to_vec())
     }
 
-    fn at(place: Place, to: Vec<SocketAddr>) -> Self {
-        Self { place, to, protocol: Protocol::Line, threads: 1, interval: Duration::from_millis(2) }
+    fn from(origin: Origin, to: Vec<SocketAddr>) -> Self {
+        Self {
+            origin,
+            to,
+            protocol: Protocol::Line,
+            threads: 1,
+            interval: Duration::from_millis(2),
+        }
     }
 
-    /// What to ask.
+    /// The protocol of each call.
     pub fn protocol(self, protocol: Protocol) -> Self {
         Self { protocol, ..self }
     }
 
-    /// How many call at the same time.
+    /// The number of threads that call at the same time.
     pub fn threads(self, threads: usize) -> Self {
         Self { threads, ..self }
     }
 
-    /// From the begin of one call to that of the next, in each thread; a call that takes longer delays the next one.
+    /// The time from the start of one call to the start of the next, in each thread. A call that
+    /// takes longer delays the next one.
     pub fn interval(self, interval: Duration) -> Self {
         Self { interval, ..self }
     }
 
-    /// Begins to call.
+    /// Starts the threads.
     pub fn start(self) -> Result<RunningLoad> {
         let shared = Arc::new(Shared::default());
         let threads = (0..self.threads)
             .map(|number| {
-                let (caller, shared) = (self.clone(), shared.clone());
+                let (load, shared) = (self.clone(), shared.clone());
                 thread::Builder::new()
-                    .name(format!("caller {number}"))
-                    .spawn(move || caller.work(&shared))
+                    .name(format!("load {number}"))
+                    .spawn(move || load.work(&shared))
             })
             .collect::<std::io::Result<_>>()
-            .context("start a caller")?;
+            .context("start a thread of the load")?;
         Ok(RunningLoad { shared, threads })
     }
 
     fn work(&self, shared: &Shared) {
-        let entered = match &self.place {
-            Place::Namespace(netns) => netns.enter(),
-            Place::Elsewhere(enter) => enter(),
+        let entered = match &self.origin {
+            Origin::Namespace(netns) => netns.enter(),
+            Origin::Entered(enter) => enter(),
         };
         if let Err(error) = entered {
             let failed = Call {
@@ -124,7 +131,7 @@ impl Shared {
     }
 }
 
-/// Callers at work; they stop when this is dropped.
+/// A load that is running; dropping it stops it.
 #[derive(Debug)]
 pub struct RunningLoad {
     shared: Arc<Shared>,
@@ -139,7 +146,8 @@ impl RunningLoad {
         Report { calls }
     }
 
-    /// Waits until a call that begins from now on is answered by `tag`, and says when that one began.
+    /// Waits until `tag` answers a call that starts from now on, and returns when that call
+    /// started.
     pub fn wait_for_tag(&self, tag: &str, timeout: Duration) -> Result<Instant> {
         let now = Instant::now();
         wait_until(&format!("an answer by {tag:?}"), timeout, || {
@@ -152,13 +160,13 @@ impl RunningLoad {
         })
     }
 
-    /// Waits until this many further calls ended, well or not.
+    /// Waits until `count` further calls have ended, whatever their outcome.
     pub fn wait_for_calls(&self, count: usize, timeout: Duration) -> Result<()> {
         let goal = self.shared.calls().len() + count;
         wait_until(&format!("{count} calls"), timeout, || self.shared.calls().len() >= goal)
     }
 
-    /// Lets the calls under way end, and gives all of them.
+    /// Waits for the calls in progress, stops, and returns all calls.
     pub fn stop(mut self) -> Report {
         self.join();
         self.report()
@@ -178,19 +186,19 @@ impl Drop for RunningLoad {
     }
 }
 
-/// One call and what became of it.
+/// One call and its outcome.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Before connecting.
+    /// When it started, before connecting.
     pub started: Instant,
-    /// Until the answer was complete, or the failure.
+    /// The time until the answer was complete, or until the failure.
     pub duration: Duration,
-    /// Who answered, or what went wrong.
+    /// The answer, or the error.
     pub outcome: Result<Answer, String>,
 }
 
 impl Call {
-    /// Who answered, if anyone.
+    /// The name of the server that answered; `None` for a failure.
     pub fn tag(&self) -> Option<&str> {
         self.outcome.as_ref().ok().map(|answer| answer.tag.as_str())
     }
@@ -205,7 +213,7 @@ impl fmt::Display for Call {
     }
 }
 
-/// All calls, in the order of their begin.
+/// All calls of a load, in the order in which they started.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Each call.
@@ -213,7 +221,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// How many calls each tag answered.
+    /// The number of calls that each server answered.
     pub fn by_tag(&self) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();
         for tag in self.calls.iter().filter_map(Call::tag) {
@@ -222,7 +230,7 @@ impl Report {
         counts
     }
 
-    /// How many calls this tag answered.
+    /// The number of calls that the server `tag` answered.
     pub fn count(&self, tag: &str) -> usize {
         self.calls.iter().filter(|call| call.tag() == Some(tag)).count()
     }
@@ -232,17 +240,17 @@ impl Report {
         self.calls.iter().filter(|call| call.outcome.is_err()).collect()
     }
 
-    /// The calls that began after `then` and got no answer.
+    /// The calls that started after `then` and got no answer.
     pub fn failures_after(&self, then: Instant) -> Vec<&Call> {
         self.failures().into_iter().filter(|call| call.started > then).collect()
     }
 
-    /// Only the calls that began from `then` on.
+    /// Only the calls that started at `then` or later.
     pub fn since(&self, then: Instant) -> Self {
         Self { calls: self.calls.iter().filter(|call| call.started >= then).cloned().collect() }
     }
 
-    /// The longest that any call took, failed ones included.
+    /// The longest duration of a call, failed ones included.
     pub fn longest(&self) -> Duration {
         self.calls.iter().map(|call| call.duration).max().unwrap_or_default()
     }

@@ -1,4 +1,5 @@
-//! The ground itself: do its namespaces talk to each other, do its instruments count right, does nothing stay behind?
+//! The topology and its instruments: hosts reach each other, counters are right, and nothing stays
+//! behind.
 
 use std::{
     io::{Read as _, Write as _},
@@ -33,7 +34,7 @@ fn hosts_reach_each_other_by_ipv4_and_ipv6() {
             assert_eq!(answer.peer.map(|peer| peer.ip()), Some(client_ip));
             assert_eq!((service.connections(), service.requests()), (1, 1));
         }
-        // The node itself is a neighbour of all.
+        // The node is a neighbour of each host.
         let _service = TcpService::tagged(&pod, ([0, 0, 0, 0], 8081), "app")?;
         let answer = call(t.node(), (pod.ip4(), 8081), Protocol::Line)?;
         assert_eq!(answer.peer.map(|peer| peer.ip()), Some(pod.gateway4().into()));
@@ -42,11 +43,11 @@ fn hosts_reach_each_other_by_ipv4_and_ipv6() {
 }
 
 #[test]
-fn the_network_of_a_pod_with_own_users_is_its_own_roots_and_no_other_is() {
+fn root_of_a_pod_with_own_users_may_change_the_network_of_its_pod_only() {
     netns_test("users", |t| {
         let (pod, sandbox) = t.pod_with_own_users("web")?;
         let other = t.pod("other")?;
-        // As root of the pod, who joins the network second, and so by his own rights.
+        // The inner nsenter joins the network namespace with the rights of the pod's root.
         let change = |netns: &Namespace| {
             let mut nsenter = Command::new("nsenter");
             nsenter.args([
@@ -62,10 +63,10 @@ fn the_network_of_a_pod_with_own_users_is_its_own_roots_and_no_other_is() {
         let (own, foreign) = (change(&pod)?, change(&other)?);
         ensure!(own.status.success(), "{own:?}");
         ensure!(!foreign.status.success(), "{foreign:?}");
-        let said = String::from_utf8_lossy(&foreign.stderr);
-        ensure!(said.contains("Operation not permitted"), "{said}");
+        let stderr = String::from_utf8_lossy(&foreign.stderr);
+        ensure!(stderr.contains("Operation not permitted"), "{stderr}");
 
-        // Otherwise it is a pod like any other.
+        // Otherwise the pod is like any other.
         let client = t.host("client")?;
         let _service = TcpService::tagged(&pod, (pod.ip4(), 8080), "app")?;
         assert_eq!(call(&client, (pod.ip4(), 8080), Protocol::Line)?.tag, "app");
@@ -74,7 +75,7 @@ fn the_network_of_a_pod_with_own_users_is_its_own_roots_and_no_other_is() {
 }
 
 #[test]
-fn three_hosts_stand_within_300_ms() {
+fn a_topology_of_three_hosts_is_ready_within_300_ms() {
     let Some(()) = require_root() else { return };
     let took = || -> Result<Duration> {
         let started = Instant::now();
@@ -84,13 +85,13 @@ fn three_hosts_stand_within_300_ms() {
         t.host("client")?;
         Ok(started.elapsed())
     };
-    // The machine may be busy with something else; one of a few tries shows what it can do.
+    // The machine may be busy with something else, so the best of five tries counts.
     let best = (0..5).map(|_| took().expect("a topology")).min().expect("five tries");
     assert!(best < Duration::from_millis(300), "took {best:?}");
 }
 
 #[test]
-fn the_end_of_a_topology_leaves_nothing() {
+fn dropping_a_topology_leaves_nothing_behind() {
     let Some(()) = require_root() else { return };
     let t = Topology::new("cleanup").expect("a topology");
     let pod = t.pod("web").expect("a pod");
@@ -98,16 +99,16 @@ fn the_end_of_a_topology_leaves_nothing() {
         (pod.netns_path().to_owned(), t.node().netns_path().to_owned(), t.dir().to_owned());
     assert!(netns.exists() && node.exists() && dir.exists());
 
-    // A program that nobody looks after any more would keep its namespace alive.
-    let mut child = pod.command("sleep").arg("600").spawn().expect("sleep");
+    // A program that was forgotten would keep its namespace alive.
+    let mut child = pod.command("sleep").arg("600").spawn().expect("start sleep");
     drop(t);
     assert!(!netns.exists() && !node.exists() && !dir.exists());
     wait_until("the end of the forgotten program", SECOND, || child.try_wait().expect("wait"))
-        .expect("its end");
+        .expect("the program to end");
 }
 
 #[test]
-fn a_panic_leaves_nothing_either() {
+fn a_panic_leaves_nothing_behind() {
     let Some(()) = require_root() else { return };
     let mut paths = Vec::new();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -122,18 +123,17 @@ fn a_panic_leaves_nothing_either() {
 }
 
 #[test]
-fn a_caller_counts_answers_and_failures() {
+fn a_load_counts_answers_and_failures() {
     netns_test("caller", |t| {
         let (pod, client) = (t.pod("web")?, t.host("client")?);
         let to = (pod.ip4(), 8080);
-        let caller =
-            Load::new(&client, to).threads(2).interval(Duration::from_millis(1)).start()?;
-        wait_until("a refused call", SECOND, || caller.report().failures().len() > 3)?;
+        let load = Load::new(&client, to).threads(2).interval(Duration::from_millis(1)).start()?;
+        wait_until("a refused call", SECOND, || load.report().failures().len() > 3)?;
 
         let app = TcpService::tagged(&pod, to, "app")?;
-        let answered = caller.wait_for_tag("app", SECOND)?;
-        caller.wait_for_calls(50, SECOND * 5)?;
-        let report = caller.stop();
+        let answered = load.wait_for_tag("app", SECOND)?;
+        load.wait_for_calls(50, SECOND * 5)?;
+        let report = load.stop();
 
         assert!(report.count("app") >= 50, "{report}");
         assert_eq!(report.count("app") as u64, app.requests());
@@ -153,12 +153,12 @@ fn a_caller_counts_answers_and_failures() {
 }
 
 #[test]
-fn services_keep_their_promises() {
+fn each_service_answers_as_documented() {
     netns_test("services", |t| {
         let (pod, client) = (t.pod("web")?, t.host("client")?);
         let on = |port| SocketAddr::from((pod.ip4(), port));
 
-        // Answers again and again, until it is stopped.
+        // A tagged service answers any number of requests, until it is stopped.
         let mut tagged = TcpService::tagged(&pod, on(1), "app")?;
         let mut connection = Connection::open(&client, on(1), Protocol::Line)?;
         assert_eq!(
@@ -167,10 +167,10 @@ fn services_keep_their_promises() {
         );
         assert_eq!((tagged.connections(), tagged.requests(), tagged.open()), (1, 2, 1));
         tagged.stop_listening();
-        assert!(call(&client, on(1), Protocol::Line).is_err(), "still listens");
+        assert!(call(&client, on(1), Protocol::Line).is_err(), "the service still listens");
         assert_eq!(connection.ask()?.tag, "app");
         tagged.stop();
-        assert!(connection.ask().is_err(), "still answers");
+        assert!(connection.ask().is_err(), "the service still answers");
 
         let _http = TcpService::http(&pod, on(2), "app")?;
         let mut connection = Connection::open(&client, on(2), Protocol::Http)?;
@@ -194,8 +194,8 @@ fn services_keep_their_promises() {
         let silent = TcpService::silent(&pod, on(5))?;
         let connection = Connection::open(&client, on(5), Protocol::Line)?;
         connection.stream().set_read_timeout(Some(Duration::from_millis(50)))?;
-        assert!(connection.stream().read(&mut [0]).is_err(), "the silent one spoke");
-        wait_until("it to have accepted", Duration::from_secs(5), || silent.open() == 1)?;
+        assert!(connection.stream().read(&mut [0]).is_err(), "the silent service sent something");
+        wait_until("the silent service to accept", Duration::from_secs(5), || silent.open() == 1)?;
 
         let _sink = TcpService::sink(&pod, on(6))?;
         let connection = Connection::open(&client, on(6), Protocol::Line)?;
@@ -214,10 +214,11 @@ fn services_keep_their_promises() {
 }
 
 #[test]
-fn a_laptop_asleep_is_silent_and_wakes_up_again() {
+fn a_host_that_is_asleep_is_silent_until_it_wakes_up() {
     netns_test("asleep", |t| {
         let (laptop, client) = (t.host("laptop")?, t.host("client")?);
-        let _dev = TcpService::tagged(&laptop, (std::net::Ipv6Addr::UNSPECIFIED, 3000), "laptop")?;
+        let _target =
+            TcpService::tagged(&laptop, (std::net::Ipv6Addr::UNSPECIFIED, 3000), "laptop")?;
         let reach = |to: IpAddr| {
             client.run(|| {
                 std::net::TcpStream::connect_timeout(&(to, 3000).into(), Duration::from_millis(300))
@@ -226,7 +227,7 @@ fn a_laptop_asleep_is_silent_and_wakes_up_again() {
         for to in [IpAddr::from(laptop.ip4()), laptop.ip6().into()] {
             reach(to).context("awake")?;
             laptop.fall_asleep()?;
-            let error = reach(to).expect_err("asleep");
+            let error = reach(to).expect_err("a host that is asleep");
             assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{to}: {error}");
             laptop.wake_up()?;
             reach(to).context("awake again")?;
@@ -236,7 +237,7 @@ fn a_laptop_asleep_is_silent_and_wakes_up_again() {
 }
 
 #[test]
-fn processes_run_inside_and_end_with_their_guard() {
+fn processes_run_in_their_namespace_and_end_when_dropped() {
     netns_test("process", |t| {
         let pod = t.pod("web")?;
         let output = pod.command("ip").args(["-oneline", "-4", "addr"]).output()?;
@@ -250,7 +251,8 @@ fn processes_run_inside_and_end_with_their_guard() {
         assert!(!Path::new("/proc").join(pid).exists());
 
         let mut failing = pod.spawn(pod.command("sh").args(["-c", "echo too bad; exit 3"]))?;
-        let error = failing.wait_for_port(1, SECOND).expect_err("it ended").to_string();
+        let error =
+            failing.wait_for_port(1, SECOND).expect_err("the process has ended").to_string();
         assert!(error.contains("too bad"), "{error}");
         assert_eq!(failing.wait(SECOND)?.code(), Some(3));
         Ok(())
@@ -258,7 +260,7 @@ fn processes_run_inside_and_end_with_their_guard() {
 }
 
 #[test]
-fn commands_can_be_confined() {
+fn commands_are_confined_as_requested() {
     netns_test("confined", |t| {
         let pod = t.pod("web")?;
         let resolv_conf = t.dir().join("resolv.conf");
@@ -275,7 +277,7 @@ fn commands_can_be_confined() {
         let lines = text.lines().collect::<Vec<_>>();
         assert_eq!(lines[..2], ["nameserver 10.1.2.3", "77"], "{output:?}", output = output.stderr);
         assert_eq!(lines[2].split_whitespace().nth(1), Some("0000008000001000"));
-        // And none of it shows outside.
+        // Nothing of that is visible outside.
         assert!(!std::fs::read_to_string("/etc/resolv.conf")?.contains("10.1.2.3"));
 
         let output =
@@ -288,7 +290,7 @@ fn commands_can_be_confined() {
 }
 
 #[test]
-fn inventories_show_what_changed() {
+fn inventories_show_each_change() {
     netns_test("inventory", |t| {
         let pod = t.pod("web")?;
         let before = netns_inventory(&pod)?;
@@ -304,13 +306,16 @@ fn inventories_show_what_changed() {
 }
 
 #[test]
-fn the_namespace_of_the_machine_is_not_ours() -> Result<()> {
+fn the_namespace_of_the_machine_is_not_touched() -> Result<()> {
     let Some(()) = require_root() else { return Ok(()) };
     let t = Topology::new("machine")?;
     let pod = t.pod("web")?;
     let own = std::process::Command::new("ip").args(["-oneline", "addr"]).output()?;
-    ensure!(!String::from_utf8_lossy(&own.stdout).contains("10.99."), "an address leaked out");
-    // What runs inside can't be seen from here, and the other way round.
+    ensure!(
+        !String::from_utf8_lossy(&own.stdout).contains("10.99."),
+        "an address of the topology is on the machine"
+    );
+    // The same address is free inside and does not exist outside.
     let inside = pod.run(|| TcpListener::bind((pod.ip4(), 8080)));
     ensure!(inside.is_ok() && TcpListener::bind((pod.ip4(), 8080)).is_err());
     Ok(())

@@ -10,9 +10,11 @@
 //! | [`heartbeat`] | the same two: the proof that somebody is there to accept |
 //! | [`caller`] | `interceptor-ebpf/src/caller.rs` and `interceptor/src/datapath/caller.rs` |
 //! | [`addr`] | map keys made of addresses |
+//! | [`port`] | every crate that names a port: a number with its protocol |
 #![no_std]
 
 pub mod addr;
 pub mod caller;
 pub mod heartbeat;
+pub mod port;
 pub mod steal;

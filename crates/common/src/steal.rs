@@ -1,5 +1,7 @@
 //! Stealing a port: the maps' types and sizes, and the choices that the `sk_lookup` program makes.
 
+use crate::port::{Port, Protocol};
+
 /// Most workers that one daemon runs; the width of the listener and heartbeat arrays.
 pub const MAX_WORKERS: u32 = 16;
 
@@ -12,10 +14,41 @@ pub const MAX_BYPASS: u32 = 65_536;
 /// An `expires_at` that never comes.
 pub const NEVER: u64 = u64::MAX;
 
-/// What the program knows of a redirected port. The key is the port in host byte order, as `bpf_sk_lookup` has it.
+/// The key of a redirected port: the protocol's number in the upper half, the port in host byte order in the lower.
+///
+/// One word, so that there is no padding and the kernel hashes it at once.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PortKey(u32);
+
+const _: () = assert!(size_of::<PortKey>() == 4);
+
+// === impl PortKey ===
+
+impl PortKey {
+    /// The key of port `number`, in host byte order, as `bpf_sk_lookup` shows it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(protocol: Protocol, number: u16) -> Self {
+        Self((protocol.number() as u32) << 16 | number as u32)
+    }
+}
+
+impl From<Port> for PortKey {
+    fn from(port: Port) -> Self {
+        Self::new(port.protocol(), port.number())
+    }
+}
+
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya asks for a promise that the type is plain old data")]
+// SAFETY: `repr(transparent)` over an integer.
+unsafe impl aya::Pod for PortKey {}
+
+/// What the program knows of a redirected port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Port {
+pub struct PortEntry {
     /// From this time on the port is the application's again, whether or not anybody is left to say so.
     /// `CLOCK_MONOTONIC` in nanoseconds, or [`NEVER`].
     pub expires_at: u64,
@@ -25,12 +58,12 @@ pub struct Port {
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Port>() == 16);
+const _: () = assert!(size_of::<PortEntry>() == 16);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya asks for a promise that the type is plain old data")]
 // SAFETY: `repr(C)`, only integers, and the size assertion above shows that there is no padding.
-unsafe impl aya::Pod for Port {}
+unsafe impl aya::Pod for PortEntry {}
 
 /// What became of one look-up for a redirected port.
 #[repr(u32)]
@@ -133,6 +166,15 @@ pub const fn worker_for(source_port: u16, attempt: u32, workers: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn protocol_and_number_both_count_in_a_key() {
+        let keys = [(Protocol::Tcp, 53), (Protocol::Udp, 53), (Protocol::Tcp, 54)]
+            .map(|(protocol, number)| PortKey::new(protocol, number));
+        assert_ne!(keys[0], keys[1]);
+        assert_ne!(keys[0], keys[2]);
+        assert_eq!(PortKey::new(Protocol::Tcp, u16::MAX), PortKey(6 << 16 | 0xffff));
+    }
 
     #[test]
     fn every_counter_has_its_own_cell() {

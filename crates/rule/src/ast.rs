@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
+use interceptor_common::port::Port;
+
 use crate::name::{HostName, SessionName};
 use crate::span::Span;
 
@@ -38,6 +40,8 @@ pub struct Rule {
 pub struct Places {
     /// The whole rule, without surrounding white space and without the final `;`.
     pub rule: Span,
+    /// The first UDP port, protocol included.
+    pub udp: Option<Span>,
     /// The target.
     pub target: Span,
     /// The clause `when`, keyword included.
@@ -52,7 +56,7 @@ pub enum Ports {
     /// All TCP ports that the workload declares. The rule lists none.
     Declared,
     /// The listed ports, in the order of the text. There is at least one, and none occurs twice.
-    Listed(Vec<NonZeroU16>),
+    Listed(Vec<Port>),
 }
 
 /// The destination of redirected connections.

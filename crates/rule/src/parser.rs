@@ -1,7 +1,8 @@
 //! The parser. Each production of the grammar has a function of its own.
 
-use std::num::NonZeroU16;
 use std::time::Duration;
+
+use interceptor_common::port::{Port, Protocol};
 
 use crate::ast::{Condition, Percent, Places, Ports, ProxyProtocol, Rule, Target};
 use crate::error::{ErrorKind, ParseError};
@@ -16,6 +17,7 @@ use crate::{suggest, target, visible};
 /// rules   = rule { ";" rule } [ ";" ]
 /// rule    = [ ports "->" ] target { clause }
 /// ports   = port { "," port }
+/// port    = number [ "/udp" ]
 /// target  = ipv4 ":" port | "[" ipv6 "]" ":" port | hostname ":" port | session-name
 /// clause  = "when" condition | "percent" number | "ttl" duration | "with" "proxy-v2"
 /// ```
@@ -85,7 +87,7 @@ impl Parser<'_> {
     /// Reads one rule and the `;` after it.
     fn rule(&mut self) -> Result<Rule, ParseError> {
         let start = self.lexer.peek().span;
-        let ports = self.ports()?;
+        let (ports, udp) = self.ports()?;
         let (target, target_place) = self.target(&ports)?;
         let mut clauses = Clauses::default();
         let mut end = target_place;
@@ -99,6 +101,7 @@ impl Parser<'_> {
         }
         let places = Places {
             rule: start.to(end),
+            udp,
             target: target_place,
             when: clauses.when.as_ref().map(|(_, span)| *span),
             percent: clauses.percent.map(|(_, span)| span),
@@ -114,36 +117,41 @@ impl Parser<'_> {
         })
     }
 
-    /// Reads the ports and the arrow, if the rule has them. The second token tells.
-    fn ports(&mut self) -> Result<Ports, ParseError> {
+    /// Reads the ports and the arrow, if the rule has them. The second token tells. Returns the
+    /// place of the first UDP port, too.
+    fn ports(&mut self) -> Result<(Ports, Option<Span>), ParseError> {
         let mut ahead = self.lexer;
         let first = ahead.next();
         let second = ahead.next();
         if first.kind != TokenKind::Word {
             return Err(self.not_a_rule(first));
         }
-        let number = first.span.of(self.text).bytes().all(|b| b.is_ascii_digit());
+        let word = first.span.of(self.text);
+        let number = word.strip_suffix("/udp").unwrap_or(word).bytes().all(|b| b.is_ascii_digit());
         match second.kind {
             TokenKind::Comma | TokenKind::Arrow | TokenKind::WrongArrow => {}
             TokenKind::Word if number => {}
-            _ => return Ok(Ports::Declared),
+            _ => return Ok((Ports::Declared, None)),
         }
 
-        let mut ports = Vec::new();
+        let (mut ports, mut udp) = (Vec::new(), None);
         loop {
             let word = self.lexer.next();
             let port = self.listed_port(word, &ports)?;
+            if port.protocol() == Protocol::Udp {
+                udp.get_or_insert(word.span);
+            }
             ports.push(port);
             let separator = self.lexer.next();
             match separator.kind {
                 TokenKind::Comma => {}
-                TokenKind::Arrow => return Ok(Ports::Listed(ports)),
+                TokenKind::Arrow => return Ok((Ports::Listed(ports), udp)),
                 _ => return Err(self.not_an_arrow(separator)),
             }
         }
     }
 
-    fn listed_port(&self, token: Token, before: &[NonZeroU16]) -> Result<NonZeroU16, ParseError> {
+    fn listed_port(&self, token: Token, before: &[Port]) -> Result<Port, ParseError> {
         if token.kind != TokenKind::Word {
             return Err(ParseError::new(
                 self.text,
@@ -160,7 +168,7 @@ impl Parser<'_> {
                 "one more".to_owned(),
             ));
         }
-        let port = target::port(self.text, token.span)?;
+        let port = target::listed_port(self.text, token.span)?;
         // A linear search is fine for at most MAX_PORTS entries.
         if before.contains(&port) {
             let expected = "each port once";
@@ -178,7 +186,9 @@ impl Parser<'_> {
         }
         let target = target::target(self.text, token.span).map_err(|error| {
             let word = token.span.of(self.text);
-            if *ports == Ports::Declared && target::port(word, Span::new(0, word.len())).is_ok() {
+            if *ports == Ports::Declared
+                && target::listed_port(word, Span::new(0, word.len())).is_ok()
+            {
                 error.suggest(format!("did you mean `{word} -> host:port`?"))
             } else {
                 error

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 
+use interceptor_common::port::Port;
+
 use crate::ast::Target;
 use crate::error::{ErrorKind, ParseError};
 use crate::name::{HostName, SessionName};
@@ -12,7 +14,24 @@ use crate::suggest::CLAUSES;
 const ANY_TARGET: &str = "a target: `host:port`, `[ipv6]:port` or a session name";
 const ANY_PORT: &str = "a port from 1 to 65535";
 
-/// Parses the port that `span` covers.
+/// Parses the port before the `->` that `span` covers: `8080`, or `8125/udp`.
+pub(crate) fn listed_port(text: &str, span: Span) -> Result<Port, ParseError> {
+    let word = span.of(text);
+    if let Some(number) = word.strip_suffix("/udp").filter(|number| !number.is_empty()) {
+        let number = Span::new(span.start, span.start + number.len());
+        return port(text, number).map(Port::udp);
+    }
+    port(text, span).map(Port::tcp).map_err(|error| match word.split_once('/') {
+        Some((number, protocol))
+            if protocol.eq_ignore_ascii_case("udp") && number.parse::<NonZeroU16>().is_ok() =>
+        {
+            error.suggest(format!("did you mean `{number}/udp`?"))
+        }
+        _ => error,
+    })
+}
+
+/// Parses the port number that `span` covers.
 pub(crate) fn port(text: &str, span: Span) -> Result<NonZeroU16, ParseError> {
     let word = span.of(text);
     let error = || ParseError::new(text, ErrorKind::Port, span, ANY_PORT);
@@ -33,8 +52,6 @@ fn advise_port(error: ParseError, word: &str) -> ParseError {
         error.suggest("list each port, as in `8080,8081`; ranges are not supported")
     } else if digits > 0 && rest.eq_ignore_ascii_case("/tcp") {
         error.suggest(format!("did you mean `{number}`?"))
-    } else if rest.eq_ignore_ascii_case("/udp") {
-        error.suggest("a rule takes TCP ports only")
     } else if word.contains(':') {
         error.suggest("a rule has the form `ports -> target`, with one target")
     } else {

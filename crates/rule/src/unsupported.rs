@@ -3,7 +3,9 @@
 //! Parsing them now lets users of the crate report a missing feature, not a syntax error. Code that
 //! applies rules must refuse such a rule.
 
-use crate::ast::{Rule, Target};
+use interceptor_common::port::Protocol;
+
+use crate::ast::{Ports, Rule, Target};
 use crate::span::Span;
 
 /// A part of a rule that the daemon must refuse.
@@ -19,6 +21,8 @@ pub struct Unsupported {
 /// A feature that is not supported yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Feature {
+    /// A UDP port.
+    Udp,
     /// A session name as the target.
     Session,
 }
@@ -26,15 +30,25 @@ pub enum Feature {
 impl std::fmt::Display for Feature {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Udp => "a UDP port",
             Self::Session => "a session name as target",
         })
     }
 }
 
 impl Rule {
-    /// The first part of this rule that is not supported yet. `None`: all of it is supported.
+    /// The first part of this rule, in the order of the text, that is not supported yet. `None`: all of it is supported.
     pub fn unsupported(&self) -> Option<Unsupported> {
-        let session = matches!(self.target, Target::Session(_));
-        session.then_some(Unsupported { feature: Feature::Session, span: self.places.target })
+        let Self { ports, target, places, .. } = self;
+        let is_udp = match ports {
+            Ports::Declared => false,
+            Ports::Listed(ports) => ports.iter().any(|port| port.protocol() == Protocol::Udp),
+        };
+        if is_udp {
+            let span = places.udp.unwrap_or(places.rule);
+            return Some(Unsupported { feature: Feature::Udp, span });
+        }
+        let is_session = matches!(target, Target::Session(_));
+        is_session.then_some(Unsupported { feature: Feature::Session, span: places.target })
     }
 }

@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    num::NonZeroU16,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -16,7 +15,7 @@ use interceptor_api::{
         PipeCount, RuleStatus, WorkloadState, WorkloadStatus,
     },
 };
-use interceptor_common::steal::Verdict;
+use interceptor_common::{port::Port, steal::Verdict};
 
 use crate::{
     control::registry::{Registry, RuleEntry, WorkloadEntry},
@@ -25,6 +24,7 @@ use crate::{
         caller::{CallerError, Count},
     },
     relay::{
+        direction::Direction,
         stats::{Piped, PortStats},
         worker::Shared,
         workload::Workload,
@@ -96,14 +96,11 @@ fn rule_status(entry: &WorkloadEntry, rule: &RuleEntry) -> RuleStatus {
     };
     outcomes.iter().for_each(|(outcome, count)| connections.add(*outcome, *count));
     let outcomes = outcomes.into_iter().filter(|(_, count)| *count > 0);
-    let [bytes_to_target, bytes_from_target] = [0, 1].map(|direction| {
-        let loads = rule.ports.iter().map(|(_, stats)| stats.bytes()[direction]);
-        loads.map(|bytes| bytes.load(Ordering::Relaxed)).sum()
-    });
+    let bytes = |direction| rule.ports.iter().map(|(_, stats)| stats.bytes(direction)).sum();
     RuleStatus {
         annotation: rule.annotation.clone(),
         rule: rule.text.clone(),
-        ports: rule.declared.iter().map(|port| port.get()).collect(),
+        ports: rule.declared.iter().map(|port| port.number()).collect(),
         target: rule.target.clone(),
         state: rule.condition.state.into(),
         reason: rule.condition.reason.into(),
@@ -112,8 +109,8 @@ fn rule_status(entry: &WorkloadEntry, rule: &RuleEntry) -> RuleStatus {
         outcomes: outcomes.map(|(outcome, count)| OutcomeCount::new(outcome, count)).collect(),
         decisions: decisions(rule),
         piped: piped(rule),
-        bytes_to_target,
-        bytes_from_target,
+        bytes_to_target: bytes(Direction::Up),
+        bytes_from_target: bytes(Direction::Down),
     }
 }
 
@@ -147,10 +144,11 @@ fn outcomes(entry: &WorkloadEntry, rule: &RuleEntry) -> Vec<(Outcome, u64)> {
     all
 }
 
-/// Every counter of one port: those of the relay, and those of the kernel program while it is attached.
+/// Every counter of one port: those of the relay, and those of the kernel program while it is
+/// attached.
 pub(super) fn port_outcomes(
     entry: &WorkloadEntry,
-    port: NonZeroU16,
+    port: Port,
     stats: &PortStats,
 ) -> Vec<(Outcome, u64)> {
     let relayed =

@@ -131,7 +131,7 @@ impl Trial {
 
     fn destination(&self, rule: &Rule) -> SocketAddr {
         let port = match &rule.ports {
-            Ports::Listed(ports) => ports.first().map_or(0, |port| port.get()),
+            Ports::Listed(ports) => ports.first().map_or(0, |port| port.number()),
             Ports::Declared => 0,
         };
         self.destination.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, port).into())
@@ -141,7 +141,7 @@ impl Trial {
     fn taken(&self, rule: &Rule, condition: Option<&Condition>) -> (bool, String) {
         let destination = self.destination(rule);
         if let Ports::Listed(ports) = &rule.ports
-            && !ports.iter().any(|port| port.get() == destination.port())
+            && !ports.iter().any(|port| port.number() == destination.port())
         {
             return (false, format!("no match: port {} is none of the rule's", destination.port()));
         }
@@ -303,6 +303,20 @@ mod tests {
             "error: line 2, column 21: there is no attribute `request.header`; did you mean `request.headers`?\n\n\
              \u{20} 8080 -> b:1 when  request.header == 'ä' ttl 5m\n\
              \u{20}                   ^^^^^^^^^^^^^^\n"
+        );
+    }
+
+    #[test]
+    fn a_udp_port_is_understood_and_refused() {
+        let told = explain("8125/udp -> 10.0.0.1:53", None);
+        assert_eq!(told.exit, Exit::Usage);
+        assert_eq!(
+            told.out,
+            "8125/udp -> 10.0.0.1:53\n  ports:  8125/udp\n  target: 10.0.0.1:53\n"
+        );
+        assert_eq!(
+            told.err,
+            "error: a UDP port is not supported yet\n\n8125/udp -> 10.0.0.1:53\n^^^^^^^^\n"
         );
     }
 

@@ -8,7 +8,6 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     io,
     net::SocketAddr,
-    num::NonZeroU16,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -17,6 +16,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use interceptor_common::port::Port;
 use interceptor_rule::{Rule, Target};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
@@ -53,7 +53,7 @@ pub struct Attachment {
     /// What the workers see.
     pub workload: Arc<Workload>,
     /// No other workload has these ports of the namespace.
-    claims: HashMap<NonZeroU16, Claim>,
+    claims: HashMap<Port, Claim>,
     /// The kernel side.
     pub steal: Arc<Mutex<Steal>>,
     /// Takes and releases ports.
@@ -219,7 +219,7 @@ impl Attachment {
     }
 
     /// Makes sure that no other workload has these ports.
-    fn claim(&mut self, ports: &[NonZeroU16], context: &Context) -> Result<(), ClaimedError> {
+    fn claim(&mut self, ports: &[Port], context: &Context) -> Result<(), ClaimedError> {
         let (netns, name) = (self.workload.netns.id(), &self.workload.name);
         for &port in ports {
             if let Entry::Vacant(vacant) = self.claims.entry(port) {
@@ -233,7 +233,7 @@ impl Attachment {
     fn is_loop(&self, rule: &Rule, plan: &Plan) -> io::Result<Option<SocketAddr>> {
         let Target::Address(address) = rule.target else { return Ok(None) };
         let mut redirected = plan.rules.iter().flat_map(|planned| &planned.ports);
-        let loops = redirected.any(|port| port.get() == address.port())
+        let loops = redirected.any(|port| Some(*port) == Port::tcp_of(&address))
             && self.workload.netns.has_address(address.ip())?;
         Ok(loops.then_some(address))
     }
@@ -262,7 +262,7 @@ impl Attachment {
     }
 
     /// Keeps the withdrawn routes of a port for connections that were on their way, then drops them with their counters.
-    fn forget_later(&self, port: u16) {
+    fn forget_later(&self, port: Port) {
         let workload = Arc::clone(&self.workload);
         tokio::spawn(async move {
             sleep(GRACE).await;

@@ -3,8 +3,9 @@
 //! Two programs of ours that take the same port would take each other's connections to the app for those of clients and
 //! pass them back and forth until no more fit. The kernel can't tell the two apart, so a port has one owner.
 
-use std::{collections::HashMap, num::NonZeroU16, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
+use interceptor_common::port::Port;
 use parking_lot::Mutex;
 
 use crate::netns::NetnsId;
@@ -13,7 +14,7 @@ use crate::netns::NetnsId;
 #[derive(Clone, Debug, Default)]
 pub struct Claims(Arc<Mutex<HashMap<ClaimedPort, Arc<str>>>>);
 
-type ClaimedPort = (NetnsId, NonZeroU16);
+type ClaimedPort = (NetnsId, Port);
 
 /// The port belongs to a workload until this is dropped.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub struct Claim {
 )]
 pub struct ClaimedError {
     /// The port.
-    pub port: NonZeroU16,
+    pub port: Port,
     /// The workload that owns it.
     pub owner: Arc<str>,
 }
@@ -45,7 +46,7 @@ impl Claims {
     pub fn claim(
         &self,
         netns: NetnsId,
-        port: NonZeroU16,
+        port: Port,
         name: &Arc<str>,
     ) -> Result<Claim, ClaimedError> {
         let claimed = (netns, port);

@@ -1,8 +1,8 @@
 //! Which rules of a workload take effect, and why the others don't. No I/O: the same input gives the same plan.
 
-use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU16, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use interceptor_common::steal::MAX_PORTS;
+use interceptor_common::{port::Port, steal::MAX_PORTS};
 use interceptor_rule::{Ports, Rule, Target};
 
 use super::status::{Reason, Standing};
@@ -18,7 +18,7 @@ pub struct Plan {
     /// Every rule that is in force or was refused, in the order in which they are told.
     pub rules: Vec<Planned>,
     /// By port, which of `rules` take from it, in the order in which they are asked.
-    pub ports: BTreeMap<NonZeroU16, Vec<usize>>,
+    pub ports: BTreeMap<Port, Vec<usize>>,
 }
 
 /// One rule of a plan.
@@ -29,7 +29,7 @@ pub struct Planned {
     /// The rule; `None` when its text can't be read and no earlier text could.
     pub rule: Option<Rule>,
     /// The ports that it takes; empty when it is refused.
-    pub ports: Vec<NonZeroU16>,
+    pub ports: Vec<Port>,
     /// Why it takes none.
     pub refusal: Option<Standing>,
 }
@@ -40,14 +40,14 @@ pub struct Planner {
     /// Annotations by age, each with the last rules that could be read.
     accepted: Vec<(AnnotationKey, Vec<Rule>)>,
     /// Who takes from a port, in the order in which they came to it.
-    takers: BTreeMap<NonZeroU16, Vec<AnnotationKey>>,
+    takers: BTreeMap<Port, Vec<AnnotationKey>>,
 }
 
 /// A rule that nothing speaks against but, maybe, other rules.
 struct Claim {
     key: AnnotationKey,
     rule: Rule,
-    ports: Vec<NonZeroU16>,
+    ports: Vec<Port>,
 }
 
 // === impl Planner ===
@@ -137,7 +137,7 @@ impl Planner {
             });
             !takers.is_empty()
         });
-        let mut ports: BTreeMap<NonZeroU16, Vec<usize>> = BTreeMap::new();
+        let mut ports: BTreeMap<Port, Vec<usize>> = BTreeMap::new();
         let mut accepted: Vec<Option<usize>> = vec![None; claims.len()];
         for (n, claim) in claims.iter().enumerate() {
             let before = |port| self.asked_before(claims, port, n);
@@ -187,7 +187,7 @@ impl Planner {
     }
 
     /// The claims to `port` that are asked before the claim `n`.
-    fn asked_before(&self, claims: &[Claim], port: NonZeroU16, n: usize) -> Vec<usize> {
+    fn asked_before(&self, claims: &[Claim], port: Port, n: usize) -> Vec<usize> {
         let came = |other: usize| {
             let mut takers = self.takers.get(&port).into_iter().flatten();
             (takers.position(|key| *key == claims[other].key).unwrap_or(usize::MAX), other)
@@ -201,7 +201,7 @@ impl Planner {
 
 impl Claim {
     /// Why `later`, which is asked after this rule, would never get anything of `port`.
-    fn leaves_nothing_to(&self, later: &Self, port: NonZeroU16) -> Option<String> {
+    fn leaves_nothing_to(&self, later: &Self, port: Port) -> Option<String> {
         let Self { key, rule, .. } = self;
         let what = match (&rule.when, rule.percent) {
             (_, Some(_)) => return None,
@@ -243,7 +243,7 @@ fn judge(
     rule: &Rule,
     before: usize,
     elsewhere: usize,
-    ports: &[NonZeroU16],
+    ports: &[Port],
     policy: &Policy,
     is_node_address: impl Fn(IpAddr) -> bool,
 ) -> Result<(), Standing> {
@@ -321,10 +321,10 @@ fn reason_of(problem: &Problem) -> Reason {
     }
 }
 
-fn ports_of(rule: &Rule, spec: &WorkloadSpec) -> Vec<NonZeroU16> {
+fn ports_of(rule: &Rule, spec: &WorkloadSpec) -> Vec<Port> {
     match &rule.ports {
         Ports::Listed(ports) => ports.clone(),
-        Ports::Declared => spec.ports.clone(),
+        Ports::Declared => spec.ports.iter().copied().map(Port::tcp).collect(),
     }
 }
 

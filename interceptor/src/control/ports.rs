@@ -4,9 +4,10 @@
 //! So the routes of a port are published before the program takes it. They stay after the program has released it, for
 //! connections whose handshake was under way.
 
-use std::{collections::HashMap, num::NonZeroU16, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
+use interceptor_common::port::Port;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -27,14 +28,14 @@ pub(super) struct Ports {
     /// `metrics` reads its counters while the reconciler changes its ports.
     steal: Arc<Mutex<Steal>>,
     /// The counters of each annotation's rules for a port: a rule that replaces another one goes on counting.
-    stats: HashMap<(AnnotationKey, NonZeroU16), Arc<PortStats>>,
+    stats: HashMap<(AnnotationKey, Port), Arc<PortStats>>,
 }
 
 /// What [`Ports::apply`] did.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     /// Ports that were released. Their routes are withdrawn and should be forgotten after a grace time.
-    pub(super) released: Vec<u16>,
+    pub(super) released: Vec<Port>,
     /// Rules whose ports have just been taken, by index.
     pub(super) taken: Vec<usize>,
     /// Rules of which a port could not be taken, by index, and why.
@@ -61,7 +62,7 @@ impl Ports {
         let before = routes.load_full();
         let mut next = self.routes(&before, plan, rules);
         let withdrawn = withdrawn(&before, &next);
-        let released: Vec<u16> = before
+        let released: Vec<Port> = before
             .iter()
             .filter(|(port, of_port)| {
                 !next.contains_key(port) && of_port.iter().any(|route| !route.is_withdrawn())
@@ -88,7 +89,7 @@ impl Ports {
         let mut routes = Routes::default();
         let mut stats: HashMap<_, Arc<PortStats>> = HashMap::new();
         for (port, order) in &plan.ports {
-            let old = before.get(&port.get()).map_or(&[][..], |routes| &**routes);
+            let old = before.get(port).map_or(&[][..], |routes| &**routes);
             let in_force = order.iter().filter_map(|&n| in_force(&plan.rules[n], rules));
             let ready = in_force.filter(|rule| rule.is_ready());
             let of_port: Vec<_> = ready
@@ -100,7 +101,7 @@ impl Ports {
                 })
                 .collect();
             if !of_port.is_empty() {
-                routes.insert(port.get(), of_port.into());
+                routes.insert(*port, of_port.into());
             }
         }
         self.stats = stats;
@@ -109,11 +110,11 @@ impl Ports {
 
     /// Has the program release `ports`. If the kernel refuses one, the program is detached: a port whose rule is gone
     /// must not stay taken.
-    fn release(&self, ports: &[u16]) {
-        for port in ports.iter().filter_map(|&port| NonZeroU16::new(port)) {
+    fn release(&self, ports: &[Port]) {
+        for &port in ports {
             let mut steal = self.steal.lock();
             if let Err(error) = steal.release_port(port) {
-                tracing::error!(workload = %self.name, port, %error, "release a port; detaching from the workload");
+                tracing::error!(workload = %self.name, %port, %error, "release a port; detaching from the workload");
                 steal.detach();
             }
         }
@@ -139,17 +140,17 @@ impl Ports {
     }
 
     /// Tells the program anew when it is to release these ports by itself, where it still has them.
-    fn renew(&self, ports: &[NonZeroU16], rules: &[ActiveRule]) {
+    fn renew(&self, ports: &[Port], rules: &[ActiveRule]) {
         for &port in ports {
             if rules.iter().any(|rule| rule.taken && rule.ports.contains(&port))
                 && let Err(error) = self.take(port, rules)
             {
-                tracing::error!(workload = %self.name, port, %error, "set the end of a port's ttl");
+                tracing::error!(workload = %self.name, %port, %error, "set the end of a port's ttl");
             }
         }
     }
 
-    fn take(&self, port: NonZeroU16, rules: &[ActiveRule]) -> Result<(), DatapathError> {
+    fn take(&self, port: Port, rules: &[ActiveRule]) -> Result<(), DatapathError> {
         self.steal.lock().take_port(port, expires_at(port, rules))
     }
 }
@@ -161,7 +162,7 @@ fn in_force<'a>(planned: &Planned, rules: &'a [ActiveRule]) -> Option<&'a Active
 
 /// Routes of `before` that are live and not in `next`.
 fn withdrawn(before: &Routes, next: &Routes) -> Vec<Arc<Route>> {
-    let goes_on = |port: &u16, route: &Arc<Route>| {
+    let goes_on = |port: &Port, route: &Arc<Route>| {
         next.get(port).is_some_and(|next| next.iter().any(|other| Arc::ptr_eq(other, route)))
     };
     let live = before
@@ -172,7 +173,7 @@ fn withdrawn(before: &Routes, next: &Routes) -> Vec<Arc<Route>> {
 }
 
 /// When the last rule of a port ends, in the kernel's time. `None` while one of them has no end.
-fn expires_at(port: NonZeroU16, rules: &[ActiveRule]) -> Option<u64> {
+fn expires_at(port: Port, rules: &[ActiveRule]) -> Option<u64> {
     let rules = rules.iter().filter(|rule| rule.ports.contains(&port) && rule.is_ready());
     let last = rules.map(|rule| rule.expires_at).reduce(|a, b| Some(a?.max(b?))).flatten()?;
     Some(heartbeat::now() + last.saturating_duration_since(Instant::now()).as_nanos() as u64)

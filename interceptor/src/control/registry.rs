@@ -2,13 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    num::NonZeroU16,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use interceptor_common::port::Port;
 use parking_lot::Mutex;
 
 use super::status::Standing;
@@ -56,7 +56,7 @@ pub struct RuleEntry {
     /// Where to.
     pub target: Option<String>,
     /// The ports that it is to take.
-    pub declared: Vec<NonZeroU16>,
+    pub declared: Vec<Port>,
     /// It has a condition or a share.
     pub is_choosy: bool,
     /// Where it stands.
@@ -64,7 +64,7 @@ pub struct RuleEntry {
     /// It is active, and its target silent: callers reach the application.
     pub fell_back: bool,
     /// The ports that it has taken, with their counters.
-    pub ports: Vec<(NonZeroU16, Arc<PortStats>)>,
+    pub ports: Vec<(Port, Arc<PortStats>)>,
 }
 
 // === impl WorkloadEntry ===

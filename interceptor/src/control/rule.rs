@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU16, sync::Arc};
 
+use interceptor_common::port::Port;
 use interceptor_rule::{HostName, Rule, Target};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
@@ -32,7 +33,7 @@ use crate::{
 pub(super) struct ActiveRule {
     pub(super) key: AnnotationKey,
     pub(super) rule: Rule,
-    pub(super) ports: Vec<NonZeroU16>,
+    pub(super) ports: Vec<Port>,
     pub(super) expires_at: Option<Instant>,
     pub(super) target: Arc<target::Target>,
     /// Whether routes and kernel know the ports.
@@ -59,7 +60,7 @@ pub struct RuleReport {
     /// Its target is silent: clients reach the app.
     pub fell_back: bool,
     /// Its ports with their counters.
-    pub ports: Vec<(NonZeroU16, Arc<PortStats>)>,
+    pub ports: Vec<(Port, Arc<PortStats>)>,
 }
 
 /// What is known of a rule in force.
@@ -124,8 +125,8 @@ impl ActiveRule {
 
     /// What the registry publishes of this rule, with the counters of its `routes`.
     pub(super) fn report(&self, routes: &Routes) -> RuleReport {
-        let stats = |port: NonZeroU16| {
-            let mut of_port = routes.get(&port.get())?.iter();
+        let stats = |port: Port| {
+            let mut of_port = routes.get(&port)?.iter();
             let route = of_port.find(|route| Arc::ptr_eq(&route.target, &self.target))?;
             Some((port, Arc::clone(&route.stats)))
         };
@@ -154,7 +155,7 @@ impl ActiveRule {
                 .map_err(|refusal| refusal.to_string())?;
             let loops = workload.upgrade().is_some_and(|workload| {
                 // The rule's own ports are not redirected yet when its target is looked up for the first time.
-                let redirected = own_ports.iter().any(|port| port.get() == address.port())
+                let redirected = own_ports.iter().any(|port| Some(*port) == Port::tcp_of(&address))
                     || workload.is_redirected(address.port());
                 redirected && workload.netns.has_address(address.ip()).unwrap_or(true)
             });

@@ -1,14 +1,18 @@
 //! The `sk_lookup` program of one namespace with its maps: which ports it takes, and what it did with them.
 
-use std::{num::NonZeroU16, os::fd::AsFd, os::fd::AsRawFd, sync::Arc};
+use std::{os::fd::AsFd, os::fd::AsRawFd, sync::Arc};
 
 use aya::{
     EbpfLoader,
     maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, SockMap},
     programs::{SkLookup, sk_lookup::SkLookupLink},
 };
-use interceptor_common::steal::{
-    Family, MAX_PORTS, MAX_WORKERS, NEVER, Port, Verdict, counter_index, listener_index,
+use interceptor_common::{
+    port::Port,
+    steal::{
+        Family, MAX_PORTS, MAX_WORKERS, NEVER, PortEntry, PortKey, Verdict, counter_index,
+        listener_index,
+    },
 };
 
 pub mod bypass;
@@ -47,13 +51,13 @@ pub struct Steal {
     /// Detaches when dropped; `None` until attached. First field: the link goes before the maps.
     link: Option<SkLookupLink>,
     program: aya::Ebpf,
-    ports: HashMap<MapData, u32, Port>,
+    ports: HashMap<MapData, PortKey, PortEntry>,
     listeners: SockMap<MapData>,
     verdicts: PerCpuArray<MapData, u64>,
     heartbeats: Arc<HeartbeatPage>,
     own: Arc<Bypass>,
     /// Which port each row of the counters belongs to.
-    slots: [Option<NonZeroU16>; MAX_PORTS as usize],
+    slots: [Option<Port>; MAX_PORTS as usize],
 }
 
 // === impl Loader ===
@@ -128,11 +132,7 @@ impl Steal {
     ///
     /// # Errors
     /// When all rows are taken or the kernel refuses.
-    pub fn take_port(
-        &mut self,
-        port: NonZeroU16,
-        expires_at: Option<u64>,
-    ) -> Result<(), DatapathError> {
+    pub fn take_port(&mut self, port: Port, expires_at: Option<u64>) -> Result<(), DatapathError> {
         let slot = self
             .slots
             .iter()
@@ -143,8 +143,8 @@ impl Steal {
             self.reset_verdicts(slot as u32)?;
         }
         let entry =
-            Port { expires_at: expires_at.unwrap_or(NEVER), slot: slot as u32, reserved: 0 };
-        self.ports.insert(u32::from(port.get()), entry, 0).map_err(in_map("PORTS"))?;
+            PortEntry { expires_at: expires_at.unwrap_or(NEVER), slot: slot as u32, reserved: 0 };
+        self.ports.insert(PortKey::from(port), entry, 0).map_err(in_map("PORTS"))?;
         self.slots[slot] = Some(port);
         Ok(())
     }
@@ -153,11 +153,11 @@ impl Steal {
     ///
     /// # Errors
     /// When the kernel refuses; a port that was not taken is no error.
-    pub fn release_port(&mut self, port: NonZeroU16) -> Result<(), DatapathError> {
+    pub fn release_port(&mut self, port: Port) -> Result<(), DatapathError> {
         if let Some(slot) = self.slots.iter_mut().find(|owner| **owner == Some(port)) {
             *slot = None;
         }
-        match self.ports.remove(&u32::from(port.get())) {
+        match self.ports.remove(&PortKey::from(port)) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             Err(error) => Err(in_map("PORTS")(error)),
         }
@@ -184,7 +184,7 @@ impl Steal {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn verdicts(&self, port: NonZeroU16) -> Result<Vec<(Verdict, u64)>, DatapathError> {
+    pub fn verdicts(&self, port: Port) -> Result<Vec<(Verdict, u64)>, DatapathError> {
         let Some(slot) = self.slots.iter().position(|&owner| owner == Some(port)) else {
             return Ok(Vec::new());
         };

@@ -10,13 +10,8 @@ use interceptor_condition::Needs;
 use interceptor_wire::{Opening, Parsed, Reason, hello, http1::MAX_HEAD, opening};
 
 use super::{
-    dial::Ack,
-    http1, http2,
-    select::{Choice, select},
-    stats::Piped,
-    stolen::Stolen,
-    stream::Stream,
-    upstream::Upstream,
+    dial::Ack, http1, http2, pipe::Before, select::Choice, stats::Piped, stolen::Stolen,
+    stream::Stream, upstream::Upstream,
 };
 
 /// A caller who says only empty lines for so long, in bytes, says nothing.
@@ -47,7 +42,7 @@ pub async fn serve(stolen: Stolen) {
     };
     let choice = match first {
         Detected::End => Choice::App,
-        _ => select(&stolen.routes(), &stolen.facts(Some(server_name)), known),
+        _ => stolen.choose(Some(server_name), known),
     };
     // With the preface alone, the next word is still the caller's.
     let is_ours = !said.is_empty() && !matches!(first, Detected::Http2);
@@ -79,7 +74,7 @@ pub async fn serve(stolen: Stolen) {
     match (&choice, first) {
         // Boxed, since HTTP/1 needs less.
         (Choice::Later, Detected::Http2) => Box::pin(http2::serve(&stolen, &app, said)).await,
-        _ => stolen.pass_on(&app, [said, Vec::new()]).await,
+        _ => stolen.pass_on(&app, Before { up: said, ..Before::default() }).await,
     }
 }
 

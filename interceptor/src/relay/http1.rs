@@ -25,19 +25,19 @@ use std::{
     future::{Future as _, poll_fn},
     io,
     pin::{Pin, pin},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use interceptor_wire::http1::{After, Asked};
-use tokio::time::Instant;
 
 use self::{requests::Requests, responses::Responses};
 use crate::relay::{
     dial::{AppDialError, DialError},
+    observe::{Counters, ResponseClock},
     pipe::Before,
     route::Route,
-    select::Choice,
+    select::Decided,
     stats::Piped,
     stolen::Stolen,
     stream::Stream,
@@ -68,8 +68,11 @@ pub(super) async fn serve(stolen: &Stolen, app: Option<Upstream>, said: Vec<u8>)
     match leave {
         Leave::Pipe { why, was_reset } => {
             why.iter().for_each(|&why| stolen.record.pipe(why));
-            let before =
-                Before { said: [requests.rest(), responses.rest()], b_was_reset: was_reset };
+            let before = Before {
+                up: requests.rest(),
+                down: responses.rest(),
+                upstream_was_reset: was_reset,
+            };
             match (target, app) {
                 (Some(target), app) => {
                     drop(app);
@@ -143,15 +146,8 @@ struct Pending {
     asked: Asked,
     /// What may follow it if the response agrees.
     after: After,
-    /// When it was sent on, and the rule that was asked about it first; until the response begins.
-    clock: Option<(Instant, Arc<Route>)>,
-}
-
-/// Whose a request is.
-struct Owner {
-    choice: Choice,
-    /// The rule that was asked first.
-    first: Option<Arc<Route>>,
+    /// Runs until the response begins.
+    clock: ResponseClock,
 }
 
 struct Exchange<'a> {
@@ -219,12 +215,10 @@ impl Exchange<'_> {
     }
 
     /// Whether a request of this owner may follow those that are under way.
-    fn is_turn_of(&self, choice: &Choice) -> bool {
-        match (choice, self.side, self.targets.last()) {
-            (Choice::Target(route), Side::Target, Some(target)) => {
-                Arc::ptr_eq(route, &target.route)
-            }
-            (Choice::App | Choice::Later, Side::App, _) => true,
+    fn is_turn_of(&self, owner: &Decided) -> bool {
+        match (&owner.target, self.side, self.targets.last()) {
+            (Some(route), Side::Target, Some(target)) => Arc::ptr_eq(route, &target.route),
+            (None, Side::App, _) => true,
             _ => false,
         }
     }
@@ -255,11 +249,9 @@ impl Exchange<'_> {
         true
     }
 
-    /// Counts bytes that went to a target (0) or came from it (1).
-    fn count(&self, direction: usize, bytes: usize) {
-        if let (Some(target), Side::Target) = (self.targets.last(), self.side) {
-            target.route.stats.bytes()[direction].fetch_add(bytes as u64, Ordering::Relaxed);
-        }
+    /// Observes the side that serves the caller.
+    fn observer(&self) -> Counters<'_> {
+        observer(self.stolen, &self.targets, self.side)
     }
 }
 
@@ -267,6 +259,13 @@ fn server<'a>(app: Option<&'a Upstream>, targets: &'a [Target], side: Side) -> O
     match side {
         Side::App => app.map(|app| &*app.stream),
         Side::Target | Side::Nobody => targets.last().map(|target| &*target.upstream.stream),
+    }
+}
+
+fn observer<'a>(stolen: &'a Stolen, targets: &'a [Target], side: Side) -> Counters<'a> {
+    match (side, targets.last()) {
+        (Side::Target, Some(target)) => stolen.observe_target(&target.route),
+        _ => stolen.observe_app(),
     }
 }
 

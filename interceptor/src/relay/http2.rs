@@ -72,7 +72,7 @@ use self::{
     settings::{FirstFrame, PREFACE, Settings},
     window::Window,
 };
-use crate::relay::{stats::Piped, stolen::Stolen, upstream::Upstream};
+use crate::relay::{pipe::Before, stats::Piped, stolen::Stolen, upstream::Upstream};
 
 /// An application that has the opening of an HTTP/2 client and has not answered by then waits for
 /// something else.
@@ -94,7 +94,8 @@ pub(super) async fn serve(stolen: &Stolen, app: &Upstream, said: Vec<u8>) {
         Ok(settings) => relay(stolen, app, settings, said, heard).await,
         Err(why) => {
             why.iter().for_each(|&why| stolen.record.pipe(why));
-            stolen.pass_on(app, [said[sent..].to_vec(), heard]).await;
+            let before = Before { up: said[sent..].to_vec(), down: heard, ..Before::default() };
+            stolen.pass_on(app, before).await;
         }
     }
 }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::{
     addr::{ClientAddr, OrigDst},
+    observe::Traffic,
     route::Route,
     stats::{Active, Outcome, Passed, Piped, PortStats},
 };
@@ -18,6 +19,7 @@ pub struct ConnRecord {
     client: ClientAddr,
     original: OrigDst,
     workload: Arc<str>,
+    traffic: Traffic,
     rules: Mutex<Vec<Entry>>,
 }
 
@@ -46,7 +48,13 @@ impl ConnRecord {
             }
         }
         let rules = Mutex::new(rules);
-        Self { client, original, workload, rules }
+        Self { client, original, workload, traffic: Traffic::default(), rules }
+    }
+
+    /// What passed on the connection so far.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Notes what a rule has had of it. The first outcome of each rule counts.

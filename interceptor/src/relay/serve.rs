@@ -15,9 +15,10 @@ use super::{
     health,
     loop_guard::Hop,
     netns_stream::NetnsStream,
+    observe::{Counters, Traffic},
     pipe::Before,
     record::ConnRecord,
-    select::{Choice, select},
+    select::Choice,
     stats::{Outcome, Passed},
     stolen::{Stolen, carry},
     stream::Stream,
@@ -44,7 +45,11 @@ pub async fn serve(
     let Some(routes) = workload.routes(original.port()) else {
         workload.unrouted.fetch_add(1, Ordering::Relaxed);
         return match dial::to_app(&workload, client_addr, original, Ack::Immediate).await {
-            Ok(app) => carry(&client, &app.stream, Default::default(), [None, None]).await,
+            Ok(app) => {
+                let traffic = Traffic::default();
+                let observer = Counters::of_app(&traffic);
+                carry(&client, &app.stream, Before::default(), &observer).await;
+            }
             Err(_) => client.reset_on_close(),
         };
     };
@@ -61,8 +66,7 @@ pub async fn serve(
     if health::is_probe(&stolen.workload, &stolen.client, client_addr, original).await {
         return pass(&stolen, Passed::HealthCheck).await;
     }
-    let choice = select(&routes, &stolen.facts(None), Needs::Connection);
-    match choice {
+    match stolen.choose(None, Needs::Connection) {
         Choice::Target(route) => stolen.redirect(&route).await,
         Choice::App => pass(&stolen, Passed::NotMatched).await,
         // Boxed: it needs more memory than a connection that is not looked into, which would have

@@ -11,6 +11,8 @@ pub use interceptor_api::{Decision, FellBack, Outcome, Passed, Refused};
 use interceptor_wire::Reason;
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::direction::Direction;
+
 /// Counters of one redirected port.
 #[derive(Debug)]
 pub struct PortStats {
@@ -176,10 +178,22 @@ impl PortStats {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// The counters of bytes, to the target and from it.
+    /// Counts bytes between clients and the target.
+    pub fn count_bytes(&self, direction: Direction, n: u64) {
+        self.byte_counter(direction).fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Bytes between clients and the target so far.
     #[must_use]
-    pub fn bytes(&self) -> [&AtomicU64; 2] {
-        [&self.to_target, &self.from_target]
+    pub fn bytes(&self, direction: Direction) -> u64 {
+        self.byte_counter(direction).load(Ordering::Relaxed)
+    }
+
+    fn byte_counter(&self, direction: Direction) -> &AtomicU64 {
+        match direction {
+            Direction::Up => &self.to_target,
+            Direction::Down => &self.from_target,
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! One stolen connection, from being accepted to its end.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::Arc;
 
-use interceptor_condition::Facts;
+use interceptor_condition::{Facts, Needs, Request};
 use tokio::time::Instant;
 
 use super::{
@@ -10,10 +10,12 @@ use super::{
     dial::{self, Ack, AppDialError, Cause, DialError, Purpose},
     loop_guard::Hops,
     netns_stream::NetnsStream,
+    observe::{Counters, Observer},
     pipe::{Before, Ending, pipe},
     proxy_v2,
     record::ConnRecord,
     route::Route,
+    select::{Choice, Decided, decide, select},
     stats::{Decision, Outcome},
     stream::Stream,
     upstream::Upstream,
@@ -40,17 +42,42 @@ pub struct Stolen {
 // === impl Stolen ===
 
 impl Stolen {
-    /// What is known of the connection without looking into it.
-    #[must_use]
-    pub fn facts<'a>(&self, server_name: Option<&'a str>) -> Facts<'a> {
+    /// What is known of the connection, apart from its requests.
+    fn facts<'a>(&self, server_name: Option<&'a str>) -> Facts<'a> {
         let (source, destination) = (self.client_addr.0, self.original.0);
         Facts { source, destination, server_name, request: None }
     }
 
     /// The rules of the port as they are now.
-    #[must_use]
-    pub fn routes(&self) -> Arc<[Arc<Route>]> {
+    fn routes(&self) -> Arc<[Arc<Route>]> {
         self.workload.routes(self.original.port()).unwrap_or_default()
+    }
+
+    /// Asks the rules of the port as they are now about the whole connection.
+    ///
+    /// `server_name` is the name in the client's TLS handshake: empty if there is none, `None` if
+    /// it is not known yet. `known` says what the rules can learn from that at most.
+    #[must_use]
+    pub fn choose(&self, server_name: Option<&str>, known: Needs) -> Choice {
+        select(&self.routes(), &self.facts(server_name), known)
+    }
+
+    /// Asks the rules of the port as they are now about one request of the connection.
+    #[must_use]
+    pub fn decide(&self, request: &dyn Request) -> Decided {
+        decide(&self.routes(), &Facts { request: Some(request), ..self.facts(Some("")) })
+    }
+
+    /// Observes what passes between the client and the app.
+    #[must_use]
+    pub fn observe_app(&self) -> Counters<'_> {
+        Counters::of_app(self.record.traffic())
+    }
+
+    /// Observes what passes between the client and the target of a rule.
+    #[must_use]
+    pub fn observe_target<'a>(&'a self, route: &'a Route) -> Counters<'a> {
+        Counters::of_target(self.record.traffic(), &route.stats)
     }
 
     /// Dials a rule's target on behalf of this connection.
@@ -128,21 +155,20 @@ impl Stolen {
     }
 
     /// Passes all that is still to come between the client and the app.
-    pub async fn pass_on(&self, app: &Upstream, before: impl Into<Before>) {
-        carry(&self.client, &app.stream, before.into(), [None, None]).await;
+    pub async fn pass_on(&self, app: &Upstream, before: Before) {
+        carry(&self.client, &app.stream, before, &self.observe_app()).await;
     }
 
     /// Passes the whole connection to the target; `said` was read from the client.
     pub async fn hand_over(&self, route: &Route, target: &Upstream, said: Vec<u8>) {
         let mut first = self.preface(route);
         first.extend_from_slice(&said);
-        self.tunnel(route, target, [first, Vec::new()]).await;
+        self.tunnel(route, target, Before { up: first, ..Before::default() }).await;
     }
 
     /// Passes all that is still to come between the client and the target.
-    pub async fn tunnel(&self, route: &Route, target: &Upstream, before: impl Into<Before>) {
-        let moved = route.stats.bytes().map(Some);
-        carry(&self.client, &target.stream, before.into(), moved).await;
+    pub async fn tunnel(&self, route: &Route, target: &Upstream, before: Before) {
+        carry(&self.client, &target.stream, before, &self.observe_target(route)).await;
     }
 }
 
@@ -151,12 +177,12 @@ pub(super) async fn carry(
     client: &Stream,
     upstream: &Stream,
     before: Before,
-    moved: [Option<&AtomicU64>; 2],
+    observer: &impl Observer,
 ) {
-    let survivor = match pipe(client, upstream, before, moved).await {
+    let survivor = match pipe(client, upstream, before, observer).await {
         Ending::Closed => return,
-        Ending::ABroke => upstream,
-        Ending::BBroke => client,
+        Ending::ClientFailed => upstream,
+        Ending::UpstreamFailed => client,
     };
     // What the broken side sent before is in the survivor's send queue, which a reset would throw
     // away.

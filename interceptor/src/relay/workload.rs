@@ -5,12 +5,13 @@ use std::{
     collections::HashMap,
     fmt, io,
     net::{IpAddr, SocketAddr},
+    num::NonZeroU16,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use interceptor_common::{heartbeat::AT_LIMIT, steal::MAX_WORKERS};
+use interceptor_common::{heartbeat::AT_LIMIT, port::Port, steal::MAX_WORKERS};
 use socket2::Socket;
 
 use super::{
@@ -28,7 +29,7 @@ use crate::{
 pub struct WorkloadId(pub u32);
 
 /// Redirected ports and where they lead; the routes of a port in the order in which they are asked.
-pub type Routes = HashMap<u16, Arc<[Arc<Route>]>>;
+pub type Routes = HashMap<Port, Arc<[Arc<Route>]>>;
 
 /// What all workers share of one armed workload.
 #[derive(Debug)]
@@ -86,10 +87,10 @@ impl fmt::Display for WorkloadId {
 // === impl Workload ===
 
 impl Workload {
-    /// The routes of a redirected port.
+    /// The routes of the redirected TCP port `port`.
     #[must_use]
     pub fn routes(&self, port: u16) -> Option<Arc<[Arc<Route>]>> {
-        self.routes.load().get(&port).cloned()
+        self.routes.load().get(&Port::tcp(NonZeroU16::new(port)?)).cloned()
     }
 
     /// A TCP socket of the namespace, of the family of `ip`.
@@ -107,12 +108,9 @@ impl Workload {
         }
     }
 
-    /// Whether connections to `port` are stolen at present.
+    /// Whether connections to the TCP port `port` are stolen at present.
     #[must_use]
     pub fn is_redirected(&self, port: u16) -> bool {
-        self.routes
-            .load()
-            .get(&port)
-            .is_some_and(|routes| routes.iter().any(|route| !route.is_withdrawn()))
+        self.routes(port).is_some_and(|routes| routes.iter().any(|route| !route.is_withdrawn()))
     }
 }

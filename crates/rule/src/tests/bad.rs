@@ -72,9 +72,17 @@ const PORT: &str = "a port from 1 to 65535";
     "80/tcp -> a:1\n^^^^^^"
 )]
 #[case(
-    "53/udp -> a:1",
-    "expected {PORT}, found `53/udp`; a rule takes TCP ports only",
-    "53/udp -> a:1\n^^^^^^"
+    "53/UDP -> a:1",
+    "expected {PORT}, found `53/UDP`; did you mean `53/udp`?",
+    "53/UDP -> a:1\n^^^^^^"
+)]
+#[case("80,0/udp -> a:1", "expected {PORT}, found `0`", "80,0/udp -> a:1\n   ^")]
+#[case("/udp -> a:1", "expected {PORT}, found `/udp`", "/udp -> a:1\n^^^^")]
+#[case("53/sctp -> a:1", "expected {PORT}, found `53/sctp`", "53/sctp -> a:1\n^^^^^^^")]
+#[case(
+    "53/udp,53,53/udp -> a:1",
+    "expected each port once, found a second `53/udp`",
+    "53/udp,53,53/udp -> a:1\n          ^^^^^^"
 )]
 #[case(
     "80,81,80 -> a:1",
@@ -106,6 +114,11 @@ const ARROW: &str = "`->` between the ports and the target";
 #[case("8080 → a:1", "expected {ARROW}, found `→`; did you mean `->`?", "8080 → a:1\n     ^")]
 #[case("8080 a:1", "expected {ARROW}, found `a:1`; did you mean `-> a:1`?", "8080 a:1\n     ^^^")]
 #[case("8080 ttl 5m", "expected {ARROW}, found `ttl`", "8080 ttl 5m\n     ^^^")]
+#[case(
+    "53/udp a:1",
+    "expected {ARROW}, found `a:1`; did you mean `-> a:1`?",
+    "53/udp a:1\n       ^^^"
+)]
 #[case("80,81;", "expected {ARROW}, found `;`", "80,81;\n     ^")]
 fn a_missing_arrow_is_refused(#[case] text: &str, #[case] message: &str, #[case] caret: &str) {
     check(text, &message.replace("{ARROW}", ARROW), caret);
@@ -123,6 +136,12 @@ fn a_missing_arrow_is_refused(#[case] text: &str, #[case] message: &str, #[case]
     "expected a target: `host:port`, `[ipv6]:port` or a session name, found `8080`; \
      did you mean `8080 -> host:port`?",
     "8080\n^^^^"
+)]
+#[case(
+    "8125/udp",
+    "expected a target: `host:port`, `[ipv6]:port` or a session name, found `8125/udp`; \
+     did you mean `8125/udp -> host:port`?",
+    "8125/udp\n^^^^^^^^"
 )]
 #[case("when x", "expected a target before `when`, found `when`", "when x\n^^^^")]
 #[case(
@@ -144,6 +163,11 @@ fn a_missing_arrow_is_refused(#[case] text: &str, #[case] message: &str, #[case]
 #[case("a:0", "expected a port from 1 to 65535, found `0`", "a:0\n  ^")]
 #[case("a:99999", "expected a port from 1 to 65535, found `99999`", "a:99999\n  ^^^^^")]
 #[case("a:http", "expected a port from 1 to 65535, found `http`", "a:http\n  ^^^^")]
+#[case(
+    "a:53/udp",
+    "expected a port from 1 to 65535, found `53/udp`; a target has no path; did you mean `a:53`?",
+    "a:53/udp\n  ^^^^^^"
+)]
 #[case(
     "a:80/x",
     "expected a port from 1 to 65535, found `80/x`; a target has no path; did you mean `a:80`?",

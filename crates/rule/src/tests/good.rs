@@ -18,6 +18,8 @@ fn one(text: &str) -> Rule {
 #[case("8080->10.20.0.7:3000", "8080 -> 10.20.0.7:3000")]
 #[case("  8080 ,8081\t, 1 ->\n10.20.0.7:3000 ; ", "8080,8081,1 -> 10.20.0.7:3000")]
 #[case("65535 -> a:65535", "65535 -> a:65535")]
+#[case("8125/udp->10.0.0.1:53", "8125/udp -> 10.0.0.1:53")]
+#[case("53/udp ,53 , 54/udp -> a:1", "53/udp,53,54/udp -> a:1")]
 #[case("10.20.0.7:3000", "10.20.0.7:3000")]
 // Targets
 #[case("[fd00:0:0::1]:3000", "[fd00::1]:3000")]
@@ -53,10 +55,12 @@ fn a_rule_is_printed_in_its_canonical_form(#[case] text: &str, #[case] canonical
 
 #[test]
 fn the_parser_keeps_every_part() {
-    let text = " 80,443 -> [fd00::1]:3000 when a['b'] == \"c\" percent 12.5 ttl 8h with proxy-v2 ;";
+    let text =
+        " 80,443,53/udp -> [fd00::1]:3000 when a['b'] == \"c\" percent 12.5 ttl 8h with proxy-v2 ;";
     let rule = one(text);
-    let port = |number| NonZeroU16::new(number).expect("is not zero");
-    assert_eq!(rule.ports, Ports::Listed(vec![port(80), port(443)]));
+    let number = |number| NonZeroU16::new(number).expect("is not zero");
+    let ports = vec![Port::tcp(number(80)), Port::tcp(number(443)), Port::udp(number(53))];
+    assert_eq!(rule.ports, Ports::Listed(ports));
     assert_eq!(rule.target, Target::Address("[fd00::1]:3000".parse().expect("is an address")));
     assert_eq!(rule.when.as_ref().map(Condition::source), Some("a['b'] == \"c\""));
     assert_eq!(rule.percent.map(Percent::parts_per_million), Some(125_000));
@@ -65,6 +69,7 @@ fn the_parser_keeps_every_part() {
 
     let places = rule.places();
     assert_eq!(places.rule.of(text), &text[1..text.len() - 2]);
+    assert_eq!(places.udp.map(|span| span.of(text)), Some("53/udp"));
     assert_eq!(places.target.of(text), "[fd00::1]:3000");
     assert_eq!(places.when.map(|span| span.of(text)), Some("when a['b'] == \"c\""));
     assert_eq!(places.percent.map(|span| span.of(text)), Some("percent 12.5"));
@@ -87,6 +92,8 @@ fn a_semicolon_separates_rules() {
 #[rstest]
 #[case("a:1 ttl 5m with proxy-v2", None)]
 #[case("a:1 percent 5 when x", None)]
+#[case("80,53/udp,54/udp -> a:1", Some(("a UDP port is not supported yet", "53/udp")))]
+#[case("53/udp -> alice", Some(("a UDP port is not supported yet", "53/udp")))]
 #[case("80 -> alice", Some(("a session name as target is not supported yet", "alice")))]
 #[case("alice when x", Some(("a session name as target is not supported yet", "alice")))]
 fn a_session_target_is_unsupported(#[case] text: &str, #[case] expected: Option<(&str, &str)>) {

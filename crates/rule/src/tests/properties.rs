@@ -11,15 +11,19 @@ use proptest::prelude::*;
 use crate::ast::{Condition, Percent, Places};
 use crate::*;
 
-fn port() -> impl Strategy<Value = NonZeroU16> {
+fn number() -> impl Strategy<Value = NonZeroU16> {
     any::<NonZeroU16>()
+}
+
+fn port() -> impl Strategy<Value = Port> {
+    prop_oneof![number().prop_map(Port::tcp), number().prop_map(Port::udp)]
 }
 
 fn target() -> impl Strategy<Value = Target> {
     prop_oneof![
-        (any::<IpAddr>(), port())
+        (any::<IpAddr>(), number())
             .prop_map(|(ip, port)| Target::Address(SocketAddr::new(ip, port.get()))),
-        ("[a-zA-Z0-9_]([a-z0-9-]{0,20}[a-z0-9])?(\\.[a-z][a-z0-9]{0,9}){1,3}\\.?", port())
+        ("[a-zA-Z0-9_]([a-z0-9-]{0,20}[a-z0-9])?(\\.[a-z][a-z0-9]{0,9}){1,3}\\.?", number())
             .prop_filter_map("an address-like name", |(host, port)| Some(Target::Name {
                 host: HostName::new(&host).ok()?,
                 port
@@ -71,7 +75,8 @@ fn rule() -> impl Strategy<Value = Rule> {
     )
         .prop_map(|(ports, target, when, percent, ttl, proxy_protocol)| {
             let nowhere = Span::new(0, 0);
-            let places = Places { rule: nowhere, target: nowhere, when: None, percent: None };
+            let places =
+                Places { rule: nowhere, udp: None, target: nowhere, when: None, percent: None };
             Rule { ports, target, when, percent, ttl, proxy_protocol, places }
         })
 }
@@ -80,7 +85,7 @@ fn rule() -> impl Strategy<Value = Rule> {
 fn nearly_rules() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         8 => proptest::sample::select(vec![
-            "8080", "80", ",", "->", "=>", "-", ">", "→", ":", "[", "]", "::1", "10.0.0.1", "a",
+            "8080", "80", "53/udp", "/udp", ",", "->", "=>", "-", ">", "→", ":", "[", "]", "::1", "10.0.0.1", "a",
             "laptop.example", ":3000", ";", "when", "percent", "ttl", "with", "proxy-v2", "5",
             ".5", "8h", "'", "\"", "\\", "r'", "(", ")", "{", "}", "//", "://", "/", "%", " ",
             " ", " ", "\n", "\t", "ü", "🦀", "\u{202e}", "\0",
@@ -132,6 +137,8 @@ proptest! {
                 let printed = rules.iter().map(Rule::to_string).collect::<Vec<_>>().join(";");
                 prop_assert_eq!(parse(&printed), Ok(rules.clone()));
                 for rule in rules {
+                    let udp = rule.places().udp.map(|span| span.of(&text));
+                    prop_assert!(udp.is_none_or(|udp| udp.ends_with("/udp")), "{:?}", udp);
                     prop_assert!(text.get(rule.places().rule.range()).is_some());
                     prop_assert_eq!(parse(rule.places().rule.of(&text)), Ok(vec![rule]));
                 }

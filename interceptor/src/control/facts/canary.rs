@@ -1,8 +1,8 @@
 //! Is a byte really intercepted? A rule is called active only after probes on all its ports said so.
 
-use std::{num::NonZeroU16, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use interceptor_common::steal::Family;
+use interceptor_common::{port::Port, steal::Family};
 use tokio::time::sleep;
 
 use crate::relay::{canary::probe, workload::Workload};
@@ -24,7 +24,7 @@ pub enum Proof {
 
 /// Canaries `ports` in every family that the workload has listeners for until all are proven, telling `report` of
 /// every change.
-pub async fn prove(workload: Arc<Workload>, ports: Vec<NonZeroU16>, report: impl Fn(Proof)) {
+pub async fn prove(workload: Arc<Workload>, ports: Vec<Port>, report: impl Fn(Proof)) {
     let mut pause = FIRST_RETRY;
     loop {
         match probe_all(&workload, &ports).await {
@@ -36,13 +36,13 @@ pub async fn prove(workload: Arc<Workload>, ports: Vec<NonZeroU16>, report: impl
     }
 }
 
-async fn probe_all(workload: &Workload, ports: &[NonZeroU16]) -> Result<(), String> {
+async fn probe_all(workload: &Workload, ports: &[Port]) -> Result<(), String> {
     for family in [Family::V4, Family::V6] {
         if !workload.listeners.iter().any(|listener| listener.is_ipv4() == (family == Family::V4)) {
             continue;
         }
         for port in ports {
-            probe(workload, family, port.get()).await.map_err(|error| error.to_string())?;
+            probe(workload, family, port.number()).await.map_err(|error| error.to_string())?;
         }
     }
     Ok(())

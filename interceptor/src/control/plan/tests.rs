@@ -1,6 +1,6 @@
 //! What a workload's annotations amount to, as a specification.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, num::NonZeroU16};
 
 use super::*;
 use crate::{config::workloads, control::status::State};
@@ -33,7 +33,7 @@ fn told(plan: &Plan) -> Vec<String> {
             None => format!(
                 "{} takes {:?}",
                 planned.key,
-                planned.ports.iter().map(|p| p.get()).collect::<Vec<_>>()
+                planned.ports.iter().map(|port| port.number()).collect::<Vec<_>>()
             ),
             Some(refusal) => format!("{} {} {}", planned.key, refusal.state, refusal.reason),
         })
@@ -123,7 +123,7 @@ fn two_rules_of_one_annotation_can_not_share_a_port() {
 
 /// The developers behind the rules of port 8080, in the order in which they are asked.
 fn order(plan: &Plan) -> Vec<&str> {
-    let port = NonZeroU16::new(8080).expect("not zero");
+    let port = Port::tcp(NonZeroU16::new(8080).expect("not zero"));
     let rules = plan.ports.get(&port).into_iter().flatten().map(|&n| &plan.rules[n]);
     rules.map(|rule| rule.key.developer().unwrap_or_default()).collect()
 }
@@ -193,7 +193,7 @@ fn two_rules_of_one_annotation_share_a_port_in_the_order_of_the_text() {
         "debug.redirect",
         "8080 -> 10.20.0.7:3000 when source.port == 1; 8080 -> 10.20.0.8:3000",
     )]);
-    let port = NonZeroU16::new(8080).expect("not zero");
+    let port = Port::tcp(NonZeroU16::new(8080).expect("not zero"));
     let targets: Vec<_> = both.ports[&port]
         .iter()
         .map(|&n| {
@@ -234,6 +234,10 @@ fn what_is_not_supported_yet_is_refused_and_replaces_what_stood_there() {
     plan_with(&mut planner, &Policy::default(), &[("debug.redirect", "8080 -> 10.20.0.7:3000")]);
     let later = plan_with(&mut planner, &Policy::default(), &[("debug.redirect", "8080 -> alice")]);
     assert_eq!(told(&later), ["debug.redirect refused NotSupported"]);
+    assert_eq!(
+        told(&plan(&[("debug.redirect", "8080,8125/udp -> 10.20.0.7:3000")])),
+        ["debug.redirect refused NotSupported"]
+    );
     assert_eq!(
         told(&plan(&[("debug.mirror", "8080 -> 10.20.0.7:3000")])),
         ["debug.mirror refused NotSupported"]

@@ -5,21 +5,19 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use interceptor_condition::{Facts, Needs};
 use interceptor_wire::{
     Parsed, Reason,
     http1::{self, After, Body, HeadScan, RequestHead, Storage},
 };
-use tokio::time::Instant;
 
-use super::{
-    AppDial, BURST, Backlog, Exchange, Leave, Owner, Pending, Side, Target, TargetDial, server,
-};
+use super::{AppDial, BURST, Backlog, Exchange, Leave, Pending, Side, Target, TargetDial, server};
 use crate::relay::{
     dial::Ack,
+    direction::Direction,
+    observe::Observer as _,
     request::Http1,
     route::Route,
-    select::{Choice, select},
+    select::Decided,
     stats::{Outcome, Piped},
     stream::{Chunk, SCRATCH},
 };
@@ -40,9 +38,10 @@ pub(super) struct Requests {
     chunk: Chunk,
     state: State,
     /// Whose the request is that the inbox begins with.
-    owner: Option<Owner>,
+    owner: Option<Decided>,
     wait: Wait,
-    /// The target of this rule could not be reached for it. Counts when the application has it instead.
+    /// The target of this rule could not be reached for it. Counts when the application has it
+    /// instead.
     failure: Option<(Arc<Route>, Outcome)>,
     /// The caller has said all.
     ended: bool,
@@ -112,7 +111,8 @@ impl Requests {
         matches!(self.state, State::Head(_) | State::InDoubt(_))
     }
 
-    /// Whether the application is being called only to see to an idle caller, or to one who has begun a head.
+    /// Whether the application is being called only to see to an idle caller, or to one who has
+    /// begun a head.
     fn calls_for_no_request(&self) -> bool {
         matches!((&self.wait, &self.state), (Wait::CallApp(_), State::Head(_)))
             && self.owner.is_none()
@@ -147,7 +147,8 @@ impl Requests {
             After::Upgrade | After::Connect => self.wait = Wait::Answer,
             After::Close => {
                 self.state = State::Last;
-                // The application sees what it would have seen; to a target it would be somebody else's.
+                // The application sees what it would have seen; to a target it would be somebody
+                // else's.
                 if side == Side::Target {
                     self.wait = Wait::End;
                 }
@@ -231,7 +232,8 @@ impl Exchange<'_> {
         })
     }
 
-    /// Reads ahead while something has to come to pass first, so that the caller's end or failure is seen.
+    /// Reads ahead while something has to come to pass first, so that the caller's end or failure
+    /// is seen.
     fn poll_waiting_caller(&mut self, cx: &mut Context<'_>) -> Poll<Leave> {
         while self.requests.is_reading() {
             let read = SCRATCH.with_borrow_mut(|scratch| {
@@ -262,7 +264,8 @@ impl Exchange<'_> {
         Poll::Pending
     }
 
-    /// The caller has ended, and the server that has his last request is to know, for it may take long to answer.
+    /// The caller has ended, and the server that has his last request is to know, for it may take
+    /// long to answer.
     fn end_while_waiting(&mut self) -> Poll<Leave> {
         let is_all_the_servers = match self.requests.wait {
             Wait::Answer => self.requests.inbox.is_empty() || self.side == Side::App,
@@ -313,7 +316,7 @@ impl Exchange<'_> {
                         Err(error) => {
                             self.requests.failure = Some((route, error.into()));
                             if let Some(owner) = &mut self.requests.owner {
-                                owner.choice = Choice::App;
+                                owner.target = None;
                             }
                             self.requests.wait = Wait::Turn;
                         }
@@ -348,10 +351,10 @@ impl Exchange<'_> {
 
     /// All responses are through: the next request goes to another server.
     fn take_turn(&mut self) {
-        let choice = self.requests.owner.as_ref().map(|owner| owner.choice.clone());
-        self.requests.wait = match choice {
+        let target = self.requests.owner.as_ref().and_then(|owner| owner.target.clone());
+        self.requests.wait = match target {
             // The rule may have gone while the request waited.
-            Some(Choice::Target(route)) if !route.is_over() => {
+            Some(route) if !route.is_over() => {
                 if self.has_target(&route) {
                     self.turn_to(Side::Target);
                     Wait::Nothing
@@ -361,7 +364,7 @@ impl Exchange<'_> {
             }
             _ => {
                 if let Some(owner) = &mut self.requests.owner {
-                    owner.choice = Choice::App;
+                    owner.target = None;
                 }
                 if self.app.is_some() {
                     self.turn_to(Side::App);
@@ -378,11 +381,12 @@ impl Exchange<'_> {
         };
     }
 
-    /// Sends on what `bytes` begin with and keeps the rest. They are all that there is of the caller.
+    /// Sends on what `bytes` begin with and keeps the rest. They are all that there is of the
+    /// caller.
     fn take_in(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Leave> {
         let mut end = 0;
         let framed = self.frame(bytes, &mut end);
-        self.count(0, end);
+        self.observer().bytes(Direction::Up, &bytes[..end]);
         self.requests.inbox.extend_from_slice(&bytes[end..]);
         if let Some(server) = server(self.app.as_ref(), &self.targets, self.side) {
             let written = self.requests.backlog.write(cx, server, &bytes[..end]);
@@ -441,43 +445,28 @@ impl Exchange<'_> {
 
     /// Whether the request is sent on now. Else it waits for its turn.
     fn admit(&mut self, head: &RequestHead<'_>) -> bool {
-        let owner = self.requests.owner.take().unwrap_or_else(|| self.owner_of(head));
-        if !self.is_turn_of(&owner.choice) {
+        let owner = self.requests.owner.take();
+        let mut owner = owner.unwrap_or_else(|| self.stolen.decide(&Http1(head)));
+        if !self.is_turn_of(&owner) {
             self.requests.owner = Some(owner);
             self.requests.wait = Wait::Turn;
             return false;
         }
-        if let Choice::Target(route) = &owner.choice {
+        if let Some(route) = &owner.target {
             self.stolen.reached(route);
         }
         if let Some((route, outcome)) = self.requests.failure.take() {
             self.stolen.failed(&route, outcome);
         }
-        self.pending.push_back(Pending {
-            asked: head.asked(),
-            after: head.after,
-            clock: owner.first.map(|route| (Instant::now(), route)),
-        });
+        self.observer().head(Direction::Up, &mut owner.clock);
+        let clock = owner.clock;
+        self.pending.push_back(Pending { asked: head.asked(), after: head.after, clock });
         if head.body.is_done() {
             self.requests.complete(head.after, self.side, false);
         } else {
             self.requests.state = State::Body(head.body.clone(), head.after);
         }
         true
-    }
-
-    /// Asks the rules of the port as they are now.
-    fn owner_of(&self, head: &RequestHead<'_>) -> Owner {
-        let started = Instant::now();
-        let routes = self.stolen.routes();
-        let request = Http1(head);
-        let facts = Facts { request: Some(&request), ..self.stolen.facts(Some("")) };
-        let choice = select(&routes, &facts, Needs::Request);
-        let first = routes.iter().find(|route| !route.is_over()).cloned();
-        if let Some(first) = &first {
-            first.stats.decision_seconds.observe(started.elapsed().as_secs_f64());
-        }
-        Owner { choice, first }
     }
 
     /// The caller has said all.

@@ -1,6 +1,6 @@
-//! A TCP stream as the HTTP/2 library takes it: what was read before comes first, what was said before is not said
-//! again, and what is written in one turn goes out at its end by one system call. The library would write each data frame
-//! by itself.
+//! A TCP stream as the HTTP/2 library takes it: what was read before comes first, what was said
+//! before is not said again, and what is written in one turn goes out at its end by one system
+//! call. The library would write each data frame by itself.
 
 use std::{
     cell::RefCell,
@@ -50,7 +50,8 @@ struct Outbox {
     error: Option<io::Error>,
 }
 
-/// Takes the library's preface and its SETTINGS out of what it writes: the peer has had somebody else's.
+/// Takes the library's preface and its SETTINGS out of what it writes: the peer has had somebody
+/// else's.
 #[derive(Default)]
 struct Hush {
     head: Vec<u8>,
@@ -90,7 +91,8 @@ impl Outbox {
 // === impl Outlet ===
 
 impl<S: Deref<Target = Stream>> Outlet<S> {
-    /// Writes what the library has put together, as far as there is room. It is told of a failure when it is polled next.
+    /// Writes what the library has put together, as far as there is room. It is told of a failure
+    /// when it is polled next.
     pub(super) fn flush(&self, cx: &mut Context<'_>) {
         let mut outbox = self.lock();
         if outbox.error.is_none()

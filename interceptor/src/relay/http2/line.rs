@@ -51,8 +51,9 @@ pub(super) struct Driver<S> {
     window: Window,
 }
 
-/// A connection that is made when it is wanted: to a rule's target, or another one to the application when that has
-/// asked for no more streams on its line. The caller has not heard of it yet, and is not to notice.
+/// A connection that is made when it is wanted: to a rule's target, or another one to the
+/// application when that has asked for no more streams on its line. The caller has not heard of it
+/// yet, and is not to notice.
 pub(super) struct Target<'a> {
     route: Option<Arc<Route>>,
     says: Arc<watch::Sender<Reach>>,
@@ -76,8 +77,8 @@ pub(super) struct End<'a> {
     pub(super) reset: &'a AtomicBool,
 }
 
-/// Opens the line behind `stream`, whose peer has had the opening of a client with these `settings` and has said
-/// `heard`.
+/// Opens the line behind `stream`, whose peer has had the opening of a client with these `settings`
+/// and has said `heard`.
 pub(super) async fn open<S>(
     stream: S,
     heard: Vec<u8>,
@@ -149,7 +150,8 @@ impl<'a> Target<'a> {
         Self { route, says, driver: Box::pin(driver) }
     }
 
-    /// Whether another stream for the target of `route`, or for the application, may be sent on it, as far as is known.
+    /// Whether another stream for the target of `route`, or for the application, may be sent on it,
+    /// as far as is known.
     pub(super) fn takes(&self, route: Option<&Arc<Route>>) -> bool {
         if self.route.as_ref().map(Arc::as_ptr) != route.map(Arc::as_ptr) {
             return false;
@@ -166,7 +168,8 @@ impl<'a> Target<'a> {
         self.says.subscribe()
     }
 
-    /// If its rule is gone, no other stream is to come: the connection ends with the last one that it has.
+    /// If its rule is gone, no other stream is to come: the connection ends with the last one that
+    /// it has.
     pub(super) fn let_go_if_withdrawn(&self) {
         let is_withdrawn = self.route.as_ref().is_some_and(|route| route.is_withdrawn());
         if is_withdrawn && matches!(&*self.says.borrow(), Reach::Open(_)) {

@@ -9,7 +9,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::relay::stream::testing::{Kind, fill, read_to_end};
+use crate::relay::{
+    observe::testing::{Recorded, Recorder},
+    stream::testing::{Kind, fill, read_to_end},
+};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -18,24 +21,24 @@ struct Piped {
     client: Stream,
     server: Stream,
     pipe: JoinHandle<Ending>,
-    moved: Arc<[AtomicU64; 2]>,
+    observed: Arc<Recorder>,
 }
 
 async fn piped(kind: Kind, first: &[u8]) -> Piped {
     let (client, a) = kind.pair().await;
     let (b, server) = kind.pair().await;
-    let moved: Arc<[AtomicU64; 2]> = Arc::default();
-    let (first, counters) = (first.to_vec(), Arc::clone(&moved));
+    let observed: Arc<Recorder> = Arc::default();
+    let before = Before { up: first.to_vec(), ..Before::default() };
+    let observer = Arc::clone(&observed);
     let pipe = tokio::spawn(async move {
-        let ending =
-            pipe(&a, &b, [first, Vec::new()], [Some(&counters[0]), Some(&counters[1])]).await;
+        let ending = pipe(&a, &b, before, &*observer).await;
         if ending != Ending::Closed {
             a.reset_on_close();
             b.reset_on_close();
         }
         ending
     });
-    Piped { client, server, pipe, moved }
+    Piped { client, server, pipe, observed }
 }
 
 async fn ending(pipe: JoinHandle<Ending>) -> Ending {
@@ -66,7 +69,7 @@ async fn assert_reset(stream: &Stream) {
 
 #[rstest]
 #[tokio::test]
-async fn bytes_go_both_ways_and_are_counted(#[values(Kind::Tcp, Kind::Memory)] kind: Kind) {
+async fn bytes_go_both_ways_and_are_observed(#[values(Kind::Tcp, Kind::Memory)] kind: Kind) {
     let piped = piped(kind, b"").await;
     piped.client.write_all(b"question").await.expect("write");
     assert_eq!(read_exact(&piped.server, 8).await, b"question");
@@ -74,8 +77,9 @@ async fn bytes_go_both_ways_and_are_counted(#[values(Kind::Tcp, Kind::Memory)] k
     assert_eq!(read_exact(&piped.client, 2).await, b"ok");
     drop((piped.client, piped.server));
     assert_eq!(ending(piped.pipe).await, Ending::Closed);
-    assert_eq!(piped.moved[0].load(Ordering::Relaxed), 8);
-    assert_eq!(piped.moved[1].load(Ordering::Relaxed), 2);
+    let passed = |bytes: &[u8]| Recorded { bytes: bytes.to_vec(), heads: 0, ended: true };
+    assert_eq!(piped.observed.recorded(Direction::Up), passed(b"question"));
+    assert_eq!(piped.observed.recorded(Direction::Down), passed(b"ok"));
 }
 
 #[rstest]
@@ -125,9 +129,11 @@ async fn a_reset_of_one_side_resets_the_other(
         if client_breaks { (piped.client, piped.server) } else { (piped.server, piped.client) };
     broken.reset_on_close();
     drop(broken);
-    let expected = if client_breaks { Ending::ABroke } else { Ending::BBroke };
+    let expected = if client_breaks { Ending::ClientFailed } else { Ending::UpstreamFailed };
     assert_eq!(ending(piped.pipe).await, expected);
     assert_reset(&other).await;
+    let broken = if client_breaks { Direction::Up } else { Direction::Down };
+    assert!(!piped.observed.recorded(broken).ended, "a reset is no end");
 }
 
 #[rstest]
@@ -140,6 +146,8 @@ async fn a_reader_that_does_not_read_holds_its_writer_back(
     // All of it arrives once somebody reads.
     piped.client.finish().expect("finish");
     assert_eq!(read_to_end(&piped.server).await.len(), sent);
+    let observed = piped.observed.recorded(Direction::Up);
+    assert_eq!((observed.bytes.len(), observed.ended), (sent, true));
 }
 
 #[rstest]
@@ -151,7 +159,7 @@ async fn a_caller_that_breaks_off_is_let_go_though_nobody_takes_its_bytes(
     fill(&piped.client).await;
     piped.client.reset_on_close();
     drop(piped.client);
-    assert_eq!(ending(piped.pipe).await, Ending::ABroke);
+    assert_eq!(ending(piped.pipe).await, Ending::ClientFailed);
 }
 
 #[rstest]
@@ -164,6 +172,6 @@ async fn a_reset_that_a_write_meets_is_not_taken_for_an_end(
     fill(&piped.client).await;
     piped.server.reset_on_close();
     drop(piped.server);
-    assert_eq!(ending(piped.pipe).await, Ending::BBroke);
+    assert_eq!(ending(piped.pipe).await, Ending::UpstreamFailed);
     assert_reset(&piped.client).await;
 }
