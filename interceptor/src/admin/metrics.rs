@@ -15,7 +15,7 @@ use prometheus_client::{
 
 use super::state::port_outcomes;
 use crate::{
-    control::registry::{Registry, RuleEntry, WorkloadEntry},
+    control::registry::{Armed, Registry, RuleEntry, WorkloadEntry},
     datapath::Callers,
     kubernetes::Cluster,
     relay::{
@@ -165,7 +165,7 @@ fn encode_connections(
         }
     }
     for entry in workloads {
-        let Some((workload, _)) = &entry.armed else { continue };
+        let Some(Armed { workload, .. }) = &entry.armed else { continue };
         // These belong to no rule.
         for (outcome, reason, count) in [
             ("refused", "relay_address", &workload.strays),

@@ -197,7 +197,7 @@ fn workload(entry: &WorkloadEntry) -> WorkloadReport {
         (None, None) => ("idle".into(), "no rule is in force".into()),
     };
     let counter = |of: fn(&Workload) -> &AtomicU64| {
-        entry.armed.as_ref().map_or(0, |(workload, _)| of(workload).load(Ordering::Relaxed))
+        entry.armed.as_ref().map_or(0, |armed| of(&armed.workload).load(Ordering::Relaxed))
     };
     WorkloadReport {
         name: entry.name.to_string(),
@@ -206,8 +206,9 @@ fn workload(entry: &WorkloadEntry) -> WorkloadReport {
         message,
         relay_address: counter(|workload| &workload.strays),
         unrouted: counter(|workload| &workload.unrouted),
-        caller_address: entry.armed.as_ref().map(|(workload, _)| {
-            caller_address(workload.callers.state(), workload.callers.count())
+        caller_address: entry.armed.as_ref().map(|armed| {
+            let callers = &armed.workload.callers;
+            caller_address(callers.state(), callers.count())
         }),
         rules: entry.rules.iter().map(|rule| rule_report(entry, rule)).collect(),
     }
@@ -289,9 +290,9 @@ pub fn port_outcomes(
     let relayed =
         Outcome::ALL.map(|outcome| (outcome.outcome(), outcome.reason(), stats.get(outcome)));
     let mut all = relayed.to_vec();
-    if let Some((_, steal)) = &entry.armed {
+    if let Some(armed) = &entry.armed {
         // A panic elsewhere leaves the maps readable.
-        let verdicts = steal.lock().verdicts(port).unwrap_or_default();
+        let verdicts = armed.programs.lock().counters(port).unwrap_or_default();
         let passed = verdicts.into_iter().filter(|(verdict, _)| verdict.is_passed());
         all.extend(passed.map(|(verdict, count)| ("passed", verdict.as_str(), count)));
     }

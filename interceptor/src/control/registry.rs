@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::status::Standing;
 use crate::{
-    datapath::Steal,
+    datapath::PodPrograms,
     relay::{stats::PortStats, workload::Workload},
 };
 
@@ -39,12 +39,20 @@ pub struct WorkloadEntry {
     pub uid: Option<Arc<str>>,
     /// Where its namespace is looked for.
     pub netns: String,
-    /// Both sides of what is in force, if something is.
-    pub armed: Option<(Arc<Workload>, Arc<Mutex<Steal>>)>,
+    /// Both sides of its attachment, if it is armed.
+    pub armed: Option<Armed>,
     /// Why nothing is, when something should be.
     pub failure: Option<Standing>,
     /// Its rules.
     pub rules: Vec<RuleEntry>,
+}
+
+/// The two sides of an armed workload, for their counters.
+pub struct Armed {
+    /// What the workers see.
+    pub workload: Arc<Workload>,
+    /// What runs in the kernel. The reconciler takes and releases ports with it meanwhile.
+    pub programs: Arc<Mutex<PodPrograms>>,
 }
 
 /// One rule as published.

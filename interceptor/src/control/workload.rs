@@ -250,10 +250,7 @@ impl WorkloadController {
             name: Arc::from(self.spec.name.as_str()),
             uid: self.spec.uid().cloned(),
             netns: self.netns_name(),
-            armed: self
-                .armed
-                .as_ref()
-                .map(|armed| (Arc::clone(&armed.workload), Arc::clone(&armed.steal))),
+            armed: self.armed.as_ref().map(Attachment::published),
             failure,
             rules,
         }
