@@ -5,11 +5,13 @@ use std::{sync::Arc, time::Duration};
 use interceptor_common::{port::Port, steal::Family};
 use tokio::time::sleep;
 
-use crate::relay::{canary::probe, workload::Workload};
+use crate::{
+    backoff::Backoff,
+    relay::{canary::probe, workload::Workload},
+};
 
-/// After a probe that failed; doubles up to [`SLOWEST`].
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-const SLOWEST: Duration = Duration::from_secs(5);
+/// The delays after a probe that failed.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 
 /// How far the proof has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +27,13 @@ pub enum Proof {
 /// Canaries `ports` in every family that the workload has listeners for until all are proven, telling `report` of
 /// every change.
 pub async fn prove(workload: Arc<Workload>, ports: Vec<Port>, report: impl Fn(Proof)) {
-    let mut pause = FIRST_RETRY;
+    let mut retry = RETRY;
     loop {
         match probe_all(&workload, &ports).await {
             Ok(()) => return report(Proof::Proven),
             Err(message) => report(Proof::Failed(message)),
         }
-        sleep(pause).await;
-        pause = SLOWEST.min(pause * 2);
+        sleep(retry.failed()).await;
     }
 }
 

@@ -4,16 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use crate::relay::{
-    dial::{self, Ack},
-    route::Destination,
-    stats::{FellBack, Outcome},
-    workload::Workload,
+use crate::{
+    backoff::Backoff,
+    relay::{
+        dial::{self, Ack},
+        route::Destination,
+        stats::{FellBack, Outcome},
+        workload::Workload,
+    },
 };
 
-/// The first try after the circuit opened; each later one waits twice as long, up to [`SLOWEST`].
-const FIRST: Duration = Duration::from_millis(250);
-const SLOWEST: Duration = Duration::from_secs(2);
+/// The delays between tries, the first one from when the circuit opened.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(2));
 
 /// Waits for the destination's circuit to open, tries the target until it answers, and again.
 ///
@@ -26,10 +28,9 @@ pub async fn keep_trying(
     loop {
         destination.tripped.notified().await;
         report(true);
-        let mut pause = FIRST;
+        let mut retry = RETRY;
         while destination.circuit.is_open() {
-            sleep(pause).await;
-            pause = SLOWEST.min(pause * 2);
+            sleep(retry.failed()).await;
             match dial::to_addresses(&workload, &destination.addresses(), None, Ack::Immediate)
                 .await
             {

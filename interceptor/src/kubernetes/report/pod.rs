@@ -13,10 +13,13 @@ use super::{
     api::{self, Failure},
     budget::Budget,
 };
-use crate::kubernetes::{
-    pod::SeenPod,
-    report::condition::{ConditionSpec, conditions, is_passing},
-    report::event::{PodEvent, Reported},
+use crate::{
+    backoff::Backoff,
+    kubernetes::{
+        pod::SeenPod,
+        report::condition::{ConditionSpec, conditions, is_passing},
+        report::event::{PodEvent, Reported},
+    },
 };
 
 /// A state that passes by itself is told if it has not passed by then.
@@ -29,9 +32,10 @@ const EVENTS: (u32, Duration) = (40, Duration::from_secs(15));
 const RESTORE: Duration = Duration::from_secs(5);
 /// PodEvent that wait for an API server that is away; the oldest are dropped, and counted as suppressed.
 const UNTOLD: usize = 64;
-/// After a request that failed; doubles up to [`SLOWEST_RETRY`].
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const SLOWEST_RETRY: Duration = Duration::from_secs(15);
+/// The delays after a write of conditions that failed.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
+/// The delays after an Event that could not be created.
+const EVENT_RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(4));
 /// An Event that was refused so often in a row is not told, and what waits behind it neither.
 const EVENT_TRIES: u32 = 4;
 
@@ -48,8 +52,8 @@ struct PodReporter {
     /// Since when a state has been passing.
     passing_since: Option<Instant>,
     /// Writes of conditions that failed in a row, and Events.
-    failures: u32,
-    event_failures: u32,
+    retry: Backoff,
+    event_retry: Backoff,
 }
 
 /// Conditions written.
@@ -139,8 +143,8 @@ impl PodReporter {
             events: Budget::new(EVENTS.0, EVENTS.1),
             conditions: Budget::new(CONDITIONS.0, CONDITIONS.1),
             passing_since: None,
-            failures: 0,
-            event_failures: 0,
+            retry: RETRY,
+            event_retry: EVENT_RETRY,
             desk,
         }
     }
@@ -214,20 +218,17 @@ impl PodReporter {
         let _permit = self.desk.permits.acquire().await;
         match api::apply(&self.desk.client, pod, &list).await {
             Ok(SeenPod { conditions: carried, version, .. }) => {
-                self.failures = 0;
+                self.retry.reset();
                 self.last = Some(LastWrite { said: said.to_vec(), carried, version, at: now });
                 Ok(())
             }
             Err(failure) => {
                 // A pod that is gone is soon gone from the watch, too.
-                if let (Failure::Error(error), 0) = (&failure, self.failures) {
+                if let (Failure::Error(error), 0) = (&failure, self.retry.failures()) {
                     let workload = format_args!("{}/{}", pod.namespace, pod.name);
                     tracing::warn!(%workload, error, "write conditions; trying again");
                 }
-                let pause =
-                    SLOWEST_RETRY.min(FIRST_RETRY * 2_u32.saturating_pow(self.failures.min(16)));
-                self.failures += 1;
-                Err(Instant::now() + pause)
+                Err(Instant::now() + self.retry.failed())
             }
         }
     }
@@ -254,21 +255,21 @@ impl PodReporter {
                     return self.put_off(untold);
                 }
             }
-            self.event_failures = 0;
+            self.event_retry.reset();
         }
         None
     }
 
     /// Keeps what could not be told for another time, unless that was tried often enough or the daemon ends.
     fn put_off(&mut self, untold: Vec<PodEvent>) -> Option<Instant> {
-        self.event_failures += 1;
-        if self.event_failures == EVENT_TRIES || self.desk.ending.load(Ordering::Relaxed) {
-            self.event_failures = 0;
+        let pause = self.event_retry.failed();
+        if self.event_retry.failures() == EVENT_TRIES || self.desk.ending.load(Ordering::Relaxed) {
+            self.event_retry.reset();
             untold.iter().for_each(|news| self.desk.events.count(news.reason, "failed"));
             return None;
         }
         self.untold = untold;
-        Some(Instant::now() + FIRST_RETRY * 2_u32.pow(self.event_failures))
+        Some(Instant::now() + pause)
     }
 }
 

@@ -2,16 +2,17 @@
 
 use std::{
     error::Error as _,
-    hash::{BuildHasher as _, RandomState},
     time::{Duration, Instant},
 };
 
 use kube::runtime::watcher::Error;
 
-/// The first try after a watch broke; doubles up to [`SLOWEST_RETRY`].
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-/// An API server that is back is noticed within this long. All nodes ask again then, so each waits a time of its own.
-const SLOWEST_RETRY: Duration = Duration::from_secs(5);
+use crate::backoff::Backoff;
+
+/// The delays before a watch that broke is begun again. An API server that is back is noticed within the longest of them; the
+/// daemons of all nodes ask again then, so each waits a time of its own.
+const RETRY: Backoff =
+    Backoff::new(Duration::from_millis(250), Duration::from_secs(5)).with_jitter();
 /// A failure this long after the one before is a new one.
 const CALM: Duration = Duration::from_secs(60);
 /// While it lasts, the log says so this often.
@@ -34,7 +35,7 @@ pub(super) struct Outage {
 struct Row {
     /// What the API server answers; nothing if it does not.
     code: Option<u16>,
-    failures: u32,
+    retry: Backoff,
     last: Instant,
 }
 
@@ -51,13 +52,11 @@ impl Outage {
         let code = code(error);
         self.log(error, code, now);
         // Another answer than before means that something moves: a server that begins to answer is soon of use.
-        let same = self.row.as_ref().filter(|row| row.code == code && now < row.last + CALM);
-        let before = same.map_or(0, |row| row.failures);
-        self.row = Some(Row { code, failures: (before + 1).min(16), last: now });
-        let pause = SLOWEST_RETRY.min(FIRST_RETRY * 2_u32.saturating_pow(before));
-        // Somewhere in the second half of it.
-        let share = RandomState::new().hash_one(before) % 1000;
-        pause / 2 + pause / 2000 * share as u32
+        let same = self.row.take().filter(|row| row.code == code && now < row.last + CALM);
+        let mut retry = same.map_or(RETRY, |row| row.retry);
+        let pause = retry.failed();
+        self.row = Some(Row { code, retry, last: now });
+        pause
     }
 
     /// The API server has accepted it.
@@ -123,6 +122,9 @@ fn with_cause(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FIRST_RETRY: Duration = Duration::from_millis(250);
+    const SLOWEST_RETRY: Duration = Duration::from_secs(5);
 
     /// The pauses if the watch breaks in that way so often, one after the other.
     fn pauses(
