@@ -10,11 +10,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use clap::CommandFactory as _;
 use interceptor::{
     admin::metrics,
+    cli::Cli,
     config::{annotation::wrong_condition, policy::Policy},
     control::registry::Registry,
     datapath::Callers,
+    exit::Exit,
     kubernetes::Cluster,
     relay::{
         stats::{Decision, Outcome, Piped},
@@ -227,13 +230,29 @@ fn every_alert_has_a_remedy() -> Result<()> {
 
 // --- all of them ------------------------------------------------------------------------------------------------------
 
+/// Pages beside those in `docs`.
 const PAGES: [&str; 5] = [
-    "docs/install.md",
-    "docs/annotations.md",
-    "docs/metrics.md",
-    "docs/troubleshooting.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "bench/README.md",
     "deploy/charts/interceptor/README.md",
+    "tests/README.md",
 ];
+
+/// Every page, by its path in the repository.
+fn pages() -> Result<BTreeSet<String>> {
+    let mut pages: BTreeSet<_> = PAGES.map(str::to_owned).into();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for folder in ["docs", "docs/adr"] {
+        let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
+        for entry in entries {
+            let name = entry?.file_name().display().to_string();
+            pages.extend(name.ends_with(".md").then(|| format!("{folder}/{name}")));
+        }
+    }
+    ensure!(pages.len() > PAGES.len() + 4, "{pages:?}");
+    Ok(pages)
+}
 
 /// As code hosts make them: lower case, dashes for blanks, no other signs.
 fn anchor(title: &str) -> String {
@@ -242,17 +261,66 @@ fn anchor(title: &str) -> String {
 }
 
 #[test]
+fn the_example_of_a_policy_has_every_key() -> Result<()> {
+    let docs = read("docs/policy.md")?;
+    let block = section(&docs, "## Stand-alone")?;
+    let (_, example) = block.split_once("```yaml\n").context("no example")?;
+    let (example, _) = example.split_once("```").context("no end of the example")?;
+    Policy::parse(example, "policy.md")?;
+    let example: serde_json::Value = serde_saphyr::from_str(example)?;
+    let example = example.as_object().context("no map")?;
+    let keys = example.iter().flat_map(|(key, value)| match value.as_object() {
+        Some(inner) => inner.keys().map(|inner| format!("{key}.{inner}")).collect(),
+        None => vec![key.clone()],
+    });
+    let documented: BTreeSet<_> = rows(block).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(documented, keys.collect());
+    Ok(())
+}
+
+#[test]
+fn every_exit_code_is_explained() -> Result<()> {
+    let codes = [
+        Exit::Ok,
+        Exit::Failure,
+        Exit::Usage,
+        Exit::Data,
+        Exit::NoInput,
+        Exit::Os,
+        Exit::NoPermission,
+    ];
+    let codes: BTreeSet<_> = codes.map(|code| (code as u8).to_string()).into();
+    let docs = read("docs/cli.md")?;
+    let documented: BTreeSet<_> =
+        rows(section(&docs, "## Exit codes")?).into_iter().map(|(code, _)| code).collect();
+    assert_eq!(documented, codes);
+    Ok(())
+}
+
+#[test]
+fn every_option_of_the_daemon_is_explained() -> Result<()> {
+    let command = Cli::command();
+    let run = command.find_subcommand("run").context("no command `run`")?;
+    let docs = read("docs/cli.md")?;
+    let block = section(&docs, "## The daemon's options")?;
+    for option in run.get_arguments().filter_map(|argument| argument.get_long()) {
+        ensure!(block.contains(&format!("--{option}")), "--{option} is missing");
+    }
+    Ok(())
+}
+
+#[test]
 fn links_lead_somewhere() -> Result<()> {
-    for page in PAGES {
-        let text = read(page)?;
+    for page in pages()? {
+        let text = read(&page)?;
         for link in text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)) {
             if link.contains("://") {
                 continue;
             }
             let (file, part) = link.split_once('#').unwrap_or((link, ""));
-            let folder = Path::new(page).parent().context("a folder")?;
+            let folder = Path::new(&page).parent().context("a folder")?;
             let target = if file.is_empty() {
-                page.to_owned()
+                page.clone()
             } else {
                 folder.join(file).display().to_string()
             };
@@ -273,11 +341,13 @@ fn values_that_are_named_exist() -> Result<()> {
     let values = Values::parse(&read("deploy/charts/interceptor/values.yaml")?)?;
     let keys: BTreeSet<_> = values.entries().map(interceptor_deploy::values::Entry::key).collect();
     let tops: BTreeSet<_> = keys.iter().filter_map(|key| Some(key.split_once('.')?.0)).collect();
-    for page in PAGES {
-        let text = read(page)?;
+    for page in pages()? {
+        let text = read(&page)?;
         for code in text.split('`').skip(1).step_by(2) {
             let name = code.split([':', ' ', '=']).next().unwrap_or_default();
-            let Some((top, rest)) = name.split_once('.').filter(|(_, rest)| *rest != "yaml") else {
+            let Some((top, rest)) =
+                name.split_once('.').filter(|(_, rest)| !["yaml", "rs"].contains(rest))
+            else {
                 continue;
             };
             let is_value = tops.contains(top)

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use testbed::wait_until;
 
-use crate::LATER;
+use crate::LONG_TIMEOUT;
 
 /// Where `cargo xtask cluster` keeps it.
 const STATE: &str = "/var/lib/interceptor-cluster";
@@ -95,7 +95,7 @@ impl Cluster {
         }
         let output =
             curl.arg(view("server")? + path).stdin(Stdio::null()).output().context("run curl")?;
-        let told = Told::new(&format!("{method} {path}"), &output).ok()?;
+        let told = CommandOutput::new(&format!("{method} {path}"), &output).ok()?;
         let (body, code) = told.rsplit_once('\n').context("an answer without a code")?;
         Ok((code.parse().context("a code")?, body.to_owned()))
     }
@@ -157,8 +157,8 @@ impl Cluster {
             &authority,
         ]);
         curl.arg(format!("https://{address}/readyz")).stdin(Stdio::null());
-        wait_until("the API server at the address of its Service", LATER * 2, || {
-            Told::new("ask it", &curl.output().context("run curl")?).ok().map(drop)
+        wait_until("the API server at the address of its Service", LONG_TIMEOUT * 2, || {
+            CommandOutput::new("ask it", &curl.output().context("run curl")?).ok().map(drop)
         })
     }
 
@@ -194,7 +194,7 @@ impl Cluster {
         [("KUBECONFIG", self.kubeconfig.clone()), ("KUBECACHEDIR", cache)]
     }
 
-    fn command(&self, program: &str, words: &[&str], input: Option<&str>) -> Result<Told> {
+    fn command(&self, program: &str, words: &[&str], input: Option<&str>) -> Result<CommandOutput> {
         let mut command = Command::new(self.bin.join(program));
         command.args(words).envs(self.environment());
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
@@ -205,13 +205,13 @@ impl Cluster {
             stdin.write_all(input.as_bytes()).with_context(said)?;
         }
         let output = child.wait_with_output().with_context(said)?;
-        Ok(Told::new(&said(), &output))
+        Ok(CommandOutput::new(&said(), &output))
     }
 }
 
 /// What a command said, and how it ended.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct CommandOutput {
     command: String,
     /// Its exit code; nothing if a signal ended it.
     pub exit: Option<i32>,
@@ -221,7 +221,7 @@ pub struct Told {
     pub err: String,
 }
 
-impl Told {
+impl CommandOutput {
     fn new(command: &str, output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self {
@@ -276,5 +276,5 @@ fn xtask(words: &[&str]) -> Result<()> {
     let output = Command::new(&program).args(words).stdin(Stdio::null()).output();
     let output = output
         .with_context(|| format!("run {}; `cargo build -p xtask` makes it", program.display()))?;
-    Told::new(&format!("xtask {}", words.join(" ")), &output).ok().map(drop)
+    CommandOutput::new(&format!("xtask {}", words.join(" ")), &output).ok().map(drop)
 }

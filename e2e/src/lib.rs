@@ -3,13 +3,13 @@
 //!
 //! ```no_run
 //! # fn main() {
-//! interceptor_e2e::play("redirect", |s| {
-//!     s.installed(&[])?;
-//!     let web = s.deployment("web", 3)?;
+//! interceptor_e2e::run("redirect", |f| {
+//!     f.installed(&[])?;
+//!     let web = f.deployment("web", 3)?;
 //!     let [taken, ..] = web.pods()?.try_into().expect("three pods");
 //!
-//!     let callers = s.callers(taken.address())?;
-//!     taken.annotate("debug.redirect", &s.to_laptop())?;
+//!     let callers = f.callers(taken.address())?;
+//!     taken.annotate("debug.redirect", &f.to_laptop())?;
 //!     taken.wait_active()?;
 //!     callers.wait_for("laptop")?;
 //!     callers.stop().assert_none_failed();
@@ -21,33 +21,33 @@
 //! The tests look at what people see: kubectl's words, and answers to calls. They wait for conditions, never for a time.
 //! They share one cluster and change it, so they run one after the other (`cargo xtask e2e`).
 
-mod callers;
 mod cluster;
+mod fixture;
 mod laptop;
+mod load;
 mod manifests;
 mod pod;
 mod product;
 mod prometheus;
 mod requests;
-mod scene;
 mod workload;
 
 pub use self::{
-    callers::{Calls, RunningCallers},
-    cluster::{Cluster, Stopped, Told},
+    cluster::{Cluster, CommandOutput, Stopped},
+    fixture::{Fixture, at_once, run, run_dual_stack, run_on_nodes, run_with_user_namespaces},
     laptop::{LAPTOP, LAPTOP_PORT, LAPTOP6, on_laptop},
+    load::{Calls, LaptopLoad},
     manifests::{Kind, Manifest, Probe},
     pod::{Condition, Looks, Pod},
     product::{Daemon, Product},
     prometheus::Prometheus,
     requests::ask_as,
-    scene::{Scene, at_once, play, play_dual_stack, play_on, play_with_user_namespaces},
     workload::Workload,
 };
 
 use std::time::Duration;
 
 /// How long anything may take that should be soon, on a machine that does other things too.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 /// How long pods may take to start or to go.
-pub const LATER: Duration = Duration::from_secs(90);
+pub const LONG_TIMEOUT: Duration = Duration::from_secs(90);

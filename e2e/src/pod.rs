@@ -13,9 +13,9 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use testbed::{Answer, Question, wait_until};
+use testbed::{Answer, Protocol, wait_until};
 
-use crate::{Cluster, SOON, Workload, on_laptop};
+use crate::{Cluster, TIMEOUT, Workload, on_laptop};
 
 /// The condition that tells of all redirects of a pod.
 const ACTIVE: &str = "debug.redirect/Active";
@@ -146,7 +146,7 @@ impl Pod {
 
     /// `kubectl wait --for=…`; its failure shows what stands on the pod.
     pub fn wait_for(&self, what: &str) -> Result<()> {
-        let timeout = format!("--timeout={}s", SOON.as_secs());
+        let timeout = format!("--timeout={}s", TIMEOUT.as_secs());
         self.kubectl("wait", &[&format!("--for={what}"), &timeout])
             .map(drop)
             .with_context(|| format!("{}: {:?}", self.name, self.conditions().unwrap_or_default()))
@@ -159,7 +159,7 @@ impl Pod {
 
     /// Waits until the condition of its redirects is `False`, for this reason.
     pub fn wait_refused(&self, reason: &str) -> Result<Condition> {
-        wait_until(&format!("{}: {ACTIVE} False {reason}", self.name), SOON, || {
+        wait_until(&format!("{}: {ACTIVE} False {reason}", self.name), TIMEOUT, || {
             let condition = self.active()?.context("no condition")?;
             ensure!(condition.status == "False" && condition.reason == reason, "{condition}");
             Ok(condition)
@@ -168,7 +168,7 @@ impl Pod {
 
     /// Waits until nothing of ours stands in its status.
     pub fn wait_untouched(&self) -> Result<()> {
-        wait_until(&format!("{} without conditions of ours", self.name), SOON, || {
+        wait_until(&format!("{} without conditions of ours", self.name), TIMEOUT, || {
             let conditions = self.conditions()?;
             let ours = conditions.keys().filter(|kind| is_ours(kind)).collect::<Vec<_>>();
             ensure!(ours.is_empty(), "{ours:?}");
@@ -200,7 +200,7 @@ impl Pod {
 
     /// Waits for an Event of ours on it, of this reason.
     pub fn wait_event(&self, reason: &str) -> Result<Value> {
-        wait_until(&format!("an Event {reason} on {}", self.name), SOON, || {
+        wait_until(&format!("an Event {reason} on {}", self.name), TIMEOUT, || {
             let events = self.events()?;
             let words = events
                 .iter()
@@ -267,7 +267,7 @@ impl Pod {
 
     /// Waits until somebody of this name answers.
     pub fn wait_for_answer(&self, who: &str) -> Result<()> {
-        wait_until(&format!("an answer by {who:?}"), SOON, || {
+        wait_until(&format!("an answer by {who:?}"), TIMEOUT, || {
             let answer = self.ask()?;
             ensure!(answer.tag == who, "{} answered", answer.tag);
             Ok(())
@@ -300,7 +300,7 @@ impl Pod {
 /// Asks once, from the laptop.
 pub(crate) fn ask(to: SocketAddr) -> Result<Answer> {
     let asked = on_laptop(|| {
-        testbed::Connection::open_here(to, Question::Http).and_then(|mut to| to.ask())
+        testbed::Connection::open_here(to, Protocol::Http).and_then(|mut to| to.ask())
     });
     asked.with_context(|| format!("ask {to}"))
 }

@@ -15,7 +15,7 @@ use nix::{
 use serde_json::Value;
 use testbed::{Metrics, wait_until};
 
-use crate::{Cluster, LATER, SOON};
+use crate::{Cluster, LONG_TIMEOUT, TIMEOUT};
 
 const NAMESPACE: &str = "interceptor-system";
 const RELEASE: &str = "interceptor";
@@ -70,7 +70,7 @@ impl Product {
         let words =
             ["uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait"];
         self.cluster.helm(&words)?;
-        wait_until("the last pod of the product to go", LATER, || {
+        wait_until("the last pod of the product to go", LONG_TIMEOUT, || {
             let pods = self.pods()?;
             ensure!(pods.is_empty(), "{} pods", pods.len());
             Ok(())
@@ -90,7 +90,7 @@ impl Product {
     /// Its daemons, one per node, once all of them are ready.
     pub fn daemons(&self) -> Result<Vec<Daemon>> {
         let nodes = self.cluster.nodes()?;
-        wait_until("a ready daemon on every node", LATER, || {
+        wait_until("a ready daemon on every node", LONG_TIMEOUT, || {
             let daemons =
                 self.pods()?.iter().filter_map(|pod| self.daemon(pod)).collect::<Vec<_>>();
             let on = daemons.iter().map(|daemon| daemon.node.as_str()).collect::<Vec<_>>();
@@ -213,7 +213,7 @@ impl Daemon {
     /// Waits until nothing of a process is left that was killed: its files are closed when the last of its threads has
     /// ended, which need not be the first one.
     pub fn wait_ended(&self, pid: Pid) -> Result<()> {
-        wait_until(&format!("the end of the process of {}", self.name), SOON, || {
+        wait_until(&format!("the end of the process of {}", self.name), TIMEOUT, || {
             let process = PathBuf::from(format!("/proc/{pid}"));
             let threads = process.join("task").read_dir().map_or(0, Iterator::count);
             // The state comes after the name, which may contain anything. Files are closed before it is that of the dead.
@@ -236,7 +236,7 @@ impl Daemon {
 
     /// Waits until another process of the same pod is ready.
     pub fn wait_restarted(&self, before: Pid) -> Result<()> {
-        wait_until(&format!("another process of {}", self.name), LATER, || {
+        wait_until(&format!("another process of {}", self.name), LONG_TIMEOUT, || {
             let now = self.pid()?;
             ensure!(now != before, "still {before}");
             self.get("/readyz").map(drop)
@@ -318,7 +318,7 @@ impl Daemon {
         labels: &[(&str, &str)],
         wanted: impl Fn(f64) -> bool,
     ) -> Result<f64> {
-        self.wait_metric_for(SOON, name, labels, wanted)
+        self.wait_metric_for(TIMEOUT, name, labels, wanted)
     }
 
     /// As [`wait_metric`](Self::wait_metric), with a patience of your own.

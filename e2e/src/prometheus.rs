@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use testbed::wait_until;
 
-use crate::{Daemon, LATER};
+use crate::{Daemon, LONG_TIMEOUT};
 
 const ADDRESS: &str = "127.0.0.1:19090";
 
@@ -39,7 +39,7 @@ impl Prometheus {
             .spawn()
             .context("start prometheus; `cargo xtask setup e2e` installs it")?;
         let mut prometheus = Self { child, folder };
-        wait_until("Prometheus to be ready", LATER, || {
+        wait_until("Prometheus to be ready", LONG_TIMEOUT, || {
             let ended = prometheus.child.try_wait().context("look after Prometheus")?;
             Ok::<_, anyhow::Error>(match ended {
                 Some(status) => Err(anyhow::anyhow!("Prometheus ended: {status}")),

@@ -7,14 +7,14 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{SOON, on_laptop};
+use crate::{TIMEOUT, on_laptop};
 
 /// Asks several times on one connection, in the name of each of these users (`X-User`); gives who answered each, and the
 /// callers that they saw.
 pub fn ask_as(to: SocketAddr, users: &[&str]) -> Result<Vec<(String, SocketAddr)>> {
     on_laptop(|| {
         let mut stream = TcpStream::connect(to)?;
-        stream.set_read_timeout(Some(SOON))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         let mut answers = BufReader::new(stream.try_clone()?);
         users
             .iter()

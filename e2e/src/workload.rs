@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use testbed::wait_until;
 
-use crate::{Cluster, LATER, Manifest, Pod};
+use crate::{Cluster, LONG_TIMEOUT, Manifest, Pod};
 
 /// The first node, in each family: a node port is called there.
 const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 99, 0, 1));
@@ -27,7 +27,7 @@ impl Workload {
             crate::Kind::DaemonSet if self.manifest.node.is_none() => self.cluster.nodes()?.len(),
             _ => self.manifest.replicas,
         };
-        wait_until(&format!("{wanted} ready pods of {}", self.manifest.name), LATER, || {
+        wait_until(&format!("{wanted} ready pods of {}", self.manifest.name), LONG_TIMEOUT, || {
             let pods = self.list()?;
             let alive = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
             let (ready, others): (Vec<_>, Vec<_>) = alive.partition(|pod| is_ready(pod));

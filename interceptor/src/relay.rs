@@ -15,19 +15,23 @@
 //!     sockets.rs     a pod's sockets, made ahead for callers who come one after the other (source_ports.rs: their ports)
 //! ```
 //!
-//! [`workload`] and [`route`] are the view that workers have of what the control side decided; [`stats`] is what
-//! status and metrics read.
+//! [`workload`] and [`route`] are the view that workers have of what the control side decided;
+//! [`stats`] is what status and metrics read.
 
+pub mod addr;
 pub mod canary;
 pub mod circuit;
 pub mod detect;
 pub mod dial;
+pub mod direction;
 pub mod filter;
 pub mod health;
 mod http1;
 mod http2;
 pub mod listen;
 pub mod loop_guard;
+pub mod netns_stream;
+pub mod observe;
 pub mod pipe;
 pub mod pressure;
 pub mod proxy_v2;
@@ -36,12 +40,12 @@ mod request;
 pub mod route;
 pub mod select;
 pub mod serve;
-pub mod socket;
 pub mod socket_pool;
 pub mod source_ports;
 pub mod stats;
 pub mod stolen;
 pub mod stream;
+pub mod target;
 pub mod upstream;
 pub mod worker;
 pub mod workload;

@@ -1,4 +1,4 @@
-//! What the kernel holds of BPF programs, maps and links, asked directly by bpf(2): it needs no tool.
+//! Lists the kernel's BPF programs, maps and links by bpf(2), so that no tool is needed.
 #![allow(unsafe_code, reason = "bpf(2) has no wrapper in libc or nix")]
 
 use std::{
@@ -12,27 +12,27 @@ use anyhow::{Context as _, Result};
 
 use crate::Namespace;
 
-/// A kind of kernel object with an id of its own.
+/// A kind of BPF object; each has ids of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names are the kernel's")]
 pub enum BpfKind {
     Program,
     Map,
     Link,
 }
 
-/// One object. Ids are not used again, so two inventories can be compared.
+/// One object. The kernel does not reuse ids, so two inventories can be compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BpfObject {
     /// Program, map or link.
     pub kind: BpfKind,
-    /// The kernel's number for it.
+    /// The id that the kernel gave it.
     pub id: u32,
-    /// The kernel's number for the type, as in `enum bpf_prog_type`, `bpf_map_type`, `bpf_link_type`.
+    /// The type, as in the kernel's `enum bpf_prog_type`, `bpf_map_type` or `bpf_link_type`.
     pub type_number: u32,
-    /// Its name; links have none.
+    /// The name; empty for links, which have none.
     pub name: String,
-    /// For a link to a network namespace: which one.
+    /// For a link to a network namespace: the inode of that namespace.
     pub netns_inode: Option<u64>,
 }
 
@@ -44,37 +44,37 @@ impl fmt::Display for BpfObject {
     }
 }
 
-/// All objects on the machine at one moment, those of others too.
+/// All BPF objects of the machine at one moment, those of other programs included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BpfInventory(pub BTreeSet<BpfObject>);
 
 impl BpfInventory {
-    /// What is here and was not there.
+    /// The objects that `before` does not have.
     pub fn added_since(&self, before: &Self) -> Vec<BpfObject> {
         self.0.difference(&before.0).cloned().collect()
     }
 
-    /// What is here, was not there, and is held by no process: it was left behind, or pinned.
+    /// The objects that `before` does not have and that no process holds: left behind, or pinned.
     ///
-    /// What others made at the same time is not in it, as long as they live.
+    /// Objects that other programs made meanwhile are not among them while those programs run.
     pub fn orphans_since(&self, before: &Self) -> Result<Vec<BpfObject>> {
         let mut held = BTreeSet::new();
         for entry in fs::read_dir("/proc").context("list processes")?.flatten() {
             let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            // One that ended in between holds nothing.
+            // A process that ended meanwhile holds nothing.
             held.extend(pid.and_then(|pid| held_by(pid).ok()).into_iter().flatten());
         }
         let added = self.added_since(before).into_iter();
         Ok(added.filter(|object| !held.contains(&(object.kind, object.id))).collect())
     }
 
-    /// The links to a namespace. Immune to what other tests do at the same time.
+    /// The links to a namespace. Tests that run at the same time do not affect the answer.
     pub fn links_in(&self, netns: &Namespace) -> Result<Vec<BpfObject>> {
         let inode = netns.inode()?;
         Ok(self.0.iter().filter(|object| object.netns_inode == Some(inode)).cloned().collect())
     }
 
-    /// Which of `objects` are still here, by kind and id.
+    /// Those of `objects` that still exist, by kind and id.
     pub fn still_here(&self, objects: &[(BpfKind, u32)]) -> Vec<BpfObject> {
         self.0
             .iter()
@@ -93,7 +93,7 @@ pub fn bpf_inventory() -> Result<BpfInventory> {
             next_id(kind, id).with_context(|| format!("list BPF objects: {kind:?}"))?
         {
             id = next;
-            // One that vanished in between is none, nor is a link that is being made.
+            // ENOENT: the object vanished meanwhile. EAGAIN: the link is being created.
             match describe(kind, id) {
                 Ok(object) => _ = all.insert(object),
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EAGAIN)) => {
@@ -127,7 +127,7 @@ pub(crate) fn held_by(pid: u32) -> Result<Vec<(BpfKind, u32)>> {
     Ok(held.into_iter().collect())
 }
 
-/// Loads the smallest sk_lookup program there is, and lets go of it.
+/// Loads the smallest possible sk_lookup program, and closes it again.
 pub(crate) fn probe_sk_lookup() -> io::Result<()> {
     // r0 = SK_PASS; exit
     let instructions = [0x0000_0001_0000_00b7_u64, 0x95];
@@ -153,7 +153,7 @@ const LINK_GET_NEXT_ID: u32 = 31;
 
 const LINK_TYPE_NETNS: u32 = 5;
 
-/// `union bpf_attr`, or an info struct that it points to: fields are written and read by their offset.
+/// `union bpf_attr`, or an info struct that it points to. Fields are accessed by offset.
 #[repr(C, align(8))]
 struct Attr([u8; 256]);
 
@@ -185,7 +185,8 @@ impl Attr {
 }
 
 fn bpf(command: u32, attr: &mut Attr) -> io::Result<i32> {
-    // SAFETY: `attr` is larger than any bpf_attr, with zeroes in what we do not use; pointers in it outlive the call.
+    // SAFETY: `attr` is larger than any bpf_attr and zero where it is unused; the pointers in it
+    // outlive the call.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, attr.0.as_mut_ptr(), attr.0.len()) };
     i32::try_from(result).ok().filter(|result| *result >= 0).ok_or_else(io::Error::last_os_error)
@@ -193,7 +194,7 @@ fn bpf(command: u32, attr: &mut Attr) -> io::Result<i32> {
 
 fn bpf_fd(command: u32, attr: &mut Attr) -> io::Result<OwnedFd> {
     let fd = bpf(command, attr)?;
-    // SAFETY: these commands return a new file descriptor that nobody else has.
+    // SAFETY: these commands return a new file descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -225,7 +226,7 @@ fn describe(kind: BpfKind, id: u32) -> io::Result<BpfObject> {
     let mut info = Attr::default();
     let mut attr = Attr::default();
     attr.u32(0, object.as_raw_fd().cast_unsigned());
-    // The kernel fills as much of it as it knows and fits.
+    // The kernel fills as much of it as it knows and as fits.
     attr.u32(4, info.0.len() as u32);
     attr.u64(8, info.0.as_mut_ptr() as u64);
     bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;

@@ -1,14 +1,15 @@
-//! Many bytes with a checksum, so that a lost, doubled or swapped piece shows.
+//! Bulk data with a checksum that reveals a lost, doubled or swapped piece.
 
 use std::{
     fmt,
     io::{self, Read, Write},
 };
 
-/// A running checksum (FNV-1a, 64 bit): depends on every byte and its place, not on how the bytes were cut.
+/// A running checksum (FNV-1a, 64 bit). It depends on every byte and its position, and not on how
+/// the bytes were cut into pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checksum {
-    /// How many bytes went in.
+    /// The number of bytes so far.
     pub bytes: u64,
     hash: u64,
 }
@@ -35,9 +36,9 @@ impl fmt::Display for Checksum {
     }
 }
 
-/// Writes `bytes` bytes that look random but are always the same, and gives their checksum.
+/// Writes `bytes` pseudo-random bytes, the same ones on every call, and returns their checksum.
 pub fn send(mut to: impl Write, bytes: u64) -> io::Result<Checksum> {
-    // The length is a prime: a piece of a power of two that got lost or doubled shifts the pattern.
+    // The length is a prime, so that a lost or doubled piece of a power of two shifts the pattern.
     let mut block = vec![0; 65_521];
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for byte in &mut block {
@@ -55,7 +56,7 @@ pub fn send(mut to: impl Write, bytes: u64) -> io::Result<Checksum> {
     Ok(sum)
 }
 
-/// Reads to the end of the stream.
+/// Reads to the end of the stream and returns the checksum.
 pub fn receive(mut from: impl Read) -> io::Result<Checksum> {
     let mut buffer = vec![0; 64 * 1024];
     let mut sum = Checksum::default();
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sees_every_change() {
+    fn the_checksum_reveals_swapped_bytes() {
         let mut bytes = Vec::new();
         let sent = send(&mut bytes, 200_000).expect("write to memory");
         assert_eq!(receive(bytes.as_slice()).expect("read from memory"), sent);

@@ -1,4 +1,4 @@
-//! Being a client: ask, and learn who answered.
+//! A client: asks a server, and learns which server answered.
 
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
@@ -8,27 +8,27 @@ use std::{
 
 use crate::{Namespace, http};
 
-/// How long a caller waits for the connection, and then again for the answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a client waits for the connection, and then for the answer.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a client sends.
+/// What a client speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Question {
-    /// A line, for [`TcpService::tagged`](crate::TcpService::tagged).
+pub enum Protocol {
+    /// One line and one line in answer: [`TcpService::tagged`](crate::TcpService::tagged).
     #[default]
     Line,
-    /// A GET, for [`TcpService::http`](crate::TcpService::http), or an nginx that answers in the same words.
+    /// HTTP/1.1 GET: [`TcpService::http`](crate::TcpService::http) or [`nginx`](crate::nginx()).
     Http,
 }
 
-/// What a server said about itself.
+/// A server's answer: who it is, and which addresses it sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The first word: who it is.
+    /// The first word: the server's name.
     pub tag: String,
-    /// Who the server thinks that its client is.
+    /// The client's address as the server sees it.
     pub peer: Option<SocketAddr>,
-    /// Which address the server thinks was called.
+    /// The destination address as the server sees it.
     pub local: Option<SocketAddr>,
 }
 
@@ -51,20 +51,20 @@ fn address(word: &str) -> Option<SocketAddr> {
     })
 }
 
-/// One question on a connection of its own.
+/// One request on a connection of its own.
 pub fn call(
     netns: &Namespace,
     to: impl Into<SocketAddr>,
-    question: Question,
+    protocol: Protocol,
 ) -> io::Result<Answer> {
-    Connection::open(netns, to, question)?.ask()
+    Connection::open(netns, to, protocol)?.ask()
 }
 
-/// A connection that stays open and can be asked again and again.
+/// A connection that stays open for any number of requests.
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<TcpStream>,
-    question: Question,
+    protocol: Protocol,
 }
 
 impl Connection {
@@ -72,41 +72,41 @@ impl Connection {
     pub fn open(
         netns: &Namespace,
         to: impl Into<SocketAddr>,
-        question: Question,
+        protocol: Protocol,
     ) -> io::Result<Self> {
         let to = to.into();
-        netns.run(|| Self::open_here(to, question))
+        netns.run(|| Self::open_here(to, protocol))
     }
 
     /// Connects from the namespace of the calling thread.
-    pub fn open_here(to: SocketAddr, question: Question) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&to, PATIENCE)
+    pub fn open_here(to: SocketAddr, protocol: Protocol) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&to, TIMEOUT)
             .map_err(|error| io::Error::new(error.kind(), format!("connect: {error}")))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream: BufReader::new(stream), question })
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        Ok(Self { stream: BufReader::new(stream), protocol })
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request and waits for the answer.
     pub fn ask(&mut self) -> io::Result<Answer> {
-        let request = match self.question {
-            Question::Line => "who are you?\n",
-            Question::Http => "GET / HTTP/1.1\r\nHost: web\r\n\r\n",
+        let request = match self.protocol {
+            Protocol::Line => "who are you?\n",
+            Protocol::Http => "GET / HTTP/1.1\r\nHost: web\r\n\r\n",
         };
         self.stream.get_mut().write_all(request.as_bytes())?;
         self.answer()
     }
 
-    /// Waits for an answer without asking: the greeting of a server that speaks first.
+    /// Waits for an answer without a request: the greeting of a server that speaks first.
     pub fn answer(&mut self) -> io::Result<Answer> {
-        let text = match self.question {
-            Question::Line => {
+        let text = match self.protocol {
+            Protocol::Line => {
                 let mut line = String::new();
                 self.stream.read_line(&mut line)?;
                 line
             }
-            Question::Http => {
+            Protocol::Http => {
                 let body = http::read_message(&mut self.stream)?.unwrap_or_default();
                 String::from_utf8_lossy(&body).into_owned()
             }
@@ -117,7 +117,7 @@ impl Connection {
         Ok(Answer::parse(&text))
     }
 
-    /// The stream itself. Answers that came already may be buffered.
+    /// The stream itself. Bytes that have arrived already may be in this connection's buffer.
     pub fn stream(&self) -> &TcpStream {
         self.stream.get_ref()
     }

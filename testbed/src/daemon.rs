@@ -1,4 +1,4 @@
-//! The daemon itself, the real binary, as a guest in the node of a topology.
+//! The daemon under test: the real binary, run in the node of a topology.
 
 use std::{
     env, fs,
@@ -17,10 +17,10 @@ use serde_json::Value;
 
 use crate::{BpfKind, Metrics, Namespace, Process, Topology, bpf, http, wait_until};
 
-/// How long anything that the daemon should do soon may take on a busy machine.
-const SOON: Duration = Duration::from_secs(10);
+/// Maximum time for anything that the daemon should do at once, on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A running daemon; it ends when this is dropped.
+/// A running daemon; dropping it kills it.
 #[derive(Debug)]
 pub struct Daemon {
     process: Process,
@@ -29,16 +29,17 @@ pub struct Daemon {
     admin: SocketAddr,
 }
 
-/// A workloads file with one pod, called as its namespace is, and one rule.
+/// A workloads file with one pod, named after its namespace, and one rule.
 pub fn workload(pod: &Namespace, redirect: &str) -> String {
     format!(
-        "workloads:\n  - name: {}\n    netns: {}\n    annotations:\n      debug.redirect: \"{redirect}\"\n",
+        "workloads:\n  - name: {}\n    netns: {}\n    \
+         annotations:\n      debug.redirect: \"{redirect}\"\n",
         pod.label(),
         pod.netns_path().display(),
     )
 }
 
-/// The daemon's binary: `INTERCEPTOR_BIN`, or else the one that was built next to the running program.
+/// The daemon's binary: `INTERCEPTOR_BIN`, or else the one next to the running program.
 pub fn binary() -> Result<PathBuf> {
     let path = match env::var_os("INTERCEPTOR_BIN") {
         Some(path) => PathBuf::from(path),
@@ -54,7 +55,7 @@ pub fn binary() -> Result<PathBuf> {
     };
     ensure!(
         path.is_file(),
-        "there is no daemon at {}; build it with `cargo build -p interceptor`, or name it in INTERCEPTOR_BIN",
+        "no daemon at {}; run `cargo build -p interceptor`, or set INTERCEPTOR_BIN to its path",
         path.display(),
     );
     Ok(path)
@@ -62,8 +63,8 @@ pub fn binary() -> Result<PathBuf> {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Its polite end takes a second and a half, and no test needs it that does not ask for it: whatever becomes of the
-        // daemon, nothing is to stay behind.
+        // A graceful end takes 1.5 s. Tests that need one send SIGTERM themselves, and a killed
+        // daemon must leave nothing behind either.
         if env::var_os("INTERCEPTOR_KEEP").is_none_or(|value| value != "1") {
             self.process.kill();
         }
@@ -71,7 +72,7 @@ impl Drop for Daemon {
 }
 
 impl Daemon {
-    /// Starts it in the node, and waits until its admin endpoint answers.
+    /// Starts the daemon in the node and waits until its admin endpoint answers.
     pub fn start(topology: &Topology, workloads: &str, extra_args: &[&str]) -> Result<Self> {
         Self::start_with(topology, workloads, |command| {
             command.args(extra_args);
@@ -79,7 +80,15 @@ impl Daemon {
         })
     }
 
-    /// As [`start`](Self::start), with a say in how: arguments, environment, or a [`CommandExt`](crate::CommandExt).
+    /// Starts the daemon with one rule for `pod`, and waits until the rule is active.
+    pub fn start_active(topology: &Topology, pod: &Namespace, rule: &str) -> Result<Self> {
+        let daemon = Self::start(topology, &workload(pod, rule), &[])?;
+        daemon.wait_active(pod.label())?;
+        Ok(daemon)
+    }
+
+    /// As [`start`](Self::start). `adapt` may change the command: its arguments, its environment,
+    /// or its confinement by [`CommandExt`](crate::CommandExt).
     pub fn start_with(
         topology: &Topology,
         workloads: &str,
@@ -87,13 +96,14 @@ impl Daemon {
     ) -> Result<Self> {
         let mut daemon = Self::launch(topology, workloads, adapt)?;
         let port = daemon.admin.port();
-        daemon.process.wait_for_port(port, SOON)?;
+        daemon.process.wait_for_port(port, TIMEOUT)?;
         let (node, admin) = (daemon.node.clone(), daemon.admin);
-        wait_until("the daemon's admin endpoint", SOON, || http::get(&node, admin, "/livez"))?;
+        wait_until("the daemon's admin endpoint", TIMEOUT, || http::get(&node, admin, "/livez"))?;
         Ok(daemon)
     }
 
-    /// As [`start_with`](Self::start_with), but waits for nothing: for a daemon that should refuse to start.
+    /// As [`start_with`](Self::start_with) without the wait, for a daemon that should refuse to
+    /// start.
     pub fn launch(
         topology: &Topology,
         workloads: &str,
@@ -114,7 +124,10 @@ impl Daemon {
         serde_json::from_str(&self.get("/state")?).context("read /state")
     }
 
-    /// `GET` any path of the admin endpoint; an answer that is not 2xx is an error.
+    /// `GET` of a path of the admin endpoint.
+    ///
+    /// # Errors
+    /// A response other than 2xx is an error, too.
     pub fn get(&self, path: &str) -> Result<String> {
         http::get(&self.node, self.admin, path)
     }
@@ -124,27 +137,29 @@ impl Daemon {
         Metrics::parse(&self.get("/metrics")?)
     }
 
-    /// One number out of `/metrics`, as [`Metrics::sum`]; NaN, which equals nothing, if it can't be had.
+    /// One number of `/metrics`, as [`Metrics::sum`]. NaN, which equals no number, if the scrape
+    /// fails.
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.metrics().map_or(f64::NAN, |metrics| metrics.sum(name, labels))
     }
 
-    /// What `/state` says about one workload.
+    /// One workload of `/state`.
     pub fn workload(&self, name: &str) -> Result<Value> {
         let state = self.state()?;
         let mut workloads = state["workloads"].as_array().into_iter().flatten();
         workloads
             .find(|workload| workload["name"] == name)
             .cloned()
-            .with_context(|| format!("no {name:?} in {state}"))
+            .with_context(|| format!("no workload {name:?} in {state}"))
     }
 
-    /// Waits until a workload has rules and all of them are active.
+    /// Waits until the workload has rules and all of them are active. Returns `/state`.
     pub fn wait_active(&self, workload: &str) -> Result<Value> {
         self.wait_rules(workload, "active")
     }
 
-    /// Waits until a workload has rules and all of them are in `state`: `active`, `pending`, `refused`, `expired`.
+    /// Waits until the workload has rules and all of them are in `state`: `active`, `pending`,
+    /// `refused` or `expired`. Returns `/state`.
     pub fn wait_rules(&self, workload: &str, state: &str) -> Result<Value> {
         self.wait_state(&format!("all rules of {workload} to be {state}"), |all| {
             let mut workloads = all["workloads"].as_array().into_iter().flatten();
@@ -157,65 +172,66 @@ impl Daemon {
         })
     }
 
-    /// Waits until `/state` is as wanted, and gives it.
+    /// Waits until `wanted` accepts `/state`, and returns it. `what` describes that state in the
+    /// error.
     pub fn wait_state(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-        wait_until(what, SOON, || {
+        wait_until(what, TIMEOUT, || {
             let state = self.state().map_err(|error| format!("{error:#}"))?;
             if wanted(&state) { Ok(state) } else { Err(state.to_string()) }
         })
     }
 
-    /// Waits until a number of `/metrics` is as wanted.
+    /// Waits until `wanted` accepts a number of `/metrics`, and returns it.
     pub fn wait_metric(
         &self,
         name: &str,
         labels: &[(&str, &str)],
         wanted: impl Fn(f64) -> bool,
     ) -> Result<f64> {
-        wait_until(&format!("{name}{labels:?}"), SOON, || {
+        wait_until(&format!("{name}{labels:?}"), TIMEOUT, || {
             let value = self.metric(name, labels);
             if wanted(value) { Ok(value) } else { Err(value) }
         })
     }
 
-    /// Gives it other workloads, as an editor would: the file is replaced in one step.
+    /// Replaces the workloads file in one step, as editors do.
     pub fn rewrite_workloads(&self, workloads: &str) -> Result<()> {
         replace(&self.workloads, workloads)
     }
 
-    /// Its workloads file.
+    /// The path of the workloads file.
     pub fn workloads_file(&self) -> &Path {
         &self.workloads
     }
 
-    /// Sends it a signal: SIGKILL, SIGSTOP, SIGCONT, SIGTERM.
+    /// Sends a signal to the daemon.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.process.signal(signal)
     }
 
-    /// Waits until it ended.
+    /// Waits until the daemon has ended.
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        self.process.wait(SOON)
+        self.process.wait(TIMEOUT)
     }
 
-    /// All that it printed.
+    /// Everything that the daemon has printed.
     pub fn logs(&self) -> String {
         self.process.logs()
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// How many files it has open.
+    /// The number of its open files.
     pub fn open_files(&self) -> Result<usize> {
         let files =
             fs::read_dir(format!("/proc/{}/fd", self.pid())).context("count the daemon's files")?;
         Ok(files.count())
     }
 
-    /// The memory that it has resident, in KiB.
+    /// Its resident memory, in KiB.
     pub fn rss_kib(&self) -> Result<u64> {
         let status = self.proc("status")?;
         let line =
@@ -223,10 +239,11 @@ impl Daemon {
         line.trim().trim_end_matches(" kB").parse().context("read VmRSS")
     }
 
-    /// The processor time that it used, user and system.
+    /// The processor time that it has used, user and system.
     pub fn cpu_time(&self) -> Result<Duration> {
         let stat = self.proc("stat")?;
-        // The name of the program comes second, in brackets, and may contain anything; utime and stime are 14 and 15.
+        // The second field is the program's name in brackets, which may contain anything. The
+        // fields 14 and 15 are utime and stime.
         let (_, fields) = stat.rsplit_once(')').context("read stat")?;
         let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
         let ticks = ticks.sum::<Result<u64, _>>().context("read stat")?;
@@ -234,7 +251,7 @@ impl Daemon {
         Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
     }
 
-    /// The BPF objects that it holds; none of them may live on after it.
+    /// The BPF objects that the daemon holds; none may outlive it.
     pub fn bpf_objects(&self) -> Result<Vec<(BpfKind, u32)>> {
         bpf::held_by(self.pid())
     }
@@ -245,7 +262,7 @@ impl Daemon {
     }
 }
 
-/// Writes a file next to it and renames that: nobody ever sees half of it.
+/// Writes a new file beside the old one and renames it, so that no reader sees half of it.
 fn replace(file: &Path, content: &str) -> Result<()> {
     let new = file.with_extension("new");
     fs::write(&new, content).with_context(|| format!("write {}", new.display()))?;

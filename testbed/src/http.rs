@@ -1,4 +1,4 @@
-//! HTTP in as few lines as tests need: one exchange on a connection that may stay open.
+//! A minimal HTTP/1 client, and a reader of whole messages.
 
 use std::{
     io::{self, BufRead, Write},
@@ -10,18 +10,18 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::Namespace;
 
-/// `GET path` from inside a namespace; the body of a 2xx answer.
+/// `GET path` from inside a namespace. Returns the body of a 2xx response; any other is an error.
 pub(crate) fn get(netns: &Namespace, to: SocketAddr, path: &str) -> Result<String> {
     let timeout = Duration::from_secs(2);
     let (head, body) = netns.run(|| -> Result<_> {
         let mut stream =
             TcpStream::connect_timeout(&to, timeout).with_context(|| format!("connect to {to}"))?;
-        stream.set_read_timeout(Some(timeout)).context("set a time-out")?;
+        stream.set_read_timeout(Some(timeout)).context("set the read timeout")?;
         let request = format!("GET {path} HTTP/1.0\r\nHost: {to}\r\n\r\n");
         stream.write_all(request.as_bytes()).context("send the request")?;
-        let answer =
-            io::read_to_string(stream).with_context(|| format!("read the answer of {path}"))?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("an answer without a head")?;
+        let response =
+            io::read_to_string(stream).with_context(|| format!("read the response of {path}"))?;
+        let (head, body) = response.split_once("\r\n\r\n").context("a response without a head")?;
         Ok((head.to_owned(), body.to_owned()))
     })?;
     let status = head.lines().next().unwrap_or_default();
@@ -32,7 +32,8 @@ pub(crate) fn get(netns: &Namespace, to: SocketAddr, path: &str) -> Result<Strin
     Ok(body)
 }
 
-/// Reads one message with `Content-Length`, or none, and gives its body; `None` at the end of the stream.
+/// Reads one message, framed by `Content-Length` or without a body, and returns its body. `None` at
+/// the end of the stream.
 pub(crate) fn read_message(stream: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut length = 0;
     let mut line = String::new();

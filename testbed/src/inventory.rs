@@ -1,4 +1,4 @@
-//! All that a program could leave behind in a network namespace, as text that can be compared.
+//! Everything that a program could leave behind in a network namespace, as comparable text.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
@@ -6,38 +6,39 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::Namespace;
 
-/// What each question said; see [`netns_inventory`].
+/// The output of each command, by command; see [`netns_inventory`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetnsInventory(pub BTreeMap<String, String>);
 
 impl NetnsInventory {
-    /// The lines that differ, with `-` for what was before and `+` for what is now; empty if nothing does.
+    /// The lines that differ: `-` for those of `before`, `+` for the new ones. Empty if none do.
     pub fn diff(&self, before: &Self) -> String {
         let mut diff = String::new();
-        for question in
+        for command in
             before.0.keys().chain(self.0.keys().filter(|key| !before.0.contains_key(*key)))
         {
             let lines = |inventory: &Self| {
-                let text = inventory.0.get(question).cloned().unwrap_or_default();
+                let text = inventory.0.get(command).cloned().unwrap_or_default();
                 text.lines().map(str::to_owned).collect::<Vec<_>>()
             };
             let (old, new) = (lines(before), lines(self));
             for line in old.iter().filter(|line| !new.contains(line)) {
-                _ = writeln!(diff, "{question}: - {line}");
+                _ = writeln!(diff, "{command}: - {line}");
             }
             for line in new.iter().filter(|line| !old.contains(line)) {
-                _ = writeln!(diff, "{question}: + {line}");
+                _ = writeln!(diff, "{command}: + {line}");
             }
         }
         diff
     }
 }
 
-/// Asks a namespace for addresses, routes, rules, packet filters, traffic control and a few sysctls.
+/// Lists addresses, routes, rules, packet filters, traffic control and a few sysctls of a
+/// namespace.
 ///
 /// Sockets are left out: they come and go with their programs.
 pub fn netns_inventory(netns: &Namespace) -> Result<NetnsInventory> {
-    const QUESTIONS: [&str; 9] = [
+    const COMMANDS: [&str; 9] = [
         "ip -oneline addr",
         "ip -4 route show table all",
         "ip -6 route show table all",
@@ -48,7 +49,7 @@ pub fn netns_inventory(netns: &Namespace) -> Result<NetnsInventory> {
         "tc filter show dev eth0 egress",
         "ip -oneline link",
     ];
-    // Those that may be missing, and then there is nothing to list either.
+    // These may be missing from the host, and then there are no such filters.
     const FILTERS: [&str; 3] = ["nft list ruleset", "iptables-save", "ip6tables-save"];
     const SYSCTLS: [&str; 6] = [
         "net/ipv4/ip_forward",
@@ -59,39 +60,40 @@ pub fn netns_inventory(netns: &Namespace) -> Result<NetnsInventory> {
         "net/ipv6/conf/all/forwarding",
     ];
 
-    let mut answers = BTreeMap::new();
-    for question in QUESTIONS.into_iter().filter(|q| !q.contains("eth0") || netns.label() != "node")
+    let mut outputs = BTreeMap::new();
+    for command in
+        COMMANDS.into_iter().filter(|one| !one.contains("eth0") || netns.label() != "node")
     {
-        answers.insert(question.to_owned(), ask(netns, question)?);
+        outputs.insert(command.to_owned(), output(netns, command)?);
     }
-    for question in FILTERS {
-        if let Ok(answer) = ask(netns, question) {
-            answers.insert(question.to_owned(), answer);
+    for command in FILTERS {
+        if let Ok(output) = output(netns, command) {
+            outputs.insert(command.to_owned(), output);
         }
     }
     for key in SYSCTLS {
         let value = netns.run(|| fs::read_to_string(Path::new("/proc/sys").join(key)));
-        answers.insert(key.to_owned(), value.unwrap_or_default().trim().to_owned());
+        outputs.insert(key.to_owned(), value.unwrap_or_default().trim().to_owned());
     }
-    Ok(NetnsInventory(answers))
+    Ok(NetnsInventory(outputs))
 }
 
-fn ask(netns: &Namespace, question: &str) -> Result<String> {
-    let mut words = question.split(' ');
+fn output(netns: &Namespace, command: &str) -> Result<String> {
+    let mut words = command.split(' ');
     let output = netns
         .command(words.next().unwrap_or_default())
         .args(words)
         .output()
-        .with_context(|| format!("run `{question}`"))?;
+        .with_context(|| format!("run `{command}`"))?;
     ensure!(
         output.status.success(),
-        "`{question}`: {}",
+        "`{command}`: {}",
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(stable(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// Leaves out what changes by itself: comments with the time, counters, cached routes.
+/// Removes everything that changes by itself: comments with times, counters, cached routes.
 fn stable(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.contains("cache"));
     lines.map(|line| format!("{}\n", line.split('[').next().unwrap_or(line).trim_end())).collect()

@@ -1,4 +1,4 @@
-//! `ip` from iproute2, many lines at a time: one process for a whole script.
+//! `ip` from iproute2: one process for a whole script.
 
 use std::{
     io::Write as _,
@@ -7,9 +7,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-/// Runs each line of `script` as an `ip` command; `ip` decides in which namespace that happens.
+/// Runs each line of `script` as an `ip` command, in the namespace of the command `ip`.
 ///
-/// The first line that fails ends it, and the error shows what `ip` said about which line.
+/// # Errors
+/// The first line that fails ends the script; the error has the message of `ip` and the script.
 pub(crate) fn batch(ip: &mut Command, script: &str) -> Result<()> {
     let script = script.lines().map(|line| format!("{}\n", line.trim())).collect::<String>();
     let mut child = ip
@@ -18,7 +19,7 @@ pub(crate) fn batch(ip: &mut Command, script: &str) -> Result<()> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .context("start `ip`; it is in the package iproute2")?;
+        .context("start `ip`, of the package iproute2")?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(script.as_bytes()).context("write to `ip`")?;
     }

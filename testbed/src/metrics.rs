@@ -1,4 +1,4 @@
-//! Reads the Prometheus text format, as far as tests need it.
+//! A parser of the Prometheus text format, as far as tests need it.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result};
 /// One line of `/metrics`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// As it is printed, with `_total`, `_bucket` and the like.
+    /// The name as printed, with `_total`, `_bucket` and so on.
     pub name: String,
-    /// Its labels.
+    /// The labels.
     pub labels: BTreeMap<String, String>,
-    /// Its value.
+    /// The value.
     pub value: f64,
 }
 
@@ -20,7 +20,10 @@ pub struct Sample {
 pub struct Metrics(pub Vec<Sample>);
 
 impl Metrics {
-    /// Reads a whole scrape; a line that can't be read is an error, since Prometheus would refuse it too.
+    /// Parses a whole scrape.
+    ///
+    /// # Errors
+    /// A line that Prometheus would refuse.
     pub fn parse(text: &str) -> Result<Self> {
         let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let samples =
@@ -28,12 +31,12 @@ impl Metrics {
         samples.collect::<Result<_>>().map(Self)
     }
 
-    /// The sum over all samples of this name that have these labels, and maybe others; 0 if there are none.
+    /// The sum over all samples with this name and at least these labels; 0 if there are none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.matching(name, labels).map(|sample| sample.value).sum()
     }
 
-    /// All samples of this name that have these labels, and maybe others.
+    /// All samples with this name and at least these labels.
     pub fn matching<'a>(
         &'a self,
         name: &'a str,
@@ -62,12 +65,12 @@ fn sample(line: &str) -> Option<Sample> {
         }
         rest = &rest[1..];
     }
-    // A time stamp or an exemplar may follow.
+    // A timestamp or an exemplar may follow.
     let value = rest.split_whitespace().next()?.parse().ok()?;
     Some(Sample { name: name.to_owned(), labels, value })
 }
 
-/// The text up to the closing quote, unescaped, and what follows the quote.
+/// The text up to the closing quote, unescaped, and the text behind the quote.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();
@@ -98,7 +101,7 @@ interceptor_heartbeat_age_seconds 0.125
 ";
 
     #[test]
-    fn sums_what_matches() {
+    fn the_sum_is_over_all_samples_with_the_labels() {
         let metrics = Metrics::parse(SCRAPE).expect("readable");
         assert_eq!(metrics.sum("interceptor_connections_total", &[("outcome", "redirected")]), 3.0);
         assert_eq!(metrics.sum("interceptor_connections_total", &[("workload", "web")]), 4.0);
@@ -108,7 +111,7 @@ interceptor_heartbeat_age_seconds 0.125
     }
 
     #[test]
-    fn refuses_what_prometheus_would() {
+    fn lines_that_prometheus_refuses_are_errors() {
         for line in ["name", "name{a=\"b\" 1", "name{a=b} 1", "name one"] {
             assert!(Metrics::parse(line).is_err(), "{line}");
         }

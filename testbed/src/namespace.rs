@@ -1,4 +1,4 @@
-//! One network namespace: its addresses, and ways to run something in it.
+//! A network namespace: its addresses, and ways to run something inside.
 
 use std::{
     fs::{self, File},
@@ -16,7 +16,8 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::{command, ip, process::Process};
 
-/// A handle to a namespace of a [`Topology`](crate::Topology), which owns it; cheap to clone.
+/// A handle to a namespace, cheap to clone. The namespace belongs to its
+/// [`Topology`](crate::Topology).
 #[derive(Clone, Debug)]
 pub struct Namespace(Arc<Inner>);
 
@@ -50,12 +51,12 @@ impl Namespace {
         }))
     }
 
-    /// What the test calls it: `web`.
+    /// The name within the test: `web`.
     pub fn label(&self) -> &str {
         &self.0.label
     }
 
-    /// What `ip netns` calls it: unique on this machine.
+    /// The name for `ip netns`, unique on this machine.
     pub fn name(&self) -> &str {
         &self.0.name
     }
@@ -65,41 +66,43 @@ impl Namespace {
         &self.0.path
     }
 
-    /// The inode number by which the kernel knows it.
+    /// The inode number, by which the kernel identifies it.
     pub fn inode(&self) -> Result<u64> {
         let path = self.netns_path();
         Ok(fs::metadata(path).with_context(|| format!("look at {}", path.display()))?.ino())
     }
 
-    /// Its IPv4 address.
+    /// The IPv4 address.
     pub fn ip4(&self) -> Ipv4Addr {
         self.0.addresses.ip4
     }
 
-    /// Its IPv6 address.
+    /// The IPv6 address.
     pub fn ip6(&self) -> Ipv6Addr {
         self.0.addresses.ip6
     }
 
-    /// The node's address on the link to here; this is whom a pod sees when its kubelet calls.
+    /// The node's address on the link to this namespace. A pod sees its kubelet's calls come from
+    /// there.
     pub fn gateway4(&self) -> Ipv4Addr {
         self.0.addresses.gateway4
     }
 
-    /// As [`gateway4`](Self::gateway4).
+    /// As [`gateway4`](Self::gateway4), for IPv6.
     pub fn gateway6(&self) -> Ipv6Addr {
         self.0.addresses.gateway6
     }
 
-    /// The folder of its topology.
+    /// The folder of the topology.
     pub fn dir(&self) -> &Path {
         &self.0.dir
     }
 
-    /// Runs `body` on a fresh thread inside the namespace. Sockets made there stay there, whoever uses them later.
+    /// Runs `body` on a new thread inside the namespace. A socket created there stays in the
+    /// namespace, whichever thread uses it later.
     ///
     /// # Panics
-    /// When the namespace is gone, and when `body` panics.
+    /// If the namespace is gone, or if `body` panics.
     pub fn run<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
         let inside = || {
             self.enter().unwrap_or_else(|error| panic!("{error:#}"));
@@ -116,10 +119,11 @@ impl Namespace {
         setns(netns, CloneFlags::CLONE_NEWNET).with_context(|| format!("enter {}", path.display()))
     }
 
-    /// A command that runs inside the namespace; see [`CommandExt`](crate::CommandExt) for further confinement.
+    /// A command that runs inside the namespace. [`CommandExt`](crate::CommandExt) confines it
+    /// further.
     ///
     /// # Panics
-    /// When the namespace is gone.
+    /// If the namespace is gone.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let path = self.netns_path();
         let netns =
@@ -129,25 +133,26 @@ impl Namespace {
         command
     }
 
-    /// Starts a [`command`](Self::command) in the background; its output goes to a log, and it ends with the guard.
+    /// Starts a [`command`](Self::command) in the background. Its output goes to a log; dropping
+    /// the returned process ends it.
     pub fn spawn(&self, command: &mut Command) -> Result<Process> {
         Process::spawn(self, command)
     }
 
-    /// Runs lines of `ip` inside: `node.ip("route add blackhole 10.0.0.0/8")`.
+    /// Runs lines of `ip` inside, as in `node.ip("route add blackhole 10.0.0.0/8")`.
     pub fn ip(&self, script: &str) -> Result<()> {
         ip::batch(&mut self.command("ip"), script).with_context(|| format!("in {}", self.label()))
     }
 
-    /// Sets a sysctl below `/proc/sys`, by its path: `net/ipv4/ip_forward`.
+    /// Sets a sysctl, by its path below `/proc/sys`: `net/ipv4/ip_forward`.
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         self.run(|| fs::write(Path::new("/proc/sys").join(key), value))
             .with_context(|| format!("set sysctl {key} in {}", self.label()))
     }
 
-    /// Becomes a laptop with its lid closed: packets come in, and nothing ever goes out, not even a reset.
+    /// Behaves as a laptop that is asleep: packets arrive, and nothing is sent, not even a reset.
     pub fn fall_asleep(&self) -> Result<()> {
-        // Two halves of the world are more specific than the default route, which can stay.
+        // Two routes for half of all addresses each win over the default route, which may stay.
         self.ip("route add blackhole 0.0.0.0/1
              route add blackhole 128.0.0.0/1
              route add blackhole ::/1

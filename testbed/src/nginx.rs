@@ -1,4 +1,4 @@
-//! A real web server, in its own words as short as those of [`TcpService`](crate::TcpService).
+//! nginx as a server that answers in the form of [`TcpService::http`](crate::TcpService::http).
 
 use std::{fs, time::Duration};
 
@@ -6,10 +6,11 @@ use anyhow::{Context as _, Result};
 
 use crate::{Namespace, Process};
 
-/// Starts nginx on `port`, IPv4 and IPv6. It answers any request as `TcpService::http` does: `<tag> <peer> <local>`.
+/// Starts nginx on `port`, for IPv4 and IPv6. It answers each request with `<tag> <peer> <local>`,
+/// as [`TcpService::http`](crate::TcpService::http) does.
 pub fn nginx(netns: &Namespace, port: u16, tag: &str) -> Result<Process> {
     let dir = netns.dir().join(format!("nginx-{}-{port}", netns.label()));
-    fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+    fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
     let config = format!(
         r#"daemon off;
 worker_processes 1;
@@ -36,7 +37,7 @@ http {{
     let file = dir.join("nginx.conf");
     fs::write(&file, config).with_context(|| format!("write {}", file.display()))?;
     let mut command = netns.command("nginx");
-    // Without -e it first complains about the log file that was compiled in.
+    // Without -e, nginx first reports an error about its compiled-in log file.
     command.arg("-e").arg("stderr").arg("-p").arg(&dir).arg("-c").arg(&file);
     let mut process = netns.spawn(&mut command)?;
     process.wait_for_port(port, Duration::from_secs(5))?;

@@ -1,4 +1,4 @@
-//! A real program in the background, inside a namespace: nginx, wrk, the daemon.
+//! A program in the background, inside a namespace: nginx, the daemon.
 
 use std::{
     fs::{self, File},
@@ -17,7 +17,7 @@ use nix::{
 
 use crate::{Namespace, wait_until};
 
-/// Ends the program, and its children, when dropped.
+/// A running program. Dropping it ends the program and its children.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -33,53 +33,55 @@ impl Process {
         let name = program.to_string_lossy().into_owned();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let log = netns.dir().join(format!("{}-{name}-{number}.log", netns.label()));
-        let output = File::create(&log).with_context(|| format!("make {}", log.display()))?;
+        let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let child = command
             .stdin(Stdio::null())
             .stdout(output.try_clone().context("share the log")?)
             .stderr(output)
-            // A group of its own: its workers end with it, and Ctrl-C in the terminal is ours alone.
+            // A process group of its own, so that its workers end with it and Ctrl-C in the
+            // terminal does not reach it.
             .process_group(0)
             .spawn()
             .with_context(|| format!("start {name} in {}", netns.label()))?;
         Ok(Self { name, child, log, netns: netns.clone() })
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends it at once, if it has not ended.
+    /// Kills the process, if it has not ended.
     pub(crate) fn kill(&mut self) {
-        // Does nothing when it was waited for: its number may be somebody else's by then.
+        // `Child::kill` does nothing after a successful wait: another process may have the id by
+        // then.
         let _ = self.child.kill();
     }
 
-    /// Sends a signal to the process itself, not to its children.
+    /// Sends a signal to the process, not to its children.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill(self.nix_pid(), signal).with_context(|| format!("send {signal} to {}", self.name))
     }
 
-    /// All that it printed so far, both streams.
+    /// Everything that it has printed, both streams.
     pub fn logs(&self) -> String {
         fs::read(&self.log)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
     }
 
-    /// Its exit status, if it ended.
+    /// The exit status, if the process has ended.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
-        self.child.try_wait().with_context(|| format!("look after {}", self.name))
+        self.child.try_wait().with_context(|| format!("check whether {} has ended", self.name))
     }
 
-    /// Waits until it ended.
+    /// Waits until the process has ended.
     pub fn wait(&mut self, timeout: Duration) -> Result<ExitStatus> {
         let what = format!("the end of {}", self.name);
         wait_until(&what, timeout, || self.child.try_wait().ok().flatten())
     }
 
-    /// Waits until someone in its namespace listens on the TCP port; makes no connection.
+    /// Waits until a socket of the namespace listens on the TCP port, without connecting to it.
     pub fn wait_for_port(&mut self, port: u16, timeout: Duration) -> Result<()> {
         let what = format!("{} to listen on port {port}", self.name);
         let netns = self.netns.clone();
@@ -100,7 +102,7 @@ impl Process {
     }
 
     fn nix_pid(&self) -> Pid {
-        // Linux has no process id above 2^22.
+        // Linux process ids are below 2^22.
         Pid::from_raw(self.child.id().cast_signed())
     }
 }
@@ -109,7 +111,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         if std::env::var_os("INTERCEPTOR_KEEP").is_some_and(|value| value == "1") {
             eprintln!(
-                "--- {} is left running, pid {}, log {}",
+                "--- {} keeps running: pid {}, log {}",
                 self.name,
                 self.pid(),
                 self.log.display()
@@ -118,10 +120,10 @@ impl Drop for Process {
         }
         let group = self.nix_pid();
         if let Ok(None) = self.child.try_wait() {
-            // First politely, since a database that is killed leaves shared memory behind.
+            // SIGTERM first, since a database that is killed leaves shared memory behind.
             let _ = killpg(group, Signal::SIGTERM);
             let _ = killpg(group, Signal::SIGCONT);
-            let ended = wait_until("a polite end", Duration::from_secs(2), || {
+            let ended = wait_until("a graceful end", Duration::from_secs(2), || {
                 self.child.try_wait().ok().flatten()
             });
             if ended.is_ok() {
@@ -135,11 +137,11 @@ impl Drop for Process {
 
 /// Whether a TCP socket listens on `port` in the namespace of the calling thread.
 fn listens(port: u16) -> bool {
-    // Not /proc/net, which is the namespace of the main thread.
+    // /proc/net would be the namespace of the main thread.
     ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"].iter().any(|table| {
         let table = fs::read_to_string(table).unwrap_or_default();
         table.lines().skip(1).any(|line| {
-            // slot, local address:port, remote address:port, state; 0A is LISTEN.
+            // Slot, local address:port, remote address:port, state. 0A is LISTEN.
             let mut fields = line.split_whitespace().skip(1);
             let local = fields.next().and_then(|local| local.rsplit_once(':'));
             local.and_then(|(_, hex)| u16::from_str_radix(hex, 16).ok()) == Some(port)

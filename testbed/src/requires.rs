@@ -1,4 +1,4 @@
-//! Whether this machine can run tests that need root, namespaces and kernel programs.
+//! The check whether this machine can run tests that need root, namespaces and BPF programs.
 
 use std::{
     env,
@@ -10,11 +10,10 @@ use std::{
 
 use crate::bpf;
 
-/// `Some` when it can. If not, it says so loudly and returns `None`; in CI (`CI=true`) it panics, since a test that is
-/// skipped there is a test that nobody runs.
+/// `Some` if the machine can run such tests. Otherwise prints the reason and returns `None`.
 ///
 /// # Panics
-/// In CI, when the machine can't.
+/// In CI (`CI=true`), if the machine cannot: a test that is skipped there never runs.
 pub fn require_root() -> Option<()> {
     static WHY_NOT: OnceLock<Option<String>> = OnceLock::new();
     let Some(why) = WHY_NOT.get_or_init(why_not) else { return Some(()) };
@@ -22,12 +21,12 @@ pub fn require_root() -> Option<()> {
         !env::var("CI").is_ok_and(|value| value == "true"),
         "can't run privileged tests: {why}"
     );
-    // Not `eprintln`, which the test harness hides when a test passes.
+    // The test harness would hide the output of `eprintln` when the test passes.
     let _ = writeln!(io::stderr(), "\nSKIPPED: {why}\n");
     None
 }
 
-/// What is missing to run privileged tests, in words for people.
+/// The reason why this machine cannot run privileged tests; `None` if it can.
 pub fn why_not() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("network namespaces need root; run this as root or with sudo".into());

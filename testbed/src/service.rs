@@ -1,4 +1,4 @@
-//! TCP servers inside a namespace: the app, the laptop, and difficult characters.
+//! TCP servers inside a namespace: the app, the target, and servers that misbehave.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::{Namespace, bulk, http};
 
-/// A server with a thread for each connection; it ends, and so do its connections, when dropped.
+/// A server with a thread for each connection. Dropping it closes its listener and its connections.
 #[derive(Debug)]
 pub struct TcpService {
     addr: SocketAddr,
@@ -27,7 +27,7 @@ pub struct TcpService {
     acceptor: Option<JoinHandle<()>>,
 }
 
-/// What a service counts, and what its connections share.
+/// The counters of a service, and the state that its connections share.
 #[derive(Default)]
 pub struct Traffic {
     accepted: AtomicU64,
@@ -38,14 +38,14 @@ pub struct Traffic {
 }
 
 impl TcpService {
-    /// Answers each line with `<tag> <address of the peer> <own address>`, as this side sees them.
+    /// Answers each line with `<tag> <peer address> <local address>`, as the server sees them.
     pub fn tagged(netns: &Namespace, addr: impl Into<SocketAddr>, tag: &str) -> Result<Self> {
         let tag = tag.to_owned();
         Self::start(netns, addr, move |stream, traffic| answer_lines(stream, traffic, &tag))
     }
 
-    /// Says `<tag> <address of the peer> <own address>` as soon as the connection stands, then answers as `tagged`:
-    /// what database and mail servers do.
+    /// Sends `<tag> <peer address> <local address>` when the connection is accepted, as database
+    /// and mail servers do, then answers as [`tagged`](Self::tagged).
     pub fn greets_first(netns: &Namespace, addr: impl Into<SocketAddr>, tag: &str) -> Result<Self> {
         let tag = tag.to_owned();
         Self::start(netns, addr, move |mut stream, traffic| {
@@ -54,7 +54,8 @@ impl TcpService {
         })
     }
 
-    /// Answers each HTTP/1.1 request with a body as that of `tagged`, and keeps the connection.
+    /// Answers each HTTP/1.1 request with the line of [`tagged`](Self::tagged) as body, and keeps
+    /// the connection open.
     pub fn http(netns: &Namespace, addr: impl Into<SocketAddr>, tag: &str) -> Result<Self> {
         let tag = tag.to_owned();
         Self::start(netns, addr, move |mut stream, traffic| {
@@ -69,7 +70,7 @@ impl TcpService {
         })
     }
 
-    /// Sends back whatever comes, and closes its half after the other side closed.
+    /// Sends back all bytes, and closes its half after the client has closed its own.
     pub fn echo(netns: &Namespace, addr: impl Into<SocketAddr>) -> Result<Self> {
         Self::start(netns, addr, |mut stream, _| {
             io::copy(&mut stream.try_clone()?, &mut stream)?;
@@ -77,7 +78,7 @@ impl TcpService {
         })
     }
 
-    /// Accepts, and then neither reads nor writes nor closes.
+    /// Accepts connections, and neither reads nor writes nor closes.
     pub fn silent(netns: &Namespace, addr: impl Into<SocketAddr>) -> Result<Self> {
         Self::start(netns, addr, |_stream, traffic| {
             traffic.wait_for_stop();
@@ -85,7 +86,7 @@ impl TcpService {
         })
     }
 
-    /// Reads to the end of the stream and then answers with a line: the [`Checksum`](crate::Checksum) of what came.
+    /// Reads to the end of the stream, then answers with a line: the [`Checksum`](crate::Checksum).
     pub fn sink(netns: &Namespace, addr: impl Into<SocketAddr>) -> Result<Self> {
         Self::start(netns, addr, |mut stream, _| {
             let sum = bulk::receive(&stream)?;
@@ -93,12 +94,12 @@ impl TcpService {
         })
     }
 
-    /// Sends as many bytes as said, those of [`send`](crate::send), and closes.
+    /// Sends `bytes` bytes, those of [`send`](crate::send()), and closes.
     pub fn source(netns: &Namespace, addr: impl Into<SocketAddr>, bytes: u64) -> Result<Self> {
         Self::start(netns, addr, move |stream, _| bulk::send(&stream, bytes).map(drop))
     }
 
-    /// Does what you like with each connection. Its end, also by an error, closes the connection.
+    /// Runs `serve` for each connection. The connection closes when `serve` returns.
     pub fn start(
         netns: &Namespace,
         addr: impl Into<SocketAddr>,
@@ -108,7 +109,7 @@ impl TcpService {
         let listener = netns
             .run(|| listen(addr))
             .with_context(|| format!("listen on {addr} in {}", netns.label()))?;
-        let addr = listener.local_addr().context("own address")?;
+        let addr = listener.local_addr().context("the address of the listener")?;
         let (listener, traffic) = (Arc::new(listener), Arc::new(Traffic::default()));
         let acceptor = thread::spawn({
             let (listener, traffic, serve) = (listener.clone(), traffic.clone(), Arc::new(serve));
@@ -117,43 +118,43 @@ impl TcpService {
         Ok(Self { addr, listener, traffic, acceptor: Some(acceptor) })
     }
 
-    /// Where it listens; of use after port 0.
+    /// The address of the listener; of use after binding port 0.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// How many connections it accepted so far.
+    /// The number of accepted connections.
     pub fn connections(&self) -> u64 {
         self.traffic.accepted.load(Ordering::Relaxed)
     }
 
-    /// How many connections are open right now.
+    /// The number of open connections.
     pub fn open(&self) -> usize {
         self.traffic.open().len()
     }
 
-    /// How many lines or HTTP requests came so far.
+    /// The number of lines or HTTP requests.
     pub fn requests(&self) -> u64 {
         self.traffic.requests.load(Ordering::Relaxed)
     }
 
-    /// Closes the connections that are open right now.
-    pub fn hang_up(&self) {
+    /// Closes all open connections; the listener stays.
+    pub fn close_connections(&self) {
         for stream in self.traffic.open().values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// Takes no further connections; those that are open go on.
+    /// Closes the listener; open connections stay.
     pub fn stop_listening(&mut self) {
-        // On Linux this wakes the thread that waits in accept.
+        // On Linux, this wakes the thread that blocks in accept.
         let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Both);
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
     }
 
-    /// Stops, and closes all connections.
+    /// Closes the listener and all connections.
     pub fn stop(self) {}
 }
 
@@ -170,18 +171,20 @@ impl Drop for TcpService {
 }
 
 impl Traffic {
-    /// Counts a request, for services made by [`TcpService::start`].
+    /// Counts a request, for a service created by [`TcpService::start`].
     pub fn count_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns when the service is being stopped.
+    /// Blocks until the service is stopped.
     pub fn wait_for_stop(&self) {
         let mut open = self.open();
         self.changed.wait_while(&mut open, |_| !self.stopping.load(Ordering::Relaxed));
     }
 
-    /// Who sees a connection counted can hang it up, so it is counted under the lock of those that are open.
+    /// Counts and registers a connection under one lock, so that
+    /// [`close_connections`](TcpService::close_connections) reaches every connection that was
+    /// counted.
     fn enter(&self, stream: TcpStream) -> u64 {
         let mut open = self.open();
         let number = self.accepted.fetch_add(1, Ordering::Relaxed);
@@ -207,7 +210,7 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&SockAddr::from(addr))?;
-    // The queue of std holds 128, too few for a burst of callers on a busy machine.
+    // std's backlog of 128 is too small for a burst of clients on a busy machine.
     socket.listen(4096)?;
     Ok(socket.into())
 }
@@ -240,10 +243,10 @@ fn answer_lines(mut stream: TcpStream, traffic: &Traffic, tag: &str) -> io::Resu
 }
 
 fn introduction(stream: &TcpStream, tag: &str) -> io::Result<String> {
-    Ok(format!("{tag} {} {}\n", plain(stream.peer_addr()?), plain(stream.local_addr()?)))
+    Ok(format!("{tag} {} {}\n", canonical(stream.peer_addr()?), canonical(stream.local_addr()?)))
 }
 
-/// An IPv4 caller of an IPv6 socket is still an IPv4 caller.
-fn plain(addr: SocketAddr) -> SocketAddr {
+/// Turns an IPv4-mapped IPv6 address into the IPv4 address.
+fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }

@@ -1,4 +1,4 @@
-//! Removes namespaces: of a topology at its end, and those of test runs that were killed before they could.
+//! Removes namespaces: those of a topology that ends, and those that killed test runs left behind.
 
 use std::{
     collections::HashSet,
@@ -16,7 +16,7 @@ use nix::{
 
 use crate::ip;
 
-/// Removes what earlier runs left, but for what people asked to keep.
+/// Removes what earlier runs left behind, except topologies that were kept by `INTERCEPTOR_KEEP=1`.
 pub fn sweep() {
     for prefix in leftovers() {
         let owner = owner(&prefix).unwrap_or_default();
@@ -27,7 +27,7 @@ pub fn sweep() {
     }
 }
 
-/// Removes every topology of this very process: the last act before an early exit.
+/// Removes every topology of this process, before an early exit.
 pub fn remove_own() {
     for prefix in leftovers() {
         if owner(&prefix) == Some(process::id()) {
@@ -41,11 +41,11 @@ pub(crate) fn sweep_once() {
     ONCE.call_once(sweep);
 }
 
-/// Removes the namespaces of one topology, whatever still runs inside of them, and its folder.
+/// Removes the namespaces of one topology with all processes inside, and its folder.
 pub(crate) fn remove(prefix: &str) {
     let names =
         namespaces().into_iter().filter(|name| prefix_of(name) == Some(prefix)).collect::<Vec<_>>();
-    // A process keeps its namespace alive even when the name is gone, and nobody would find it any more.
+    // A process keeps its namespace alive after the name is gone, and no later sweep would find it.
     let inodes =
         names.iter().filter_map(|name| inode(&Path::new("/run/netns").join(name))).collect();
     end_processes_in(&inodes);
@@ -73,7 +73,7 @@ fn end_processes_in(namespaces: &HashSet<u64>) {
     }
 }
 
-/// The prefixes, `ic<pid>x<number>`, of all topologies on this machine.
+/// The prefixes `ic<pid>x<number>` of all topologies on this machine.
 fn leftovers() -> HashSet<String> {
     namespaces().iter().filter_map(|name| prefix_of(name)).map(str::to_owned).collect()
 }
@@ -83,7 +83,7 @@ fn namespaces() -> Vec<String> {
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// `ic12x3` of `ic12x3-web`; nothing for a name that is not of this shape, and so not ours.
+/// `ic12x3` of `ic12x3-web`; `None` for a name of another form, which is not a topology's.
 fn prefix_of(name: &str) -> Option<&str> {
     let (prefix, _) = name.split_once('-')?;
     owner(prefix).map(|_| prefix)
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_its_own_names_from_those_of_others() {
+    fn names_of_other_programs_have_no_prefix() {
         assert_eq!(prefix_of("ic12x3-web"), Some("ic12x3"));
         for foreign in
             ["web", "cni-1234", "ic12-web", "icx-web", "ic12x-web", "ice12x3-web", "ic12x3"]

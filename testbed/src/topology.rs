@@ -1,4 +1,4 @@
-//! A node with its pods and the hosts around it, each a network namespace of its own.
+//! A node, its pods and the hosts around it, each a network namespace.
 //!
 //! ```text
 //!   pod "web"                 node (routes)                  host "laptop"
@@ -28,10 +28,10 @@ use crate::{
     requires, sweep, users, wait_until,
 };
 
-/// A node and everything around it. Dropping it removes all of that.
+/// A node with its pods and hosts. Dropping it removes all of them.
 #[derive(Debug)]
 pub struct Topology {
-    /// What every name of this topology begins with: `ic<pid>x<number>`.
+    /// The prefix of every name of this topology: `ic<pid>x<number>`.
     prefix: String,
     title: String,
     dir: PathBuf,
@@ -39,9 +39,10 @@ pub struct Topology {
     hosts: Mutex<Vec<Namespace>>,
 }
 
-/// Runs `body` in a new topology; its error fails the test while everything still stands, so that the logs are shown.
+/// Runs `body` in a new topology. An error of `body` fails the test before the topology is removed,
+/// so that the logs are printed.
 ///
-/// Where this machine can't run such a test it says so and returns, except in CI, where it fails.
+/// On a machine that cannot run such a test it prints the reason and returns; in CI it fails.
 pub fn netns_test(title: &str, body: impl FnOnce(&Topology) -> Result<()>) {
     let Some(()) = requires::require_root() else { return };
     let topology = Topology::new(title).unwrap_or_else(|error| panic!("{title}: {error:#}"));
@@ -51,14 +52,15 @@ pub fn netns_test(title: &str, body: impl FnOnce(&Topology) -> Result<()>) {
 }
 
 impl Topology {
-    /// Makes the node; pods and hosts are added one by one. `title` tells people what this is for.
+    /// Creates the node; pods and hosts are added one by one. `title` names the topology in
+    /// messages.
     pub fn new(title: &str) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         sweep::sweep_once();
 
         let prefix = format!("ic{}x{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let dir = env::temp_dir().join(&prefix);
-        fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+        fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         let addresses = Addresses {
             ip4: Ipv4Addr::new(10, 99, 0, 1),
             ip6: Ipv6Addr::new(0xfd00, 0x99, 0, 0, 0, 0, 0, 1),
@@ -66,7 +68,7 @@ impl Topology {
             gateway6: Ipv6Addr::new(0xfd00, 0x99, 0, 0, 0, 0, 0, 1),
         };
         let node = Namespace::new("node", &prefix, &dir, addresses);
-        // From here on, Drop cleans up whatever was made.
+        // From here on, Drop removes everything that exists.
         let topology = Self { prefix, title: title.to_owned(), dir, node, hosts: Mutex::default() };
 
         let node = &topology.node;
@@ -88,8 +90,9 @@ impl Topology {
         self.host(name)
     }
 
-    /// Adds a pod with a user namespace of its own, as kubelets have them made for `hostUsers: false`: root in there is
-    /// somebody without rights out here, and the pod's network namespace is that root's. Also gives a process inside of both.
+    /// Adds a pod with a user namespace of its own, as kubelets create them for `hostUsers: false`.
+    /// Its root has no rights outside, and its network namespace belongs to that user namespace.
+    /// Also returns a process inside of both.
     pub fn pod_with_own_users(&self, name: &str) -> Result<(Namespace, Process)> {
         let mut sandbox = None;
         let pod = self.add(name, |netns| {
@@ -99,24 +102,24 @@ impl Topology {
         Ok((pod, sandbox.context("a pod without a process")?))
     }
 
-    /// Adds a host outside of the node: a laptop, a client. To the network it is the same thing as a pod.
+    /// Adds a host outside of the node: a laptop, a client. On the network it is like a pod.
     pub fn host(&self, name: &str) -> Result<Namespace> {
         self.add(name, create)
     }
 
     fn add(&self, name: &str, create: impl FnOnce(&Namespace) -> Result<()>) -> Result<Namespace> {
-        // An interface of the node is named after it, and interface names have at most 15 characters.
+        // An interface of the node is named after the host, and its name may have 15 characters.
         ensure!(
             (1..=12).contains(&name.len())
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
-            "the name {name:?} of a namespace should be 1 to 12 letters, digits, or '-'",
+            "the name {name:?} of a namespace must be 1 to 12 letters, digits or '-'",
         );
         let mut hosts = self.hosts();
         ensure!(
             name != "node" && hosts.iter().all(|host| host.label() != name),
-            "there is a {name:?} already"
+            "the topology has a {name:?} already"
         );
-        let number = u8::try_from(hosts.len() + 1).context("at most 255 hosts in a topology")?;
+        let number = u8::try_from(hosts.len() + 1).context("a topology has at most 255 hosts")?;
         let net6 = |last| Ipv6Addr::new(0xfd00, 0x99, number.into(), 0, 0, 0, 0, last);
         let addresses = Addresses {
             ip4: Ipv4Addr::new(10, 99, number, 2),
@@ -130,8 +133,9 @@ impl Topology {
 
         let Addresses { ip4, ip6, gateway4, gateway6 } = addresses;
         create(&host)?;
-        // Run inside the node, so that the machine's own namespace never has these interfaces, not even for a moment.
-        // All IPv6 addresses are ours (addrgenmode) and usable at once (nodad); the kernel's own ones take a second or two.
+        // Run inside the node, so that the machine's own namespace never has these interfaces.
+        // addrgenmode none: no IPv6 addresses of the kernel's own, which are usable only after a
+        // second or two. nodad: ours are usable at once.
         self.node.ip(&format!(
             "link add to-{name} type veth peer name eth0 netns {netns}
              link set to-{name} addrgenmode none up
@@ -149,7 +153,7 @@ impl Topology {
              route add default via {gateway4}
              route add default via {gateway6}",
         ))?;
-        // A load client opens more connections than the default range has ports.
+        // A load opens more connections than the default range has ports.
         host.sysctl("net/ipv4/ip_local_port_range", "10240 65535")?;
         host.sysctl("net/ipv4/tcp_tw_reuse", "1")?;
         self.node.run(|| wait_for_link(&format!("to-{name}"), 1))?;
@@ -157,17 +161,18 @@ impl Topology {
         Ok(host)
     }
 
-    /// The node: it routes between all others, and the daemon runs in it.
+    /// The node. It routes between all pods and hosts, and the daemon runs in it.
     pub fn node(&self) -> &Namespace {
         &self.node
     }
 
-    /// A folder for files of this topology, removed with it. What ends in `.log` is shown when the test fails.
+    /// A folder for the files of this topology, removed with it. A failed test prints its `*.log`
+    /// files.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// For people: how to enter each namespace by hand.
+    /// Commands that enter each namespace, for printing.
     pub fn how_to_enter(&self) -> String {
         self.namespaces()
             .iter()
@@ -211,11 +216,13 @@ fn create(netns: &Namespace) -> Result<()> {
     ip::batch(&mut Command::new("ip"), &format!("netns add {}", netns.name()))
 }
 
-/// Waits until a link carries packets and its address, the one that ends in `last`, answers to its neighbours.
+/// Waits until a link carries packets and its address that ends in `last` answers its neighbours.
 ///
-/// The kernel does both in the background. A packet that comes too early is lost, and sent again a whole second later.
+/// The kernel does both in the background. A packet that comes too early is lost, and the sender
+/// repeats it only after a second.
 fn wait_for_link(interface: &str, last: u8) -> Result<()> {
-    // The last step is to join the multicast group by which neighbours ask for that address.
+    // The kernel's last step is to join the multicast group by which neighbours look for the
+    // address.
     let group = format!("ff0200000000000000000001ff0000{last:02x}");
     wait_until(&format!("link {interface} to be ready"), Duration::from_secs(5), || {
         let groups = fs::read_to_string("/proc/thread-self/net/igmp6").unwrap_or_default();
@@ -234,17 +241,17 @@ impl Drop for Topology {
         }
         if failed || keep {
             eprintln!(
-                "--- topology {:?}: to look around in it\n{}",
+                "--- topology {:?}; to enter its namespaces:\n{}",
                 self.title,
                 self.how_to_enter()
             );
         }
         if keep {
-            // The mark keeps the sweep of later runs away.
+            // The sweep of later runs skips a topology with this file.
             let _ = fs::write(self.dir.join("kept"), "");
             let names = self.namespaces().iter().map(|ns| ns.name().to_owned()).collect::<Vec<_>>();
             eprintln!(
-                "--- left standing; to remove it:\n  for ns in {}; do ip netns pids $ns | xargs -r kill; \
+                "--- kept; to remove it:\n  for ns in {}; do ip netns pids $ns | xargs -r kill; \
                  ip netns delete $ns; done; rm -r {}",
                 names.join(" "),
                 self.dir.display(),
@@ -252,7 +259,7 @@ impl Drop for Topology {
             return;
         }
         if failed {
-            eprintln!("(gone by now; INTERCEPTOR_KEEP=1 leaves it standing)");
+            eprintln!("(it is removed now; INTERCEPTOR_KEEP=1 keeps it)");
         }
         sweep::remove(&self.prefix);
     }

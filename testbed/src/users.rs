@@ -11,22 +11,24 @@ use nix::mount::{MsFlags, mount};
 
 use crate::{Namespace, Process, command};
 
-/// What the ids inside are outside, and how many there are: kubelets give each pod 65536 that nobody else has.
+/// The id map: first id inside, first id outside, count. Kubelets give each pod 65536 ids of its
+/// own.
 const IDS: &str = "0 655360 65536";
 
-/// Makes a network namespace in a new user namespace, mounted as all are. Gives a process inside of both.
+/// Creates a network namespace that belongs to a new user namespace, and mounts it at its path.
+/// Returns a process inside of both.
 pub(crate) fn create(netns: &Namespace) -> Result<Process> {
     let mut sleep = Command::new("sleep");
     sleep.arg("infinity");
     command::own_users_and_netns(&mut sleep);
-    // Both are there when this returns, since exec comes after them.
+    // Both namespaces exist when this returns: spawning returns after exec.
     let sandbox = Process::spawn(netns, &mut sleep)?;
     let process = Path::new("/proc").join(sandbox.pid().to_string());
     for map in ["uid_map", "gid_map"] {
         fs::write(process.join(map), IDS).with_context(|| format!("write {map}"))?;
     }
     let at = netns.netns_path();
-    File::create_new(at).with_context(|| format!("make {}", at.display()))?;
+    File::create_new(at).with_context(|| format!("create {}", at.display()))?;
     mount(Some(&process.join("ns/net")), at, None::<&str>, MsFlags::MS_BIND, None::<&str>)
         .with_context(|| format!("mount a network namespace on {}", at.display()))?;
     Ok(sandbox)

@@ -1,4 +1,4 @@
-//! Waiting for a condition, never for a length of time.
+//! Waiting for a condition, never for a fixed time.
 
 use std::{
     fmt::Display,
@@ -8,16 +8,19 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// Tries `probe` again and again until it succeeds; the error names what was awaited and what was seen last.
+/// Repeats `probe` until it succeeds, and returns its value.
 ///
-/// A probe may return an `Option`, a `bool`, or a `Result` whose error is then "what was seen last".
+/// A probe returns an `Option`, a `bool`, or a `Result`.
+///
+/// # Errors
+/// After `timeout`. The error names `what` and the last error of the probe.
 pub fn wait_until<P: Probe>(
     what: &str,
     timeout: Duration,
     mut probe: impl FnMut() -> P,
 ) -> Result<P::Ready> {
     let started = Instant::now();
-    // Most conditions come true within a millisecond or two; those that do not can afford a coarser step.
+    // Most conditions come true within one or two milliseconds; others can be checked less often.
     let mut pause = Duration::from_micros(200);
     loop {
         let seen = match probe().outcome() {
@@ -26,18 +29,18 @@ pub fn wait_until<P: Probe>(
         };
         if started.elapsed() >= timeout {
             let seen = seen.map(|seen| format!("; last seen: {seen}")).unwrap_or_default();
-            bail!("waited {timeout:?} for {what}, in vain{seen}");
+            bail!("timed out after {timeout:?} waiting for {what}{seen}");
         }
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(10));
     }
 }
 
-/// What a probe of [`wait_until`] may return.
+/// The result of a probe of [`wait_until`].
 pub trait Probe {
-    /// What the wait gives in the end.
+    /// The value that [`wait_until`] returns.
     type Ready;
-    /// Ready, or what was seen instead.
+    /// The value, or a description of the current state if there is one.
     fn outcome(self) -> Result<Self::Ready, Option<String>>;
 }
 
@@ -67,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gives_the_value_as_soon_as_there_is_one() {
+    fn the_first_value_of_the_probe_is_returned() {
         let mut left = 3;
         let value = wait_until("the countdown", Duration::from_secs(1), || {
             left -= 1;
@@ -77,9 +80,9 @@ mod tests {
     }
 
     #[test]
-    fn names_what_was_awaited_and_what_was_seen() {
+    fn the_error_names_the_condition_and_the_last_state() {
         let error = wait_until("a cat", Duration::from_millis(1), || Err::<(), _>("a dog"))
             .expect_err("no cat");
-        assert_eq!(error.to_string(), "waited 1ms for a cat, in vain; last seen: a dog");
+        assert_eq!(error.to_string(), "timed out after 1ms waiting for a cat; last seen: a dog");
     }
 }

@@ -16,21 +16,21 @@ use testbed::{Namespace, TcpService};
 /// The request target asks for more: `/chunked`, `/interim` (103 first), `/close`, `/until-close`, `/switch` (101 if
 /// asked to, then an echo), `/refuse` (403 to anything), `/half` (dies in the middle of its answer), `/silence` (no answer).
 #[derive(Debug)]
-pub struct HttpMirror {
+pub struct HttpEchoServer {
     service: TcpService,
     got: Arc<Mutex<Vec<u8>>>,
 }
 
 /// A connection of a caller.
 #[derive(Debug)]
-pub struct HttpCaller {
+pub struct HttpClient {
     stream: TcpStream,
     answers: BufReader<TcpStream>,
 }
 
 /// One response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpAnswer {
+pub struct HttpResponse {
     /// As in the status line.
     pub status: u16,
     /// The head as it came, without the empty line.
@@ -45,7 +45,7 @@ pub struct HttpAnswer {
 
 /// What a server of plain transfers needs to know of a request.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PlainHead {
+pub struct RequestHead {
     /// Whether it brings something, rather than asking for it.
     pub is_put: bool,
     /// Of what it brings, in bytes; without it, chunks.
@@ -53,11 +53,11 @@ pub struct PlainHead {
 }
 
 /// Long enough for anything but a server that does not answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-// === impl PlainHead ===
+// === impl RequestHead ===
 
-impl PlainHead {
+impl RequestHead {
     /// Reads one, up to its empty line; none if the caller has ended.
     ///
     /// # Errors
@@ -78,9 +78,9 @@ impl PlainHead {
     }
 }
 
-// === impl HttpMirror ===
+// === impl HttpEchoServer ===
 
-impl HttpMirror {
+impl HttpEchoServer {
     /// Starts one that calls itself `tag`.
     pub fn start(netns: &Namespace, addr: impl Into<SocketAddr>, tag: &str) -> Result<Self> {
         let got = Arc::new(Mutex::new(Vec::new()));
@@ -203,16 +203,16 @@ fn answer(
     Ok(true)
 }
 
-// === impl HttpCaller ===
+// === impl HttpClient ===
 
-impl HttpCaller {
+impl HttpClient {
     /// Calls from inside a namespace.
     pub fn connect(netns: &Namespace, to: impl Into<SocketAddr>) -> Result<Self> {
         let to = to.into();
         let stream =
             netns.run(|| TcpStream::connect(to)).with_context(|| format!("connect to {to}"))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         let answers = BufReader::new(stream.try_clone()?);
         Ok(Self { stream, answers })
     }
@@ -228,7 +228,7 @@ impl HttpCaller {
     }
 
     /// `GET target` with these header lines, and its answer.
-    pub fn get(&mut self, target: &str, headers: &[&str]) -> Result<HttpAnswer> {
+    pub fn get(&mut self, target: &str, headers: &[&str]) -> Result<HttpResponse> {
         let mut request = format!("GET {target} HTTP/1.1\r\nHost: web\r\n");
         for header in headers {
             request += header;
@@ -239,7 +239,7 @@ impl HttpCaller {
     }
 
     /// The next response; one to HEAD has no body.
-    pub fn answer(&mut self, to_head: bool) -> Result<HttpAnswer> {
+    pub fn answer(&mut self, to_head: bool) -> Result<HttpResponse> {
         let mut raw =
             read_head(&mut self.answers)?.context("the connection ended without an answer")?;
         let head = String::from_utf8(raw.clone())?;
@@ -265,7 +265,7 @@ impl HttpCaller {
             raw.extend_from_slice(&body);
         }
         let tag = value("x-served-by").unwrap_or_default();
-        Ok(HttpAnswer { status, head: head.trim_end().to_owned(), tag, body, raw })
+        Ok(HttpResponse { status, head: head.trim_end().to_owned(), tag, body, raw })
     }
 
     /// All that is still to come, up to the end.

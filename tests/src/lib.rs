@@ -2,26 +2,27 @@
 //!
 //! Each file in `tests/` covers one section of what is promised, each test one promise. See `README.md`.
 
-mod arrivals;
 mod background;
 mod dns;
+mod fixture;
 mod frozen;
 mod http;
+mod netns;
+mod open_loop;
 mod outcomes;
-mod rebuild;
-mod scene;
-mod second;
+mod second_daemon;
+pub mod software;
 
 pub use self::{
-    arrivals::Arrivals,
     background::Background,
     dns::Dns,
+    fixture::{Fixture, run, served_by},
     frozen::{Frozen, threads},
-    http::{HttpAnswer, HttpCaller, HttpMirror, PlainHead},
+    http::{HttpClient, HttpEchoServer, HttpResponse, RequestHead},
+    netns::{delete_netns, recreate_netns},
+    open_loop::OpenLoopLoad,
     outcomes::{counted, outcomes, sum},
-    rebuild::{delete_netns, make_netns_again},
-    scene::{Scene, play, who},
-    second::SecondDaemon,
+    second_daemon::SecondDaemon,
 };
 
 use std::time::Duration;
@@ -30,4 +31,4 @@ use std::time::Duration;
 pub const SECOND: Duration = Duration::from_secs(1);
 
 /// Enough for anything that should happen at once, on a machine that is busy with other tests.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);

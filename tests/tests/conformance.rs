@@ -1,9 +1,5 @@
 //! HTTP/2 as the programs of others check and show it: through us it is what it is at the app itself.
 
-#[path = "real_software/software.rs"]
-#[allow(dead_code, reason = "the tests of other software need more of it")]
-mod software;
-
 use std::{
     collections::BTreeMap,
     env,
@@ -15,23 +11,24 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use interceptor_tests::software::{
+    output, server, software_test, software_test_if_there, text, tool,
+};
 use rstest::rstest;
 use testbed::{Daemon, Namespace, Process, Topology, workload};
 
-use self::software::{output, server, software_test, software_test_if_there, text, tool};
-
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The port of the app that has a rule, which nobody here matches; and one on which the same app is met without us.
 const PORTS: [u16; 2] = [8080, 8081];
 
-struct Street {
+struct Fixture {
     pod: Namespace,
     client: Namespace,
     daemon: Daemon,
 }
 
-impl Street {
+impl Fixture {
     fn new(t: &Topology) -> Result<Self> {
         let (pod, laptop, client) = (t.pod("web")?, t.host("laptop")?, t.host("client")?);
         let rule =
@@ -74,7 +71,7 @@ fn nghttpd(pod: &Namespace, more: &[&str]) -> Result<[Process; 2]> {
         let mut command = server(pod, "nghttpd");
         command.args(["--no-tls", "-v", "-d"]).arg(&htdocs).args(more).arg(port.to_string());
         let mut process = pod.spawn(&mut command)?;
-        process.wait_for_port(port, SOON)?;
+        process.wait_for_port(port, TIMEOUT)?;
         Ok::<_, anyhow::Error>(process)
     };
     let [relayed, direct] = PORTS.map(start);
@@ -99,7 +96,7 @@ fn nginx(pod: &Namespace) -> Result<Process> {
     let mut command = server(pod, "nginx");
     let mut process =
         pod.spawn(command.args(["-e", "stderr", "-p"]).arg(&dir).arg("-c").arg(&file))?;
-    process.wait_for_port(direct, SOON)?;
+    process.wait_for_port(direct, TIMEOUT)?;
     Ok(process)
 }
 
@@ -124,12 +121,12 @@ fn h2spec_finds_the_app_through_us_as_good_as_the_app(#[case] app: &str) {
     let h2spec = env::var_os("H2SPEC").unwrap_or_else(|| "h2spec".into());
     let shown = h2spec.to_string_lossy();
     software_test_if_there(&format!("h2spec-{app}"), &[&shown, app], |t| {
-        let street = Street::new(t)?;
+        let fixture = Fixture::new(t)?;
         let _app = match app {
-            "nginx" => vec![nginx(&street.pod)?],
-            _ => nghttpd(&street.pod, &[])?.into(),
+            "nginx" => vec![nginx(&fixture.pod)?],
+            _ => nghttpd(&fixture.pod, &[])?.into(),
         };
-        let [mut relayed, direct] = street.both(|port| judged(&street, &h2spec, port, 2))?;
+        let [mut relayed, direct] = fixture.both(|port| judged(&fixture, &h2spec, port, 2))?;
         ensure!(
             direct.len() > 140 && relayed.len() == direct.len(),
             "{} and {}",
@@ -141,13 +138,15 @@ fn h2spec_finds_the_app_through_us_as_good_as_the_app(#[case] app: &str) {
         };
         if direct.iter().any(|(case, verdict)| is_worse(&relayed, case, *verdict)) {
             // That may have been the machine; so with more time.
-            relayed = judged(&street, &h2spec, PORTS[0], 5)?;
+            relayed = judged(&fixture, &h2spec, PORTS[0], 5)?;
         }
         let worse = direct.iter().filter(|(case, verdict)| is_worse(&relayed, case, **verdict));
         let worse: Vec<_> = worse.map(|(case, _)| case.as_str()).collect();
         let passed = direct.values().filter(|verdict| **verdict == Verdict::Passed).count();
-        let ours =
-            street.daemon.metrics()?.sum("interceptor_connections_total", &[("outcome", "passed")]);
+        let ours = fixture
+            .daemon
+            .metrics()?
+            .sum("interceptor_connections_total", &[("outcome", "passed")]);
         ensure!(ours >= direct.len() as f64, "only {ours} connections went through us");
         println!("{passed} of {} cases pass at {app} itself", direct.len());
         assert_eq!(worse, KNOWN.map(|(case, _)| case));
@@ -159,11 +158,11 @@ fn h2spec_finds_the_app_through_us_as_good_as_the_app(#[case] app: &str) {
 type Verdicts = BTreeMap<String, Verdict>;
 
 /// What h2spec says of the server on a port, which has so many seconds for each answer.
-fn judged(street: &Street, h2spec: &OsString, port: u16, seconds: u32) -> Result<Verdicts> {
-    let report = street.client.dir().join(format!("h2spec-{port}.xml"));
-    let mut command = street.client.command("timeout");
+fn judged(fixture: &Fixture, h2spec: &OsString, port: u16, seconds: u32) -> Result<Verdicts> {
+    let report = fixture.client.dir().join(format!("h2spec-{port}.xml"));
+    let mut command = fixture.client.command("timeout");
     command.arg("300").arg(h2spec).args(["-S", "-o", &seconds.to_string()]);
-    command.args(["-h", &street.pod.ip4().to_string()]);
+    command.args(["-h", &fixture.pod.ip4().to_string()]);
     command.args(["-p", &port.to_string(), "-j"]).arg(&report);
     // It fails when a case does.
     let output = command.output().context("run h2spec")?;
@@ -242,17 +241,18 @@ fn nghttp_sees_nghttpd_as_without_us(
     #[case] server: &[&str],
 ) {
     software_test("nghttp", &["nghttp", "nghttpd"], |t| {
-        let street = Street::new(t)?;
-        let apps = nghttpd(&street.pod, server)?;
-        let [relayed, direct] = street.both(|port| {
-            let urls = paths.iter().map(|path| format!("http://{}:{port}{path}", street.pod.ip4()));
-            let large = format!("--data={}", street.pod.dir().join("htdocs/large").display());
+        let fixture = Fixture::new(t)?;
+        let apps = nghttpd(&fixture.pod, server)?;
+        let [relayed, direct] = fixture.both(|port| {
+            let urls =
+                paths.iter().map(|path| format!("http://{}:{port}{path}", fixture.pod.ip4()));
+            let large = format!("--data={}", fixture.pod.dir().join("htdocs/large").display());
             let how = how
                 .iter()
                 .map(|argument| if *argument == "--data=LARGE" { &large } else { *argument });
             // Heads, then bodies.
             let nghttp = || {
-                let mut nghttp = tool(&street.client, "nghttp");
+                let mut nghttp = tool(&fixture.client, "nghttp");
                 nghttp.args(how.clone()).args(urls.clone());
                 nghttp
             };
@@ -271,7 +271,10 @@ fn nghttp_sees_nghttpd_as_without_us(
         });
         assert_eq!(relayed, direct);
         ensure!(
-            street.daemon.metrics()?.sum("interceptor_connections_total", &[("outcome", "passed")])
+            fixture
+                .daemon
+                .metrics()?
+                .sum("interceptor_connections_total", &[("outcome", "passed")])
                 >= 2.0
         );
         Ok(())
@@ -284,11 +287,11 @@ fn nghttp_sees_nghttpd_as_without_us(
 #[test]
 fn each_stream_beyond_a_limit_that_is_not_yet_known_is_answered_or_refused() {
     software_test("nghttp-limit", &["nghttp", "nghttpd"], |t| {
-        let street = Street::new(t)?;
-        let _apps = nghttpd(&street.pod, &["--max-concurrent-streams=1"])?;
-        let both = street.both(|port| {
-            let mut nghttp = tool(&street.client, "nghttp");
-            let url = format!("http://{}:{port}/small", street.pod.ip4());
+        let fixture = Fixture::new(t)?;
+        let _apps = nghttpd(&fixture.pod, &["--max-concurrent-streams=1"])?;
+        let both = fixture.both(|port| {
+            let mut nghttp = tool(&fixture.client, "nghttp");
+            let url = format!("http://{}:{port}/small", fixture.pod.ip4());
             let said = text(nghttp.args(["-v", "-n", "--multiply=10"]).arg(url))?;
             let answered = heard(&said).iter().filter(|(_, field)| field == ":status: 200").count();
             Ok((answered, said.matches("(error_code=REFUSED_STREAM(0x07))").count()))

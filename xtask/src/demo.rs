@@ -1,9 +1,11 @@
-//! The product in five steps, in network namespaces, each told in a line or two and checked.
+//! The product in five steps, in network namespaces. Each step is told in a line or two and checked.
 
+pub(crate) mod freshness;
 mod narrator;
+mod recording;
 mod steps;
 
-use std::{env, process::Command, thread};
+use std::{env, ffi::OsStr, ffi::OsString, process::Command, thread};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -17,9 +19,12 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// At the end, start the daemon again and leave all of it standing until Ctrl-C, to play with by hand
+    /// At the end, start the daemon again and leave all of it standing until Ctrl-C
     #[arg(long)]
     keep: bool,
+    /// Write what was shown to docs/demo.svg, as an animation
+    #[arg(long, conflicts_with = "keep")]
+    record: bool,
     /// Everything is built already; INTERCEPTOR_BIN names the daemon
     #[arg(long, hide = true)]
     built: bool,
@@ -30,31 +35,39 @@ pub(crate) fn demo(options: &Options) -> Result<()> {
         setup::setup(&[Group::Demo])?;
         let folder = build::build(&["interceptor"], Profile::Dev)?;
         if !run::is_root() {
-            return again_as_root(options, &folder.join("interceptor").into_os_string());
+            return again_as_root(options, folder.join("interceptor").as_os_str());
         }
     }
     if let Some(why) = testbed::why_not() {
-        bail!("this machine can't show it: {why}");
+        bail!("this machine can't run the demo: {why}");
     }
     clean_up_on_interrupt()?;
-    steps::play(options.keep)
+    let entries = steps::play(options.keep)?;
+    if options.record {
+        return freshness::write(&entries);
+    }
+    if let Err(error) = freshness::compare(&entries) {
+        eprintln!("\n{error:#}");
+    }
+    Ok(())
 }
 
-/// Building is for the user, whose caches it fills; only the rest needs root.
-fn again_as_root(options: &Options, daemon: &std::ffi::OsStr) -> Result<()> {
+/// Runs this program again by sudo. Building stays with the user, whose caches it fills.
+fn again_as_root(options: &Options, daemon: &OsStr) -> Result<()> {
     let own = env::current_exe().context("find the running program")?;
     let words = build::sudo()?;
-    let mut variable = std::ffi::OsString::from("INTERCEPTOR_BIN=");
+    let mut variable = OsString::from("INTERCEPTOR_BIN=");
     variable.push(daemon);
     let mut again = Command::new(&words[0]);
-    again.arg(variable).arg(own).args(["demo", "--built"]).args(options.keep.then_some("--keep"));
+    again.arg(variable).arg(own).args(["demo", "--built"]);
+    again.args(options.keep.then_some("--keep")).args(options.record.then_some("--record"));
     run::run(&mut again)
 }
 
-/// Ctrl-C at any moment leaves nothing behind.
+/// Removes everything when the process is interrupted.
 fn clean_up_on_interrupt() -> Result<()> {
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
-    // Blocked in every thread from here on, so that they come to the one that waits for them.
+    // Blocked in every thread from here on, so that the waiting thread receives them.
     signals.thread_block().context("block signals")?;
     thread::spawn(move || {
         let signal = signals.wait();

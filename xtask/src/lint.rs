@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::{build, generate, run, setup};
+use crate::{build, demo, generate, run, setup};
 
 pub(crate) fn lint() -> Result<()> {
     setup::setup(&[])?;
@@ -60,6 +60,10 @@ pub(crate) fn lint() -> Result<()> {
     if let Err(error) = generate::check() {
         eprintln!("{error:#}");
         failed.push("generated files (`cargo xtask gen` repairs them)");
+    }
+    if let Err(error) = demo::freshness::check() {
+        eprintln!("{error:#}");
+        failed.push("the recording of the demo");
     }
     ensure!(failed.is_empty(), "to be repaired: {}", failed.join(", "));
     Ok(())

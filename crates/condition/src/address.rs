@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-/// `[` and the 39 characters of the longest IPv6 address, `]:65535`.
+/// Maximum length in bytes: `[`, the 39 characters of the longest IPv6 address, and `]:65535`.
 const LONGEST_ADDRESS: usize = 47;
 
-/// `ip:port` as text.
+/// An address as text: `ip:port`, or `[ip]:port` for IPv6.
 #[derive(Debug, Clone)]
 pub(crate) struct AddressText {
     bytes: [u8; LONGEST_ADDRESS],
@@ -16,8 +16,10 @@ pub(crate) struct AddressText {
 // === impl AddressText ===
 
 impl AddressText {
-    /// An IPv4 address that came through an IPv6 socket (`::ffff:10.0.0.1`) is written as the IPv4 address that it is; an
-    /// interface (`%eth0`) is left out.
+    /// Formats `address`.
+    ///
+    /// An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) becomes the IPv4 address. A scope (`%eth0`)
+    /// is left out.
     pub(crate) fn new(address: SocketAddr) -> Self {
         let mut text = Self { bytes: [0; LONGEST_ADDRESS], length: 0 };
         let plain = SocketAddr::new(address.ip().to_canonical(), address.port());
@@ -58,7 +60,7 @@ mod tests {
         "[1111:2222:3333:4444:5555:6666:7777:8888]:65535",
         "[1111:2222:3333:4444:5555:6666:7777:8888]:65535"
     )]
-    fn addresses(#[case] address: &str, #[case] text: &str) {
+    fn an_address_is_formatted_as_envoy_does(#[case] address: &str, #[case] text: &str) {
         let address = AddressText::new(address.parse().expect("is an address"));
         assert_eq!(address.as_str(), text);
     }

@@ -1,14 +1,15 @@
-//! The attributes that a condition may name, and what people call them elsewhere.
+//! The attributes that a condition may use, and synonyms of their names.
 //!
-//! Names and values are those of Envoy ("Attributes" in its documentation). Not all of Envoy's are offered: what is known
-//! only of a response, of Envoy's own routing or of TLS that is terminated here is not.
+//! Names and values are those of Envoy ("Attributes" in its documentation). Attributes of
+//! responses, of Envoy's own routing and of terminated TLS are missing, because the daemon has no
+//! such values.
 
 use interceptor_rule::Span;
 
 use crate::error::Mistake;
 use crate::needs::Needs;
 
-/// A string or a number that is known of a connection or a request.
+/// A property of a connection or a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attribute {
     Text(TextAttribute),
@@ -17,25 +18,28 @@ pub(crate) enum Attribute {
     Headers,
 }
 
+/// An attribute whose value is a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextAttribute {
     Method,
-    /// With the query.
+    /// The request target with the query.
     Path,
-    /// Up to the `?`.
+    /// The request target up to the `?`.
     UrlPath,
-    /// From behind the `?` to the `#`.
+    /// The part after the `?`, up to the `#`.
     Query,
     Host,
     Scheme,
     Protocol,
     UserAgent,
-    /// `ip:port`, with `[ip]:port` for IPv6, as Envoy writes addresses.
+    /// `ip:port`, or `[ip]:port` for IPv6, as Envoy formats addresses.
     SourceAddress,
+    /// In the same form as the source address.
     DestinationAddress,
     ServerName,
 }
 
+/// An attribute whose value is a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NumberAttribute {
     SourcePort,
@@ -59,7 +63,7 @@ const ATTRIBUTES: [(&str, Attribute); 14] = [
     ("connection.requested_server_name", Attribute::Text(TextAttribute::ServerName)),
 ];
 
-/// Other names for the same, and for headers that are attributes in Envoy.
+/// Other names of attributes, and Envoy's attributes that are headers here.
 const SYNONYMS: [(&str, &str); 22] = [
     ("request.header", "request.headers"),
     ("request.http_method", "request.method"),
@@ -85,7 +89,7 @@ const SYNONYMS: [(&str, &str); 22] = [
     ("tls.sni", "connection.requested_server_name"),
 ];
 
-/// The attributes in the order in which people look for them, with the type of each.
+/// The attributes with their CEL types, those of requests first.
 pub fn attributes() -> impl Iterator<Item = (&'static str, &'static str)> {
     ATTRIBUTES.iter().map(|(name, attribute)| {
         let kind = match attribute {
@@ -97,7 +101,7 @@ pub fn attributes() -> impl Iterator<Item = (&'static str, &'static str)> {
     })
 }
 
-/// The attribute that is called `name`, which stands at `span`.
+/// Finds the attribute `name`, which is at `span` in the source.
 pub(crate) fn find(name: &str, span: Span) -> Result<Attribute, Mistake> {
     match ATTRIBUTES.iter().find(|(known, _)| *known == name) {
         Some((_, attribute)) => Ok(*attribute),
@@ -105,7 +109,7 @@ pub(crate) fn find(name: &str, span: Span) -> Result<Attribute, Mistake> {
     }
 }
 
-/// Is `name` an attribute or the beginning of one: `request`?
+/// Tells if `name` is the first part of an attribute's name, such as `request`.
 pub(crate) fn is_root(name: &str) -> bool {
     ATTRIBUTES.iter().any(|(known, _)| known.split('.').next() == Some(name))
 }
@@ -115,20 +119,22 @@ fn unknown(name: &str, span: Span) -> Mistake {
     if name == "response" || name.starts_with("response.") {
         return Mistake::new(
             span,
-            format!("{shown} is not known: a condition is decided before there is a response"),
+            format!(
+                "{shown} is not available: a condition is evaluated before the response exists"
+            ),
         );
     }
     if is_root(name) {
-        let of_it: Vec<String> = ATTRIBUTES
+        let attributes: Vec<String> = ATTRIBUTES
             .iter()
             .filter(|(known, _)| known.split('.').next() == Some(name))
             .map(|(known, _)| format!("`{known}`"))
             .collect();
         return Mistake::new(span, format!("{shown} alone has no value"))
-            .suggest(format!("there is {}", of_it.join(", ")));
+            .suggest(format!("its attributes are {}", attributes.join(", ")));
     }
     let mistake = Mistake::new(span, format!("there is no attribute {shown}"));
-    // A name without its root: `headers`, `port`.
+    // The name of an attribute without its first part: `headers`, `port`.
     let mut rootless = ATTRIBUTES
         .iter()
         .map(|(known, _)| *known)
@@ -141,9 +147,9 @@ fn unknown(name: &str, span: Span) -> Mistake {
         return mistake.did_you_mean(meant);
     }
     mistake.suggest(if name.contains('.') {
-        "they begin with `request.`, `source.`, `destination.` or `connection.`"
+        "attributes begin with `request.`, `source.`, `destination.` or `connection.`"
     } else {
-        "a string stands in quotes"
+        "write strings in quotes"
     })
 }
 

@@ -1,4 +1,4 @@
-//! From an expression to a tree in which everything has a type; what has none is a mistake with a place.
+//! The type checker: turns an expression into a typed tree, or reports a mistake with its place.
 
 mod call;
 mod compare;
@@ -16,7 +16,7 @@ use crate::facts::Facts;
 use crate::syntax::expression::{Binary, Expression, Kind};
 use crate::tree::{Calculation, Number, Predicate, Text, Texts};
 
-/// Checks a whole condition.
+/// Checks a whole condition, whose type must be boolean.
 pub(crate) fn check(source: &str, expression: &Expression) -> Result<Predicate, Mistake> {
     let checker = Checker { source, regexes: Cell::new(0) };
     match checker.check(expression)? {
@@ -25,7 +25,7 @@ pub(crate) fn check(source: &str, expression: &Expression) -> Result<Predicate, 
             let mistake = Mistake::new(
                 expression.span,
                 format!(
-                    "a condition is true or false, and {} is {}",
+                    "a condition must be a boolean, but {} is {}",
                     checker.shown(expression),
                     other.name()
                 ),
@@ -43,7 +43,7 @@ pub(crate) fn check(source: &str, expression: &Expression) -> Result<Predicate, 
     }
 }
 
-/// A part of a condition, by its type.
+/// A checked expression, by its type.
 pub(crate) enum Typed {
     Bool(Predicate),
     Text(Text),
@@ -55,7 +55,7 @@ pub(crate) enum Typed {
 
 pub(crate) struct Checker<'a> {
     source: &'a str,
-    /// Regular expressions so far.
+    /// The number of regular expressions so far. `call::matches` counts up and checks the limit.
     regexes: Cell<usize>,
 }
 
@@ -73,11 +73,11 @@ impl Checker<'_> {
                 self.call(function, on.as_deref(), arguments, span)
             }
             Kind::Not(inner) => {
-                let inner = self.bool(inner, "behind `!`")?;
+                let inner = self.bool(inner, "after `!`")?;
                 folded(Predicate::Not(Box::new(inner)))
             }
             Kind::Negate(inner) => {
-                let inner = self.number(inner, "behind `-`")?;
+                let inner = self.number(inner, "after `-`")?;
                 Ok(Typed::Number(Number::Negated(Box::new(inner), span)))
             }
             Kind::All(operands) => self.joined(operands, "&&"),
@@ -98,7 +98,7 @@ impl Checker<'_> {
     fn bool(&self, expression: &Expression, place: &str) -> Result<Predicate, Mistake> {
         match self.check(expression)? {
             Typed::Bool(predicate) => Ok(predicate),
-            other => Err(self.wrong(expression, &other, "true or false", place)),
+            other => Err(self.wrong(expression, &other, "a boolean", place)),
         }
     }
 
@@ -143,7 +143,7 @@ impl Checker<'_> {
         let shown = self.shown(expression);
         Mistake::new(
             expression.span,
-            format!("expected {wanted} {place}, and {shown} is {}", found.name()),
+            format!("expected {wanted} {place}, but {shown} is {}", found.name()),
         )
     }
 
@@ -151,7 +151,7 @@ impl Checker<'_> {
         interceptor_rule::quoted(expression.span.of(self.source))
     }
 
-    /// `a.b.c`: an attribute, or a header that is written like one.
+    /// `a.b.c`: an attribute, or a header in dotted form.
     fn select(&self, expression: &Expression) -> Result<Typed, Mistake> {
         let span = expression.span;
         if let Kind::Select { of, field } = &expression.kind {
@@ -159,7 +159,7 @@ impl Checker<'_> {
             if path.as_deref() == Some("request.headers") {
                 return Ok(Typed::Text(header::named(&field.text, field.span, span)?));
             }
-            // A field of something that has a type by itself.
+            // A field of a value. No type of a condition has fields.
             let known = path.is_none_or(|path| {
                 attribute::find(&path, of.span).is_ok() || path.starts_with("request.headers.")
             });
@@ -192,34 +192,32 @@ impl Checker<'_> {
         if let (Some(root), Kind::Text(field)) =
             (of.path().filter(|root| attribute::is_root(root)), &index.kind)
         {
-            return Err(Mistake::new(span, "an attribute is written with a point")
+            return Err(Mistake::new(span, "attributes are written with a dot")
                 .did_you_mean(&format!("{root}.{field}")));
         }
         match self.check(of)? {
             Typed::Headers => match &index.kind {
                 Kind::Text(name) => Ok(Typed::Text(header::named(name, index.span, span)?)),
-                _ => Err(Mistake::new(
-                    index.span,
-                    "the name of a header is a string in quotes, nothing else",
-                )),
+                _ => Err(Mistake::new(index.span, header::NOT_LITERAL)),
             },
             Typed::Texts(texts) => {
-                let index = self.number(index, "as index")?;
+                let index = self.number(index, "as the index")?;
                 Ok(Typed::Text(Text::Item(Box::new((texts, index)), span)))
             }
             other => {
-                let problem = format!("{} is {} and has no items", self.shown(of), other.name());
+                let problem =
+                    format!("{} is {} and can't be indexed", self.shown(of), other.name());
                 Err(Mistake::new(of.span, problem))
             }
         }
     }
 
-    /// All of one type: strings or numbers.
+    /// A list. All items have the type of the first: string or number.
     fn list(&self, items: &[Expression], span: Span) -> Result<Typed, Mistake> {
         let Some((first, rest)) = items.split_first() else {
-            return Err(Mistake::new(span, "this list is empty"));
+            return Err(Mistake::new(span, "the list is empty"));
         };
-        let place = "in the list, as the first item is one";
+        let place = "in the list, like the first item";
         match self.check(first)? {
             Typed::Text(text) => {
                 let rest = rest.iter().map(|item| self.text(item, place));
@@ -235,16 +233,17 @@ impl Checker<'_> {
         }
     }
 
-    /// `&&` and `||`. A constant either decides or does not matter, whatever becomes of the others.
+    /// `&&` and `||`. A constant operand either decides the result or is dropped, even if another
+    /// operand fails.
     fn joined(&self, operands: &[Expression], operator: &str) -> Result<Typed, Mistake> {
         let deciding = operator == "||";
         let mut kept = Vec::new();
         let mut decided = false;
         for operand in operands {
-            let predicate = self.bool(operand, &format!("beside `{operator}`")).map_err(
+            let predicate = self.bool(operand, &format!("on both sides of `{operator}`")).map_err(
                 |mistake| match operand.kind {
                     Kind::Text(_) => mistake
-                        .suggest("write the whole comparison again, or `… in [\"a\", \"b\"]`"),
+                        .suggest("repeat the whole comparison, or write `… in [\"a\", \"b\"]`"),
                     _ => mistake,
                 },
             )?;
@@ -263,8 +262,8 @@ impl Checker<'_> {
     }
 
     fn choice(&self, [condition, yes, no]: &[Expression; 3]) -> Result<Typed, Mistake> {
-        let condition = self.bool(condition, "in front of `?`")?;
-        let place = "behind `:`, as there is behind `?`";
+        let condition = self.bool(condition, "before `?`")?;
+        let place = "after `:`, like after `?`";
         match self.check(yes)? {
             Typed::Bool(yes) => {
                 folded(Predicate::Choice(Box::new((condition, yes, self.bool(no, place)?))))
@@ -277,16 +276,14 @@ impl Checker<'_> {
                 yes,
                 self.number(no, place)?,
             ))))),
-            other => {
-                Err(self.wrong(yes, &other, "a string, a number, or true or false", "behind `?`"))
-            }
+            other => Err(self.wrong(yes, &other, "a string, a number or a boolean", "after `?`")),
         }
     }
 
     fn sum(&self, sides: &[Expression; 2], at: Span, span: Span) -> Result<Typed, Mistake> {
         match self.check(&sides[0])? {
             Typed::Text(left) => {
-                let right = self.text(&sides[1], "behind `+`, as there is in front")?;
+                let right = self.text(&sides[1], "after `+`, like before it")?;
                 Ok(Typed::Text(Text::Joined(Box::new([left, right]), span)))
             }
             left => self.calculated(Calculation::Add, left, sides, at, span),
@@ -315,24 +312,24 @@ impl Checker<'_> {
         span: Span,
     ) -> Result<Typed, Mistake> {
         let sign = at.of(self.source);
-        let left = self.as_number(left, &sides[0], &format!("in front of `{sign}`"))?;
-        let right = self.number(&sides[1], &format!("behind `{sign}`"))?;
+        let left = self.as_number(left, &sides[0], &format!("before `{sign}`"))?;
+        let right = self.number(&sides[1], &format!("after `{sign}`"))?;
         Ok(Typed::Number(Number::Calculated(calculation, Box::new([left, right]), span)))
     }
 
-    /// `request.headers.x-user` reads as a subtraction.
+    /// Recognises `request.headers.x-user`, which CEL parses as a subtraction.
     fn dashed(&self, left: &Expression, right: &Expression, span: Span) -> Option<Mistake> {
         let Kind::Name(_) = right.kind else { return None };
         let name = span.of(self.source).strip_prefix("request.headers.")?;
         left.path().filter(|path| path.starts_with("request.headers."))?;
         Some(
-            Mistake::new(span, "a header with `-` in its name stands in brackets and quotes")
+            Mistake::new(span, "write a header name with `-` in brackets and quotes")
                 .did_you_mean(&format!("request.headers[\"{name}\"]")),
         )
     }
 }
 
-/// A predicate; its value, if it is a constant.
+/// Evaluates a predicate that depends on no attribute, and keeps any other.
 fn folded(predicate: Predicate) -> Result<Typed, Mistake> {
     if predicate.needs().is_some() {
         return Ok(Typed::Bool(predicate));
@@ -350,17 +347,17 @@ fn folded(predicate: Predicate) -> Result<Typed, Mistake> {
 impl Typed {
     fn name(&self) -> &'static str {
         match self {
-            Self::Bool(_) => "true or false",
+            Self::Bool(_) => "a boolean",
             Self::Text(_) => "a string",
             Self::Number(_) => "a number",
             Self::Texts(_) => "a list of strings",
             Self::Numbers(_) => "a list of numbers",
-            Self::Headers => "the map of all headers",
+            Self::Headers => "the header map",
         }
     }
 }
 
-/// The attribute that a text is, unchanged.
+/// The attribute, if `text` is the unchanged value of one.
 fn attribute_of(text: &Text) -> Option<TextAttribute> {
     match text {
         Text::Attribute(attribute, _) => Some(*attribute),

@@ -14,7 +14,7 @@ use crate::outcome::EvaluationError;
 use crate::syntax::parser;
 use crate::tree::Predicate;
 
-/// A condition that was read and checked. Two are equal when their sources are.
+/// A compiled condition. Two conditions are equal when their sources are.
 #[derive(Debug, Clone)]
 pub struct Condition {
     source: Box<str>,
@@ -25,7 +25,12 @@ pub struct Condition {
 // === impl Condition ===
 
 impl Condition {
-    /// Reads a condition.
+    /// Compiles the CEL expression `source`.
+    ///
+    /// # Errors
+    /// `source` is not an expression of the language, has a part of a wrong type, names an unknown
+    /// attribute or function, or exceeds one of the [`limits`](crate::limits). Also an error: a
+    /// comparison that can only have one result, and a constant part without a value.
     pub fn compile(source: &str) -> Result<Self, ConditionError> {
         let compile = || {
             if source.len() > MAX_SOURCE {
@@ -42,17 +47,17 @@ impl Condition {
         Ok(Self { source: source.into(), predicate, needs })
     }
 
-    /// The text that was compiled.
+    /// The source, as given to [`compile`](Self::compile).
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// What has to be known for a decision.
+    /// The facts that must be known before the condition can be evaluated.
     pub fn needs(&self) -> Needs {
         self.needs
     }
 
-    /// The answer, if it is the same whatever is asked about.
+    /// The result, if it is the same for all requests.
     pub fn constant(&self) -> Option<bool> {
         match self.predicate {
             Predicate::Constant(value) => Some(value),
@@ -60,9 +65,14 @@ impl Condition {
         }
     }
 
-    /// Does it match? An error means no; the caller counts it.
+    /// Evaluates the condition.
     ///
-    /// May be asked before everything is known that it needs: an answer is final then.
+    /// `facts` may lack some of what the condition [`needs`](Self::needs). A result (`Ok`) stays
+    /// the same when more facts become known.
+    ///
+    /// # Errors
+    /// The condition uses a value that is missing, unknown, out of range or too long. Treat an
+    /// error as "does not match", and count it.
     pub fn matches(&self, facts: &Facts<'_>) -> Result<bool, EvaluationError> {
         Evaluation::new(facts).predicate(&self.predicate)
     }

@@ -1,14 +1,15 @@
-//! What is wrong with a condition, found when it is read: where, what, and what was probably meant.
+//! The errors of compiling a condition: the place, the problem, and a likely correction.
 
 use interceptor_rule::{Position, Span};
 
-/// Bytes of advice in a message.
+/// Maximum length of the suggestion in a message, in bytes.
 const MAX_SUGGESTION: usize = 200;
 
-/// Why a text is not a condition.
+/// The reason why a text is not a condition.
 ///
-/// [`Display`](std::fmt::Display) gives one line with the place in the condition. Who knows the place of the condition in
-/// a larger text takes [`span`](Self::span) and [`message`](Self::message).
+/// [`Display`](std::fmt::Display) gives one line with the position in the condition. Code that
+/// knows the place of the condition in a larger text uses [`span`](Self::span) and
+/// [`message`](Self::message) instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {}, column {}: {}", position.line, position.column, self.message())]
 pub struct ConditionError {
@@ -18,7 +19,10 @@ pub struct ConditionError {
     suggestion: Option<Box<str>>,
 }
 
-/// A mistake without the source, which [`Mistake::of`] adds; so that functions need not hand the source around.
+/// A mistake without its position as line and column.
+///
+/// [`Mistake::of`] computes the position from the source, so that functions need not pass the
+/// source around.
 #[derive(Debug)]
 pub(crate) struct Mistake {
     span: Span,
@@ -29,34 +33,38 @@ pub(crate) struct Mistake {
 // === impl ConditionError ===
 
 impl ConditionError {
-    /// Where it is, in bytes of the condition's source.
+    /// The place of the mistake, as a range of bytes in the source.
     pub fn span(&self) -> Span {
         self.span
     }
 
-    /// Where it begins in the condition, as editors count.
+    /// The start of the mistake in the source, as line and column.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// What is wrong.
+    /// The problem, as a sentence.
     pub fn problem(&self) -> &str {
         &self.problem
     }
 
-    /// What was probably meant.
+    /// The most likely correction, as part of a sentence.
     pub fn suggestion(&self) -> Option<&str> {
         self.suggestion.as_deref()
     }
 
-    /// The error in one line, without the place; for callers that know the place in a larger text.
+    /// The error in one line without its position.
+    ///
+    /// For code that prints the position itself, because the condition is a part of a larger text.
     pub fn message(&self) -> String {
         let suggestion =
             self.suggestion.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
         format!("{}{suggestion}", self.problem)
     }
 
-    /// The line of `source` with the mistake and `^^^` under the place. `source` is what was compiled.
+    /// The faulty line of `source`, and below it `^^^` under the mistake.
+    ///
+    /// `source` is the text that was compiled.
     pub fn caret(&self, source: &str) -> String {
         interceptor_rule::caret(source, self.span)
     }
@@ -69,7 +77,8 @@ impl Mistake {
         Self { span, problem: problem.into(), suggestion: None }
     }
 
-    /// Adds advice. Advice that repeats a very long input helps nobody and is left out, as is what can't be shown.
+    /// Adds a suggestion. A suggestion with control characters, or one that repeats a very long
+    /// input, is of no use and is dropped.
     pub(crate) fn suggest(mut self, suggestion: impl Into<String>) -> Self {
         let helps = |advice: &String| {
             advice.len() <= MAX_SUGGESTION && !advice.chars().any(char::is_control)

@@ -1,7 +1,8 @@
-//! Asks a checked condition about a request.
+//! Evaluates a checked condition for a request.
 //!
-//! Nothing is allocated but for texts that are made (`+`, `lowerAscii()`), headers that are there more than once, and
-//! lists of `split()`; a regular expression builds its tables when it first runs on a thread.
+//! An evaluation allocates only for new texts (`+`, `lowerAscii()`), for headers that occur more
+//! than once, and for items of `split()`. A regular expression builds its tables when it first runs
+//! on a thread.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -18,8 +19,9 @@ use crate::tree::{Calculation, Change, Number, Part, Predicate, Relation, Text, 
 /// One evaluation.
 pub(crate) struct Evaluation<'a> {
     facts: &'a Facts<'a>,
-    /// Written when they are first asked for.
+    /// The source address as text, formatted on its first use.
     source: OnceCell<AddressText>,
+    /// The destination address as text, formatted on its first use.
     destination: OnceCell<AddressText>,
 }
 
@@ -49,7 +51,7 @@ impl<'a> Evaluation<'a> {
                 Ok(match relation {
                     Relation::Equal => *left == *right,
                     Relation::NotEqual => *left != *right,
-                    // UTF-8 sorts as the characters do.
+                    // The order of UTF-8 bytes is the order of the characters.
                     _ => relation.holds(left.cmp(&right)),
                 })
             }
@@ -87,7 +89,10 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// `&&` and `||` of CEL: `deciding` decides wherever it stands, also against errors; else an error does.
+    /// CEL's `&&` and `||`.
+    ///
+    /// An operand with the value `deciding` decides the result, even if another operand fails.
+    /// Without one, the first error is the result.
     fn until(&'a self, operands: &'a [Predicate], deciding: bool) -> Outcome<bool> {
         let mut failed = None;
         for operand in operands {
@@ -161,8 +166,10 @@ impl<'a> Evaluation<'a> {
         }))
     }
 
-    /// The value of a header; several are joined by a comma (RFC 9110 section 5.3), but cookies, which HTTP/2 may send one by
-    /// one, by a semicolon (RFC 9113 section 8.2.3).
+    /// The value of a header.
+    ///
+    /// Several values are joined by a comma (RFC 9110 section 5.3). HTTP/2 may send cookies one by
+    /// one, and these are joined by a semicolon (RFC 9113 section 8.2.3).
     fn header(&'a self, name: &str, span: Span) -> Outcome<Cow<'a, str>> {
         let Some(request) = self.facts.request else { return error(Kind::NotKnown, span) };
         let separator: &[u8] = if name == "cookie" { b"; " } else { b"," };
@@ -174,7 +181,7 @@ impl<'a> Evaluation<'a> {
                 return;
             };
             let joined = joined.get_or_insert_with(|| first.to_vec());
-            // What is too long is refused below, and need not grow further.
+            // A text that is too long is refused below and need not grow further.
             if joined.len() <= MAX_MADE {
                 joined.extend_from_slice(separator);
                 joined.extend_from_slice(value);
@@ -256,7 +263,9 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Is `wanted` true of one? Every item is evaluated, since a list with an error in it is an error.
+    /// Tells if `wanted` is true for any item of the list.
+    ///
+    /// All items are evaluated, because an error in one item makes the whole list an error.
     fn any_item(&'a self, list: &'a Texts, mut wanted: impl FnMut(&str) -> bool) -> Outcome<bool> {
         let mut found = false;
         match list {
@@ -278,7 +287,7 @@ impl<'a> Evaluation<'a> {
         let Ok(index) = usize::try_from(index) else { return error(Kind::BadValue, span) };
         let mut at = 0;
         let mut item = None;
-        // Copied, because what was split need not live on.
+        // Copied, because the text that was split may not outlive this call.
         self.any_item(list, |text| {
             if at == index {
                 item = Some(text.to_owned());
@@ -290,7 +299,7 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// May a text be made that is so long?
+/// Refuses to make a text of more than [`MAX_MADE`] bytes.
 fn affordable(bytes: usize, span: Span) -> Outcome<()> {
     if bytes > MAX_MADE { error(Kind::TooCostly, span) } else { Ok(()) }
 }

@@ -1,18 +1,33 @@
-//! The conditions of rules: which requests a rule takes.
+//! The conditions of rules: which requests a rule redirects.
 //!
 //! ```
-//! use interceptor_condition::{Condition, Needs};
+//! use std::net::SocketAddr;
 //!
-//! let condition = Condition::compile(r#"request.headers["x-user"] == "debug" && request.method in ["GET", "HEAD"]"#)?;
+//! use interceptor_condition::{Condition, Facts, Needs};
+//!
+//! let condition = Condition::compile("source.port > 1024 && destination.port in [80, 8080]")?;
+//! assert_eq!(condition.needs(), Needs::Connection);
+//!
+//! let facts = Facts {
+//!     source: SocketAddr::from(([10, 1, 2, 3], 40_000)),
+//!     destination: SocketAddr::from(([10, 20, 0, 1], 8080)),
+//!     server_name: None,
+//!     request: None,
+//! };
+//! assert_eq!(condition.matches(&facts), Ok(true));
+//!
+//! let condition = Condition::compile(r#"request.headers["x-user"] == "debug""#)?;
 //! assert_eq!(condition.needs(), Needs::Request);
 //! # Ok::<(), interceptor_condition::ConditionError>(())
 //! ```
 //!
-//! The language is [CEL] with the attributes of [Envoy]. Everything that can be known to be wrong is an error when the
-//! condition is compiled:
+//! The language is [CEL] with the attributes of [Envoy]. A condition is checked when it is
+//! compiled, including the types and the names of all its parts:
 //!
 //! ```
-//! let error = interceptor_condition::Condition::compile("request.header == 5").expect_err("there is no such attribute");
+//! use interceptor_condition::Condition;
+//!
+//! let error = Condition::compile("request.header == 5").expect_err("no such attribute");
 //! assert_eq!(
 //!     error.to_string(),
 //!     "line 1, column 1: there is no attribute `request.header`; did you mean `request.headers`?"
@@ -21,39 +36,50 @@
 //!
 //! # The attributes
 //!
-//! | name | type | |
+//! | name | type | value |
 //! |---|---|---|
-//! | `request.method` | string | |
+//! | `request.method` | string | as sent, such as `GET` |
 //! | `request.path` | string | with the query |
 //! | `request.url_path` | string | without the query |
 //! | `request.query` | string | without `?`; empty if there is none |
-//! | `request.host` | string | `:authority` or `Host`, with the port if that was sent; `request.headers["host"]` is the same |
-//! | `request.scheme` | string | |
+//! | `request.host` | string | `:authority` or `Host` as sent; same as `request.headers["host"]` |
+//! | `request.scheme` | string | `http` or `https` |
 //! | `request.protocol` | string | `HTTP/1.0`, `HTTP/1.1`, `HTTP/2` |
-//! | `request.useragent` | string | the same as `request.headers["user-agent"]` |
-//! | `request.headers["x-user"]` | string | in lower case; several values are joined by `,`, cookies by `; `; `request.headers.name` is the same |
-//! | `source.address`, `destination.address` | string | `ip:port`, `[ip]:port` for IPv6, as in Envoy |
-//! | `source.port`, `destination.port` | int | |
-//! | `connection.requested_server_name` | string | the name in the TLS ClientHello; empty if there is none |
+//! | `request.useragent` | string | same as `request.headers["user-agent"]` |
+//! | `request.headers["x-user"]` | string | see below |
+//! | `source.address`, `destination.address` | string | `ip:port` or `[ipv6]:port` |
+//! | `source.port`, `destination.port` | int | from 0 to 65535 |
+//! | `connection.requested_server_name` | string | from the TLS ClientHello; empty if none |
+//!
+//! Header names are lower-case. A header name without `-` can also be written as
+//! `request.headers.name`. Several values of one header are joined by `,`, those of `cookie` by
+//! `; `.
 //!
 //! # The language
 //!
-//! `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `&&`, `||`, `!`, `?:`, `+`, `-`, `*`, `/`, `%`; `startsWith`, `endsWith`, `contains`,
-//! `matches`, `size`, `int`, `string`, `has`; of the extension for strings `lowerAscii`, `upperAscii`, `trim` and `split`. Values
-//! are strings, whole numbers, `true`, `false` and lists. A condition has no loops (`exists`, `all`, `map`, `filter`), and
-//! the name of a header and a regular expression are literals. Every condition is an expression of CEL with CEL's value.
+//! - Operators: `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `&&`, `||`, `!`, `?:`, `+`, `-`, `*`, `/`,
+//!   `%`.
+//! - Functions: `startsWith`, `endsWith`, `contains`, `matches`, `size`, `int`, `string`, `has`.
+//! - Functions of CEL's string extension: `lowerAscii`, `upperAscii`, `trim`, `split`.
+//! - Values: strings, 64-bit integers, booleans and lists.
 //!
-//! # What has no answer
+//! Conditions have no loops (`exists`, `all`, `map`, `filter`). Header names and regular
+//! expressions must be literals. Every valid condition is a valid CEL expression with the same
+//! value as in CEL.
 //!
-//! A header that is not there, or whose value is not UTF-8, is an error where its value is used, and an error is no
-//! match: `request.headers["x-user"] != "debug"` matches only requests that have the header. `"x-user" in
-//! request.headers` and `has(request.headers.name)` ask whether it is there. As in CEL, `true || error` and `error || true` are
-//! true, `false && error` and `error && false` are false.
+//! # Errors during evaluation
 //!
-//! # What it costs
+//! Using a header that is missing, or whose value is not UTF-8, is an error, and an error is not a
+//! match. So `request.headers["x-user"] != "debug"` matches only requests with that header. To test
+//! for a header, write `"x-user" in request.headers` or `has(request.headers.name)`. As in CEL,
+//! `true || error` and `error || true` are true, and `false && error` and `error && false` are
+//! false.
 //!
-//! Comparing attributes and headers with anything allocates nothing, nor does `in`, `matches` or `split`; a header that
-//! was sent more than once is put together first. [`limits`] bounds the rest.
+//! # Cost
+//!
+//! Comparing attributes and headers does not allocate, and neither do `in`, `matches` and `split`.
+//! A header that occurs more than once is an exception, because its values are joined first.
+//! [`limits`] bounds the rest.
 //!
 //! [CEL]: https://github.com/google/cel-spec/blob/master/doc/langdef.md
 //! [Envoy]: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes

@@ -1,34 +1,37 @@
-//! How much a condition may be, and may cost.
+//! The limits of a condition's size and cost.
 //!
-//! A condition is text from anyone who may edit a pod, and it is evaluated for the requests of everybody. There are no
-//! loops in it, so the size of its source and of the texts that it makes bound its time.
+//! A condition comes from any user who may edit the pod, and the daemon evaluates it for every
+//! client's requests. Conditions have no loops, so the size of the source and of the texts made
+//! during an evaluation bounds the time.
 
-/// Bytes of source; the same as a rule may have.
+/// Maximum size of the source, in bytes. The rule language has the same limit.
 pub const MAX_SOURCE: usize = interceptor_rule::MAX_CONDITION;
 
-/// Expressions inside each other. Everything that walks an expression recurses at most this deep.
+/// Maximum nesting of expressions. It bounds the recursion of all code that walks an expression.
 pub const MAX_DEPTH: usize = 32;
 
-/// Bytes of one compiled regular expression, as the crate `regex` counts them.
+/// Maximum size of one compiled regular expression in bytes, as the crate `regex` counts them.
 pub const MAX_REGEX: usize = 128 * 1024;
 
-/// Bytes of tables that a regular expression may build while it runs, for each thread.
+/// Maximum size of the tables that a regular expression builds while it runs, in bytes per thread.
 pub(crate) const MAX_REGEX_CACHE: usize = 512 * 1024;
 
-/// Regular expressions in one condition.
+/// Maximum number of regular expressions in one condition.
 pub const MAX_REGEXES: usize = 4;
 
-/// Characters that a regular expression is in, at once, at most: `a{30}` and `(ab|c){10}` have 30 each.
+/// Maximum number of positions in which a regular expression can be while it matches. For example,
+/// `a{30}` and `(ab|c){10}` have 30 positions each.
 pub const MAX_REGEX_PLACES: usize = 1024;
 
-/// Bytes of a text that a regular expression is applied to.
+/// Maximum length of a text that a regular expression is applied to, in bytes.
 pub const MAX_MATCHED: usize = 8 * 1024;
 
-/// Bytes of a text times places in the regular expression that is applied to it: its time, at worst.
+/// Maximum cost of one match: bytes of the text times positions in the regular expression.
 pub(crate) const MAX_MATCHING: usize = 512 * 1024;
 
-/// Bytes of a text that an evaluation makes: changed, put together, or of a header that is there more than once.
+/// Maximum length of a text that an evaluation makes, in bytes: changed, concatenated, or the
+/// joined values of a header that occurs more than once.
 ///
-/// It holds for each text, not for all of them together, so that a part of a condition has the same value whatever stands
-/// beside it. There can't be many in [`MAX_SOURCE`].
+/// The limit holds for each text by itself, so that a part of a condition has the same value
+/// regardless of the other parts. A source of [`MAX_SOURCE`] bytes can't make many texts.
 pub const MAX_MADE: usize = 16 * 1024;

@@ -1,20 +1,20 @@
-//! When a condition can be decided.
+//! The moment at which a condition can be evaluated.
 
 use std::fmt;
 
-/// What a condition needs to be decided; the more, the later.
+/// The facts that a condition needs. A later variant is known later, and includes the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Needs {
-    /// The addresses: decided when the connection is made, no byte is read.
+    /// The addresses only. The condition is decided when the connection is made, before any byte.
     Connection,
-    /// The name in the TLS ClientHello: decided when that has arrived.
+    /// The name in the TLS ClientHello. The condition is decided when the ClientHello has arrived.
     ServerName,
-    /// The head of a request: decided for each of them.
+    /// The head of a request. The condition is decided for each request.
     Request,
 }
 
 impl Needs {
-    /// The moment at which it is decided.
+    /// The moment at which the condition is decided, as part of a sentence.
     pub fn decided(self) -> &'static str {
         match self {
             Self::Connection => "when the connection is made",

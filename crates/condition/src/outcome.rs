@@ -1,31 +1,32 @@
-//! Why a condition has no answer for a request.
+//! The errors of evaluating a condition.
 
 use std::fmt;
 
 use interceptor_rule::Span;
 
-/// Why a condition is neither true nor false for a request. It does not match then.
+/// The reason why a condition is neither true nor false for a request. It does not match then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{kind}")]
 pub struct EvaluationError {
-    /// What happened, to be counted by.
+    /// The kind of the error. Metrics count errors by kind.
     pub kind: EvaluationErrorKind,
-    /// The part of the condition that it happened in, in bytes of its source.
+    /// The part of the condition that failed, as a range of bytes in its source.
     pub span: Span,
 }
 
-/// What kept a condition from an answer.
+/// The kind of an evaluation error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EvaluationErrorKind {
     /// The request has no such header.
     MissingHeader,
-    /// The header is not UTF-8, so that it has no value as a string.
+    /// The header is not UTF-8, so it has no value as a string.
     NotText,
     /// There is no request, or the ClientHello has not arrived.
     NotKnown,
-    /// A text is not a number, a number is out of range, a list has no such item.
+    /// A text is not a number, a number is out of range, or a list has no such item.
     BadValue,
-    /// A text is longer than [`MAX_MADE`](crate::limits::MAX_MADE) or [`MAX_MATCHED`](crate::limits::MAX_MATCHED).
+    /// A text is longer than [`MAX_MADE`](crate::limits::MAX_MADE) or
+    /// [`MAX_MATCHED`](crate::limits::MAX_MATCHED).
     TooCostly,
 }
 
@@ -36,7 +37,7 @@ impl EvaluationError {
         Self { kind, span }
     }
 
-    /// The error with the part of `source` that it is about. `source` is that of the condition.
+    /// The error with the part of `source` that failed. `source` is the source of the condition.
     pub fn describe(&self, source: &str) -> String {
         format!("{}: {}", interceptor_rule::quoted(self.span.of(source)), self.kind)
     }
@@ -49,7 +50,7 @@ impl EvaluationErrorKind {
     pub const ALL: [Self; 5] =
         [Self::MissingHeader, Self::NotText, Self::NotKnown, Self::BadValue, Self::TooCostly];
 
-    /// A word for labels of metrics.
+    /// The value of the metrics label.
     pub fn name(self) -> &'static str {
         match self {
             Self::MissingHeader => "missing_header",
@@ -66,8 +67,8 @@ impl fmt::Display for EvaluationErrorKind {
         f.write_str(match self {
             Self::MissingHeader => "the request has no such header",
             Self::NotText => "the header is not UTF-8",
-            Self::NotKnown => "this is not known of the connection",
-            Self::BadValue => "no number, out of range, or no such item",
+            Self::NotKnown => "the value is not known for this connection",
+            Self::BadValue => "not a number, out of range, or no such item",
             Self::TooCostly => "the text is too long",
         })
     }

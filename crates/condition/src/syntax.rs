@@ -1,8 +1,9 @@
-//! From text to an expression: CEL's grammar (cel-spec, `doc/langdef.md`, "Syntax"), without what no condition can use.
+//! The parser: CEL's grammar (cel-spec, `doc/langdef.md`, "Syntax") without the parts that
+//! conditions do not use.
 //!
-//! This parser is our own. That of the crate `cel` needs 64 KiB of stack for each bracket inside another, and an
-//! overflow ends the process: 70 bytes of annotation would do. It also has no place for most errors. The crate is what the
-//! tests compare this one with.
+//! The crate `cel` has a parser, too, but it needs 64 KiB of stack for each nested bracket. An
+//! annotation of 70 bytes would overflow the stack and abort the process. It also reports most
+//! errors without a position. The tests compare our parser with that crate.
 
 pub(crate) mod expression;
 mod lexer;

@@ -1,4 +1,4 @@
-//! What a condition means, what is refused, and that CEL agrees.
+//! Tests: valid conditions and their results, refused ones, and a comparison with the crate `cel`.
 
 mod bad;
 mod good;

@@ -1,4 +1,4 @@
-//! A checked condition: every part has a type, and nothing in it can be of a wrong one.
+//! The typed tree of a checked condition. Its Rust types rule out type errors.
 
 use interceptor_rule::Span;
 use regex::Regex;
@@ -6,40 +6,41 @@ use regex::Regex;
 use crate::attribute::{NumberAttribute, TextAttribute};
 use crate::needs::Needs;
 
-/// True or false.
+/// A part that is true or false.
 #[derive(Debug, Clone)]
 pub(crate) enum Predicate {
     Constant(bool),
     Not(Box<Predicate>),
     All(Box<[Predicate]>),
     Any(Box<[Predicate]>),
-    /// Both the same, or not.
+    /// Equality of two booleans.
     Same(Box<[Predicate; 2]>),
     Choice(Box<(Predicate, Predicate, Predicate)>),
     Text(Relation, Box<[Text; 2]>),
-    /// Is the second in the first?
+    /// Tests if the first text begins with, ends with or contains the second.
     Part(Part, Box<[Text; 2]>),
     Matches(Box<(Text, Pattern)>, Span),
     TextIn(Box<(Text, Texts)>),
     Number(Relation, Box<[Number; 2]>),
     NumberIn(Box<(Number, Box<[Number]>)>),
+    /// `has(…)`, and `"name" in request.headers`.
     Present(Text),
 }
 
-/// A regular expression.
+/// A compiled regular expression.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     pub(crate) regex: Regex,
-    /// Bytes of a text that it is applied to.
+    /// Maximum length of a text that it is applied to, in bytes.
     pub(crate) longest: usize,
 }
 
-/// A string.
+/// A part whose value is a string.
 #[derive(Debug, Clone)]
 pub(crate) enum Text {
     Constant(Box<str>),
     Attribute(TextAttribute, Span),
-    /// Its name is in lower case.
+    /// A header by its lower-case name.
     Header(Box<str>, Span),
     Joined(Box<[Text; 2]>, Span),
     Changed(Change, Box<Text>, Span),
@@ -48,14 +49,14 @@ pub(crate) enum Text {
     Choice(Box<(Predicate, Text, Text)>),
 }
 
-/// A whole number of 64 bits.
+/// A part whose value is a signed 64-bit integer.
 #[derive(Debug, Clone)]
 pub(crate) enum Number {
     Constant(i64),
     Attribute(NumberAttribute),
-    /// Characters of a text.
+    /// The number of characters of a text.
     Characters(Box<Text>),
-    /// Items of a list.
+    /// The number of items of a list.
     Items(Box<Texts>),
     Parsed(Box<Text>, Span),
     Negated(Box<Number>, Span),
@@ -63,14 +64,15 @@ pub(crate) enum Number {
     Choice(Box<(Predicate, Number, Number)>),
 }
 
-/// A list of strings.
+/// A part whose value is a list of strings.
 #[derive(Debug, Clone)]
 pub(crate) enum Texts {
     Listed(Box<[Text]>),
-    /// Never at the empty string.
+    /// A text split at a separator, which is never empty.
     Split(Box<Text>, Box<str>),
 }
 
+/// The operator of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Relation {
     Equal,
@@ -81,6 +83,7 @@ pub(crate) enum Relation {
     GreaterOrEqual,
 }
 
+/// The place at which a text must have another text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Start,
@@ -88,7 +91,7 @@ pub(crate) enum Part {
     Anywhere,
 }
 
-/// Makes another string of a string, not longer than it.
+/// A change of a string. The result is never longer than the string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     LowerCase,
@@ -96,6 +99,7 @@ pub(crate) enum Change {
     Trimmed,
 }
 
+/// An arithmetic operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Calculation {
     Add,
@@ -105,7 +109,7 @@ pub(crate) enum Calculation {
     Remainder,
 }
 
-// What each part needs. Nothing: it is a constant.
+// The facts that each part needs. `None` means that the part is a constant.
 
 impl Predicate {
     pub(crate) fn needs(&self) -> Option<Needs> {
@@ -170,6 +174,7 @@ impl Texts {
 }
 
 impl Relation {
+    /// Tells if two values in this order satisfy the relation.
     pub(crate) fn holds(self, order: std::cmp::Ordering) -> bool {
         match self {
             Self::Equal => order.is_eq(),

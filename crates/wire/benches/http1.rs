@@ -1,4 +1,4 @@
-//! What framing costs: nanoseconds for a typical head, and for bodies.
+//! The cost of framing: nanoseconds for a typical head, and for bodies.
 //!
 //!     cargo bench -p interceptor-wire
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use interceptor_wire::http1::{self, Asked, Body, HeadScan, Storage};
 use interceptor_wire::{Parsed, hello, opening};
 
-/// As a browser asks through a gateway.
+/// The request of a browser, forwarded by a gateway.
 const REQUEST: &[u8] = b"GET /api/v1/products/4711?currency=EUR&expand=price HTTP/1.1\r\n\
     Host: shop.example.com\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
@@ -41,8 +41,9 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
 
 const SMALL: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// The best of so many rounds, each short enough to go undisturbed: other work on the machine only adds.
+/// The result is the best of this many rounds: other work on the machine only adds to the time.
 const ROUNDS: usize = 1000;
+/// Length of a round, short enough for some rounds to run without an interruption.
 const ROUND: Duration = Duration::from_micros(500);
 
 fn main() {
@@ -101,10 +102,10 @@ fn main() {
     println!("bodies, 64 KiB as it arrives");
     let chunks = [&b"2000\r\n"[..], &[0; 8192], b"\r\n"].concat().repeat(8);
     report("  with a length", || {
-        _ = black_box(body(REQUEST_WITH_LENGTH)).advance(black_box(&chunks))
+        _ = black_box(body(REQUEST_WITH_LENGTH)).advance(black_box(&chunks));
     });
     report("  in chunks of 8 KiB", || {
-        _ = black_box(body(REQUEST_IN_CHUNKS)).advance(black_box(&chunks))
+        _ = black_box(body(REQUEST_IN_CHUNKS)).advance(black_box(&chunks));
     });
 
     report("opening", || _ = black_box(opening(black_box(REQUEST))));
@@ -159,7 +160,7 @@ fn body(request: &[u8]) -> Body {
     }
 }
 
-/// With a key as large as post-quantum ones are.
+/// A ClientHello with a key of post-quantum size.
 fn client_hello() -> Vec<u8> {
     let list = |content: &[u8]| [&(content.len() as u16).to_be_bytes()[..], content].concat();
     let extension = |kind: u8, data: &[u8]| [&[0, kind][..], &list(data)].concat();

@@ -1,23 +1,24 @@
-//! The first message of a TLS client: RFC 8446 section 4.1.2, in records of section 5.1.
+//! Reads the first message of a TLS client: RFC 8446 section 4.1.2, in records of section 5.1.
 //!
-//! Only what is in the clear: the name that is called (RFC 6066 section 3) and the protocols that are offered (RFC
-//! 7301 section 3.1). Under Encrypted Client Hello these are the outer ones.
+//! It reads only what is not encrypted: the server name (RFC 6066 section 3) and the protocols that
+//! the client offers (RFC 7301 section 3.1). Under Encrypted Client Hello these are the outer ones.
 
 use std::borrow::Cow;
 
 use crate::{Parsed, Reason};
 
-/// Bytes of a ClientHello, without the headers of its records. Those with post-quantum keys have about 2,000.
+/// Maximum length of a ClientHello in bytes, without the headers of its records. With post-quantum
+/// keys it has about 2,000.
 pub const MAX_HELLO: usize = 16 * 1024;
 
-/// Records that a ClientHello may be split over.
+/// Maximum number of records that a ClientHello may be split over.
 pub const MAX_RECORDS: usize = 32;
 
 const RECORD_HEADER: usize = 5;
 const MESSAGE_HEADER: usize = 4;
-/// RFC 8446 section 5.1.
+/// Maximum length of a record's content in bytes, RFC 8446 section 5.1.
 const MAX_RECORD: usize = 1 << 14;
-/// RFC 1035 section 3.1, as text.
+/// Maximum length of a name in bytes, RFC 1035 section 3.1, as text.
 const MAX_NAME: usize = 255;
 
 const HANDSHAKE: u8 = 22;
@@ -25,19 +26,19 @@ const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
 
-/// What a client says in the clear.
+/// The unencrypted parts of a ClientHello.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientHello<'a> {
-    /// The name that is called, as sent: printable ASCII, to be compared without case.
+    /// The server name as sent: printable ASCII, to be compared without case.
     pub server_name: Option<Cow<'a, str>>,
-    /// The list of protocols as sent: each with its length in front.
+    /// The list of protocols as sent: each is preceded by its length.
     alpn: Option<Cow<'a, [u8]>>,
 }
 
-/// Reads the ClientHello that `bytes` begin with; `len` includes the headers of the records.
+/// Reads the ClientHello that `bytes` begin with. `len` includes the headers of the records.
 ///
-/// Allocates only if it is split over records. Bytes that are no ClientHello are known as early as their first byte
-/// that can't be one.
+/// Allocates only if the ClientHello is split over records. Other bytes are
+/// [`Parsed::Unframed`] as soon as the first byte arrives that a ClientHello can't have there.
 pub fn client_hello(bytes: &[u8]) -> Parsed<ClientHello<'_>> {
     let (head, len) = match message(bytes) {
         Ok(Parsed::Complete { head: Cow::Borrowed(message), len }) => (hello(message), len),
@@ -50,7 +51,7 @@ pub fn client_hello(bytes: &[u8]) -> Parsed<ClientHello<'_>> {
     head.map_or(Parsed::Unframed(Reason::Hello), |head| Parsed::Complete { head, len })
 }
 
-/// The handshake message out of its records, without its header.
+/// The handshake message, taken out of its records, without its header.
 fn message(bytes: &[u8]) -> Result<Parsed<Cow<'_, [u8]>>, Reason> {
     let mut message = Cow::Borrowed(&[][..]);
     let mut at = 0;
@@ -75,7 +76,7 @@ fn message(bytes: &[u8]) -> Result<Parsed<Cow<'_, [u8]>>, Reason> {
                 };
                 return Ok(Parsed::Complete { head, len: at });
             }
-            // Something follows it in the record, where nothing may: the server has to speak first.
+            // The record goes on after the ClientHello. It may not: the server has to answer first.
             (Some(wanted), _) if message.len() > wanted => return Err(Reason::Hello),
             (_, false) => return Ok(Parsed::Partial),
             _ => {}
@@ -84,7 +85,7 @@ fn message(bytes: &[u8]) -> Result<Parsed<Cow<'_, [u8]>>, Reason> {
     Err(Reason::HelloTooLong)
 }
 
-/// Checks as much of a record's header as is there; `at` is its place.
+/// Checks the part of a record's header that has arrived. `at` is its offset in the stream.
 fn check_record(header: &[u8], at: usize) -> Result<(), Reason> {
     let fits = header.first().is_none_or(|kind| *kind == HANDSHAKE)
         && header.get(1).is_none_or(|major| *major == 3)
@@ -103,7 +104,7 @@ fn check_record(header: &[u8], at: usize) -> Result<(), Reason> {
     }
 }
 
-/// The length of the message with its header, if that is there.
+/// The length of the message with its header, if the header has arrived.
 fn wanted(message: &[u8]) -> Result<Option<usize>, Reason> {
     if message.first().is_some_and(|kind| *kind != CLIENT_HELLO) {
         return Err(Reason::Hello);
@@ -113,7 +114,7 @@ fn wanted(message: &[u8]) -> Result<Option<usize>, Reason> {
     if wanted > MAX_HELLO { Err(Reason::HelloTooLong) } else { Ok(Some(wanted)) }
 }
 
-/// RFC 8446 section 4.1.2. `None`: broken.
+/// Reads a ClientHello, RFC 8446 section 4.1.2. `None` if it is malformed.
 fn hello(message: &[u8]) -> Option<ClientHello<'_>> {
     let mut reader = Reader(message);
     reader.take(2)?; // legacy_version
@@ -126,7 +127,7 @@ fn hello(message: &[u8]) -> Option<ClientHello<'_>> {
         return None;
     }
     let mut hello = ClientHello::default();
-    // Before TLS 1.3 there may be none.
+    // Before TLS 1.3, a client may send no extensions.
     if reader.is_empty() {
         return Some(hello);
     }
@@ -137,7 +138,7 @@ fn hello(message: &[u8]) -> Option<ClientHello<'_>> {
     while !extensions.is_empty() {
         let kind = extensions.u16()?;
         let data = extensions.list16()?;
-        // Each may come once, section 4.2.
+        // Each extension may occur once, section 4.2.
         match kind {
             SERVER_NAME if hello.server_name.is_none() => {
                 hello.server_name = Some(Cow::Borrowed(server_name(data)?));
@@ -150,7 +151,8 @@ fn hello(message: &[u8]) -> Option<ClientHello<'_>> {
     Some(hello)
 }
 
-/// RFC 6066 section 3: a list in which each type may come once; only one type was ever defined.
+/// Reads the server name, RFC 6066 section 3: a list in which each type may occur once. Only one
+/// type was ever defined.
 fn server_name(data: &[u8]) -> Option<&str> {
     let mut data = Reader(data);
     let mut list = Reader(data.list16()?);
@@ -165,7 +167,7 @@ fn server_name(data: &[u8]) -> Option<&str> {
     if good { str::from_utf8(name).ok() } else { None }
 }
 
-/// RFC 7301 section 3.1: names that are not empty, at least one.
+/// Checks a list of protocols, RFC 7301 section 3.1: at least one name, and no empty ones.
 fn protocols(data: &[u8]) -> Option<&[u8]> {
     let mut data = Reader(data);
     let list = data.list16()?;
@@ -181,7 +183,8 @@ fn protocols(data: &[u8]) -> Option<&[u8]> {
 // === impl ClientHello ===
 
 impl ClientHello<'_> {
-    /// The protocols that the client offers by ALPN, those it prefers first: `h2`, `http/1.1`.
+    /// The protocols that the client offers by ALPN, such as `h2` and `http/1.1`, in the order of
+    /// its preference.
     pub fn protocols(&self) -> impl Iterator<Item = &[u8]> {
         let mut names = Reader(self.alpn.as_deref().unwrap_or_default());
         std::iter::from_fn(move || names.list8())
@@ -195,7 +198,7 @@ impl ClientHello<'_> {
     }
 }
 
-/// Takes pieces off the front.
+/// Takes pieces off the front of a message. Each method is `None` if the message is too short.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -213,13 +216,13 @@ impl<'a> Reader<'a> {
         self.take(2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
-    /// What has its length in front, in one byte.
+    /// A list that is preceded by its length in one byte.
     fn list8(&mut self) -> Option<&'a [u8]> {
         let length = self.u8()?;
         self.take(usize::from(length))
     }
 
-    /// The same in two bytes.
+    /// A list that is preceded by its length in two bytes.
     fn list16(&mut self) -> Option<&'a [u8]> {
         let length = self.u16()?;
         self.take(usize::from(length))

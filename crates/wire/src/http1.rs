@@ -1,60 +1,67 @@
 //! HTTP/1.0 and 1.1 as on the wire: RFC 9112, with heads read by `httparse`.
 //!
-//! A connection is a sequence of heads ([`request()`], [`response()`]) and bodies ([`Body`]). What each head says of the
-//! bytes after its message is [`After`]; what the responses have to be read by is [`Asked`], which the caller keeps,
-//! one for each request, in order.
+//! A connection is a sequence of heads ([`request()`], [`response()`]) and bodies ([`Body`]).
+//! [`After`] tells what follows a message. [`Asked`] holds what a request means for the framing of
+//! its response: the caller keeps one for each request, in order. [`RequestFramer`] and
+//! [`ResponseFramer`] put these together for one direction of a connection.
 //!
 //! # What is in doubt
 //!
-//! See [`Reason`](crate::Reason). Decisions that the RFC leaves open:
+//! See [`Reason`](crate::Reason). Where the RFC leaves the decision open:
 //!
-//! - Bare LF ends a line for some recipients and not for others (RFC 9112 section 2.2): never framed.
-//! - `Content-Length` may be repeated if it is the same each time: those who accept that agree. Signs, lists,
-//!   leading zeros (octal for some) and numbers beyond 2^63 - 1 are not framed.
-//! - White space after a chunk's size is framed: old servers pad the size with it, and who accepts it agrees.
-//! - Missing or repeated `Host` is framed, since it says nothing of where the message ends;
-//!   [`RequestHead::host`] then names nobody.
-//! - `Content_Length` and `Transfer_Encoding` are not framed: gateways that turn names into variables take them for
-//!   the real ones.
-//! - Methods are of letters, `-` and `_`. The standard allows more, but then `SSH-2.0` or `*1` might still be one.
+//! - Bare LF ends a line for some recipients only (RFC 9112 section 2.2). It is never framed.
+//! - A repeated `Content-Length` is framed if its values are equal: the recipients that accept it
+//!   agree on its meaning. Signs, lists, leading zeros (octal for some recipients) and numbers
+//!   beyond 2^63 - 1 are not framed.
+//! - White space after a chunk's size is framed. Old servers pad the size with it, and the
+//!   recipients that accept it agree on its meaning.
+//! - A missing or repeated `Host` is framed, since it does not affect where the message ends.
+//!   [`RequestHead::host`] is `None` then.
+//! - `Content_Length` and `Transfer_Encoding` are not framed: gateways that turn names into
+//!   variables take them for the real ones.
+//! - Methods consist of letters, `-` and `_`. The standard allows more characters, but with these
+//!   `SSH-2.0` and `*1` could be the beginning of a method too.
 
 mod body;
 mod chunked;
 mod exchange;
 mod fields;
+mod framer;
 mod request;
 mod response;
 mod scan;
 
 pub use body::Body;
 pub use exchange::{After, Asked, Version};
+pub use framer::{Event, RequestFramer, ResponseFramer};
 pub use httparse::Header;
 pub(crate) use request::is_method_byte;
 pub use request::{RequestHead, request};
 pub use response::{ResponseHead, response};
 pub use scan::{HeadScan, Storage};
 
-/// Bytes of a head, from its first to the empty line, with the empty lines before it.
+/// Maximum length of a head in bytes, with the empty line at its end and those in front of it.
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// Header fields in a head.
+/// Maximum number of header fields in a head.
 pub const MAX_HEADERS: usize = 128;
 
-/// Bytes of a method; the longest registered one has 17.
+/// Maximum length of a method in bytes. The longest registered one has 17.
 pub const MAX_METHOD: usize = 32;
 
-/// Bytes of a line with a chunk's size and extensions, without its end.
+/// Maximum length in bytes of a line with a chunk's size and extensions, without its CRLF.
 pub const MAX_CHUNK_LINE: usize = 4 * 1024;
 
-/// Bytes of the trailers of one message.
+/// Maximum length in bytes of the trailers of one message.
 pub const MAX_TRAILERS: usize = 16 * 1024;
 
-/// RFC 9110 section 5.6.2.
+/// Whether a name may contain the byte, RFC 9110 section 5.6.2.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// What a field value, a reason phrase or a chunk extension may have: everything but control characters.
+/// Whether a field value, a reason phrase or a chunk extension may contain the byte: all but
+/// control characters.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }

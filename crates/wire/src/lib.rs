@@ -1,8 +1,10 @@
-//! What the relay has to understand of the bytes on a connection, and nothing more: what kind of bytes they are
-//! ([`opening()`]), where HTTP/1 messages begin and end ([`http1`]), and which name a TLS client calls ([`hello`]).
+//! The parts of protocols that the relay has to understand: which protocol a client speaks
+//! ([`opening()`]), where HTTP/1 messages begin and end ([`http1`]), and which server name a TLS
+//! client asks for ([`hello`]).
 //!
-//! Nothing here does I/O, keeps bytes, or changes them: the caller owns the buffer, forwards what is in it as it
-//! came, and asks where a message ends. It is a pure function of the bytes, however they are split.
+//! Nothing here does I/O, keeps bytes or changes them. The caller owns the buffer, forwards its
+//! content unchanged, and asks where a message ends. The answers depend on the bytes alone, not on
+//! the reads that they arrive in.
 //!
 //! ```
 //! use interceptor_wire::{Parsed, http1};
@@ -10,7 +12,8 @@
 //! let received = b"POST /cart HTTP/1.1\r\nHost: shop\r\nContent-Length: 4\r\n\r\nteapotGET";
 //! let mut storage = http1::Storage::new();
 //! let mut scan = http1::HeadScan::default();
-//! let Parsed::Complete { head, len } = http1::request(received, &mut scan, &mut storage) else { panic!() };
+//! let parsed = http1::request(received, &mut scan, &mut storage);
+//! let Parsed::Complete { head, len } = parsed else { panic!("{parsed:?}") };
 //! assert_eq!((head.method(), head.path(), head.host()), ("POST", "/cart", Some("shop")));
 //!
 //! let mut body = head.body.clone();
@@ -20,10 +23,10 @@
 //!
 //! # In doubt
 //!
-//! Two parsers that see different ends in the same bytes are what request smuggling is made of. Whatever is read in
-//! more than one way by software in use, or is no HTTP at all, is [`Parsed::Unframed`] with a [`Reason`]. That costs
-//! nobody anything: such a connection becomes a plain pipe, and the app answers as it would have. What ordinary
-//! clients send has to be framed.
+//! Request smuggling needs two parsers that find different ends in the same bytes. Bytes that
+//! software in use reads in more than one way, and bytes that are not HTTP, are
+//! [`Parsed::Unframed`] with a [`Reason`]. The relay then makes the connection a plain pipe, and
+//! the app answers as it would without the relay. Messages that ordinary clients send are framed.
 
 #![forbid(unsafe_code)]
 
@@ -36,18 +39,18 @@ mod reason;
 pub use opening::{Opening, opening};
 pub use reason::Reason;
 
-/// What the bytes so far are.
+/// What the bytes received so far contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parsed<T> {
-    /// A beginning. Ask again when more has come.
+    /// The beginning of a head. Ask again when more bytes have arrived.
     Partial,
-    /// All of it.
+    /// A whole head.
     Complete {
-        /// What it says.
+        /// The content of the head.
         head: T,
-        /// How many of the bytes it is.
+        /// The length of the head in bytes.
         len: usize,
     },
-    /// Not what was asked for, or in doubt. More bytes don't change it.
+    /// Another protocol, or a head whose end is in doubt. More bytes do not change that.
     Unframed(Reason),
 }

@@ -1,26 +1,28 @@
-//! What kind of bytes a client's first ones are.
+//! Tells which protocol a client speaks by its first bytes.
 
 use crate::http1::MAX_METHOD;
 
-/// What an HTTP/2 client sends first, RFC 9113 section 3.4.
+/// The connection preface of an HTTP/2 client, RFC 9113 section 3.4.
 pub const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What the client speaks, as far as its first bytes tell.
+/// The protocol of a client, as far as its first bytes tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Opening {
     /// More bytes are needed.
     Undecided,
-    /// A method, or what looks like one: for [`http1::request`](crate::http1::request()), which may still refuse.
+    /// A method, or a word that looks like one. [`http1::request`](crate::http1::request()) may
+    /// still refuse it.
     Http1,
-    /// All of [`HTTP2_PREFACE`].
+    /// The whole [`HTTP2_PREFACE`].
     Http2Preface,
-    /// A TLS handshake record: for [`client_hello`](crate::hello::client_hello), which may still refuse.
+    /// A TLS handshake record. [`client_hello`](crate::hello::client_hello) may still refuse it.
     Tls,
     /// Anything else.
     Other,
 }
 
-/// Decides with the first byte that makes a difference, and does not change its mind with more.
+/// Classifies the first bytes of a client. The answer is final as soon as it is not
+/// [`Opening::Undecided`], which is at the first byte that makes a difference.
 pub fn opening(bytes: &[u8]) -> Opening {
     if bytes.first() == Some(&0x16) {
         return match bytes.get(1) {
@@ -57,7 +59,7 @@ mod tests {
 
     use super::*;
 
-    /// With how many bytes the decision is taken, and what it is.
+    /// The number of bytes that the decision takes, and the decision.
     #[rstest]
     #[case::get(b"GET / HTTP/1.1\r\n", 4, Opening::Http1)]
     #[case::custom_method(b"M-SEARCH * HTTP/1.1\r\n", 9, Opening::Http1)]

@@ -1,9 +1,9 @@
-//! Why bytes are not framed. A closed list, since it labels counters.
+//! The reasons for which bytes are not framed. The list is closed because it labels counters.
 
-/// Why a connection, from some byte on, is not what was looked for.
+/// Why a connection can't be parsed from some byte on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 pub enum Reason {
-    /// The first bytes can't begin an HTTP/1 message.
+    /// The first bytes can't be the beginning of an HTTP/1 message.
     #[error("not HTTP/1")]
     NotHttp,
     /// A request line without a version, RFC 1945 section 4.1.
@@ -12,30 +12,31 @@ pub enum Reason {
     /// A version other than 1.0 and 1.1.
     #[error("an HTTP version other than 1.0 and 1.1")]
     Version,
-    /// A request line or status line that is none, RFC 9112 sections 3 and 4.
-    #[error("a broken request line or status line")]
+    /// A malformed request line or status line, RFC 9112 sections 3 and 4.
+    #[error("a malformed request line or status line")]
     StartLine,
-    /// `Head` or `connect`: how the answer is framed depends on whether the server minds the case.
-    #[error("a method that is special but for its case")]
+    /// HEAD or CONNECT in other letter case: the framing of the response depends on whether the
+    /// server compares methods with case.
+    #[error("HEAD or CONNECT in other letter case")]
     Method,
-    /// More than [`MAX_HEAD`](crate::http1::MAX_HEAD).
+    /// A head of more than [`MAX_HEAD`](crate::http1::MAX_HEAD) bytes.
     #[error("a head of more than {} bytes", crate::http1::MAX_HEAD)]
     HeadTooLong,
-    /// More than [`MAX_HEADERS`](crate::http1::MAX_HEADERS).
+    /// More than [`MAX_HEADERS`](crate::http1::MAX_HEADERS) header fields.
     #[error("more than {} header fields", crate::http1::MAX_HEADERS)]
     TooManyHeaders,
     /// A line that ends in LF without CR, RFC 9112 section 2.2.
     #[error("a line that does not end in CRLF")]
     LineEnd,
-    /// No name, white space around it (also a folded line), a byte that no name has, or a name that looks like one
-    /// that frames; RFC 9112 sections 5.1 and 5.2.
-    #[error("a broken header name")]
+    /// A malformed header name, RFC 9112 sections 5.1 and 5.2: it is empty, has white space around
+    /// it (as a folded line has) or a byte that names can't have, or resembles a name that frames.
+    #[error("a malformed header name")]
     HeaderName,
-    /// A control character in a value, CR without LF among them, RFC 9110 section 5.5.
-    #[error("a broken header value")]
+    /// A control character in a value, such as CR without LF, RFC 9110 section 5.5.
+    #[error("a malformed header value")]
     HeaderValue,
-    /// `Content-Length` that is no plain number, or several that differ, RFC 9112 section 6.3.
-    #[error("a Content-Length in doubt")]
+    /// `Content-Length` that is not a plain number, or several that differ, RFC 9112 section 6.3.
+    #[error("an ambiguous Content-Length")]
     ContentLength,
     /// `Transfer-Encoding` other than `chunked` alone, RFC 9112 section 6.1.
     #[error("a Transfer-Encoding other than chunked")]
@@ -46,37 +47,39 @@ pub enum Reason {
     /// Both `Content-Length` and `Transfer-Encoding`, RFC 9112 section 6.1.
     #[error("both Content-Length and Transfer-Encoding")]
     LengthAndEncoding,
-    /// CONNECT with content, which has no meaning, RFC 9110 section 9.3.6.
+    /// CONNECT with content, which has no defined meaning, RFC 9110 section 9.3.6.
     #[error("CONNECT with content")]
     ConnectWithContent,
-    /// A chunk whose size or end is broken, RFC 9112 section 7.1.
-    #[error("a broken chunk")]
+    /// A chunk with a malformed size or end, RFC 9112 section 7.1.
+    #[error("a malformed chunk")]
     Chunk,
-    /// More than [`MAX_CHUNK_LINE`](crate::http1::MAX_CHUNK_LINE).
+    /// A chunk's size line of more than [`MAX_CHUNK_LINE`](crate::http1::MAX_CHUNK_LINE) bytes.
     #[error("a chunk's size line of more than {} bytes", crate::http1::MAX_CHUNK_LINE)]
     ChunkLineTooLong,
-    /// A line after the last chunk that is no header field, RFC 9112 section 7.1.2.
-    #[error("a broken trailer")]
+    /// A line after the last chunk that is not a header field, RFC 9112 section 7.1.2.
+    #[error("a malformed trailer")]
     Trailer,
-    /// More than [`MAX_TRAILERS`](crate::http1::MAX_TRAILERS).
+    /// Trailers of more than [`MAX_TRAILERS`](crate::http1::MAX_TRAILERS) bytes.
     #[error("trailers of more than {} bytes", crate::http1::MAX_TRAILERS)]
     TrailersTooLong,
-    /// 101 to a request that did not ask for another protocol, RFC 9110 section 15.2.2.
+    /// Status 101 in response to a request without `Upgrade`, RFC 9110 section 15.2.2.
     #[error("101 to a request without Upgrade")]
     UnaskedUpgrade,
-    /// The first bytes can't begin a TLS ClientHello.
+    /// The first bytes can't be the beginning of a TLS ClientHello.
     #[error("not TLS")]
     NotTls,
-    /// A record or a ClientHello that breaks RFC 8446 sections 4.1.2, 4.2 and 5.1 or RFC 6066 section 3.
-    #[error("a broken TLS ClientHello")]
+    /// A record or a ClientHello that violates RFC 8446 sections 4.1.2, 4.2 or 5.1, or RFC 6066
+    /// section 3.
+    #[error("a malformed TLS ClientHello")]
     Hello,
-    /// More than [`MAX_HELLO`](crate::hello::MAX_HELLO) or [`MAX_RECORDS`](crate::hello::MAX_RECORDS).
-    #[error("a TLS ClientHello over the limits")]
+    /// A ClientHello of more than [`MAX_HELLO`](crate::hello::MAX_HELLO) bytes or
+    /// [`MAX_RECORDS`](crate::hello::MAX_RECORDS) records.
+    #[error("a TLS ClientHello over the size limits")]
     HelloTooLong,
 }
 
 impl Reason {
-    /// All there are, for counters.
+    /// All reasons, in the order of their declaration.
     pub const ALL: [Self; 23] = [
         Self::NotHttp,
         Self::Http09,
@@ -103,7 +106,7 @@ impl Reason {
         Self::HelloTooLong,
     ];
 
-    /// The value of a label.
+    /// The reason as the value of a metric label.
     pub fn label(self) -> &'static str {
         match self {
             Self::NotHttp => "not_http",
@@ -140,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_is_listed_once_in_its_place() {
+    fn all_lists_each_reason_once_in_order() {
         let labels = Reason::ALL.iter().map(|reason| reason.label()).collect::<BTreeSet<_>>();
         assert_eq!(labels.len(), Reason::ALL.len());
         for (place, reason) in Reason::ALL.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What holds for all messages, however they are split, and for all bytes.
+//! Properties of all messages, in any reads, and of all bytes.
 
 #[allow(dead_code, reason = "other tests use the rest")]
 mod support;
@@ -7,11 +7,12 @@ use interceptor_wire::http1::{After, Asked};
 use interceptor_wire::{Opening, hello, opening};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::{select, subsequence};
+use proptest::sample::{Index, select, subsequence};
 
+use support::framer::{Seen, request_events, response_events};
 use support::{End, Framed, each, requests, responses};
 
-/// A message, and what is to be found.
+/// A message, and what the parsers have to find in it.
 #[derive(Debug, Clone)]
 struct Sent {
     head: Vec<u8>,
@@ -44,19 +45,19 @@ fn fields() -> impl Strategy<Value = Vec<String>> {
 fn content() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         vec(any::<u8>(), 0..40),
-        // What looks like the next message.
+        // Content that looks like the next message.
         Just(b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
         Just(b"HTTP/1.1 200 OK\r\n\r\n0\r\n\r\n".to_vec()),
     ]
 }
 
-/// A body as on the wire, and the header field that says so.
+/// A body as on the wire, and the header field that announces it.
 fn body() -> impl Strategy<Value = (Option<String>, Vec<u8>)> {
     let length =
         content().prop_map(|content| (Some(format!("content-Length: {}", content.len())), content));
     let extension = select(&["", ";a", ";a=b", " ; a = \"b c\"", ";a=b;c=d", "  "][..]);
     let chunk = (
-        content().prop_filter("is the last one", |content| !content.is_empty()),
+        content().prop_filter("is the last chunk", |content| !content.is_empty()),
         extension.clone(),
         0..4_usize,
     )
@@ -125,7 +126,7 @@ fn pipeline() -> impl Strategy<Value = Vec<Sent>> {
         .prop_map(|(messages, last)| messages.into_iter().chain(last).collect())
 }
 
-/// A response to each request, with interim ones before some.
+/// A response to each request, some of them after interim responses.
 fn responses_to(asked: &[(Asked, String, After)]) -> BoxedStrategy<Vec<Sent>> {
     let each = asked.iter().map(|(_, line, after)| response_to(line, *after)).collect::<Vec<_>>();
     each.prop_map(|responses| responses.concat()).boxed()
@@ -181,6 +182,31 @@ fn response_to(line: &str, request: After) -> BoxedStrategy<Vec<Sent>> {
         .boxed()
 }
 
+/// Requests, and the responses to them.
+fn exchanges() -> impl Strategy<Value = (Vec<Sent>, Vec<Sent>)> {
+    pipeline().prop_flat_map(|sent| {
+        let asked = requests(&bytes_of(&sent), [])
+            .messages
+            .into_iter()
+            .map(|message| (message.asked.expect("is a request"), message.line, message.after));
+        let answers = responses_to(&asked.collect::<Vec<_>>());
+        (Just(sent), answers)
+    })
+}
+
+/// Where a message is changed, the byte, and whether the byte replaces another one, is added, or is
+/// removed.
+fn mistake() -> impl Strategy<Value = (Index, u8, i32)> {
+    (any::<Index>(), select(&b"\r\n \t:;,0a/G\0\x7f\xff"[..]), 0..3)
+}
+
+#[rustfmt::skip]
+const WORDS: &[&str] = &[
+    "GET", "HEAD", "connect", " ", " ", "/", "HTTP/1.1", "HTTP/1.0", "\r\n", "\r\n", "\r\n",
+    "\n", "\r", "Host:", "a", "Content-Length:", "0", "5", "Transfer-Encoding:", "chunked", ",", ";",
+    "\t", "Connection: close", "200", "\0", "Content_Length:1", "Upgrade: x", "101", "204",
+];
+
 fn bytes_of(messages: &[Sent]) -> Vec<u8> {
     messages.iter().flat_map(|message| [&message.head[..], &message.body].concat()).collect()
 }
@@ -199,13 +225,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn pipelined_requests_and_their_responses((sent, answers) in pipeline().prop_flat_map(|sent| {
-        let asked = requests(&bytes_of(&sent), []).messages.into_iter().map(|message| {
-            (message.asked.expect("is a request"), message.line, message.after)
-        });
-        let answers = responses_to(&asked.collect::<Vec<_>>());
-        (Just(sent), answers)
-    })) {
+    fn pipelined_requests_and_their_responses_are_found((sent, answers) in exchanges()) {
         let bytes = bytes_of(&sent);
         let framed = requests(&bytes, []);
         check(&framed, &sent);
@@ -216,7 +236,9 @@ proptest! {
         }
 
         let asked = framed.messages.iter().filter_map(|message| message.asked).collect::<Vec<_>>();
+        same_events_in_any_reads(&bytes, &[]);
         let bytes = bytes_of(&answers);
+        same_events_in_any_reads(&bytes, &asked);
         let framed = responses(&bytes, &asked, []);
         check(&framed, &answers);
         prop_assert_eq!(framed.end_at, bytes.len());
@@ -226,11 +248,11 @@ proptest! {
         }
     }
 
-    /// Right messages with a byte changed, added or missing: whatever they are now, they are that in any pieces.
+    /// Well-formed messages in which a byte was changed, added or removed.
     #[test]
-    fn broken_messages_are_the_same_in_any_pieces(
+    fn malformed_messages_are_the_same_in_any_reads(
         sent in vec(sent_request(), 1..3),
-        mistakes in vec((any::<proptest::sample::Index>(), select(&b"\r\n \t:;,0a/G\0\x7f\xff"[..]), 0..3), 1..3),
+        mistakes in vec(mistake(), 1..3),
     ) {
         let mut bytes = bytes_of(&sent);
         for (place, byte, kind) in mistakes {
@@ -241,12 +263,12 @@ proptest! {
                 _ => drop(bytes.remove(place)),
             }
         }
-        same_in_any_pieces(&bytes);
+        same_in_any_reads(&bytes);
     }
 
     #[test]
-    fn any_bytes_are_the_same_in_any_pieces(bytes in vec(any::<u8>(), 0..60)) {
-        same_in_any_pieces(&bytes);
+    fn any_bytes_are_the_same_in_any_reads(bytes in vec(any::<u8>(), 0..60)) {
+        same_in_any_reads(&bytes);
         for at in each(&bytes) {
             let before = opening(&bytes[..at]);
             prop_assert!(before == Opening::Undecided || before == opening(&bytes));
@@ -254,21 +276,18 @@ proptest! {
         let _ = hello::client_hello(&bytes);
     }
 
-    /// Text that is nearly a message.
+    /// Text that resembles a message.
     #[test]
-    fn any_words_are_the_same_in_any_pieces(words in vec(select(&[
-        "GET", "HEAD", "connect", " ", " ", "/", "HTTP/1.1", "HTTP/1.0", "\r\n", "\r\n", "\r\n", "\n", "\r", "Host:",
-        "a", "Content-Length:", "0", "5", "Transfer-Encoding:", "chunked", ",", ";", "\t", "Connection: close", "200",
-        "\0", "Content_Length:1", "Upgrade: x", "101", "204",
-    ][..]), 0..25)) {
-        same_in_any_pieces(words.concat().as_bytes());
+    fn any_words_are_the_same_in_any_reads(words in vec(select(WORDS), 0..25)) {
+        same_in_any_reads(words.concat().as_bytes());
     }
 }
 
-fn same_in_any_pieces(bytes: &[u8]) {
+fn same_in_any_reads(bytes: &[u8]) {
     let asked = [requests(b"GET / HTTP/1.1\r\nUpgrade: x\r\n\r\n", []).messages[0]
         .asked
         .expect("is a request"); 50];
+    same_events_in_any_reads(bytes, &asked);
     let whole = requests(bytes, []);
     let answers = responses(bytes, &asked, []);
     assert_eq!(requests(bytes, each(bytes)), whole);
@@ -276,7 +295,7 @@ fn same_in_any_pieces(bytes: &[u8]) {
     for at in each(bytes) {
         assert_eq!(requests(bytes, [at]), whole);
         assert_eq!(responses(bytes, &asked, [at]), answers);
-        // A part of it has the same messages, as far as it goes.
+        // The beginning of the bytes has the same messages, as far as it goes.
         let part = requests(&bytes[..at], []);
         assert!(whole.messages.starts_with(&part.messages), "{part:?} of {whole:?}");
         if let End::Unframed(_) = part.end {
@@ -286,6 +305,20 @@ fn same_in_any_pieces(bytes: &[u8]) {
         assert!(answers.messages.starts_with(&part.messages), "{part:?} of {answers:?}");
         if let End::Unframed(_) = part.end {
             assert_eq!(part, answers);
+        }
+    }
+}
+
+/// The framers return the same events for any cut, and no message follows the last one.
+fn same_events_in_any_reads(bytes: &[u8], asked: &[Asked]) {
+    let of_requests = request_events(bytes, [], false);
+    let of_responses = response_events(bytes, asked, []);
+    assert_eq!(request_events(bytes, each(bytes), true), of_requests);
+    assert_eq!(response_events(bytes, asked, each(bytes)), of_responses);
+    for events in [of_requests, of_responses] {
+        let is_last = Seen::End(After::Close);
+        if let Some(last) = events.iter().position(|event| *event == is_last) {
+            assert!(matches!(&events[last + 1..], [] | [Seen::Beyond(_)]), "{events:?}");
         }
     }
 }

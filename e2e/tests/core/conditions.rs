@@ -1,15 +1,15 @@
 //! A rule with a condition takes the requests that match, one by one, and leaves everybody else alone.
 
 use anyhow::{Context as _, ensure};
-use interceptor_e2e::{Kind, Manifest, ask_as, play};
+use interceptor_e2e::{Kind, Manifest, ask_as, run};
 
 #[test]
 fn only_the_requests_that_match_reach_the_laptop_and_the_app_sees_its_caller() {
-    play("conditions", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
-        let callers = s.callers(app.address())?;
-        let rule = format!("{} when request.headers[\"x-user\"] == \"debug\"", s.to_laptop());
+    run("conditions", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
+        let callers = f.callers(app.address())?;
+        let rule = format!("{} when request.headers[\"x-user\"] == \"debug\"", f.to_laptop());
         app.annotate("debug.redirect/alice", &rule)?;
         app.wait_for("condition=debug.redirect/Active-alice")?;
 

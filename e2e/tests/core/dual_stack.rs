@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use interceptor_e2e::{
-    Kind, LAPTOP, LAPTOP_PORT, LAPTOP6, Manifest, Pod, SOON, ask_as, play_dual_stack,
+    Kind, LAPTOP, LAPTOP_PORT, LAPTOP6, Manifest, Pod, TIMEOUT, ask_as, run_dual_stack,
 };
 use rstest::rstest;
 use testbed::wait_until;
@@ -36,18 +36,18 @@ fn callers_seen(
 #[case::to_ipv4(LAPTOP.into())]
 #[case::to_ipv6(LAPTOP6.into())]
 fn both_families_are_taken_by_every_way_there_whatever_the_targets_family(#[case] laptop: IpAddr) {
-    play_dual_stack("dual-stack", |s| {
-        s.installed(&[])?;
-        let web = s.start(Manifest::new(Kind::Deployment, "web").on("node1").dual_stack())?;
+    run_dual_stack("dual-stack", |f| {
+        f.installed(&[])?;
+        let web = f.start(Manifest::new(Kind::Deployment, "web").on("node1").dual_stack())?;
         let app = web.pod()?;
         let ways = [app.addresses(), web.ways()?].concat();
         ensure!(
             ways.len() == 6 && ways.iter().filter(|way| way.is_ipv6()).count() == 3,
             "{ways:?}"
         );
-        ways.iter().try_for_each(|way| s.wait_answering(*way))?;
+        ways.iter().try_for_each(|way| f.wait_answering(*way))?;
         let looked = app.looks()?;
-        let callers = s.callers_of(&ways)?;
+        let callers = f.callers_of(&ways)?;
 
         app.annotate(
             "debug.redirect",
@@ -56,7 +56,7 @@ fn both_families_are_taken_by_every_way_there_whatever_the_targets_family(#[case
         app.wait_active()?;
         let active = Instant::now();
         for way in &ways {
-            let answer = s.ask(*way)?;
+            let answer = f.ask(*way)?;
             assert_eq!(answer.tag, "laptop", "by {way}");
             // It is called from the pod's place in the network, in its own family.
             let caller = answer.peer.context("no address in the answer")?;
@@ -70,7 +70,7 @@ fn both_families_are_taken_by_every_way_there_whatever_the_targets_family(#[case
         app.wait_untouched()?;
         let ended = Instant::now();
         for way in &ways {
-            assert_eq!(s.ask(*way)?.tag, app.name(), "by {way}");
+            assert_eq!(f.ask(*way)?.tag, app.name(), "by {way}");
         }
         assert_eq!(app.looks()?, looked);
         let calls = callers.stop();
@@ -82,11 +82,11 @@ fn both_families_are_taken_by_every_way_there_whatever_the_targets_family(#[case
 
 #[test]
 fn the_app_sees_the_callers_of_both_families_as_it_does_without_us() {
-    play_dual_stack("dual-callers", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
+    run_dual_stack("dual-callers", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
         let once = |to: SocketAddr| {
-            let answer = s.ask(to)?;
+            let answer = f.ask(to)?;
             Ok((answer.tag, answer.peer.context("no address in the answer")?.ip()))
         };
         let directly = callers_seen(&app, once)?;
@@ -110,13 +110,13 @@ fn the_app_sees_the_callers_of_both_families_as_it_does_without_us() {
         // Nobody listens there.
         app.annotate("debug.redirect", &format!("8080 -> [{LAPTOP6}]:1"))?;
         app.wait_event("RedirectChanged")?;
-        wait_until("the app to answer for the target", SOON, || {
+        wait_until("the app to answer for the target", TIMEOUT, || {
             ensure!(callers_seen(&app, once)? == directly, "other callers");
             Ok(())
         })?;
-        let daemon = s.product.first_daemon()?;
+        let daemon = f.product.first_daemon()?;
         assert_eq!(daemon.metrics()?.sum("interceptor_callers_not_shown_total", &[]), 0.0);
-        let workload = format!("{}/app", s.namespace());
+        let workload = format!("{}/app", f.namespace());
         let refused = [("workload", workload.as_str()), ("reason", "target_refused")];
         daemon.wait_metric("interceptor_connections_total", &refused, |counted| counted >= 2.0)?;
 
@@ -130,18 +130,18 @@ fn the_app_sees_the_callers_of_both_families_as_it_does_without_us() {
 
 #[test]
 fn a_daemon_that_is_killed_gives_both_families_back_within_a_second_and_takes_both_again() {
-    play_dual_stack("dual-killed", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
+    run_dual_stack("dual-killed", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
         let families = app.addresses();
         ensure!(families.len() == 2, "{families:?}");
         let callers =
-            families.iter().map(|family| s.callers(*family)).collect::<Result<Vec<_>>>()?;
-        app.annotate("debug.redirect", &s.to_laptop())?;
+            families.iter().map(|family| f.callers(*family)).collect::<Result<Vec<_>>>()?;
+        app.annotate("debug.redirect", &f.to_laptop())?;
         app.wait_active()?;
         callers.iter().try_for_each(|callers| callers.wait_for("laptop"))?;
 
-        let daemon = s.product.first_daemon()?;
+        let daemon = f.product.first_daemon()?;
         let pid = daemon.pid()?;
         let killed = Instant::now();
         daemon.kill()?;

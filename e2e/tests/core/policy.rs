@@ -1,12 +1,12 @@
 //! What the admin's values forbid, a developer is told with the name of the value.
 
 use anyhow::Result;
-use interceptor_e2e::{Condition, Kind, LAPTOP, Manifest, Pod, Scene, play};
+use interceptor_e2e::{Condition, Fixture, Kind, LAPTOP, Manifest, Pod, run};
 use rstest::rstest;
 
-fn refused(s: &Scene, values: &[&str], rule: &str, reason: &str) -> Result<(Pod, Condition)> {
-    s.installed(values)?;
-    let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+fn refused(f: &Fixture, values: &[&str], rule: &str, reason: &str) -> Result<(Pod, Condition)> {
+    f.installed(values)?;
+    let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
     app.annotate("debug.redirect", rule)?;
     let condition = app.wait_refused(reason)?;
     app.wait_event("RedirectRefused")?;
@@ -48,8 +48,8 @@ fn a_refusal_names_the_value_that_refused(
     #[case] reason: &str,
     #[case] says: &str,
 ) {
-    play("policy", |s| {
-        let (_, condition) = refused(s, &[value], rule, reason)?;
+    run("policy", |f| {
+        let (_, condition) = refused(f, &[value], rule, reason)?;
         assert!(condition.message.contains(says), "{condition}");
         Ok(())
     });
@@ -57,14 +57,14 @@ fn a_refusal_names_the_value_that_refused(
 
 #[test]
 fn only_namespaces_with_the_label_are_served_from_the_moment_they_have_it() {
-    play("labelled", |s| {
+    run("labelled", |f| {
         let (app, condition) =
-            refused(s, &["policy.namespaces=debug=allowed"], &s.to_laptop(), "NotAllowed")?;
+            refused(f, &["policy.namespaces=debug=allowed"], &f.to_laptop(), "NotAllowed")?;
         assert!(condition.message.contains("namespaces"), "{condition}");
-        s.label("debug=allowed")?;
+        f.label("debug=allowed")?;
         app.wait_active()?;
         app.wait_for_answer("laptop")?;
-        s.label("debug=no")?;
+        f.label("debug=no")?;
         app.wait_refused("NotAllowed")?;
         app.wait_for_answer("app")?;
         Ok(())
@@ -73,10 +73,10 @@ fn only_namespaces_with_the_label_are_served_from_the_moment_they_have_it() {
 
 #[test]
 fn a_ttl_ends_a_rule_and_says_so() {
-    play("ttl", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
-        let callers = s.callers(app.address())?;
+    run("ttl", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        let callers = f.callers(app.address())?;
         app.annotate("debug.redirect", &format!("8080 -> {LAPTOP}:3000 ttl 10s"))?;
         app.wait_active()?;
         callers.wait_for("laptop")?;

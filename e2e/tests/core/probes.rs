@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use interceptor_e2e::{Kind, LAPTOP, Manifest, Probe, on_laptop, play};
+use interceptor_e2e::{Kind, LAPTOP, Manifest, Probe, on_laptop, run};
 use rstest::rstest;
 use testbed::wait_until;
 
@@ -18,12 +18,12 @@ const PROBES: f64 = 8.0;
 #[case::grpc(Probe::Grpc)]
 #[case::tcp(Probe::Tcp)]
 fn kubelet_reaches_the_app_while_the_target_stands_still(#[case] probe: Probe) {
-    play(&format!("probe-{probe:?}").to_lowercase(), |s| {
-        s.installed(&[])?;
+    run(&format!("probe-{probe:?}").to_lowercase(), |f| {
+        f.installed(&[])?;
         // The kernel accepts for it; nobody ever reads.
         let breakpoint = SocketAddr::from((LAPTOP, 3100));
         let _listener = on_laptop(|| TcpListener::bind(breakpoint))?;
-        let app = s.start(Manifest::new(Kind::Pod, "app").probe(probe))?.pod()?;
+        let app = f.start(Manifest::new(Kind::Pod, "app").probe(probe))?.pod()?;
         let looked = app.looks()?;
         let rule = format!("8080 -> {breakpoint}");
         app.annotate("debug.redirect", &rule)?;
@@ -32,13 +32,13 @@ fn kubelet_reaches_the_app_while_the_target_stands_still(#[case] probe: Probe) {
 
         // kubelet's own count of what it asked since.
         let asked = |result: &str| -> anyhow::Result<f64> {
-            let text = s.cluster.kubectl(&[
+            let text = f.cluster.kubectl(&[
                 "get",
                 "--raw",
                 &format!("/api/v1/nodes/{}/proxy/metrics/probes", app.node()),
             ])?;
             let labels =
-                [("namespace", s.namespace()), ("probe_type", "Liveness"), ("result", result)];
+                [("namespace", f.namespace()), ("probe_type", "Liveness"), ("result", result)];
             Ok(testbed::Metrics::parse(&text)?.sum("prober_probe_total", &labels))
         };
         let (before, failed) = (asked("successful")?, asked("failed")?);

@@ -1,6 +1,6 @@
 //! Rules that can't be: the pod says why, and the app never notices.
 
-use interceptor_e2e::{Kind, LAPTOP, Manifest, play};
+use interceptor_e2e::{Kind, LAPTOP, Manifest, run};
 use rstest::rstest;
 
 #[rstest]
@@ -21,12 +21,12 @@ fn a_rule_that_can_not_be_is_refused_with_its_reason(
     #[case] reason: &str,
     #[case] says: &str,
 ) {
-    play("refused", |s| {
-        s.installed(&[])?;
+    run("refused", |f| {
+        f.installed(&[])?;
         // For one of the rules it matters which node is its own.
-        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
+        let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
         let looked = app.looks()?;
-        let callers = s.callers(app.address())?;
+        let callers = f.callers(app.address())?;
         app.annotate("debug.redirect", rule)?;
         let condition = app.wait_refused(reason)?;
         assert!(condition.message.contains(says), "{condition}");
@@ -46,10 +46,10 @@ fn a_rule_that_can_not_be_is_refused_with_its_reason(
 
 #[test]
 fn more_annotations_than_a_pod_can_be_told_of_are_refused_and_the_rest_goes_on() {
-    play("many", |s| {
-        s.installed(&[])?;
+    run("many", |f| {
+        f.installed(&[])?;
         let [many, other] =
-            ["many", "other"].map(|name| s.start(Manifest::new(Kind::Pod, name).on("node1")));
+            ["many", "other"].map(|name| f.start(Manifest::new(Kind::Pod, name).on("node1")));
         let (many, other) = (many?.pod()?, other?.pod()?);
         // What an annotation may hold in all: 256 KiB.
         let all: Vec<_> =
@@ -61,7 +61,7 @@ fn more_annotations_than_a_pod_can_be_told_of_are_refused_and_the_rest_goes_on()
             many.conditions()?.keys().filter(|kind| kind.starts_with("debug.redirect/")).count(),
             65
         );
-        other.annotate("debug.redirect", &s.to_laptop())?;
+        other.annotate("debug.redirect", &f.to_laptop())?;
         other.wait_active()?;
         other.wait_for_answer("laptop")?;
 
@@ -75,16 +75,16 @@ fn more_annotations_than_a_pod_can_be_told_of_are_refused_and_the_rest_goes_on()
 
 #[test]
 fn a_rule_without_ports_needs_a_pod_that_declares_some() {
-    play("no-ports", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app").declares_no_ports())?.pod()?;
+    run("no-ports", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app").declares_no_ports())?.pod()?;
         app.annotate("debug.redirect", &format!("{LAPTOP}:3000"))?;
         app.wait_refused("NoPorts")?;
         app.wait_event("RedirectRefused")?;
         assert_eq!(app.who()?, "app");
 
         // A port that it names itself needs no declaration.
-        app.annotate("debug.redirect", &s.to_laptop())?;
+        app.annotate("debug.redirect", &f.to_laptop())?;
         app.wait_active()?;
         app.wait_for_answer("laptop")?;
         Ok(())
@@ -93,15 +93,15 @@ fn a_rule_without_ports_needs_a_pod_that_declares_some() {
 
 #[test]
 fn the_second_rule_for_a_port_is_refused_and_the_first_stays() {
-    play("taken-port", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
-        let callers = s.callers(app.address())?;
-        app.annotate("debug.redirect/alice", &s.to_laptop())?;
+    run("taken-port", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        let callers = f.callers(app.address())?;
+        app.annotate("debug.redirect/alice", &f.to_laptop())?;
         app.wait_for("condition=debug.redirect/Active-alice")?;
         callers.wait_for("laptop")?;
 
-        app.annotate("debug.redirect/bob", &s.to_laptop().replace("3000", "3001"))?;
+        app.annotate("debug.redirect/bob", &f.to_laptop().replace("3000", "3001"))?;
         app.wait_for("condition=debug.redirect/Active-bob=False")?;
         let bobs = app.conditions()?.remove("debug.redirect/Active-bob");
         assert!(
@@ -116,10 +116,10 @@ fn the_second_rule_for_a_port_is_refused_and_the_first_stays() {
 
 #[test]
 fn of_two_rules_for_a_port_in_one_annotation_the_first_holds() {
-    play("port-twice", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
-        app.annotate("debug.redirect", &format!("{}; 8080 -> {LAPTOP}:3001", s.to_laptop()))?;
+    run("port-twice", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        app.annotate("debug.redirect", &format!("{}; 8080 -> {LAPTOP}:3001", f.to_laptop()))?;
         let condition = app.wait_refused("PortTaken")?;
         assert!(condition.message.contains("8080"), "{condition}");
         app.wait_event("RedirectRefused")?;
@@ -130,10 +130,10 @@ fn of_two_rules_for_a_port_in_one_annotation_the_first_holds() {
 
 #[test]
 fn a_pod_in_the_nodes_own_network_is_refused() {
-    play("host-network", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app").ports(&[18099]).host_network())?.pod()?;
-        app.annotate("debug.redirect", &s.to_laptop().replace("8080", "18099"))?;
+    run("host-network", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app").ports(&[18099]).host_network())?.pod()?;
+        app.annotate("debug.redirect", &f.to_laptop().replace("8080", "18099"))?;
         app.wait_refused("HostNetwork")?;
         app.wait_event("RedirectRefused")?;
         assert_eq!(app.who()?, "app");
@@ -143,12 +143,12 @@ fn a_pod_in_the_nodes_own_network_is_refused() {
 
 #[test]
 fn after_a_mistake_the_rule_before_stays_in_force() {
-    play("mistake", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
-        app.annotate("debug.redirect", &s.to_laptop())?;
+    run("mistake", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        app.annotate("debug.redirect", &f.to_laptop())?;
         app.wait_active()?;
-        let callers = s.callers(app.address())?;
+        let callers = f.callers(app.address())?;
 
         app.annotate("debug.redirect", "8080 => 10.99.0.100:3000")?;
         app.wait_event("RedirectRefused")?;

@@ -1,7 +1,7 @@
 //! A token that was stolen from a daemon's pod is worth little.
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_e2e::{Cluster, Kind, Manifest, Pod, play};
+use interceptor_e2e::{Cluster, Kind, Manifest, Pod, run};
 use serde_json::{Value, json};
 
 const MERGE: &str = "application/strategic-merge-patch+json";
@@ -31,16 +31,16 @@ fn refused(
 
 #[test]
 fn its_token_sets_its_own_conditions_and_nothing_else() {
-    play("rights", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
-        let daemon = s.product.first_daemon()?;
+    run("rights", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
+        let daemon = f.product.first_daemon()?;
         let token = daemon.token()?;
         let looked = app.looks()?;
         let (pod, status) = (path(&app), path(&app) + "/status");
 
         let own = condition("debug.redirect/Active-e2e");
-        let (code, told) = s.cluster.request(&token, "PATCH", &status, Some((MERGE, &own)))?;
+        let (code, told) = f.cluster.request(&token, "PATCH", &status, Some((MERGE, &own)))?;
         assert_eq!(code, 200, "{told}");
         for body in [
             &condition("Ready"),
@@ -52,13 +52,13 @@ fn its_token_sets_its_own_conditions_and_nothing_else() {
             r#"{"metadata": {"annotations": {"debug.redirect": "8080 -> 1.2.3.4:5"}}}"#,
             r#"{"metadata": {"finalizers": ["example.com/stay"]}}"#,
         ] {
-            refused(&s.cluster, &token, "PATCH", &status, Some(body))?;
+            refused(&f.cluster, &token, "PATCH", &status, Some(body))?;
         }
         for body in [
             r#"{"metadata": {"annotations": {"a": "b"}}}"#,
             r#"{"spec": {"activeDeadlineSeconds": 1}}"#,
         ] {
-            refused(&s.cluster, &token, "PATCH", &pod, Some(body))?;
+            refused(&f.cluster, &token, "PATCH", &pod, Some(body))?;
         }
         for (method, path) in [
             ("DELETE", pod.as_str()),
@@ -67,10 +67,10 @@ fn its_token_sets_its_own_conditions_and_nothing_else() {
             ("GET", "/api/v1/nodes"),
             ("GET", "/api/v1/namespaces"),
         ] {
-            refused(&s.cluster, &token, method, path, None)?;
+            refused(&f.cluster, &token, method, path, None)?;
         }
         // A token that is bound to no pod names no node, and so has no pods at all.
-        refused(&s.cluster, &daemon.loose_token()?, "PATCH", &status, Some(&own))?;
+        refused(&f.cluster, &daemon.loose_token()?, "PATCH", &status, Some(&own))?;
         assert_eq!(app.looks()?, looked);
         Ok(())
     });
@@ -78,10 +78,10 @@ fn its_token_sets_its_own_conditions_and_nothing_else() {
 
 #[test]
 fn its_token_writes_events_of_its_own_node_about_pods_and_no_others() {
-    play("event-rights", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
-        let daemon = s.product.first_daemon()?;
+    run("event-rights", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
+        let daemon = f.product.first_daemon()?;
         let token = daemon.token()?;
         let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", app.namespace());
         let event = |name: &str, controller: &str, node: &str, kind: &str| {
@@ -103,7 +103,7 @@ fn its_token_writes_events_of_its_own_node_about_pods_and_no_others() {
             event.to_string()
         };
         let post = |token: &str, event: &str| {
-            s.cluster.request(token, "POST", &path, Some(("application/json", event)))
+            f.cluster.request(token, "POST", &path, Some(("application/json", event)))
         };
         let own = event("own", "interceptor", "node1", "Pod");
         let (code, told) = post(&token, &own)?;
@@ -117,22 +117,22 @@ fn its_token_writes_events_of_its_own_node_about_pods_and_no_others() {
             let (code, told) = post(token, &event)?;
             ensure!(code == 403 && told.contains(why), "{event}: {code} {told}");
         }
-        refused(&s.cluster, &token, "PATCH", &format!("{path}/own"), Some(r#"{"note": "other"}"#))
+        refused(&f.cluster, &token, "PATCH", &format!("{path}/own"), Some(r#"{"note": "other"}"#))
     });
 }
 
 #[test]
 fn the_account_has_these_rights_and_no_other() {
-    play("account", |s| {
-        s.installed(&[])?;
-        let token = s.product.first_daemon()?.token()?;
-        let rights = rights(&s.cluster, &token)?;
+    run("account", |f| {
+        f.installed(&[])?;
+        let token = f.product.first_daemon()?.token()?;
+        let rights = rights(&f.cluster, &token)?;
         let expected = ["/pods list,watch", "/pods/status patch", "events.k8s.io/events create"];
         assert_eq!(rights, expected);
-        s.installed(&["policy.namespaces=debug=allowed"])?;
-        let token = s.product.first_daemon()?.token()?;
+        f.installed(&["policy.namespaces=debug=allowed"])?;
+        let token = f.product.first_daemon()?.token()?;
         assert_eq!(
-            self::rights(&s.cluster, &token)?.first().map(String::as_str),
+            self::rights(&f.cluster, &token)?.first().map(String::as_str),
             Some("/namespaces list,watch")
         );
         Ok(())
@@ -170,9 +170,9 @@ fn rights(cluster: &Cluster, token: &str) -> Result<Vec<String>> {
 
 #[test]
 fn the_pod_of_the_daemon_has_these_capabilities_and_no_other() {
-    play("capabilities", |s| {
-        s.installed(&[])?;
-        let daemon = s.product.first_daemon()?;
+    run("capabilities", |f| {
+        f.installed(&[])?;
+        let daemon = f.product.first_daemon()?;
         let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()?))?;
         let has = |field: &str| -> Result<u64> {
             let line = status

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_e2e::{Kind, LATER, Manifest, Probe, Prometheus, SOON, play};
+use interceptor_e2e::{Kind, LONG_TIMEOUT, Manifest, Probe, Prometheus, TIMEOUT, run};
 use serde_json::Value;
 use testbed::wait_until;
 
@@ -34,11 +34,11 @@ fn queries() -> Result<Vec<(String, String)>> {
 
 #[test]
 fn prometheus_finds_the_daemons_reads_the_alerts_and_fills_the_dashboard() {
-    play("scraped", |s| {
-        s.installed(&[])?;
-        let daemons = s.product.daemons()?;
+    run("scraped", |f| {
+        f.installed(&[])?;
+        let daemons = f.product.daemons()?;
         let prometheus = Prometheus::start(&daemons)?;
-        wait_until("all daemons to be scraped", SOON, || {
+        wait_until("all daemons to be scraped", TIMEOUT, || {
             let targets = prometheus.targets()?;
             ensure!(
                 targets.len() == daemons.len() && targets.iter().all(|health| health == "up"),
@@ -49,15 +49,15 @@ fn prometheus_finds_the_daemons_reads_the_alerts_and_fills_the_dashboard() {
 
         // All that a dashboard shows: redirected calls, and others that fell back because nobody listens at the target.
         // (kubelet's HTTP probes reach the app and are counted apart; bare connections would be counted with the callers'.)
-        let taken = s.start(Manifest::new(Kind::Pod, "taken").probe(Probe::Http))?.pod()?;
-        let away = s.start(Manifest::new(Kind::Pod, "away"))?.pod()?;
-        taken.annotate("debug.redirect", &s.to_laptop())?;
-        away.annotate("debug.redirect", &s.to_laptop().replace("3000", "3666"))?;
+        let taken = f.start(Manifest::new(Kind::Pod, "taken").probe(Probe::Http))?.pod()?;
+        let away = f.start(Manifest::new(Kind::Pod, "away"))?.pod()?;
+        taken.annotate("debug.redirect", &f.to_laptop())?;
+        away.annotate("debug.redirect", &f.to_laptop().replace("3000", "3666"))?;
         taken.wait_active()?;
         away.wait_active()?;
-        let callers = s.callers_of(&[taken.address(), away.address()])?;
+        let callers = f.callers_of(&[taken.address(), away.address()])?;
         for (title, query) in queries()? {
-            wait_until(&format!("data for {title:?}: {query}"), LATER, || {
+            wait_until(&format!("data for {title:?}: {query}"), LONG_TIMEOUT, || {
                 let values = prometheus.query(&query)?;
                 ensure!(!values.is_empty(), "nothing");
                 Ok(())
@@ -71,7 +71,7 @@ fn prometheus_finds_the_daemons_reads_the_alerts_and_fills_the_dashboard() {
         let count = format!(
             r#"sum(interceptor_connections_total{{job="interceptor",workload="{workload}",outcome="redirected"}})"#
         );
-        wait_until("Prometheus to know of all calls", SOON, || {
+        wait_until("Prometheus to know of all calls", TIMEOUT, || {
             let counted = prometheus.query(&count)?;
             ensure!(
                 counted == [calls.by("laptop") as f64],
@@ -87,7 +87,7 @@ fn prometheus_finds_the_daemons_reads_the_alerts_and_fills_the_dashboard() {
             written > 0 && alerts.len() == written,
             "{written} alerts are written, and {alerts:?} loaded"
         );
-        wait_until("all alerts to be evaluated", SOON, || {
+        wait_until("all alerts to be evaluated", TIMEOUT, || {
             let alerts = prometheus.alerts()?;
             let ill = alerts.iter().filter(|(_, health)| health != "ok").collect::<Vec<_>>();
             ensure!(ill.is_empty(), "{ill:?}");
@@ -101,14 +101,14 @@ fn prometheus_finds_the_daemons_reads_the_alerts_and_fills_the_dashboard() {
 
 #[test]
 fn promtool_accepts_alerts_and_metrics() {
-    play("promtool", |s| {
+    run("promtool", |f| {
         let rules = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../deploy/charts/interceptor/alerts/interceptor.yaml");
         let told = Command::new("promtool").args(["check", "rules"]).arg(rules).output()?;
         ensure!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
 
-        s.installed(&[])?;
-        let metrics = s.product.first_daemon()?.get("/metrics")?;
+        f.installed(&[])?;
+        let metrics = f.product.first_daemon()?.get("/metrics")?;
         for line in metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
             ensure!(line.starts_with("interceptor_"), "{line}");
         }

@@ -8,25 +8,25 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_e2e::{Kind, LATER, Manifest, Pod, SOON, play};
+use interceptor_e2e::{Kind, LONG_TIMEOUT, Manifest, Pod, TIMEOUT, run};
 use rstest::rstest;
 use testbed::wait_until;
 
 #[test]
 fn one_of_three_pods_is_taken_by_every_way_there_and_kubectl_works_meanwhile() {
-    play("one-of-three", |s| {
-        s.installed(&[])?;
-        let web = s.deployment("web", 3)?;
+    run("one-of-three", |f| {
+        f.installed(&[])?;
+        let web = f.deployment("web", 3)?;
         let pods = web.pods()?;
         let [taken, others @ ..] = pods.as_slice() else { unreachable!("three pods") };
         taken.annotate("example.com/owner", "somebody else")?;
         let looked = pods.iter().map(Pod::looks).collect::<Result<Vec<_>>>()?;
         let (service, node_port) = (web.cluster_ip()?, web.node_port()?);
-        s.wait_answering(service)?;
-        s.wait_answering(node_port)?;
-        let callers = s.callers_of(&[taken.address(), service, node_port])?;
+        f.wait_answering(service)?;
+        f.wait_answering(node_port)?;
+        let callers = f.callers_of(&[taken.address(), service, node_port])?;
 
-        taken.annotate("debug.redirect", &s.to_laptop())?;
+        taken.annotate("debug.redirect", &f.to_laptop())?;
         taken.wait_active()?;
         let active = Instant::now();
         callers.wait_for_calls(400)?;
@@ -40,8 +40,8 @@ fn one_of_three_pods_is_taken_by_every_way_there_and_kubectl_works_meanwhile() {
             .collect::<BTreeSet<_>>();
         for way in [service, node_port] {
             let mut seen = BTreeSet::new();
-            wait_until(&format!("all three by {way}"), SOON, || {
-                seen.insert(s.ask(way)?.tag);
+            wait_until(&format!("all three by {way}"), TIMEOUT, || {
+                seen.insert(f.ask(way)?.tag);
                 ensure!(seen.len() == 3, "{seen:?}");
                 Ok(())
             })?;
@@ -56,25 +56,25 @@ fn one_of_three_pods_is_taken_by_every_way_there_and_kubectl_works_meanwhile() {
 
         // What people do with their pods goes on, with the app itself.
         assert_eq!(taken.exec(&["hostname"])?.trim(), taken.name());
-        let logs = s.cluster.kubectl(&["logs", "--namespace", s.namespace(), taken.name()])?;
+        let logs = f.cluster.kubectl(&["logs", "--namespace", f.namespace(), taken.name()])?;
         ensure!(logs.contains("serves on 8080"), "{logs}");
         let forward = [
             "port-forward",
             "--namespace",
-            s.namespace(),
+            f.namespace(),
             &format!("pod/{}", taken.name()),
             "18080:8080",
         ];
-        let mut forward = s
+        let mut forward = f
             .cluster
             .kubectl_command(&forward)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let forwarded = wait_until("port-forward", SOON, || {
+        let forwarded = wait_until("port-forward", TIMEOUT, || {
             let mut connection = testbed::Connection::open_here(
                 (Ipv4Addr::LOCALHOST, 18080).into(),
-                testbed::Question::Http,
+                testbed::Protocol::Http,
             )?;
             connection.ask()
         });
@@ -105,11 +105,11 @@ fn one_of_three_pods_is_taken_by_every_way_there_and_kubectl_works_meanwhile() {
 #[case::job(Kind::Job)]
 #[case::bare_pod(Kind::Pod)]
 fn every_kind_of_pod_is_taken_and_given_back(#[case] kind: Kind) {
-    play(&format!("kind-{kind:?}").to_lowercase(), |s| {
-        s.installed(&[])?;
-        let pod = s.start(Manifest::new(kind, "app"))?.pods()?.remove(0);
-        let callers = s.callers(pod.address())?;
-        pod.annotate("debug.redirect", &s.to_laptop())?;
+    run(&format!("kind-{kind:?}").to_lowercase(), |f| {
+        f.installed(&[])?;
+        let pod = f.start(Manifest::new(kind, "app"))?.pods()?.remove(0);
+        let callers = f.callers(pod.address())?;
+        pod.annotate("debug.redirect", &f.to_laptop())?;
         pod.wait_active()?;
         callers.wait_for("laptop")?;
         pod.unannotate("debug.redirect")?;
@@ -122,14 +122,14 @@ fn every_kind_of_pod_is_taken_and_given_back(#[case] kind: Kind) {
 
 #[test]
 fn a_pod_that_is_annotated_before_it_runs_is_taken_within_a_second_of_its_start() {
-    play("early", |s| {
-        s.installed(&[])?;
+    run("early", |f| {
+        f.installed(&[])?;
         let gate = "until [ -e /tmp/open ]; do sleep 0.1; done";
         let early = Manifest::new(Kind::Pod, "early")
-            .annotation("debug.redirect", &s.to_laptop())
+            .annotation("debug.redirect", &f.to_laptop())
             .after(gate);
-        let workload = s.start(early)?;
-        wait_until("the pod to wait at its gate", SOON, || {
+        let workload = f.start(early)?;
+        wait_until("the pod to wait at its gate", TIMEOUT, || {
             let pods = workload.list()?;
             let state = pods
                 .first()
@@ -140,7 +140,7 @@ fn a_pod_that_is_annotated_before_it_runs_is_taken_within_a_second_of_its_start(
         let open = [
             "exec",
             "--namespace",
-            s.namespace(),
+            f.namespace(),
             "early",
             "--container=first",
             "--",
@@ -148,15 +148,15 @@ fn a_pod_that_is_annotated_before_it_runs_is_taken_within_a_second_of_its_start(
             "-c",
             ":>/tmp/open",
         ];
-        s.cluster.kubectl(&open)?;
-        let started = wait_until("its app to run", SOON, || {
+        f.cluster.kubectl(&open)?;
+        let started = wait_until("its app to run", TIMEOUT, || {
             let pods = workload.list()?;
             let state = pods
                 .first()
                 .and_then(|pod| pod.pointer("/status/containerStatuses/0/state/running"));
             state.cloned().context("it does not").map(|_| Instant::now())
         })?;
-        wait_until("the laptop to answer for it", SOON, || {
+        wait_until("the laptop to answer for it", TIMEOUT, || {
             let pod = Pod::of(&workload)?;
             let condition = pod.active()?.context("no condition")?;
             ensure!(condition.status == "True", "{condition}");
@@ -171,16 +171,16 @@ fn a_pod_that_is_annotated_before_it_runs_is_taken_within_a_second_of_its_start(
 
 #[test]
 fn a_pod_whose_sandbox_is_made_again_is_taken_again() {
-    play("sandbox", |s| {
-        s.installed(&[])?;
-        let workload = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?;
+    run("sandbox", |f| {
+        f.installed(&[])?;
+        let workload = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?;
         let app = workload.pod()?;
-        app.annotate("debug.redirect", &s.to_laptop())?;
+        app.annotate("debug.redirect", &f.to_laptop())?;
         app.wait_active()?;
         app.wait_for_answer("laptop")?;
 
         app.kill_sandbox()?;
-        let again = wait_until("the pod to have another address", LATER, || {
+        let again = wait_until("the pod to have another address", LONG_TIMEOUT, || {
             let again = Pod::of(&workload)?;
             ensure!(!again.addresses().is_empty() && again.address() != app.address(), "{again:?}");
             anyhow::Ok(again)
@@ -196,19 +196,19 @@ fn a_pod_whose_sandbox_is_made_again_is_taken_again() {
 
 #[test]
 fn two_developers_share_a_pod() {
-    play("two-developers", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app").ports(&[8080, 9090]))?.pod()?;
+    run("two-developers", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app").ports(&[8080, 9090]))?.pod()?;
         let (first, second) = (app.address(), SocketAddr::new(app.address().ip(), 9090));
-        app.annotate("debug.redirect/alice", &s.to_laptop())?;
-        app.annotate("debug.redirect/bob", &s.to_laptop().replace("8080", "9090"))?;
+        app.annotate("debug.redirect/alice", &f.to_laptop())?;
+        app.annotate("debug.redirect/bob", &f.to_laptop().replace("8080", "9090"))?;
         for who in ["alice", "bob"] {
             app.wait_for(&format!("condition=debug.redirect/Active-{who}"))?;
         }
-        assert_eq!((s.ask(first)?.tag, s.ask(second)?.tag), ("laptop".into(), "laptop".into()));
+        assert_eq!((f.ask(first)?.tag, f.ask(second)?.tag), ("laptop".into(), "laptop".into()));
 
         app.unannotate("debug.redirect/alice")?;
-        wait_until("only bob's", SOON, || {
+        wait_until("only bob's", TIMEOUT, || {
             let kinds = app
                 .conditions()?
                 .into_keys()
@@ -218,19 +218,19 @@ fn two_developers_share_a_pod() {
             Ok(())
         })?;
         app.wait_for_answer(app.name())?;
-        assert_eq!(s.ask(second)?.tag, "laptop");
+        assert_eq!(f.ask(second)?.tag, "laptop");
         Ok(())
     });
 }
 
 #[test]
 fn a_rule_that_changes_takes_effect_without_a_failed_call() {
-    play("changed", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
-        let other = s.start(Manifest::new(Kind::Pod, "other"))?.pod()?;
-        let callers = s.callers(app.address())?;
-        app.annotate("debug.redirect", &s.to_laptop())?;
+    run("changed", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        let other = f.start(Manifest::new(Kind::Pod, "other"))?.pod()?;
+        let callers = f.callers(app.address())?;
+        app.annotate("debug.redirect", &f.to_laptop())?;
         app.wait_active()?;
         callers.wait_for("laptop")?;
 

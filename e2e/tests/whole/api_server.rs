@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use interceptor_e2e::{Kind, LATER, Manifest, play};
+use interceptor_e2e::{Kind, LONG_TIMEOUT, Manifest, run};
 use testbed::wait_until;
 
 /// Longer than any time-out of a client's own.
@@ -13,18 +13,18 @@ const CAUGHT_UP: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_minute_without_the_api_server_changes_nothing_for_callers() {
-    play("api-away", |s| {
-        s.installed(&[])?;
-        let web = s.start(Manifest::new(Kind::Deployment, "web").replicas(2).on("node1"))?;
+    run("api-away", |f| {
+        f.installed(&[])?;
+        let web = f.start(Manifest::new(Kind::Deployment, "web").replicas(2).on("node1"))?;
         let [taken, free] = web.pods()?.try_into().map_err(|_| anyhow::anyhow!("two pods"))?;
-        let callers = s.callers_of(&[taken.address(), free.address()])?;
-        taken.annotate("debug.redirect", &s.to_laptop())?;
+        let callers = f.callers_of(&[taken.address(), free.address()])?;
+        taken.annotate("debug.redirect", &f.to_laptop())?;
         taken.wait_active()?;
         callers.wait_for("laptop")?;
-        let daemon = s.product.first_daemon()?;
+        let daemon = f.product.first_daemon()?;
         let pid = daemon.pid()?;
 
-        let stopped = s.cluster.stop_part("apiserver")?;
+        let stopped = f.cluster.stop_part("apiserver")?;
         let away = Instant::now();
         wait_until("a minute", AWAY * 2, || away.elapsed() >= AWAY)?;
         let calls = callers.so_far().since(away);
@@ -33,11 +33,11 @@ fn a_minute_without_the_api_server_changes_nothing_for_callers() {
         assert_eq!(daemon.pid()?, pid, "the daemon stays");
         stopped.start()?;
 
-        wait_until("the API server to answer", LATER, || s.cluster.nodes())?;
+        wait_until("the API server to answer", LONG_TIMEOUT, || f.cluster.nodes())?;
         let back = Instant::now();
         taken.unannotate("debug.redirect")?;
-        free.annotate("debug.redirect", &s.to_laptop())?;
-        s.cluster.wait_api_service()?;
+        free.annotate("debug.redirect", &f.to_laptop())?;
+        f.cluster.wait_api_service()?;
         let reachable = Instant::now();
         taken.wait_untouched()?;
         free.wait_active()?;
@@ -55,28 +55,28 @@ fn a_minute_without_the_api_server_changes_nothing_for_callers() {
 
 #[test]
 fn a_daemon_that_starts_while_the_api_server_is_away_waits_for_it() {
-    play("api-away-start", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
-        app.annotate("debug.redirect", &s.to_laptop())?;
+    run("api-away-start", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
+        app.annotate("debug.redirect", &f.to_laptop())?;
         app.wait_active()?;
-        let callers = s.callers(app.address())?;
+        let callers = f.callers(app.address())?;
         callers.wait_for("laptop")?;
-        let daemon = s.product.first_daemon()?;
+        let daemon = f.product.first_daemon()?;
         let pid = daemon.pid()?;
 
-        let stopped = s.cluster.stop_part("apiserver")?;
+        let stopped = f.cluster.stop_part("apiserver")?;
         daemon.kill()?;
         let dead = Instant::now();
         // kubelet starts the container again on its own.
-        wait_until("another process", LATER, || {
+        wait_until("another process", LONG_TIMEOUT, || {
             let now = daemon.pid()?;
             ensure!(now != pid, "still {pid}");
             Ok(())
         })?;
         callers.wait_for("app")?;
         stopped.start()?;
-        s.cluster.wait_api_service()?;
+        f.cluster.wait_api_service()?;
         callers.wait_for("laptop")?;
         let calls = callers.stop();
         calls.since(dead + Duration::from_secs(1)).assert_none_failed();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_e2e::{Kind, Manifest, Pod, SOON, Scene, play};
+use interceptor_e2e::{Fixture, Kind, Manifest, Pod, TIMEOUT, run};
 
 const ROUNDS: usize = 50;
 /// For 99 of 100, kubectl's own time included.
@@ -31,7 +31,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(s: &Scene, pod: &Pod) -> Result<Self> {
+    fn start(f: &Fixture, pod: &Pod) -> Result<Self> {
         let shown = "jsonpath={.metadata.annotations.debug\\.redirect}|\
                      {.status.conditions[?(@.type==\"debug.redirect/Active\")].status}{\"\\n\"}";
         let words = [
@@ -45,7 +45,7 @@ impl Watch {
             shown,
         ];
         let mut child =
-            s.cluster.kubectl_command(&words).stdout(Stdio::piped()).spawn().context("watch")?;
+            f.cluster.kubectl_command(&words).stdout(Stdio::piped()).spawn().context("watch")?;
         let stdout = child.stdout.take().context("no output of the watch")?;
         let (sender, seen) = mpsc::channel();
         thread::spawn(move || {
@@ -67,7 +67,7 @@ impl Watch {
     fn wait_for(&self, wanted: impl Fn(&Seen) -> bool) -> Result<Instant> {
         loop {
             let seen =
-                self.seen.recv_timeout(SOON).context("the watch shows nothing of that kind")?;
+                self.seen.recv_timeout(TIMEOUT).context("the watch shows nothing of that kind")?;
             if wanted(&seen) {
                 return Ok(seen.at);
             }
@@ -102,17 +102,17 @@ impl Times {
 
 #[test]
 fn from_annotate_to_active_and_back_in_a_moment() {
-    play("latency", |s| {
-        s.installed(&[])?;
-        s.wait_alone()?;
-        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
-        let watch = Watch::start(s, &app)?;
+    run("latency", |f| {
+        f.installed(&[])?;
+        f.wait_alone()?;
+        let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        let watch = Watch::start(f, &app)?;
         watch.wait_for(|seen| !seen.annotated)?;
         let (mut taken, mut ours, mut given_back) =
             (Times::default(), Times::default(), Times::default());
         for _ in 0..ROUNDS {
             let began = Instant::now();
-            app.annotate("debug.redirect", &s.to_laptop())?;
+            app.annotate("debug.redirect", &f.to_laptop())?;
             let annotated = watch.wait_for(|seen| seen.annotated)?;
             let active = watch.wait_for(|seen| seen.active)?;
             assert_eq!(app.who()?, "laptop");

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::ensure;
-use interceptor_e2e::{Kind, LATER, Manifest, Scene, play};
+use interceptor_e2e::{Fixture, Kind, LONG_TIMEOUT, Manifest, run};
 use rstest::rstest;
 use testbed::wait_until;
 
@@ -12,18 +12,18 @@ use testbed::wait_until;
 #[case::containerd("node1-containerd")]
 #[case::proxy("node1-proxy")]
 fn a_restart_of_the_nodes_software_changes_nothing_for_callers(#[case] part: &str) {
-    play(&format!("restart-{part}"), |s| {
-        let (app, callers) = s.redirected()?;
-        let daemon = s.product.first_daemon()?;
+    run(&format!("restart-{part}"), |f| {
+        let (app, callers) = f.redirected()?;
+        let daemon = f.product.first_daemon()?;
         let pid = daemon.pid()?;
         let restarted = Instant::now();
-        s.cluster.restart_part(part)?;
+        f.cluster.restart_part(part)?;
         let nodes = ["wait", "--for=condition=Ready", "node/node1", "--timeout=60s"];
-        s.cluster.kubectl(&nodes)?;
+        f.cluster.kubectl(&nodes)?;
 
         // Whatever is annotated now is served by the new one.
-        let late = s.start(Manifest::new(Kind::Pod, "late").on("node1"))?.pod()?;
-        late.annotate("debug.redirect", &s.to_laptop())?;
+        let late = f.start(Manifest::new(Kind::Pod, "late").on("node1"))?.pod()?;
+        late.annotate("debug.redirect", &f.to_laptop())?;
         late.wait_active()?;
         late.wait_for_answer("laptop")?;
         let calls = callers.stop();
@@ -38,22 +38,22 @@ fn a_restart_of_the_nodes_software_changes_nothing_for_callers(#[case] part: &st
 
 #[test]
 fn a_drained_node_keeps_its_daemon_and_what_that_carries() {
-    play("drain", |s| {
-        s.installed(&[])?;
-        let web = s.start(Manifest::new(Kind::Deployment, "drained").replicas(2).on("node1"))?;
+    run("drain", |f| {
+        f.installed(&[])?;
+        let web = f.start(Manifest::new(Kind::Deployment, "drained").replicas(2).on("node1"))?;
         let pods = web.pods()?;
         for pod in &pods {
-            pod.annotate("debug.redirect", &s.to_laptop())?;
+            pod.annotate("debug.redirect", &f.to_laptop())?;
             pod.wait_active()?;
         }
-        let daemon = s.product.first_daemon()?;
+        let daemon = f.product.first_daemon()?;
         let bystander =
-            s.start(Manifest::new(Kind::DaemonSet, "bystander").on("node1"))?.pods()?.remove(0);
-        bystander.annotate("debug.redirect", &s.to_laptop())?;
+            f.start(Manifest::new(Kind::DaemonSet, "bystander").on("node1"))?.pods()?.remove(0);
+        bystander.annotate("debug.redirect", &f.to_laptop())?;
         bystander.wait_active()?;
-        let callers = s.callers(bystander.address())?;
+        let callers = f.callers(bystander.address())?;
 
-        let uncordon = Uncordon(s);
+        let uncordon = Uncordon(f);
         let drain = [
             "drain",
             "node1",
@@ -61,8 +61,8 @@ fn a_drained_node_keeps_its_daemon_and_what_that_carries() {
             "--pod-selector=app=drained",
             "--timeout=60s",
         ];
-        s.cluster.kubectl(&drain)?;
-        wait_until("the pods of the Deployment to be gone", LATER, || {
+        f.cluster.kubectl(&drain)?;
+        wait_until("the pods of the Deployment to be gone", LONG_TIMEOUT, || {
             let left = web.list()?;
             let old = left
                 .iter()
@@ -72,7 +72,7 @@ fn a_drained_node_keeps_its_daemon_and_what_that_carries() {
             Ok(())
         })?;
         // Pods of DaemonSets stay, the daemon's among them.
-        assert_eq!(s.product.first_daemon()?.uid(), daemon.uid());
+        assert_eq!(f.product.first_daemon()?.uid(), daemon.uid());
         callers.wait_for("laptop")?;
         drop(uncordon);
 
@@ -88,18 +88,18 @@ fn a_drained_node_keeps_its_daemon_and_what_that_carries() {
 
 #[test]
 fn a_daemon_pod_that_is_evicted_comes_back_and_fails_no_call() {
-    play("evicted", |s| {
-        let (app, callers) = s.redirected()?;
-        let daemon = s.product.first_daemon()?;
+    run("evicted", |f| {
+        let (app, callers) = f.redirected()?;
+        let daemon = f.product.first_daemon()?;
         let path = format!("/api/v1/namespaces/interceptor-system/pods/{}/eviction", daemon.name());
         let name = daemon.name();
         let eviction = format!(
             r#"{{"apiVersion": "policy/v1", "kind": "Eviction",
                 "metadata": {{"name": "{name}", "namespace": "interceptor-system"}}}}"#
         );
-        s.cluster.apply_with(&["create", "--raw", &path, "--filename=-"], &eviction)?;
-        wait_until("its successor", LATER, || {
-            let now = s.product.first_daemon()?;
+        f.cluster.apply_with(&["create", "--raw", &path, "--filename=-"], &eviction)?;
+        wait_until("its successor", LONG_TIMEOUT, || {
+            let now = f.product.first_daemon()?;
             ensure!(now.uid() != daemon.uid(), "still the same");
             Ok(())
         })?;
@@ -111,7 +111,7 @@ fn a_daemon_pod_that_is_evicted_comes_back_and_fails_no_call() {
 }
 
 /// Lets pods come to the node again, whatever happens.
-struct Uncordon<'s>(&'s Scene);
+struct Uncordon<'f>(&'f Fixture);
 
 impl Drop for Uncordon<'_> {
     fn drop(&mut self) {

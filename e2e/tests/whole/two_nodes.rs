@@ -1,22 +1,22 @@
 //! Two nodes: each daemon has its own pods, and targets may be anywhere.
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_e2e::{Kind, Manifest, Scene, play_on};
+use interceptor_e2e::{Fixture, Kind, Manifest, run_on_nodes};
 
 #[test]
 fn each_daemon_acts_on_its_own_pods_and_targets_may_be_on_the_other_node() {
-    play_on(2, "two-nodes", |s| {
-        s.installed(&[])?;
+    run_on_nodes(2, "two-nodes", |f| {
+        f.installed(&[])?;
         // Rules are counted for a whole node.
-        s.wait_alone()?;
-        let daemons = s.product.daemons()?;
-        let target = s.start(Manifest::new(Kind::Pod, "target").on("node1"))?.pod()?;
-        let on_first = s.start(Manifest::new(Kind::Deployment, "first").on("node1"))?.pod()?;
-        let on_second = s.start(Manifest::new(Kind::Deployment, "second").on("node2"))?.pod()?;
+        f.wait_alone()?;
+        let daemons = f.product.daemons()?;
+        let target = f.start(Manifest::new(Kind::Pod, "target").on("node1"))?.pod()?;
+        let on_first = f.start(Manifest::new(Kind::Deployment, "first").on("node1"))?.pod()?;
+        let on_second = f.start(Manifest::new(Kind::Deployment, "second").on("node2"))?.pod()?;
         assert_eq!((on_first.node(), on_second.node()), ("node1", "node2"));
         // Of two families, the second node puts IPv6 first.
-        assert_eq!(on_second.address().is_ipv6(), s.cluster.is_dual_stack()?);
-        let callers = s.callers_of(&[on_first.address(), on_second.address()])?;
+        assert_eq!(on_second.address().is_ipv6(), f.cluster.is_dual_stack()?);
+        let callers = f.callers_of(&[on_first.address(), on_second.address()])?;
 
         let rules = |node: &str| -> Result<f64> {
             let daemon =
@@ -31,15 +31,15 @@ fn each_daemon_acts_on_its_own_pods_and_targets_may_be_on_the_other_node() {
         assert_eq!((rules("node1")?, rules("node2")?), (0.0, 1.0));
 
         // The daemon of one node ends: the other's pods are none of its business.
-        on_first.annotate("debug.redirect", &s.to_laptop())?;
+        on_first.annotate("debug.redirect", &f.to_laptop())?;
         on_first.wait_active()?;
         let second =
             daemons.iter().find(|daemon| daemon.node() == "node2").context("no daemon on node2")?;
         second.delete()?;
         let calls = callers.so_far();
         calls.assert_none_failed();
-        testbed::wait_until("its successor", interceptor_e2e::LATER, || {
-            let now = s.product.daemons()?;
+        testbed::wait_until("its successor", interceptor_e2e::LONG_TIMEOUT, || {
+            let now = f.product.daemons()?;
             ensure!(now.iter().all(|daemon| daemon.uid() != second.uid()), "still there");
             Ok(())
         })?;
@@ -53,15 +53,15 @@ fn each_daemon_acts_on_its_own_pods_and_targets_may_be_on_the_other_node() {
 
 #[test]
 fn a_daemons_token_is_refused_for_pods_of_the_other_node() {
-    play_on(2, "two-tokens", |s| {
-        s.installed(&[])?;
-        let here = s.start(Manifest::new(Kind::Pod, "here").on("node1"))?.pod()?;
-        let there = s.start(Manifest::new(Kind::Pod, "there").on("node2"))?.pod()?;
-        let token = s.product.first_daemon()?.token()?;
+    run_on_nodes(2, "two-tokens", |f| {
+        f.installed(&[])?;
+        let here = f.start(Manifest::new(Kind::Pod, "here").on("node1"))?.pod()?;
+        let there = f.start(Manifest::new(Kind::Pod, "there").on("node2"))?.pod()?;
+        let token = f.product.first_daemon()?.token()?;
         let body = r#"{"status": {"conditions": [{"type": "debug.redirect/Active", "status": "True", "reason": "X", "message": "x"}]}}"#;
         let patch = |pod: &interceptor_e2e::Pod| {
             let path = format!("/api/v1/namespaces/{}/pods/{}/status", pod.namespace(), pod.name());
-            s.cluster.request(
+            f.cluster.request(
                 &token,
                 "PATCH",
                 &path,
@@ -78,25 +78,25 @@ fn a_daemons_token_is_refused_for_pods_of_the_other_node() {
 
 #[test]
 fn a_service_loses_no_call_while_a_node_with_redirected_pods_is_drained() {
-    play_on(2, "two-drain", |s| {
-        s.installed(&[])?;
-        let web = s.deployment("moving", 6)?;
+    run_on_nodes(2, "two-drain", |f| {
+        f.installed(&[])?;
+        let web = f.deployment("moving", 6)?;
         let pods = web.pods()?;
         let (here, there): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| pod.node() == "node1");
         ensure!(!here.is_empty() && !there.is_empty(), "all pods are on one node");
         for pod in &here {
-            pod.annotate("debug.redirect", &s.to_laptop())?;
+            pod.annotate("debug.redirect", &f.to_laptop())?;
             pod.wait_active()?;
         }
         let service = web.cluster_ip()?;
-        s.wait_answering(service)?;
-        let callers = s.callers(service)?;
+        f.wait_answering(service)?;
+        let callers = f.callers(service)?;
         callers.wait_for("laptop")?;
 
-        let uncordon = Uncordon(s);
+        let uncordon = Uncordon(f);
         let drain =
             ["drain", "node1", "--ignore-daemonsets", "--pod-selector=app=moving", "--timeout=60s"];
-        s.cluster.kubectl(&drain)?;
+        f.cluster.kubectl(&drain)?;
         let moved = web.pods()?;
         ensure!(moved.iter().all(|pod| pod.node() == "node2"), "pods are still on node1");
         callers.wait_for_calls(200)?;
@@ -109,7 +109,7 @@ fn a_service_loses_no_call_while_a_node_with_redirected_pods_is_drained() {
 }
 
 /// Lets pods come to the node again, whatever happens.
-struct Uncordon<'s>(&'s Scene);
+struct Uncordon<'f>(&'f Fixture);
 
 impl Drop for Uncordon<'_> {
     fn drop(&mut self) {

@@ -2,30 +2,30 @@
 
 use std::time::Instant;
 
-use interceptor_e2e::{Kind, Manifest, play};
+use interceptor_e2e::{Kind, Manifest, run};
 
 #[test]
 fn helm_upgrade_and_rollback_fail_no_call() {
-    play("upgrade", |s| {
-        s.product.uninstall()?;
-        s.installed(&[])?;
-        let first = s.product.first_daemon()?;
-        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+    run("upgrade", |f| {
+        f.product.uninstall()?;
+        f.installed(&[])?;
+        let first = f.product.first_daemon()?;
+        let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
         let looked = app.looks()?;
-        let callers = s.callers(app.address())?;
-        app.annotate("debug.redirect", &s.to_laptop())?;
+        let callers = f.callers(app.address())?;
+        app.annotate("debug.redirect", &f.to_laptop())?;
         app.wait_active()?;
         callers.wait_for("laptop")?;
 
-        s.installed(&["logLevel=debug"])?;
-        let second = s.product.first_daemon()?;
+        f.installed(&["logLevel=debug"])?;
+        let second = f.product.first_daemon()?;
         assert_ne!(first.uid(), second.uid(), "an upgrade makes another pod");
         let upgraded = Instant::now();
         callers.wait_for("laptop")?;
         app.wait_active()?;
 
-        s.product.rollback()?;
-        let third = s.product.first_daemon()?;
+        f.product.rollback()?;
+        let third = f.product.first_daemon()?;
         assert_ne!(second.uid(), third.uid(), "a rollback makes another pod");
         callers.wait_for("laptop")?;
         app.wait_active()?;
@@ -44,17 +44,17 @@ fn helm_upgrade_and_rollback_fail_no_call() {
 
 #[test]
 fn a_policy_that_changes_is_applied_to_rules_that_stand() {
-    play("policy-changes", |s| {
-        s.installed(&[])?;
-        let app = s.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
-        let callers = s.callers(app.address())?;
-        app.annotate("debug.redirect", &s.to_laptop())?;
+    run("policy-changes", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        let callers = f.callers(app.address())?;
+        app.annotate("debug.redirect", &f.to_laptop())?;
         app.wait_active()?;
         callers.wait_for("laptop")?;
-        s.installed(&["policy.targets.deny={10.99.0.0/16}"])?;
+        f.installed(&["policy.targets.deny={10.99.0.0/16}"])?;
         app.wait_refused("TargetDenied")?;
         callers.wait_for("app")?;
-        s.installed(&[])?;
+        f.installed(&[])?;
         app.wait_active()?;
         callers.wait_for("laptop")?;
         callers.stop().assert_none_failed();
@@ -65,13 +65,13 @@ fn a_policy_that_changes_is_applied_to_rules_that_stand() {
 /// Where helm's `--wait` and what people see differ would be a surprise: the daemon is ready when its rules are looked at.
 #[test]
 fn as_soon_as_the_daemon_is_ready_its_redirects_stand() {
-    play("ready", |s| {
-        s.product.uninstall()?;
-        let app = s
-            .start(Manifest::new(Kind::Pod, "app").annotation("debug.redirect", &s.to_laptop()))?
+    run("ready", |f| {
+        f.product.uninstall()?;
+        let app = f
+            .start(Manifest::new(Kind::Pod, "app").annotation("debug.redirect", &f.to_laptop()))?
             .pod()?;
         assert_eq!(app.who()?, "app");
-        s.installed(&[])?;
+        f.installed(&[])?;
         app.wait_active()?;
         app.wait_for_answer("laptop")?;
         Ok(())

@@ -1,16 +1,17 @@
-//! Any bytes are the same messages in any pieces, or are refused for the same reason; a beginning of them has the same
-//! messages as far as it goes.
+//! Any bytes are the same messages in any reads, or are refused for the same reason. The beginning
+//! of the bytes has the same messages as far as it goes.
 //!
-//! The first byte says what the responses answer, the second one how large the pieces are.
+//! The first byte selects the requests that the responses belong to, the second one the size of
+//! the reads.
 
 use interceptor_wire::{Opening, opening};
 
 #[path = "../../../crates/wire/tests/support/mod.rs"]
-mod support;
+pub(crate) mod support;
 
 use support::{End, each, requests, responses};
 
-/// A request of each kind that changes what a response is.
+/// A request of each kind that affects the framing of its response.
 const ASKED: [&[u8]; 5] = [
     b"GET / HTTP/1.1\r\n\r\n",
     b"HEAD / HTTP/1.1\r\n\r\n",
@@ -22,15 +23,15 @@ const ASKED: [&[u8]; 5] = [
 /// Runs the target.
 pub fn run(bytes: &[u8]) {
     let [kinds, size, bytes @ ..] = bytes else { return };
-    let pieces =
-        || (1..).map(|piece| piece * (1 + usize::from(*size))).take_while(|end| *end < bytes.len());
+    let reads =
+        || (1..).map(|read| read * (1 + usize::from(*size))).take_while(|end| *end < bytes.len());
 
     let whole = requests(bytes, []);
-    assert_eq!(requests(bytes, pieces()), whole);
+    assert_eq!(requests(bytes, reads()), whole);
     if bytes.len() < 300 {
         assert_eq!(requests(bytes, each(bytes)), whole);
     }
-    for end in pieces() {
+    for end in reads() {
         let part = requests(&bytes[..end], []);
         assert!(whole.messages.starts_with(&part.messages));
         assert!(!matches!(part.end, End::Unframed(_) | End::Over) || part == whole);
@@ -48,8 +49,8 @@ pub fn run(bytes: &[u8]) {
     let asked =
         asked.filter_map(|request| requests(request, []).messages[0].asked).collect::<Vec<_>>();
     let whole = responses(bytes, &asked, []);
-    assert_eq!(responses(bytes, &asked, pieces()), whole);
-    for end in pieces() {
+    assert_eq!(responses(bytes, &asked, reads()), whole);
+    for end in reads() {
         let part = responses(&bytes[..end], &asked, []);
         assert!(whole.messages.starts_with(&part.messages));
         assert!(!matches!(part.end, End::Unframed(_) | End::Over) || part == whole);

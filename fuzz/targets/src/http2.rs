@@ -148,7 +148,7 @@ fn drain(body: &mut RecvStream, cx: &mut Context<'_>) -> Poll<()> {
     while let Poll::Ready(data) = body.poll_data(cx) {
         match data {
             Some(Ok(data)) => {
-                body.flow_control().release_capacity(data.len()).expect("as much as was read")
+                body.flow_control().release_capacity(data.len()).expect("as much as was read");
             }
             Some(Err(_)) => return Poll::Ready(()),
             None => return body.poll_trailers(cx).map(drop),

@@ -3,6 +3,7 @@
 //! `cargo xtask fuzz` runs them for long, guided by coverage; `tests/mutations.rs` for a moment with every `cargo test`.
 
 pub mod condition;
+pub mod framer;
 pub mod hello;
 pub mod http1;
 pub mod http2;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use interceptor_fuzz_targets::{condition, hello, http1, http2, rule, workloads};
+use interceptor_fuzz_targets::{condition, framer, hello, http1, http2, rule, workloads};
 use rstest::rstest;
 
 /// For each target, in seconds; `FUZZ_SECONDS` says otherwise.
@@ -20,6 +20,7 @@ const LONG: usize = 9000;
 
 #[rstest]
 #[case::condition("condition", |bytes: &[u8]| text(bytes, condition::run))]
+#[case::framer("framer", framer::run)]
 #[case::hello("hello", hello::run)]
 #[case::http1("http1", http1::run)]
 #[case::http2("http2", http2::run)]

@@ -19,6 +19,7 @@ use crate::{
     datapath::Callers,
     kubernetes::Cluster,
     relay::{
+        direction::Direction,
         stats::{Decision, Piped},
         worker::Shared,
     },
@@ -189,16 +190,15 @@ fn encode_per_port(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fm
     let help = "Bytes between callers and the target";
     let mut family = encoder.encode_descriptor("bytes", help, None, MetricType::Counter)?;
     for (entry, rule, port, stats) in ports {
-        for (direction, bytes) in ["to_target", "from_target"].into_iter().zip(stats.bytes()) {
+        for direction in Direction::ALL {
             let port = port.number().to_string();
             let labels = [
                 ("workload", &*entry.name),
                 ("annotation", &*rule.annotation),
                 ("port", &*port),
-                ("direction", direction),
+                ("direction", direction.label()),
             ];
-            ConstCounter::new(bytes.load(Ordering::Relaxed))
-                .encode(family.encode_family(&labels)?)?;
+            ConstCounter::new(stats.bytes(direction)).encode(family.encode_family(&labels)?)?;
         }
     }
     let help = "Connections open at present, whoever serves them";

@@ -15,6 +15,7 @@ use crate::{
         caller::{CallerError, Count},
     },
     relay::{
+        direction::Direction,
         stats::{Decision, Outcome, Piped},
         worker::Shared,
         workload::Workload,
@@ -230,10 +231,8 @@ fn rule_report(entry: &WorkloadEntry, rule: &RuleEntry) -> RuleReport {
         }
     }
     connections.active = rule.ports.iter().map(|(_, stats)| stats.active()).sum();
-    let [bytes_to_target, bytes_from_target] = [0, 1].map(|direction| {
-        let loads = rule.ports.iter().map(|(_, stats)| stats.bytes()[direction]);
-        loads.map(|bytes| bytes.load(Ordering::Relaxed)).sum()
-    });
+    let [bytes_to_target, bytes_from_target] = Direction::ALL
+        .map(|direction| rule.ports.iter().map(|(_, stats)| stats.bytes(direction)).sum());
     RuleReport {
         annotation: rule.annotation.clone(),
         rule: rule.text.clone(),

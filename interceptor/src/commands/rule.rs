@@ -366,7 +366,7 @@ mod tests {
         assert_eq!(told.exit, Exit::Ok, "{}", told.out);
         let told = explain(RULE, Some(&tls));
         assert_eq!(told.exit, Exit::Failure);
-        assert!(told.out.ends_with("this is not known of the connection\n"), "{}", told.out);
+        assert!(told.out.ends_with("the value is not known for this connection\n"), "{}", told.out);
         let elsewhere = Trial { destination: Some(([10, 0, 0, 1], 80).into()), ..Trial::new() };
         let told = explain("8080 -> a:1", Some(&elsewhere));
         assert_eq!(told.exit, Exit::Failure);

@@ -217,7 +217,7 @@ mod tests {
     #[case("debug.miror/bob", "8080 -> a:1", Some(("unknown annotation, did you mean `debug.mirror`?", None)))]
     #[case("debug.mirror", "8080 -> a:1", Some(("`debug.mirror` is not supported yet", None)))]
     #[case("debug.redirect", "8080 -> alice", Some(("a session name as target is not supported yet", Some("alice"))))]
-    #[case("debug.redirect", "8 -> a:1; 9 -> a:1 when true && x", Some(("there is no attribute `x`; a string stands in quotes", Some("x"))))]
+    #[case("debug.redirect", "8 -> a:1; 9 -> a:1 when true && x", Some(("there is no attribute `x`; write strings in quotes", Some("x"))))]
     #[case("debug.redirect", "8 -> a:1 when source.port == 1 percent 5", None)]
     #[case("debug.redirect", " a:1", Some(("expected ports in front of the target, because the workload declares none \
         (example: `8080 -> a:1`)", Some("a:1"))))]

@@ -221,7 +221,7 @@ impl Attachment {
     /// Leaves a namespace that is gone. Its connections have no peer any more and would keep it alive, so they are closed.
     pub fn cut(self, context: &Context) {
         self.programs.lock().detach();
-        self.workload.set_cut();
+        self.workload.gone.set();
         context.workers.cut(self.workload.id);
     }
 
@@ -331,7 +331,7 @@ async fn workload(
         connect_timeout: context.policy.connect_timeout,
         strays: Default::default(),
         unrouted: Default::default(),
-        cut: Default::default(),
+        gone: Default::default(),
         routes: ArcSwap::default(),
     }
 }

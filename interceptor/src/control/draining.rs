@@ -50,7 +50,7 @@ impl Draining {
         let Some(workload) = self.workload.upgrade() else { return false };
         let gone = is_gone(&Netns::open(&self.path, home), self.netns);
         if gone {
-            workload.set_cut();
+            workload.gone.set();
             workers.cut(self.id);
         }
         !gone

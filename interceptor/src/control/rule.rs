@@ -22,8 +22,9 @@ use crate::{
     },
     relay::{
         filter::Filter,
-        route::{Addresses, Destination, Route},
+        route::Route,
         stats::PortStats,
+        target::{self, Addresses},
         workload::{Routes, Workload},
     },
 };
@@ -34,7 +35,7 @@ pub(super) struct ActiveRule {
     pub(super) rule: Rule,
     pub(super) ports: Vec<Port>,
     pub(super) expires_at: Option<Instant>,
-    pub(super) destination: Arc<Destination>,
+    pub(super) target: Arc<target::Target>,
     /// Whether routes and kernel know the ports.
     pub(super) taken: bool,
     facts: SharedFacts,
@@ -92,7 +93,7 @@ impl ActiveRule {
             rule: rule.clone(),
             ports: planned.ports.clone(),
             expires_at,
-            destination: Destination::new(addresses),
+            target: target::Target::new(addresses),
             taken: false,
             facts: SharedFacts::new(resolution, waker),
             tasks: Vec::new(),
@@ -131,7 +132,7 @@ impl ActiveRule {
     pub(super) fn report(&self, routes: &Routes) -> RuleReport {
         let stats = |port: Port| {
             let mut of_port = routes.get(&port)?.iter();
-            let route = of_port.find(|route| Arc::ptr_eq(&route.destination, &self.destination))?;
+            let route = of_port.find(|route| Arc::ptr_eq(&route.target, &self.target))?;
             Some((port, Arc::clone(&route.stats)))
         };
         RuleReport {
@@ -166,8 +167,8 @@ impl ActiveRule {
             if loops { Err(loop_message(address)) } else { Ok(()) }
         };
         let report = self.facts.reporter(|facts, resolution| facts.resolution = resolution);
-        let destination = Arc::clone(&self.destination);
-        OwnedTask::spawn(resolve::keep_resolved(host, port.get(), destination, judge, report))
+        let target = Arc::clone(&self.target);
+        OwnedTask::spawn(resolve::keep_resolved(host, port.get(), target, judge, report))
     }
 
     /// Tries the target while it is silent.
@@ -182,17 +183,17 @@ impl ActiveRule {
             }
             facts.circuit_open = open;
         });
-        let destination = Arc::clone(&self.destination);
-        OwnedTask::spawn(half_open::keep_trying(Arc::clone(workload), destination, report))
+        let target = Arc::clone(&self.target);
+        OwnedTask::spawn(half_open::keep_trying(Arc::clone(workload), target, report))
     }
 
     /// What this rule does with a port: as before if it did it before.
     pub(super) fn route(&self, old: &[Arc<Route>], stats: &Arc<PortStats>) -> Arc<Route> {
-        let mut old = old.iter().filter(|route| Arc::ptr_eq(&route.destination, &self.destination));
+        let mut old = old.iter().filter(|route| Arc::ptr_eq(&route.target, &self.target));
         old.next().cloned().unwrap_or_else(|| {
             Arc::new(Route::new(
                 Filter::of(&self.rule),
-                Arc::clone(&self.destination),
+                Arc::clone(&self.target),
                 self.rule.proxy_protocol,
                 Arc::clone(stats),
                 self.expires_at,

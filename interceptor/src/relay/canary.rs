@@ -1,8 +1,9 @@
-//! The proof that a port is really intercepted: a connection of our own that must arrive at the relay.
+//! The proof that a port is really intercepted: a connection of our own that must arrive at the
+//! relay.
 //!
-//! The prober binds, enters its source address here, and calls the redirected port as any process in the pod would.
-//! A worker that accepts from that source answers with the probe's token. Nothing is sent to the port, so that a
-//! probe which reaches the application instead leaves no byte there.
+//! The prober binds, enters its source address here, and calls the redirected port as any process
+//! in the pod would. A worker that accepts from that source answers with the probe's token. Nothing
+//! is sent to the port, so that a probe which reaches the application instead leaves no byte there.
 
 use std::{
     collections::HashMap,
@@ -21,7 +22,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::workload::Workload;
+use super::{addr::ClientAddr, workload::Workload};
 
 /// How long a probe may take: it never leaves the node.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -38,7 +39,8 @@ pub struct Canaries {
     /// How many there are: accepting a connection costs one relaxed load while there are none.
     pending: AtomicUsize,
     tokens: Mutex<HashMap<SocketAddr, Token>>,
-    /// Sources of probes that were given up, until when they are known: one that still arrives is no caller.
+    /// Sources of probes that were given up, until when they are known: one that still arrives is
+    /// no caller.
     given_up: Mutex<Vec<(SocketAddr, Instant)>>,
 }
 
@@ -64,22 +66,22 @@ pub enum CanaryError {
 // === impl Canaries ===
 
 impl Canaries {
-    /// The token for a connection from `peer`, if that is a probe.
+    /// The token for a connection from `client`, if that is a probe.
     #[must_use]
-    pub fn answer(&self, peer: SocketAddr) -> Option<Token> {
+    pub fn answer(&self, ClientAddr(client): ClientAddr) -> Option<Token> {
         if self.pending.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let token = self.lock().get(&peer).copied();
-        token.or_else(|| self.was_given_up(peer).then(Token::default))
+        let token = self.lock().get(&client).copied();
+        token.or_else(|| self.was_given_up(client).then(Token::default))
     }
 
-    fn was_given_up(&self, peer: SocketAddr) -> bool {
+    fn was_given_up(&self, client: SocketAddr) -> bool {
         let mut given_up = self.given_up.lock();
         let before = given_up.len();
         given_up.retain(|(_, until)| Instant::now() < *until);
         self.pending.fetch_sub(before - given_up.len(), Ordering::Release);
-        given_up.iter().any(|(source, _)| *source == peer)
+        given_up.iter().any(|(source, _)| *source == client)
     }
 
     fn expect(&self, source: SocketAddr) -> Expected<'_> {

@@ -1,7 +1,7 @@
 //! The circuit breaker of a target: no caller waits for a laptop that is asleep.
 //!
-//! Only silence counts (time-outs, unreachable): a target that *refuses* costs its caller nothing and is back the
-//! moment it listens, so it is asked every time.
+//! Only silence counts (time-outs, unreachable): a target that *refuses* costs its caller nothing
+//! and is back the moment it listens, so it is asked every time.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

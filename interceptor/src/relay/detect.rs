@@ -1,23 +1,17 @@
-//! A connection to a port whose rules look at what is sent: most of it is the application's, and must not notice.
+//! A connection to a port whose rules look at what is sent: most of it is the application's, and
+//! must not notice.
 //!
-//! Unless the caller has spoken by the time that he is accepted, the application's connection is opened at once, and the
-//! first byte of either side decides what this is. A server that speaks first, and a caller who speaks neither HTTP nor
-//! TLS, get a plain pipe to the application without any wait. TLS shows a name and hides the rest. HTTP goes where each of
-//! its requests is wanted.
+//! Unless the caller has spoken by the time that he is accepted, the application's connection is
+//! opened at once, and the first byte of either side decides what this is. A server that speaks
+//! first, and a caller who speaks neither HTTP nor TLS, get a plain pipe to the application without
+//! any wait. TLS shows a name and hides the rest. HTTP goes where each of its requests is wanted.
 
 use interceptor_condition::Needs;
 use interceptor_wire::{Opening, Parsed, Reason, hello, http1::MAX_HEAD, opening};
-use tokio::net::TcpStream;
 
 use super::{
-    dial::Ack,
-    http1, http2,
-    select::{Choice, select},
-    socket,
-    stats::Piped,
-    stolen::Stolen,
-    stream::{self, read_more},
-    upstream::Server,
+    dial::Ack, http1, http2, pipe::Before, select::Choice, stats::Piped, stolen::Stolen,
+    stream::Stream, upstream::Upstream,
 };
 
 /// A caller who says only empty lines for so long, in bytes, says nothing.
@@ -48,19 +42,19 @@ pub async fn serve(stolen: Stolen) {
     };
     let choice = match first {
         Detected::End => Choice::App,
-        _ => select(&stolen.routes(), &stolen.facts(Some(server_name)), known),
+        _ => stolen.choose(Some(server_name), known),
     };
     // With the preface alone, the next word is still the caller's.
     let is_ours = !said.is_empty() && !matches!(first, Detected::Http2);
-    let word = if is_ours { Ack::Delayed } else { Ack::Immediate };
+    let ack = if is_ours { Ack::Delayed } else { Ack::Immediate };
     let mut failure = None;
     match (&choice, &first) {
-        (Choice::Target(route), _) => match stolen.dial(route, word).await {
+        (Choice::Target(route), _) => match stolen.dial(route, ack).await {
             Ok(target) => {
                 stolen.reached(route);
                 return stolen.hand_over(route, &target, said).await;
             }
-            Err(outcome) => failure = Some((route, outcome)),
+            Err(error) => failure = Some((route, error.into())),
         },
         (Choice::Later, Detected::Http1) => return http1::serve(&stolen, app, said).await,
         (_, Detected::Tls(_)) => stolen.record.pipe(Piped::Tls),
@@ -69,7 +63,7 @@ pub async fn serve(stolen: Stolen) {
     }
     let app = match app {
         Some(app) => app,
-        None => match call_app(&stolen, word).await {
+        None => match call_app(&stolen, ack).await {
             Some(app) => app,
             None => return,
         },
@@ -79,37 +73,35 @@ pub async fn serve(stolen: Stolen) {
     }
     match (&choice, first) {
         // Boxed, since HTTP/1 needs less.
-        (Choice::Later, Detected::Http2) => {
-            Box::pin(http2::serve(&stolen, &app.upstream, said)).await
-        }
-        _ => stolen.pass_on(&app.upstream, [said, Vec::new()]).await,
+        (Choice::Later, Detected::Http2) => Box::pin(http2::serve(&stolen, &app, said)).await,
+        _ => stolen.pass_on(&app, Before { up: said, ..Before::default() }).await,
     }
 }
 
-/// Finds out what a caller speaks. Who has spoken by the time that he is accepted waits for nobody's first word: for him no
-/// server is called before it is known which.
-async fn detect(stolen: &Stolen, said: &mut Vec<u8>) -> Option<(Detected, Option<Server>)> {
-    let read = stream::read_now(&stolen.client, said, MAX_HEAD);
+/// Finds out what a caller speaks. Who has spoken by the time that he is accepted waits for
+/// nobody's first word: for him no server is called before it is known which.
+async fn detect(stolen: &Stolen, said: &mut Vec<u8>) -> Option<(Detected, Option<Upstream>)> {
+    let read = stolen.client.read_now(said, MAX_HEAD);
     if let (Ok(()), Some(first)) = (&read, Detected::said_by(said)) {
         return Some((first, None));
     }
     let app = call_app(stolen, Ack::Immediate).await?;
     if read.is_err() {
         // He is gone again, which the application sees as it would have without us.
-        socket::reset_on_close(&app.upstream.stream);
+        app.stream.reset_on_close();
         return None;
     }
-    let first = first(&stolen.client, &app.upstream.stream, said).await;
+    let first = first(&stolen.client, &app.stream, said).await;
     Some((first, Some(app)))
 }
 
 /// Calls the application, whose refusal becomes the caller's.
-async fn call_app(stolen: &Stolen, word: Ack) -> Option<Server> {
-    match stolen.dial_app(word).await {
-        Ok(app) => Some(Server::new(app, &stolen.workload)),
-        Err(outcome) => {
-            stolen.record.record_all(outcome);
-            socket::reset_on_close(&stolen.client);
+async fn call_app(stolen: &Stolen, ack: Ack) -> Option<Upstream> {
+    match stolen.dial_app(ack).await {
+        Ok(app) => Some(app),
+        Err(error) => {
+            stolen.record.record_all(error.into());
+            stolen.client.reset_on_close();
             None
         }
     }
@@ -136,12 +128,12 @@ impl Detected {
 }
 
 /// Reads from the caller until it is known what he speaks, unless the application speaks before.
-async fn first(client: &TcpStream, app: &TcpStream, said: &mut Vec<u8>) -> Detected {
+async fn first(client: &Stream, app: &Stream, said: &mut Vec<u8>) -> Detected {
     let mut spoke = false;
     loop {
         tokio::select! {
             biased;
-            read = read_more(client, said) => match read {
+            read = client.read_more(said) => match read {
                 Ok(0) | Err(_) => return Detected::End,
                 Ok(_) => {}
             },
@@ -166,7 +158,7 @@ enum Spoken {
     Nothing,
 }
 
-async fn speaks(app: &TcpStream) -> Spoken {
+async fn speaks(app: &Stream) -> Spoken {
     let mut head = [0; 64];
     match app.peek(&mut head).await {
         Ok(0) | Err(_) => Spoken::Nothing,

@@ -1,4 +1,5 @@
-//! Which connections and requests a rule takes: those for which its condition is true, and of these its share.
+//! Which connections and requests a rule takes: those for which its condition is true, and of these
+//! its share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,8 +26,8 @@ pub enum Judgement {
     Later,
 }
 
-/// A share that is exact: of any [`WINDOW`] in a row it takes as many as its percentage says (to the next whole one),
-/// spread evenly over them.
+/// A share that is exact: of any [`WINDOW`] in a row it takes as many as its percentage says (to
+/// the next whole one), spread evenly over them.
 #[derive(Debug)]
 struct Share {
     parts_per_million: u64,
@@ -36,8 +37,9 @@ struct Share {
 
 /// Asked for in a row, each of them gets a place of its own among as many.
 const WINDOW: u64 = 10_000;
-/// The step from one place to the next: near the golden ratio of [`WINDOW`], so that few in a row are spread evenly
-/// too, and without a divisor in common with it, so that all places have their turn.
+/// The step from one place to the next: near the golden ratio of [`WINDOW`], so that few in a row
+/// are spread evenly too, and without a divisor in common with it, so that all places have their
+/// turn.
 const STEP: u64 = 6_181;
 /// Parts per million of one place.
 const PLACE: u64 = 1_000_000 / WINDOW;

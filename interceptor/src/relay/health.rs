@@ -1,17 +1,19 @@
-//! The kubelet's probes go on reaching the application: somebody who debugs at a breakpoint must not have the container
-//! restarted.
+//! The kubelet's probes go on reaching the application: somebody who debugs at a breakpoint must
+//! not have the container restarted.
 //!
-//! Only connections from an address of the node to a port that the pod's spec probes are looked at, and only their first
-//! bytes, without taking them. On such a port the caller speaks first, so nobody waits for anybody.
+//! Only connections from an address of the node to a port that the pod's spec probes are looked at,
+//! and only their first bytes, without taking them. On such a port the caller speaks first, so
+//! nobody waits for anybody.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 
-use tokio::{
-    net::TcpStream,
-    time::{sleep, timeout},
+use tokio::time::{sleep, timeout};
+
+use super::{
+    addr::{ClientAddr, OrigDst},
+    stream::Stream,
+    workload::Workload,
 };
-
-use super::workload::Workload;
 use crate::config::workloads::HealthSign;
 
 /// A caller that has not said enough by then is not the kubelet, which says it at once.
@@ -25,23 +27,24 @@ const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
 /// What an HTTP/2 client says first (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Whether `client`, which called `port`, is the kubelet with one of the workload's health checks.
+/// Whether `client`, which connected to `original`, is the kubelet with one of the workload's
+/// health checks.
 pub async fn is_probe(
     workload: &Workload,
-    client: &TcpStream,
-    peer: SocketAddr,
-    port: u16,
+    client: &Stream,
+    client_addr: ClientAddr,
+    original: OrigDst,
 ) -> bool {
-    let checks = workload.health_checks.iter().filter(|check| check.port.get() == port);
+    let checks = workload.health_checks.iter().filter(|check| check.port.get() == original.port());
     let signs: Vec<&HealthSign> = checks.map(|check| &check.sign).collect();
-    if signs.is_empty() || !workload.home.has_address(peer.ip().to_canonical()) {
+    if signs.is_empty() || !workload.home.has_address(client_addr.ip().to_canonical()) {
         return false;
     }
     timeout(PATIENCE, any_shown(&signs, client)).await.is_ok_and(|shown| shown.unwrap_or(false))
 }
 
 /// Reads ahead until every sign is told to be there or not.
-async fn any_shown(signs: &[&HealthSign], client: &TcpStream) -> io::Result<bool> {
+async fn any_shown(signs: &[&HealthSign], client: &Stream) -> io::Result<bool> {
     let mut head = [0; HEAD];
     loop {
         let length = client.peek(&mut head).await?;

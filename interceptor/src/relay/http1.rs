@@ -1,10 +1,12 @@
-//! HTTP/1 on a connection whose requests have different owners: bytes pass as they are, in the order in which they
-//! came, and each request with its response passes between the caller and the one server that the rules say.
+//! HTTP/1 on a connection whose requests have different owners: bytes pass as they are, in the
+//! order in which they came, and each request with its response passes between the caller and the
+//! one server that the rules say.
 //!
-//! The caller sees one connection to one server. So responses keep the order of requests: a request for another server
-//! waits until all responses before it are through. The application is called with the first request that is its own, with
-//! the first head that is not there as a whole, or when the caller has no other server left; that connection is open as
-//! long as the caller's, and whatever it says without being asked is the caller's too. A target's is opened with the first
+//! The caller sees one connection to one server. So responses keep the order of requests: a request
+//! for another server waits until all responses before it are through. The application is called
+//! with the first request that is its own, with the first head that is not there as a whole, or
+//! when the caller has no other server left; that connection is open as long as the caller's, and
+//! whatever it says without being asked is the caller's too. A target's is opened with the first
 //! request for it and kept for further ones.
 //!
 //! ```text
@@ -12,8 +14,8 @@
 //! caller <-- responses.rs <-- application | target       where each response ends
 //! ```
 //!
-//! Where framing ends (a tunnel, a message in doubt, the end of one side) the rest of the connection is a plain pipe
-//! to whom it belongs: see [`Leave`].
+//! Where framing ends (a tunnel, a message in doubt, the end of one side) the rest of the
+//! connection is a plain pipe to whom it belongs: see [`Leave`].
 
 mod requests;
 mod responses;
@@ -23,32 +25,31 @@ use std::{
     future::{Future as _, poll_fn},
     io,
     pin::{Pin, pin},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use interceptor_wire::http1::{After, Asked};
-use tokio::{io::Interest, net::TcpStream, time::Instant};
 
 use self::{requests::Requests, responses::Responses};
 use crate::relay::{
-    dial::Upstream,
+    dial::{AppDialError, DialError},
+    observe::{Counters, ResponseClock},
     pipe::Before,
     route::Route,
-    select::Choice,
-    socket,
+    select::Decided,
     stats::Piped,
     stolen::Stolen,
-    stream::{poll_write, write_now},
-    upstream::Server,
+    stream::Stream,
+    upstream::Upstream,
 };
 
 /// A direction gives way to others after this many bytes.
 const BURST: usize = 1 << 20;
 
-/// Serves a connection on which the caller speaks HTTP/1; `said` is what he has said. The application need not have been
-/// called.
-pub(super) async fn serve(stolen: &Stolen, app: Option<Server>, said: Vec<u8>) {
+/// Serves a connection on which the caller speaks HTTP/1; `said` is what he has said. The
+/// application need not have been called.
+pub(super) async fn serve(stolen: &Stolen, app: Option<Upstream>, said: Vec<u8>) {
     let mut exchange = Exchange {
         stolen,
         side: if app.is_some() { Side::App } else { Side::Nobody },
@@ -67,38 +68,38 @@ pub(super) async fn serve(stolen: &Stolen, app: Option<Server>, said: Vec<u8>) {
     match leave {
         Leave::Pipe { why, was_reset } => {
             why.iter().for_each(|&why| stolen.record.pipe(why));
-            let before =
-                Before { said: [requests.rest(), responses.rest()], b_was_reset: was_reset };
+            let before = Before {
+                up: requests.rest(),
+                down: responses.rest(),
+                upstream_was_reset: was_reset,
+            };
             match (target, app) {
                 (Some(target), app) => {
                     drop(app);
-                    stolen.tunnel(&target.route, &target.server.upstream, before).await;
+                    stolen.tunnel(&target.route, &target.upstream, before).await;
                 }
-                (None, Some(app)) => stolen.pass_on(&app.upstream, before).await,
-                (None, None) => socket::reset_on_close(&stolen.client),
+                (None, Some(app)) => stolen.pass_on(&app, before).await,
+                (None, None) => stolen.client.reset_on_close(),
             }
         }
         Leave::CallerBroke => {
             let rest = requests.unsent();
             for (stream, words) in [
-                (target.as_ref().map(|target| &target.server.upstream.stream), &*rest),
-                (
-                    app.as_ref().map(|app| &app.upstream.stream),
-                    if target.is_some() { &[] } else { &*rest },
-                ),
+                (target.as_ref().map(|target| &target.upstream.stream), &*rest),
+                (app.as_ref().map(|app| &app.stream), if target.is_some() { &[] } else { &*rest }),
             ] {
                 if let Some(stream) = stream {
-                    socket::last_words(stream, words).await;
-                    socket::reset_on_close(stream);
+                    stream.last_words(words).await;
+                    stream.reset_on_close();
                 }
             }
         }
         Leave::ServerBroke => {
             // What the server said before is in the send queue, which a reset would throw away.
-            socket::last_words(&stolen.client, &responses.rest()).await;
-            socket::reset_on_close(&stolen.client);
+            stolen.client.last_words(&responses.rest()).await;
+            stolen.client.reset_on_close();
         }
-        Leave::ServerEnded => socket::linger(&stolen.client).await,
+        Leave::ServerEnded => stolen.client.linger().await,
     }
 }
 
@@ -109,7 +110,8 @@ enum Side {
     App,
     /// The last one.
     Target,
-    /// No request is under way, and there is no application: of the last target it is seen whether it can still be used.
+    /// No request is under way, and there is no application: of the last target it is seen whether
+    /// it can still be used.
     Nobody,
 }
 
@@ -126,14 +128,15 @@ enum Leave {
     CallerBroke,
     /// The connection failed that the caller is to have a response from.
     ServerBroke,
-    /// The target closed its connection, or nobody is left who would answer: so ends the caller's, who sees one server.
+    /// The target closed its connection, or nobody is left who would answer: so ends the caller's,
+    /// who sees one server.
     ServerEnded,
 }
 
 /// A connection to the target of a rule.
 struct Target {
     route: Arc<Route>,
-    server: Server,
+    upstream: Upstream,
     /// It was told that there is no more to come, so it gets no further request.
     is_finished: bool,
 }
@@ -143,21 +146,15 @@ struct Pending {
     asked: Asked,
     /// What may follow it if the response agrees.
     after: After,
-    /// When it was sent on, and the rule that was asked about it first; until the response begins.
-    clock: Option<(Instant, Arc<Route>)>,
-}
-
-/// Whose a request is.
-struct Owner {
-    choice: Choice,
-    /// The rule that was asked first.
-    first: Option<Arc<Route>>,
+    /// Runs until the response begins.
+    clock: ResponseClock,
 }
 
 struct Exchange<'a> {
     stolen: &'a Stolen,
-    /// None as long as only targets have had requests, and when it ended meanwhile: the next request for it calls it.
-    app: Option<Server>,
+    /// None as long as only targets have had requests, and when it ended meanwhile: the next
+    /// request for it calls it.
+    app: Option<Upstream>,
     /// Each rule's target that is open; the last one is the one that requests go to.
     targets: Vec<Target>,
     side: Side,
@@ -185,11 +182,11 @@ impl Leave {
 impl Exchange<'_> {
     async fn run(&mut self) -> Leave {
         let client = &self.stolen.client;
-        let mut broken = pin!(client.ready(Interest::ERROR));
+        let mut broken = pin!(client.failed());
         poll_fn(|cx| match self.poll(cx) {
             // A caller who is not being read can't show by a failed read that he is gone.
             Poll::Pending if !self.requests.is_reading() => {
-                broken.as_mut().poll(cx).map(|_| Leave::CallerBroke)
+                broken.as_mut().poll(cx).map(|()| Leave::CallerBroke)
             }
             poll => poll,
         })
@@ -211,18 +208,17 @@ impl Exchange<'_> {
         }
     }
 
-    /// The server that requests go to, and responses come from; none if the application has ended meanwhile.
-    fn server(&self) -> Option<&TcpStream> {
+    /// The server that requests go to, and responses come from; none if the application has ended
+    /// meanwhile.
+    fn server(&self) -> Option<&Stream> {
         server(self.app.as_ref(), &self.targets, self.side)
     }
 
     /// Whether a request of this owner may follow those that are under way.
-    fn is_turn_of(&self, choice: &Choice) -> bool {
-        match (choice, self.side, self.targets.last()) {
-            (Choice::Target(route), Side::Target, Some(target)) => {
-                Arc::ptr_eq(route, &target.route)
-            }
-            (Choice::App | Choice::Later, Side::App, _) => true,
+    fn is_turn_of(&self, owner: &Decided) -> bool {
+        match (&owner.target, self.side, self.targets.last()) {
+            (Some(route), Side::Target, Some(target)) => Arc::ptr_eq(route, &target.route),
+            (None, Side::App, _) => true,
             _ => false,
         }
     }
@@ -232,18 +228,18 @@ impl Exchange<'_> {
         self.turns += 1;
     }
 
-    /// Whether the target has had whole requests and given all responses: what it does next, were it to end, is no
-    /// part of what the caller sees.
+    /// Whether the target has had whole requests and given all responses: what it does next, were
+    /// it to end, is no part of what the caller sees.
     fn is_target_done(&self) -> bool {
         self.side == Side::Target && self.pending.is_empty() && self.requests.is_between()
     }
 
-    /// Whether there is an open connection to the rule's target that can be used again; it is the last one then.
+    /// Whether there is an open connection to the rule's target that can be used again; it is the
+    /// last one then.
     fn has_target(&mut self, route: &Arc<Route>) -> bool {
-        // Whatever a target says unasked, its end above all, makes it no server for another request.
-        self.targets.retain(|target| {
-            !target.is_finished && socket::is_idle(&target.server.upstream.stream)
-        });
+        // Whatever a target says unasked, its end above all, makes it no server for another
+        // request.
+        self.targets.retain(|target| !target.is_finished && target.upstream.stream.is_idle());
         let Some(at) = self.targets.iter().position(|target| Arc::ptr_eq(&target.route, route))
         else {
             return false;
@@ -253,18 +249,23 @@ impl Exchange<'_> {
         true
     }
 
-    /// Counts bytes that went to a target (0) or came from it (1).
-    fn count(&self, direction: usize, bytes: usize) {
-        if let (Some(target), Side::Target) = (self.targets.last(), self.side) {
-            target.route.stats.bytes()[direction].fetch_add(bytes as u64, Ordering::Relaxed);
-        }
+    /// Observes the side that serves the caller.
+    fn observer(&self) -> Counters<'_> {
+        observer(self.stolen, &self.targets, self.side)
     }
 }
 
-fn server<'a>(app: Option<&'a Server>, targets: &'a [Target], side: Side) -> Option<&'a TcpStream> {
+fn server<'a>(app: Option<&'a Upstream>, targets: &'a [Target], side: Side) -> Option<&'a Stream> {
     match side {
-        Side::App => app.map(|app| &app.upstream.stream),
-        Side::Target | Side::Nobody => targets.last().map(|target| &target.server.upstream.stream),
+        Side::App => app.map(|app| &*app.stream),
+        Side::Target | Side::Nobody => targets.last().map(|target| &*target.upstream.stream),
+    }
+}
+
+fn observer<'a>(stolen: &'a Stolen, targets: &'a [Target], side: Side) -> Counters<'a> {
+    match (side, targets.last()) {
+        (Side::Target, Some(target)) => stolen.observe_target(&target.route),
+        _ => stolen.observe_app(),
     }
 }
 
@@ -288,21 +289,21 @@ impl Backlog {
     }
 
     /// Writes `bytes` as far as there is room, and keeps the rest.
-    fn write(&mut self, cx: &mut Context<'_>, sink: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, cx: &mut Context<'_>, sink: &Stream, bytes: &[u8]) -> io::Result<()> {
         let mut written = 0;
         if self.is_empty() && !bytes.is_empty() {
-            written = match poll_write(cx, sink, bytes) {
+            written = match sink.poll_write(cx, bytes) {
                 Poll::Ready(result) => result?,
-                Poll::Pending => write_now(sink, bytes)?,
+                Poll::Pending => sink.write_now(bytes)?,
             };
         }
         self.push(&bytes[written..]);
         Ok(())
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>, sink: &TcpStream) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>, sink: &Stream) -> Poll<io::Result<()>> {
         while self.written < self.bytes.len() {
-            self.written += ready!(poll_write(cx, sink, &self.bytes[self.written..]))?;
+            self.written += ready!(sink.poll_write(cx, &self.bytes[self.written..]))?;
         }
         // Gives the memory back, not only the contents.
         *self = Self::default();
@@ -315,5 +316,7 @@ impl Backlog {
     }
 }
 
-/// A call of a rule's target.
-type Call = Pin<Box<dyn Future<Output = Result<Upstream, crate::relay::stats::Outcome>> + Send>>;
+/// An upstream connection that is being made.
+type Dial<E> = Pin<Box<dyn Future<Output = Result<Upstream, E>> + Send>>;
+type TargetDial = Dial<DialError>;
+type AppDial = Dial<AppDialError>;

@@ -18,10 +18,12 @@ const BACKLOG: i32 = 4096;
 
 const PORT_TRIES: u64 = 16;
 
-/// One listener per family that the calling thread's namespace has, on an address that only its own processes reach.
+/// One listener per family that the calling thread's namespace has, on an address that only its own
+/// processes reach.
 ///
 /// # Errors
-/// When it has none, or when one that it has is not to be served: callers of that family would pass unnoticed.
+/// When it has none, or when one that it has is not to be served: callers of that family would pass
+/// unnoticed.
 pub fn open_listeners() -> io::Result<Vec<(Family, TcpListener)>> {
     let mut opened = Vec::new();
     let mut failure = None;
@@ -59,12 +61,13 @@ fn open_listener(ip: IpAddr) -> io::Result<TcpListener> {
     if ip.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Accepted sockets inherit all of these. They stand in the way of an application that binds the redirected port
-    // anew (it was restarted, say) unless they may share it.
+    // Accepted sockets inherit all of these. They stand in the way of an application that binds the
+    // redirected port anew (it was restarted, say) unless they may share it.
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
-    // Above the usual range of ephemeral ports, where few applications want to listen; any port if these are taken.
+    // Above the usual range of ephemeral ports, where few applications want to listen; any port if
+    // these are taken.
     let seed = RandomState::new().hash_one(ip);
     let quiet = (0..PORT_TRIES).map(|n| {
         QUIET_PORTS.start() + (seed.wrapping_add(n * 101) % QUIET_PORTS.len() as u64) as u16

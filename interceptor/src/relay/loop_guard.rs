@@ -1,13 +1,14 @@
 //! Connections of our own that come back to us.
 //!
-//! The relay's connection to a target may meet another redirected port, and that one's target the first again. A
-//! caller's source address that equals the local address of one of our upstream connections shows it: each upstream
-//! is remembered with the ports that led to it, and a connection that is about to visit a port twice goes to the
-//! application instead. Address translation on the way (SNAT) hides the source; see `ARCHITECTURE.md` for that limit.
+//! The relay's connection to a target may meet another redirected port, and that one's target the
+//! first again. A caller's source address that equals the local address of one of our upstream
+//! connections shows it: each upstream is remembered with the ports that led to it, and a
+//! connection that is about to visit a port twice goes to the application instead. Address
+//! translation on the way (SNAT) hides the source; see `ARCHITECTURE.md` for that limit.
 //!
-//! The local address is known only once the SYN is sent, and another worker may accept what the SYN leads to before
-//! this one has noted it. So dialling holds a lock for reading, and a worker that does not know a caller from one of
-//! our own addresses looks again when nobody is between the two.
+//! The local address is known only once the SYN is sent, and another worker may accept what the SYN
+//! leads to before this one has noted it. So dialling holds a lock for reading, and a worker that
+//! does not know a caller from one of our own addresses looks again when nobody is between the two.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,7 +18,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use super::workload::WorkloadId;
+use super::{addr::ClientAddr, workload::WorkloadId};
 
 /// A redirected port of one workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +34,18 @@ pub struct Hop {
 pub struct Hops {
     hop: Hop,
     before: Option<Arc<Hops>>,
+    /// Whether `before` visits `hop`.
+    is_loop: bool,
 }
 
 /// Every open upstream connection of the daemon, by its local address.
 #[derive(Debug, Default)]
 pub struct LoopGuard {
-    /// Usually one path for an address. Connections to different ends may share a local port, and namespaces addresses.
+    /// Usually one path for an address. Connections to different ends may share a local port, and
+    /// namespaces addresses.
     upstreams: Mutex<HashMap<SocketAddr, Vec<Arc<Hops>>>>,
-    /// Addresses, loopback aside, that upstream connections have been made from: a caller from elsewhere is a stranger for sure.
+    /// Addresses, loopback aside, that upstream connections have been made from: a caller from
+    /// elsewhere is a stranger for sure.
     sources: RwLock<HashSet<IpAddr>>,
     /// Held for reading from before a SYN is sent until its source is in `upstreams`.
     dialling: RwLock<()>,
@@ -65,9 +70,15 @@ pub struct Registration {
 // === impl Hops ===
 
 impl Hops {
+    /// Whether the connection has been at its present hop before.
+    #[must_use]
+    pub fn is_loop(&self) -> bool {
+        self.is_loop
+    }
+
     fn visits(&self, hop: Hop) -> bool {
         let mut path = Some(self);
-        while let Some(Self { hop: visited, before }) = path {
+        while let Some(Self { hop: visited, before, .. }) = path {
             if *visited == hop {
                 return true;
             }
@@ -80,21 +91,19 @@ impl Hops {
 // === impl LoopGuard ===
 
 impl LoopGuard {
-    /// The path of a connection that arrives from `peer` at `hop`; `None` if it was at `hop` before: a loop.
-    pub fn extend(&self, peer: SocketAddr, hop: Hop) -> Option<Arc<Hops>> {
-        let mut paths = self.paths(peer);
-        if paths.is_empty() && self.is_source(peer.ip()) {
+    /// The path of a connection that arrives from `client` at `hop`.
+    pub fn extend(&self, client: ClientAddr, hop: Hop) -> Arc<Hops> {
+        let mut paths = self.paths(client);
+        if paths.is_empty() && self.is_source(client.ip()) {
             drop(self.dialling.write());
-            paths = self.paths(peer);
+            paths = self.paths(client);
         }
-        if paths.iter().any(|path| path.visits(hop)) {
-            return None;
-        }
-        Some(Arc::new(Hops { hop, before: paths.pop() }))
+        let is_loop = paths.iter().any(|path| path.visits(hop));
+        Arc::new(Hops { hop, before: paths.pop(), is_loop })
     }
 
-    fn paths(&self, peer: SocketAddr) -> Vec<Arc<Hops>> {
-        self.lock().get(&peer).cloned().unwrap_or_default()
+    fn paths(&self, ClientAddr(client): ClientAddr) -> Vec<Arc<Hops>> {
+        self.lock().get(&client).cloned().unwrap_or_default()
     }
 
     /// Call this before connecting, probably from the address `source`.
@@ -157,7 +166,9 @@ mod tests {
     #[test]
     fn a_stranger_has_no_past() {
         let loop_guard = LoopGuard::default();
-        assert!(loop_guard.extend(CALLER.parse().expect("address"), hop(1, 80)).is_some());
+        assert!(
+            !loop_guard.extend(ClientAddr(CALLER.parse().expect("address")), hop(1, 80)).is_loop()
+        );
     }
 
     #[test]
@@ -166,16 +177,23 @@ mod tests {
         let mut peer: SocketAddr = CALLER.parse().expect("address");
         let mut guards = Vec::new();
         for n in 1..=3 {
-            let path = loop_guard.extend(peer, hop(n, 80)).expect("not visited yet");
+            let path = loop_guard.extend(ClientAddr(peer), hop(n, 80));
+            assert!(!path.is_loop(), "not visited yet");
             peer.set_port(peer.port() + 1);
             guards.push(loop_guard.dialling(peer.ip()).remember(peer, path));
         }
-        assert!(loop_guard.extend(peer, hop(1, 81)).is_some(), "another port of the first");
+        assert!(
+            !loop_guard.extend(ClientAddr(peer), hop(1, 81)).is_loop(),
+            "another port of the first"
+        );
         for n in 1..=3 {
-            assert!(loop_guard.extend(peer, hop(n, 80)).is_none(), "hop {n} again");
+            assert!(loop_guard.extend(ClientAddr(peer), hop(n, 80)).is_loop(), "hop {n} again");
         }
         guards.pop();
-        assert!(loop_guard.extend(peer, hop(1, 80)).is_some(), "forgotten with its connection");
+        assert!(
+            !loop_guard.extend(ClientAddr(peer), hop(1, 80)).is_loop(),
+            "forgotten with its connection"
+        );
     }
 
     #[test]
@@ -183,11 +201,12 @@ mod tests {
         let loop_guard = Arc::new(LoopGuard::default());
         let caller: SocketAddr = CALLER.parse().expect("address");
         let ours: SocketAddr = "10.0.0.2:50000".parse().expect("address");
-        let path = loop_guard.extend(caller, hop(1, 80)).expect("a stranger");
+        let path = loop_guard.extend(ClientAddr(caller), hop(1, 80));
         let dialling = loop_guard.dialling(ours.ip());
         std::thread::scope(|scope| {
-            let asked = scope.spawn(|| loop_guard.extend(ours, hop(1, 80)).is_none());
-            // However long connecting takes, the other worker must not conclude anything before it is noted.
+            let asked = scope.spawn(|| loop_guard.extend(ClientAddr(ours), hop(1, 80)).is_loop());
+            // However long connecting takes, the other worker must not conclude anything before it
+            // is noted.
             std::thread::sleep(std::time::Duration::from_millis(20));
             let _remembered = dialling.remember(ours, path);
             assert!(asked.join().expect("no panic"), "the loop was not seen");

@@ -1,27 +1,29 @@
 //! Moving bytes between two connections so that each end notices as little as possible.
 //!
-//! - **Memory**: bytes pass through one scratch buffer per worker thread. A connection owns memory only while its
-//!   reader is slower than its writer, and then no more than its last read; an idle one owns none.
-//! - **Pressure**: nothing more is read from a side while the other has not taken what was read before.
-//! - **Ends**: a FIN is passed on when everything before it is through, in each direction by itself. A reset of one
-//!   side becomes a reset of the other, after what it said before was passed on.
+//! - **Memory**: bytes pass through one scratch buffer per worker thread. A connection owns memory
+//!   only while its reader is slower than its writer, and then no more than its last read; an idle
+//!   one owns none.
+//! - **Pressure**: nothing more is read from a side while the other has not taken what was read
+//!   before.
+//! - **Ends**: a FIN is passed on when everything before it is through, in each direction by
+//!   itself. A reset of one side becomes a reset of the other, after what it said before was passed
+//!   on.
 //! - **Fairness**: one busy connection gives the thread back after [`BURST`] bytes.
 
 use std::{
     future::{Future as _, poll_fn},
     io,
-    net::Shutdown,
     pin::pin,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, ready},
 };
 
-use socket2::SockRef;
-use tokio::{io::Interest, net::TcpStream, time::sleep};
+use tokio::time::sleep;
 
 use super::{
-    socket::NO_PROGRESS,
-    stream::{Chunk, SCRATCH, poll_read, poll_write},
+    direction::Direction,
+    observe::Observer,
+    stream::{Chunk, NO_PROGRESS, SCRATCH, Stream},
 };
 
 /// A direction gives way to others after this many bytes.
@@ -30,44 +32,44 @@ const BURST: usize = 1 << 20;
 /// How a pair of connections ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Both directions were closed in order.
+    /// Both directions ended with FIN.
     Closed,
-    /// `a` broke off; `b` is to be reset.
-    ABroke,
-    /// `b` broke off; `a` is to be reset.
-    BBroke,
+    /// The client's side failed; the upstream side is to be reset.
+    ClientFailed,
+    /// The upstream side failed; the client's side is to be reset.
+    UpstreamFailed,
 }
 
 /// What happened on a pair of connections before its bytes were piped.
 #[derive(Debug, Default)]
 pub struct Before {
-    /// What `a` has said and `b` has not been sent, and the other way round.
-    pub said: [Vec<u8>; 2],
-    /// Writing to `b` met a reset.
-    pub b_was_reset: bool,
+    /// Read from the client, and not sent to the upstream side.
+    pub up: Vec<u8>,
+    /// Read from the upstream side, and not sent to the client.
+    pub down: Vec<u8>,
+    /// A write to the upstream side met a reset.
+    pub upstream_was_reset: bool,
 }
 
-/// Moves bytes both ways until both directions have ended. What was said `before` goes first.
-///
-/// `moved` counts the bytes from `a` to `b` and from `b` to `a` as they are written.
+/// Moves bytes both ways until both directions have ended. The bytes that were read `before` go
+/// first.
 pub async fn pipe(
-    a: &TcpStream,
-    b: &TcpStream,
-    before: impl Into<Before>,
-    moved: [Option<&AtomicU64>; 2],
+    client: &Stream,
+    upstream: &Stream,
+    before: Before,
+    observer: &impl Observer,
 ) -> Ending {
-    let Before { said: [said_up, said_down], b_was_reset } = before.into();
     // Counts steps of either direction, to tell a slow reader from one that does not read.
     let progress = AtomicU64::new(0);
-    let mut up = Flow::new(said_up, moved[0], &progress);
-    let mut down = Flow::new(said_down, moved[1], &progress);
-    up.end = b_was_reset.then_some(End::SinkReset);
+    let mut up = Flow::new(Direction::Up, before.up, observer, &progress);
+    let mut down = Flow::new(Direction::Down, before.down, observer, &progress);
+    up.end = before.upstream_was_reset.then_some(End::SinkReset);
     let mut broken = pin!(async {
         let ending = tokio::select! {
-            _ = a.ready(Interest::ERROR) => Ending::ABroke,
-            _ = b.ready(Interest::ERROR) => Ending::BBroke,
+            () = client.failed() => Ending::ClientFailed,
+            () = upstream.failed() => Ending::UpstreamFailed,
         };
-        // What it said before may still reach the other.
+        // What it sent before may still reach the other side.
         let mut before = None;
         while before.replace(progress.load(Ordering::Relaxed))
             != Some(progress.load(Ordering::Relaxed))
@@ -77,21 +79,22 @@ pub async fn pipe(
         ending
     });
     poll_fn(|cx| {
-        let up_end = up.poll(cx, a, b, down.end);
-        let down_end = down.poll(cx, b, a, up.end);
+        let up_end = up.poll(cx, client, upstream, down.end);
+        let down_end = down.poll(cx, upstream, client, up.end);
         match (up_end, down_end) {
-            // A side that we read from broke off: nothing of what the other still says can reach it.
-            (Poll::Ready(End::SourceBroke), _) => return Poll::Ready(Ending::ABroke),
-            (_, Poll::Ready(End::SourceBroke)) => return Poll::Ready(Ending::BBroke),
+            // A side that we read from broke off: nothing of what the other still says can reach
+            // it.
+            (Poll::Ready(End::SourceBroke), _) => return Poll::Ready(Ending::ClientFailed),
+            (_, Poll::Ready(End::SourceBroke)) => return Poll::Ready(Ending::UpstreamFailed),
             (Poll::Ready(End::Finished), Poll::Ready(End::Finished)) => {
                 return Poll::Ready(Ending::Closed);
             }
             // A side that we write to broke off, and all that it said before has reached the other.
             (Poll::Ready(End::SinkReset | End::SinkClosed), Poll::Ready(_)) => {
-                return Poll::Ready(Ending::BBroke);
+                return Poll::Ready(Ending::UpstreamFailed);
             }
             (Poll::Ready(_), Poll::Ready(End::SinkReset | End::SinkClosed)) => {
-                return Poll::Ready(Ending::ABroke);
+                return Poll::Ready(Ending::ClientFailed);
             }
             _ => {}
         }
@@ -112,29 +115,23 @@ enum End {
     Finished,
     /// Reading failed.
     SourceBroke,
-    /// Writing met a reset. That was the only time the socket tells of it: reading from it now looks like its end.
+    /// Writing met a reset. That was the only time the socket tells of it: reading from it now
+    /// looks like its end.
     SinkReset,
     /// Writing met a socket that had ended before.
     SinkClosed,
 }
 
 /// One direction.
-struct Flow<'a> {
+struct Flow<'a, O> {
+    direction: Direction,
     /// Read and not yet written, from `written` on. Empty and without memory most of the time.
     pending: Vec<u8>,
     written: usize,
     chunk: Chunk,
     end: Option<End>,
-    moved: Option<&'a AtomicU64>,
+    observer: &'a O,
     progress: &'a AtomicU64,
-}
-
-// === impl Before ===
-
-impl From<[Vec<u8>; 2]> for Before {
-    fn from(said: [Vec<u8>; 2]) -> Self {
-        Self { said, b_was_reset: false }
-    }
 }
 
 // === impl End ===
@@ -151,9 +148,15 @@ impl End {
 
 // === impl Flow ===
 
-impl<'a> Flow<'a> {
-    fn new(pending: Vec<u8>, moved: Option<&'a AtomicU64>, progress: &'a AtomicU64) -> Self {
-        Self { pending, written: 0, chunk: Chunk::default(), end: None, moved, progress }
+impl<'a, O: Observer> Flow<'a, O> {
+    fn new(
+        direction: Direction,
+        pending: Vec<u8>,
+        observer: &'a O,
+        progress: &'a AtomicU64,
+    ) -> Self {
+        let chunk = Chunk::default();
+        Self { direction, pending, written: 0, chunk, end: None, observer, progress }
     }
 
     /// Whether the source is waited for, so that its end or failure will be seen.
@@ -165,17 +168,20 @@ impl<'a> Flow<'a> {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        source: &TcpStream,
-        sink: &TcpStream,
+        source: &Stream,
+        sink: &Stream,
         opposite: Option<End>,
     ) -> Poll<End> {
         let end = match self.end {
             Some(end) => end,
             None => match ready!(self.poll_move(cx, source, sink)) {
                 Ok(()) if opposite == Some(End::SinkReset) => End::SourceBroke,
-                // Closing it says so: that has ended, and all of it was read.
-                Ok(()) if opposite == Some(End::Finished) => End::Finished,
-                Ok(()) => finish(sink),
+                // Closing the sink sends it: the other direction has ended, and all of it was read.
+                Ok(()) if opposite == Some(End::Finished) => {
+                    self.observer.end(self.direction);
+                    End::Finished
+                }
+                Ok(()) => self.finish(sink),
                 Err(end) => end,
             },
         };
@@ -187,8 +193,8 @@ impl<'a> Flow<'a> {
     fn poll_move(
         &mut self,
         cx: &mut Context<'_>,
-        source: &TcpStream,
-        sink: &TcpStream,
+        source: &Stream,
+        sink: &Stream,
     ) -> Poll<Result<(), End>> {
         let mut burst = 0;
         loop {
@@ -211,11 +217,11 @@ impl<'a> Flow<'a> {
     fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
-        source: &TcpStream,
-        sink: &TcpStream,
+        source: &Stream,
+        sink: &Stream,
         scratch: &mut [u8],
     ) -> Poll<Result<usize, End>> {
-        let Ok(n) = ready!(poll_read(cx, source, &mut scratch[..self.chunk.size()])) else {
+        let Ok(n) = ready!(source.poll_read(cx, &mut scratch[..self.chunk.size()])) else {
             return Poll::Ready(Err(End::SourceBroke));
         };
         self.chunk.adapt(n);
@@ -223,12 +229,12 @@ impl<'a> Flow<'a> {
             return Poll::Ready(Ok(0));
         }
         let bytes = &scratch[..n];
-        let written = match poll_write(cx, sink, bytes) {
+        let written = match sink.poll_write(cx, bytes) {
             Poll::Ready(Ok(written)) => written,
             Poll::Ready(Err(error)) => return Poll::Ready(Err(End::of_write(&error))),
             Poll::Pending => 0,
         };
-        self.count(written);
+        self.passed(&bytes[..written]);
         if written < n {
             self.pending = bytes[written..].to_vec();
             self.written = 0;
@@ -237,11 +243,11 @@ impl<'a> Flow<'a> {
     }
 
     /// Writes what an earlier read left.
-    fn poll_flush(&mut self, cx: &mut Context<'_>, sink: &TcpStream) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>, sink: &Stream) -> Poll<io::Result<()>> {
         while self.written < self.pending.len() {
-            let n = ready!(poll_write(cx, sink, &self.pending[self.written..]))?;
+            let n = ready!(sink.poll_write(cx, &self.pending[self.written..]))?;
+            self.passed(&self.pending[self.written..self.written + n]);
             self.written += n;
-            self.count(n);
         }
         // Gives the memory back, not only the contents.
         self.pending = Vec::new();
@@ -249,21 +255,22 @@ impl<'a> Flow<'a> {
         Poll::Ready(Ok(()))
     }
 
-    fn count(&self, bytes: usize) {
+    fn passed(&self, bytes: &[u8]) {
         self.progress.fetch_add(1, Ordering::Relaxed);
-        if let Some(moved) = self.moved {
-            moved.fetch_add(bytes as u64, Ordering::Relaxed);
+        if !bytes.is_empty() {
+            self.observer.bytes(self.direction, bytes);
         }
     }
-}
 
-/// Passes a FIN on.
-fn finish(sink: &TcpStream) -> End {
-    match SockRef::from(sink).shutdown(Shutdown::Write) {
-        Ok(()) => End::Finished,
-        // The other end is gone already, which is no news to it.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => End::Finished,
-        Err(error) => End::of_write(&error),
+    /// Passes a FIN on.
+    fn finish(&self, sink: &Stream) -> End {
+        match sink.finish() {
+            Ok(()) => {
+                self.observer.end(self.direction);
+                End::Finished
+            }
+            Err(error) => End::of_write(&error),
+        }
     }
 }
 

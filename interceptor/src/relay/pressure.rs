@@ -1,8 +1,9 @@
 //! Out of file descriptors or memory: what is left is for those already accepted.
 //!
-//! The limit of open connections keeps the process away from this. It happens all the same when the limit is lowered
-//! under us, or the system as a whole runs out. Then the kernel leaves new connections with the application for a
-//! moment, and connections in hand are passed on with file descriptors that were put aside for that.
+//! The limit of open connections keeps the process away from this. It happens all the same when the
+//! limit is lowered under us, or the system as a whole runs out. Then the kernel leaves new
+//! connections with the application for a moment, and connections in hand are passed on with file
+//! descriptors that were put aside for that.
 
 use std::{
     fs::File,

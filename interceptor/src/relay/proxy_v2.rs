@@ -4,15 +4,17 @@
 
 use std::net::SocketAddr;
 
+use super::addr::{ClientAddr, OrigDst};
+
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2, command PROXY.
 const VERSION_COMMAND: u8 = 0x21;
 const TCP_OVER_IPV4: u8 = 0x11;
 const TCP_OVER_IPV6: u8 = 0x21;
 
-/// The header for a connection from `source` to `destination`, as the caller made it.
+/// The header for the connection that `client` made to `original`.
 #[must_use]
-pub fn header(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+pub fn header(ClientAddr(source): ClientAddr, OrigDst(destination): OrigDst) -> Vec<u8> {
     let mut header = SIGNATURE.to_vec();
     header.push(VERSION_COMMAND);
     let addresses = match (source, destination) {
@@ -50,7 +52,7 @@ mod tests {
 
     #[test]
     fn ipv4_is_28_bytes_with_both_ends() {
-        let header = header(addr("10.1.2.3:40000"), addr("10.9.8.7:8080"));
+        let header = header(ClientAddr(addr("10.1.2.3:40000")), OrigDst(addr("10.9.8.7:8080")));
         assert_eq!(header.len(), 28);
         assert_eq!(header[..12], SIGNATURE);
         assert_eq!(header[12..16], [0x21, 0x11, 0, 12]);
@@ -60,7 +62,7 @@ mod tests {
 
     #[test]
     fn ipv6_is_52_bytes() {
-        let header = header(addr("[fd00::1]:1"), addr("[fd00::2]:2"));
+        let header = header(ClientAddr(addr("[fd00::1]:1")), OrigDst(addr("[fd00::2]:2")));
         assert_eq!(header.len(), 52);
         assert_eq!(header[12..16], [0x21, 0x21, 0, 36]);
         assert_eq!(header[31], 1);

@@ -1,21 +1,25 @@
-//! What each rule of a port has had of one connection, so that it is counted once for each. Rules of one annotation
-//! count as one, and so does a rule that is edited while the connection is open.
+//! What each rule of a port has had of one connection, so that it is counted once for each. Rules
+//! of one annotation count as one, and so does a rule that is edited while the connection is open.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::{
+    addr::{ClientAddr, OrigDst},
+    observe::Traffic,
     route::Route,
     stats::{Active, Outcome, Passed, Piped, PortStats},
 };
 
-/// The record of one connection. A rule that has had nothing of it by its end counts it as not matched.
+/// The record of one connection. A rule that has had nothing of it by its end counts it as not
+/// matched.
 #[derive(Debug)]
 pub struct ConnRecord {
-    peer: SocketAddr,
-    original: SocketAddr,
+    client: ClientAddr,
+    original: OrigDst,
     workload: Arc<str>,
+    traffic: Traffic,
     rules: Mutex<Vec<Entry>>,
 }
 
@@ -33,8 +37,8 @@ impl ConnRecord {
     #[must_use]
     pub fn open(
         workload: Arc<str>,
-        peer: SocketAddr,
-        original: SocketAddr,
+        client: ClientAddr,
+        original: OrigDst,
         routes: &[Arc<Route>],
     ) -> Self {
         let mut rules: Vec<Entry> = Vec::new();
@@ -44,7 +48,13 @@ impl ConnRecord {
             }
         }
         let rules = Mutex::new(rules);
-        Self { peer, original, workload, rules }
+        Self { client, original, workload, traffic: Traffic::default(), rules }
+    }
+
+    /// What passed on the connection so far.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Notes what a rule has had of it. The first outcome of each rule counts.
@@ -81,7 +91,7 @@ impl ConnRecord {
         tracing::debug!(
             target: "access",
             workload = %self.workload,
-            peer = %self.peer,
+            peer = %self.client,
             original = %self.original,
             outcome = outcome.outcome(),
             reason = outcome.reason(),

@@ -46,7 +46,8 @@ impl Request for Http1<'_> {
 /// The head of an HTTP/2 request.
 pub(super) struct Http2<'a> {
     head: &'a Parts,
-    /// Of several fields called `cookie`, the one that they were cut from (RFC 9113, section 8.2.3).
+    /// Of several fields called `cookie`, the one that they were cut from (RFC 9113, section
+    /// 8.2.3).
     cookie: OnceCell<Vec<u8>>,
 }
 

@@ -1,10 +1,12 @@
-//! Who gets a connection or a request: the first of a port's rules that wants it, else the application.
+//! Who gets a connection or a request: the first of a port's rules that wants it, else the
+//! application.
 
 use std::sync::Arc;
 
 use interceptor_condition::{Facts, Needs};
+use tokio::time::Instant;
 
-use super::{filter::Judgement, route::Route, stats::Decision};
+use super::{filter::Judgement, observe::ResponseClock, route::Route, stats::Decision};
 
 /// Whose it is.
 #[derive(Clone, Debug)]
@@ -17,20 +19,17 @@ pub enum Choice {
     Later,
 }
 
-// === impl Choice ===
-
-impl Choice {
-    /// The rule that it belongs to.
-    #[must_use]
-    pub fn route(&self) -> Option<&Arc<Route>> {
-        match self {
-            Self::Target(route) => Some(route),
-            Self::App | Self::Later => None,
-        }
-    }
+/// What the rules of a port decided about one request.
+#[derive(Debug, Default)]
+pub struct Decided {
+    /// The rule whose target serves it; none if the app does.
+    pub target: Option<Arc<Route>>,
+    /// Measures how long the response takes, for the rule that was asked first.
+    pub clock: ResponseClock,
 }
 
-/// Asks `routes` in their order, and counts what each says but the one that is chosen, whose target may still fail.
+/// Asks `routes` in their order, and counts what each says but the one that is chosen, whose target
+/// may still fail.
 ///
 /// `known` says what `facts` can tell at most. With [`Needs::Request`] there is always an answer.
 #[must_use]
@@ -58,7 +57,24 @@ pub fn select(routes: &[Arc<Route>], facts: &Facts<'_>, known: Needs) -> Choice 
     chosen.map_or(Choice::App, |route| Choice::Target(Arc::clone(route)))
 }
 
-/// Whether more to know would change nothing. Asks for nobody's share: that is taken once, when all is decided.
+/// Asks `routes` about a request, of which everything is known. The time that takes is charged to
+/// the rule that is asked first; a rule whose `ttl` is over is not asked.
+#[must_use]
+pub fn decide(routes: &[Arc<Route>], facts: &Facts<'_>) -> Decided {
+    let started = Instant::now();
+    let target = match select(routes, facts, Needs::Request) {
+        Choice::Target(route) => Some(route),
+        Choice::App | Choice::Later => None,
+    };
+    let first = routes.iter().find(|route| !route.is_over()).cloned();
+    if let Some(first) = &first {
+        first.stats.decision_seconds.observe(started.elapsed().as_secs_f64());
+    }
+    Decided { target, clock: ResponseClock::new(first) }
+}
+
+/// Whether more to know would change nothing. Asks for nobody's share: that is taken once, when all
+/// is decided.
 fn is_decided<'a>(
     routes: impl Iterator<Item = &'a Arc<Route>>,
     facts: &Facts<'_>,
@@ -73,3 +89,6 @@ fn is_decided<'a>(
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

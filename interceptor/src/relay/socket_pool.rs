@@ -1,8 +1,9 @@
-//! Sockets of a pod's network namespace, made before they are wanted. Entering a namespace and leaving it again costs about
-//! as much as making a socket, so somebody who is in there for one of many makes some more.
+//! Sockets of a pod's network namespace, made before they are wanted. Entering a namespace and
+//! leaving it again costs about as much as making a socket, so somebody who is in there for one of
+//! many makes some more.
 //!
-//! Only callers who come one after the other fill a shelf, and what nobody takes is closed soon: a quiet pod has none. No
-//! worker ever waits for another one here.
+//! Only callers who come one after the other fill a shelf, and what nobody takes is closed soon: a
+//! quiet pod has none. No worker ever waits for another one here.
 
 use std::{
     io,

@@ -1,8 +1,9 @@
 //! The ports that the relay calls an application from.
 //!
-//! A port that somebody has bound to is not chosen for other connections of the namespace, wherever they lead, and if the
-//! caller ends first it stays bound for a minute longer. Taken from the range of ephemeral ports, those of the callers of a
-//! busy application would be missing where that application calls others itself.
+//! A port that somebody has bound to is not chosen for other connections of the namespace, wherever
+//! they lead, and if the caller ends first it stays bound for a minute longer. Taken from the range
+//! of ephemeral ports, those of the callers of a busy application would be missing where that
+//! application calls others itself.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -18,15 +19,16 @@ const QUIET_TRIES: u32 = 8;
 const TRIES: u64 = 64;
 const UNPRIVILEGED: u64 = 1024;
 
-/// The ports of one namespace. They can be shared by connections to different ends (`SO_REUSEADDR`).
+/// The ports of one namespace. They can be shared by connections to different ends
+/// (`SO_REUSEADDR`).
 #[derive(Debug, Default)]
 pub struct SourcePorts(AtomicU32);
 
 // === impl SourcePorts ===
 
 impl SourcePorts {
-    /// Ports to try for a connection, in this order: quiet ones, each connection from the next; the kernel's choice (0);
-    /// any.
+    /// Ports to try for a connection, in this order: quiet ones, each connection from the next; the
+    /// kernel's choice (0); any.
     pub fn candidates(&self) -> impl Iterator<Item = u16> + use<> {
         let turn = self.0.fetch_add(1, Ordering::Relaxed);
         let quiet = (0..QUIET_TRIES).map(move |n| {

@@ -1,4 +1,5 @@
-//! What became of the connections to one redirected port: the one source of both status and metrics.
+//! What became of the connections to one redirected port: the one source of both status and
+//! metrics.
 
 use std::sync::{
     Arc,
@@ -7,6 +8,8 @@ use std::sync::{
 
 use interceptor_wire::Reason;
 use prometheus_client::metrics::histogram::Histogram;
+
+use super::direction::Direction;
 
 /// How a connection that the kernel steered to the relay ended up where it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +58,8 @@ pub enum Passed {
     NotMatched,
 }
 
-/// What a rule with a condition or a share made of a connection or a request that it was asked about.
+/// What a rule with a condition or a share made of a connection or a request that it was asked
+/// about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// Went to the target.
@@ -100,13 +104,15 @@ pub struct PortStats {
     pub connect_seconds: Histogram,
     /// From a request's head being read to its being known whose it is, in seconds.
     pub decision_seconds: Histogram,
-    /// From a request's head being sent on to the first byte of the response, in seconds: the target's.
+    /// From a request's head being sent on to the first byte of the response, in seconds: the
+    /// target's.
     pub target_seconds: Histogram,
     /// The same of requests that this rule was asked about and the application has.
     pub app_seconds: Histogram,
 }
 
-/// Why a connection to a port whose rules look at requests is a plain pipe to one side, from some byte on.
+/// Why a connection to a port whose rules look at requests is a plain pipe to one side, from some
+/// byte on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Piped {
     /// The application spoke before the caller, or without being asked.
@@ -342,10 +348,22 @@ impl PortStats {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// The counters of bytes, to the target and from it.
+    /// Counts bytes between clients and the target.
+    pub fn count_bytes(&self, direction: Direction, n: u64) {
+        self.byte_counter(direction).fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Bytes between clients and the target so far.
     #[must_use]
-    pub fn bytes(&self) -> [&AtomicU64; 2] {
-        [&self.to_target, &self.from_target]
+    pub fn bytes(&self, direction: Direction) -> u64 {
+        self.byte_counter(direction).load(Ordering::Relaxed)
+    }
+
+    fn byte_counter(&self, direction: Direction) -> &AtomicU64 {
+        match direction {
+            Direction::Up => &self.to_target,
+            Direction::Down => &self.from_target,
+        }
     }
 }
 

@@ -1,95 +1,112 @@
 //! One stolen connection, from being accepted to its end.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::Arc;
 
-use interceptor_condition::Facts;
-use tokio::{net::TcpStream, time::Instant};
+use interceptor_condition::{Facts, Needs, Request};
+use tokio::time::Instant;
 
 use super::{
-    dial::{self, Ack, Cause, Upstream},
+    addr::{ClientAddr, OrigDst},
+    dial::{self, Ack, AppDialError, Cause, DialError, Purpose},
     loop_guard::Hops,
+    netns_stream::NetnsStream,
+    observe::{Counters, Observer},
     pipe::{Before, Ending, pipe},
     proxy_v2,
     record::ConnRecord,
     route::Route,
-    socket,
+    select::{Choice, Decided, decide, select},
     stats::{Decision, Outcome},
+    stream::Stream,
+    upstream::Upstream,
     workload::Workload,
 };
 
 /// A connection to a redirected port, and what is known of it.
 #[derive(Debug)]
 pub struct Stolen {
-    /// Whose port was called.
+    /// The workload whose port the client connected to.
     pub workload: Arc<Workload>,
-    /// The caller's side.
-    pub client: TcpStream,
-    /// The caller.
-    pub peer: SocketAddr,
-    /// What he called.
-    pub original: SocketAddr,
+    /// The client's side.
+    pub client: NetnsStream,
+    /// The client's address.
+    pub client_addr: ClientAddr,
+    /// The address that the client connected to.
+    pub original: OrigDst,
     /// The redirected ports that led here.
     pub(super) path: Arc<Hops>,
-    /// What each rule has had of it.
+    /// The outcome of this connection for each rule of the port.
     pub record: ConnRecord,
-}
-
-impl Drop for Stolen {
-    fn drop(&mut self) {
-        if self.workload.cut.load(Ordering::Relaxed) {
-            socket::reset_on_close(&self.client);
-        }
-    }
 }
 
 // === impl Stolen ===
 
 impl Stolen {
-    /// What can be said of it without looking into it.
-    #[must_use]
-    pub fn facts<'a>(&self, server_name: Option<&'a str>) -> Facts<'a> {
-        Facts { source: self.peer, destination: self.original, server_name, request: None }
+    /// What is known of the connection, apart from its requests.
+    fn facts<'a>(&self, server_name: Option<&'a str>) -> Facts<'a> {
+        let (source, destination) = (self.client_addr.0, self.original.0);
+        Facts { source, destination, server_name, request: None }
     }
 
     /// The rules of the port as they are now.
-    #[must_use]
-    pub fn routes(&self) -> Arc<[Arc<Route>]> {
+    fn routes(&self) -> Arc<[Arc<Route>]> {
         self.workload.routes(self.original.port()).unwrap_or_default()
     }
 
-    /// A call of a rule's target on behalf of this connection.
+    /// Asks the rules of the port as they are now about the whole connection.
+    ///
+    /// `server_name` is the name in the client's TLS handshake: empty if there is none, `None` if
+    /// it is not known yet. `known` says what the rules can learn from that at most.
+    #[must_use]
+    pub fn choose(&self, server_name: Option<&str>, known: Needs) -> Choice {
+        select(&self.routes(), &self.facts(server_name), known)
+    }
+
+    /// Asks the rules of the port as they are now about one request of the connection.
+    #[must_use]
+    pub fn decide(&self, request: &dyn Request) -> Decided {
+        decide(&self.routes(), &Facts { request: Some(request), ..self.facts(Some("")) })
+    }
+
+    /// Observes what passes between the client and the app.
+    #[must_use]
+    pub fn observe_app(&self) -> Counters<'_> {
+        Counters::of_app(self.record.traffic())
+    }
+
+    /// Observes what passes between the client and the target of a rule.
+    #[must_use]
+    pub fn observe_target<'a>(&'a self, route: &'a Route) -> Counters<'a> {
+        Counters::of_target(self.record.traffic(), &route.stats)
+    }
+
+    /// Dials a rule's target on behalf of this connection.
     pub fn dial(
         &self,
         route: &Arc<Route>,
-        word: Ack,
-    ) -> impl Future<Output = Result<Upstream, Outcome>> + Send + use<> {
+        ack: Ack,
+    ) -> impl Future<Output = Result<Upstream, DialError>> + Send + use<> {
         let (workload, route) = (Arc::clone(&self.workload), Arc::clone(route));
         let cause = Cause { path: Arc::clone(&self.path), called: self.original.ip() };
         let started = Instant::now();
         async move {
-            let upstream = dial::to_target(&workload, &route.destination, cause, word).await?;
+            let upstream = route.target.dial(&workload, Purpose::Client(cause), ack).await?;
             route.stats.connect_seconds.observe(started.elapsed().as_secs_f64());
             Ok(upstream)
         }
     }
 
-    /// A call of the application on behalf of this connection.
+    /// Dials the app on behalf of this connection.
     pub fn dial_app(
         &self,
-        word: Ack,
-    ) -> impl Future<Output = Result<Upstream, Outcome>> + Send + use<> {
+        ack: Ack,
+    ) -> impl Future<Output = Result<Upstream, AppDialError>> + Send + use<> {
         let workload = Arc::clone(&self.workload);
-        let (peer, original) = (self.peer, self.original);
-        async move { dial::to_app(&workload, peer, original, word).await }
+        let (client, original) = (self.client_addr, self.original);
+        async move { dial::to_app(&workload, client, original, ack).await }
     }
 
-    /// Notes that the target has what its rule wanted.
+    /// Notes that the target got the connection or request that its rule matched.
     pub fn reached(&self, route: &Arc<Route>) {
         if !route.filter.takes_all() {
             route.stats.decide(Decision::Matched);
@@ -97,7 +114,7 @@ impl Stolen {
         self.record.record_outcome(route, Outcome::Redirected);
     }
 
-    /// Notes that the application has what the rule wanted.
+    /// Notes that the app got the connection or request that the rule matched.
     pub fn failed(&self, route: &Arc<Route>, outcome: Outcome) {
         if !route.filter.takes_all() {
             route.stats.decide(Decision::FellBack);
@@ -105,84 +122,70 @@ impl Stolen {
         self.record.record_outcome(route, outcome);
     }
 
-    /// What a rule's target is told before anything that the caller says.
+    /// The bytes that a rule's target gets before the client's first.
     #[must_use]
     pub fn preface(&self, route: &Route) -> Vec<u8> {
         match route.proxy_protocol {
-            Some(interceptor_rule::ProxyProtocol::V2) => proxy_v2::header(self.peer, self.original),
+            Some(interceptor_rule::ProxyProtocol::V2) => {
+                proxy_v2::header(self.client_addr, self.original)
+            }
             None => Vec::new(),
         }
     }
 
-    /// All of it is a rule's.
+    /// Hands the whole connection to a rule's target, or to the app if the target can't be reached.
     pub(super) async fn redirect(&self, route: &Arc<Route>) {
-        let outcome = match self.dial(route, Ack::Immediate).await {
+        let error = match self.dial(route, Ack::Immediate).await {
             Ok(target) => {
                 self.reached(route);
                 return self.hand_over(route, &target, Vec::new()).await;
             }
-            Err(outcome) => outcome,
+            Err(error) => error,
         };
         match self.dial_app(Ack::Immediate).await {
             Ok(app) => {
-                self.failed(route, outcome);
+                self.failed(route, error.into());
                 self.pass_on(&app, Before::default()).await;
             }
-            Err(outcome) => {
-                self.record.record_all(outcome);
-                socket::reset_on_close(&self.client);
+            Err(error) => {
+                self.record.record_all(error.into());
+                self.client.reset_on_close();
             }
         }
     }
 
-    /// All that is still to come is the application's.
-    pub async fn pass_on(&self, app: &Upstream, before: impl Into<Before>) {
-        carry(&self.workload, &self.client, &app.stream, before.into(), [None, None]).await;
+    /// Passes all that is still to come between the client and the app.
+    pub async fn pass_on(&self, app: &Upstream, before: Before) {
+        carry(&self.client, &app.stream, before, &self.observe_app()).await;
     }
 
-    /// All of it is the target's; `said` was read from the caller.
+    /// Passes the whole connection to the target; `said` was read from the client.
     pub async fn hand_over(&self, route: &Route, target: &Upstream, said: Vec<u8>) {
         let mut first = self.preface(route);
         first.extend_from_slice(&said);
-        self.tunnel(route, target, [first, Vec::new()]).await;
+        self.tunnel(route, target, Before { up: first, ..Before::default() }).await;
     }
 
-    /// All that is still to come is the target's.
-    pub async fn tunnel(&self, route: &Route, target: &Upstream, before: impl Into<Before>) {
-        let moved = route.stats.bytes().map(Some);
-        carry(&self.workload, &self.client, &target.stream, before.into(), moved).await;
+    /// Passes all that is still to come between the client and the target.
+    pub async fn tunnel(&self, route: &Route, target: &Upstream, before: Before) {
+        carry(&self.client, &target.stream, before, &self.observe_target(route)).await;
     }
 }
 
-/// Moves bytes until the end, and makes it the end that both sides would have seen without us.
+/// Moves bytes until the end, and closes each side as it would have been closed without us.
 pub(super) async fn carry(
-    workload: &Workload,
-    client: &TcpStream,
-    upstream: &TcpStream,
+    client: &Stream,
+    upstream: &Stream,
     before: Before,
-    moved: [Option<&AtomicU64>; 2],
+    observer: &impl Observer,
 ) {
-    let _cut = ResetIfCut { workload, streams: [client, upstream] };
-    let survivor = match pipe(client, upstream, before, moved).await {
+    let survivor = match pipe(client, upstream, before, observer).await {
         Ending::Closed => return,
-        Ending::ABroke => upstream,
-        Ending::BBroke => client,
+        Ending::ClientFailed => upstream,
+        Ending::UpstreamFailed => client,
     };
-    // What the broken side said before is in the survivor's send queue, which a reset would throw away.
-    socket::drained(survivor).await;
-    socket::reset_on_close(survivor);
-}
-
-/// Whenever the task ends: in a namespace that is gone, a FIN would wait for an answer that can't come.
-struct ResetIfCut<'a> {
-    workload: &'a Workload,
-    streams: [&'a TcpStream; 2],
-}
-
-impl Drop for ResetIfCut<'_> {
-    fn drop(&mut self) {
-        if self.workload.cut.load(Ordering::Relaxed) {
-            self.streams.into_iter().for_each(socket::reset_on_close);
-        }
-    }
+    // What the broken side sent before is in the survivor's send queue, which a reset would throw
+    // away.
+    survivor.drained().await;
+    survivor.reset_on_close();
 }

@@ -1,144 +1,244 @@
-//! Reading and writing a TCP stream of the event loop's with as few system calls as there can be.
+//! One end of a connection, with the verbs that the relay needs of it.
+//!
+//! Half-close, reset and the length of the send queue are part of what the relay promises: each end
+//! of a relayed connection sees the end that it would have seen without us. `AsyncRead` and
+//! `AsyncWrite` have no words for them, so the relay does not use these traits. [`Stream`] is an
+//! enum: a call costs no indirection.
+//!
+//! - `tcp.rs`: a socket of the event loop, read and written with as few system calls as possible.
+//! - `memory.rs`: a pair of ends without a kernel, for tests.
+//! - `chunk.rs`: the buffer that bytes pass through, and how much one read takes.
+
+mod chunk;
+#[cfg(test)]
+mod memory;
+mod tcp;
+#[cfg(test)]
+pub mod testing;
 
 use std::{
-    cell::RefCell,
-    io::{self, Read as _, Write as _},
+    future::poll_fn,
+    io,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use socket2::SockRef;
-use tokio::{io::Interest, net::TcpStream};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
 
-/// The first reads of a connection are this large at most, in bytes.
-const SMALL: usize = 16 << 10;
-/// Reads grow up to this as long as they fill what they are given, in bytes.
-const LARGE: usize = 256 << 10;
-/// How reads grow and shrink.
-const STEP: usize = 4;
+pub use self::chunk::{Chunk, SCRATCH};
 
-thread_local! {
-    /// Where bytes stand between a read and the write after it. Stays in the cache of the worker's core.
-    pub static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; LARGE].into_boxed_slice());
+/// Maximum time that a peer may take none of the bytes queued for it before the relay stops
+/// waiting.
+pub const NO_PROGRESS: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 1_000 });
+
+/// Maximum wait for a peer to close its side after we closed ours.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// One end of a connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// A TCP socket.
+    Tcp(TcpStream),
+    /// An end in memory.
+    #[cfg(test)]
+    Memory(memory::MemoryStream),
 }
 
-/// How much the next read of a stream may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Chunk(usize);
+// === impl Stream ===
 
-// === impl Chunk ===
-
-impl Default for Chunk {
-    fn default() -> Self {
-        Self(SMALL)
+impl Stream {
+    /// Two ends that are connected with each other, without a kernel between them.
+    #[cfg(test)]
+    pub fn pair() -> (Self, Self) {
+        let (a, b) = memory::pair();
+        (Self::Memory(a), Self::Memory(b))
     }
-}
 
-impl Chunk {
-    /// In bytes.
+    /// Reads what has arrived. Zero bytes are the peer's FIN.
+    pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => tcp::poll_read(cx, stream, buffer),
+            #[cfg(test)]
+            Self::Memory(stream) => stream.poll_read(cx, buffer),
+        }
+    }
+
+    /// Writes as many bytes as the send queue takes: at least one.
+    pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => tcp::poll_write(cx, stream, bytes),
+            #[cfg(test)]
+            Self::Memory(stream) => stream.poll_write(cx, bytes),
+        }
+    }
+
+    /// Writes as many bytes as the send queue takes, without asking the event loop first. Zero if
+    /// it takes none.
+    ///
+    /// # Errors
+    /// When the stream has failed.
+    pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => tcp::write_now(stream, bytes),
+            #[cfg(test)]
+            Self::Memory(stream) => stream.write_now(bytes),
+        }
+    }
+
+    /// Appends what has arrived, up to about `limit` bytes, without asking the event loop first: it
+    /// does not know a stream yet that was just accepted.
+    ///
+    /// # Errors
+    /// When the stream has failed. An empty receive queue is no error.
+    pub fn read_now(&self, to: &mut Vec<u8>, limit: usize) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => tcp::read_now(stream, to, limit),
+            #[cfg(test)]
+            Self::Memory(stream) => stream.read_now(to, limit),
+        }
+    }
+
+    /// Waits for bytes and copies the first of them into `buffer`; they stay in the receive queue.
+    /// Zero bytes are the peer's FIN.
+    ///
+    /// # Errors
+    /// When the stream has failed.
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.peek(buffer).await,
+            #[cfg(test)]
+            Self::Memory(stream) => poll_fn(|cx| stream.poll_peek(cx, buffer)).await,
+        }
+    }
+
+    /// Whether the peer has neither sent anything nor ended, as a server that waits for a request.
     #[must_use]
-    pub fn size(self) -> usize {
-        self.0
-    }
-
-    /// Grows after a read that filled it, and shrinks after a small one.
-    pub fn adapt(&mut self, n: usize) {
-        if n == self.0 {
-            self.0 = LARGE.min(self.0 * STEP);
-        } else if n < self.0 / (STEP * STEP) {
-            self.0 = SMALL.max(self.0 / STEP);
+    pub fn is_idle(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => tcp::is_idle(stream),
+            #[cfg(test)]
+            Self::Memory(stream) => stream.is_idle(),
         }
     }
-}
 
-/// Writes what there is room for, if any, to a stream that the event loop has not been told of room.
-///
-/// # Errors
-/// When the stream has failed. That there is no room is no error.
-pub fn write_now(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    match (&*SockRef::from(stream)).write(bytes) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        result => result,
-    }
-}
-
-/// Reads what is there. After a read that did not fill the buffer the queue is empty, so the stream is waited for
-/// without another system call that would only say so (epoll(7), question 9).
-pub fn poll_read(
-    cx: &mut Context<'_>,
-    stream: &TcpStream,
-    buffer: &mut [u8],
-) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(stream.poll_read_ready(cx))?;
-        let mut read = None;
-        let attempt = stream.try_io(Interest::READABLE, || {
-            let n = (&*SockRef::from(stream)).read(buffer)?;
-            read = Some(n);
-            // Said to the event loop only: it forgets that the stream was readable. A FIN it remembers.
-            if 0 < n && n < buffer.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
-        match (read, attempt) {
-            (Some(n), _) => return Poll::Ready(Ok(n)),
-            (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-            (None, Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            (None, Err(error)) => return Poll::Ready(Err(error)),
-            (None, Ok(())) => unreachable!("a read that gave nothing failed"),
+    /// Sends FIN: there is no more to come from this side. The peer may go on sending.
+    ///
+    /// # Errors
+    /// When the stream has failed. A peer that is gone already is no error: it has no use for a
+    /// FIN.
+    pub fn finish(&self) -> io::Result<()> {
+        let finished = match self {
+            Self::Tcp(stream) => tcp::finish(stream),
+            #[cfg(test)]
+            Self::Memory(stream) => stream.finish(),
+        };
+        match finished {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            finished => finished,
         }
     }
-}
 
-/// Appends what is there by now, but not much more than `limit` bytes, for a stream that is so new that the event loop
-/// knows nothing of it yet.
-///
-/// # Errors
-/// When the stream has failed. That there is nothing is no error.
-pub fn read_now(stream: &TcpStream, to: &mut Vec<u8>, limit: usize) -> io::Result<()> {
-    loop {
-        let length = to.len();
-        to.resize(to.capacity(), 0);
-        let read = (&*SockRef::from(stream)).read(&mut to[length..]);
-        to.truncate(length + *read.as_ref().unwrap_or(&0));
-        match read {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
-            Ok(_) if to.len() < to.capacity() || to.len() >= limit => return Ok(()),
-            Ok(_) => to.reserve(to.len()),
+    /// Makes the close that follows send RST, as a server does that dies or does not listen.
+    pub fn reset_on_close(&self) {
+        match self {
+            Self::Tcp(stream) => tcp::reset_on_close(stream),
+            #[cfg(test)]
+            Self::Memory(stream) => stream.reset_on_close(),
         }
+    }
+
+    /// Waits until the stream has failed. It shows failures to a relay that does not read from it
+    /// at present.
+    pub async fn failed(&self) {
+        match self {
+            Self::Tcp(stream) => tcp::failed(stream).await,
+            #[cfg(test)]
+            Self::Memory(stream) => poll_fn(|cx| stream.poll_failed(cx)).await,
+        }
+    }
+
+    /// Bytes in the send queue that the peer has not acknowledged.
+    fn unacknowledged(&self) -> usize {
+        match self {
+            Self::Tcp(stream) => tcp::unacknowledged(stream),
+            #[cfg(test)]
+            Self::Memory(stream) => stream.unacknowledged(),
+        }
+    }
+
+    /// Waits for bytes and appends them. Zero bytes are the peer's FIN.
+    ///
+    /// # Errors
+    /// When the stream has failed.
+    pub async fn read_more(&self, to: &mut Vec<u8>) -> io::Result<usize> {
+        poll_fn(|cx| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let scratch = &mut scratch[..Chunk::default().size()];
+                let n = ready!(self.poll_read(cx, scratch))?;
+                to.extend_from_slice(&scratch[..n]);
+                Poll::Ready(Ok(n))
+            })
+        })
+        .await
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// When the stream fails before the send queue has taken all of them.
+    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let n = poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+
+    /// Waits until the peer has acknowledged all that was written. Gives up when it acknowledges
+    /// nothing for [`NO_PROGRESS`].
+    pub async fn drained(&self) {
+        let mut least = usize::MAX;
+        let mut since = Instant::now();
+        loop {
+            let queued = self.unacknowledged();
+            if queued == 0 || (queued >= least && since.elapsed() >= NO_PROGRESS) {
+                return;
+            }
+            if queued < least {
+                least = queued;
+                since = Instant::now();
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Writes the bytes that the other end sent before it failed, as far as the peer takes them,
+    /// and waits until they have arrived.
+    pub async fn last_words(&self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let write = poll_fn(|cx| self.poll_write(cx, bytes));
+            let Ok(Ok(n)) = timeout(NO_PROGRESS, write).await else { return };
+            bytes = &bytes[n..];
+        }
+        self.drained().await;
+    }
+
+    /// Sends FIN and waits for the peer's, at most for [`LINGER`]. A close without this wait would
+    /// become a reset if the peer had sent bytes that we do not read, and the reset would take
+    /// unread bytes from the peer (RFC 9112, section 9.6).
+    pub async fn linger(&self) {
+        // A stream that has failed shows it at the next read.
+        let _ = self.finish();
+        let until_end = async {
+            let mut discarded = [0; 1024];
+            while let Ok(1..) = poll_fn(|cx| self.poll_read(cx, &mut discarded)).await {}
+        };
+        let _ = timeout(LINGER, until_end).await;
     }
 }
 
-/// Writes what there is room for: at least one byte.
-pub fn poll_write(
-    cx: &mut Context<'_>,
-    stream: &TcpStream,
-    bytes: &[u8],
-) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(stream.poll_write_ready(cx))?;
-        let mut written = None;
-        let attempt = stream.try_io(Interest::WRITABLE, || {
-            let n = (&*SockRef::from(stream)).write(bytes)?;
-            written = Some(n);
-            if n < bytes.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
-        match (written, attempt) {
-            (Some(0), _) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            (Some(n), _) => return Poll::Ready(Ok(n)),
-            (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-            (None, Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            (None, Err(error)) => return Poll::Ready(Err(error)),
-            (None, Ok(())) => unreachable!("a write that took nothing failed"),
-        }
-    }
-}
-
-/// Appends what `stream` has to say. Nothing is its end.
-pub async fn read_more(stream: &TcpStream, to: &mut Vec<u8>) -> io::Result<usize> {
-    loop {
-        stream.readable().await?;
-        match stream.try_read_buf(to) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => return result,
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,32 +1,24 @@
-//! The connection to whoever serves a client, and how it ends.
+//! The connection to the app or to a target that serves a client, with what is held as long as it
+//! is open.
 
-use std::sync::{Arc, atomic::Ordering};
+use super::{loop_guard::Registration, netns_stream::NetnsStream};
+use crate::datapath::{caller::ShownCaller, steal::bypass::BypassEntry};
 
-use super::{dial::Upstream, socket, workload::Workload};
-
-/// The connection to one of those who serve a caller.
+/// An open connection to the app or to a target.
+///
+/// Fields are dropped in this order.
 #[derive(Debug)]
-pub struct Server {
+pub struct Upstream {
+    /// Lets the app see the client's address. Withdrawn before the socket is closed: after that the
+    /// kernel may give its source port to another connection.
+    #[expect(dead_code, reason = "held while the connection is open")]
+    pub(super) shown: Option<ShownCaller>,
     /// The connection.
-    pub upstream: Upstream,
-    workload: Arc<Workload>,
-}
-
-// === impl Server ===
-
-impl Server {
-    /// Takes charge of `upstream`, a connection of `workload`.
-    #[must_use]
-    pub fn new(upstream: Upstream, workload: &Arc<Workload>) -> Self {
-        Self { upstream, workload: Arc::clone(workload) }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // In a namespace that is gone, a FIN would wait for an answer that can't come.
-        if self.workload.cut.load(Ordering::Relaxed) {
-            socket::reset_on_close(&self.upstream.stream);
-        }
-    }
+    pub stream: NetnsStream,
+    /// Lets the connection pass our own kernel program, if its destination is inside the namespace.
+    #[expect(dead_code, reason = "held while the connection is open")]
+    pub(super) bypass: Option<BypassEntry>,
+    /// What the connection was made for, so that a loop is found when it comes back to us.
+    #[expect(dead_code, reason = "held while the connection is open")]
+    pub(super) registration: Option<Registration>,
 }

@@ -1,8 +1,10 @@
-//! A worker: one thread with one event loop that accepts for every armed workload and relays what it accepted.
+//! A worker: one thread with one event loop that accepts for every armed workload and relays what
+//! it accepted.
 //!
-//! A connection stays on the thread that accepted it. The kernel program spreads connections over the workers and
-//! avoids one whose heartbeat is stale; the beat is stored by the very loop that accepts, so whatever keeps that loop
-//! from running (blocked, starved, stopped) also stops the beat.
+//! A connection stays on the thread that accepted it. The kernel program spreads connections over
+//! the workers and avoids one whose heartbeat is stale; the beat is stored by the very loop that
+//! accepts, so whatever keeps that loop from running (blocked, starved, stopped) also stops the
+//! beat.
 
 mod connections;
 mod credit;
@@ -19,7 +21,7 @@ use std::{
 };
 
 use futures_util::{
-    Stream, StreamExt as _,
+    StreamExt as _,
     stream::{SelectAll, select_all},
 };
 use interceptor_common::{
@@ -36,7 +38,9 @@ use tokio::{
 pub use self::shared::Shared;
 use self::{connections::Connections, credit::Credits};
 use super::{
+    addr::{ClientAddr, OrigDst},
     dial, serve,
+    stream::Stream,
     workload::{Workload, WorkloadId},
 };
 use crate::datapath::steal::heartbeat;
@@ -103,13 +107,15 @@ impl Workers {
         for (worker, listeners) in self.handles.iter().zip(listeners) {
             let (ready, is_ready) = oneshot::channel();
             let workload = Arc::clone(workload);
-            // A worker that is gone can't beat, so the kernel never steers to it: nothing to handle here.
+            // A worker that is gone can't beat, so the kernel never steers to it: nothing to handle
+            // here.
             let _ = worker.send(Command::Serve { workload, listeners, ready });
             let _ = is_ready.await;
         }
     }
 
-    /// Closes the workload's listeners after what they have queued; connections go on. Its program must be detached.
+    /// Closes the workload's listeners after what they have queued; connections go on. Its program
+    /// must be detached.
     pub fn retire(&self, id: WorkloadId) {
         for worker in &self.handles {
             let _ = worker.send(Command::Retire { id });
@@ -223,7 +229,8 @@ impl Worker {
                                 .push(Listening { listener, workload: Arc::clone(&workload) });
                         }
                         Err(error) => {
-                            // Without it the kernel finds no listener of ours for that family and passes.
+                            // Without it the kernel finds no listener of ours for that family and
+                            // passes.
                             tracing::warn!(workload = %workload.name, %error, "can't wait for connections");
                         }
                     }
@@ -270,8 +277,14 @@ impl Worker {
     fn accept(&mut self, (workload, accepted): Accepted) {
         match accepted {
             Ok((stream, peer)) => {
-                let id = workload.id;
-                self.connections.spawn(id, serve::serve(workload, stream, peer), &self.shared);
+                // sk_lookup keeps the addresses of a connection: the local one is what the client
+                // connected to.
+                if let Ok(original) = stream.local_addr() {
+                    let (id, stream) = (workload.id, Stream::Tcp(stream));
+                    let (client, original) = (ClientAddr(peer), OrigDst(original));
+                    let serve = serve::serve(workload, stream, client, original);
+                    self.connections.spawn(id, serve, &self.shared);
+                }
                 if self.credits.accepted() {
                     self.grant();
                 } else {
@@ -312,7 +325,7 @@ struct Listening {
     workload: Arc<Workload>,
 }
 
-impl Stream for Listening {
+impl futures_util::Stream for Listening {
     type Item = Accepted;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {

@@ -1,14 +1,12 @@
-//! A workload as the workers see it: a namespace, its redirected ports, and the ways in and out of it.
+//! A workload as the workers see it: a namespace, its redirected ports, and the ways in and out of
+//! it.
 
 use std::{
     collections::HashMap,
     fmt, io,
     net::{IpAddr, SocketAddr},
     num::NonZeroU16,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -17,8 +15,8 @@ use interceptor_common::{heartbeat::AT_LIMIT, port::Port, steal::MAX_WORKERS};
 use socket2::Socket;
 
 use super::{
-    canary::Canaries, loop_guard::LoopGuard, pressure::Pressure, route::Route, socket_pool::Pool,
-    source_ports::SourcePorts,
+    canary::Canaries, loop_guard::LoopGuard, netns_stream::NetnsGone, pressure::Pressure,
+    route::Route, socket_pool::Pool, source_ports::SourcePorts,
 };
 use crate::{
     config::{policy::Dial, workloads::HealthCheck},
@@ -72,8 +70,8 @@ pub struct Workload {
     pub strays: AtomicU64,
     /// Connections to a port that had been given back so long ago that it has no counters any more.
     pub unrouted: AtomicU64,
-    /// The namespace is gone: what ends now ends at once.
-    pub cut: AtomicBool,
+    /// Whether the namespace is gone: then connections are closed with a reset.
+    pub gone: NetnsGone,
     /// By port.
     pub routes: ArcSwap<Routes>,
 }
@@ -101,11 +99,6 @@ impl Workload {
     /// When the namespace can't be entered or the kernel has no socket to give.
     pub fn tcp_socket(&self, ip: IpAddr) -> io::Result<Socket> {
         self.sockets.take(&self.netns, ip)
-    }
-
-    /// From now on sockets are closed with a reset: a FIN would wait in the namespace for an answer that can't come.
-    pub fn set_cut(&self) {
-        self.cut.store(true, Ordering::Relaxed);
     }
 
     /// Leaves new connections with the application until the workers' next beat.

@@ -51,7 +51,7 @@ pub(crate) struct Cut {
 #[derive(Clone, Debug)]
 pub(crate) enum End {
     /// The caller says that he is done, when he has all responses.
-    Caller,
+    Client,
     /// The caller says so at once, and then waits for responses.
     HalfClose,
     /// The server of the last request ends the connection after its response.
@@ -167,7 +167,7 @@ impl Parts {
     fn end(&mut self, end: &End, last: Option<Owner>) {
         let last = last.map_or(0, |last| last as usize);
         match end {
-            End::Caller => self.caller.steps.push(Step::Finish),
+            End::Client => self.caller.steps.push(Step::Finish),
             End::HalfClose => {
                 // Instead of the wait for the last responses.
                 self.caller.steps.pop();

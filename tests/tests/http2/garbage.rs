@@ -15,33 +15,34 @@ use anyhow::{Context as _, Result, ensure};
 use testbed::{Daemon, wait_until};
 
 use crate::{
-    SOON, no_panic,
+    TIMEOUT,
+    fixture::{calling, run},
+    no_panic,
     server::Server,
-    street::{calling, street_test},
 };
 
 /// Connections that talk so.
 const CONNECTIONS: usize = 300;
 const ACTIVE: &str = "interceptor_active_connections";
 /// How long each of them may take to be answered, or ended.
-const PATIENCE: Duration = Duration::from_millis(500);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[test]
 fn callers_who_talk_nonsense_harm_nobody() {
-    street_test("h2-garbage", |s| {
-        let (_app, _dev, daemon) = (s.app()?, s.dev()?, s.daemon()?);
+    run("h2-garbage", |f| {
+        let (_app, _target, daemon) = (f.app()?, f.target()?, f.daemon()?);
         let mut dice = Dice::new();
         calling(async {
             // What the daemon needs once.
-            let mut bystander = s.call().await?;
+            let mut bystander = f.call().await?;
             bystander.get("/who", false).await?;
             let before = daemon.rss_kib()?;
             for n in 0..CONNECTIONS {
                 let mut said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
                 said.extend(SETTINGS);
                 dice.talk(&mut said, &requests());
-                let mut stream = s.tcp()?;
-                stream.set_read_timeout(Some(PATIENCE))?;
+                let mut stream = f.tcp()?;
+                stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
                 let _ = stream.write_all(&said);
                 let _ = stream.shutdown(Shutdown::Write);
                 if dice.below(2) == 0 {
@@ -52,7 +53,7 @@ fn callers_who_talk_nonsense_harm_nobody() {
                     let is_debug = dice.below(2) == 0;
                     let answer = bystander.get("/who", is_debug).await?;
                     assert_eq!(answer.text, if is_debug { "laptop" } else { "app" });
-                    ensure!(started.elapsed() < SOON, "{:?}", started.elapsed());
+                    ensure!(started.elapsed() < TIMEOUT, "{:?}", started.elapsed());
                 }
             }
             let grown = daemon.rss_kib()?.saturating_sub(before);
@@ -67,9 +68,9 @@ fn callers_who_talk_nonsense_harm_nobody() {
 
 #[test]
 fn an_app_that_talks_nonsense_harms_its_own_callers_only() {
-    street_test("h2-garbage-app", |s| {
-        let daemon = s.daemon()?;
-        let listener = s.pod.run(|| TcpListener::bind(("0.0.0.0", 8080)))?;
+    run("h2-garbage-app", |f| {
+        let daemon = f.daemon()?;
+        let listener = f.pod.run(|| TcpListener::bind(("0.0.0.0", 8080)))?;
         let is_over = Arc::new(AtomicBool::new(false));
         let dice = Dice::new();
         let app = thread::spawn({
@@ -82,7 +83,7 @@ fn an_app_that_talks_nonsense_harms_its_own_callers_only() {
                     let mut said = SETTINGS.to_vec();
                     said.extend(ACK);
                     dice.talk(&mut said, &responses());
-                    let _ = stream.set_read_timeout(Some(PATIENCE));
+                    let _ = stream.set_read_timeout(Some(ANSWER_TIMEOUT));
                     let _ = stream.read(&mut [0; 1000]);
                     let _ = stream.write_all(&said);
                     if dice.below(2) == 0 {
@@ -91,10 +92,10 @@ fn an_app_that_talks_nonsense_harms_its_own_callers_only() {
                 }
             }
         });
-        let _dev = Server::start(&s.laptop, 3000, "laptop")?;
+        let _target = Server::start(&f.laptop, 3000, "laptop")?;
         let met = (0..CONNECTIONS).try_for_each(|_| -> Result<()> {
-            let mut stream = s.tcp()?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            let mut stream = f.tcp()?;
+            stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
             let mut said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
             said.extend([&SETTINGS[..], &ACK, &requests()[0], &requests()[1]].concat());
             stream.write_all(&said)?;
@@ -103,8 +104,8 @@ fn an_app_that_talks_nonsense_harms_its_own_callers_only() {
             Ok(())
         });
         is_over.store(true, Ordering::Relaxed);
-        let to = (s.pod.ip4(), 8080);
-        drop(s.pod.run(|| TcpStream::connect(to)));
+        let to = (f.pod.ip4(), 8080);
+        drop(f.pod.run(|| TcpStream::connect(to)));
         app.join().expect("no panic");
         met.and_then(|()| are_over(&daemon)).with_context(|| dice.told())
     });
@@ -112,7 +113,7 @@ fn an_app_that_talks_nonsense_harms_its_own_callers_only() {
 
 /// All connections have ended but those that are still in use, and no task has panicked.
 fn are_over(daemon: &Daemon) -> Result<()> {
-    wait_until("the end of all connections", SOON, || {
+    wait_until("the end of all connections", TIMEOUT, || {
         let active = daemon.metric(ACTIVE, &[]);
         if active == 0.0 { Ok(()) } else { Err(format!("{active} are open")) }
     })?;

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use testbed::{Namespace, Process};
 
-use crate::software::{output, server};
+use interceptor_tests::software::{output, server};
 
 /// The port of all of them.
 pub(crate) const PORT: u16 = 8080;

@@ -1,4 +1,4 @@
-//! Functions: those of CEL's standard and of its extension for strings that a condition can use.
+//! Checks function calls. Conditions have some of CEL's standard functions and string extensions.
 
 use interceptor_rule::Span;
 
@@ -8,7 +8,7 @@ use crate::limits::MAX_REGEXES;
 use crate::syntax::expression::{Expression, Kind, Name};
 use crate::tree::{Change, Number, Part, Predicate, Text, Texts};
 
-/// How a function is called, for messages.
+/// The functions, each with a call as an example for messages.
 const FUNCTIONS: [(&str, &str); 12] = [
     ("startsWith", "text.startsWith(\"…\")"),
     ("endsWith", "text.endsWith(\"…\")"),
@@ -24,7 +24,7 @@ const FUNCTIONS: [(&str, &str); 12] = [
     ("split", "text.split(\",\")"),
 ];
 
-/// Functions of other languages.
+/// Functions of other languages, each with its equivalent here.
 const SYNONYMS: [(&str, &str); 19] = [
     ("hasPrefix", "startsWith"),
     ("starts_with", "startsWith"),
@@ -47,11 +47,11 @@ const SYNONYMS: [(&str, &str); 19] = [
     ("exist", "has"),
 ];
 
-/// CEL's macros, which are loops.
+/// CEL's macros that are loops.
 const LOOPS: [&str; 7] =
     ["all", "exists", "exists_one", "existsOne", "map", "filter", "transformList"];
 
-/// The function that is called `name` or was meant by it.
+/// The function `name`, or the one that the user probably meant by it.
 pub(super) fn meant(name: &str) -> Option<&'static str> {
     let known = FUNCTIONS.iter().map(|(function, _)| *function);
     known
@@ -73,7 +73,7 @@ impl Checker<'_> {
     ) -> Result<Typed, Mistake> {
         let part = |part| {
             let (text, [wanted]) = self.method(function, on, arguments)?;
-            let wanted = self.text(wanted, "in the brackets")?;
+            let wanted = self.text(wanted, "in the parentheses")?;
             folded(Predicate::Part(part, Box::new([text, wanted])))
         };
         let change = |change| {
@@ -99,7 +99,7 @@ impl Checker<'_> {
                     }
                     _ => Err(Mistake::new(
                         separator.span,
-                        "a text is split at a string in quotes that is not empty",
+                        "`split` needs a quoted separator that is not empty",
                     )),
                 }
             }
@@ -109,7 +109,7 @@ impl Checker<'_> {
                     Typed::Text(text) => Ok(Typed::Number(Number::Characters(Box::new(text)))),
                     Typed::Texts(texts) => Ok(Typed::Number(Number::Items(Box::new(texts)))),
                     other => {
-                        Err(self.wrong(of, &other, "a string", "as that of which to tell the size"))
+                        Err(self.wrong(of, &other, "a string or a list of strings", "in `size()`"))
                     }
                 }
             }
@@ -138,10 +138,10 @@ impl Checker<'_> {
     }
 
     fn matches(&self, text: &Expression, regex: &Expression, span: Span) -> Result<Typed, Mistake> {
-        let text = self.text(text, "in front of `matches`")?;
+        let text = self.text(text, "as the subject of `matches`")?;
         let Kind::Text(pattern) = &regex.kind else {
             let problem =
-                "a regular expression is a string in quotes, as it is compiled once and for all";
+                "a regular expression must be a quoted string, because it is compiled only once";
             return Err(Mistake::new(regex.span, problem));
         };
         self.regexes.set(self.regexes.get() + 1);
@@ -157,16 +157,16 @@ impl Checker<'_> {
         folded(Predicate::Matches(Box::new((text, regex)), span))
     }
 
-    /// CEL's `has` takes what is written with a point, and nothing else.
+    /// `has(a.b)`. As in CEL, the argument must have a dot.
     fn has(&self, of: &Expression) -> Result<Typed, Mistake> {
         let wrong = Mistake::new(
             of.span,
-            "`has` asks for an attribute or a header, such as `has(request.host)`",
+            "`has` takes an attribute or a header, as in `has(request.host)`",
         );
         match (&of.kind, self.check(of)?) {
             (Kind::Select { .. }, Typed::Text(text)) => Ok(Typed::Bool(Predicate::Present(text))),
             (Kind::Select { .. }, Typed::Number(_) | Typed::Headers) => {
-                Err(wrong.suggest("this one is always there"))
+                Err(wrong.suggest("this attribute is always present"))
             }
             (_, Typed::Text(Text::Header(name, _))) => {
                 Err(wrong.did_you_mean(&format!("\"{name}\" in request.headers")))
@@ -175,7 +175,7 @@ impl Checker<'_> {
         }
     }
 
-    /// `text.function(…)`
+    /// Checks a call of the form `text.function(…)`. Returns the text and the arguments.
     fn method<'e, const N: usize>(
         &self,
         function: &Name,
@@ -184,7 +184,7 @@ impl Checker<'_> {
     ) -> Result<(Text, &'e [Expression; N]), Mistake> {
         let Some(on) = on else {
             let mistake =
-                Mistake::new(function.span, format!("`{}` stands behind a text", function.text));
+                Mistake::new(function.span, format!("`{}` is a method of strings", function.text));
             return Err(match arguments {
                 [text, rest @ ..] => {
                     let of = |e: &Expression| e.span.of(self.source).to_owned();
@@ -199,12 +199,12 @@ impl Checker<'_> {
                 [] => mistake,
             });
         };
-        // What the function is called on is looked at first: it is on the left.
-        let text = self.text(on, &format!("in front of `.{}`", function.text))?;
+        // Report mistakes from left to right: the subject first, then the arguments.
+        let text = self.text(on, &format!("before `.{}`", function.text))?;
         Ok((text, counted(function, arguments)?))
     }
 
-    /// `function(…)`
+    /// Checks a call of the form `function(…)`. Returns the arguments.
     fn global<'e, const N: usize>(
         &self,
         function: &Name,
@@ -214,13 +214,18 @@ impl Checker<'_> {
         match on {
             None => counted(function, arguments),
             Some(on) => {
-                Err(Mistake::new(function.span, format!("`{}` stands in front", function.text))
-                    .did_you_mean(&format!("{}({})", function.text, on.span.of(self.source))))
+                let problem = format!("`{}` is a function, not a method", function.text);
+                Err(Mistake::new(function.span, problem).did_you_mean(&format!(
+                    "{}({})",
+                    function.text,
+                    on.span.of(self.source)
+                )))
             }
         }
     }
 
-    /// `text.function(…)` or `function(text, …)`
+    /// Checks a call of the form `text.function(…)` or `function(text, …)`. Returns the text and
+    /// the arguments.
     fn either<'e, const N: usize>(
         &self,
         function: &Name,
@@ -244,14 +249,18 @@ fn miscounted(function: &Name) -> Mistake {
         .iter()
         .find(|(known, _)| **known == *function.text)
         .map_or("", |(_, usage)| usage);
-    Mistake::new(function.span, format!("`{}` is called as in `{usage}`", function.text))
+    let name = &function.text;
+    Mistake::new(function.span, format!("wrong number of arguments for `{name}`, as in `{usage}`"))
 }
 
 fn unknown(function: &Name) -> Mistake {
     let name = interceptor_rule::quoted(&function.text);
     if LOOPS.contains(&&*function.text) {
-        return Mistake::new(function.span, format!("{name} is a loop, and a condition has none"))
-            .suggest("alternatives are written with `||`, `in`, or `a|b` in a regular expression");
+        return Mistake::new(
+            function.span,
+            format!("{name} is a loop, and conditions have no loops"),
+        )
+        .suggest("for alternatives use `||`, `in`, or `a|b` in a regular expression");
     }
     let mistake = Mistake::new(function.span, format!("there is no function {name}"));
     match meant(&function.text) {
@@ -263,7 +272,7 @@ fn unknown(function: &Name) -> Mistake {
             mistake.did_you_mean(usage)
         }
         None => mistake.suggest(format!(
-            "there is {}",
+            "the functions are {}",
             FUNCTIONS.map(|(function, _)| format!("`{function}`")).join(", ")
         )),
     }

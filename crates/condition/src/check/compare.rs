@@ -1,4 +1,4 @@
-//! `==` and the like, and `in`: both sides of one type, and no comparison that can only have one answer.
+//! Checks comparisons and `in`: both sides have one type, and the result is not always the same.
 
 use std::net::IpAddr;
 
@@ -10,11 +10,11 @@ use crate::error::Mistake;
 use crate::syntax::expression::{Binary, Expression, Kind};
 use crate::tree::{Number, Predicate, Relation, Text, Texts};
 
-/// RFC 9110 section 9.3 and RFC 5789.
+/// The standard methods: RFC 9110 section 9.3, and RFC 5789 for `PATCH`.
 const METHODS: [&str; 9] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
-/// What [`Request::protocol`](crate::Request::protocol) gives.
+/// The values of [`Request::protocol`](crate::Request::protocol).
 const PROTOCOLS: [&str; 3] = ["HTTP/1.0", "HTTP/1.1", "HTTP/2"];
 
 impl Checker<'_> {
@@ -66,7 +66,7 @@ impl Checker<'_> {
     ) -> Mistake {
         let operator = at.of(self.source);
         let problem = format!(
-            "`{operator}` can't compare {} and {}: {} is {}, {} is {}",
+            "`{operator}` can't compare {} with {}: {} is {}, {} is {}",
             left.name(),
             right.name(),
             self.shown(&sides[0]),
@@ -109,14 +109,11 @@ impl Checker<'_> {
         item: &Expression,
         container: &Expression,
     ) -> Result<Typed, Mistake> {
-        let place = "in front of `in`, as there are in the list";
+        let place = "before `in`, like the items of the list";
         match self.check(container)? {
             Typed::Headers => {
                 let Kind::Text(name) = &item.kind else {
-                    return Err(Mistake::new(
-                        item.span,
-                        "the name of a header is a string in quotes, nothing else",
-                    ));
+                    return Err(Mistake::new(item.span, header::NOT_LITERAL));
                 };
                 let span = item.span.to(container.span);
                 Ok(Typed::Bool(Predicate::Present(header::named(name, item.span, span)?)))
@@ -143,7 +140,7 @@ impl Checker<'_> {
                 let shown = self.shown(container);
                 let mistake = Mistake::new(
                     container.span,
-                    format!("{shown} is {}, and `in` looks into a list", other.name()),
+                    format!("`in` searches a list, but {shown} is {}", other.name()),
                 );
                 Err(match other {
                     Typed::Text(_) => {
@@ -160,13 +157,13 @@ impl Checker<'_> {
 
 fn plural(kind: &Typed) -> &'static str {
     match kind {
-        Typed::Bool(_) => "what is true or false",
-        Typed::Headers => "all headers",
+        Typed::Bool(_) => "booleans",
+        Typed::Headers => "header maps",
         _ => "lists",
     }
 }
 
-/// Can `text` be equal to `wanted`, which stands at `place`?
+/// Refuses a comparison of `text` with a constant that it can never equal. `wanted` is at `place`.
 fn possible(text: &Text, wanted: &Text, place: Span) -> Result<(), Mistake> {
     let (Some(attribute), Text::Constant(wanted)) = (attribute_of(text), wanted) else {
         return Ok(());
@@ -177,8 +174,10 @@ fn possible(text: &Text, wanted: &Text, place: Span) -> Result<(), Mistake> {
             if wanted.parse::<std::net::SocketAddr>().is_ok() {
                 return Ok(());
             }
-            let mistake =
-                Mistake::new(place, format!("an address is `ip:port`, which {shown} never is"));
+            let mistake = Mistake::new(
+                place,
+                format!("an address has the form `ip:port`, so it never equals {shown}"),
+            );
             let side =
                 if attribute == TextAttribute::SourceAddress { "source" } else { "destination" };
             let start = match wanted.parse::<IpAddr>() {
@@ -199,9 +198,9 @@ fn possible(text: &Text, wanted: &Text, place: Span) -> Result<(), Mistake> {
         TextAttribute::Protocol if !PROTOCOLS.contains(&&**wanted) => {
             let mistake = Mistake::new(
                 place,
-                format!("a protocol is {}", PROTOCOLS.map(|p| format!("`{p}`")).join(", ")),
+                format!("a protocol is one of {}", PROTOCOLS.map(|p| format!("`{p}`")).join(", ")),
             );
-            // The second edition has no minor number (RFC 9113 section 3.1); people write it all the same.
+            // HTTP/2 has no minor version (RFC 9113 section 3.1), but people write `HTTP/2.0`.
             let version = wanted.to_ascii_uppercase().replace("/2.0", "/2");
             Err(match interceptor_rule::nearest(&version, PROTOCOLS) {
                 Some(meant) => mistake.did_you_mean(&format!("\"{meant}\"")),
@@ -209,17 +208,18 @@ fn possible(text: &Text, wanted: &Text, place: Span) -> Result<(), Mistake> {
             })
         }
         TextAttribute::UrlPath if wanted.contains('?') => {
-            Err(Mistake::new(place, "`request.url_path` is without the query")
-                .did_you_mean("request.path"))
+            Err(Mistake::new(place, "`request.url_path` has no query").did_you_mean("request.path"))
         }
         _ => Ok(()),
     }
 }
 
+/// Refuses a comparison of a port with a constant that is no port. `wanted` is at `place`.
 fn possible_port(number: &Number, wanted: &Number, place: Span) -> Result<(), Mistake> {
     match (number, wanted) {
         (Number::Attribute(_), Number::Constant(port)) if u16::try_from(*port).is_err() => {
-            Err(Mistake::new(place, format!("a port is from 0 to 65535, and never {port}")))
+            let problem = format!("a port is from 0 to 65535, so it never equals {port}");
+            Err(Mistake::new(place, problem))
         }
         _ => Ok(()),
     }

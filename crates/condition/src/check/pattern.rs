@@ -1,4 +1,4 @@
-//! Regular expressions: compiled once, of bounded size, and matched in time that is linear in the text.
+//! Compiles regular expressions of bounded size, which match in time linear in the text.
 
 use interceptor_rule::Span;
 use regex::RegexBuilder;
@@ -8,10 +8,10 @@ use crate::error::Mistake;
 use crate::limits::{MAX_MATCHED, MAX_MATCHING, MAX_REGEX, MAX_REGEX_CACHE, MAX_REGEX_PLACES};
 use crate::tree::Pattern;
 
-/// Groups inside each other.
+/// Maximum nesting of groups.
 const MAX_GROUPS: u32 = 32;
 
-/// Compiles it, and tells how long a text it may be applied to.
+/// Compiles `pattern` and computes the maximum length of a text that it may be applied to.
 pub(super) fn compile(pattern: &str, place: Span) -> Result<Pattern, Mistake> {
     let regex = RegexBuilder::new(pattern)
         .size_limit(MAX_REGEX)
@@ -19,23 +19,23 @@ pub(super) fn compile(pattern: &str, place: Span) -> Result<Pattern, Mistake> {
         .nest_limit(MAX_GROUPS)
         .build()
         .map_err(|error| wrong(&error, pattern, place))?;
-    // At worst, each byte of the text is compared with each place that the expression can be in.
+    // At worst, the engine compares each byte of the text with each position in the expression.
     let places = regex_syntax::parse(pattern).map_or(usize::MAX, |hir| places(&hir));
     if places > MAX_REGEX_PLACES {
         let problem = format!(
-            "this regular expression has more than {MAX_REGEX_PLACES} places (MAX_REGEX_PLACES)"
+            "this regular expression has more than {MAX_REGEX_PLACES} positions (MAX_REGEX_PLACES)"
         );
-        return Err(Mistake::new(place, problem).suggest("`{100}` counts a hundred times"));
+        return Err(Mistake::new(place, problem).suggest("`a{100}` counts as 100 positions"));
     }
     Ok(Pattern { regex, longest: MAX_MATCHED.min(MAX_MATCHING / places.max(1)) })
 }
 
-/// Where a match may have got to, counted generously.
+/// An upper bound for the number of positions in which a match can be.
 fn places(hir: &Hir) -> usize {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => 1,
         HirKind::Literal(literal) => literal.0.len(),
-        // Each byte of a character is a place.
+        // Each byte of a character is a position.
         HirKind::Class(class) => class.maximum_len().unwrap_or(1),
         HirKind::Repetition(repetition) => {
             let times = repetition.max.unwrap_or(repetition.min.saturating_add(1));
@@ -50,16 +50,16 @@ fn places(hir: &Hir) -> usize {
 
 fn wrong(error: &regex::Error, pattern: &str, place: Span) -> Mistake {
     if let regex::Error::CompiledTooBig(limit) = error {
-        let problem = format!("this regular expression takes more than {limit} bytes (MAX_REGEX)");
+        let problem = format!("this regular expression compiles to over {limit} bytes (MAX_REGEX)");
         return Mistake::new(place, problem)
             .suggest("`[0-9]` and `[a-z]` are much smaller than `\\d` and `\\w`");
     }
-    // The message is a picture of several lines; what is wrong stands in the last.
+    // The message is a picture of several lines. The last line has the reason.
     let picture = error.to_string();
     let reason = picture.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
-    let mistake = Mistake::new(place, format!("this is no regular expression: {reason}"));
+    let mistake = Mistake::new(place, format!("this is not a valid regular expression: {reason}"));
     if pattern.starts_with(['*', '?']) {
-        return mistake.suggest("in a regular expression `.*` stands for anything");
+        return mistake.suggest("in a regular expression, `.*` matches any text");
     }
     mistake
 }

@@ -1,15 +1,17 @@
-//! An expression as it was written, each part with its place.
+//! The syntax tree. Each part has its place in the source.
 
 use interceptor_rule::Span;
 
+/// A node of the syntax tree.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Expression {
     pub(crate) kind: Kind,
     pub(crate) span: Span,
-    /// How many expressions are inside each other, this one included.
+    /// The height of the tree below this node, itself included. `parser::node` sets and limits it.
     pub(crate) depth: usize,
 }
 
+/// The kind of a node, with its children.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {
     Bool(bool),
@@ -37,6 +39,7 @@ pub(crate) enum Kind {
     Negate(Box<Expression>),
     Binary {
         operator: Binary,
+        /// The place of the operator.
         at: Span,
         sides: Box<[Expression; 2]>,
     },
@@ -55,6 +58,7 @@ pub(crate) struct Name {
     pub(crate) span: Span,
 }
 
+/// A binary operator other than `&&` and `||`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Binary {
     Equal,
@@ -74,7 +78,7 @@ pub(crate) enum Binary {
 // === impl Expression ===
 
 impl Expression {
-    /// `a.b.c` as text, if it is names with points and nothing else.
+    /// The text `a.b.c`, if the expression consists of names and dots only.
     pub(crate) fn path(&self) -> Option<String> {
         match &self.kind {
             Kind::Name(name) => Some(name.to_string()),
@@ -83,7 +87,7 @@ impl Expression {
         }
     }
 
-    /// The same expression, as if it had been written at `span`, which includes the brackets around it.
+    /// The same expression at `span`, which includes the parentheses around it.
     pub(crate) fn at(mut self, span: Span) -> Self {
         self.span = span;
         self

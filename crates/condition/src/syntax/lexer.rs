@@ -5,10 +5,11 @@ use interceptor_rule::Span;
 use super::string;
 use crate::error::Mistake;
 
+/// The kind of a token, with its value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TokenKind {
     Word,
-    /// Without a sign; at most one more than [`i64::MAX`], which is [`i64::MIN`] with one.
+    /// A number without its sign. The maximum is the magnitude of [`i64::MIN`].
     Number(u64),
     Text(Box<str>),
     /// One of [`SYMBOLS`].
@@ -16,13 +17,15 @@ pub(crate) enum TokenKind {
     End,
 }
 
+/// A token and its place in the source.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Token {
     pub(crate) kind: TokenKind,
     pub(crate) span: Span,
 }
 
-/// Longest first, because one is the beginning of the other. Those behind the gap are no CEL, but what people write.
+/// The longest symbols come first, because some begin with another one. Some are not CEL, such as
+/// `=~` and those of the last line, but people write them.
 const SYMBOLS: [&str; 34] = [
     "===", "!==", //
     "==", "!=", "<=", ">=", "&&", "||", "=~", "!~", "<>", //
@@ -31,6 +34,7 @@ const SYMBOLS: [&str; 34] = [
     "=", "&", "|", "~", "`",
 ];
 
+/// A position in the source.
 pub(crate) struct Lexer<'a> {
     source: &'a str,
     at: usize,
@@ -41,9 +45,9 @@ impl<'a> Lexer<'a> {
         Self { source, at: 0 }
     }
 
-    /// The next token. At the end it stays there.
+    /// Returns the next token and moves past it. At the end of the source it returns `End` again.
     pub(crate) fn next(&mut self) -> Result<Token, Mistake> {
-        // White space of the specification, and no other.
+        // Only the white space of CEL's specification counts.
         let rest = self.source[self.at..].trim_start_matches(['\t', '\n', '\u{c}', '\r', ' ']);
         let start = self.source.len() - rest.len();
         let here = |length: usize| Span::new(start, start + length);
@@ -60,16 +64,16 @@ impl<'a> Lexer<'a> {
         } else if first.is_ascii_digit() {
             number(rest, start)?
         } else if rest.starts_with("//") {
-            return Err(Mistake::new(here(2), "a condition has no comments"));
+            return Err(Mistake::new(here(2), "conditions have no comments"));
         } else if let Some(symbol) = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) {
             (TokenKind::Symbol(symbol), symbol.len())
         } else {
             let found = here(first.len_utf8());
             let shown = interceptor_rule::quoted(&rest[..first.len_utf8()]);
-            let mistake = Mistake::new(found, format!("{shown} means nothing in a condition"));
+            let mistake = Mistake::new(found, format!("{shown} is not valid in a condition"));
             return Err(match first {
                 '“' | '”' | '„' | '‘' | '’' | '«' | '»' => {
-                    mistake.suggest("strings stand in straight quotes: \"…\" or '…'")
+                    mistake.suggest("write strings in straight quotes: \"…\" or '…'")
                 }
                 _ => mistake,
             });
@@ -83,7 +87,7 @@ fn word_length(rest: &str) -> usize {
     rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len())
 }
 
-/// A whole number, decimal or hexadecimal.
+/// Reads an integer, decimal or hexadecimal. Returns the token and its length in bytes.
 fn number(rest: &str, start: usize) -> Result<(TokenKind, usize), Mistake> {
     let length = word_length(rest);
     let span = Span::new(start, start + length);
@@ -94,7 +98,7 @@ fn number(rest: &str, start: usize) -> Result<(TokenKind, usize), Mistake> {
             rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '.').unwrap_or(rest.len());
         let span = Span::new(start, start + length);
         return Err(Mistake::new(span, format!("`{}` is not a whole number", &rest[..length]))
-            .suggest("an IP address stands in quotes, and other numbers have no fractions here"));
+            .suggest("write IP addresses in quotes; numbers have no fractions here"));
     }
     let digits = word.strip_prefix("0x");
     let parsed = digits
@@ -103,7 +107,7 @@ fn number(rest: &str, start: usize) -> Result<(TokenKind, usize), Mistake> {
     {
         return Err(Mistake::new(
             span,
-            format!("`{word}` is unsigned, and all numbers here are signed"),
+            format!("`{word}` is unsigned, but all numbers here are signed"),
         )
         .did_you_mean(whole));
     }

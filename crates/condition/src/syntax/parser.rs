@@ -1,4 +1,4 @@
-//! One function for each level of the grammar.
+//! A recursive-descent parser with one function for each precedence level of the grammar.
 
 use interceptor_rule::Span;
 
@@ -7,7 +7,7 @@ use super::lexer::{Lexer, Token, TokenKind};
 use crate::error::Mistake;
 use crate::limits::MAX_DEPTH;
 
-/// Words that are no names in CEL.
+/// Words that CEL reserves. They can't be names.
 const RESERVED: [&str; 17] = [
     "as",
     "break",
@@ -28,7 +28,7 @@ const RESERVED: [&str; 17] = [
     "while",
 ];
 
-/// What people write for an operator: other languages, plain English, functions without their point.
+/// Operators of other languages and of plain English, each with its equivalent here.
 const OTHER_WORDS: [(&str, &str); 17] = [
     ("=", "=="),
     ("===", "=="),
@@ -64,7 +64,8 @@ struct Parser<'a> {
     source: &'a str,
     lexer: Lexer<'a>,
     next: Token,
-    /// How many brackets and signs are open. An expression is at least as deep, but is not there yet.
+    /// The number of open brackets and signs. It bounds the recursion before any node exists whose
+    /// depth could be checked.
     inside: usize,
 }
 
@@ -73,13 +74,13 @@ fn end_of(source: &str) -> Token {
 }
 
 impl Parser<'_> {
-    /// The next token, which is replaced by the one behind it.
+    /// Returns the next token and moves past it.
     fn take(&mut self) -> Result<Token, Mistake> {
-        let behind = self.lexer.next()?;
-        Ok(std::mem::replace(&mut self.next, behind))
+        let following = self.lexer.next()?;
+        Ok(std::mem::replace(&mut self.next, following))
     }
 
-    /// Takes the next token if it is this symbol.
+    /// Takes the next token if it is `symbol`.
     fn takes(&mut self, symbol: &str) -> Result<Option<Span>, Mistake> {
         match self.next.kind {
             TokenKind::Symbol(next) if next == symbol => Ok(Some(self.take()?.span)),
@@ -102,7 +103,7 @@ impl Parser<'_> {
         let condition = self.any()?;
         let expression = if self.takes("?")?.is_some() {
             let yes = self.any()?;
-            self.expects(":", "and what it is otherwise")?;
+            self.expects(":", "and the alternative")?;
             let no = self.expression()?;
             let span = condition.span.to(no.span);
             node(Kind::Choice(Box::new([condition, yes, no])), span)?
@@ -177,7 +178,8 @@ impl Parser<'_> {
         }
     }
 
-    /// A row of `!`, or of `-`, and what they are in front of. `!-a` has no type anyway, and is no CEL.
+    /// A value with a row of `!` or a row of `-` before it. A mixture such as `!-a` is not CEL, and
+    /// no type would fit it.
     fn unary(&mut self) -> Result<Expression, Mistake> {
         for (sign, make) in [("!", Kind::Not as fn(_) -> _), ("-", Kind::Negate as fn(_) -> _)] {
             let mut signs = Vec::new();
@@ -185,7 +187,7 @@ impl Parser<'_> {
                 if signs.len() == MAX_DEPTH {
                     return Err(too_deep(at));
                 }
-                // The sign of a number is a part of it.
+                // The sign of a number belongs to the number.
                 if let (TokenKind::Number(magnitude), "-") = (&self.next.kind, sign) {
                     let value = 0i64.checked_sub_unsigned(*magnitude);
                     let number =
@@ -206,7 +208,7 @@ impl Parser<'_> {
         self.member(operand)
     }
 
-    /// What follows a value: `.name`, `.function(…)`, `[index]`.
+    /// Reads the suffixes of a value: `.name`, `.function(…)`, `[index]`.
     fn member(&mut self, mut of: Expression) -> Result<Expression, Mistake> {
         loop {
             if self.takes(".")?.is_some() {
@@ -224,10 +226,10 @@ impl Parser<'_> {
                 };
             } else if self.takes("[")?.is_some() {
                 if let Some(at) = self.takes("?")? {
-                    return Err(Mistake::new(at, "optional values are not offered"));
+                    return Err(Mistake::new(at, "optional values are not supported"));
                 }
                 let index = self.expression()?;
-                let end = self.expects("]", "behind the index")?;
+                let end = self.expects("]", "after the index")?;
                 let span = of.span.to(end);
                 of = node(Kind::Index { of: Box::new(of), index: Box::new(index) }, span)?;
             } else {
@@ -244,12 +246,14 @@ impl Parser<'_> {
                 self.take()?;
                 Ok(Name { text: text.into(), span })
             }
-            TokenKind::Symbol("?") => Err(Mistake::new(span, "optional values are not offered")),
-            TokenKind::Symbol("`") => Err(Mistake::new(span, "names in backticks are not offered")
-                .suggest("a header is written as in `request.headers[\"x-user\"]`")),
+            TokenKind::Symbol("?") => Err(Mistake::new(span, "optional values are not supported")),
+            TokenKind::Symbol("`") => {
+                Err(Mistake::new(span, "names in backticks are not supported")
+                    .suggest("write a header as `request.headers[\"x-user\"]`"))
+            }
             _ => Err(Mistake::new(
                 span,
-                format!("expected a name behind the `.`, found {}", self.found()),
+                format!("expected a name after the `.`, found {}", self.found()),
             )),
         }
     }
@@ -262,9 +266,8 @@ impl Parser<'_> {
                 "true" => Kind::Bool(true),
                 "false" => Kind::Bool(false),
                 "null" => {
-                    return Err(Mistake::new(span, "nothing is `null` here").suggest(
-                        "whether a header is there is asked by `\"x-user\" in request.headers`",
-                    ));
+                    return Err(Mistake::new(span, "conditions have no `null`")
+                        .suggest("to test for a header, write `\"x-user\" in request.headers`"));
                 }
                 "not" => return Err(self.not_a_value().did_you_mean("!")),
                 word if word == "in" || RESERVED.contains(&word) => return Err(self.not_a_value()),
@@ -289,7 +292,7 @@ impl Parser<'_> {
             TokenKind::Symbol("(") => {
                 self.take()?;
                 let inner = self.expression()?;
-                let end = self.expects(")", "that closes the bracket")?;
+                let end = self.expects(")", "to close the parenthesis")?;
                 return Ok(inner.at(span.to(end)));
             }
             TokenKind::Symbol("[") => {
@@ -297,18 +300,18 @@ impl Parser<'_> {
                 let (items, end) = self.list("]")?;
                 return node(Kind::List(items), span.to(end));
             }
-            TokenKind::Symbol("{") => return Err(Mistake::new(span, "maps are not offered")),
+            TokenKind::Symbol("{") => return Err(Mistake::new(span, "maps are not supported")),
             _ => return Err(self.not_a_value()),
         };
         self.take()?;
         node(kind, span)
     }
 
-    /// What stands in brackets, with commas between, and the closing bracket.
+    /// Reads the items between brackets and the closing bracket. Returns the items and its place.
     fn list(&mut self, close: &'static str) -> Result<(Vec<Expression>, Span), Mistake> {
         let mut items = Vec::new();
         loop {
-            // A comma may stand behind the last item of a list, but not of arguments.
+            // A list may have a trailing comma, but arguments may not.
             if (items.is_empty() || close == "]")
                 && let Some(end) = self.takes(close)?
             {
@@ -329,7 +332,7 @@ impl Parser<'_> {
     }
 
     fn not_a_value(&self) -> Mistake {
-        let expected = "an attribute such as `request.path`, a string in quotes, or a number";
+        let expected = "an attribute such as `request.path`, a quoted string, or a number";
         Mistake::new(self.next.span, format!("expected {expected}, found {}", self.found()))
     }
 
@@ -347,7 +350,7 @@ impl Parser<'_> {
                 mistake.did_you_mean(&format!(".{word}(\"…\")"))
             }
             None => match self.next.kind {
-                TokenKind::Symbol("{") => mistake.suggest("maps and messages are not offered"),
+                TokenKind::Symbol("{") => mistake.suggest("maps and messages are not supported"),
                 _ => mistake,
             },
         }
@@ -355,13 +358,10 @@ impl Parser<'_> {
 }
 
 fn too_deep(span: Span) -> Mistake {
-    Mistake::new(
-        span,
-        format!("more than {MAX_DEPTH} expressions are inside each other (MAX_DEPTH)"),
-    )
+    Mistake::new(span, format!("expressions are nested more than {MAX_DEPTH} deep (MAX_DEPTH)"))
 }
 
-/// An expression, if it is not too deep.
+/// Makes a node of the syntax tree, unless the tree would become too deep.
 fn node(kind: Kind, span: Span) -> Result<Expression, Mistake> {
     let deepest = match &kind {
         Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::Name(_) => 0,
@@ -393,7 +393,7 @@ fn binary(
     node(Kind::Binary { operator, at, sides: Box::new([left, right]) }, span)
 }
 
-/// The operands of one operator; a single operand is itself.
+/// Joins the operands of one operator. A single operand is returned as it is.
 fn joined(
     mut operands: Vec<Expression>,
     make: fn(Vec<Expression>) -> Kind,
@@ -409,6 +409,7 @@ fn joined(
     }
 }
 
+/// Applies a row of signs (`!` or `-`) to an operand.
 fn wrapped(
     mut operand: Expression,
     signs: &[Span],

@@ -1,22 +1,23 @@
-//! String literals: quotes, raw strings and escapes.
+//! Reads string literals: quotes, raw strings and escapes.
 
 use interceptor_rule::Span;
 
 use crate::error::Mistake;
 
-/// How a literal is delimited.
+/// The form of a literal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Literal {
+    /// The length of the prefix (`r`, `b`, `rb`, `br` or none), in bytes.
     prefix: usize,
     quote: u8,
-    /// Three quotes instead of one: may have line ends and quotes in it.
+    /// Three quotes instead of one. The text may have line breaks and single quotes in it.
     long: bool,
     raw: bool,
     bytes: bool,
 }
 
 impl Literal {
-    /// The literal that `rest` begins with.
+    /// The form of the literal that `rest` begins with, if it begins with one.
     pub(crate) fn begins(rest: &str) -> Option<Self> {
         let prefix = rest.bytes().take(3).position(|b| matches!(b, b'"' | b'\''))?;
         let (raw, bytes) = match rest[..prefix].to_ascii_lowercase().as_str() {
@@ -31,17 +32,16 @@ impl Literal {
         Some(Self { prefix, quote, long, raw, bytes })
     }
 
-    /// The text of the literal and how many bytes of `rest` it takes. `start` is the place of `rest`.
+    /// Returns the text of the literal and the number of bytes of `rest` that it takes.
+    ///
+    /// `start` is the offset of `rest` in the source.
     pub(crate) fn read(self, rest: &str, start: usize) -> Result<(String, usize), Mistake> {
         let delimiter = if self.long { 3 } else { 1 };
         let body = self.prefix + delimiter;
         let opening = Span::new(start, start + body);
         if self.bytes {
-            return Err(Mistake::new(
-                opening,
-                "a string of bytes is equal to nothing in a condition",
-            )
-            .suggest("leave out the `b` in front of the quote"));
+            return Err(Mistake::new(opening, "a byte string never equals a string")
+                .suggest("remove the `b` before the quote"));
         }
         let mut text = String::new();
         let mut at = body;
@@ -61,7 +61,7 @@ impl Literal {
                 }
                 '\\' if !self.raw => {
                     let (escaped, length) = escape(&rest[at..]).ok_or_else(|| {
-                        // The character behind the backslash is shown, too.
+                        // The message shows the character after the backslash, too.
                         let length = 1 + rest[at + 1..].chars().next().map_or(0, char::len_utf8);
                         unknown_escape(
                             &rest[at..at + length],
@@ -80,7 +80,7 @@ impl Literal {
     }
 }
 
-/// The character that an escape stands for, and the length of the escape.
+/// The character that an escape stands for, and the length of the escape in bytes.
 fn escape(rest: &str) -> Option<(char, usize)> {
     let kind = rest[1..].chars().next()?;
     let code =
@@ -115,8 +115,8 @@ fn escape(rest: &str) -> Option<(char, usize)> {
 
 fn unknown_escape(escape: &str, span: Span) -> Mistake {
     let shown = interceptor_rule::quoted(escape);
-    Mistake::new(span, format!("{shown} is no escape of a string"))
-        .suggest(format!("write `\\{escape}`, or r\"…\" around a regular expression"))
+    Mistake::new(span, format!("{shown} is not a string escape"))
+        .suggest(format!("write `\\{escape}`, or r\"…\" for a regular expression"))
 }
 
 #[cfg(test)]
@@ -135,7 +135,7 @@ mod tests {
     #[case(r#""\n\t\\\"\'\`\?\a\b\f\r\v""#, "\n\t\\\"'`?\u{7}\u{8}\u{c}\r\u{b}", 26)]
     #[case(r#""\x41\u00e4\U0001F600\101""#, "Aä😀A", 26)]
     #[case("\"ä\"", "ä", 4)]
-    fn literals(#[case] rest: &str, #[case] text: &str, #[case] length: usize) {
+    fn a_literal_is_read(#[case] rest: &str, #[case] text: &str, #[case] length: usize) {
         let literal = Literal::begins(rest).expect("is a literal");
         assert_eq!(literal.read(rest, 0).expect("is well-formed"), (text.to_owned(), length));
     }
@@ -152,7 +152,7 @@ mod tests {
     #[case("\"a\n\"")]
     #[case("'''a''")]
     #[case("b'a'")]
-    fn no_literals(#[case] rest: &str) {
+    fn an_invalid_literal_is_refused(#[case] rest: &str) {
         assert!(Literal::begins(rest).expect("begins like one").read(rest, 0).is_err());
     }
 
@@ -161,7 +161,7 @@ mod tests {
     #[case("x'a'")]
     #[case("abc'a'")]
     #[case("a")]
-    fn words(#[case] rest: &str) {
+    fn a_word_is_not_a_literal(#[case] rest: &str) {
         assert!(Literal::begins(rest).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! What is refused: where, why, and what is suggested.
+//! Refused conditions: the place, the problem and the suggestion.
 
 use rstest::rstest;
 
@@ -9,23 +9,27 @@ fn error(source: &str) -> ConditionError {
     Condition::compile(source).expect_err(source)
 }
 
-/// `carets` is the line below the source: `^^^` under the place.
+/// `carets` is the line below the source: `^^^` under the mistake.
 fn check(source: &str, message: &str, carets: &str) {
     let error = error(source);
-    let value =
-        "expected an attribute such as `request.path`, a string in quotes, or a number, found";
+    let value = "expected an attribute such as `request.path`, a quoted string, or a number, found";
     let operator = "expected an operator such as `==` or `&&`, or the end, found";
-    let message = message.replace("{VALUE}", value).replace("{OPERATOR}", operator);
+    let attributes = ["method", "path", "url_path", "query", "host", "scheme", "protocol"]
+        .into_iter()
+        .chain(["useragent", "headers"])
+        .map(|name| format!("`request.{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let message = message
+        .replace("{VALUE}", value)
+        .replace("{OPERATOR}", operator)
+        .replace("{REQUEST}", &attributes);
     assert_eq!(error.message(), message);
     assert_eq!(error.caret(source), format!("{source}\n{carets}"));
 }
 
 #[rstest]
-#[case(
-    "request",
-    "`request` alone has no value; there is `request.method`, `request.path`, `request.url_path`, `request.query`, `request.host`, `request.scheme`, `request.protocol`, `request.useragent`, `request.headers`",
-    "^^^^^^^"
-)]
+#[case("request", "`request` alone has no value; its attributes are {REQUEST}", "^^^^^^^")]
 #[case(
     r#"request.path.foo == "x""#,
     "`request.path` is a string and has no field `foo`",
@@ -38,12 +42,12 @@ fn check(source: &str, message: &str, carets: &str) {
 )]
 #[case(
     r#"request.path["x"] == "x""#,
-    "`request.path` is a string and has no items",
+    "`request.path` is a string and can't be indexed",
     "^^^^^^^^^^^^"
 )]
 #[case(
     r#"request["path"] == "x""#,
-    "an attribute is written with a point; did you mean `request.path`?",
+    "attributes are written with a dot; did you mean `request.path`?",
     "^^^^^^^^^^^^^^^"
 )]
 #[case(
@@ -56,11 +60,7 @@ fn check(source: &str, message: &str, carets: &str) {
     "there is no attribute `method`; did you mean `request.method`?",
     "^^^^^^"
 )]
-#[case(
-    "debug == request.path",
-    "there is no attribute `debug`; a string stands in quotes",
-    "^^^^^"
-)]
+#[case("debug == request.path", "there is no attribute `debug`; write strings in quotes", "^^^^^")]
 #[case(
     r#"request.url == "/""#,
     "there is no attribute `request.url`; did you mean `request.path`?",
@@ -73,7 +73,7 @@ fn check(source: &str, message: &str, carets: &str) {
 )]
 #[case(
     "response.code == 200",
-    "`response.code` is not known: a condition is decided before there is a response",
+    "`response.code` is not available: a condition is evaluated before the response exists",
     "^^^^^^^^^^^^^"
 )]
 #[case(
@@ -88,20 +88,22 @@ fn check(source: &str, message: &str, carets: &str) {
 )]
 #[case(
     "foo.bar == 1",
-    "there is no attribute `foo.bar`; they begin with `request.`, `source.`, `destination.` or `connection.`",
+    "there is no attribute `foo.bar`; attributes begin with `request.`, `source.`, \
+     `destination.` or `connection.`",
     "^^^^^^^"
 )]
 #[case(
     "has(source.port)",
-    "`has` asks for an attribute or a header, such as `has(request.host)`; this one is always there",
+    "`has` takes an attribute or a header, as in `has(request.host)`; \
+     this attribute is always present",
     "    ^^^^^^^^^^^"
 )]
-#[case(
-    "has(request)",
-    "`request` alone has no value; there is `request.method`, `request.path`, `request.url_path`, `request.query`, `request.host`, `request.scheme`, `request.protocol`, `request.useragent`, `request.headers`",
-    "    ^^^^^^^"
-)]
-fn attributes(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
+#[case("has(request)", "`request` alone has no value; its attributes are {REQUEST}", "    ^^^^^^^")]
+fn an_unknown_attribute_is_refused(
+    #[case] source: &str,
+    #[case] message: &str,
+    #[case] carets: &str,
+) {
     check(source, message, carets);
 }
 
@@ -113,225 +115,291 @@ fn attributes(#[case] source: &str, #[case] message: &str, #[case] carets: &str)
 )]
 #[case(
     r#"request.headers["X-User"] == "debug""#,
-    r#"the names of headers are in lower case here, whatever was sent; did you mean `"x-user"`?"#,
+    concat!(
+        r#"write header names in lower case; the client's spelling does not matter; "#,
+        r#"did you mean `"x-user"`?"#,
+    ),
     "                ^^^^^^^^"
 )]
 #[case(
     r#"request.headers["x user"] == "debug""#,
-    "`x user` is no name of a header",
+    "`x user` is not a valid header name",
     "                ^^^^^^^^"
 )]
-#[case(r#"request.headers[""] == "debug""#, "`` is no name of a header", "                ^^")]
+#[case(r#"request.headers[""] == "debug""#, "`` is not a valid header name", "                ^^")]
 #[case(
     r#"request.headers[":path"] == "debug""#,
-    "`:path` is no header here; did you mean `request.path`?",
+    "`:path` is not a header here; did you mean `request.path`?",
     "^^^^^^^^^^^^^^^^^^^^^^^^"
 )]
 #[case(
     r#"request.headers[request.path] == "debug""#,
-    "the name of a header is a string in quotes, nothing else",
+    "a header name must be a quoted string",
     "                ^^^^^^^^^^^^"
 )]
 #[case(
     r#"request.headers.x-user == "debug""#,
-    r#"a header with `-` in its name stands in brackets and quotes; did you mean `request.headers["x-user"]`?"#,
+    concat!(
+        r#"write a header name with `-` in brackets and quotes; "#,
+        r#"did you mean `request.headers["x-user"]`?"#,
+    ),
     "^^^^^^^^^^^^^^^^^^^^^^"
 )]
 #[case(
     r#"request.headers == "x""#,
-    r#"`==` can't compare the map of all headers and a string: `request.headers` is the map of all headers, `"x"` is a string"#,
+    concat!(
+        r#"`==` can't compare the header map with a string: "#,
+        r#"`request.headers` is the header map, `"x"` is a string"#,
+    ),
     "^^^^^^^^^^^^^^^^^^^^^^"
 )]
 #[case(
     r#"request.headers["x"]"#,
-    r#"a condition is true or false, and `request.headers["x"]` is a string; did you mean `request.headers["x"] == "…"` or `"x" in request.headers`?"#,
+    concat!(
+        r#"a condition must be a boolean, but `request.headers["x"]` is a string; "#,
+        r#"did you mean `request.headers["x"] == "…"` or `"x" in request.headers`?"#,
+    ),
     "^^^^^^^^^^^^^^^^^^^^"
 )]
 #[case(
     r#"has(request.headers["x"])"#,
-    r#"`has` asks for an attribute or a header, such as `has(request.host)`; did you mean `"x" in request.headers`?"#,
+    concat!(
+        r#"`has` takes an attribute or a header, as in `has(request.host)`; "#,
+        r#"did you mean `"x" in request.headers`?"#,
+    ),
     "    ^^^^^^^^^^^^^^^^^^^^"
 )]
-fn headers(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
+fn an_invalid_header_is_refused(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
     check(source, message, carets);
 }
 
 #[rstest]
 #[case(
     "request.path",
-    r#"a condition is true or false, and `request.path` is a string; did you mean `request.path == "…"`?"#,
+    concat!(
+        r#"a condition must be a boolean, but `request.path` is a string; "#,
+        r#"did you mean `request.path == "…"`?"#,
+    ),
     "^^^^^^^^^^^^"
 )]
 #[case(
     "source.port",
-    "a condition is true or false, and `source.port` is a number; did you mean `source.port == …`?",
+    "a condition must be a boolean, but `source.port` is a number; \
+     did you mean `source.port == …`?",
     "^^^^^^^^^^^"
 )]
-fn results(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
+fn a_condition_that_is_not_a_boolean_is_refused(
+    #[case] source: &str,
+    #[case] message: &str,
+    #[case] carets: &str,
+) {
     check(source, message, carets);
 }
 
 #[rstest]
 #[case(
     "request.method == 5",
-    r#"`==` can't compare a string and a number: `request.method` is a string, `5` is a number; did you mean `"5"`?"#,
+    concat!(
+        r#"`==` can't compare a string with a number: `request.method` is a string, "#,
+        r#"`5` is a number; did you mean `"5"`?"#,
+    ),
     "                  ^"
 )]
 #[case(
     "5 == request.method",
-    r#"`==` can't compare a number and a string: `5` is a number, `request.method` is a string; did you mean `"5"`?"#,
+    concat!(
+        r#"`==` can't compare a number with a string: `5` is a number, "#,
+        r#"`request.method` is a string; did you mean `"5"`?"#,
+    ),
     "^"
 )]
 #[case(
     r#"source.port == "80""#,
-    r#"`==` can't compare a number and a string: `source.port` is a number, `"80"` is a string; did you mean `80`?"#,
+    concat!(
+        r#"`==` can't compare a number with a string: `source.port` is a number, "#,
+        r#"`"80"` is a string; did you mean `80`?"#,
+    ),
     "               ^^^^"
 )]
 #[case(
     r#""80" == source.port"#,
-    r#"`==` can't compare a string and a number: `"80"` is a string, `source.port` is a number; did you mean `80`?"#,
+    concat!(
+        r#"`==` can't compare a string with a number: `"80"` is a string, "#,
+        r#"`source.port` is a number; did you mean `80`?"#,
+    ),
     "^^^^"
 )]
 #[case(
     r#"source.port == "http""#,
-    r#"`==` can't compare a number and a string: `source.port` is a number, `"http"` is a string"#,
+    r#"`==` can't compare a number with a string: `source.port` is a number, `"http"` is a string"#,
     "               ^^^^^^"
 )]
 #[case(
     r#"request.path == ["a"]"#,
-    r#"`==` can't compare a string and a list of strings: `request.path` is a string, `["a"]` is a list of strings; did you mean `in`?"#,
+    concat!(
+        r#"`==` can't compare a string with a list of strings: "#,
+        r#"`request.path` is a string, `["a"]` is a list of strings; did you mean `in`?"#,
+    ),
     "             ^^"
 )]
 #[case(r#"["a"] == ["a"]"#, "`==` can't compare lists", "^^^^^^^^^^^^^^")]
 #[case(
     r#"request.path.startsWith("/a") == "true""#,
-    r#"`==` can't compare true or false and a string: `request.path.startsWith("/a")` is true or false, `"true"` is a string"#,
+    concat!(
+        r#"`==` can't compare a boolean with a string: `request.path.startsWith("/a")` is a "#,
+        r#"boolean, `"true"` is a string"#,
+    ),
     "^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^"
 )]
 #[case(
     r#"request.path in "abc""#,
-    r#"`"abc"` is a string, and `in` looks into a list; did you mean `"abc".contains(request.path)`?"#,
+    concat!(
+        r#"`in` searches a list, but `"abc"` is a string; "#,
+        r#"did you mean `"abc".contains(request.path)`?"#,
+    ),
     "                ^^^^^"
 )]
 #[case(
     r#""abc" in request.path"#,
-    r#"`request.path` is a string, and `in` looks into a list; did you mean `request.path.contains("abc")`?"#,
+    concat!(
+        r#"`in` searches a list, but `request.path` is a string; "#,
+        r#"did you mean `request.path.contains("abc")`?"#,
+    ),
     "         ^^^^^^^^^^^^"
 )]
 #[case(
     r#"request.path in ["a", 5]"#,
-    r#"expected a string in the list, as the first item is one, and `5` is a number; did you mean `"5"`?"#,
+    concat!(
+        r#"expected a string in the list, like the first item, but `5` is a number; "#,
+        r#"did you mean `"5"`?"#,
+    ),
     "                      ^"
 )]
 #[case(
     r#"source.port in [80, "81"]"#,
-    r#"expected a number in the list, as the first item is one, and `"81"` is a string; did you mean `81`?"#,
+    concat!(
+        r#"expected a number in the list, like the first item, but `"81"` is a string; "#,
+        r#"did you mean `81`?"#,
+    ),
     "                    ^^^^"
 )]
 #[case(
     "true in [true]",
-    "expected a string or a number in a list, and `true` is true or false",
+    "expected a string or a number in a list, but `true` is a boolean",
     "         ^^^^"
 )]
 #[case(
     r#"request.method == "GET" || "POST""#,
-    r#"expected true or false beside `||`, and `"POST"` is a string; write the whole comparison again, or `… in ["a", "b"]`"#,
+    concat!(
+        r#"expected a boolean on both sides of `||`, but `"POST"` is a string; "#,
+        r#"repeat the whole comparison, or write `… in ["a", "b"]`"#,
+    ),
     "                           ^^^^^^"
 )]
 #[case(
     "!request.path",
-    "expected true or false behind `!`, and `request.path` is a string",
+    "expected a boolean after `!`, but `request.path` is a string",
     " ^^^^^^^^^^^^"
 )]
 #[case(
     "-request.path == 1",
-    "expected a number behind `-`, and `request.path` is a string; did you mean `int(request.path)`?",
+    "expected a number after `-`, but `request.path` is a string; \
+     did you mean `int(request.path)`?",
     " ^^^^^^^^^^^^"
 )]
 #[case(
     r#"request.path + 1 == "a""#,
-    r#"expected a string behind `+`, as there is in front, and `1` is a number; did you mean `"1"`?"#,
+    r#"expected a string after `+`, like before it, but `1` is a number; did you mean `"1"`?"#,
     "               ^"
 )]
 #[case(
     r#"source.port + "1" == 1"#,
-    r#"expected a number behind `+`, and `"1"` is a string; did you mean `1`?"#,
+    r#"expected a number after `+`, but `"1"` is a string; did you mean `1`?"#,
     "              ^^^"
 )]
 #[case(
     r#"request.headers["content-length"] > 5"#,
-    r#"`>` can't compare a string and a number: `request.headers["content-length"]` is a string, `5` is a number; did you mean `int(request.headers["content-length"])`?"#,
+    concat!(
+        r#"`>` can't compare a string with a number: `request.headers["content-length"]` is a "#,
+        r#"string, `5` is a number; did you mean `int(request.headers["content-length"])`?"#,
+    ),
     "^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^"
 )]
 #[case(
     "size(source.port) == 1",
-    "expected a string as that of which to tell the size, and `source.port` is a number",
+    "expected a string or a list of strings in `size()`, but `source.port` is a number",
     "     ^^^^^^^^^^^"
 )]
 #[case(
     "request.path.startsWith(5)",
-    r#"expected a string in the brackets, and `5` is a number; did you mean `"5"`?"#,
+    r#"expected a string in the parentheses, but `5` is a number; did you mean `"5"`?"#,
     "                        ^"
 )]
 #[case(
     r#"source.port.startsWith("8")"#,
-    "expected a string in front of `.startsWith`, and `source.port` is a number",
+    "expected a string before `.startsWith`, but `source.port` is a number",
     "^^^^^^^^^^^"
 )]
 #[case(
     r#"request.path.split("/")["0"] == "a""#,
-    r#"expected a number as index, and `"0"` is a string; did you mean `0`?"#,
+    r#"expected a number as the index, but `"0"` is a string; did you mean `0`?"#,
     "                        ^^^"
 )]
-#[case("[1][0] == 1", "`[1]` is a list of numbers and has no items", "^^^")]
-#[case(
-    r#"has("x")"#,
-    "`has` asks for an attribute or a header, such as `has(request.host)`",
-    "    ^^^"
-)]
+#[case("[1][0] == 1", "`[1]` is a list of numbers and can't be indexed", "^^^")]
+#[case(r#"has("x")"#, "`has` takes an attribute or a header, as in `has(request.host)`", "    ^^^")]
 #[case(
     r#"request.path == "/" ? "a" : 5"#,
-    r#"expected a string behind `:`, as there is behind `?`, and `5` is a number; did you mean `"5"`?"#,
+    r#"expected a string after `:`, like after `?`, but `5` is a number; did you mean `"5"`?"#,
     "                            ^"
 )]
 #[case(
     r#"source.port == 1 ? ["a"] : ["b"]"#,
-    r#"expected a string, a number, or true or false behind `?`, and `["a"]` is a list of strings"#,
+    r#"expected a string, a number or a boolean after `?`, but `["a"]` is a list of strings"#,
     "                   ^^^^^"
 )]
 #[case(
     r#"[request.path == "/"]"#,
-    r#"expected a string or a number in a list, and `request.path == "/"` is true or false"#,
+    r#"expected a string or a number in a list, but `request.path == "/"` is a boolean"#,
     " ^^^^^^^^^^^^^^^^^^^"
 )]
-fn types(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
+fn a_part_of_a_wrong_type_is_refused(
+    #[case] source: &str,
+    #[case] message: &str,
+    #[case] carets: &str,
+) {
     check(source, message, carets);
 }
 
 #[rstest]
 #[case(
     "source.port == 80000",
-    "a port is from 0 to 65535, and never 80000",
+    "a port is from 0 to 65535, so it never equals 80000",
     "               ^^^^^"
 )]
 #[case(
     "source.port in [80, 80000]",
-    "a port is from 0 to 65535, and never 80000",
+    "a port is from 0 to 65535, so it never equals 80000",
     "                    ^^^^^"
 )]
 #[case(
     r#"source.address == "10.0.0.1""#,
-    r#"an address is `ip:port`, which `10.0.0.1` never is; did you mean `source.address.startsWith("10.0.0.1:")`?"#,
+    concat!(
+        r#"an address has the form `ip:port`, so it never equals `10.0.0.1`; "#,
+        r#"did you mean `source.address.startsWith("10.0.0.1:")`?"#,
+    ),
     "                  ^^^^^^^^^^"
 )]
 #[case(
     r#"source.address in ["10.0.0.1:80", "fd00::1"]"#,
-    r#"an address is `ip:port`, which `fd00::1` never is; did you mean `source.address.startsWith("[fd00::1]:")`?"#,
+    concat!(
+        r#"an address has the form `ip:port`, so it never equals `fd00::1`; "#,
+        r#"did you mean `source.address.startsWith("[fd00::1]:")`?"#,
+    ),
     "                                  ^^^^^^^^^"
 )]
 #[case(
     r#"destination.address == "laptop""#,
-    "an address is `ip:port`, which `laptop` never is",
+    "an address has the form `ip:port`, so it never equals `laptop`",
     "                       ^^^^^^^^"
 )]
 #[case(
@@ -346,32 +414,36 @@ fn types(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
 )]
 #[case(
     r#"request.protocol == "http/1.1""#,
-    r#"a protocol is `HTTP/1.0`, `HTTP/1.1`, `HTTP/2`; did you mean `"HTTP/1.1"`?"#,
+    r#"a protocol is one of `HTTP/1.0`, `HTTP/1.1`, `HTTP/2`; did you mean `"HTTP/1.1"`?"#,
     "                    ^^^^^^^^^^"
 )]
 #[case(
     r#"request.protocol == "HTTP/2.0""#,
-    r#"a protocol is `HTTP/1.0`, `HTTP/1.1`, `HTTP/2`; did you mean `"HTTP/2"`?"#,
+    r#"a protocol is one of `HTTP/1.0`, `HTTP/1.1`, `HTTP/2`; did you mean `"HTTP/2"`?"#,
     "                    ^^^^^^^^^^"
 )]
 #[case(
     r#"request.protocol == "h2c""#,
-    "a protocol is `HTTP/1.0`, `HTTP/1.1`, `HTTP/2`",
+    "a protocol is one of `HTTP/1.0`, `HTTP/1.1`, `HTTP/2`",
     "                    ^^^^^"
 )]
 #[case(
     r#"request.url_path == "/a?b=c""#,
-    "`request.url_path` is without the query; did you mean `request.path`?",
+    "`request.url_path` has no query; did you mean `request.path`?",
     "                    ^^^^^^^^"
 )]
-#[case("request.path in []", "this list is empty", "                ^^")]
-#[case("1 / 0 == 1", "this has no value: no number, out of range, or no such item", "^^^^^")]
+#[case("request.path in []", "the list is empty", "                ^^")]
+#[case("1 / 0 == 1", "this has no value: not a number, out of range, or no such item", "^^^^^")]
 #[case(
     r#"int("x") == 1"#,
-    "this has no value: no number, out of range, or no such item",
+    "this has no value: not a number, out of range, or no such item",
     "^^^^^^^^"
 )]
-fn comparisons_with_one_answer(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
+fn a_comparison_with_only_one_result_is_refused(
+    #[case] source: &str,
+    #[case] message: &str,
+    #[case] carets: &str,
+) {
     check(source, message, carets);
 }
 
@@ -414,7 +486,11 @@ fn comparisons_with_one_answer(#[case] source: &str, #[case] message: &str, #[ca
     "                    ^^"
 )]
 #[case(r#"not request.path == "/""#, "{VALUE} `not`; did you mean `!`?", "^^^")]
-fn operators_of_other_languages(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
+fn an_operator_of_another_language_is_refused(
+    #[case] source: &str,
+    #[case] message: &str,
+    #[case] carets: &str,
+) {
     check(source, message, carets);
 }
 
@@ -426,38 +502,40 @@ fn operators_of_other_languages(#[case] source: &str, #[case] message: &str, #[c
 #[case(r#"request.path == "/" )"#, "{OPERATOR} `)`", "                    ^")]
 #[case(
     r#"(request.path == "/""#,
-    "expected `)` that closes the bracket, or an operator, found the end of the condition",
+    "expected `)` to close the parenthesis, or an operator, found the end of the condition",
     "                    ^"
 )]
-#[case("request.in == 1", "expected a name behind the `.`, found `in`", "        ^^")]
+#[case("request.in == 1", "expected a name after the `.`, found `in`", "        ^^")]
 #[case("while == 1", "{VALUE} `while`", "^^^^^")]
 #[case(
     r#"request.path == "/" ? true"#,
-    "expected `:` and what it is otherwise, or an operator, found the end of the condition",
+    "expected `:` and the alternative, or an operator, found the end of the condition",
     "                          ^"
 )]
 #[case(r#"request.path == "/" "b""#, r#"{OPERATOR} `"b"`"#, "                    ^^^")]
 #[case(
     "request.path.",
-    "expected a name behind the `.`, found the end of the condition",
+    "expected a name after the `.`, found the end of the condition",
     "             ^"
 )]
 #[case("a b", "{OPERATOR} `b`", "  ^")]
 #[case(r#"request.path == "/" true"#, "{OPERATOR} `true`", "                    ^^^^")]
 #[case(r#".request.path == "a""#, "{VALUE} `.`", "^")]
-fn what_is_missing_or_too_much(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
+fn a_syntax_error_is_refused(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
     check(source, message, carets);
 }
 
 #[rstest]
 #[case(
     r#"request.path.exists(c, c == "a")"#,
-    "`exists` is a loop, and a condition has none; alternatives are written with `||`, `in`, or `a|b` in a regular expression",
+    "`exists` is a loop, and conditions have no loops; \
+     for alternatives use `||`, `in`, or `a|b` in a regular expression",
     "             ^^^^^^"
 )]
 #[case(
     r#"["a"].all(x, request.path.startsWith(x))"#,
-    "`all` is a loop, and a condition has none; alternatives are written with `||`, `in`, or `a|b` in a regular expression",
+    "`all` is a loop, and conditions have no loops; for alternatives use `||`, `in`, \
+     or `a|b` in a regular expression",
     "      ^^^"
 )]
 #[case(
@@ -477,110 +555,121 @@ fn what_is_missing_or_too_much(#[case] source: &str, #[case] message: &str, #[ca
 )]
 #[case(
     r#"request.path.frobnicate("/a")"#,
-    "there is no function `frobnicate`; there is `startsWith`, `endsWith`, `contains`, `matches`, `has`, `size`, `int`, `string`, `lowerAscii`, `upperAscii`, `trim`, `split`",
+    "there is no function `frobnicate`; the functions are `startsWith`, `endsWith`, `contains`, \
+     `matches`, `has`, `size`, `int`, `string`, `lowerAscii`, `upperAscii`, `trim`, `split`",
     "             ^^^^^^^^^^"
 )]
 #[case(
     r#"startsWith(request.path, "/a")"#,
-    r#"`startsWith` stands behind a text; did you mean `request.path.startsWith("/a")`?"#,
+    r#"`startsWith` is a method of strings; did you mean `request.path.startsWith("/a")`?"#,
     "^^^^^^^^^^"
 )]
 #[case(
     "request.path.int() == 1",
-    "`int` stands in front; did you mean `int(request.path)`?",
+    "`int` is a function, not a method; did you mean `int(request.path)`?",
     "             ^^^"
 )]
 #[case(
     "request.path.startsWith()",
-    r#"`startsWith` is called as in `text.startsWith("…")`"#,
+    r#"wrong number of arguments for `startsWith`, as in `text.startsWith("…")`"#,
     "             ^^^^^^^^^^"
 )]
 #[case(
     r#"request.path.startsWith("a", "b")"#,
-    r#"`startsWith` is called as in `text.startsWith("…")`"#,
+    r#"wrong number of arguments for `startsWith`, as in `text.startsWith("…")`"#,
     "             ^^^^^^^^^^"
 )]
 #[case(
     r#"request.path.split("")[0] == "a""#,
-    "a text is split at a string in quotes that is not empty",
+    "`split` needs a quoted separator that is not empty",
     "                   ^^"
 )]
-fn functions(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
+fn an_invalid_call_is_refused(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
     check(source, message, carets);
 }
 
 #[rstest]
 #[case(
     r#"request.path.matches("(")"#,
-    "this is no regular expression: unclosed group",
+    "this is not a valid regular expression: unclosed group",
     "                     ^^^"
 )]
 #[case(
     r#"request.path.matches("*.html")"#,
-    "this is no regular expression: repetition operator missing expression; in a regular expression `.*` stands for anything",
+    "this is not a valid regular expression: repetition operator missing expression; \
+     in a regular expression, `.*` matches any text",
     "                     ^^^^^^^^"
 )]
 #[case(
     r#"request.path.matches("(?=x)")"#,
-    "this is no regular expression: look-around, including look-ahead and look-behind, is not supported",
+    "this is not a valid regular expression: look-around, including look-ahead and look-behind, \
+     is not supported",
     "                     ^^^^^^^"
 )]
 #[case(
     r#"request.path.matches("(\\w{100}){100}")"#,
-    r#"this regular expression takes more than 131072 bytes (MAX_REGEX); `[0-9]` and `[a-z]` are much smaller than `\d` and `\w`"#,
+    concat!(
+        r#"this regular expression compiles to over 131072 bytes (MAX_REGEX); "#,
+        r#"`[0-9]` and `[a-z]` are much smaller than `\d` and `\w`"#,
+    ),
     "                     ^^^^^^^^^^^^^^^^^"
 )]
 #[case(
     "request.path.matches(request.host)",
-    "a regular expression is a string in quotes, as it is compiled once and for all",
+    "a regular expression must be a quoted string, because it is compiled only once",
     "                     ^^^^^^^^^^^^"
 )]
 #[case(
     r#"request.path.matches("\d+")"#,
-    r#"`\d` is no escape of a string; write `\\d`, or r"…" around a regular expression"#,
+    r#"`\d` is not a string escape; write `\\d`, or r"…" for a regular expression"#,
     "                      ^^"
 )]
-fn regular_expressions(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
+fn an_invalid_regular_expression_is_refused(
+    #[case] source: &str,
+    #[case] message: &str,
+    #[case] carets: &str,
+) {
     check(source, message, carets);
 }
 
 #[rstest]
 #[case(
     "1.5 == 1",
-    "`1.5` is not a whole number; an IP address stands in quotes, and other numbers have no fractions here",
+    "`1.5` is not a whole number; write IP addresses in quotes; numbers have no fractions here",
     "^^^"
 )]
 #[case(
     "request.path == 10.0.0.1",
-    "`10.0.0.1` is not a whole number; an IP address stands in quotes, and other numbers have no fractions here",
+    "`10.0.0.1` is not a whole number; write IP addresses in quotes; \
+     numbers have no fractions here",
     "                ^^^^^^^^"
 )]
-#[case("5u == 5", "`5u` is unsigned, and all numbers here are signed; did you mean `5`?", "^^")]
+#[case("5u == 5", "`5u` is unsigned, but all numbers here are signed; did you mean `5`?", "^^")]
 #[case(
     "null == request.path",
-    r#"nothing is `null` here; whether a header is there is asked by `"x-user" in request.headers`"#,
+    r#"conditions have no `null`; to test for a header, write `"x-user" in request.headers`"#,
     "^^^^"
 )]
 #[case(
     r#"b"x" == request.path"#,
-    "a string of bytes is equal to nothing in a condition; leave out the `b` in front of the quote",
+    "a byte string never equals a string; remove the `b` before the quote",
     "^^"
 )]
-#[case(r#"{"a": 1} == 1"#, "maps are not offered", "^")]
-#[case("Foo{a: 1}", "{OPERATOR} `{`; maps and messages are not offered", "   ^")]
-#[case(r#"request.?path == "a""#, "optional values are not offered", "        ^")]
-#[case(r#"request.headers[?"x"] == "a""#, "optional values are not offered", "                ^")]
+#[case(r#"{"a": 1} == 1"#, "maps are not supported", "^")]
+#[case("Foo{a: 1}", "{OPERATOR} `{`; maps and messages are not supported", "   ^")]
+#[case(r#"request.?path == "a""#, "optional values are not supported", "        ^")]
+#[case(r#"request.headers[?"x"] == "a""#, "optional values are not supported", "                ^")]
 #[case(
     r#"request.`path` == "a""#,
-    r#"names in backticks are not offered; a header is written as in `request.headers["x-user"]`"#,
+    r#"names in backticks are not supported; write a header as `request.headers["x-user"]`"#,
     "        ^"
 )]
 #[case(
     "request.path == “/”",
-    r#"`“` means nothing in a condition; strings stand in straight quotes: "…" or '…'"#,
+    r#"`“` is not valid in a condition; write strings in straight quotes: "…" or '…'"#,
     "                ^"
 )]
-#[case(r#"request.path == "/" // all"#, "a condition has no comments", "                    ^^")]
+#[case(r#"request.path == "/" // all"#, "conditions have no comments", "                    ^^")]
 #[case(r#"request.path == "/"#, "this string has no closing quote", "                ^")]
 #[case(r#"request.path == 'a""#, "this string has no closing quote", "                ^")]
 #[case(
@@ -594,12 +683,16 @@ fn regular_expressions(#[case] source: &str, #[case] message: &str, #[case] care
     "^^^^^^^^^^^^^^^^^^^"
 )]
 #[case("12ab == 1", "`12ab` is neither a number nor a name", "^^^^")]
-fn literals(#[case] source: &str, #[case] message: &str, #[case] carets: &str) {
+fn an_invalid_literal_is_refused(
+    #[case] source: &str,
+    #[case] message: &str,
+    #[case] carets: &str,
+) {
     check(source, message, carets);
 }
 
 #[test]
-fn a_source_is_only_so_long() {
+fn a_source_has_a_maximum_length() {
     let source = format!("true{}", " ".repeat(MAX_SOURCE - 4));
     assert!(Condition::compile(&source).is_ok());
     let error = error(&format!("{source}ä"));
@@ -622,28 +715,27 @@ fn a_source_is_only_so_long() {
 #[case("", "[0]", "request.path")]
 #[case("", " + 1", "1")]
 #[case("", " == true", "true")]
-fn an_expression_is_only_so_deep(#[case] open: &str, #[case] close: &str, #[case] inner: &str) {
+fn an_expression_has_a_maximum_depth(#[case] open: &str, #[case] close: &str, #[case] inner: &str) {
     let nested = |times| format!("{}{inner}{}", open.repeat(times), close.repeat(times));
-    let message = "more than 32 expressions are inside each other (MAX_DEPTH)";
+    let message = "expressions are nested more than 32 deep (MAX_DEPTH)";
     assert_eq!(error(&nested(MAX_DEPTH + 1)).message(), message);
-    // It is that limit, and not another mistake, that is reported.
+    // The error is about the limit and not about another mistake.
     let shallow = Condition::compile(&nested(5));
     assert!(shallow.as_ref().err().is_none_or(|error| error.message() != message), "{shallow:?}");
-    // As deep as the limit of the source allows.
+    // The deepest nesting that the limit of the source allows.
     let times = (MAX_SOURCE - inner.len()) / (open.len() + close.len());
     assert_eq!(error(&nested(times)).message(), message);
 }
 
-/// Rows of operands are not deep.
 #[rstest]
 #[case("true && ", "true")]
 #[case("true || ", "true")]
-fn a_row_is_not_deep(#[case] operand: &str, #[case] last: &str) {
+fn a_row_of_operands_is_not_deep(#[case] operand: &str, #[case] last: &str) {
     assert!(Condition::compile(&format!("{}{last}", operand.repeat(200))).is_ok());
 }
 
 #[test]
-fn a_message_can_be_printed() {
+fn a_message_has_no_control_characters() {
     for source in
         ["'\0'", "request['\u{1b}[2J']", "request.path == \u{7}", "'\u{7}' in request.headers"]
     {
@@ -652,7 +744,7 @@ fn a_message_can_be_printed() {
     }
 }
 
-/// What makes it slow is counted, and not the tables of Unicode.
+/// The limit counts what makes an expression slow, not the size of Unicode tables.
 #[rstest]
 #[case("(0|a){400}b", false)]
 #[case("((a?){40}){40}", false)]
@@ -661,7 +753,7 @@ fn a_message_can_be_printed() {
 #[case("(0|a){14}b", true)]
 #[case("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", true)]
 #[case(r"^\w+@\w+$", true)]
-fn a_regular_expression_is_only_so_large(#[case] pattern: &str, #[case] fits: bool) {
+fn a_regular_expression_has_a_maximum_size(#[case] pattern: &str, #[case] fits: bool) {
     let source = format!("request.path.matches(r'{pattern}')");
     match Condition::compile(&source) {
         Ok(_) => assert!(fits),
@@ -670,7 +762,7 @@ fn a_regular_expression_is_only_so_large(#[case] pattern: &str, #[case] fits: bo
 }
 
 #[test]
-fn there_are_only_so_many_regular_expressions() {
+fn a_condition_has_a_maximum_number_of_regular_expressions() {
     let source = |count| vec!["request.path.matches(\"a\")"; count].join(" || ");
     assert!(Condition::compile(&source(MAX_REGEXES)).is_ok());
     let error = error(&source(MAX_REGEXES + 1));
@@ -679,7 +771,7 @@ fn there_are_only_so_many_regular_expressions() {
 }
 
 #[test]
-fn the_place_counts_lines_and_characters() {
+fn a_position_counts_lines_and_characters() {
     let source = "request.path == 'ä' &&\n  'ö' == request.patj";
     let error = error(source);
     assert_eq!(

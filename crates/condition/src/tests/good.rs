@@ -1,4 +1,4 @@
-//! Conditions and their answers.
+//! Valid conditions and their results.
 
 use rstest::rstest;
 
@@ -74,7 +74,7 @@ fn ask(source: &str) -> Result<bool, Kind> {
 #[case("!!!false")]
 #[case("\ttrue\n&&\r\ntrue ")]
 #[case("0x1F90 == destination.port")]
-fn matches(#[case] source: &str) {
+fn a_condition_matches(#[case] source: &str) {
     assert_eq!(ask(source), Ok(true));
 }
 
@@ -86,7 +86,7 @@ fn matches(#[case] source: &str) {
 #[case(r#""dev,ops" in request.headers["x-roles"].split(",")"#)]
 #[case(r#""x-other" in request.headers"#)]
 #[case("false")]
-fn does_not_match(#[case] source: &str) {
+fn a_condition_does_not_match(#[case] source: &str) {
     assert_eq!(ask(source), Ok(false));
 }
 
@@ -121,9 +121,9 @@ fn does_not_match(#[case] source: &str) {
     Kind::MissingHeader,
     r#"request.headers["x-other"]"#
 )]
-fn has_no_answer(#[case] source: &str, #[case] kind: Kind, #[case] place: &str) {
+fn an_evaluation_fails(#[case] source: &str, #[case] kind: Kind, #[case] place: &str) {
     let condition = compile(source);
-    let error = condition.matches(&made().facts()).expect_err("has no answer");
+    let error = condition.matches(&made().facts()).expect_err("the evaluation fails");
     assert_eq!((error.kind, error.span.of(source)), (kind, place));
     assert_eq!(error.describe(source), format!("`{place}`: {kind}"));
 }
@@ -141,11 +141,8 @@ fn has_no_answer(#[case] source: &str, #[case] kind: Kind, #[case] place: &str) 
 #[case("E == E", Err(Kind::MissingHeader))]
 #[case("E ? true : true", Err(Kind::MissingHeader))]
 #[case("true ? true : E", Ok(true))]
-fn errors_are_contagious_or_not_as_in_cel(
-    #[case] source: &str,
-    #[case] answer: Result<bool, Kind>,
-) {
-    // `true` and `false` are attributes in disguise as well, or they would be folded away.
+fn an_error_spreads_as_in_cel(#[case] source: &str, #[case] answer: Result<bool, Kind>) {
+    // The second pair depends on attributes, so that the checker does not fold it to a constant.
     for (yes, no) in [("true", "false"), ("source.port > 0", "source.port < 0")] {
         let source =
             source.replace("true", &format!("({yes})")).replace("false", &format!("({no})"));
@@ -176,14 +173,14 @@ fn a_host_or_user_agent_may_be_missing() {
 #[case(r#""x" in request.headers"#, Needs::Request)]
 #[case(r#"source.port == 1 ? true : request.method == "GET""#, Needs::Request)]
 #[case(r#"source.port in [1] || 1 in [size(request.path)]"#, Needs::Request)]
-// What is decided needs nothing.
+// A constant needs no facts.
 #[case(r#"false && request.path == "/""#, Needs::Connection)]
-fn when_it_is_decided(#[case] source: &str, #[case] needs: Needs) {
+fn a_condition_needs_the_facts_that_it_uses(#[case] source: &str, #[case] needs: Needs) {
     assert_eq!(compile(source).needs(), needs);
 }
 
 #[test]
-fn what_is_not_known_is_an_error_only_where_it_matters() {
+fn an_unknown_fact_is_an_error_only_where_it_matters() {
     let unknown = Facts { server_name: None, request: None, ..made().facts() };
     let unknown = Facts { request: None, ..unknown };
     let ask = |source| compile(source).matches(&unknown).map_err(|error| error.kind);
@@ -204,12 +201,12 @@ fn what_is_not_known_is_an_error_only_where_it_matters() {
 #[case(r#"request.path == "/" && false"#, Some(false))]
 #[case(r#"request.path == "/" || false"#, None)]
 #[case("source.port == source.port", None)]
-fn constants(#[case] source: &str, #[case] constant: Option<bool>) {
+fn a_part_without_attributes_is_a_constant(#[case] source: &str, #[case] constant: Option<bool>) {
     assert_eq!(compile(source).constant(), constant);
 }
 
 #[test]
-fn a_text_is_only_so_long() {
+fn a_text_has_a_maximum_length() {
     let mut request = Made::with(&[]);
     let mut ask = |length: usize, source| {
         request.path = format!("/{}", "a".repeat(length - 1));
@@ -227,12 +224,12 @@ fn a_text_is_only_so_long() {
         ask(MAX_MADE / 2 + 1, r#"size(request.path + request.path) > 0"#),
         Err(Kind::TooCostly)
     );
-    // Looking is free.
+    // A test that makes no text has no limit.
     assert_eq!(ask(10 * MAX_MADE, r#"request.path.endsWith("aa")"#), Ok(true));
 }
 
 #[test]
-fn a_header_repeated_too_often_is_not_put_together() {
+fn a_header_repeated_too_often_is_not_joined() {
     let value = "a".repeat(1000);
     let headers = vec![("x", value.as_bytes()); 70];
     let request = Made::with(&headers);
@@ -242,7 +239,7 @@ fn a_header_repeated_too_often_is_not_put_together() {
 }
 
 #[test]
-fn cookies_that_were_sent_one_by_one_are_one_header() {
+fn cookies_sent_one_by_one_are_one_header() {
     let request = Made::with(&[
         ("cookie", b"a=1"),
         ("cookie", b"b=2"),
@@ -256,7 +253,7 @@ fn cookies_that_were_sent_one_by_one_are_one_header() {
 }
 
 #[test]
-fn can_be_shared_and_compared() {
+fn a_condition_can_be_shared_and_compared() {
     fn shared<T: Send + Sync + Clone + std::fmt::Debug + Eq>(_: &T) {}
     let condition = compile("source.port == 1");
     shared(&condition);
@@ -265,7 +262,7 @@ fn can_be_shared_and_compared() {
     assert_eq!(condition.to_string(), "source.port == 1");
 }
 
-/// A worker's thread has 2 MiB, and more to do than this.
+/// A worker's thread has a stack of 2 MiB, which it also needs for other work.
 #[test]
 fn the_deepest_condition_needs_little_stack() {
     let nested = |open: &str, inner: &str, close: &str, times| {

@@ -1,4 +1,4 @@
-//! Our reading and evaluation against those of the crate `cel`, and what holds for every condition.
+//! Compares our parser and evaluation with the crate `cel`, and tests properties of all conditions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -12,7 +12,7 @@ use proptest::sample::select;
 use super::request::Made;
 use crate::{Condition, Facts, Needs};
 
-/// cel's parser needs a great deal of stack.
+/// Stack size for `cel`, whose parser needs a lot of it, in bytes.
 const STACK: usize = 256 << 20;
 
 const NAMES: [&str; 5] = ["x-user", "x-role", "user-agent", "accept", "host"];
@@ -78,7 +78,7 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     Arc::new(env)
 });
 
-/// What `cel` makes of it: its answer, or nothing if it has none.
+/// The result of `source` according to `cel`. `None`: the evaluation fails.
 fn oracle(source: &str, request: &Made) -> Option<bool> {
     let program =
         ENV.compile(source).unwrap_or_else(|errors| panic!("{source:?} is no CEL: {errors}"));
@@ -135,8 +135,8 @@ fn oracle(source: &str, request: &Made) -> Option<bool> {
     }
 }
 
-// Expressions as text, by type. What is joined has brackets around it only sometimes, to see that both parsers put the
-// same there.
+// Generators of expressions as text, one per type. Only some operands have parentheses, to test
+// that both parsers group the rest in the same way.
 
 fn quoted(word: &str) -> String {
     format!("\"{word}\"")
@@ -153,13 +153,14 @@ fn attributes() -> impl Strategy<Value = String> {
     select(&ATTRIBUTES[..]).prop_map(str::to_owned)
 }
 
-/// A subject and what it may be compared with, so that no comparison is refused.
+/// Texts that can be compared with each other. No comparison of them is refused.
 fn texts(depth: u32) -> BoxedStrategy<String> {
     let leaf = prop_oneof![
         3 => headers(),
         2 => attributes(),
         2 => select(&WORDS[..]).prop_map(quoted),
-        1 => select(&["source.address", "destination.address"][..]).prop_map(|name| format!("({name} + '')")),
+        1 => select(&["source.address", "destination.address"][..])
+            .prop_map(|name| format!("({name} + '')")),
     ];
     if depth == 0 {
         return leaf.boxed();
@@ -168,18 +169,21 @@ fn texts(depth: u32) -> BoxedStrategy<String> {
     prop_oneof![
         8 => leaf,
         1 => (inner(), inner()).prop_map(|(a, b)| format!("({a} + {b})")),
-        1 => (inner(), select(&["lowerAscii", "upperAscii", "trim"][..])).prop_map(|(a, f)| format!("{a}.{f}()")),
+        1 => (inner(), select(&["lowerAscii", "upperAscii", "trim"][..]))
+            .prop_map(|(a, f)| format!("{a}.{f}()")),
         1 => (inner(), -1..4).prop_map(|(a, index)| format!("{a}.split(\",\")[{index}]")),
         1 => numbers(depth - 1).prop_map(|a| format!("string({a})")),
-        1 => (bools(depth - 1), inner(), inner()).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+        1 => (bools(depth - 1), inner(), inner())
+            .prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
     ]
     .boxed()
 }
 
 fn numbers(depth: u32) -> BoxedStrategy<String> {
     let leaf = prop_oneof![
-        // Behind a sign that keeps them from being compared with a port.
-        2 => select(&["source.port", "destination.port"][..]).prop_map(|name| format!("(0 + {name})")),
+        // The sum hides the port, so that the checker refuses no comparison with it.
+        2 => select(&["source.port", "destination.port"][..])
+            .prop_map(|name| format!("(0 + {name})")),
         2 => (-3i64..4).prop_map(|value| value.to_string()),
         1 => select(&[i64::MIN, i64::MAX][..]).prop_map(|value| value.to_string()),
     ];
@@ -199,7 +203,8 @@ fn numbers(depth: u32) -> BoxedStrategy<String> {
         1 => texts(depth - 1).prop_map(|a| format!("size({a})")),
         1 => texts(depth - 1).prop_map(|a| format!("{a}.split(',').size()")),
         1 => texts(depth - 1).prop_map(|a| format!("int({a})")),
-        1 => (bools(depth - 1), inner(), inner()).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+        1 => (bools(depth - 1), inner(), inner())
+            .prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
     ]
     .boxed()
 }
@@ -217,8 +222,10 @@ fn bools(depth: u32) -> BoxedStrategy<String> {
             .prop_map(|(a, f, b)| format!("{a}.{f}({b})")),
         2 => (text(), pattern).prop_map(|(a, p)| format!("{a}.matches({})", quoted(p))),
         2 => (text(), items).prop_map(|(a, items)| format!("{a} in [{items}]")),
-        1 => (text(), vec(text(), 1..3)).prop_map(|(a, items)| format!("{a} in [{}]", items.join(","))),
-        1 => (number(), vec(number(), 1..4)).prop_map(|(a, items)| format!("{a} in [{}]", items.join(","))),
+        1 => (text(), vec(text(), 1..3))
+            .prop_map(|(a, items)| format!("{a} in [{}]", items.join(","))),
+        1 => (number(), vec(number(), 1..4))
+            .prop_map(|(a, items)| format!("{a} in [{}]", items.join(","))),
         1 => (text(), text()).prop_map(|(a, b)| format!("{a} in {b}.split(\",\")")),
         1 => select(&NAMES[..]).prop_map(|name| format!("{} in request.headers", quoted(name))),
         1 => select(&["host", "useragent", "headers.accept", "headers.x_none", "path"][..])
@@ -238,7 +245,8 @@ fn bools(depth: u32) -> BoxedStrategy<String> {
         3 => row.clone(),
         2 => row.prop_map(|row| format!("({row})")),
         2 => inner().prop_map(|a| format!("!({a})")),
-        1 => (inner(), inner(), select(&["==", "!="][..])).prop_map(|(a, b, r)| format!("(({a}) {r} ({b}))")),
+        1 => (inner(), inner(), select(&["==", "!="][..]))
+            .prop_map(|(a, b, r)| format!("(({a}) {r} ({b}))")),
         1 => (inner(), inner(), inner()).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
     ]
     .boxed()
@@ -264,7 +272,7 @@ fn answer(condition: &Condition, facts: &Facts<'_>) -> Option<bool> {
     condition.matches(facts).ok()
 }
 
-/// Runs a property where there is room for `cel`.
+/// Runs a property in a thread with enough stack for `cel`.
 fn with_room(property: fn()) {
     let thread =
         std::thread::Builder::new().stack_size(STACK).spawn(property).expect("a thread starts");
@@ -274,16 +282,19 @@ fn with_room(property: fn()) {
 }
 
 #[test]
-fn cel_agrees() {
+fn a_condition_has_the_value_that_cel_gives_it() {
     with_room(|| {
         proptest!(ProptestConfig::with_cases(3000), |(source in bools(3), request in requests())| {
             match Condition::compile(&source) {
                 Ok(condition) => {
-                    prop_assert_eq!(answer(&condition, &request.facts()), oracle(&source, &request), "{}", source);
+                    let ours = answer(&condition, &request.facts());
+                    prop_assert_eq!(ours, oracle(&source, &request), "{}", source);
                 }
-                // Constants without a value, and what is too long or too deep, are refused by us only.
+                // Only we refuse constants without a value, and sources beyond a limit.
                 Err(error) => {
-                    let refused = ["this has no value", "MAX_"].iter().any(|reason| error.problem().contains(reason));
+                    let refused = ["this has no value", "MAX_"]
+                        .iter()
+                        .any(|reason| error.problem().contains(reason));
                     prop_assert!(refused, "{}\n{}", error, error.caret(&source));
                 }
             }
@@ -291,24 +302,25 @@ fn cel_agrees() {
     });
 }
 
-/// What we take is CEL, and has the same structure: any row of tokens that is a condition has the value that `cel` gives it.
+/// Any row of tokens that we accept is CEL and has the same structure there.
 #[test]
-fn whatever_is_taken_is_cel() {
+fn a_row_of_tokens_has_the_value_that_cel_gives_it() {
     with_room(|| {
         let tokens = vec(select(&TOKENS[..]), 1..9);
         proptest!(ProptestConfig::with_cases(20_000), |(tokens in tokens)| {
             let source = tokens.join(" ");
             if let Ok(condition) = Condition::compile(&source) {
                 let request = Made::with(&[("accept", b"a")]);
-                prop_assert_eq!(answer(&condition, &request.facts()), oracle(&source, &request), "{}", source);
+                let ours = answer(&condition, &request.facts());
+                prop_assert_eq!(ours, oracle(&source, &request), "{}", source);
             }
         });
     });
 }
 
-/// An answer stands, however little was known; and what a condition says that it needs is enough.
+/// More facts do not change a result, and the facts that a condition needs are enough for it.
 #[test]
-fn an_answer_is_final() {
+fn a_result_is_final() {
     proptest!(ProptestConfig::with_cases(3000), |(source in bools(3), request in requests())| {
         let Ok(condition) = Condition::compile(&source) else { return Ok(()) };
         let all = request.facts();

@@ -1,21 +1,22 @@
-//! A request made up for a test.
+//! A request for the tests.
 
 use std::net::SocketAddr;
 
 use crate::{Facts, Request};
 
+/// A request whose parts a test chooses.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) host: Option<String>,
     pub(super) protocol: &'static str,
-    /// Names in any case.
+    /// Names in any case, with their values.
     pub(super) headers: Vec<(String, Vec<u8>)>,
 }
 
 impl Made {
-    /// `GET /shop/cart?item=7&x=a%20b` of HTTP/1.1, to `shop.example:8080`, with these headers.
+    /// `GET /shop/cart?item=7&x=a%20b` by HTTP/1.1 to `shop.example:8080`, with these headers.
     pub(super) fn with(headers: &[(&str, &[u8])]) -> Self {
         let headers =
             headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
@@ -28,7 +29,7 @@ impl Made {
         }
     }
 
-    /// From 10.1.2.3:40000 to 10.20.0.1:8080, without TLS.
+    /// This request on a connection from 10.1.2.3:40000 to 10.20.0.1:8080 without TLS.
     pub(super) fn facts(&self) -> Facts<'_> {
         Facts {
             source: SocketAddr::from(([10, 1, 2, 3], 40_000)),

@@ -1,11 +1,11 @@
-//! ClientHellos put together by hand, whole and in pieces.
+//! ClientHellos built by hand, whole and in pieces.
 
 use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
 
-/// A list with its length in two bytes.
+/// A list that is preceded by its length in two bytes.
 fn list16(content: &[u8]) -> Vec<u8> {
     [&(content.len() as u16).to_be_bytes()[..], content].concat()
 }
@@ -62,7 +62,7 @@ fn name_and_protocols() {
     let expected =
         (Some("Shop.example".to_owned()), vec!["h2".to_owned(), "http/1.1".to_owned()], len);
     assert_eq!(hello_of(&bytes), expected);
-    // What follows is not looked at.
+    // The reader does not look at the bytes after the ClientHello.
     bytes.extend_from_slice(&[20, 3, 3, 0, 1, 1]);
     assert_eq!(hello_of(&bytes), expected);
 }
@@ -78,7 +78,7 @@ fn without_extensions() {
 }
 
 #[test]
-fn every_beginning_is_partial_in_records_of_every_size() {
+fn a_hello_that_is_not_complete_is_partial_in_records_of_every_size() {
     let message = message(&[sni(b"shop.example"), alpn(&["h2"])]);
     for size in message.len().div_ceil(MAX_RECORDS)..=message.len() {
         let bytes = records(&message, size);
@@ -99,7 +99,7 @@ fn every_beginning_is_partial_in_records_of_every_size() {
     assert_eq!(client_hello(&many), Parsed::Unframed(Reason::HelloTooLong));
 }
 
-/// With how many bytes it is known, and why.
+/// The number of bytes after which they are refused, and the reason.
 #[rstest]
 #[case::http(b"GET / HTTP/1.1\r\n".to_vec(), 1, Reason::NotTls)]
 #[case::other_record(vec![23, 3, 3, 0, 1, 0], 1, Reason::NotTls)]
@@ -109,7 +109,7 @@ fn every_beginning_is_partial_in_records_of_every_size() {
 #[case::long_record(vec![HANDSHAKE, 3, 1, 0x40, 1, 1], 5, Reason::NotTls)]
 #[case::server_hello(vec![HANDSHAKE, 3, 3, 0, 50, 2], 6, Reason::Hello)]
 #[case::long_message(vec![HANDSHAKE, 3, 1, 1, 0, 1, 0, 0x40, 0], 9, Reason::HelloTooLong)]
-fn other_bytes_are_known_at_once(
+fn other_bytes_are_refused_at_the_first_byte_that_differs(
     #[case] bytes: Vec<u8>,
     #[case] enough: usize,
     #[case] reason: Reason,
@@ -132,34 +132,34 @@ fn other_bytes_are_known_at_once(
 #[case::empty_list(message(&[extension(SERVER_NAME, &[0, 0])]))]
 #[case::name_of_another_type(message(&[extension(SERVER_NAME, &[0, 4, 1, 0, 1, b'a'])]))]
 #[case::two_names(message(&[extension(SERVER_NAME, &[0, 8, 0, 0, 1, b'a', 0, 0, 1, b'b'])]))]
-#[case::behind_the_list(message(&[extension(SERVER_NAME, &[0, 4, 0, 0, 1, b'a', 0])]))]
+#[case::bytes_after_the_list(message(&[extension(SERVER_NAME, &[0, 4, 0, 0, 1, b'a', 0])]))]
 #[case::no_protocol(message(&[extension(ALPN, &[0, 0])]))]
 #[case::empty_protocol(message(&[extension(ALPN, &[0, 1, 0])]))]
 #[case::cut_protocol(message(&[extension(ALPN, &[0, 2, 2, b'h'])]))]
 #[case::cut_extension(message(&[vec![0, 0, 0]]))]
-fn broken(#[case] message: Vec<u8>) {
+fn malformed_messages_are_refused(#[case] message: Vec<u8>) {
     assert_eq!(client_hello(&records(&message, usize::MAX)), Parsed::Unframed(Reason::Hello));
     assert_eq!(client_hello(&records(&message, 40)), Parsed::Unframed(Reason::Hello));
 }
 
 #[test]
-fn nothing_may_follow_in_the_record() {
+fn bytes_after_the_hello_in_its_record_are_refused() {
     let mut bytes = message(&[sni(b"a")]);
     bytes.push(0);
     assert_eq!(client_hello(&records(&bytes, usize::MAX)), Parsed::Unframed(Reason::Hello));
 }
 
 #[test]
-fn a_record_of_another_kind_in_the_middle() {
+fn a_record_of_another_kind_in_the_middle_is_refused() {
     let mut bytes = records(&message(&[sni(b"a")]), 30);
     bytes[RECORD_HEADER + 30] = 21;
     assert_eq!(client_hello(&bytes), Parsed::Unframed(Reason::Hello));
 }
 
 #[test]
-fn lengths_that_do_not_fit() {
+fn lengths_that_contradict_each_other_are_refused() {
     let good = message(&[sni(b"a")]);
-    // Each byte that is a length, a bit more or less.
+    // Each byte that is a length, increased and decreased by one.
     for at in [3, 38, 42, 47, 50, 54, 56, 59] {
         for change in [1, u8::MAX] {
             let mut bytes = good.clone();
@@ -173,7 +173,7 @@ fn lengths_that_do_not_fit() {
 
 proptest! {
     #[test]
-    fn any_name_in_any_records(
+    fn any_name_is_found_in_any_records(
         name in "[a-zA-Z0-9._-]{1,255}",
         protocols in proptest::collection::vec("[!-~]{1,20}", 1..5),
         size in 30_usize..2000,
@@ -189,9 +189,12 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..400), at in 0_usize..400) {
+    fn any_bytes_are_read_without_a_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..400),
+        at in 0_usize..400,
+    ) {
         let _ = client_hello(&bytes);
-        // And where more of it is right.
+        // The same with a hello of which only some bytes are replaced.
         let mut hello = records(&message(&[sni(b"shop"), alpn(&["h2"])]), 60);
         let at = at % hello.len();
         let end = hello.len().min(at + bytes.len() % 8);

@@ -1,15 +1,16 @@
-//! Where a body ends, RFC 9112 section 6.3.
+//! Finds the end of a body, RFC 9112 section 6.3.
 
 use super::chunked::Chunked;
 use crate::Reason;
 
-/// The body of one message: told what comes, it says how much of that belongs to it. It keeps no bytes.
+/// The place in the body of one message. It sees the bytes as they arrive, and tells how many of
+/// them belong to the body. It keeps no bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body(Kind);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    /// This many bytes are still to come.
+    /// The body goes on for this many bytes.
     Length(u64),
     Chunked(Chunked),
     UntilClose,
@@ -31,16 +32,19 @@ impl Body {
         Self(Kind::UntilClose)
     }
 
-    /// How many of the bytes that came next belong to the body; if not all, it is done.
+    /// How many of the next bytes belong to the body. If not all of them do, the body is complete.
     ///
-    /// With a length, the bytes are not looked at. In chunks, only what is between their data is.
+    /// Of a body with a length, the bytes are not examined. Of a chunked body, only the bytes
+    /// between the data of chunks are.
     ///
     /// # Errors
-    /// When the chunks are broken. Where the body ends is unknown then, also at the next call.
+    /// [`Reason::Chunk`], [`Reason::ChunkLineTooLong`], [`Reason::Trailer`] or
+    /// [`Reason::TrailersTooLong`] if a chunked body is malformed. Its end is unknown, so each
+    /// later call fails with the same reason.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, Reason> {
         match &mut self.0 {
             Kind::Length(left) => {
-                // No more than a `usize`, since it is no more than `bytes.len()`.
+                // Fits into a `usize`, since it is at most `bytes.len()`.
                 let taken = (*left).min(bytes.len() as u64);
                 *left -= taken;
                 Ok(taken as usize)
@@ -50,7 +54,7 @@ impl Body {
         }
     }
 
-    /// Has all of it come? Never, if it ends with the connection.
+    /// Whether the body is complete. A body that ends with the connection never is.
     pub fn is_done(&self) -> bool {
         match &self.0 {
             Kind::Length(left) => *left == 0,
@@ -59,13 +63,13 @@ impl Body {
         }
     }
 
-    /// Does it end with the connection?
+    /// Whether the body ends with the connection.
     pub fn is_until_close(&self) -> bool {
         matches!(self.0, Kind::UntilClose)
     }
 
-    /// How many bytes can pass without being looked at: what is left of a length or of a chunk's data. `None` if
-    /// there is no end.
+    /// How many of the next bytes need no examination: the rest of the length, or of a chunk's
+    /// data. `None` if the body ends with the connection.
     pub fn unseen(&self) -> Option<u64> {
         match &self.0 {
             Kind::Length(left) => Some(*left),
@@ -90,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn until_close_takes_everything() {
+    fn a_body_until_close_takes_all_bytes() {
         let mut body = Body::until_close();
         assert_eq!((body.advance(b"abc"), body.unseen(), body.is_done()), (Ok(3), None, false));
         assert!(body.is_until_close() && !Body::NONE.is_until_close());

@@ -1,20 +1,21 @@
-//! The end of a chunked body, RFC 9112 section 7.1: a state for each place between the data of chunks.
+//! Finds the end of a chunked body, RFC 9112 section 7.1, with a state for each place outside the
+//! data of chunks.
 
 use super::{MAX_CHUNK_LINE, MAX_TRAILERS, is_text, is_token};
 use crate::Reason;
 
-/// The most that every implementation holds in a signed number.
+/// Maximum size of a chunk in bytes: every implementation can hold it in a signed 64-bit number.
 const MAX_CHUNK: u64 = i64::MAX as u64;
 
-/// The digits of that, and of a smaller number with zeros in front.
+/// Maximum number of digits of a size, with leading zeros.
 const MAX_DIGITS: u32 = 16;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Chunked {
     state: State,
-    /// The size as far as it was read, then what is left of the data.
+    /// In a size, its value so far. In data, how many bytes of the chunk are left.
     left: u64,
-    /// Bytes of the line with the size, or of the trailers, so far.
+    /// Length so far, in bytes, of the line with the size or of the trailers.
     length: u32,
 }
 
@@ -23,27 +24,29 @@ enum State {
     /// In the digits of a size.
     #[default]
     Size,
-    /// In the white space behind them.
+    /// In the white space after a size.
     SizeSpace,
-    /// Behind the first `;`.
+    /// In the extensions, after the first `;`.
     Extension,
-    /// There, in a quoted string, which to some goes on in the next line.
+    /// In a quoted string of an extension. Some recipients let it go on in the next line.
     Quoted,
-    /// There, behind a `\`.
+    /// In a quoted string, after a `\`.
     Escaped,
-    /// A line with a size has to end.
+    /// Before the LF of a line with a size.
     SizeLf,
     /// In the data of a chunk.
     Data,
-    /// A chunk has to end.
+    /// Before the CR after the data of a chunk.
     DataCr,
+    /// Before the LF after the data of a chunk.
     DataLf,
-    /// At the beginning of a line behind the last chunk.
+    /// At the beginning of a line after the last chunk.
     Trailer,
     TrailerName,
     TrailerValue,
+    /// Before the LF of a trailer.
     TrailerLf,
-    /// The last line has to end.
+    /// Before the LF of the empty line at the end.
     EndLf,
     Done,
     Broken(Reason),
@@ -54,7 +57,7 @@ impl Chunked {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
             if self.state == State::Data {
-                // No more than a `usize`, since it is no more than what is left of `bytes`.
+                // Fits into a `usize`, since it is at most the rest of `bytes`.
                 let taken = self.left.min((bytes.len() - at) as u64);
                 self.left -= taken;
                 at += taken as usize;
@@ -86,7 +89,7 @@ impl Chunked {
         if self.state == State::Data { self.left } else { 0 }
     }
 
-    /// The state behind a byte that is not data.
+    /// The state after a byte that is not data.
     fn step(&mut self, byte: u8) -> Result<State, Reason> {
         use State::*;
         Ok(match (self.state, byte) {
@@ -129,7 +132,7 @@ impl Chunked {
     }
 
     fn digit(&mut self, byte: u8) -> Result<(), Reason> {
-        // It is a hexadecimal digit.
+        // `byte` is a hexadecimal digit.
         let digit = char::from(byte).to_digit(16).unwrap_or_default();
         self.length += 1;
         if self.length > MAX_DIGITS || self.left > MAX_CHUNK >> 4 {
@@ -156,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    /// What is left behind the body, whole and split at each byte.
+    /// How many bytes follow the body. The same whole and split at each byte.
     fn rest(text: &[u8]) -> Result<Option<usize>, Reason> {
         let whole = {
             let mut body = Chunked::default();
@@ -190,10 +193,10 @@ mod tests {
     #[case("5  \r\nhello\r\n0\t\r\n\r\n", 0)]
     #[case("5;\u{e4}\r\nhello\r\n0\r\n\r\n", 0)]
     #[case("0\r\nDigest: abc\r\nX:\r\ny:\tz\r\n\r\nPOST", 4)]
-    fn good(#[case] text: &str, #[case] left: usize) {
+    fn the_end_is_found(#[case] text: &str, #[case] left: usize) {
         assert_eq!(rest(text.as_bytes()), Ok(Some(left)));
         for end in 0..text.len() - left {
-            assert_eq!(rest(&text.as_bytes()[..end]), Ok(None), "a beginning");
+            assert_eq!(rest(&text.as_bytes()[..end]), Ok(None), "{end} bytes");
         }
     }
 
@@ -235,12 +238,12 @@ mod tests {
     #[case("0\r\nA: b\rc\r\n", Reason::Trailer)]
     #[case("0\r\nA: b\r\n c\r\n", Reason::Trailer)]
     #[case("0\r\nA: \0\r\n", Reason::Trailer)]
-    fn broken(#[case] text: &str, #[case] reason: Reason) {
+    fn malformed_chunks_are_refused(#[case] text: &str, #[case] reason: Reason) {
         assert_eq!(rest(text.as_bytes()), Err(reason));
     }
 
     #[test]
-    fn a_broken_body_stays_broken() {
+    fn a_refused_body_stays_refused() {
         let mut body = Chunked::default();
         assert_eq!(body.advance(b"x"), Err(Reason::Chunk));
         assert_eq!(body.advance(b"0\r\n\r\n"), Err(Reason::Chunk));
@@ -249,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_have_limits() {
+    fn lines_and_trailers_have_a_maximum_length() {
         let line = |length: usize| format!("5;{}\r\n", "a".repeat(length - 2)).into_bytes();
         assert_eq!(Chunked::default().advance(&line(MAX_CHUNK_LINE)), Ok(MAX_CHUNK_LINE + 2));
         assert_eq!(
@@ -260,7 +263,7 @@ mod tests {
             b"0\r\n".iter().chain(b"A: b\r\n".iter().cycle().take(2 * MAX_TRAILERS)).copied();
         let mut body = Chunked::default();
         assert_eq!(body.advance(&trailers.collect::<Vec<_>>()), Err(Reason::TrailersTooLong));
-        // The limit is for each line, not for all chunks.
+        // The maximum is that of one line, not of all lines together.
         let mut body = Chunked::default();
         for _ in 0..3 {
             let chunk = [&line(MAX_CHUNK_LINE)[..], b"hello\r\n"].concat();

@@ -1,5 +1,5 @@
-//! What one message says of the next: after a request, of the bytes that follow it, and of how its response is to
-//! be read.
+//! What one message means for others: for the bytes that follow it, and, of a request, for the
+//! framing of its response.
 
 /// The version in a start line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,24 +20,25 @@ impl Version {
     }
 }
 
-/// What the bytes behind a message are.
+/// What the bytes after a message are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum After {
     /// The next message.
     Keep,
-    /// Nothing that the other side will answer: the connection ends with this exchange, RFC 9112 section 9.6.
+    /// Bytes that the other side ignores: the connection ends with this exchange, RFC 9112 section
+    /// 9.6.
     Close,
-    /// Of a request: its response decides. Bytes behind it are another protocol's if that is 101, and the next
-    /// request otherwise, so they can't be read before. Of a response: another protocol's bytes from here on, both
-    /// ways.
+    /// After a request, it depends on the response: another protocol if the status is 101, else the
+    /// next request. So these bytes can't be framed before the response. After a response, another
+    /// protocol begins, in both directions.
     Upgrade,
-    /// The same for CONNECT: a tunnel if the response is 2xx.
+    /// The same for CONNECT, where a status of 2xx begins a tunnel.
     Connect,
 }
 
-/// What has to be known of a request to read its response.
+/// The parts of a request that affect the framing of its response.
 ///
-/// It serves all responses to that request: interim ones (1xx but 101) and then the final one.
+/// It applies to all responses to that request: interim ones (1xx except 101) and the final one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Asked {
     pub(crate) kind: Kind,
@@ -47,7 +48,7 @@ pub struct Asked {
     pub(crate) close: bool,
 }
 
-/// The methods that change what a response is.
+/// The methods that affect the framing of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Head,

@@ -1,18 +1,18 @@
-//! The header fields that say where a message ends and what comes after it.
+//! Reads the header fields that decide where a message ends and what follows it.
 
 use httparse::Header;
 
 use super::{Body, Version};
 use crate::Reason;
 
-/// What the header fields of one message say.
+/// The meaning of the header fields of one message.
 #[derive(Debug)]
 pub(super) struct Fields {
-    /// `None`: neither a length nor a coding.
+    /// `None` if there is neither a length nor a coding.
     pub(super) body: Result<Option<Body>, Reason>,
-    /// This message is the last one in its direction, RFC 9112 section 9.3.
+    /// Whether the message is the last one in its direction, RFC 9112 section 9.3.
     pub(super) close: bool,
-    /// There is an `Upgrade`. Whether `Connection` lists it is not asked, since servers differ in that.
+    /// Whether there is an `Upgrade`. `Connection` need not list it, since servers differ in that.
     pub(super) upgrade: bool,
 }
 
@@ -43,12 +43,12 @@ pub(super) fn read(headers: &[Header<'_>], version: Version) -> Fields {
 struct Framing {
     length: Option<u64>,
     chunked: bool,
-    /// The first thing that was wrong.
+    /// The first error found.
     wrong: Option<Reason>,
 }
 
 impl Framing {
-    /// RFC 9112 section 6.3: repeated only with the same value.
+    /// Notes a `Content-Length`, which may be repeated with the same value: RFC 9112 section 6.3.
     fn length(&mut self, name: &str, value: &[u8]) {
         let Some(length) =
             number(value).filter(|length| self.length.is_none_or(|before| before == *length))
@@ -59,7 +59,8 @@ impl Framing {
         self.name(name);
     }
 
-    /// RFC 9112 section 6.1: several fields are one list, so that there may be one only.
+    /// Notes a `Transfer-Encoding`. Several fields form one list (RFC 9112 section 6.1), so only
+    /// one is accepted.
     fn encoding(&mut self, name: &str, value: &[u8]) {
         if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
             self.doubt(Reason::TransferEncoding);
@@ -91,13 +92,14 @@ impl Framing {
     }
 }
 
-/// Is it this name, or one that a gateway turns into the same variable?
+/// Whether `name` is `lower`, or a name that a gateway turns into the same variable.
 fn is_like(name: &str, lower: &str) -> bool {
     let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     name.bytes().map(fold).eq(lower.bytes())
 }
 
-/// Digits, without a leading zero, up to what every implementation holds in a signed number.
+/// The value of digits without a leading zero, up to 2^63 - 1: every implementation can hold it in
+/// a signed 64-bit number.
 fn number(value: &[u8]) -> Option<u64> {
     // 2^63 has 19 digits.
     if value.is_empty() || value.len() > 19 || (value.len() > 1 && value[0] == b'0') {

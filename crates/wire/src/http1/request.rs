@@ -1,4 +1,4 @@
-//! The head of a request: RFC 9112 sections 2 to 6.
+//! Reads the head of a request: RFC 9112 sections 2 to 6.
 
 use httparse::Header;
 
@@ -8,27 +8,27 @@ use super::scan::{Found, HeadScan, Storage, Wrong};
 use super::{After, Asked, Body, MAX_METHOD, Version, is_text};
 use crate::{Parsed, Reason};
 
-/// One request, without its body.
+/// The head of a request.
 #[derive(Debug, Clone)]
 pub struct RequestHead<'a> {
     method: &'a str,
     target: &'a str,
-    /// As sent.
+    /// The version as sent.
     pub version: Version,
-    /// As sent and in that order, without the white space around values.
+    /// The header fields in the order sent, without the white space around values.
     pub headers: &'a [Header<'a>],
-    /// Where the body ends that follows.
+    /// The place at the beginning of the body.
     pub body: Body,
-    /// What follows behind the body.
+    /// What follows the body.
     pub after: After,
     close: bool,
 }
 
 /// Reads the head of the request that `bytes` begin with.
 ///
-/// Empty lines in front of it are a part of it (RFC 9112 section 2.2). While it is [`Parsed::Partial`], call again
-/// with the same `scan` and the same bytes and more. Bytes that are no request are known as early as their first
-/// byte that can't be one.
+/// Empty lines in front of it count as its part (RFC 9112 section 2.2). After [`Parsed::Partial`],
+/// call again with the same `scan` and with the same bytes and more. Other bytes are
+/// [`Parsed::Unframed`] as soon as the first byte arrives that a request can't have there.
 pub fn request<'a, 'b: 'a>(
     bytes: &'b [u8],
     scan: &mut HeadScan,
@@ -50,7 +50,7 @@ pub fn request<'a, 'b: 'a>(
     parsed.unwrap_or_else(Parsed::Unframed)
 }
 
-/// A head with all its lines.
+/// Reads a head that has all its lines.
 fn complete<'a, 'b: 'a>(
     head: &'b [u8],
     storage: &'a mut Storage<'b>,
@@ -85,7 +85,7 @@ fn complete<'a, 'b: 'a>(
     Ok(RequestHead { method, target, version, headers, body, after, close })
 }
 
-/// Some lines of a head, all complete.
+/// Checks the complete lines of a head that is still arriving.
 fn incomplete<'b>(lines: &'b [u8], storage: &mut Storage<'b>) -> Result<(), Reason> {
     if without_empty_lines(lines).is_empty() {
         return Ok(());
@@ -98,9 +98,9 @@ fn incomplete<'b>(lines: &'b [u8], storage: &mut Storage<'b>) -> Result<(), Reas
     }
 }
 
-/// The beginning of a request line. What is before `from` was seen before.
+/// Checks the beginning of a request line. An earlier call has checked the bytes before `from`.
 fn beginning(line: &[u8], from: usize) -> Result<(), Reason> {
-    // All that may come is the CR of an empty line or a method.
+    // The line begins with a method, or is the CR of an empty line.
     if matches!(line, [] | [b'\r']) {
         return Ok(());
     }
@@ -132,7 +132,7 @@ fn beginning(line: &[u8], from: usize) -> Result<(), Reason> {
     Err(if version.starts_with(b"HTTP/") { Reason::Version } else { Reason::NotHttp })
 }
 
-/// What comes first: the line that is wrong in itself, or something in front of that.
+/// The first error in the bytes: that of the line `wrong`, or one in front of it.
 fn first_wrong<'b>(bytes: &'b [u8], wrong: Wrong, storage: &mut Storage<'b>) -> Reason {
     let (before, line) = (&bytes[..wrong.line], &bytes[wrong.line..wrong.end]);
     let earlier = if without_empty_lines(before).is_empty() {
@@ -143,7 +143,7 @@ fn first_wrong<'b>(bytes: &'b [u8], wrong: Wrong, storage: &mut Storage<'b>) -> 
     earlier.err().unwrap_or(wrong.reason)
 }
 
-/// From the start line on.
+/// The head from its start line on.
 fn without_empty_lines(mut head: &[u8]) -> &[u8] {
     while let Some(rest) = head.strip_prefix(b"\r\n") {
         head = rest;
@@ -151,8 +151,8 @@ fn without_empty_lines(mut head: &[u8]) -> &[u8] {
     head
 }
 
-/// `HEAD` and `CONNECT` are written so. To who does not mind the case, others are the same; for the response, that
-/// makes a difference.
+/// The kind of a method. HEAD and CONNECT in other letter case are refused: some servers take them
+/// for the real ones, which affects the framing of the response.
 fn kind(method: &str) -> Result<Kind, Reason> {
     match method.len() {
         4 if method == "HEAD" => Ok(Kind::Head),
@@ -173,7 +173,8 @@ pub(crate) fn is_method_byte(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'_')
 }
 
-/// What `httparse` found in a head whose lines are complete. It takes more methods than we do.
+/// The reason for an error of `httparse` in a head whose lines are complete. `httparse` accepts
+/// more methods than we do.
 fn what(error: httparse::Error, head: &[u8]) -> Reason {
     let found = match error {
         httparse::Error::HeaderName => Reason::HeaderName,
@@ -186,7 +187,7 @@ fn what(error: httparse::Error, head: &[u8]) -> Reason {
     start_line(head).err().unwrap_or(found)
 }
 
-/// Is there something wrong with the beginning of the start line?
+/// Checks method and version of the start line.
 fn start_line(head: &[u8]) -> Result<(), Reason> {
     let line = without_empty_lines(head).split(|byte| *byte == b'\n').next().unwrap_or_default();
     beginning(line, 0)?;
@@ -201,18 +202,19 @@ fn start_line(head: &[u8]) -> Result<(), Reason> {
 // === impl RequestHead ===
 
 impl<'a> RequestHead<'a> {
-    /// As sent.
+    /// The method as sent.
     pub fn method(&self) -> &'a str {
         self.method
     }
 
-    /// As sent, RFC 9112 section 3.2.
+    /// The request target as sent, RFC 9112 section 3.2.
     pub fn target(&self) -> &'a str {
         self.target
     }
 
-    /// What is called, with the port if it was given: the authority of the target if it has one, else the header
-    /// `Host` (RFC 9112 section 3.2.2). `None` if it is missing, empty, repeated or not UTF-8.
+    /// The host that the client names, with its port if there is one: the authority of the request
+    /// target, or else the header `Host` (RFC 9112 section 3.2.2). `None` if it is missing, empty,
+    /// repeated or not UTF-8.
     pub fn host(&self) -> Option<&'a str> {
         let host = match self.split_target() {
             (Some(authority), _) => authority,
@@ -226,20 +228,20 @@ impl<'a> RequestHead<'a> {
         Some(host).filter(|host| !host.is_empty())
     }
 
-    /// The path with the query. `*` and odd targets are as sent. Of a whole URL, what is behind the authority, or `/`;
-    /// of CONNECT, nothing.
+    /// The path with the query. Of a URL, the part after the authority, or `/`. Of CONNECT, an
+    /// empty string. Other request targets, such as `*`, are returned as sent.
     pub fn path(&self) -> &'a str {
         self.split_target().1
     }
 
-    /// Calls `each` with the value of each header field of this name, in the order in which they were sent.
+    /// Calls `each` with the value of each header field of this name, in the order sent.
     pub fn header_values(&self, name: &str, mut each: impl FnMut(&'a [u8])) {
         for header in self.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name)) {
             each(header.value);
         }
     }
 
-    /// What has to be known to read the response.
+    /// What the request means for the framing of its response.
     pub fn asked(&self) -> Asked {
         let kind = match self.after {
             After::Connect => Kind::Connect,
@@ -250,7 +252,7 @@ impl<'a> RequestHead<'a> {
         Asked { kind, upgrade, close: self.close }
     }
 
-    /// The authority, if the target has one, and the rest.
+    /// The authority, if the request target has one, and the rest.
     fn split_target(&self) -> (Option<&'a str>, &'a str) {
         let target = self.target;
         if target.starts_with('/') {

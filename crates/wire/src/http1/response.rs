@@ -1,4 +1,4 @@
-//! The head of a response: RFC 9112 sections 4 and 6.3, RFC 9110 section 15.
+//! Reads the head of a response: RFC 9112 sections 4 and 6.3, RFC 9110 section 15.
 
 use httparse::Header;
 
@@ -8,25 +8,26 @@ use super::scan::{Found, HeadScan, Storage, Wrong};
 use super::{After, Asked, Body, Version};
 use crate::{Parsed, Reason};
 
-/// One response, without its body.
+/// The head of a response.
 #[derive(Debug, Clone)]
 pub struct ResponseHead<'a> {
-    /// 100 to 999.
+    /// The status, from 100 to 999.
     pub status: u16,
-    /// As sent.
+    /// The version as sent.
     pub version: Version,
-    /// As sent and in that order, without the white space around values.
+    /// The header fields in the order sent, without the white space around values.
     pub headers: &'a [Header<'a>],
-    /// Where the body ends that follows.
+    /// The place at the beginning of the body.
     pub body: Body,
-    /// What follows behind the body. After an interim response it is [`After::Keep`]: another response to the same
-    /// request.
+    /// What follows the body. An interim response has [`After::Keep`]: another response to the same
+    /// request follows.
     pub after: After,
 }
 
-/// Reads the head of the response that `bytes` begin with, to the request that `to` was made from.
+/// Reads the head of the response that `bytes` begin with. `to` comes from the request that the
+/// response belongs to.
 ///
-/// While it is [`Parsed::Partial`], call again with the same `scan` and the same bytes and more.
+/// After [`Parsed::Partial`], call again with the same `scan` and with the same bytes and more.
 pub fn response<'a, 'b: 'a>(
     bytes: &'b [u8],
     to: Asked,
@@ -34,7 +35,7 @@ pub fn response<'a, 'b: 'a>(
     storage: &'a mut Storage<'b>,
 ) -> Parsed<ResponseHead<'a>> {
     let parsed = match scan.advance(bytes) {
-        // Servers send no empty lines in front of a response.
+        // Unlike clients, servers send no empty lines in front of a message.
         _ if bytes.first().is_some_and(|first| *first != b'H') => Err(Reason::NotHttp),
         Ok(Found::Head(len)) => {
             complete(&bytes[..len], to, storage).map(|head| Parsed::Complete { head, len })
@@ -51,7 +52,7 @@ pub fn response<'a, 'b: 'a>(
     parsed.unwrap_or_else(Parsed::Unframed)
 }
 
-/// A head with all its lines.
+/// Reads a head that has all its lines.
 fn complete<'a, 'b: 'a>(
     head: &'b [u8],
     to: Asked,
@@ -75,7 +76,7 @@ fn complete<'a, 'b: 'a>(
         (101, _) => (Body::NONE, After::Upgrade),
         (100..=199, _) => (Body::NONE, After::Keep),
         (200..=299, Kind::Connect) => (Body::NONE, After::Connect),
-        // Whatever their fields say, which is what a response to GET would have had.
+        // Their fields describe the response that GET would have had.
         (204 | 304, _) | (_, Kind::Head) => (Body::NONE, keep_unless(close || to.close)),
         _ => match body? {
             Some(body) => (body, keep_unless(close || to.close)),
@@ -89,7 +90,7 @@ fn keep_unless(close: bool) -> After {
     if close { After::Close } else { After::Keep }
 }
 
-/// Some lines of a head, all complete.
+/// Checks the complete lines of a head that is still arriving.
 fn incomplete<'b>(lines: &'b [u8], storage: &mut Storage<'b>) -> Result<(), Reason> {
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -99,7 +100,7 @@ fn incomplete<'b>(lines: &'b [u8], storage: &mut Storage<'b>) -> Result<(), Reas
     }
 }
 
-/// The beginning of a status line.
+/// Checks the beginning of a status line.
 fn beginning(line: &[u8]) -> Result<(), Reason> {
     let fits = |expected: &[u8]| line.starts_with(expected) || expected.starts_with(line);
     if fits(b"HTTP/1.1 ") || fits(b"HTTP/1.0 ") {
@@ -108,7 +109,7 @@ fn beginning(line: &[u8]) -> Result<(), Reason> {
     Err(if line.starts_with(b"HTTP/") { Reason::Version } else { Reason::NotHttp })
 }
 
-/// What `httparse` found in a head whose lines are complete.
+/// The reason for an error of `httparse` in a head whose lines are complete.
 fn what(error: httparse::Error, head: &[u8]) -> Reason {
     match error {
         httparse::Error::HeaderName => Reason::HeaderName,
@@ -124,7 +125,7 @@ fn what(error: httparse::Error, head: &[u8]) -> Reason {
 // === impl ResponseHead ===
 
 impl ResponseHead<'_> {
-    /// Does another response to the same request follow?
+    /// Whether another response to the same request follows.
     pub fn is_interim(&self) -> bool {
         (100..200).contains(&self.status) && self.status != 101
     }

@@ -1,8 +1,9 @@
-//! Looks for the end of a head, each byte once, however the head arrives.
+//! Finds the end of a head. It searches each byte once, however many reads the head arrives in.
 //!
-//! `httparse` begins anew each time and takes bare LF for an end of line. So the ends of lines are found here; it sees
-//! a head that is complete once, and a head that is not each time lines were added to it, to find a broken line
-//! without waiting for the last one. That is at most [`MAX_HEADERS`] times.
+//! `httparse` starts over at each call and accepts bare LF as the end of a line. So this module
+//! finds the ends of lines. `httparse` reads a complete head once. It also reads a head that is
+//! still arriving each time that complete lines were added, at most [`MAX_HEADERS`] times: so a
+//! malformed line is found before the last line arrives.
 
 use std::mem::MaybeUninit;
 
@@ -11,48 +12,51 @@ use httparse::Header;
 use super::{MAX_HEAD, MAX_HEADERS};
 use crate::Reason;
 
-/// How far a head that is still arriving was looked at.
+/// The place that the search for the end of a head has reached.
 ///
-/// Belongs to the head that the bytes begin with, and starts over by itself when that is complete.
+/// It belongs to the head that the bytes begin with, and is reset when that head is complete.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeadScan {
-    /// Bytes that were searched.
+    /// Number of bytes searched.
     seen: u32,
-    /// Where the start line begins: behind the empty lines.
+    /// Offset of the start line: it follows the empty lines.
     start: u32,
-    /// Where the line begins that has no end yet.
+    /// Offset of the line whose end has not arrived.
     line: u32,
-    /// Lines that are complete, without the empty ones before.
+    /// Number of complete lines, without the empty ones in front.
     lines: u16,
 }
 
-/// Room for the header fields of one head; needs no initialisation, and no allocation.
+/// Space for the header fields of one head. It is neither initialised nor allocated.
 #[derive(Debug)]
 pub struct Storage<'b>(pub(super) [MaybeUninit<Header<'b>>; MAX_HEADERS]);
 
-/// What is there of a head.
+/// The part of a head that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// All of it: this many bytes.
+    /// The whole head, of this many bytes.
     Head(usize),
-    /// More lines than last time, up to this byte.
+    /// More complete lines than at the last call, up to this offset.
     Lines(usize),
-    /// No more lines than last time; the bytes from here on are new.
+    /// No more complete lines than at the last call. The bytes from this offset on are new.
     Bytes(usize),
 }
 
-/// A line that is wrong in itself, or one too many.
+/// A line that is malformed, or one too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wrong {
     pub(super) reason: Reason,
-    /// Where it begins. What is in front of it may be wrong as well, and then comes first.
+    /// Offset of the line. There may be an earlier error in front of it.
     pub(super) line: usize,
-    /// Where it ends, without LF.
+    /// Offset of the line's end, without LF.
     pub(super) end: usize,
 }
 
 impl HeadScan {
-    /// Moves on to the end of the head, or of `bytes`.
+    /// Searches up to the end of the head, or of `bytes`.
+    ///
+    /// # Errors
+    /// When a line does not end in CRLF, or the head has too many lines or bytes.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<Found, Wrong> {
         let searched = bytes.len().min(MAX_HEAD);
         let from = self.seen as usize;
@@ -79,17 +83,17 @@ impl HeadScan {
             return Err(Wrong { reason: Reason::HeadTooLong, line, end: MAX_HEAD });
         }
         let found = if lines > self.lines { Found::Lines(line) } else { Found::Bytes(from) };
-        // All below MAX_HEAD.
+        // All three are below MAX_HEAD.
         (self.seen, self.line, self.lines) = (searched as u32, line as u32, lines);
         Ok(found)
     }
 
-    /// Where the start line begins.
+    /// Offset of the start line.
     pub(super) fn start(&self) -> usize {
         self.start as usize
     }
 
-    /// Is the start line still arriving?
+    /// Whether the start line is still arriving.
     pub(super) fn in_start_line(&self) -> bool {
         self.lines == 0
     }
@@ -98,7 +102,7 @@ impl HeadScan {
 // === impl Storage ===
 
 impl Storage<'_> {
-    /// Empty.
+    /// Space that holds no header fields.
     pub const fn new() -> Self {
         Self([const { MaybeUninit::uninit() }; MAX_HEADERS])
     }
@@ -115,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_found_as_they_come() {
+    fn lines_are_found_as_they_arrive() {
         let head = b"\r\nGET / HTTP/1.1\r\nA: b\r\n\r\nGET";
         let mut scan = HeadScan::default();
         let found = (0..=head.len())
@@ -128,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_may_have_as_many_bytes_as_the_limit() {
+    fn a_head_has_a_maximum_length() {
         let line = b"GET / HTTP/1.1\r\nA: ";
         let mut head = line.to_vec();
         head.resize(MAX_HEAD - 4, b'a');
@@ -137,7 +141,7 @@ mod tests {
         head.insert(20, b'a');
         let wrong = Wrong { reason: Reason::HeadTooLong, line: MAX_HEAD - 1, end: MAX_HEAD };
         assert_eq!(HeadScan::default().advance(&head), Err(wrong));
-        // And that is known as soon as it can be.
+        // The error is found as soon as the last allowed byte is not the end.
         assert_eq!(HeadScan::default().advance(&head[..MAX_HEAD]), Err(wrong));
         assert_eq!(
             HeadScan::default().advance(&head[..MAX_HEAD - 1]),

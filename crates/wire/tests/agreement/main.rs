@@ -1,8 +1,8 @@
-//! We and other parsers see the same messages, or we see none.
+//! Our parser finds the same messages as other parsers, or none.
 //!
-//! For each message of the corpus: what we frame, every other parser that does not refuse it takes for the same, with
-//! the same content; and where others see different things, we see nothing. What they refuse is their affair, since
-//! the app and its callers would refuse it as well.
+//! For each message of the corpus: if our parser frames it, each other parser that accepts it finds
+//! the same message with the same content. If other parsers disagree about it, our parser does not
+//! frame it. A parser may refuse a message: then the app or its client would refuse it too.
 
 mod corpus;
 mod peers;
@@ -12,7 +12,7 @@ mod responses;
 #[path = "../support/mod.rs"]
 mod support;
 
-/// The content of a body in chunks that is known to be right.
+/// The content of a well-formed chunked body.
 fn dechunked(mut body: &[u8]) -> Vec<u8> {
     let mut content = Vec::new();
     loop {
@@ -28,7 +28,7 @@ fn dechunked(mut body: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Does a head whose framing is known to be right say that chunks follow?
+/// Whether a chunked body follows a head, whose framing is known to be unambiguous.
 fn is_chunked(head: &[u8]) -> bool {
     head.to_ascii_lowercase().windows(17).any(|window| window == b"transfer-encoding")
 }

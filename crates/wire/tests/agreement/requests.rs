@@ -1,4 +1,4 @@
-//! Requests: ours and those of other servers.
+//! Requests: those that our parser finds and those that other servers find.
 
 use std::thread;
 
@@ -7,14 +7,14 @@ use crate::peers::{self, Peer, Saw};
 use crate::support::{self, End, each};
 use crate::{assert_names_are_unique, dechunked, is_chunked};
 
-/// What we see.
+/// What our parser finds.
 struct Ours {
     requests: Vec<String>,
     framed: Framed,
 }
 
 #[test]
-fn all_see_the_same_or_we_see_nothing() {
+fn requests_are_those_that_all_servers_find() {
     let peers = peers::servers();
     assert!(peers.len() >= 2);
     let wrong = thread::scope(|scope| {
@@ -28,13 +28,13 @@ fn all_see_the_same_or_we_see_nothing() {
 }
 
 #[test]
-fn the_corpus_is_large_and_each_message_there_once() {
+fn the_corpus_is_large_and_its_names_are_unique() {
     assert_names_are_unique(CASES.iter().map(|case| case.name));
     assert!(CASES.len() >= 80);
 }
 
 #[test]
-fn the_corpus_is_framed_as_it_says() {
+fn the_corpus_is_framed_as_expected() {
     let found = CASES.iter().map(|case| (case.name, ours(&bytes_of(case)).framed, case.framed));
     let wrong = found.filter(|(_, found, expected)| found != expected).collect::<Vec<_>>();
     assert!(wrong.is_empty(), "name, found, expected: {wrong:#?}");
@@ -44,7 +44,7 @@ fn bytes_of(case: &Case) -> Vec<u8> {
     [case.bytes, NEXT].concat()
 }
 
-/// What is wrong with a case, in words.
+/// The disagreements about a case, in words.
 fn disagreements(case: &Case, peers: &[Peer]) -> Vec<String> {
     let bytes = bytes_of(case);
     let ours = ours(&bytes);
@@ -52,7 +52,7 @@ fn disagreements(case: &Case, peers: &[Peer]) -> Vec<String> {
         peers.iter().map(|peer| (peer.name, peer.saw(&bytes, ours.certain()))).collect::<Vec<_>>();
     let mut wrong = Vec::new();
     for (name, saw) in &seen {
-        // Who refuses everything agrees with everybody.
+        // A server that refuses everything would agree with each other one.
         if case.name.starts_with("pipelined") && saw.requests != ours.requests {
             wrong.push(format!("{}: {name} does not take part: {saw:?}", case.name));
         }
@@ -60,7 +60,7 @@ fn disagreements(case: &Case, peers: &[Peer]) -> Vec<String> {
             wrong.push(format!("{}: {how}: we {:?}, {name} {saw:?}", case.name, ours.requests));
         }
     }
-    // How far they agree is how far we may go.
+    // Our parser may frame only the requests about which all others agree.
     let certain = ours.certain();
     for (at, (name, saw)) in seen.iter().enumerate() {
         for (other_name, other) in &seen[at + 1..] {
@@ -73,7 +73,7 @@ fn disagreements(case: &Case, peers: &[Peer]) -> Vec<String> {
             let one_differs = saw.is_certain_of(common) && other.is_certain_of(common);
             if one_differs && certain > common {
                 wrong.push(format!(
-                    "{}: {name} {saw:?}, {other_name} {other:?}, and we take part",
+                    "{}: {name} {saw:?}, {other_name} {other:?}, and we frame it",
                     case.name
                 ));
             }
@@ -99,14 +99,15 @@ fn differs(ours: &Ours, saw: &Saw) -> Option<&'static str> {
 }
 
 impl Ours {
-    /// The requests that are nobody else's affair: the last one of a connection may be one of many things.
+    /// The number of requests that all others have to find. The last one of a connection does not
+    /// count, since servers differ in how they take it.
     fn certain(&self) -> usize {
         self.requests.len() - usize::from(matches!(self.framed, Framed::Over(_)))
     }
 }
 
 impl Saw {
-    /// Does it say something of the request at this place: what it is, or that it is not complete?
+    /// Whether the server found the request with this index, or waits for the rest of it.
     fn is_certain_of(&self, place: usize) -> bool {
         place < self.requests.len() || !self.refused
     }

@@ -1,4 +1,4 @@
-//! Responses: ours and those of other clients.
+//! Responses: those that our parser finds and those that other clients find.
 
 use interceptor_wire::http1::Asked;
 
@@ -6,13 +6,15 @@ use crate::corpus::responses::{CASES, Case, Framed};
 use crate::support::{self, End, each};
 use crate::{assert_names_are_unique, dechunked, is_chunked, peers};
 
-/// Where a client does what RFC 9112 forbids and no other one does, on responses that servers send every day:
-/// actix-http takes a response without a length for empty, unless it is HTTP/1.0 (section 6.3, rule 8).
+/// Known mistakes, which no other client makes, on responses that servers send every day.
+///
+/// actix-http takes a response without a length for empty unless it is HTTP/1.0, which RFC 9112
+/// section 6.3 forbids (rule 8).
 const MISTAKES: [(&str, &str); 2] =
     [("actix-http", "until close"), ("actix-http", "until close though kept")];
 
 #[test]
-fn all_see_the_same_or_we_see_nothing() {
+fn responses_are_those_that_all_clients_find() {
     let clients = peers::clients(CASES);
     assert!(clients.len() >= 2);
     let mut wrong = Vec::new();
@@ -24,13 +26,13 @@ fn all_see_the_same_or_we_see_nothing() {
                 let others = seen.filter(|(_, saw)| *saw != ours);
                 wrong.extend(others.map(|other| format!("{}: we {ours:?}, {other:?}", case.name)));
             }
-            // Nothing that we say is wrong then, but what waits is not in doubt.
+            // A refusal agrees with everything, but a response that waits is not refused.
             None if case.framed == Framed::Waits => {
                 wrong.extend(seen.map(|other| format!("{}: we wait, {other:?}", case.name)));
             }
             None => {}
         }
-        // Who refuses everything agrees with everybody.
+        // A client that refuses everything would agree with each other one.
         let refused = clients.iter().filter(|(_, saw)| saw[number].is_none());
         if case.name == "chunked" {
             wrong.extend(refused.map(|(name, _)| format!("{name} does not take part")));
@@ -40,14 +42,14 @@ fn all_see_the_same_or_we_see_nothing() {
 }
 
 #[test]
-fn the_corpus_is_framed_as_it_says() {
+fn the_corpus_is_framed_as_expected() {
     assert_names_are_unique(CASES.iter().map(|case| case.name));
     let found = CASES.iter().map(|case| (case.name, ours(case).1, case.framed));
     let wrong = found.filter(|(_, found, expected)| found != expected).collect::<Vec<_>>();
     assert!(wrong.is_empty(), "name, found, expected: {wrong:#?}");
 }
 
-/// What the client gets by our reckoning, if there is no doubt, and how that is framed.
+/// The response that our parser finds, unless it is in doubt, and its framing.
 fn ours(case: &Case) -> (Option<String>, Framed) {
     let bytes = case.bytes;
     let asked = asked(case.method);

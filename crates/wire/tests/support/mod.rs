@@ -1,29 +1,36 @@
-//! One direction of a connection, framed as a relay would: with what has arrived, message by message.
+//! Frames one direction of a connection as a relay does: message by message, with the bytes that
+//! have arrived.
+//!
+//! The parsers of heads and bodies and the framers above them have to find the same messages.
+
+pub(crate) mod framer;
 
 use interceptor_wire::http1::{self, After, Asked, Body, HeadScan, Storage};
 use interceptor_wire::{Parsed, Reason};
 
+use framer::{request_events, response_events};
+
 /// The messages of one direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Framed {
-    /// Those that are complete.
+    /// The complete messages.
     pub(crate) messages: Vec<Message>,
-    /// What is behind them.
+    /// What follows them.
     pub(crate) end: End,
-    /// Where that begins.
+    /// Offset of what follows them.
     pub(crate) end_at: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// Bytes of the head.
+    /// Length of the head in bytes.
     pub(crate) head: usize,
-    /// Bytes of the body.
+    /// Length of the body in bytes.
     pub(crate) body: usize,
-    /// Method and target, or status.
+    /// Method and request target, or status.
     pub(crate) line: String,
     pub(crate) after: After,
-    /// For requests.
+    /// Only of requests.
     pub(crate) asked: Option<Asked>,
 }
 
@@ -35,14 +42,16 @@ pub(crate) enum End {
     Body,
     /// A head, and a body that goes on until the connection ends.
     UntilClose,
-    /// What is no message of HTTP/1 any more, by the last one's [`After`].
+    /// No further message, by the [`After`] of the last one.
     Over,
     Unframed(Reason),
 }
 
-/// The requests in `bytes`, which arrive in pieces that end at `ends`, and then whole.
+/// The requests in `bytes`, which arrive in reads that end at `ends` and at the last byte.
 pub(crate) fn requests(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> Framed {
-    frames(bytes, ends, |bytes, scan, _| {
+    let ends = ends.into_iter().collect::<Vec<_>>();
+    let events = request_events(bytes, ends.iter().copied(), false);
+    let framed = frames(bytes, ends, |bytes, scan, _| {
         let mut storage = Storage::new();
         map(http1::request(bytes, scan, &mut storage), |head| {
             let line = format!("{} {}", head.method(), head.target());
@@ -53,17 +62,21 @@ pub(crate) fn requests(bytes: &[u8], ends: impl IntoIterator<Item = usize>) -> F
                 head.after != After::Keep,
             )
         })
-    })
+    });
+    assert_eq!(framer::framed(events), framed);
+    framed
 }
 
-/// The responses to these requests, in the same way.
+/// The responses in `bytes` to these requests, with the same reads.
 pub(crate) fn responses(
     bytes: &[u8],
     asked: &[Asked],
     ends: impl IntoIterator<Item = usize>,
 ) -> Framed {
+    let ends = ends.into_iter().collect::<Vec<_>>();
+    let events = response_events(bytes, asked, ends.iter().copied());
     let mut finals = 0;
-    frames(bytes, ends, |bytes, scan, _| {
+    let framed = frames(bytes, ends, |bytes, scan, _| {
         let Some(to) = asked.get(finals) else { return Parsed::Partial };
         let mut storage = Storage::new();
         map(http1::response(bytes, *to, scan, &mut storage), |head| {
@@ -74,10 +87,12 @@ pub(crate) fn responses(
                 head.after != After::Keep,
             )
         })
-    })
+    });
+    assert_eq!(framer::framed(events), framed);
+    framed
 }
 
-/// The end of every byte.
+/// Reads of one byte each.
 pub(crate) fn each(bytes: &[u8]) -> std::ops::RangeInclusive<usize> {
     0..=bytes.len()
 }
@@ -97,7 +112,7 @@ fn frames(
                 let taken = match rest.advance(&bytes[at..end]) {
                     Ok(taken) => taken,
                     Err(reason) => {
-                        assert_eq!(rest.advance(b""), Err(reason), "stays broken");
+                        assert_eq!(rest.advance(b""), Err(reason), "stays refused");
                         return Framed { end: End::Unframed(reason), ..framed };
                     }
                 };
@@ -105,11 +120,11 @@ fn frames(
                 at += taken;
                 message.body += taken;
                 if !rest.is_done() {
-                    assert_eq!(at, end, "takes what there is");
+                    assert_eq!(at, end, "takes all bytes");
                     framed.end = if rest.is_until_close() { End::UntilClose } else { End::Body };
                     break;
                 }
-                assert_eq!(rest.advance(&bytes[at..end]), Ok(0), "nothing behind its end");
+                assert_eq!(rest.advance(&bytes[at..end]), Ok(0), "takes no bytes after its end");
                 framed.end_at = at;
                 framed.end = if *over { End::Over } else { End::Head };
                 framed.messages.push(message.clone());
@@ -122,7 +137,7 @@ fn frames(
                 Parsed::Partial => break,
                 Parsed::Complete { head: (mut message, rest, over), len } => {
                     assert!(0 < len && len <= end - at);
-                    assert_eq!(scan, HeadScan::default(), "is ready for the next one");
+                    assert_eq!(scan, HeadScan::default(), "is reset for the next head");
                     message.head = len;
                     at += len;
                     body = Some((message, rest, over));

@@ -255,7 +255,7 @@ fn other_mistakes_have_their_place_in_the_value(
 )]
 #[case(
     "   debug.redirect: a:1 when x",
-    "w.yaml:6:29: debug.redirect: there is no attribute `x`; a string stands in quotes"
+    "w.yaml:6:29: debug.redirect: there is no attribute `x`; write strings in quotes"
 )]
 #[case("   debug.mirror: a:1", "w.yaml:6:18: debug.mirror: `debug.mirror` is not supported yet")]
 #[case(

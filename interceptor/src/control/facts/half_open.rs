@@ -7,9 +7,8 @@ use tokio::time::sleep;
 use crate::{
     backoff::Backoff,
     relay::{
-        dial::{self, Ack},
-        route::Destination,
-        stats::{FellBack, Outcome},
+        dial::{Ack, Purpose},
+        target::Target,
         workload::Workload,
     },
 };
@@ -17,29 +16,18 @@ use crate::{
 /// The delays between tries, the first one from when the circuit opened.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(2));
 
-/// Waits for the destination's circuit to open, tries the target until it answers, and again.
+/// Waits for the target's circuit to open, tries the target until it answers, and again.
 ///
 /// `report` hears of both changes: true when callers go to the application, false when they reach the target again.
-pub async fn keep_trying(
-    workload: Arc<Workload>,
-    destination: Arc<Destination>,
-    report: impl Fn(bool),
-) {
+pub async fn keep_trying(workload: Arc<Workload>, target: Arc<Target>, report: impl Fn(bool)) {
     loop {
-        destination.tripped.notified().await;
+        target.tripped().await;
         report(true);
         let mut retry = RETRY;
-        while destination.circuit.is_open() {
+        while target.is_silent() {
             sleep(retry.failed()).await;
-            match dial::to_addresses(&workload, &destination.addresses(), None, Ack::Immediate)
-                .await
-            {
-                // A refusal is an answer: from here on asking costs a caller nothing.
-                Ok(_) | Err(Outcome::FellBack(FellBack::TargetRefused)) => {
-                    destination.circuit.answered();
-                }
-                Err(_) => {}
-            }
+            // An answer, even a refusal, closes the circuit.
+            let _ = target.dial(&workload, Purpose::HalfOpen, Ack::Immediate).await;
         }
         report(false);
     }

@@ -10,7 +10,7 @@ use hickory_resolver::{TokioResolver, net::NetError};
 use interceptor_rule::HostName;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::relay::route::{Addresses, Destination};
+use crate::relay::target::{Addresses, Target};
 
 /// However short a TTL, a name is not looked up more often than this.
 const MIN_TTL: Duration = Duration::from_secs(1);
@@ -34,13 +34,13 @@ pub enum Resolution {
     Denied(String),
 }
 
-/// Looks `host` up for ever, keeping `destination` current, and tells `report` whenever the outcome changes.
+/// Looks `host` up for ever, keeping `target` current, and tells `report` whenever the outcome changes.
 ///
 /// `judge` is asked about every address of every answer; the sentence of a refusal reaches `report`.
 pub async fn keep_resolved(
     host: HostName,
     port: u16,
-    destination: Arc<Destination>,
+    target: Arc<Target>,
     judge: impl Fn(SocketAddr) -> Result<(), String>,
     report: impl Fn(Resolution),
 ) {
@@ -50,7 +50,7 @@ pub async fn keep_resolved(
         let (resolution, again_at) = match lookup(&host).await {
             Ok((ips, fresh_until)) => {
                 valid_until = fresh_until.clamp(Instant::now() + MIN_TTL, Instant::now() + MAX_TTL);
-                (publish(&host, port, &ips, &destination, &judge), valid_until)
+                (publish(&host, port, &ips, &target, &judge), valid_until)
             }
             Err(error) => {
                 let authoritative = error.is_no_records_found() || error.is_nx_domain();
@@ -62,7 +62,7 @@ pub async fn keep_resolved(
                     sleep(RETRY).await;
                     continue;
                 }
-                destination.set_addresses(Addresses::Unresolved);
+                target.set_addresses(Addresses::Unresolved);
                 (Resolution::NoAddress(format!("look up {host}: {error}")), Instant::now() + RETRY)
             }
         };
@@ -79,7 +79,7 @@ fn publish(
     host: &HostName,
     port: u16,
     ips: &[IpAddr],
-    destination: &Destination,
+    target: &Target,
     judge: &impl Fn(SocketAddr) -> Result<(), String>,
 ) -> Resolution {
     let mut usable = Vec::new();
@@ -92,13 +92,13 @@ fn publish(
         }
     }
     if !usable.is_empty() {
-        destination.set_addresses(Addresses::Known(usable));
+        target.set_addresses(Addresses::Known(usable));
         Resolution::Usable
     } else if refusals.is_empty() {
-        destination.set_addresses(Addresses::Unresolved);
+        target.set_addresses(Addresses::Unresolved);
         Resolution::NoAddress(format!("{host} has no address"))
     } else {
-        destination.set_addresses(Addresses::Denied);
+        target.set_addresses(Addresses::Denied);
         Resolution::Denied(format!("{host}: {}", refusals.join("; ")))
     }
 }

@@ -198,14 +198,14 @@ fn a_rule_that_goes_leaves_the_port_to_the_others() {
     let mut web = Fixture::new();
     web.apply(&[ALICE, BOB]);
     let bobs = web.rules.iter().find(|rule| rule.key.developer() == Some("bob"));
-    let bobs = Arc::clone(&bobs.expect("bob's rule").destination);
+    let bobs = Arc::clone(&bobs.expect("bob's rule").target);
     web.calls();
     let applied = web.apply(&[BOB]);
     assert!(applied.released.is_empty() && applied.taken.is_empty());
     assert_eq!(web.calls(), [take("8080", 1)]);
     let routes = web.routes.load();
     let [route] = &*routes[&port(8080)] else { panic!("one route") };
-    assert!(Arc::ptr_eq(&route.destination, &bobs), "bob's route is the one that it was");
+    assert!(Arc::ptr_eq(&route.target, &bobs), "bob's route is the one that it was");
 }
 
 #[test]

@@ -5,23 +5,21 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use interceptor_condition::{Facts, Needs};
 use interceptor_wire::{
     Parsed, Reason,
     http1::{self, After, Body, HeadScan, RequestHead, Storage},
 };
-use tokio::time::Instant;
 
-use super::{BURST, Backlog, Call, Exchange, Leave, Owner, Pending, Side, Target, server};
+use super::{AppDial, BURST, Backlog, Exchange, Leave, Pending, Side, Target, TargetDial, server};
 use crate::relay::{
     dial::Ack,
+    direction::Direction,
+    observe::Observer as _,
     request::Http1,
     route::Route,
-    select::{Choice, select},
-    socket,
+    select::Decided,
     stats::{Outcome, Piped},
-    stream::{Chunk, SCRATCH, poll_read},
-    upstream::Server,
+    stream::{Chunk, SCRATCH},
 };
 
 /// As much is read of a caller whose next request has to wait, in bytes.
@@ -40,9 +38,10 @@ pub(super) struct Requests {
     chunk: Chunk,
     state: State,
     /// Whose the request is that the inbox begins with.
-    owner: Option<Owner>,
+    owner: Option<Decided>,
     wait: Wait,
-    /// The target of this rule could not be reached for it. Counts when the application has it instead.
+    /// The target of this rule could not be reached for it. Counts when the application has it
+    /// instead.
     failure: Option<(Arc<Route>, Outcome)>,
     /// The caller has said all.
     ended: bool,
@@ -63,8 +62,10 @@ enum Wait {
     Nothing,
     /// All responses to requests for another server.
     Turn,
-    /// A rule's target, or the application.
-    Call(Call, Option<Arc<Route>>),
+    /// The target of a rule.
+    CallTarget(TargetDial, Arc<Route>),
+    /// The application.
+    CallApp(AppDial),
     /// The response to Upgrade or CONNECT.
     Answer,
     /// The end of the connection.
@@ -110,9 +111,10 @@ impl Requests {
         matches!(self.state, State::Head(_) | State::InDoubt(_))
     }
 
-    /// Whether the application is being called only to see to an idle caller, or to one who has begun a head.
+    /// Whether the application is being called only to see to an idle caller, or to one who has
+    /// begun a head.
     fn calls_for_no_request(&self) -> bool {
-        matches!((&self.wait, &self.state), (Wait::Call(_, None), State::Head(_)))
+        matches!((&self.wait, &self.state), (Wait::CallApp(_), State::Head(_)))
             && self.owner.is_none()
     }
 
@@ -145,7 +147,8 @@ impl Requests {
             After::Upgrade | After::Connect => self.wait = Wait::Answer,
             After::Close => {
                 self.state = State::Last;
-                // The application sees what it would have seen; to a target it would be somebody else's.
+                // The application sees what it would have seen; to a target it would be somebody
+                // else's.
                 if side == Side::Target {
                     self.wait = Wait::End;
                 }
@@ -196,7 +199,7 @@ impl Exchange<'_> {
     fn rest(&mut self) {
         if self.side == Side::Target {
             // Meanwhile it may have given up a connection that was idle to it.
-            self.app.take_if(|app| !socket::is_idle(&app.upstream.stream));
+            self.app.take_if(|app| !app.stream.is_idle());
             self.turn_to(if self.app.is_some() { Side::App } else { Side::Nobody });
         }
         // A head that has begun is the application's to wait for.
@@ -209,7 +212,7 @@ impl Exchange<'_> {
     fn poll_caller(&mut self, cx: &mut Context<'_>, burst: &mut usize) -> Poll<Result<(), Leave>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let scratch = &mut scratch[..self.requests.chunk.size()];
-            let Ok(n) = ready!(poll_read(cx, &self.stolen.client, scratch)) else {
+            let Ok(n) = ready!(self.stolen.client.poll_read(cx, scratch)) else {
                 return Poll::Ready(Err(Leave::CallerBroke));
             };
             *burst += n;
@@ -229,14 +232,15 @@ impl Exchange<'_> {
         })
     }
 
-    /// Reads ahead while something has to come to pass first, so that the caller's end or failure is seen.
+    /// Reads ahead while something has to come to pass first, so that the caller's end or failure
+    /// is seen.
     fn poll_waiting_caller(&mut self, cx: &mut Context<'_>) -> Poll<Leave> {
         while self.requests.is_reading() {
             let read = SCRATCH.with_borrow_mut(|scratch| {
                 let room = MAX_WAITING - self.requests.inbox.len();
                 let limit = room.min(self.requests.chunk.size());
                 let scratch = &mut scratch[..limit];
-                let n = ready!(poll_read(cx, &self.stolen.client, scratch))?;
+                let n = ready!(self.stolen.client.poll_read(cx, scratch))?;
                 self.requests.inbox.extend_from_slice(&scratch[..n]);
                 Poll::Ready(Ok::<_, std::io::Error>(n))
             });
@@ -260,7 +264,8 @@ impl Exchange<'_> {
         Poll::Pending
     }
 
-    /// The caller has ended, and the server that has his last request is to know, for it may take long to answer.
+    /// The caller has ended, and the server that has his last request is to know, for it may take
+    /// long to answer.
     fn end_while_waiting(&mut self) -> Poll<Leave> {
         let is_all_the_servers = match self.requests.wait {
             Wait::Answer => self.requests.inbox.is_empty() || self.side == Side::App,
@@ -276,7 +281,8 @@ impl Exchange<'_> {
             && !matches!(self.requests.wait, Wait::Nothing)
             && let Some(target) = self.targets.last_mut()
         {
-            socket::finish(&target.server.upstream.stream);
+            // A target that has failed shows it at the next read.
+            let _ = target.upstream.stream.finish();
             target.is_finished = true;
         }
         Poll::Pending
@@ -298,38 +304,43 @@ impl Exchange<'_> {
                 }
                 Wait::Turn if !self.pending.is_empty() => return Poll::Pending,
                 Wait::Turn => self.take_turn(),
-                Wait::Call(call, route) => {
-                    let (dialled, route) = (ready!(call.as_mut().poll(cx)), route.take());
-                    let is_unneeded =
-                        self.requests.calls_for_no_request() && self.requests.inbox.is_empty();
+                Wait::CallTarget(call, route) => {
+                    let (dialled, route) = (ready!(call.as_mut().poll(cx)), Arc::clone(route));
                     self.requests.wait = Wait::Nothing;
-                    match (dialled, route) {
-                        (Ok(upstream), Some(route)) => {
+                    match dialled {
+                        Ok(upstream) => {
                             self.requests.backlog.push(&self.stolen.preface(&route));
-                            let server = Server::new(upstream, &self.stolen.workload);
-                            self.targets.push(Target { route, server, is_finished: false });
+                            self.targets.push(Target { route, upstream, is_finished: false });
                             self.turn_to(Side::Target);
                         }
-                        (Err(outcome), Some(route)) => {
-                            self.requests.failure = Some((route, outcome));
+                        Err(error) => {
+                            self.requests.failure = Some((route, error.into()));
                             if let Some(owner) = &mut self.requests.owner {
-                                owner.choice = Choice::App;
+                                owner.target = None;
                             }
                             self.requests.wait = Wait::Turn;
                         }
-                        (Err(_), None) if is_unneeded => {
+                    }
+                }
+                Wait::CallApp(call) => {
+                    let dialled = ready!(call.as_mut().poll(cx));
+                    let is_unneeded =
+                        self.requests.calls_for_no_request() && self.requests.inbox.is_empty();
+                    self.requests.wait = Wait::Nothing;
+                    match dialled {
+                        Err(_) if is_unneeded => {
                             // An idle connection ends in order.
                             self.responses.end();
                             self.turns += 1;
                             return Poll::Pending;
                         }
-                        (Ok(upstream), None) => {
-                            self.app = Some(Server::new(upstream, &self.stolen.workload));
+                        Ok(upstream) => {
+                            self.app = Some(upstream);
                             self.turn_to(Side::App);
                         }
                         // As a caller is told whose server is gone.
-                        (Err(outcome), None) => {
-                            self.stolen.record.record_all(outcome);
+                        Err(error) => {
+                            self.stolen.record.record_all(error.into());
                             return Poll::Ready(Err(Leave::ServerBroke));
                         }
                     }
@@ -340,20 +351,20 @@ impl Exchange<'_> {
 
     /// All responses are through: the next request goes to another server.
     fn take_turn(&mut self) {
-        let choice = self.requests.owner.as_ref().map(|owner| owner.choice.clone());
-        self.requests.wait = match choice {
+        let target = self.requests.owner.as_ref().and_then(|owner| owner.target.clone());
+        self.requests.wait = match target {
             // The rule may have gone while the request waited.
-            Some(Choice::Target(route)) if !route.is_over() => {
+            Some(route) if !route.is_over() => {
                 if self.has_target(&route) {
                     self.turn_to(Side::Target);
                     Wait::Nothing
                 } else {
-                    Wait::Call(Box::pin(self.stolen.dial(&route, Ack::Delayed)), Some(route))
+                    Wait::CallTarget(Box::pin(self.stolen.dial(&route, Ack::Delayed)), route)
                 }
             }
             _ => {
                 if let Some(owner) = &mut self.requests.owner {
-                    owner.choice = Choice::App;
+                    owner.target = None;
                 }
                 if self.app.is_some() {
                     self.turn_to(Side::App);
@@ -362,19 +373,20 @@ impl Exchange<'_> {
                     self.turn_to(Side::Nobody);
                     // From now on its end is the caller's.
                     self.last = Side::App;
-                    let word =
+                    let ack =
                         if self.requests.owner.is_some() { Ack::Delayed } else { Ack::Immediate };
-                    Wait::Call(Box::pin(self.stolen.dial_app(word)), None)
+                    Wait::CallApp(Box::pin(self.stolen.dial_app(ack)))
                 }
             }
         };
     }
 
-    /// Sends on what `bytes` begin with and keeps the rest. They are all that there is of the caller.
+    /// Sends on what `bytes` begin with and keeps the rest. They are all that there is of the
+    /// caller.
     fn take_in(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Leave> {
         let mut end = 0;
         let framed = self.frame(bytes, &mut end);
-        self.count(0, end);
+        self.observer().bytes(Direction::Up, &bytes[..end]);
         self.requests.inbox.extend_from_slice(&bytes[end..]);
         if let Some(server) = server(self.app.as_ref(), &self.targets, self.side) {
             let written = self.requests.backlog.write(cx, server, &bytes[..end]);
@@ -433,43 +445,28 @@ impl Exchange<'_> {
 
     /// Whether the request is sent on now. Else it waits for its turn.
     fn admit(&mut self, head: &RequestHead<'_>) -> bool {
-        let owner = self.requests.owner.take().unwrap_or_else(|| self.owner_of(head));
-        if !self.is_turn_of(&owner.choice) {
+        let owner = self.requests.owner.take();
+        let mut owner = owner.unwrap_or_else(|| self.stolen.decide(&Http1(head)));
+        if !self.is_turn_of(&owner) {
             self.requests.owner = Some(owner);
             self.requests.wait = Wait::Turn;
             return false;
         }
-        if let Choice::Target(route) = &owner.choice {
+        if let Some(route) = &owner.target {
             self.stolen.reached(route);
         }
         if let Some((route, outcome)) = self.requests.failure.take() {
             self.stolen.failed(&route, outcome);
         }
-        self.pending.push_back(Pending {
-            asked: head.asked(),
-            after: head.after,
-            clock: owner.first.map(|route| (Instant::now(), route)),
-        });
+        self.observer().head(Direction::Up, &mut owner.clock);
+        let clock = owner.clock;
+        self.pending.push_back(Pending { asked: head.asked(), after: head.after, clock });
         if head.body.is_done() {
             self.requests.complete(head.after, self.side, false);
         } else {
             self.requests.state = State::Body(head.body.clone(), head.after);
         }
         true
-    }
-
-    /// Asks the rules of the port as they are now.
-    fn owner_of(&self, head: &RequestHead<'_>) -> Owner {
-        let started = Instant::now();
-        let routes = self.stolen.routes();
-        let request = Http1(head);
-        let facts = Facts { request: Some(&request), ..self.stolen.facts(Some("")) };
-        let choice = select(&routes, &facts, Needs::Request);
-        let first = routes.iter().find(|route| !route.is_over()).cloned();
-        if let Some(first) = &first {
-            first.stats.decision_seconds.observe(started.elapsed().as_secs_f64());
-        }
-        Owner { choice, first }
     }
 
     /// The caller has said all.

@@ -7,10 +7,12 @@ use interceptor_wire::{
     http1::{self, After, Body, HeadScan, Storage},
 };
 
-use super::{BURST, Backlog, Exchange, Leave, Side};
+use super::{BURST, Backlog, Exchange, Leave, Side, observer};
 use crate::relay::{
+    direction::Direction,
+    observe::Observer as _,
     stats::Piped,
-    stream::{Chunk, SCRATCH, poll_read},
+    stream::{Chunk, SCRATCH},
 };
 
 /// What the server has said.
@@ -95,7 +97,7 @@ impl Exchange<'_> {
             let said = SCRATCH.with_borrow_mut(|scratch| {
                 let Some(server) = self.server() else { return Poll::Pending };
                 let scratch = &mut scratch[..self.responses.chunk.size()];
-                let n = match ready!(poll_read(cx, server, scratch)) {
+                let n = match ready!(server.poll_read(cx, scratch)) {
                     Ok(n) => n,
                     Err(_) if side == Side::Nobody => 0,
                     Err(_) => return Poll::Ready(Err(Leave::ServerBroke)),
@@ -139,11 +141,12 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Passes on what `bytes` begin with and keeps the rest. They are all that there is of the server.
+    /// Passes on what `bytes` begin with and keeps the rest. They are all that there is of the
+    /// server.
     fn give_out(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Leave> {
         let (mut end, side) = (0, self.side);
         let framed = self.frame_responses(bytes, &mut end);
-        self.count(1, end);
+        self.observer().bytes(Direction::Down, &bytes[..end]);
         // Nothing is kept of a server that was given up on.
         if !self.responses.over && self.side == side && self.server().is_some() {
             self.responses.inbox.extend_from_slice(&bytes[end..]);
@@ -165,13 +168,8 @@ impl Exchange<'_> {
                         Parsed::Partial => return Ok(()),
                         Parsed::Unframed(reason) => self.in_doubt(reason)?,
                         Parsed::Complete { head, len } => {
-                            if let Some((sent, first)) = pending.clock.take() {
-                                let seconds = match self.side {
-                                    Side::App => &first.stats.app_seconds,
-                                    Side::Target | Side::Nobody => &first.stats.target_seconds,
-                                };
-                                seconds.observe(sent.elapsed().as_secs_f64());
-                            }
+                            observer(self.stolen, &self.targets, self.side)
+                                .head(Direction::Down, &mut pending.clock);
                             *end += len;
                             if matches!(head.after, After::Upgrade | After::Connect) {
                                 return Err(Leave::piped(Piped::Tunnel));
@@ -217,8 +215,8 @@ impl Exchange<'_> {
         }
         self.turns += 1;
         match (self.side, after) {
-            // The caller takes what he has said behind it for unheard (RFC 9112, section 9.6), so nobody else may
-            // answer that. The end itself is still to come.
+            // The caller takes what he has said behind it for unheard (RFC 9112, section 9.6), so
+            // nobody else may answer that. The end itself is still to come.
             (Side::App, After::Close) => return Err(Leave::PIPE),
             // Its end is not looked for: it has no response to give any more.
             (Side::Target, After::Close) => self.responses.over = true,
@@ -227,7 +225,8 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// The server speaks without being asked, as when it gives a caller up who has been idle for long.
+    /// The server speaks without being asked, as when it gives a caller up who has been idle for
+    /// long.
     fn unasked(&mut self) -> Result<(), Leave> {
         match self.side {
             Side::App => {
@@ -248,7 +247,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// The target has given an idle connection up. How long the caller's may be idle is the application's to say.
+    /// The target has given an idle connection up. How long the caller's may be idle is the
+    /// application's to say.
     fn forget_targets(&mut self) {
         self.targets.clear();
         self.responses.inbox.clear();
@@ -256,8 +256,8 @@ impl Exchange<'_> {
         self.turns += 1;
     }
 
-    /// The application gave its idle connection up while the target had the caller's requests: to the caller the
-    /// connection was not idle, so he is not to meet its end. Whether that was so.
+    /// The application gave its idle connection up while the target had the caller's requests: to
+    /// the caller the connection was not idle, so he is not to meet its end. Whether that was so.
     fn forget_app(&mut self) -> bool {
         let was_idle = self.pending.is_empty() && self.last == Side::Target;
         if was_idle {

@@ -1,14 +1,15 @@
-//! One stream: a request and its response, between the caller and the one server that the rules say.
+//! One stream: a request and its response, between the caller and the one server that the rules
+//! say.
 //!
-//! Nothing is read of a side that the other has not room for: windows are given back as bytes are handed on, so that
-//! flow control reaches from end to end.
+//! Nothing is read of a side that the other has not room for: windows are given back as bytes are
+//! handed on, so that flow control reaches from end to end.
 
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Poll,
 };
@@ -20,13 +21,15 @@ use http::{
     header::{AUTHORIZATION, PROXY_AUTHORIZATION},
     request,
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 use super::{
     line::{Line, Reach},
     window::Held,
 };
 use crate::relay::{
+    direction::Direction,
+    observe::{Counters, Observer as _, ResponseClock},
     route::Route,
     stats::{FellBack, Outcome},
     stolen::Stolen,
@@ -48,8 +51,8 @@ pub(super) struct Way {
     pub(super) target: Option<Arc<Route>>,
     /// Nothing: by the application's line.
     pub(super) reach: Option<watch::Receiver<Reach>>,
-    /// The rule that was asked first.
-    pub(super) first: Option<Arc<Route>>,
+    /// Measures how long the response takes.
+    pub(super) clock: ResponseClock,
 }
 
 /// What is left to be done about a stream.
@@ -88,10 +91,11 @@ pub(super) async fn exchange(
     mut head: request::Parts,
     mut body: RecvStream,
     mut respond: SendResponse<Bytes>,
-    way: Way,
+    mut way: Way,
 ) -> Rest {
     if head.uri.authority().is_none() {
-        // A Uri has no scheme then, which the library minds in what calls itself HTTP/2. It is `http` again on its way.
+        // A Uri has no scheme then, which the library minds in what calls itself HTTP/2. It is
+        // `http` again on its way.
         head.version = Version::HTTP_11;
     }
     for name in [AUTHORIZATION, PROXY_AUTHORIZATION] {
@@ -127,24 +131,16 @@ pub(super) async fn exchange(
     if let Some(route) = route {
         common.stolen.reached(route);
     }
-    let moved = route.map(|route| route.stats.bytes());
-    let clock = way.first.as_ref().map(|first| {
-        (
-            Instant::now(),
-            if route.is_some() { &first.stats.target_seconds } else { &first.stats.app_seconds },
-        )
-    });
-    let begun = || {
-        if let Some((sent, seconds)) = clock {
-            seconds.observe(sent.elapsed().as_secs_f64());
-        }
+    let observer = match route {
+        Some(route) => common.stolen.observe_target(route),
+        None => common.stolen.observe_app(),
     };
+    observer.head(Direction::Up, &mut way.clock);
+    let begun = || observer.head(Direction::Down, &mut way.clock);
     let cut = {
         let through = [AtomicBool::new(false), AtomicBool::new(false)];
-        let [up_bytes, down_bytes] = moved.map_or([None, None], |moved| moved.map(Some));
-        let requests = upload(&mut body, &mut up, &common.held, up_bytes, &through[0]);
-        let responses =
-            download(response, &mut respond, &line.held, down_bytes, &through[1], begun);
+        let requests = upload(&mut body, &mut up, &common.held, observer, &through[0]);
+        let responses = download(response, &mut respond, &line.held, observer, &through[1], begun);
         both(requests, responses, &through).await
     };
     drop(elsewhere);
@@ -179,7 +175,8 @@ fn send(
     line.sender().send_request(Request::from_parts(head, ()), is_all)
 }
 
-/// Runs both directions until the response is through and nothing more of the request is wanted, or one is cut.
+/// Runs both directions until the response is through and nothing more of the request is wanted, or
+/// one is cut.
 ///
 /// Neither ends by being `through`: it goes on to watch for a reset.
 async fn both(
@@ -218,22 +215,23 @@ async fn upload(
     body: &mut RecvStream,
     up: &mut SendStream<Bytes>,
     held: &Held,
-    moved: Option<&AtomicU64>,
+    observer: Counters<'_>,
     through: &AtomicBool,
 ) -> Broken {
-    if let Err(broken) = pump(body, up, held, moved).await {
+    if let Err(broken) = pump(body, up, held, (observer, Direction::Up)).await {
         return broken;
     }
     through.store(true, Ordering::Relaxed);
     Broken::Sink(poll_fn(|cx| up.poll_reset(cx)).await.ok())
 }
 
-/// Passes a response on, from its head to its trailers, then waits for the caller to reset the stream.
+/// Passes a response on, from its head to its trailers, then waits for the caller to reset the
+/// stream.
 async fn download(
     mut response: ResponseFuture,
     respond: &mut SendResponse<Bytes>,
     held: &Held,
-    moved: Option<&AtomicU64>,
+    observer: Counters<'_>,
     through: &AtomicBool,
     begun: impl FnOnce(),
 ) -> Cut {
@@ -242,7 +240,7 @@ async fn download(
         Ok(answered) => answered,
         Err(cut) => return cut,
     };
-    match pump(&mut body, &mut down, held, moved).await {
+    match pump(&mut body, &mut down, held, (observer, Direction::Down)).await {
         Ok(()) => {}
         Err(Broken::Source(error)) => return Cut::of_server(&error),
         Err(Broken::Sink(reason)) => return Cut::Caller(reason),
@@ -301,7 +299,7 @@ async fn pump(
     source: &mut RecvStream,
     sink: &mut SendStream<Bytes>,
     held: &Held,
-    moved: Option<&AtomicU64>,
+    (observer, direction): (Counters<'_>, Direction),
 ) -> Result<(), Broken> {
     if source.is_end_stream() {
         // The head said so.
@@ -320,11 +318,9 @@ async fn pump(
             let room = room_for(sink, data.len(), held).await?;
             let piece = data.split_to(room.min(data.len()));
             let n = piece.len();
+            observer.bytes(direction, &piece);
             let is_last = data.is_empty() && source.is_end_stream();
             sink.send_data(piece, is_last).map_err(|error| Broken::Sink(reset_of(&error)))?;
-            if let Some(moved) = moved {
-                moved.fetch_add(n as u64, Ordering::Relaxed);
-            }
             // Fails only for more than was received.
             let _ = source.flow_control().release_capacity(n);
             if is_last {

@@ -1,11 +1,10 @@
-//! A TCP stream as the HTTP/2 library takes it: what was read before comes first, what was said before is not said
-//! again, and what is written in one turn goes out at its end by one system call. The library would write each data frame
-//! by itself.
+//! A TCP stream as the HTTP/2 library takes it: what was read before comes first, what was said
+//! before is not said again, and what is written in one turn goes out at its end by one system
+//! call. The library would write each data frame by itself.
 
 use std::{
     cell::RefCell,
     io::{self, IoSlice},
-    net::Shutdown,
     ops::Deref,
     pin::Pin,
     sync::Arc,
@@ -14,14 +13,10 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 use parking_lot::{Mutex, MutexGuard};
-use socket2::SockRef;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::settings::{FRAME_HEAD, PREFACE};
-use crate::relay::stream::{poll_read, poll_write};
+use crate::relay::stream::Stream;
 
 /// More than this does not wait to be written, in bytes.
 const MAX_OUTBOX: usize = 64 << 10;
@@ -55,7 +50,8 @@ struct Outbox {
     error: Option<io::Error>,
 }
 
-/// Takes the library's preface and its SETTINGS out of what it writes: the peer has had somebody else's.
+/// Takes the library's preface and its SETTINGS out of what it writes: the peer has had somebody
+/// else's.
 #[derive(Default)]
 struct Hush {
     head: Vec<u8>,
@@ -79,9 +75,9 @@ impl Outbox {
         self.bytes.len() - before
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &Stream) -> Poll<io::Result<()>> {
         while self.written < self.bytes.len() {
-            self.written += ready!(poll_write(cx, stream, &self.bytes[self.written..]))?;
+            self.written += ready!(stream.poll_write(cx, &self.bytes[self.written..]))?;
         }
         self.written = 0;
         self.bytes.clear();
@@ -94,8 +90,9 @@ impl Outbox {
 
 // === impl Outlet ===
 
-impl<S: Deref<Target = TcpStream>> Outlet<S> {
-    /// Writes what the library has put together, as far as there is room. It is told of a failure when it is polled next.
+impl<S: Deref<Target = Stream>> Outlet<S> {
+    /// Writes what the library has put together, as far as there is room. It is told of a failure
+    /// when it is polled next.
     pub(super) fn flush(&self, cx: &mut Context<'_>) {
         let mut outbox = self.lock();
         if outbox.error.is_none()
@@ -150,7 +147,7 @@ impl Hush {
 
 // === impl Io ===
 
-impl<S: Deref<Target = TcpStream> + Clone> Io<S> {
+impl<S: Deref<Target = Stream> + Clone> Io<S> {
     /// `ahead` was read from the stream before.
     pub(super) fn new(stream: S, ahead: Vec<u8>) -> Self {
         Self { outlet: Outlet { stream, outbox: Arc::default() }, ahead: ahead.into(), hush: None }
@@ -168,7 +165,7 @@ impl<S: Deref<Target = TcpStream> + Clone> Io<S> {
     }
 }
 
-impl<S: Deref<Target = TcpStream> + Unpin> AsyncRead for Io<S> {
+impl<S: Deref<Target = Stream> + Unpin> AsyncRead for Io<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -184,7 +181,7 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncRead for Io<S> {
             }
             return Poll::Ready(Ok(()));
         }
-        let read = poll_read(cx, &self.outlet.stream, buffer.initialize_unfilled());
+        let read = self.outlet.stream.poll_read(cx, buffer.initialize_unfilled());
         if let Poll::Ready(Ok(n @ 1..)) = read {
             buffer.advance(n);
             return Poll::Ready(Ok(()));
@@ -197,7 +194,7 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncRead for Io<S> {
     }
 }
 
-impl<S: Deref<Target = TcpStream> + Unpin> AsyncWrite for Io<S> {
+impl<S: Deref<Target = Stream> + Unpin> AsyncWrite for Io<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -240,11 +237,7 @@ impl<S: Deref<Target = TcpStream> + Unpin> AsyncWrite for Io<S> {
             return Poll::Ready(Err(error));
         }
         ready!(outbox.poll_flush(cx, &self.outlet.stream))?;
-        match SockRef::from(&*self.outlet.stream).shutdown(Shutdown::Write) {
-            // The peer is gone already, which is no news to it.
-            Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(())),
-        }
+        Poll::Ready(self.outlet.stream.finish())
     }
 }
 

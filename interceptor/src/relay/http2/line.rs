@@ -19,7 +19,6 @@ use h2::{
     client::{Connection, SendRequest},
 };
 use tokio::{
-    net::TcpStream,
     sync::watch,
     time::{Instant, timeout_at},
 };
@@ -32,12 +31,9 @@ use super::{
 use crate::relay::{
     dial::Ack,
     route::Route,
-    socket,
     stats::{FellBack, Outcome},
     stolen::Stolen,
-    stream::poll_write,
-    stream::read_more,
-    workload::Workload,
+    stream::Stream,
 };
 
 /// What a stream needs of a connection to be sent on it.
@@ -55,8 +51,9 @@ pub(super) struct Driver<S> {
     window: Window,
 }
 
-/// A connection that is made when it is wanted: to a rule's target, or another one to the application when that has
-/// asked for no more streams on its line. The caller has not heard of it yet, and is not to notice.
+/// A connection that is made when it is wanted: to a rule's target, or another one to the
+/// application when that has asked for no more streams on its line. The caller has not heard of it
+/// yet, and is not to notice.
 pub(super) struct Target<'a> {
     route: Option<Arc<Route>>,
     says: Arc<watch::Sender<Reach>>,
@@ -74,23 +71,21 @@ pub(super) enum Reach {
     Ended,
 }
 
-/// Makes the end of a connection a reset if it is to be one, or if its namespace is gone: a FIN would wait for an
-/// answer that can't come.
+/// Makes the end of a connection a reset if it is to be one.
 pub(super) struct End<'a> {
-    pub(super) workload: &'a Workload,
-    pub(super) stream: &'a TcpStream,
+    pub(super) stream: &'a Stream,
     pub(super) reset: &'a AtomicBool,
 }
 
-/// Opens the line behind `stream`, whose peer has had the opening of a client with these `settings` and has said
-/// `heard`.
+/// Opens the line behind `stream`, whose peer has had the opening of a client with these `settings`
+/// and has said `heard`.
 pub(super) async fn open<S>(
     stream: S,
     heard: Vec<u8>,
     settings: &Settings,
 ) -> Result<(Line, Driver<S>), h2::Error>
 where
-    S: Deref<Target = TcpStream> + Clone + Unpin,
+    S: Deref<Target = Stream> + Clone + Unpin,
 {
     let io = Io::new(stream, heard).introduced();
     let outlet = io.outlet();
@@ -98,15 +93,6 @@ where
     let window = Window::new(settings.stream_window());
     let line = Line { sender, held: window.held() };
     Ok((line, Driver { connection, outlet, window }))
-}
-
-/// Writes all of `bytes`.
-pub(super) async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let n = poll_fn(|cx| poll_write(cx, stream, bytes)).await?;
-        bytes = &bytes[n..];
-    }
-    Ok(())
 }
 
 // === impl Line ===
@@ -133,7 +119,7 @@ impl Line {
 
 // === impl Driver ===
 
-impl<S: Deref<Target = TcpStream> + Unpin> Driver<S> {
+impl<S: Deref<Target = Stream> + Unpin> Driver<S> {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         if let Some(size) = self.window.change() {
             self.connection.set_target_window_size(size);
@@ -164,7 +150,8 @@ impl<'a> Target<'a> {
         Self { route, says, driver: Box::pin(driver) }
     }
 
-    /// Whether another stream for the target of `route`, or for the application, may be sent on it, as far as is known.
+    /// Whether another stream for the target of `route`, or for the application, may be sent on it,
+    /// as far as is known.
     pub(super) fn takes(&self, route: Option<&Arc<Route>>) -> bool {
         if self.route.as_ref().map(Arc::as_ptr) != route.map(Arc::as_ptr) {
             return false;
@@ -181,7 +168,8 @@ impl<'a> Target<'a> {
         self.says.subscribe()
     }
 
-    /// If its rule is gone, no other stream is to come: the connection ends with the last one that it has.
+    /// If its rule is gone, no other stream is to come: the connection ends with the last one that
+    /// it has.
     pub(super) fn let_go_if_withdrawn(&self) {
         let is_withdrawn = self.route.as_ref().is_some_and(|route| route.is_withdrawn());
         if is_withdrawn && matches!(&*self.says.borrow(), Reach::Open(_)) {
@@ -208,7 +196,7 @@ async fn run(
         Some(route) => (stolen.dial(route, Ack::Delayed).await?, stolen.preface(route)),
         None => (stolen.dial_app(Ack::Delayed).await?, Vec::new()),
     };
-    let _end = End { workload: &stolen.workload, stream: &upstream.stream, reset };
+    let _end = End { stream: &upstream.stream, reset };
     let deadline = Instant::now() + stolen.workload.connect_timeout;
     first.extend(settings.opening());
     // One that is frozen still accepts. It has had no request by then.
@@ -216,7 +204,7 @@ async fn run(
     let failed = |_| Outcome::FellBack(FellBack::ConnectFailed);
     let heard =
         greeting.map_err(|_| Outcome::FellBack(FellBack::TargetTimeout))?.map_err(failed)?;
-    let (line, mut driver) = open(&upstream.stream, heard, settings)
+    let (line, mut driver) = open(&*upstream.stream, heard, settings)
         .await
         .map_err(|_| Outcome::FellBack(FellBack::ConnectFailed))?;
     says.send_replace(Reach::Open(line));
@@ -227,14 +215,14 @@ async fn run(
 }
 
 /// Speaks first, and gives what the peer answers if that is HTTP/2.
-async fn greet(stream: &TcpStream, first: &[u8]) -> io::Result<Vec<u8>> {
-    write_all(stream, first).await?;
+async fn greet(stream: &Stream, first: &[u8]) -> io::Result<Vec<u8>> {
+    stream.write_all(first).await?;
     let mut heard = Vec::new();
     loop {
         match FirstFrame::read(&heard) {
             FirstFrame::Settings(..) => return Ok(heard),
             FirstFrame::Other => return Err(io::ErrorKind::InvalidData.into()),
-            FirstFrame::Partial if read_more(stream, &mut heard).await? == 0 => {
+            FirstFrame::Partial if stream.read_more(&mut heard).await? == 0 => {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             FirstFrame::Partial => {}
@@ -246,8 +234,8 @@ async fn greet(stream: &TcpStream, first: &[u8]) -> io::Result<Vec<u8>> {
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        if self.reset.load(Ordering::Relaxed) || self.workload.cut.load(Ordering::Relaxed) {
-            socket::reset_on_close(self.stream);
+        if self.reset.load(Ordering::Relaxed) {
+            self.stream.reset_on_close();
         }
     }
 }

@@ -1,7 +1,8 @@
 //! All streams of a caller, and the connections on which they run.
 //!
-//! One future polls everything, so that all of it ends with the connection's task. Connections are polled in each turn,
-//! since a stream that moves reads from one and writes to another; of the streams only those that were woken.
+//! One future polls everything, so that all of it ends with the connection's task. Connections are
+//! polled in each turn, since a stream that moves reads from one and writes to another; of the
+//! streams only those that were woken.
 
 use std::{
     future::{Future as _, poll_fn},
@@ -16,11 +17,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use h2::{Reason, RecvStream, server, server::SendResponse};
 use http::{Request, request};
-use interceptor_condition::{Facts, Needs};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, Sleep, sleep},
-};
+use tokio::time::{Sleep, sleep};
 
 use super::{
     exchange::{Common, Rest, Way, exchange},
@@ -29,11 +26,12 @@ use super::{
     settings::Settings,
     window::Window,
 };
-use crate::relay::{request::Http2, select::select, stolen::Stolen};
+use crate::relay::{request::Http2, select::Decided, stolen::Stolen, stream::Stream};
 
 /// As many streams are accepted before others have their turn.
 const ACCEPTS: usize = 64;
-/// A caller who is told that his connection ends, and has no streams on it, has so long to say that he has heard it.
+/// A caller who is told that his connection ends, and has no streams on it, has so long to say that
+/// he has heard it.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How it ended.
@@ -51,8 +49,8 @@ pub(super) enum Ended {
 
 /// The connection to the caller.
 pub(super) struct Caller<'a> {
-    pub(super) connection: server::Connection<Io<&'a TcpStream>, Bytes>,
-    pub(super) outlet: Outlet<&'a TcpStream>,
+    pub(super) connection: server::Connection<Io<&'a Stream>, Bytes>,
+    pub(super) outlet: Outlet<&'a Stream>,
     pub(super) window: Window,
     /// What he has announced.
     pub(super) settings: Settings,
@@ -64,7 +62,7 @@ type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 struct Session<'a> {
     stolen: &'a Stolen,
     caller: Caller<'a>,
-    app: Driver<&'a TcpStream>,
+    app: Driver<&'a Stream>,
     app_line: Line,
     /// How the application's connection ended.
     app_end: Option<Result<(), h2::Error>>,
@@ -87,7 +85,7 @@ struct Session<'a> {
 pub(super) async fn serve<'a>(
     stolen: &'a Stolen,
     caller: Caller<'a>,
-    (app_line, app): (Line, Driver<&'a TcpStream>),
+    (app_line, app): (Line, Driver<&'a Stream>),
     reset: &'a AtomicBool,
 ) -> Ended {
     let elsewhere = AtomicUsize::new(0);
@@ -173,18 +171,9 @@ impl Session<'_> {
 
     /// Asks the rules of the port as they are now.
     fn way_of(&mut self, head: &request::Parts) -> Way {
-        let started = Instant::now();
-        let routes = self.stolen.routes();
-        let request = Http2::new(head);
-        let facts = Facts { request: Some(&request), ..self.stolen.facts(Some("")) };
-        let choice = select(&routes, &facts, Needs::Request);
-        let first = routes.iter().find(|route| !route.is_withdrawn()).cloned();
-        if let Some(first) = &first {
-            first.stats.decision_seconds.observe(started.elapsed().as_secs_f64());
-        }
-        let target = choice.route().cloned();
+        let Decided { target, clock } = self.stolen.decide(&Http2::new(head));
         if target.is_none() && self.app_line.is_usable() {
-            return Way { target, reach: None, first };
+            return Way { target, reach: None, clock };
         }
         let open = self.targets.iter().find(|open| open.takes(target.as_ref()));
         let reach = match open {
@@ -197,7 +186,7 @@ impl Session<'_> {
                 reach
             }
         };
-        Way { target, reach: Some(reach), first }
+        Way { target, reach: Some(reach), clock }
     }
 
     fn put_away(&mut self, rest: Rest) {
@@ -208,7 +197,8 @@ impl Session<'_> {
         }
     }
 
-    /// Resets streams after what was sent of them before. A reset takes all with it that is not out.
+    /// Resets streams after what was sent of them before. A reset takes all with it that is not
+    /// out.
     fn reset_what_is_out(&mut self) {
         if !self.caller.outlet.is_full() {
             for (mut respond, reason) in self.resets.drain(..) {
@@ -217,7 +207,8 @@ impl Session<'_> {
         }
     }
 
-    /// Sees to it that the caller's connection ends as the application's does, but not before the streams of targets.
+    /// Sees to it that the caller's connection ends as the application's does, but not before the
+    /// streams of targets.
     fn poll_end(&mut self, cx: &mut Context<'_>, is_elsewhere: bool, is_idle: bool) -> Poll<Ended> {
         let is_gone = self.app_end.is_some();
         if !self.is_last_call
@@ -240,8 +231,8 @@ impl Session<'_> {
             return Poll::Pending;
         }
         if end.is_ok() && self.lost.is_empty() && self.app_line.is_dismissed() {
-            // The caller has been dismissed as we were. His connection ends by itself when he has heard of it, and what
-            // he has begun before is answered.
+            // The caller has been dismissed as we were. His connection ends by itself when he has
+            // heard of it, and what he has begun before is answered.
             ready!(self.grace.get_or_insert_with(|| Box::pin(sleep(GRACE))).as_mut().poll(cx));
         }
         // One more turn writes what the last one has put together.

@@ -1,4 +1,5 @@
-//! The first frame of each side (RFC 9113, sections 3.4 and 6.5), and what of it is passed on to the other.
+//! The first frame of each side (RFC 9113, sections 3.4 and 6.5), and what of it is passed on to
+//! the other.
 
 use h2::{client, server};
 
@@ -7,15 +8,15 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The head of a frame (RFC 9113, section 4.1), in bytes.
 pub(super) const FRAME_HEAD: usize = 9;
 
-/// Of a connection as far as it is free for all streams, in bytes: what each stream may have underway comes on top when
-/// it is held up.
+/// Of a connection as far as it is free for all streams, in bytes: what each stream may have
+/// underway comes on top when it is held up.
 pub(super) const WINDOW: u32 = 1 << 20;
 /// What is announced as the window of a stream at most, in bytes.
 const MAX_STREAM_WINDOW: u32 = 4 << 20;
 /// As many streams a caller may have open if the application sets no limit, or a higher one.
 const MAX_STREAMS: u32 = 1024;
-/// What a caller's header list may have at most if the application sets no limit, or a higher one, in bytes as RFC
-/// 9113, section 6.5.2 counts them.
+/// What a caller's header list may have at most if the application sets no limit, or a higher one,
+/// in bytes as RFC 9113, section 6.5.2 counts them.
 const MAX_HEADER_LIST: u32 = 1 << 20;
 /// The same for responses of those who announced more, or nothing. The library's own limit.
 const MAX_RESPONSE_HEADER_LIST: u32 = 16 << 20;
@@ -23,8 +24,9 @@ const MAX_RESPONSE_HEADER_LIST: u32 = 16 << 20;
 const MAX_HEADER_TABLE: u32 = 64 << 10;
 /// Of a stream on its way out, between the library and the socket, in bytes.
 const SEND_BUFFER: usize = 128 << 10;
-/// The library gives a connection up when data frames of less than 256 bytes wait to be taken whose missing bytes are
-/// more than this. It has to be enough for all messages of a stream that is held up.
+/// The library gives a connection up when data frames of less than 256 bytes wait to be taken whose
+/// missing bytes are more than this. It has to be enough for all messages of a stream that is held
+/// up.
 const SMALL_FRAMES: usize = 16 << 20;
 
 /// What a side has announced.
@@ -140,7 +142,8 @@ impl Settings {
             .max_header_list_size(
                 self.max_header_list_size.map_or(MAX_HEADER_LIST, |size| size.min(MAX_HEADER_LIST)),
             )
-            // An application that allows none yet can't be known to allow some later: its streams wait in line.
+            // An application that allows none yet can't be known to allow some later: its streams
+            // wait in line.
             .max_concurrent_streams(
                 self.max_concurrent_streams
                     .filter(|&streams| streams > 0)
@@ -187,7 +190,8 @@ impl Settings {
         opening
     }
 
-    /// The same promises as far as they may be made to somebody who is not as trusted as the application.
+    /// The same promises as far as they may be made to somebody who is not as trusted as the
+    /// application.
     pub(super) fn guarded(&self) -> Self {
         Self {
             header_table_size: self.header_table_size.map(|size| size.min(MAX_HEADER_TABLE)),

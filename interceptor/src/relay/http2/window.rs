@@ -1,8 +1,9 @@
 //! The window of a whole connection, which no stream that is held up may use up for the others.
 //!
-//! What was read of a stream and can't be sent on counts against two windows: the stream's, which stops its sender, and
-//! the connection's, which would stop everybody's. The library gives both back together, when the bytes are through. So
-//! each stream that is held up widens the connection's by as much as it can hold: the others have theirs as before.
+//! What was read of a stream and can't be sent on counts against two windows: the stream's, which
+//! stops its sender, and the connection's, which would stop everybody's. The library gives both
+//! back together, when the bytes are through. So each stream that is held up widens the
+//! connection's by as much as it can hold: the others have theirs as before.
 
 use std::sync::{
     Arc,
@@ -11,8 +12,8 @@ use std::sync::{
 
 use super::settings::WINDOW;
 
-/// What streams that are held up may take on top of [`WINDOW`] all together, in bytes. Beyond that they do hold up the
-/// others: memory is not for the taking.
+/// What streams that are held up may take on top of [`WINDOW`] all together, in bytes. Beyond that
+/// they do hold up the others: memory is not for the taking.
 const MOST_HELD: u32 = 16 << 20;
 
 /// Counts the streams whose bytes a peer has sent and nobody takes at present.

@@ -1,175 +1,177 @@
-//! The pipe between two real pairs of sockets on loopback.
+//! The pipe between two pairs of streams: TCP on loopback, and in memory.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::sync::Arc;
 
+use rstest::rstest;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
     task::JoinHandle,
-    time::timeout,
+    time::{Duration, timeout},
 };
 
 use super::*;
-use crate::relay::socket::reset_on_close;
+use crate::relay::{
+    observe::testing::{Recorded, Recorder},
+    stream::testing::{Kind, fill, read_to_end},
+};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A caller and a server with the pipe between them.
+/// A client and a server with the pipe between them.
 struct Piped {
-    caller: TcpStream,
-    server: TcpStream,
+    client: Stream,
+    server: Stream,
     pipe: JoinHandle<Ending>,
-    moved: Arc<[AtomicU64; 2]>,
+    observed: Arc<Recorder>,
 }
 
-async fn pair() -> (TcpStream, TcpStream) {
-    let listener =
-        TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.expect("listen");
-    let to = listener.local_addr().expect("address");
-    let (connected, accepted) = tokio::join!(TcpStream::connect(to), listener.accept());
-    (connected.expect("connect"), accepted.expect("accept").0)
-}
-
-async fn piped(first: &[u8]) -> Piped {
-    let (caller, a) = pair().await;
-    let (b, server) = pair().await;
-    let moved: Arc<[AtomicU64; 2]> = Arc::default();
-    let (first, counters) = (first.to_vec(), Arc::clone(&moved));
+async fn piped(kind: Kind, first: &[u8]) -> Piped {
+    let (client, a) = kind.pair().await;
+    let (b, server) = kind.pair().await;
+    let observed: Arc<Recorder> = Arc::default();
+    let before = Before { up: first.to_vec(), ..Before::default() };
+    let observer = Arc::clone(&observed);
     let pipe = tokio::spawn(async move {
-        let ending =
-            pipe(&a, &b, [first, Vec::new()], [Some(&counters[0]), Some(&counters[1])]).await;
+        let ending = pipe(&a, &b, before, &*observer).await;
         if ending != Ending::Closed {
-            reset_on_close(&a);
-            reset_on_close(&b);
+            a.reset_on_close();
+            b.reset_on_close();
         }
         ending
     });
-    Piped { caller, server, pipe, moved }
+    Piped { client, server, pipe, observed }
 }
 
 async fn ending(pipe: JoinHandle<Ending>) -> Ending {
-    timeout(PATIENCE, pipe).await.expect("the pipe ends").expect("without a panic")
+    timeout(TIMEOUT, pipe).await.expect("the pipe ends").expect("without a panic")
 }
 
+async fn read_exact(stream: &Stream, n: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < n {
+        assert!(stream.read_more(&mut bytes).await.expect("read") > 0, "an early end: {bytes:?}");
+    }
+    assert_eq!(bytes.len(), n);
+    bytes
+}
+
+/// The stream ends with a reset, whatever was sent before.
+async fn assert_reset(stream: &Stream) {
+    let mut before = Vec::new();
+    let error = loop {
+        match stream.read_more(&mut before).await {
+            Ok(0) => panic!("an end, not a reset"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[rstest]
 #[tokio::test]
-async fn bytes_go_both_ways_and_are_counted() {
-    let mut piped = piped(b"").await;
-    piped.caller.write_all(b"question").await.expect("write");
-    let mut bytes = [0; 8];
-    piped.server.read_exact(&mut bytes).await.expect("read");
-    assert_eq!(&bytes, b"question");
+async fn bytes_go_both_ways_and_are_observed(#[values(Kind::Tcp, Kind::Memory)] kind: Kind) {
+    let piped = piped(kind, b"").await;
+    piped.client.write_all(b"question").await.expect("write");
+    assert_eq!(read_exact(&piped.server, 8).await, b"question");
     piped.server.write_all(b"ok").await.expect("write");
-    piped.caller.read_exact(&mut bytes[..2]).await.expect("read");
-    assert_eq!(&bytes[..2], b"ok");
-    drop((piped.caller, piped.server));
+    assert_eq!(read_exact(&piped.client, 2).await, b"ok");
+    drop((piped.client, piped.server));
     assert_eq!(ending(piped.pipe).await, Ending::Closed);
-    assert_eq!(piped.moved[0].load(Ordering::Relaxed), 8);
-    assert_eq!(piped.moved[1].load(Ordering::Relaxed), 2);
+    let passed = |bytes: &[u8]| Recorded { bytes: bytes.to_vec(), heads: 0, ended: true };
+    assert_eq!(piped.observed.recorded(Direction::Up), passed(b"question"));
+    assert_eq!(piped.observed.recorded(Direction::Down), passed(b"ok"));
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_is_to_come_first_comes_first() {
-    let mut piped = piped(b"header ").await;
-    piped.caller.write_all(b"body").await.expect("write");
-    piped.caller.shutdown().await.expect("shutdown");
-    let mut all = String::new();
-    piped.server.read_to_string(&mut all).await.expect("read");
-    assert_eq!(all, "header body");
+async fn what_is_to_come_first_comes_first(#[values(Kind::Tcp, Kind::Memory)] kind: Kind) {
+    let piped = piped(kind, b"header ").await;
+    piped.client.write_all(b"body").await.expect("write");
+    piped.client.finish().expect("finish");
+    assert_eq!(read_to_end(&piped.server).await, b"header body");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_direction_ends_by_itself() {
-    let mut piped = piped(b"").await;
-    piped.caller.write_all(b"all of it").await.expect("write");
-    piped.caller.shutdown().await.expect("shutdown");
-    let mut question = String::new();
-    piped.server.read_to_string(&mut question).await.expect("EOF reaches the server");
-    assert_eq!(question, "all of it");
+async fn a_direction_ends_by_itself(#[values(Kind::Tcp, Kind::Memory)] kind: Kind) {
+    let piped = piped(kind, b"").await;
+    piped.client.write_all(b"all of it").await.expect("write");
+    piped.client.finish().expect("finish");
+    assert_eq!(read_to_end(&piped.server).await, b"all of it");
     piped.server.write_all(b"still open this way").await.expect("write");
-    piped.server.shutdown().await.expect("shutdown");
-    let mut answer = String::new();
-    piped.caller.read_to_string(&mut answer).await.expect("EOF reaches the caller");
-    assert_eq!(answer, "still open this way");
+    piped.server.finish().expect("finish");
+    assert_eq!(read_to_end(&piped.client).await, b"still open this way");
     assert_eq!(ending(piped.pipe).await, Ending::Closed);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_fin_right_behind_the_last_bytes_is_not_lost() {
+async fn a_fin_right_behind_the_last_bytes_is_not_lost(
+    #[values(Kind::Tcp, Kind::Memory)] kind: Kind,
+) {
     for _ in 0..200 {
-        let mut piped = piped(b"").await;
-        piped.caller.write_all(b"x").await.expect("write");
-        drop(piped.caller);
-        let mut all = Vec::new();
-        timeout(PATIENCE, piped.server.read_to_end(&mut all))
-            .await
-            .expect("EOF arrives")
-            .expect("read");
+        let piped = piped(kind, b"").await;
+        piped.client.write_all(b"x").await.expect("write");
+        drop(piped.client);
+        let all = timeout(TIMEOUT, read_to_end(&piped.server)).await.expect("EOF arrives");
         assert_eq!(all, b"x");
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_reset_of_one_side_resets_the_other() {
-    for caller_breaks in [true, false] {
-        let piped = piped(b"").await;
-        let (broken, mut other) =
-            if caller_breaks { (piped.caller, piped.server) } else { (piped.server, piped.caller) };
-        SockRef::from(&broken).set_linger(Some(Duration::ZERO)).expect("linger");
-        drop(broken);
-        let expected = if caller_breaks { Ending::ABroke } else { Ending::BBroke };
-        assert_eq!(ending(piped.pipe).await, expected);
-        let error = other.read(&mut [0; 8]).await.expect_err("a reset, not an end");
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-    }
+async fn a_reset_of_one_side_resets_the_other(
+    #[values(Kind::Tcp, Kind::Memory)] kind: Kind,
+    #[values(true, false)] client_breaks: bool,
+) {
+    let piped = piped(kind, b"").await;
+    let (broken, other) =
+        if client_breaks { (piped.client, piped.server) } else { (piped.server, piped.client) };
+    broken.reset_on_close();
+    drop(broken);
+    let expected = if client_breaks { Ending::ClientFailed } else { Ending::UpstreamFailed };
+    assert_eq!(ending(piped.pipe).await, expected);
+    assert_reset(&other).await;
+    let broken = if client_breaks { Direction::Up } else { Direction::Down };
+    assert!(!piped.observed.recorded(broken).ended, "a reset is no end");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_reader_that_does_not_read_holds_its_writer_back() {
-    let mut piped = piped(b"").await;
-    let chunk = vec![7; 1 << 20];
-    let mut sent = 0;
-    while let Ok(written) = timeout(Duration::from_millis(300), piped.caller.write(&chunk)).await {
-        sent += written.expect("write");
-        assert!(sent < 64 << 20, "nothing holds the writer back");
-    }
+async fn a_reader_that_does_not_read_holds_its_writer_back(
+    #[values(Kind::Tcp, Kind::Memory)] kind: Kind,
+) {
+    let piped = piped(kind, b"").await;
+    let sent = fill(&piped.client).await;
     // All of it arrives once somebody reads.
-    piped.caller.shutdown().await.expect("shutdown");
-    let mut received = 0;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match piped.server.read(&mut buffer).await.expect("read") {
-            0 => break,
-            n => received += n,
-        }
-    }
-    assert_eq!(received, sent);
+    piped.client.finish().expect("finish");
+    assert_eq!(read_to_end(&piped.server).await.len(), sent);
+    let observed = piped.observed.recorded(Direction::Up);
+    assert_eq!((observed.bytes.len(), observed.ended), (sent, true));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_caller_that_breaks_off_is_let_go_though_nobody_takes_its_bytes() {
-    let mut piped = piped(b"").await;
-    let chunk = vec![7; 1 << 20];
-    while timeout(Duration::from_millis(300), piped.caller.write(&chunk)).await.is_ok() {}
-    SockRef::from(&piped.caller).set_linger(Some(Duration::ZERO)).expect("linger");
-    drop(piped.caller);
-    assert_eq!(ending(piped.pipe).await, Ending::ABroke);
+async fn a_caller_that_breaks_off_is_let_go_though_nobody_takes_its_bytes(
+    #[values(Kind::Tcp, Kind::Memory)] kind: Kind,
+) {
+    let piped = piped(kind, b"").await;
+    fill(&piped.client).await;
+    piped.client.reset_on_close();
+    drop(piped.client);
+    assert_eq!(ending(piped.pipe).await, Ending::ClientFailed);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_reset_that_a_write_meets_is_not_taken_for_an_end() {
-    let piped = piped(b"").await;
-    let chunk = vec![7; 1 << 20];
+async fn a_reset_that_a_write_meets_is_not_taken_for_an_end(
+    #[values(Kind::Tcp, Kind::Memory)] kind: Kind,
+) {
+    let piped = piped(kind, b"").await;
     // The pipe is in the middle of writing to the server when that breaks off.
-    while timeout(Duration::from_millis(300), piped.caller.writable()).await.is_ok() {
-        let _ = piped.caller.try_write(&chunk);
-    }
-    SockRef::from(&piped.server).set_linger(Some(Duration::ZERO)).expect("linger");
+    fill(&piped.client).await;
+    piped.server.reset_on_close();
     drop(piped.server);
-    assert_eq!(ending(piped.pipe).await, Ending::BBroke);
-    let error = piped.caller.readable().await.and_then(|()| piped.caller.try_read(&mut [0; 8]));
-    assert_eq!(error.expect_err("a reset, not an end").kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(ending(piped.pipe).await, Ending::UpstreamFailed);
+    assert_reset(&piped.client).await;
 }

@@ -1,4 +1,5 @@
-//! The connections of one worker: each a task of its thread, counted while it is open, and cut with its workload.
+//! The connections of one worker: each a task of its thread, counted while it is open, and cut with
+//! its workload.
 
 use std::{
     collections::HashMap,

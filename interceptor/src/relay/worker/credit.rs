@@ -1,6 +1,8 @@
-//! How many connections the kernel may send to one worker: the record of what was granted, sent and accepted.
+//! How many connections the kernel may send to one worker: the record of what was granted, sent and
+//! accepted.
 
-/// A grant is a store for each armed namespace: not worth it for each connection when there is little room.
+/// A grant is a store for each armed namespace: not worth it for each connection when there is
+/// little room.
 const WORTH_A_GRANT: i64 = 16;
 
 /// What is free at a moment, as one worker sees it.
@@ -17,8 +19,8 @@ pub(super) struct Available {
 pub(super) struct Credits {
     /// Granted, and not sent as far as is known.
     pub(super) left: i64,
-    /// Sent by the kernel and not accepted yet: in the accept queue, or in a handshake that may never end. Below zero
-    /// while something has come that was not known to be sent.
+    /// Sent by the kernel and not accepted yet: in the accept queue, or in a handshake that may
+    /// never end. Below zero while something has come that was not known to be sent.
     in_flight: i64,
     /// Last granted.
     granted: i64,
@@ -35,15 +37,16 @@ impl Credits {
         self.in_flight = self.in_flight.saturating_add(count);
     }
 
-    /// One has arrived. True when it is time for another grant: half of the last one has been used, and a few more.
+    /// One has arrived. True when it is time for another grant: half of the last one has been used,
+    /// and a few more.
     pub(super) fn accepted(&mut self) -> bool {
         self.in_flight -= 1;
         self.accepted += 1;
         self.accepted > (self.granted / 2).max(WORTH_A_GRANT)
     }
 
-    /// How many more may be sent now. What is left is kept, unless there is no room for it: another worker's callers
-    /// may come here too, so nothing that is free lies idle.
+    /// How many more may be sent now. What is left is kept, unless there is no room for it: another
+    /// worker's callers may come here too, so nothing that is free lies idle.
     pub(super) fn next_grant(&mut self, free: Available) -> i64 {
         self.accepted = 0;
         self.in_flight = self.in_flight.max(0);
@@ -58,9 +61,11 @@ impl Credits {
         self.left.saturating_add(self.in_flight)
     }
 
-    /// Forgets half of those that never come: handshakes that were given up must not use up the room.
+    /// Forgets half of those that never come: handshakes that were given up must not use up the
+    /// room.
     pub(super) fn age(&mut self) {
-        // What has come and was not known to be sent must not be forgotten: it is sent for in the next record.
+        // What has come and was not known to be sent must not be forgotten: it is sent for in the
+        // next record.
         if self.in_flight > 0 {
             self.in_flight /= 2;
         }

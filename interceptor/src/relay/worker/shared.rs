@@ -26,7 +26,8 @@ pub struct Shared {
     pressure: Arc<Pressure>,
     /// When each worker last went round its loop, `CLOCK_MONOTONIC` nanoseconds.
     beats: Vec<AtomicU64>,
-    /// How many connections each worker has room for that are not open yet: together at most what is free.
+    /// How many connections each worker has room for that are not open yet: together at most what
+    /// is free.
     promised: Vec<AtomicI64>,
 }
 

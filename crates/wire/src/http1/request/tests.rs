@@ -1,11 +1,11 @@
-//! Requests one by one; whole sequences are in `tests/`.
+//! Single requests. Sequences of them are in `tests/`.
 
 use rstest::rstest;
 
 use super::*;
 use crate::http1::{MAX_HEAD, MAX_HEADERS};
 
-/// Method, target, host, path, what the body's end goes by, and what follows it.
+/// Method, request target, host, path, the body unless it is empty, and what follows it.
 type Found = (String, String, Option<String>, String, Option<Body>, After);
 
 fn parse(bytes: &[u8]) -> Parsed<Found> {
@@ -43,7 +43,7 @@ fn reason(bytes: &[u8]) -> Reason {
     }
 }
 
-/// The start line, who is called, and the path: RFC 9112 sections 3.2.1 to 3.2.4 and 3.3.
+/// Start line, host and path: RFC 9112 sections 3.2.1 to 3.2.4 and 3.3.
 #[rstest]
 #[case::origin("GET /a?b=c HTTP/1.1", Some("shop:80"), "/a?b=c")]
 #[case::double_slash("GET //evil/x HTTP/1.1", Some("shop:80"), "//evil/x")]
@@ -68,7 +68,8 @@ fn targets(#[case] line: &str, #[case] host: Option<&str>, #[case] path: &str) {
     assert_eq!((found.2.as_deref(), &found.3[..]), (host, path));
 }
 
-/// RFC 9112 section 3.2: a server has to refuse all but the first. Where the message ends is not in doubt.
+/// A server has to refuse all but the first, RFC 9112 section 3.2. The end of the message is not in
+/// doubt.
 #[rstest]
 #[case("host:\t[fd00::1] ", Some("[fd00::1]"))]
 #[case("X-Host: a", None)]
@@ -215,7 +216,7 @@ fn doubtful_fields(#[case] fields: &str, #[case] expected: Reason) {
     );
 }
 
-/// How many bytes of it are enough to know, and why.
+/// The number of bytes after which it is refused, and the reason.
 #[rstest]
 #[case::old("GET /\r\n", 7, Reason::Http09)]
 #[case::memcached("get key\r\n", 9, Reason::Http09)]
@@ -228,9 +229,9 @@ fn doubtful_fields(#[case] fields: &str, #[case] expected: Reason) {
 #[case::rtsp("OPTIONS rtsp://a RTSP/1.0\r\n", 18, Reason::NotHttp)]
 #[case::two_spaces("GET  / HTTP/1.1\r\n", 5, Reason::StartLine)]
 #[case::tab("GET\t/ HTTP/1.1\r\n", 4, Reason::NotHttp)]
-#[case::tab_behind_target("GET /\tHTTP/1.1\r\n", 16, Reason::Http09)]
+#[case::tab_after_target("GET /\tHTTP/1.1\r\n", 16, Reason::Http09)]
 #[case::space_in_target("GET /a b HTTP/1.1\r\n", 8, Reason::NotHttp)]
-#[case::space_behind_version("GET / HTTP/1.1 \r\n", 15, Reason::Version)]
+#[case::space_after_version("GET / HTTP/1.1 \r\n", 15, Reason::Version)]
 #[case::nul_in_target("GET /\0 HTTP/1.1\r\n", 6, Reason::NotHttp)]
 #[case::space_in_front(" GET / HTTP/1.1\r\n", 1, Reason::NotHttp)]
 #[case::lf_in_front("\nGET / HTTP/1.1\r\n", 1, Reason::LineEnd)]
@@ -248,11 +249,15 @@ fn doubtful_fields(#[case] fields: &str, #[case] expected: Reason) {
 #[case::redis("*1\r\n$4\r\nPING\r\n", 1, Reason::NotHttp)]
 #[case::smtp("EHLO mail.example\r\n", 19, Reason::Http09)]
 #[case::header_line("GET / HTTP/1.1\r\nno header\r\n", 27, Reason::HeaderName)]
-fn known_early(#[case] text: &str, #[case] enough: usize, #[case] expected: Reason) {
+fn other_bytes_are_refused_early(
+    #[case] text: &str,
+    #[case] enough: usize,
+    #[case] expected: Reason,
+) {
     for end in 0..=text.len() {
         let mut scan = HeadScan::default();
         let mut storage = Storage::new();
-        // As it comes, byte by byte.
+        // The bytes arrive one by one.
         let parsed = (0..=end).map(|end| &text.as_bytes()[..end]).find_map(|bytes| {
             match request(bytes, &mut scan, &mut storage) {
                 Parsed::Partial => None,
@@ -265,7 +270,7 @@ fn known_early(#[case] text: &str, #[case] enough: usize, #[case] expected: Reas
 }
 
 #[test]
-fn empty_lines_in_front_belong_to_it() {
+fn empty_lines_in_front_belong_to_the_head() {
     assert_eq!(complete(b"\r\n\r\nGET / HTTP/1.1\r\n\r\n").0, "GET");
     assert_eq!(parse(b"\r\n\r\n"), Parsed::Partial);
 }
@@ -278,13 +283,13 @@ fn connect_has_no_content() {
 }
 
 #[test]
-fn a_coding_needs_http11() {
+fn a_transfer_encoding_needs_http11() {
     let head = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n";
     assert_eq!(reason(head), Reason::TransferEncodingIn10);
 }
 
 #[test]
-fn as_many_headers_as_the_limit() {
+fn a_head_has_a_maximum_number_of_headers() {
     let head =
         |headers| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(headers)).into_bytes();
     assert_eq!(complete(&head(MAX_HEADERS)).0, "GET");
@@ -293,7 +298,7 @@ fn as_many_headers_as_the_limit() {
 }
 
 #[test]
-fn a_head_as_long_as_the_limit() {
+fn a_head_has_a_maximum_length() {
     let head = |length: usize| {
         let rest = "GET / HTTP/1.1\r\nCookie: \r\n\r\n".len();
         format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "a".repeat(length - rest)).into_bytes()

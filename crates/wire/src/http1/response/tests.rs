@@ -1,4 +1,4 @@
-//! Responses one by one; whole sequences are in `tests/`.
+//! Single responses. Sequences of them are in `tests/`.
 
 use rstest::rstest;
 
@@ -26,7 +26,7 @@ const NONE: Body = Body::NONE;
 const FIVE: &str = "Content-Length: 5";
 const CHUNKED: &str = "Transfer-Encoding: chunked";
 
-/// RFC 9112 section 6.3, in its order.
+/// The rules of RFC 9112 section 6.3, in its order.
 #[rstest]
 #[case::head(HEAD, "200", FIVE, NONE, After::Keep)]
 #[case::head_chunked(HEAD, "200", CHUNKED, NONE, After::Keep)]
@@ -78,13 +78,13 @@ fn framing(
     let interim = matches!(code, 100 | 102 | 103);
     let expected = Parsed::Complete { head: (code, body, after, interim), len: bytes.len() };
     assert_eq!(parse(bytes.as_bytes(), to), expected);
-    // Less of it is a part of it.
+    // Fewer bytes are a part of a head.
     for end in 0..bytes.len() {
         assert_eq!(parse(&bytes.as_bytes()[..end], to), Parsed::Partial, "{end} bytes");
     }
 }
 
-/// RFC 9112 section 9.3: in HTTP/1.0, only if both want to.
+/// In HTTP/1.0, a connection stays open only if both sides ask for it: RFC 9112 section 9.3.
 #[rstest]
 #[case("Content-Length: 5", Body::length(5), After::Close)]
 #[case("Content-Length: 5\r\nConnection: keep-alive", Body::length(5), After::Keep)]
@@ -95,7 +95,7 @@ fn http10(#[case] fields: &str, #[case] body: Body, #[case] after: After) {
     assert_eq!(parse(bytes.as_bytes(), GET), expected);
 }
 
-/// RFC 9112 section 4: the reason may be missing, and some leave out its space as well.
+/// The reason phrase may be missing (RFC 9112 section 4). Some servers leave out its space too.
 #[rstest]
 #[case("HTTP/1.1 200 OK\r\n\r\n")]
 #[case("HTTP/1.1 200 \r\n\r\n")]
@@ -109,7 +109,7 @@ fn status_lines(#[case] bytes: &str) {
     assert_eq!(parse(bytes.as_bytes(), GET), expected);
 }
 
-/// How many bytes of it are enough to know, and why.
+/// The number of bytes after which it is refused, and the reason.
 #[rstest]
 #[case::empty_line("\r\nHTTP/1.1 200 OK\r\n\r\n", 1, Reason::NotHttp)]
 #[case::html("<html>", 1, Reason::NotHttp)]
@@ -143,7 +143,11 @@ fn status_lines(#[case] bytes: &str) {
     47,
     Reason::TransferEncodingIn10
 )]
-fn doubtful(#[case] text: &str, #[case] enough: usize, #[case] expected: Reason) {
+fn other_bytes_are_refused_early(
+    #[case] text: &str,
+    #[case] enough: usize,
+    #[case] expected: Reason,
+) {
     for end in 0..=text.len() {
         let expected = if end < enough { Parsed::Partial } else { Parsed::Unframed(expected) };
         assert_eq!(parse(&text.as_bytes()[..end], GET), expected, "{end} bytes");

@@ -1,4 +1,4 @@
-//! Messages that software reads in different ways, or that are broken, and good ones that look odd.
+//! Messages that software reads in different ways, malformed ones, and unusual well-formed ones.
 
 pub(crate) mod requests;
 pub(crate) mod responses;

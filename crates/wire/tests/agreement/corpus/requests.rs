@@ -1,7 +1,7 @@
-//! Requests. Each stands for itself on a new connection, and a plain `GET /next` follows it.
+//! Requests. Each is sent on a new connection, and a plain `GET /next` follows it.
 //!
-//! The kinds of request smuggling are called after who is led astray: CL (goes by Content-Length) or TE (by
-//! Transfer-Encoding), the first one in front.
+//! The names of request smuggling attacks say how the two recipients, front end first, find the
+//! end: by Content-Length (CL) or by Transfer-Encoding (TE).
 
 use interceptor_wire::Reason::{self, *};
 
@@ -11,16 +11,16 @@ pub(crate) struct Case {
     pub(crate) framed: Framed,
 }
 
-/// What we make of it and of what follows.
+/// How our parser frames the request and the bytes that follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framed {
     /// This many requests, with `GET /next` as the last one.
     Requests(usize),
-    /// The connection is over with this many, by their own word.
+    /// This many requests, the last of which ends the connection or changes its protocol.
     Over(usize),
-    /// In doubt behind this many.
+    /// This many requests, then bytes in doubt.
     Doubt(usize, Reason),
-    /// Waits for more behind this many.
+    /// This many requests, then one that is not complete.
     Waits(usize),
 }
 
@@ -34,7 +34,7 @@ const fn case<const N: usize>(name: &'static str, bytes: &'static [u8; N], frame
 
 #[rustfmt::skip]
 pub(crate) const CASES: &[Case] = &[
-    // --- Good, RFC 9112 ---
+    // --- Well-formed, RFC 9112 ---
     case("plain GET", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", Requests(2)),
     case("no headers", b"GET / HTTP/1.1\r\n\r\n", Requests(2)),
     case("HEAD", b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", Requests(2)),
@@ -79,7 +79,7 @@ pub(crate) const CASES: &[Case] = &[
     case("same length twice", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", Requests(2)),
     case("many headers", b"GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 1\r\nC: 1\r\nD: 1\r\nE: 1\r\nF: 1\r\nG: 1\r\nH: 1\r\nI: 1\r\nJ: 1\r\nK: 1\r\nL: 1\r\n\r\n", Requests(2)),
     case("custom method", b"PURGE / HTTP/1.1\r\nHost: a\r\n\r\n", Requests(2)),
-    // --- Not there yet ---
+    // --- Not complete ---
     case("half a body", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\nhello", Waits(0)),
     case("large chunk", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\nhello", Waits(0)),
     // --- CL and TE, RFC 9112 section 6.1 and 11.2 ---
@@ -90,7 +90,7 @@ pub(crate) const CASES: &[Case] = &[
     case("TE in HTTP/1.0", b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", Doubt(0, TransferEncodingIn10)),
     case("CL with a TE that is none", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: identity\r\n\r\nhello", Doubt(0, TransferEncoding)),
     case("CL with an empty TE", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding:\r\n\r\nhello", Doubt(0, TransferEncoding)),
-    // --- TE.TE: a coding that only some see ---
+    // --- TE.TE: a coding that only some recipients see ---
     case("TE: xchunked", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", Doubt(0, TransferEncoding)),
     case("TE: x, chunked", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x, chunked\r\n\r\n0\r\n\r\n", Doubt(0, TransferEncoding)),
     case("TE: gzip, chunked", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", Doubt(0, TransferEncoding)),

@@ -1,25 +1,25 @@
-//! Responses. Each stands for itself on a new connection, which the server ends behind it.
+//! Responses. Each is sent on a new connection, which the server closes after it.
 
 use interceptor_wire::Reason::{self, *};
 
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// `GET` or `HEAD`
+    /// Method of the request: `GET` or `HEAD`.
     pub(crate) method: &'static str,
     pub(crate) bytes: &'static [u8],
     pub(crate) framed: Framed,
 }
 
-/// What we make of it.
+/// How our parser frames the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framed {
-    /// A final response with a body of so many bytes on the wire, and nothing behind it.
+    /// A final response with a body of this many bytes on the wire. No bytes follow.
     Body(usize),
-    /// The same, and more behind it, which is no part of it.
+    /// The same, followed by bytes that are no part of it.
     Less(usize),
-    /// It ends with the connection.
+    /// A response that ends with the connection.
     UntilClose,
-    /// Waits for more.
+    /// A response that is not complete.
     Waits,
     Doubt(Reason),
 }
@@ -36,7 +36,7 @@ const fn head<const N: usize>(name: &'static str, bytes: &'static [u8; N], frame
 
 #[rustfmt::skip]
 pub(crate) const CASES: &[Case] = &[
-    // --- Good, RFC 9112 ---
+    // --- Well-formed, RFC 9112 ---
     case("length", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", Body(5)),
     case("length 0", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Body(0)),
     case("no reason", b"HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nhello", Body(5)),
@@ -62,7 +62,7 @@ pub(crate) const CASES: &[Case] = &[
     head("HEAD, chunked", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Body(0)),
     head("HEAD without a length", b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n", Body(0)),
     head("HEAD, not found", b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\n", Body(0)),
-    // --- More, or less, than is said ---
+    // --- More or fewer bytes than the head announces ---
     case("more than the length", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhello", Less(2)),
     case("less than the length", b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nhello", Waits),
     case("no last chunk", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", Waits),

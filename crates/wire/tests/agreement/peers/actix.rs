@@ -1,4 +1,4 @@
-//! The decoder of actix-http: heads by `httparse`, everything else of its own.
+//! The decoder of actix-http, which reads heads with `httparse` and the rest with its own code.
 
 use actix_http::body::BodySize;
 use actix_http::h1::{ClientCodec, Codec, Message, MessageType};
@@ -16,7 +16,7 @@ pub(super) fn got(method: &str, bytes: &[u8]) -> Option<String> {
     on_a_runtime(|| decode_response(method, bytes))
 }
 
-/// It decodes without waiting, but its settings start a clock, which needs a place to run.
+/// Decodes inside a runtime. The decoder does not wait, but its settings spawn a clock.
 fn on_a_runtime<T>(decode: impl FnOnce() -> T) -> T {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -55,7 +55,7 @@ fn decode_response(method: &str, bytes: &[u8]) -> Option<String> {
 
     let mut rest = BytesMut::from(bytes);
     let head = codec.decode(&mut rest).ok()??;
-    // It leaves interim responses to its caller.
+    // The decoder returns interim responses like final ones.
     if head.status.is_informational() {
         return None;
     }

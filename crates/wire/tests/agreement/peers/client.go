@@ -1,4 +1,5 @@
-// Go's net/http: asks once for each path `/0`, `/1`, …, and prints what it makes of each response.
+// Go's net/http client: requests each path `/0`, `/1`, … once, and prints what it finds in each
+// response.
 package main
 
 import (

@@ -1,4 +1,4 @@
-//! hyper's server and its client, on a pipe in memory.
+//! hyper's server and client, connected in memory.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -15,7 +15,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Saw, line};
 
-/// By the runtime's clock, which stands still while there is something to do.
+/// How long the server may stay silent, by the runtime's clock. It stands still while a task can
+/// run.
 const QUIET: Duration = Duration::from_secs(1);
 
 pub(super) fn saw(bytes: &[u8]) -> Saw {

@@ -1,4 +1,4 @@
-//! Other parsers of HTTP/1: what each of them sees in the same bytes.
+//! Other parsers of HTTP/1, to which the tests give the same bytes.
 
 use crate::corpus::responses;
 
@@ -6,12 +6,12 @@ mod actix;
 mod hyper;
 mod program;
 
-/// What a parser sees of a connection on which bytes came, and no end.
+/// What a parser finds in the bytes of a connection that stays open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Saw {
     /// Each complete request: method, target and the content in hexadecimal digits.
     pub(crate) requests: Vec<String>,
-    /// Was there something that it refused? If not, it waits for more.
+    /// Whether the parser refused something. If not, it waits for more bytes.
     pub(crate) refused: bool,
 }
 
@@ -26,7 +26,8 @@ enum Kind {
 }
 
 impl Peer {
-    /// `expected`: as many requests as there should be, which some have to be given time for.
+    /// What the peer finds. `expected` is the number of requests to wait for, since programs need
+    /// some time to answer.
     pub(crate) fn saw(&self, bytes: &[u8], expected: usize) -> Saw {
         match &self.kind {
             Kind::Function(see) => see(bytes),
@@ -35,7 +36,8 @@ impl Peer {
     }
 }
 
-/// All that run on this machine: two always, and two that need a program, which are loudly left out without it.
+/// The servers that can run on this machine: two always, and two that need another program. Without
+/// it, a message names the server that is left out.
 pub(crate) fn servers() -> Vec<Peer> {
     let function = |name, see| Peer { name, kind: Kind::Function(see) };
     let mut peers = vec![function("hyper", hyper::saw), function("actix-http", actix::saw)];
@@ -49,7 +51,8 @@ pub(crate) fn servers() -> Vec<Peer> {
     peers
 }
 
-/// What clients make of each response, in order: status and content, or nothing if they refuse it.
+/// What each client finds in each response, in order: status and content, or `None` if it refuses
+/// the response.
 pub(crate) fn clients(
     cases: &'static [responses::Case],
 ) -> Vec<(&'static str, Vec<Option<String>>)> {
@@ -67,7 +70,7 @@ pub(crate) fn clients(
     clients
 }
 
-/// As the programs put it: method, target, content.
+/// A message in the form that the programs print: head, and content in hexadecimal digits.
 pub(crate) fn line(head: &str, content: &[u8]) -> String {
     let content = content.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("{head} {content}.")

@@ -1,4 +1,4 @@
-//! Servers and clients in other languages, as programs of their own.
+//! Servers and clients in other languages, which run as separate programs.
 
 use std::env;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use super::Saw;
 use crate::corpus::responses::Case;
 
-/// How long a server may take to answer what it should. There is no way to see that it waits.
+/// Maximum time for the responses that the test expects. A server does not tell that it waits.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long it may take to say more than that.
+/// Maximum time for an unexpected further response.
 const QUIET: Duration = Duration::from_millis(300);
 
 pub(super) struct Program {
@@ -38,7 +38,8 @@ pub(super) fn go(name: &str) -> io::Result<Command> {
     Ok(Command::new(binary))
 }
 
-/// Not `eprintln`, which the test harness hides when a test passes.
+/// Prints that a peer is left out. Not with `eprintln`, whose output the test harness hides when a
+/// test passes.
 pub(super) fn left_out(name: &str, why: &io::Error) {
     let _ = writeln!(io::stderr(), "\nLEFT OUT: {name} does not run here: {why}\n");
 }
@@ -47,7 +48,7 @@ fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/agreement/peers").join(name)
 }
 
-/// Starts a server, which says its port.
+/// Starts a server, which prints its port.
 pub(super) fn serve(command: &mut Command) -> io::Result<Program> {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
@@ -57,7 +58,7 @@ pub(super) fn serve(command: &mut Command) -> io::Result<Program> {
     Ok(Program { child, port })
 }
 
-/// Runs a client that asks for one response after the other.
+/// Runs a client that requests one response after the other.
 pub(super) fn got(
     command: &mut Command,
     cases: &'static [Case],
@@ -65,7 +66,7 @@ pub(super) fn got(
     let listener = TcpListener::bind("127.0.0.1:0")?;
     command.arg(listener.local_addr()?.port().to_string());
     command.args(cases.iter().map(|case| case.method)).stdout(Stdio::piped()).stderr(Stdio::null());
-    // It waits for connections until the test's process ends.
+    // The thread accepts connections until the test process ends.
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             thread::spawn(move || respond(stream, cases));
@@ -101,26 +102,26 @@ fn respond(mut stream: TcpStream, cases: &[Case]) -> Option<()> {
         .ok()?;
     stream.write_all(cases.get(number)?.bytes).ok()?;
     stream.shutdown(Shutdown::Write).ok()?;
-    // Closing with bytes unread would be a reset, which may overtake the response.
+    // A close with unread bytes would send RST, which can discard the response on its way.
     stream.read_to_end(&mut request).ok().map(|_| ())
 }
 
 impl Program {
-    /// `expected`: as many requests as there should be.
+    /// What the server finds. `expected` is the number of requests to wait for.
     pub(super) fn saw(&self, bytes: &[u8], expected: usize) -> Saw {
         let (answers, closed) =
-            self.answers(bytes, expected).expect("the server takes connections");
+            self.answers(bytes, expected).expect("the server accepts connections");
         let answers = String::from_utf8_lossy(&answers);
         let refused = closed || answers.contains("HTTP/1.1 4") || answers.contains("HTTP/1.1 5");
         Saw { requests: told(&answers), refused }
     }
 
-    /// What the server says, and whether it closed the connection.
+    /// The responses of the server, and whether it closed the connection.
     fn answers(&self, bytes: &[u8], expected: usize) -> io::Result<(Vec<u8>, bool)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(QUIET))?;
         let mut answers = Vec::new();
-        // It may have closed before it got all.
+        // The server may close before it has read all bytes.
         if stream.write_all(bytes).is_err() {
             return Ok((answers, true));
         }
@@ -144,7 +145,7 @@ impl Program {
     }
 }
 
-/// The requests that a server tells of in its responses.
+/// The requests that a server reports in its responses.
 fn told(answers: &str) -> Vec<String> {
     let told = answers
         .lines()
@@ -154,7 +155,7 @@ fn told(answers: &str) -> Vec<String> {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // The end of its standard input ends it.
+        // The program exits when its standard input is closed.
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }

@@ -1,4 +1,5 @@
-// Go's net/http. Tells of each request in the header `Saw` of its response. Ends with its standard input.
+// Go's net/http server: reports each request in the header `Saw` of its response. Exits when its
+// standard input is closed.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Node's own parser (llhttp). Tells of each request in the header `Saw` of its response. Ends with its standard input.
+// Node's server (llhttp): reports each request in the header `Saw` of its response. Exits when its
+// standard input is closed.
 const http = require('http');
 
 const server = http.createServer((request, response) => {
@@ -6,7 +7,8 @@ const server = http.createServer((request, response) => {
   request.on('data', (piece) => pieces.push(piece));
   request.on('end', () => {
     const body = Buffer.concat(pieces).toString('hex');
-    response.setHeader('Saw', Buffer.from(`${request.method} ${request.url} ${body}.`, 'latin1').toString('hex'));
+    const saw = `${request.method} ${request.url} ${body}.`;
+    response.setHeader('Saw', Buffer.from(saw, 'latin1').toString('hex'));
     response.end();
   });
 });

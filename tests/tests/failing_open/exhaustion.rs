@@ -1,0 +1,220 @@
+//! Open files or source ports run out.
+
+use std::{fs, io::Read as _, process::Command, thread};
+
+use anyhow::{Context as _, Result, ensure};
+use interceptor_tests::{Fixture, TIMEOUT, counted, outcomes, run, sum, threads};
+use rstest::rstest;
+use testbed::{CommandExt as _, Connection, Daemon, Protocol, TcpService, call, wait_until};
+
+/// Opens `count` connections one after the other and asks on each; gives them, and how many of them the laptop has.
+fn hold(f: &Fixture<'_>, count: usize) -> Result<(Vec<Connection>, u64)> {
+    let mut held = Vec::new();
+    let mut stolen = 0;
+    for number in 0..count {
+        let mut connection = Connection::open(&f.client, f.port(), Protocol::Line)
+            .with_context(|| format!("open connection {number}"))?;
+        let answer = connection.ask().with_context(|| format!("ask on connection {number}"))?;
+        stolen += u64::from(answer.tag == "laptop");
+        held.push(connection);
+    }
+    Ok((held, stolen))
+}
+
+#[test]
+fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    run(|f| {
+        let daemon = f.daemon_adapted(&f.rule(), |command| {
+            let mut limited = f.t.node().command("sh");
+            limited.args(["-c", "ulimit -Sn 100; ulimit -Hn 1000; exec \"$0\" \"$@\""]);
+            limited.arg(command.get_program()).args(command.get_args());
+            *command = limited;
+            Ok(())
+        })?;
+        let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid()))?;
+        let files = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max open files"))
+            .context("a limit")?;
+        assert_eq!(files.split_whitespace().collect::<Vec<_>>(), ["1000", "1000", "files"]);
+        let (held, stolen) = hold(&f, 100)?;
+        assert_eq!(stolen, held.len() as u64);
+        Ok(())
+    });
+}
+
+#[test]
+fn when_open_files_run_out_the_app_serves_the_rest() {
+    run(|f| {
+        const CALLS: usize = 100;
+        let daemon = f.daemon_adapted(&f.rule(), |command| {
+            command.open_files(128);
+            Ok(())
+        })?;
+        let limit = daemon.state()?["connections"]["limit"].as_u64().context("a limit")?;
+        assert!(limit > 0 && limit < CALLS as u64, "{limit}");
+
+        // The place of a connection that has ended (that of the proof that the rule is active) is free again at the next
+        // beat, so some callers may meet the app before all places are taken.
+        let (mut held, mut stolen) = (Vec::new(), 0);
+        wait_until("all places to be taken", TIMEOUT, || {
+            let (more, to_laptop) = hold(&f, CALLS / 10)?;
+            held.extend(more);
+            stolen += to_laptop;
+            ensure!(stolen >= limit, "{stolen} of {limit}");
+            Ok(())
+        })?;
+        let (more, to_laptop) = hold(&f, CALLS)?;
+        held.extend(more);
+        stolen += to_laptop;
+        assert!(held.len() > CALLS);
+        // Each worker finds out by itself that there is no more room, with the connection that it has just accepted.
+        let workers = threads(daemon.pid(), "relay-")?.len() as u64;
+        assert!((limit..limit + workers).contains(&stolen), "{stolen} of {limit}");
+        for connection in &mut held {
+            connection.ask().context("ask again")?;
+        }
+        let expected =
+            counted([("redirected", stolen), ("passed/at_limit", held.len() as u64 - stolen)]);
+        assert_eq!(outcomes(&daemon, "web")?, expected);
+        assert!(daemon.get("/livez").is_ok());
+
+        drop(held);
+        wait_until("room for new ones", TIMEOUT, || f.served_by().is_ok_and(|tag| tag == "laptop"))
+    });
+}
+
+#[test]
+fn a_burst_of_connections_beyond_the_open_files_is_served() {
+    run(|f| {
+        const CALLS: usize = 200;
+        let daemon = f.daemon_adapted(&f.rule(), |command| {
+            command.open_files(128);
+            Ok(())
+        })?;
+        let (client, port) = (&f.client, f.port());
+        // All of them stay open until all were asked.
+        let answered = thread::scope(|scope| {
+            let calls: Vec<_> = (0..CALLS)
+                .map(|_| {
+                    scope.spawn(move || -> Result<Connection> {
+                        let mut connection = Connection::open(client, port, Protocol::Line)?;
+                        connection.ask()?;
+                        Ok(connection)
+                    })
+                })
+                .collect();
+            calls.into_iter().map(|call| call.join().expect("a caller")).collect::<Vec<_>>()
+        });
+        let failures: Vec<_> = answered.iter().filter_map(|call| call.as_ref().err()).collect();
+        assert!(failures.is_empty(), "{} of {CALLS}: {:?}", failures.len(), failures.first());
+        let outcomes = outcomes(&daemon, "web")?;
+        assert_eq!(outcomes.values().sum::<u64>(), CALLS as u64, "{outcomes:?}");
+        assert_eq!(sum(&outcomes, "refused"), 0, "{outcomes:?}");
+        assert_eq!(outcomes["redirected"], f.target.connections(), "{outcomes:?}");
+        drop(answered);
+        wait_until("room for new ones", TIMEOUT, || f.served_by().is_ok_and(|tag| tag == "laptop"))
+    });
+}
+
+#[test]
+fn a_daemon_without_any_room_takes_nothing() {
+    run(|f| {
+        let daemon = Daemon::start_with(f.t, &f.web(&f.rule()), |command| {
+            command.open_files(80);
+            Ok(())
+        })?;
+        daemon.wait_rules("web", "pending")?;
+        for _ in 0..20 {
+            assert_eq!(f.served_by()?, "app");
+        }
+        assert!(daemon.get("/livez").is_ok());
+        Ok(())
+    });
+}
+
+#[test]
+fn open_files_that_run_out_by_surprise_let_nobody_down() {
+    run(|f| {
+        let daemon = f.daemon()?;
+        let open = daemon.open_files()?;
+        // A limit that the daemon does not know of, as when the whole machine is out of files.
+        let limit = format!("--nofile={}", open + 9);
+        let status =
+            Command::new("prlimit").args(["--pid", &daemon.pid().to_string(), &limit]).status()?;
+        ensure!(status.success(), "prlimit: {status}");
+        let (held, stolen) = hold(&f, 30)?;
+        assert!(stolen < 30);
+        drop(held);
+        wait_until("room for new ones", TIMEOUT, || {
+            f.served_by().is_ok_and(|tag| tag == "laptop")
+        })?;
+        assert!(daemon.get("/livez").is_ok());
+        let outcomes = outcomes(&daemon, "web")?;
+        assert_eq!(sum(&outcomes, "refused"), 0, "{outcomes:?}");
+        Ok(())
+    });
+}
+
+#[rstest]
+#[case::of_the_target(15)]
+#[case::of_the_target_and_the_app(40)]
+fn when_ephemeral_ports_run_out_the_app_serves_the_rest(#[case] calls: usize) {
+    run(|f| {
+        let daemon = f.daemon()?;
+        // Ten ports for connections that the pod itself makes, and so for those of the relay.
+        f.pod.sysctl("net/ipv4/ip_local_port_range", "50000 50009")?;
+        let (mut held, stolen) = hold(&f, calls)?;
+        for connection in &mut held {
+            connection.ask().context("ask again")?;
+        }
+        assert!(stolen > 0 && stolen <= 10, "{stolen}");
+        let outcomes = outcomes(&daemon, "web")?;
+        assert_eq!(outcomes["redirected"], stolen, "{outcomes:?}");
+        assert_eq!(outcomes.values().sum::<u64>(), calls as u64, "{outcomes:?}");
+        assert_eq!(sum(&outcomes, "refused"), 0, "{outcomes:?}");
+
+        drop(held);
+        wait_until("free ports", TIMEOUT, || f.served_by().is_ok_and(|tag| tag == "laptop"))
+    });
+}
+
+#[test]
+fn callers_whom_the_app_serves_take_no_port_from_its_own_calls() {
+    run(|mut f| {
+        let _daemon = f.daemon()?;
+        f.target.stop_listening();
+        let elsewhere = TcpService::tagged(&f.client, (f.client.ip4(), 3000), "elsewhere")?;
+        f.pod.sysctl("net/ipv4/ip_local_port_range", "50000 50009")?;
+        // Some end before the app does, which leaves their ports in use for a minute; some stay.
+        for _ in 0..20 {
+            assert_eq!(f.served_by()?, "app");
+        }
+        let (held, stolen) = hold(&f, 20)?;
+        assert_eq!(stolen, 0);
+        assert_eq!(call(&f.pod, elsewhere.addr(), Protocol::Line)?.tag, "elsewhere");
+        drop(held);
+        Ok(())
+    });
+}
+
+/// The kernel forgets the app's end of such a connection after a while, and the caller's would keep ours for ever.
+#[test]
+#[ignore = "more than a minute"]
+fn a_caller_who_keeps_what_the_app_has_closed_is_told_when_the_kernel_has_forgotten_it() {
+    run(|mut f| {
+        let daemon = f.daemon()?;
+        f.target.stop_listening();
+        f.pod.sysctl("net/ipv4/tcp_fin_timeout", "1")?;
+        let kept = Connection::open(&f.client, f.port(), Protocol::Line)?;
+        wait_until("the app to have it", TIMEOUT, || f.app.open() == 1)?;
+        f.app.close_connections();
+        assert_eq!(kept.stream().read(&mut [0])?, 0);
+        wait_until("nothing of it to be left", 9 * TIMEOUT, || {
+            let open = daemon.metric("interceptor_open_connections", &[]);
+            ensure!(open < 1.0, "{open}");
+            Ok(())
+        })?;
+        Ok(())
+    });
+}

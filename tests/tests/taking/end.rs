@@ -1,0 +1,147 @@
+//! The end of a redirect: a rule that is removed, changed or expired, and a daemon that ends.
+
+use std::{
+    net::Shutdown,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use interceptor_tests::{Fixture, SECOND, TIMEOUT, counted, outcomes, run};
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use testbed::{Connection, Load, Protocol, TcpService, bpf_inventory, netns_inventory, wait_until};
+
+use crate::listeners;
+
+#[rstest]
+#[case::the_rule(|f: &Fixture<'_>| f.without_rule())]
+#[case::the_workload(|_: &Fixture<'_>| "workloads: []\n".into())]
+#[case::the_port(|f: &Fixture<'_>| f.web(&format!("8081 -> {}:3000", f.laptop.ip4())))]
+fn removal_gives_back_at_once_and_stolen_connections_finish(
+    #[case] rest: fn(&Fixture<'_>) -> String,
+) {
+    run(|f| {
+        let daemon = f.daemon()?;
+        let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
+        assert_eq!(stolen.ask()?.tag, "laptop");
+        let caller = Load::new(&f.client, f.port()).start()?;
+        caller.wait_for_tag("laptop", TIMEOUT)?;
+
+        let removed = Instant::now();
+        daemon.rewrite_workloads(&rest(&f))?;
+        let given_back = caller.wait_for_tag("app", SECOND)?;
+        caller.wait_for_calls(100, TIMEOUT)?;
+        let report = caller.stop();
+        assert_eq!(report.failures().len(), 0, "{report}");
+        assert_eq!(report.since(given_back).count("laptop"), 0, "{report}");
+        assert!(given_back - removed < SECOND);
+
+        assert_eq!(stolen.ask()?.tag, "laptop");
+        // It outlives the relay's listeners, and the counters of its port.
+        wait_until("the end of what was kept for latecomers", TIMEOUT, || -> Result<()> {
+            let armed = !bpf_inventory()?.links_in(&f.pod)?.is_empty();
+            ensure!(armed || listeners(&f.pod) == [f.app.addr()], "the relay listens");
+            let metrics = daemon.metrics()?;
+            let counted =
+                metrics.matching("interceptor_active_connections", &[("port", "8080")]).count();
+            ensure!(counted == 0, "the port is counted");
+            Ok(())
+        })?;
+        assert_eq!(stolen.ask()?.tag, "laptop");
+        stolen.stream().shutdown(Shutdown::Both)?;
+        wait_until("the end of the last stolen connection", TIMEOUT, || f.target.open() == 0)
+    });
+}
+
+#[test]
+fn a_changed_target_gets_the_new_connections_and_the_old_target_keeps_the_old_ones() {
+    run(|f| {
+        let _second = TcpService::tagged(&f.laptop, (f.laptop.ip4(), 3001), "second")?;
+        let daemon = f.daemon()?;
+        let mut old = Connection::open(&f.client, f.port(), Protocol::Line)?;
+        assert_eq!(old.ask()?.tag, "laptop");
+        let caller = Load::new(&f.client, f.port()).threads(2).start()?;
+        caller.wait_for_tag("laptop", TIMEOUT)?;
+
+        daemon.rewrite_workloads(&f.web(&format!("8080 -> {}:3001", f.laptop.ip4())))?;
+        let changed = caller.wait_for_tag("second", TIMEOUT)?;
+        caller.wait_for_calls(50, TIMEOUT)?;
+        let mut new = Connection::open(&f.client, f.port(), Protocol::Line)?;
+        assert_eq!((old.ask()?.tag.as_str(), new.ask()?.tag.as_str()), ("laptop", "second"));
+        daemon.wait_active("web")?;
+        let report = caller.stop();
+
+        assert_eq!(report.failures().len(), 0, "{report}");
+        assert_eq!(report.count("app"), 0, "the port was never given back in between: {report}");
+        // A call that began a moment before may have been taken by the old rule.
+        assert_eq!(
+            report.since(changed + Duration::from_millis(100)).count("laptop"),
+            0,
+            "{report}"
+        );
+        // Who follows on the same annotation goes on counting.
+        let redirected = report.calls.len() as u64 + 2;
+        assert_eq!(outcomes(&daemon, "web")?, counted([("redirected", redirected)]));
+        Ok(())
+    });
+}
+
+#[test]
+fn the_ttl_of_a_rule_ends_it() {
+    run(|f| {
+        let launched = Instant::now();
+        let daemon = f.daemon_with(&format!("{} ttl 2s", f.rule()), &[])?;
+        let active = Instant::now();
+        let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
+        assert_eq!(stolen.ask()?.tag, "laptop");
+        let caller = Load::new(&f.client, f.port()).start()?;
+        caller.wait_for_tag("app", Duration::from_secs(3))?;
+        // Its time begins when the daemon reads it.
+        let (longest, shortest) = (launched.elapsed(), active.elapsed());
+        assert!(longest >= Duration::from_secs(2), "ended after {longest:?}");
+        assert!(shortest < Duration::from_millis(2500), "ended after {shortest:?}");
+        let state = daemon.wait_rules("web", "expired")?;
+        assert_eq!(state["workloads"][0]["rules"][0]["reason"], "TtlExpired", "{state}");
+        assert_eq!(stolen.ask()?.tag, "laptop");
+        let report = caller.stop();
+        assert_eq!(report.failures().len(), 0, "{report}");
+        Ok(())
+    });
+}
+
+#[rstest]
+#[case::in_order(Signal::SIGTERM)]
+#[case::by_force(Signal::SIGKILL)]
+fn nothing_is_added_while_it_runs_and_nothing_stays_after_its_end(#[case] signal: Signal) {
+    run(|f| {
+        let before = [netns_inventory(&f.pod)?, netns_inventory(f.t.node())?];
+        let unchanged = || -> Result<()> {
+            for (netns, before) in [&f.pod, f.t.node()].into_iter().zip(&before) {
+                let diff = netns_inventory(netns)?.diff(before);
+                ensure!(diff.is_empty(), "{}: {diff}", netns.label());
+            }
+            Ok(())
+        };
+
+        let mut daemon = f.daemon()?;
+        assert_eq!(f.served_by()?, "laptop");
+        unchanged().context("while it runs")?;
+        let objects = daemon.bpf_objects()?;
+        assert_eq!(bpf_inventory()?.links_in(&f.pod)?.len(), 1);
+        assert!(objects.len() > 3, "{objects:?}");
+
+        daemon.signal(signal)?;
+        daemon.wait()?;
+        unchanged().context("after its end")?;
+        // The kernel lets go of programs and maps a moment after the process.
+        wait_until("the end of all programs, maps and links", TIMEOUT, || {
+            let bpf = bpf_inventory().map_err(|error| format!("{error:#}"))?;
+            let mut left = bpf.still_here(&objects);
+            left.extend(bpf.links_in(&f.pod).map_err(|error| format!("{error:#}"))?);
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+        })?;
+        assert_eq!(listeners(&f.pod), [f.app.addr()]);
+        assert_eq!(f.served_by()?, "app");
+        Ok(())
+    });
+}
