@@ -1,7 +1,7 @@
 //! A namespace with our program in it: from a plan to rules in force.
 //!
 //! [`Attachment::arm`] brings listeners and program into a namespace, [`Attachment::apply`] starts and ends rules there, and
-//! [`Attachment::disarm`] leaves it. Listeners outlive the program by [`GRACE`], for connections whose handshake was under
+//! [`Attachment::disarm`] leaves it. Listeners outlive the program by [`GRACE`](crate::drain::GRACE), for connections whose handshake was under
 //! way.
 
 use std::{
@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use interceptor_common::port::Port;
 use interceptor_rule::{Rule, Target};
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{
     claims::{Claim, ClaimedError},
@@ -34,6 +34,7 @@ use super::{
 use crate::{
     config::{annotation::AnnotationKey, workloads::WorkloadSpec},
     datapath::{DatapathError, PodPrograms, TakePorts as _},
+    drain::after_grace,
     netns::{Netns, NetnsError, NetnsId},
     relay::{
         listen::open_listeners,
@@ -41,10 +42,6 @@ use crate::{
         workload::{Routes, Workload, WorkloadId},
     },
 };
-
-/// How long a namespace keeps its listeners, and a released port its route, after the kernel stopped steering: time for
-/// handshakes that were under way (two retransmissions of a SYN-ACK on a slow path).
-const GRACE: Duration = Duration::from_secs(3);
 
 /// Maximum time for the workers to answer: they are asked between two beats.
 const WORKERS_PATIENCE: Duration = Duration::from_secs(2);
@@ -201,7 +198,7 @@ impl Attachment {
         self.rules.iter().filter_map(|active| active.expires_at).min()
     }
 
-    /// Stops stealing. Connections that were stolen go on. Listeners are closed after [`GRACE`].
+    /// Stops stealing. Connections that were stolen go on. Listeners are closed after [`GRACE`](crate::drain::GRACE).
     pub fn disarm(mut self, context: &Context) -> Draining {
         let draining = Draining::new(&self.workload);
         self.rules.clear();
@@ -211,10 +208,7 @@ impl Attachment {
             route.withdraw();
         }
         let workers = Arc::clone(&context.workers);
-        tokio::spawn(async move {
-            sleep(GRACE).await;
-            workers.retire(self.workload.id);
-        });
+        after_grace(move || workers.retire(self.workload.id));
         draining
     }
 
@@ -271,8 +265,7 @@ impl Attachment {
     /// Keeps the withdrawn routes of a port for connections that were on their way, then drops them with their counters.
     fn forget_later(&self, port: Port) {
         let workload = Arc::clone(&self.workload);
-        tokio::spawn(async move {
-            sleep(GRACE).await;
+        after_grace(move || {
             workload.routes.rcu(|routes| {
                 let mut routes = Routes::clone(routes);
                 if routes.get(&port).is_some_and(|now| now.iter().all(|route| route.is_withdrawn()))

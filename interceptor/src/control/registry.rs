@@ -2,10 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use interceptor_common::port::Port;
@@ -14,6 +11,7 @@ use parking_lot::Mutex;
 use super::status::Standing;
 use crate::{
     datapath::PodPrograms,
+    readiness::Readiness,
     relay::{stats::PortStats, workload::Workload},
 };
 
@@ -23,8 +21,8 @@ pub struct Registry {
     workloads: Mutex<BTreeMap<Arc<str>, Arc<WorkloadEntry>>>,
     /// Why the workloads file as it stands now is not in force.
     source_error: Mutex<Option<String>>,
-    /// Every workload has had its first step.
-    ready: AtomicBool,
+    /// What the daemon waits for before it is ready.
+    readiness: Readiness,
     /// Hears the name of each workload that is published or forgotten.
     listener: OnceLock<Listener>,
 }
@@ -154,15 +152,16 @@ impl Registry {
         self.source_error.lock().clone()
     }
 
-    /// Notes that every workload has had its first step.
-    pub fn set_ready(&self) {
-        self.ready.store(true, Ordering::Release);
+    /// What the daemon waits for before it is ready.
+    #[must_use]
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
-    /// Whether every workload has had its first step.
+    /// Whether the daemon is ready: every workload has had its first step, among others.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.readiness.is_ready()
     }
 
     fn lock(&self) -> parking_lot::MutexGuard<'_, BTreeMap<Arc<str>, Arc<WorkloadEntry>>> {
