@@ -25,6 +25,8 @@ pub mod detect;
 pub mod dial;
 pub mod direction;
 pub mod filter;
+#[cfg(test)]
+mod future_sizes;
 pub mod health;
 mod http1;
 mod http2;
@@ -49,3 +51,5 @@ pub mod target;
 pub mod upstream;
 pub mod worker;
 pub mod workload;
+pub mod workload_id;
+pub mod write_buffer;

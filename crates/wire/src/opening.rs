@@ -5,6 +5,10 @@ use crate::http1::MAX_METHOD;
 /// The connection preface of an HTTP/2 client, RFC 9113 section 3.4.
 pub const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// The first bytes of a TLS record that carries a handshake, RFC 8446 section 5.1: its type and the
+/// major version.
+pub const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
+
 /// The protocol of a client, as far as its first bytes tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Opening {
@@ -24,10 +28,11 @@ pub enum Opening {
 /// Classifies the first bytes of a client. The answer is final as soon as it is not
 /// [`Opening::Undecided`], which is at the first byte that makes a difference.
 pub fn opening(bytes: &[u8]) -> Opening {
-    if bytes.first() == Some(&0x16) {
+    let [record_type, major_version] = TLS_HANDSHAKE;
+    if bytes.first() == Some(&record_type) {
         return match bytes.get(1) {
             None => Opening::Undecided,
-            Some(3) => Opening::Tls,
+            Some(version) if *version == major_version => Opening::Tls,
             Some(_) => Opening::Other,
         };
     }

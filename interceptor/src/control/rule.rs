@@ -22,7 +22,7 @@ use crate::{
     },
     relay::{
         filter::Filter,
-        route::Route,
+        route::{Route, Withdrawn},
         stats::PortStats,
         target::{self, Addresses},
         workload::{Routes, Workload},
@@ -93,7 +93,7 @@ impl ActiveRule {
             rule: rule.clone(),
             ports: planned.ports.clone(),
             expires_at,
-            target: target::Target::new(addresses),
+            target: target::Target::new(rule.target.to_string(), addresses),
             taken: false,
             facts: SharedFacts::new(resolution, waker),
             tasks: Vec::new(),
@@ -191,13 +191,15 @@ impl ActiveRule {
     pub(super) fn route(&self, old: &[Arc<Route>], stats: &Arc<PortStats>) -> Arc<Route> {
         let mut old = old.iter().filter(|route| Arc::ptr_eq(&route.target, &self.target));
         old.next().cloned().unwrap_or_else(|| {
-            Arc::new(Route::new(
-                Filter::of(&self.rule),
-                Arc::clone(&self.target),
-                self.rule.proxy_protocol,
-                Arc::clone(stats),
-                self.expires_at,
-            ))
+            Arc::new(Route {
+                annotation: self.key.clone(),
+                filter: Filter::of(&self.rule),
+                target: Arc::clone(&self.target),
+                proxy_protocol: self.rule.proxy_protocol,
+                stats: Arc::clone(stats),
+                expires_at: self.expires_at,
+                withdrawn: Withdrawn::default(),
+            })
         })
     }
 

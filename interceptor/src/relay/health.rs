@@ -1,12 +1,13 @@
-//! The kubelet's probes go on reaching the application: somebody who debugs at a breakpoint must
-//! not have the container restarted.
+//! Recognises the kubelet's health checks, which keep reaching the app: a developer at a breakpoint
+//! must not have the container restarted.
 //!
-//! Only connections from an address of the node to a port that the pod's spec probes are looked at,
-//! and only their first bytes, without taking them. On such a port the caller speaks first, so
-//! nobody waits for anybody.
+//! Only connections from an address of the node to a port that the pod's spec probes are examined.
+//! Their first bytes are read ahead and stay in the receive queue. On such a port the client sends
+//! first, so the wait for its bytes delays no server.
 
 use std::{io, time::Duration};
 
+use interceptor_wire::opening::{HTTP2_PREFACE, TLS_HANDSHAKE};
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -16,16 +17,12 @@ use super::{
 };
 use crate::config::workloads::HealthSign;
 
-/// A caller that has not said enough by then is not the kubelet, which says it at once.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// A head that came in pieces is looked at again after this long.
-const AGAIN: Duration = Duration::from_millis(5);
-/// The head of a probe's request is far smaller.
-const HEAD: usize = 4096;
-/// A TLS record that carries a handshake (RFC 8446, section 5.1): its type and the major version.
-const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
-/// What an HTTP/2 client says first (RFC 9113, section 3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Maximum wait for the first bytes. The kubelet sends them at once.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// The pause before the next look at a request head that is not complete.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Maximum size of a request head that is examined, in bytes. A probe's is far smaller.
+const MAX_HEAD: usize = 4096;
 
 /// Whether `client`, which connected to `original`, is the kubelet with one of the workload's
 /// health checks.
@@ -40,27 +37,29 @@ pub async fn is_probe(
     if signs.is_empty() || !workload.home.has_address(client_addr.ip().to_canonical()) {
         return false;
     }
-    timeout(PATIENCE, any_shown(&signs, client)).await.is_ok_and(|shown| shown.unwrap_or(false))
+    timeout(TIMEOUT, shows_any(&signs, client)).await.is_ok_and(|shown| shown.unwrap_or(false))
 }
 
-/// Reads ahead until every sign is told to be there or not.
-async fn any_shown(signs: &[&HealthSign], client: &Stream) -> io::Result<bool> {
-    let mut head = [0; HEAD];
-    loop {
-        let length = client.peek(&mut head).await?;
-        if length == 0 {
-            return Ok(false);
+/// Reads ahead until the bytes show one of the signs, or can show none of them.
+async fn shows_any(signs: &[&HealthSign], client: &Stream) -> io::Result<bool> {
+    let look = |head: &[u8]| match head.len() {
+        0 => Some(false),
+        length => {
+            let shown = signs.iter().map(|sign| sign.is_shown_by(head)).reduce(either).flatten();
+            shown.or((length == MAX_HEAD).then_some(false))
         }
-        match signs.iter().map(|sign| sign.is_shown_by(&head[..length])).reduce(either) {
-            Some(Some(shown)) => return Ok(shown),
-            _ if length == HEAD => return Ok(false),
-            // What is there already counts as readable, so the rest can't be waited for.
-            _ => sleep(AGAIN).await,
+    };
+    loop {
+        match client.peek(MAX_HEAD, look).await? {
+            Some(shown) => return Ok(shown),
+            // The bytes that were peeked at keep the stream readable, so the event loop can't wait
+            // for more.
+            None => sleep(PAUSE).await,
         }
     }
 }
 
-/// Either yes is a yes, and only two noes are a no.
+/// The answer for two signs: yes if either is shown, no if neither can be, else none yet.
 fn either(a: Option<bool>, b: Option<bool>) -> Option<bool> {
     match (a, b) {
         (Some(true), _) | (_, Some(true)) => Some(true),
@@ -72,7 +71,7 @@ fn either(a: Option<bool>, b: Option<bool>) -> Option<bool> {
 // === impl HealthSign ===
 
 impl HealthSign {
-    /// Whether a connection that begins with `head` shows it; nothing if it is too early to tell.
+    /// Whether a connection that begins with `head` shows it. None if more bytes are needed.
     fn is_shown_by(&self, head: &[u8]) -> Option<bool> {
         match self {
             Self::UserAgent(agent) => user_agent_begins(head, agent.as_bytes()),
@@ -90,9 +89,9 @@ fn begins(head: &[u8], with: &[u8]) -> Option<bool> {
     (length == with.len()).then_some(true)
 }
 
-/// Looks for the header in the head of an HTTP/1 request.
+/// Whether the header User-Agent of an HTTP/1 request begins with `agent`.
 fn user_agent_begins(head: &[u8], agent: &[u8]) -> Option<bool> {
-    // The kubelet asks with GET, and says so in its first four bytes.
+    // The kubelet uses GET, which shows in the first four bytes.
     if begins(head, b"GET ") == Some(false) {
         return Some(false);
     }
@@ -135,7 +134,7 @@ mod tests {
     fn http(#[case] head: &str, #[case] expected: Option<bool>) {
         let sign = HealthSign::UserAgent("kube-probe/".to_owned());
         assert_eq!(sign.is_shown_by(head.as_bytes()), expected);
-        // And told no other way by less of it, except that it may be too early.
+        // Fewer bytes give the same answer, or none yet.
         for end in 0..head.len() {
             let early = sign.is_shown_by(&head.as_bytes()[..end]);
             assert!(early.is_none() || early == expected, "{end}: {early:?}");
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case(HTTP2_PREFACE, Some(true))]
+    #[case(&HTTP2_PREFACE[..], Some(true))]
     #[case(&HTTP2_PREFACE[..10], None)]
     #[case(b"PUT / HTTP/1.1\r\n", Some(false))]
     fn http2(#[case] head: &[u8], #[case] expected: Option<bool>) {

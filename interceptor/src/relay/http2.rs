@@ -62,14 +62,14 @@ use std::{
     time::Duration,
 };
 
-use interceptor_wire::Reason;
+use interceptor_wire::{Reason, opening::HTTP2_PREFACE as PREFACE};
 use tokio::time::{Instant, sleep_until};
 
 use self::{
     io::Io,
     line::End,
     session::{Caller, Ended},
-    settings::{FirstFrame, PREFACE, Settings},
+    settings::{FirstFrame, Settings},
     window::Window,
 };
 use crate::relay::{pipe::Before, stats::Piped, stolen::Stolen, upstream::Upstream};

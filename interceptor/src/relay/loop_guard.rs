@@ -18,7 +18,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use super::{addr::ClientAddr, workload::WorkloadId};
+use super::{addr::ClientAddr, workload_id::WorkloadId};
 
 /// A redirected port of one workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

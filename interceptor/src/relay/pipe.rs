@@ -23,11 +23,9 @@ use tokio::time::sleep;
 use super::{
     direction::Direction,
     observe::Observer,
-    stream::{Chunk, NO_PROGRESS, SCRATCH, Stream},
+    stream::{BURST, Chunk, NO_PROGRESS, SCRATCH, Stream},
+    write_buffer::WriteBuffer,
 };
-
-/// A direction gives way to others after this many bytes.
-const BURST: usize = 1 << 20;
 
 /// How a pair of connections ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,9 +123,8 @@ enum End {
 /// One direction.
 struct Flow<'a, O> {
     direction: Direction,
-    /// Read and not yet written, from `written` on. Empty and without memory most of the time.
-    pending: Vec<u8>,
-    written: usize,
+    /// Read and not yet written. Empty and without memory most of the time.
+    pending: WriteBuffer,
     chunk: Chunk,
     end: Option<End>,
     observer: &'a O,
@@ -156,7 +153,7 @@ impl<'a, O: Observer> Flow<'a, O> {
         progress: &'a AtomicU64,
     ) -> Self {
         let chunk = Chunk::default();
-        Self { direction, pending, written: 0, chunk, end: None, observer, progress }
+        Self { direction, pending: pending.into(), chunk, end: None, observer, progress }
     }
 
     /// Whether the source is waited for, so that its end or failure will be seen.
@@ -198,9 +195,7 @@ impl<'a, O: Observer> Flow<'a, O> {
     ) -> Poll<Result<(), End>> {
         let mut burst = 0;
         loop {
-            if !self.pending.is_empty() {
-                ready!(self.poll_flush(cx, sink)).map_err(|error| End::of_write(&error))?;
-            }
+            ready!(self.poll_flush(cx, sink)).map_err(|error| End::of_write(&error))?;
             if burst >= BURST {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -229,37 +224,17 @@ impl<'a, O: Observer> Flow<'a, O> {
             return Poll::Ready(Ok(0));
         }
         let bytes = &scratch[..n];
-        let written = match sink.poll_write(cx, bytes) {
-            Poll::Ready(Ok(written)) => written,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(End::of_write(&error))),
-            Poll::Pending => 0,
-        };
-        self.passed(&bytes[..written]);
-        if written < n {
-            self.pending = bytes[written..].to_vec();
-            self.written = 0;
+        match self.pending.write(cx, sink, bytes) {
+            Ok(written) => passed(self.observer, self.direction, self.progress, &bytes[..written]),
+            Err(error) => return Poll::Ready(Err(End::of_write(&error))),
         }
         Poll::Ready(Ok(n))
     }
 
     /// Writes what an earlier read left.
     fn poll_flush(&mut self, cx: &mut Context<'_>, sink: &Stream) -> Poll<io::Result<()>> {
-        while self.written < self.pending.len() {
-            let n = ready!(sink.poll_write(cx, &self.pending[self.written..]))?;
-            self.passed(&self.pending[self.written..self.written + n]);
-            self.written += n;
-        }
-        // Gives the memory back, not only the contents.
-        self.pending = Vec::new();
-        self.written = 0;
-        Poll::Ready(Ok(()))
-    }
-
-    fn passed(&self, bytes: &[u8]) {
-        self.progress.fetch_add(1, Ordering::Relaxed);
-        if !bytes.is_empty() {
-            self.observer.bytes(self.direction, bytes);
-        }
+        let Self { pending, observer, direction, progress, .. } = self;
+        pending.poll_flush(cx, sink, |bytes| passed(*observer, *direction, progress, bytes))
     }
 
     /// Passes a FIN on.
@@ -271,6 +246,14 @@ impl<'a, O: Observer> Flow<'a, O> {
             }
             Err(error) => End::of_write(&error),
         }
+    }
+}
+
+/// Bytes have been written.
+fn passed(observer: &impl Observer, direction: Direction, progress: &AtomicU64, bytes: &[u8]) {
+    progress.fetch_add(1, Ordering::Relaxed);
+    if !bytes.is_empty() {
+        observer.bytes(direction, bytes);
     }
 }
 

@@ -1,31 +1,53 @@
-//! What each rule of a port has had of one connection, so that it is counted once for each. Rules
-//! of one annotation count as one, and so does a rule that is edited while the connection is open.
+//! Records the outcome of one connection per rule of its port, so that each rule counts it exactly
+//! once, and writes the connection's line of the access log when it is complete.
+//!
+//! Rules of one annotation count as one, and so does a rule that is edited while the connection is
+//! open: they share their counters.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{
     addr::{ClientAddr, OrigDst},
+    direction::Direction,
     observe::Traffic,
     route::Route,
-    stats::{Active, Outcome, Passed, Piped, PortStats},
+    stats::{Active, Outcome, Passed, Piped},
 };
 
-/// The record of one connection. A rule that has had nothing of it by its end counts it as not
-/// matched.
+/// The number of the next connection.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// The record of one connection. A rule without an outcome at its end counts it as not matched.
 #[derive(Debug)]
 pub struct ConnRecord {
+    id: u64,
+    workload: Arc<str>,
     client: ClientAddr,
     original: OrigDst,
-    workload: Arc<str>,
+    opened: Instant,
     traffic: Traffic,
-    rules: Mutex<Vec<Entry>>,
+    outcomes: Mutex<Outcomes>,
 }
 
+/// The outcomes of one connection.
+#[derive(Debug, Default)]
+struct Outcomes {
+    rules: Vec<Entry>,
+    /// For all rules that had none.
+    of_all: Option<Outcome>,
+}
+
+/// The record for one annotation.
 #[derive(Debug)]
 struct Entry {
-    stats: Arc<PortStats>,
+    /// The rule of the annotation that had its say last.
+    route: Arc<Route>,
     outcome: Option<Outcome>,
     _active: Active,
 }
@@ -43,12 +65,25 @@ impl ConnRecord {
     ) -> Self {
         let mut rules: Vec<Entry> = Vec::new();
         for route in routes {
-            if !rules.iter().any(|entry| Arc::ptr_eq(&entry.stats, &route.stats)) {
+            if !rules.iter().any(|entry| entry.counts_for(route)) {
                 rules.push(Entry::new(route));
             }
         }
-        let rules = Mutex::new(rules);
-        Self { client, original, workload, traffic: Traffic::default(), rules }
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            workload,
+            client,
+            original,
+            opened: Instant::now(),
+            traffic: Traffic::default(),
+            outcomes: Mutex::new(Outcomes { rules, of_all: None }),
+        }
+    }
+
+    /// The number of the connection in the logs, unique within a run of the daemon.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// What passed on the connection so far.
@@ -57,55 +92,63 @@ impl ConnRecord {
         &self.traffic
     }
 
-    /// Notes what a rule has had of it. The first outcome of each rule counts.
+    /// Records the outcome of the connection for one rule. The first outcome counts.
     pub fn record_outcome(&self, route: &Arc<Route>, outcome: Outcome) {
-        let mut rules = self.lock();
-        let known = rules.iter().position(|entry| Arc::ptr_eq(&entry.stats, &route.stats));
+        let rules = &mut self.outcomes.lock().rules;
+        let known = rules.iter().position(|entry| entry.counts_for(route));
         let at = known.unwrap_or_else(|| {
-            // It came while the connection was open.
+            // The rule was added while the connection was open.
             rules.push(Entry::new(route));
             rules.len() - 1
         });
-        if rules[at].record_outcome(outcome) {
-            self.log(outcome);
-        }
+        rules[at].record_outcome(outcome, Some(route));
     }
 
-    /// Notes what became of the connection for all rules that have had nothing of it.
+    /// Records the outcome of the connection for all rules that have none.
     pub fn record_all(&self, outcome: Outcome) {
-        let mut settled = false;
-        for entry in self.lock().iter_mut() {
-            settled |= entry.record_outcome(outcome);
-        }
-        if settled {
-            self.log(outcome);
-        }
+        let mut outcomes = self.outcomes.lock();
+        outcomes.of_all.get_or_insert(outcome);
+        outcomes.rules.iter_mut().for_each(|entry| entry.record_outcome(outcome, None));
     }
 
-    /// Notes that from here on nobody looks at what is sent.
+    /// Records that the connection is a plain pipe from here on.
     pub fn pipe(&self, why: Piped) {
-        self.lock().iter().for_each(|entry| entry.stats.pipe(why));
+        self.outcomes.lock().rules.iter().for_each(|entry| entry.route.stats.pipe(why));
     }
 
-    fn log(&self, outcome: Outcome) {
+    /// The line of the access log.
+    fn log(&self) {
+        if !tracing::enabled!(target: "access", tracing::Level::DEBUG) {
+            return;
+        }
+        let outcomes = self.outcomes.lock();
+        let decisive = outcomes.rules.iter().min_by_key(|entry| entry.outcome.map(rank));
+        let Some(outcome) = decisive.map_or(outcomes.of_all, |entry| entry.outcome) else { return };
+        let rule = decisive.filter(|_| rank(outcome) < rank(Outcome::Passed(Passed::NotMatched)));
         tracing::debug!(
             target: "access",
+            connection = self.id,
             workload = %self.workload,
-            peer = %self.client,
-            original = %self.original,
+            client = %self.client,
+            destination = %self.original,
+            port = self.original.port(),
+            rule = rule.map(|entry| tracing::field::display(&entry.route.annotation)),
+            target = rule.map(|entry| tracing::field::display(&entry.route.target)),
             outcome = outcome.outcome(),
             reason = outcome.reason(),
+            bytes_from_client = self.traffic.bytes(Direction::Up),
+            bytes_to_client = self.traffic.bytes(Direction::Down),
+            requests = self.traffic.requests(),
+            seconds = self.opened.elapsed().as_secs_f64(),
+            "connection complete",
         );
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, Vec<Entry>> {
-        self.rules.lock()
     }
 }
 
 impl Drop for ConnRecord {
     fn drop(&mut self) {
         self.record_all(Outcome::Passed(Passed::NotMatched));
+        self.log();
     }
 }
 
@@ -113,16 +156,34 @@ impl Drop for ConnRecord {
 
 impl Entry {
     fn new(route: &Arc<Route>) -> Self {
-        Self { stats: Arc::clone(&route.stats), outcome: None, _active: route.stats.activate() }
+        Self { route: Arc::clone(route), outcome: None, _active: route.stats.activate() }
     }
 
-    /// Whether this is its first outcome.
-    fn record_outcome(&mut self, outcome: Outcome) -> bool {
+    fn counts_for(&self, route: &Route) -> bool {
+        Arc::ptr_eq(&self.route.stats, &route.stats)
+    }
+
+    fn record_outcome(&mut self, outcome: Outcome, route: Option<&Arc<Route>>) {
         if self.outcome.is_some() {
-            return false;
+            return;
         }
         self.outcome = Some(outcome);
-        self.stats.count(outcome);
-        true
+        if let Some(route) = route {
+            self.route = Arc::clone(route);
+        }
+        self.route.stats.count(outcome);
     }
 }
+
+/// Of the outcomes for several rules, the access log has the one with the lowest rank.
+fn rank(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Redirected => 0,
+        Outcome::FellBack(_) => 1,
+        Outcome::Refused(_) => 2,
+        Outcome::Passed(_) => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests;

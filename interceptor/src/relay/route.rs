@@ -1,7 +1,7 @@
-//! Where the connections to a redirected port go.
+//! What one rule does with one redirected port.
 //!
-//! A port may have several routes, one for each rule. They are asked in order, and the first that
-//! takes a connection or a request has it; what none takes is the application's.
+//! A port has one route for each rule. They are asked in order, and the first that matches takes
+//! the connection or request. The app gets what no route takes.
 
 use std::sync::{
     Arc,
@@ -12,60 +12,49 @@ use interceptor_rule::ProxyProtocol;
 use tokio::time::Instant;
 
 use super::{filter::Filter, stats::PortStats, target::Target};
+use crate::config::annotation::AnnotationKey;
 
 /// What one rule does with one port of a workload.
 #[derive(Debug)]
 pub struct Route {
-    /// Which connections or requests it takes.
+    /// The annotation that the rule is written in, for the access log.
+    pub annotation: AnnotationKey,
+    /// Which connections or requests the rule takes.
     pub filter: Filter,
-    /// Where to; shared by all ports of one rule.
+    /// Where they go; shared by all ports of one rule.
     pub target: Arc<Target>,
-    /// Whether the target is told the caller's address first.
+    /// How the target learns the client's address before the first byte, if at all.
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// What became of the port's connections.
+    /// The counters of the port; shared by all rules of one annotation.
     pub stats: Arc<PortStats>,
-    /// When the rule's `ttl` is over, if it has one.
-    expires_at: Option<Instant>,
-    /// The rule is gone; connections that were on their way when it went belong to the application.
-    withdrawn: AtomicBool,
+    /// The end of the rule's `ttl`, if it has one.
+    pub expires_at: Option<Instant>,
+    /// Set by the control side when the rule is removed.
+    pub withdrawn: Withdrawn,
 }
+
+/// Whether a rule has been removed.
+#[derive(Debug, Default)]
+pub struct Withdrawn(AtomicBool);
 
 // === impl Route ===
 
 impl Route {
-    /// A route whose port is not yet taken.
-    #[must_use]
-    pub fn new(
-        filter: Filter,
-        target: Arc<Target>,
-        proxy_protocol: Option<ProxyProtocol>,
-        stats: Arc<PortStats>,
-        expires_at: Option<Instant>,
-    ) -> Self {
-        Self {
-            filter,
-            target,
-            proxy_protocol,
-            stats,
-            expires_at,
-            withdrawn: AtomicBool::new(false),
-        }
-    }
-
-    /// Whether the rule is gone, or its time is over, though nobody may have come to say so.
+    /// Whether the rule has been removed or its `ttl` has expired. The control side may not have
+    /// noticed the latter yet.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.is_withdrawn() || self.expires_at.is_some_and(|end| Instant::now() >= end)
     }
 
-    /// From now on connections that still arrive go to the application.
+    /// Removes the rule. Connections that the kernel has steered here already go to the app.
     pub fn withdraw(&self) {
-        self.withdrawn.store(true, Ordering::Relaxed);
+        self.withdrawn.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the rule is gone.
+    /// Whether the rule has been removed.
     #[must_use]
     pub fn is_withdrawn(&self) -> bool {
-        self.withdrawn.load(Ordering::Relaxed)
+        self.withdrawn.0.load(Ordering::Relaxed)
     }
 }

@@ -1,8 +1,7 @@
-//! Where a connection that a worker accepted goes: the first decision about it.
+//! The first decision about a connection that a worker accepted.
 //!
-//! To the left: the worker that accepted it. To the right: the app (`pass`), a target
-//! ([`Stolen::redirect`]), or protocol detection ([`detect::serve`]) when the rules need to see
-//! what is sent.
+//! To the left: the worker. To the right: the app ([`pass`]), a target ([`Stolen::redirect`]), or
+//! protocol detection ([`detect::serve`]) if the rules depend on what the client sends.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -11,21 +10,20 @@ use interceptor_condition::Needs;
 use super::{
     addr::{ClientAddr, OrigDst},
     detect,
-    dial::{self, Ack},
+    dial::Ack,
     health,
     loop_guard::Hop,
     netns_stream::NetnsStream,
-    observe::{Counters, Traffic},
     pipe::Before,
     record::ConnRecord,
     select::Choice,
     stats::{Outcome, Passed},
-    stolen::{Stolen, carry},
+    stolen::Stolen,
     stream::Stream,
     workload::Workload,
 };
 
-/// Serves the connection that `client` made to a redirected port of `workload`.
+/// Serves the connection that a client made to a redirected port of `workload`.
 pub async fn serve(
     workload: Arc<Workload>,
     stream: Stream,
@@ -34,25 +32,19 @@ pub async fn serve(
 ) {
     let client = NetnsStream::new(stream, &workload.gone);
     if workload.listeners.contains(&original.0) && !workload.is_redirected(original.port()) {
+        // A connection straight to the relay's own listener: there is no app behind it.
         workload.strays.fetch_add(1, Ordering::Relaxed);
         return client.reset_on_close();
     }
     if let Some(token) = workload.canaries.answer(client_addr) {
-        // A probe that hung up has its answer already: none.
+        // A canary that has closed its end does not need the answer.
         let _ = client.write_all(&token).await;
         return;
     }
-    let Some(routes) = workload.routes(original.port()) else {
+    let routes = workload.routes(original.port()).unwrap_or_else(|| {
         workload.unrouted.fetch_add(1, Ordering::Relaxed);
-        return match dial::to_app(&workload, client_addr, original, Ack::Immediate).await {
-            Ok(app) => {
-                let traffic = Traffic::default();
-                let observer = Counters::of_app(&traffic);
-                carry(&client, &app.stream, Before::default(), &observer).await;
-            }
-            Err(_) => client.reset_on_close(),
-        };
-    };
+        Arc::default()
+    });
     let record = ConnRecord::open(Arc::clone(&workload.name), client_addr, original, &routes);
     let hop = Hop { workload: workload.id, port: original.port() };
     let path = workload.loop_guard.extend(client_addr, hop);
@@ -69,8 +61,7 @@ pub async fn serve(
     match stolen.choose(None, Needs::Connection) {
         Choice::Target(route) => stolen.redirect(&route).await,
         Choice::App => pass(&stolen, Passed::NotMatched).await,
-        // Boxed: it needs more memory than a connection that is not looked into, which would have
-        // it too.
+        // Boxed: else every connection would take the memory that only these need.
         Choice::Later => Box::pin(detect::serve(stolen)).await,
     }
 }

@@ -88,11 +88,20 @@ impl Stolen {
     ) -> impl Future<Output = Result<Upstream, DialError>> + Send + use<> {
         let (workload, route) = (Arc::clone(&self.workload), Arc::clone(route));
         let cause = Cause { path: Arc::clone(&self.path), called: self.original.ip() };
-        let started = Instant::now();
+        let (connection, started) = (self.record.id(), Instant::now());
         async move {
-            let upstream = route.target.dial(&workload, Purpose::Client(cause), ack).await?;
-            route.stats.connect_seconds.observe(started.elapsed().as_secs_f64());
-            Ok(upstream)
+            let dialled = route.target.dial(&workload, Purpose::Client(cause), ack).await;
+            match &dialled {
+                Ok(_) => route.stats.connect_seconds.observe(started.elapsed().as_secs_f64()),
+                Err(error) => tracing::debug!(
+                    connection,
+                    rule = %route.annotation,
+                    target = %route.target,
+                    %error,
+                    "target not reached"
+                ),
+            }
+            dialled
         }
     }
 
@@ -102,8 +111,14 @@ impl Stolen {
         ack: Ack,
     ) -> impl Future<Output = Result<Upstream, AppDialError>> + Send + use<> {
         let workload = Arc::clone(&self.workload);
-        let (client, original) = (self.client_addr, self.original);
-        async move { dial::to_app(&workload, client, original, ack).await }
+        let (client, original, connection) = (self.client_addr, self.original, self.record.id());
+        async move {
+            let dialled = dial::to_app(&workload, client, original, ack).await;
+            if let Err(error) = &dialled {
+                tracing::debug!(connection, %error, "app not reached");
+            }
+            dialled
+        }
     }
 
     /// Notes that the target got the connection or request that its rule matched.
@@ -173,12 +188,7 @@ impl Stolen {
 }
 
 /// Moves bytes until the end, and closes each side as it would have been closed without us.
-pub(super) async fn carry(
-    client: &Stream,
-    upstream: &Stream,
-    before: Before,
-    observer: &impl Observer,
-) {
+async fn carry(client: &Stream, upstream: &Stream, before: Before, observer: &impl Observer) {
     let survivor = match pipe(client, upstream, before, observer).await {
         Ending::Closed => return,
         Ending::ClientFailed => upstream,

@@ -3,7 +3,7 @@
 //!
 //! The dialling itself is in `dial.rs`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -13,6 +13,7 @@ use super::circuit::Circuit;
 /// The target of a rule; all ports of the rule share it.
 #[derive(Debug)]
 pub struct Target {
+    name: Box<str>,
     addresses: ArcSwap<Addresses>,
     circuit: Circuit,
     tripped: Notify,
@@ -32,10 +33,11 @@ pub enum Addresses {
 // === impl Target ===
 
 impl Target {
-    /// A target with these addresses, and a closed circuit.
+    /// A target with these addresses, and a closed circuit. The access log calls it `name`.
     #[must_use]
-    pub fn new(addresses: Addresses) -> Arc<Self> {
+    pub fn new(name: impl Into<Box<str>>, addresses: Addresses) -> Arc<Self> {
         Arc::new(Self {
+            name: name.into(),
             addresses: ArcSwap::from_pointee(addresses),
             circuit: Circuit::default(),
             tripped: Notify::new(),
@@ -76,5 +78,11 @@ impl Target {
         if self.circuit.silent() {
             self.tripped.notify_one();
         }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(f)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    fmt, io,
+    io,
     net::{IpAddr, SocketAddr},
     num::NonZeroU16,
     sync::{Arc, atomic::AtomicU64},
@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use interceptor_common::{heartbeat::AT_LIMIT, port::Port, steal::MAX_WORKERS};
 use socket2::Socket;
 
+pub use super::workload_id::WorkloadId;
 use super::{
     canary::Canaries, loop_guard::LoopGuard, netns_stream::NetnsGone, pressure::Pressure,
     route::Route, socket_pool::Pool, source_ports::SourcePorts,
@@ -23,10 +24,6 @@ use crate::{
     datapath::{Bypass, HeartbeatPage, NetnsCallers},
     netns::{HomeNetns, Netns},
 };
-
-/// One arming of one workload; never used again within a run of the daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WorkloadId(pub u32);
 
 /// Redirected ports and where they lead; the routes of a port in the order in which they are asked.
 pub type Routes = HashMap<Port, Arc<[Arc<Route>]>>;
@@ -74,14 +71,6 @@ pub struct Workload {
     pub gone: NetnsGone,
     /// By port.
     pub routes: ArcSwap<Routes>,
-}
-
-// === impl WorkloadId ===
-
-impl fmt::Display for WorkloadId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 // === impl Workload ===

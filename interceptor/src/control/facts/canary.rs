@@ -1,35 +1,67 @@
-//! Is a byte really intercepted? A rule is called active only after probes on all its ports said so.
+//! Proves that a rule's ports are intercepted: a rule is active only after a canary connection to
+//! each of them has arrived at the relay.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use interceptor_common::{port::Port, steal::Family};
-use tokio::time::sleep;
+use tokio::{
+    io::AsyncReadExt as _,
+    net::TcpSocket,
+    time::{sleep, timeout},
+};
 
 use crate::{
     backoff::Backoff,
-    relay::{canary::probe, workload::Workload},
+    relay::{canary::Token, workload::Workload},
 };
 
-/// The delays after a probe that failed.
+/// The delays after a canary that failed.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+
+/// Maximum time that a canary may take: it never leaves the node.
+const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How far the proof has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// No probe has come back.
+    /// No canary has come back.
     UnderWay,
     /// Every port of the rule was intercepted.
     Proven,
-    /// The last probe failed; the sentence says how. Tried again.
+    /// The last canary failed; the sentence says how. Tried again.
     Failed(String),
 }
 
-/// Canaries `ports` in every family that the workload has listeners for until all are proven, telling `report` of
-/// every change.
+/// Why a port is not proven to be intercepted.
+#[derive(Debug, thiserror::Error)]
+enum CanaryError {
+    /// The connection could not be made.
+    #[error("probe connection to {to}: {source}")]
+    Io {
+        /// The redirected address.
+        to: SocketAddr,
+        /// What the kernel reported.
+        source: io::Error,
+    },
+    /// The connection was made, but no worker answered it.
+    #[error("a probe connection to {to} did not arrive at the relay")]
+    NotIntercepted {
+        /// The redirected address.
+        to: SocketAddr,
+    },
+}
+
+/// Sends canaries to `ports` in every family that the workload has listeners for, until all ports
+/// are proven. Tells `report` of every change.
 pub async fn prove(workload: Arc<Workload>, ports: Vec<Port>, report: impl Fn(Proof)) {
     let mut retry = RETRY;
     loop {
-        match probe_all(&workload, &ports).await {
+        match prove_once(&workload, &ports).await {
             Ok(()) => return report(Proof::Proven),
             Err(message) => report(Proof::Failed(message)),
         }
@@ -37,14 +69,44 @@ pub async fn prove(workload: Arc<Workload>, ports: Vec<Port>, report: impl Fn(Pr
     }
 }
 
-async fn probe_all(workload: &Workload, ports: &[Port]) -> Result<(), String> {
+async fn prove_once(workload: &Workload, ports: &[Port]) -> Result<(), String> {
     for family in [Family::V4, Family::V6] {
         if !workload.listeners.iter().any(|listener| listener.is_ipv4() == (family == Family::V4)) {
             continue;
         }
         for port in ports {
-            probe(workload, family, port.number()).await.map_err(|error| error.to_string())?;
+            send_canary(workload, family, port.number())
+                .await
+                .map_err(|error| error.to_string())?;
         }
     }
     Ok(())
+}
+
+/// Connects to `port` inside the workload's namespace and waits for the relay's answer.
+///
+/// # Errors
+/// When the connection fails, or anything but the relay answers it.
+async fn send_canary(workload: &Workload, family: Family, port: u16) -> Result<(), CanaryError> {
+    let ip: IpAddr = match family {
+        Family::V4 => Ipv4Addr::LOCALHOST.into(),
+        Family::V6 => Ipv6Addr::LOCALHOST.into(),
+    };
+    let to = SocketAddr::new(ip, port);
+    let io_error = |source| CanaryError::Io { to, source };
+
+    let socket = workload.netns.tcp_socket(ip).map_err(io_error)?;
+    socket.bind(&SocketAddr::new(ip, 0).into()).map_err(io_error)?;
+    let socket = TcpSocket::from_std_stream(socket.into());
+    let mut expected = workload.canaries.expect(socket.local_addr().map_err(io_error)?);
+    let mut token = Token::default();
+    let answer = timeout(TIMEOUT, async {
+        let mut stream = socket.connect(to).await.map_err(io_error)?;
+        stream.read_exact(&mut token).await.map_err(|_| CanaryError::NotIntercepted { to })
+    });
+    match answer.await {
+        Ok(Ok(_)) if expected.is_answered_by(token) => Ok(()),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(_)) | Err(_) => Err(CanaryError::NotIntercepted { to }),
+    }
 }

@@ -12,7 +12,7 @@ use crate::relay::{
 
 /// Why the app has no connection for a client.
 #[derive(Debug, thiserror::Error)]
-#[error("dial the app: {0}")]
+#[error(transparent)]
 pub struct AppDialError(#[from] io::Error);
 
 // === impl AppDialError ===

@@ -3,7 +3,6 @@
 //! call. The library would write each data frame by itself.
 
 use std::{
-    cell::RefCell,
     io::{self, IoSlice},
     ops::Deref,
     pin::Pin,
@@ -12,19 +11,15 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
+use interceptor_wire::opening::HTTP2_PREFACE as PREFACE;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::settings::{FRAME_HEAD, PREFACE};
-use crate::relay::stream::Stream;
+use super::settings::FRAME_HEAD;
+use crate::relay::{stream::Stream, write_buffer::WriteBuffer};
 
 /// More than this does not wait to be written, in bytes.
 const MAX_OUTBOX: usize = 64 << 10;
-
-thread_local! {
-    /// The memory of the last outbox that became empty: an idle connection has none.
-    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// The stream between this side and one peer.
 pub(super) struct Io<S> {
@@ -44,8 +39,7 @@ pub(super) struct Outlet<S> {
 /// Taken from the library, and not written.
 #[derive(Default)]
 struct Outbox {
-    bytes: Vec<u8>,
-    written: usize,
+    buffer: WriteBuffer,
     /// The stream has failed, and the library has not been told.
     error: Option<io::Error>,
 }
@@ -64,27 +58,16 @@ struct Hush {
 impl Outbox {
     /// Takes what there is room for.
     fn push(&mut self, slices: &[IoSlice<'_>]) -> usize {
-        if self.bytes.capacity() == 0 {
-            self.bytes = SPARE.take();
-        }
-        let before = self.bytes.len();
+        let before = self.buffer.size();
         for slice in slices {
-            let n = slice.len().min(MAX_OUTBOX - self.bytes.len());
-            self.bytes.extend_from_slice(&slice[..n]);
+            let n = slice.len().min(MAX_OUTBOX - self.buffer.size());
+            self.buffer.push(&slice[..n]);
         }
-        self.bytes.len() - before
+        self.buffer.size() - before
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>, stream: &Stream) -> Poll<io::Result<()>> {
-        while self.written < self.bytes.len() {
-            self.written += ready!(stream.poll_write(cx, &self.bytes[self.written..]))?;
-        }
-        self.written = 0;
-        self.bytes.clear();
-        if self.bytes.capacity() > 0 {
-            SPARE.set(std::mem::take(&mut self.bytes));
-        }
-        Poll::Ready(Ok(()))
+        self.buffer.poll_flush(cx, stream, |_| {})
     }
 }
 
@@ -105,7 +88,7 @@ impl<S: Deref<Target = Stream>> Outlet<S> {
 
     /// Whether the peer had no room for all of it when it was last flushed.
     pub(super) fn is_full(&self) -> bool {
-        !self.lock().bytes.is_empty()
+        !self.lock().buffer.is_empty()
     }
 
     fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -113,7 +96,7 @@ impl<S: Deref<Target = Stream>> Outlet<S> {
         if let Some(error) = outbox.error.take() {
             return Poll::Ready(Err(error));
         }
-        if outbox.bytes.len() == MAX_OUTBOX {
+        if outbox.buffer.size() == MAX_OUTBOX {
             ready!(outbox.poll_flush(cx, &self.stream))?;
         }
         Poll::Ready(Ok(outbox.push(slices)))

@@ -2,9 +2,8 @@
 //! the other.
 
 use h2::{client, server};
+use interceptor_wire::opening::HTTP2_PREFACE as PREFACE;
 
-/// What a client says before its first frame (RFC 9113, section 3.4).
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The head of a frame (RFC 9113, section 4.1), in bytes.
 pub(super) const FRAME_HEAD: usize = 9;
 

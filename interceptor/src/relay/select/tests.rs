@@ -6,12 +6,16 @@ use interceptor_condition::Request;
 use prometheus_client::{encoding::text, registry::Registry};
 
 use super::*;
-use crate::relay::{
-    direction::Direction,
-    filter::Filter,
-    observe::{Counters, Observer as _, Traffic},
-    stats::PortStats,
-    target::{Addresses, Target},
+use crate::{
+    config::annotation::AnnotationKey,
+    relay::{
+        direction::Direction,
+        filter::Filter,
+        observe::{Counters, Observer as _, Traffic},
+        route::Withdrawn,
+        stats::PortStats,
+        target::{Addresses, Target},
+    },
 };
 
 /// `GET /`
@@ -52,8 +56,15 @@ fn facts() -> Facts<'static> {
 
 fn route(rule: &str, expires_at: Option<Instant>) -> Arc<Route> {
     let rule = &interceptor_rule::parse(rule).expect("a valid rule")[0];
-    let target = Target::new(Addresses::Unresolved);
-    Arc::new(Route::new(Filter::of(rule), target, None, Arc::default(), expires_at))
+    Arc::new(Route {
+        annotation: AnnotationKey::redirect(),
+        filter: Filter::of(rule),
+        target: Target::new("a:1", Addresses::Unresolved),
+        proxy_protocol: None,
+        stats: Arc::default(),
+        expires_at,
+        withdrawn: Withdrawn::default(),
+    })
 }
 
 /// How many decisions and responses of the app were charged to a rule.

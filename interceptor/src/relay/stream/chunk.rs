@@ -7,6 +7,9 @@ use std::cell::RefCell;
 const SMALL: usize = 16 << 10;
 /// Maximum size of any read, in bytes. Reads grow up to it while they fill their buffer.
 const LARGE: usize = 256 << 10;
+/// Maximum number of bytes that one direction of a connection moves before other connections of the
+/// thread get their turn.
+pub const BURST: usize = 1 << 20;
 /// The factor by which reads grow and shrink.
 const STEP: usize = 4;
 

@@ -13,8 +13,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use super::Shared;
-use crate::relay::workload::WorkloadId;
+use super::shared::Shared;
+use crate::relay::workload_id::WorkloadId;
 
 /// The connections of one worker, so that those of one workload can be cut.
 #[derive(Debug, Default)]
