@@ -6,13 +6,16 @@
 
 pub mod admin;
 pub mod app;
+pub mod backoff;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod control;
 pub mod datapath;
+pub mod drain;
 pub mod exit;
 pub mod kubernetes;
 pub mod limits;
 pub mod netns;
+pub mod readiness;
 pub mod relay;

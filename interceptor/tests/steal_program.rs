@@ -4,11 +4,11 @@
 use std::{
     net::{SocketAddr, TcpListener},
     num::NonZeroU16,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use interceptor::datapath::{Loader, Steal, steal::heartbeat};
+use interceptor::datapath::{Loader, PodPrograms, TakePorts as _, Via, steal::heartbeat};
 use interceptor_common::{
     heartbeat::{AT_LIMIT, NO_BEAT, STALE_AFTER_MS},
     port::Port,
@@ -29,7 +29,7 @@ const CALLER6: &str = "[fd00::9]:40000";
 
 /// The program with two workers, both with listeners and neither with a heartbeat yet.
 struct Scene {
-    steal: Steal,
+    programs: PodPrograms,
     program: test_run::Program,
     /// By family and worker.
     listeners: [Vec<TcpListener>; 2],
@@ -37,31 +37,31 @@ struct Scene {
 
 impl Scene {
     fn new() -> Result<Self> {
-        let (mut steal, program) =
-            test_run::Program::made_by(|| Steal::load(&mut Loader::new(WORKERS)))?;
+        let (mut programs, program) =
+            test_run::Program::made_by(|| PodPrograms::load(&mut Loader::new(WORKERS)))?;
         let mut listeners = [Vec::new(), Vec::new()];
         for (family, any) in [(Family::V4, "127.0.0.1:0"), (Family::V6, "[::1]:0")] {
             for worker in 0..WORKERS {
                 let listener = TcpListener::bind(any)?;
-                steal.set_listener(family, worker, &listener)?;
+                programs.set_listener(family, worker, &listener)?;
                 listeners[family as usize].push(listener);
             }
         }
-        Ok(Self { steal, program, listeners })
+        Ok(Self { programs, program, listeners })
     }
 
     /// The same with both workers alive and port [`TAKEN`] taken.
     fn ready() -> Result<Self> {
         let mut scene = Self::new()?;
         scene.beat([alive(); WORKERS as usize]);
-        scene.steal.take_port(TAKEN, None)?;
+        scene.programs.take(TAKEN, Via::Relay, None)?;
         Ok(scene)
     }
 
     fn beat(&self, beats: [u64; WORKERS as usize]) {
         for (worker, beat) in (0..).zip(beats) {
-            self.steal.heartbeats().store(worker, beat);
-            self.steal.heartbeats().grant(worker, ROOM);
+            self.programs.heartbeats().store(worker, beat);
+            self.programs.heartbeats().grant(worker, ROOM);
         }
     }
 
@@ -80,7 +80,7 @@ impl Scene {
 
     /// All verdicts on [`TAKEN`] that fell at all.
     fn verdicts(&self) -> Result<Vec<(Verdict, u64)>> {
-        let mut verdicts = self.steal.verdicts(TAKEN)?;
+        let mut verdicts = self.programs.counters(TAKEN)?;
         verdicts.retain(|(_, count)| *count > 0);
         Ok(verdicts)
     }
@@ -155,11 +155,11 @@ fn udp_is_left_alone() {
 fn a_udp_port_is_another_port_than_the_tcp_port_of_the_same_number() {
     program_test(|| {
         let mut scene = Scene::ready()?;
-        scene.steal.take_port(OTHER_UDP, None)?;
+        scene.programs.take(OTHER_UDP, Via::Relay, None)?;
         assert_eq!(scene.call(CALLER4, OTHER)?, None);
-        scene.steal.take_port(OTHER, None)?;
+        scene.programs.take(OTHER, Via::Relay, None)?;
         assert!(scene.call(CALLER4, OTHER)?.is_some());
-        scene.steal.release_port(OTHER_UDP)?;
+        scene.programs.release(OTHER_UDP)?;
         assert!(scene.call(CALLER4, OTHER)?.is_some());
         Ok(())
     });
@@ -220,10 +220,10 @@ fn a_daemon_without_room_leaves_the_port_to_the_app_and_says_so() {
 fn a_rule_whose_time_is_over_leaves_the_port_to_the_app() {
     program_test(|| {
         let mut scene = Scene::ready()?;
-        let minute = Duration::from_secs(60).as_nanos() as u64;
-        scene.steal.take_port(TAKEN, Some(heartbeat::now() + minute))?;
+        let minute = Duration::from_secs(60);
+        scene.programs.take(TAKEN, Via::Relay, Some(Instant::now() + minute))?;
         assert!(scene.call(CALLER4, TAKEN)?.is_some());
-        scene.steal.take_port(TAKEN, Some(heartbeat::now()))?;
+        scene.programs.take(TAKEN, Via::Relay, Some(Instant::now()))?;
         assert_eq!(scene.call(CALLER4, TAKEN)?, None);
         // A new time does not begin a new count.
         assert_eq!(scene.verdicts()?, [(Verdict::Steered, 1), (Verdict::Expired, 1)]);
@@ -238,7 +238,7 @@ fn a_worker_without_room_leaves_its_share_to_the_other_and_then_to_the_app(
     program_test(|| {
         let scene = Scene::ready()?;
         let first = first_choice(caller);
-        let (cells, other) = (scene.steal.heartbeats(), 1 - first);
+        let (cells, other) = (scene.programs.heartbeats(), 1 - first);
         cells.grant(first as u32, 2 - cells.room(first as u32));
         cells.grant(other as u32, 1 - cells.room(other as u32));
         let served: Vec<_> = (0..4).map(|_| scene.call(caller, TAKEN)).collect::<Result<_>>()?;
@@ -258,7 +258,7 @@ fn the_relays_own_connection_passes_as_long_as_it_is_registered(
     program_test(|| {
         let scene = Scene::ready()?;
         let source: SocketAddr = caller.parse()?;
-        let own = scene.steal.bypass().register(source)?;
+        let own = scene.programs.bypass().register(source)?;
         assert_eq!(scene.call(caller, TAKEN)?, None);
         // Neither another port of the same address nor another address with the same port is ours.
         let mut neighbour = source;
@@ -300,18 +300,18 @@ fn a_closed_listener_leaves_its_family_to_the_app(
 fn a_port_that_is_given_back_is_left_alone_and_counts_anew_when_taken_again() {
     program_test(|| {
         let mut scene = Scene::ready()?;
-        scene.steal.take_port(OTHER, None)?;
+        scene.programs.take(OTHER, Via::Relay, None)?;
         assert!(scene.call(CALLER4, TAKEN)?.is_some());
-        scene.steal.release_port(TAKEN)?;
+        scene.programs.release(TAKEN)?;
         assert_eq!(scene.call(CALLER4, TAKEN)?, None);
         assert!(scene.call(CALLER4, OTHER)?.is_some(), "the other port stays");
         assert_eq!(scene.verdicts()?, []);
 
-        scene.steal.take_port(TAKEN, None)?;
+        scene.programs.take(TAKEN, Via::Relay, None)?;
         assert_eq!(scene.verdicts()?, []);
         assert!(scene.call(CALLER4, TAKEN)?.is_some());
         assert_eq!(scene.verdicts()?, [(Verdict::Steered, 1)]);
-        let other = scene.steal.verdicts(OTHER)?;
+        let other = scene.programs.counters(OTHER)?;
         assert!(other.contains(&(Verdict::Steered, 1)), "{other:?}");
         Ok(())
     });
