@@ -1,5 +1,7 @@
 //! Tests of finding a pod's network namespace by its address, for any name of the namespace.
 
+#![forbid(unsafe_code)]
+
 use std::{
     fs,
     net::IpAddr,

@@ -1,5 +1,7 @@
 //! Tests of the address families for which the relay listens in a pod's network namespace.
 
+#![forbid(unsafe_code)]
+
 use interceptor::{
     netns::{HomeNetns, Netns},
     relay::listen::open_listeners,
