@@ -1,7 +1,7 @@
 //! Prometheus metrics, read from the same counters as the status at the moment of the scrape.
 //!
-//! Labels name workloads, annotations and ports. There are as many series as rules in force, and they
-//! go when the rules go. No label has a client's address, or anything else that a client sent.
+//! Labels name workloads, annotations and ports. There are as many series as rules in force, and
+//! they go when the rules go. No label has a client's address, or anything else that a client sent.
 
 use std::{fmt, sync::Arc, sync::atomic::Ordering};
 
