@@ -1,18 +1,19 @@
 # syntax=docker/dockerfile:1
 
-# The same image as `cargo xtask image` makes without any of this:
+# The same image as `cargo xtask image` makes:
 #
-#     docker build --tag interceptor .                          # or: buildah build --tag interceptor .
-#     docker build --tag interceptor --platform linux/arm64 .   # compiled here, for other machines
+#     docker build --tag interceptor .      # or: buildah build --tag interceptor .
 #
-# What is in the image is decided in xtask/src/image, and only copied here. A test sees to it that the entry point, the
-# labels and the compiler's version below are those of the project.
+# With `--platform linux/arm64`, this machine compiles for the other architecture.
+#
+# xtask/src/image decides what is in the image; this file only copies it. A test compares entry
+# point, labels and compiler version below with those of the project.
 
-# On the machine that builds, whatever the image is for: the compiler is faster than an emulated one.
+# On the building machine, whatever the image's platform: an emulated compiler would be slower.
 FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95.0-bookworm AS build
 WORKDIR /src
 COPY . .
-# Installs what is missing first. The caches save the compiler's and the kernel linker's work of an earlier build.
+# Installs missing tools first. The caches keep crates, the kernel linker and earlier builds.
 ARG TARGETARCH
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/root/.cache/interceptor \

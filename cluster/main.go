@@ -1,6 +1,8 @@
-// One program that is all of a cluster's side of Kubernetes, and etcd: it does what its name says, as busybox does. The
-// parts share nearly all of their code, so one link of them all takes the time and the space of about one. kubectl is a
-// program of its own, as its users have it: as one of these it takes twice as long to start.
+// Kubernetes' components and etcd in one program. Like busybox, it acts according to its name.
+//
+// The components share nearly all of their code, so linking all of them takes about the time and
+// the space of one. kubectl is a program of its own, because as one of these it takes twice as long
+// to start.
 package main
 
 import (
@@ -13,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
-	_ "k8s.io/component-base/metrics/prometheus/clientgo" // what the parts count about their API calls
+	_ "k8s.io/component-base/metrics/prometheus/clientgo" // metrics of API requests
 	_ "k8s.io/component-base/metrics/prometheus/version"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
@@ -22,7 +24,7 @@ import (
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
-// The parts that cobra runs in one and the same way.
+// The components that are commands of cobra.
 var parts = map[string]func() *cobra.Command{
 	"kube-apiserver":          apiserver.NewAPIServerCommand,
 	"kube-controller-manager": controllers.NewControllerManagerCommand,
@@ -44,7 +46,7 @@ func main() {
 			names = append(names, name)
 		}
 		slices.Sort(names)
-		fmt.Fprintf(os.Stderr, "%s: call this program by a link with one of the names %v\n", name, names)
+		fmt.Fprintf(os.Stderr, "%s: run this program by a link with one of the names %v\n", name, names)
 		os.Exit(2)
 	}
 }

@@ -1,4 +1,4 @@
-//! Runs helm. Where it is: `HELM`, else PATH.
+//! Runs Helm: the program that `HELM` names, or else the first `helm` in `PATH`.
 
 use std::{
     env,
@@ -7,45 +7,46 @@ use std::{
     process::Command,
 };
 
-/// The version of Kubernetes that charts are rendered for where no cluster is asked; that of the tests' cluster. Helm's
-/// own idea of it depends on how it was built.
+/// The version of Kubernetes that charts are rendered for without a cluster.
+///
+/// It is the version of the tests' cluster. Helm's own default depends on the build of Helm.
 pub const KUBE_VERSION: &str = "1.34.4";
 
-/// Helm did not do what it was told.
+/// The reason why a call of Helm failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HelmError {
-    /// There is none.
-    #[error("there is no helm: set HELM to its path, or put it into PATH")]
+    /// Helm is not installed.
+    #[error("helm not found: set HELM to its path, or put it into PATH")]
     Missing,
-    /// It can't be started.
+    /// Helm could not be started.
     #[error("run {}", path.display())]
     Run {
-        /// The program.
+        /// The path of the program.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// It failed.
+    /// Helm exited with an error.
     #[error("helm {arguments}: {message}")]
     Failed {
-        /// What it was told.
+        /// The command line.
         arguments: String,
-        /// What it said.
+        /// The standard error of Helm.
         message: String,
     },
 }
 
-/// A helm that can be run.
+/// An installed Helm.
 #[derive(Clone, Debug)]
 pub struct Helm(PathBuf);
 
 // === impl Helm ===
 
 impl Helm {
-    /// Looks for it.
+    /// Finds Helm by `HELM` or in `PATH`.
     ///
     /// # Errors
-    /// When there is none.
+    /// Helm is not installed.
     pub fn find() -> Result<Self, HelmError> {
         if let Some(path) = env::var_os("HELM").filter(|path| !path.is_empty()) {
             return Ok(Self(path.into()));
@@ -55,10 +56,10 @@ impl Helm {
         candidates.find(|path| path.is_file()).map(Self).ok_or(HelmError::Missing)
     }
 
-    /// What it prints.
+    /// Runs Helm with `arguments` and returns its standard output.
     ///
     /// # Errors
-    /// When it can't be run, or fails.
+    /// Helm can't be started, or exits with an error.
     pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<String, HelmError> {
         let mut command = Command::new(&self.0);
         command.args(arguments);
@@ -72,10 +73,12 @@ impl Helm {
         Err(HelmError::Failed { arguments: words.join(" "), message })
     }
 
-    /// `helm template` of a chart for release `interceptor` in namespace `interceptor-system`.
+    /// Renders `chart` for the release `interceptor` in the namespace `interceptor-system`.
+    ///
+    /// `more` are further arguments of `helm template`.
     ///
     /// # Errors
-    /// When the values are refused, or a template fails.
+    /// Helm can't be started, the schema refuses the values, or a template fails.
     pub fn template(&self, chart: &Path, more: &[&str]) -> Result<String, HelmError> {
         let chart = chart.to_string_lossy();
         let fixed = ["template", "interceptor", &chart, "--namespace", "interceptor-system"];

@@ -1,8 +1,17 @@
-//! What surrounds the Helm chart in `deploy/charts/interceptor`.
+//! Generates the documentation and the schema of the Helm chart in `deploy/charts/interceptor`.
 //!
-//! `values.yaml` is the one source of what an admin can set. Its comments become the chart's `README.md` ([`readme`]) and
-//! `values.schema.json` ([`schema`]), by which Helm refuses a misspelt key. `cargo xtask gen` writes both; lint compares.
-//! The tests render the chart by a real helm ([`helm`]) and hold the outcome to a list of rights.
+//! `values.yaml` is the single source. Its comments become the chart's `README.md` ([`readme`]) and
+//! `values.schema.json` ([`schema`]), by which Helm refuses a misspelt key. `cargo xtask gen`
+//! writes both files, and `cargo xtask lint` checks that they are up to date. The tests render the
+//! chart with a real Helm ([`helm`]) and compare the result with a list of rights.
+//!
+//! ```
+//! let text = "## Log\n\n# -- Level of the log.\nlogLevel: info\n";
+//! let values = interceptor_deploy::values::Values::parse(text)?;
+//! let table = interceptor_deploy::readme::render("{{values}}", &values);
+//! assert!(table.contains("| `logLevel` | `info` | Level of the log. |"));
+//! # Ok::<(), interceptor_deploy::values::ValuesError>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -21,29 +30,29 @@ use crate::values::{Values, ValuesError};
 /// A generated file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generated {
-    /// Where it belongs.
+    /// The path of the file.
     pub path: PathBuf,
-    /// What belongs into it.
+    /// The text that the file should have.
     pub text: String,
 }
 
-/// Why nothing could be generated.
+/// The reason why no file could be generated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file can't be read.
     #[error("read {}", path.display())]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The values can't be understood.
+    /// `values.yaml` can't be read.
     #[error("{}", path.display())]
     Values {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The problem and its line.
         source: ValuesError,
     },
 }
@@ -54,10 +63,10 @@ pub fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/interceptor")
 }
 
-/// Everything that is generated for the chart in `chart`.
+/// Generates the files of the chart in the folder `chart`. Writes nothing.
 ///
 /// # Errors
-/// When its values or the frame of its README can't be read.
+/// `values.yaml` or `README.md.in` can't be read.
 pub fn generate(chart: &Path) -> Result<Vec<Generated>, Error> {
     let path = chart.join("values.yaml");
     let values = Values::parse(&read(&path)?)

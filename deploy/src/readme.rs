@@ -1,4 +1,4 @@
-//! The chart's `README.md`: a frame that people write, with tables of the values in it.
+//! Generates the chart's `README.md`: a handwritten frame with tables of the values in it.
 
 use std::fmt::Write as _;
 
@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use crate::values::Values;
 
-/// Where the tables go in the frame.
+/// The placeholder for the tables in the frame.
 const PLACE: &str = "{{values}}";
-/// The first line of the file, since people would edit it.
+/// The first line of the file, which tells people not to edit it.
 const WARNING: &str =
     "<!-- Generated from README.md.in and values.yaml by `cargo xtask gen`. -->\n\n";
 
-/// The text of the file.
+/// Renders the text of the file. `frame` is the text of `README.md.in`.
 #[must_use]
 pub fn render(frame: &str, values: &Values) -> String {
     format!("{WARNING}{}", frame.replace(PLACE, tables(values).trim_end()))
@@ -21,7 +21,7 @@ pub fn render(frame: &str, values: &Values) -> String {
 fn tables(values: &Values) -> String {
     let mut text = String::new();
     for section in &values.sections {
-        // Writing into a String does not fail.
+        // Writing to a `String` does not fail.
         let _ =
             write!(text, "### {}\n\n| value | default | meaning |\n|---|---|---|\n", section.title);
         for entry in &section.entries {
@@ -33,7 +33,7 @@ fn tables(values: &Values) -> String {
     text
 }
 
-/// A default as one would write it; nothing for what is empty.
+/// A default value in the notation of YAML, or nothing if it is empty.
 fn code(value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),
@@ -45,7 +45,7 @@ fn code(value: &Value) -> String {
     if text.is_empty() { String::new() } else { format!("`{}`", cell(&text)) }
 }
 
-/// `|` ends a cell wherever it stands.
+/// Escapes `|`, which ends a cell of a table even inside of code.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_section_is_a_table_within_the_frame() {
+    fn each_section_becomes_a_table_in_the_frame() {
         let text =
             "## One\n# -- A or|and B.\na: x\n# -- None.\nb: []\n\n## Two\n# -- C.\nc: {d: 1}\n";
         let values = Values::parse(text).expect("is right");
@@ -64,7 +64,8 @@ mod tests {
             format!(
                 "{WARNING}# Title\n\n### One\n\n| value | default | meaning |\n|---|---|---|\n\
                  | `a` | `x` | A or\\|and B. |\n| `b` |  | None. |\n\n\
-                 ### Two\n\n| value | default | meaning |\n|---|---|---|\n| `c` | `{{\"d\":1}}` | C. |\n\nEnd\n"
+                 ### Two\n\n| value | default | meaning |\n|---|---|---|\n\
+                 | `c` | `{{\"d\":1}}` | C. |\n\nEnd\n"
             )
         );
     }

@@ -1,13 +1,13 @@
-//! `values.schema.json`: what Helm holds the admin's values to before it renders anything.
+//! Generates `values.schema.json`, by which Helm checks the admin's values before it renders them.
 //!
-//! The type of a key is that of its default, and `@schema` adds what the default can't say. Objects take no key that is not
-//! named, unless `@schema` says what other keys hold.
+//! The type of a key is that of its default, and `@schema` adds what the default can't tell. An
+//! object accepts only the keys that the file names, unless `@schema` describes other keys.
 
 use serde_json::{Map, Value, json};
 
 use crate::values::{Entry, Values};
 
-/// The text of the file.
+/// Renders the text of the file.
 #[must_use]
 pub fn render(values: &Values) -> String {
     let mut root = object();
@@ -17,7 +17,7 @@ pub fn render(values: &Values) -> String {
         let (last, groups) = entry.path.split_last().expect("a key has a name");
         let mut at = &mut root;
         for group in groups {
-            // `null` on the command line takes a key away; without the others around it templates would fail.
+            // `null` on the command line removes a key. Templates would fail without the group.
             require(at, group);
             at = properties(at)
                 .entry(group)
@@ -46,7 +46,7 @@ pub fn render(values: &Values) -> String {
             }
         }
     }
-    // Helm hands it to a chart that is part of another one.
+    // Helm passes `global` to a chart that is a part of another chart.
     properties(&mut root).insert("global".into(), json!({ "type": "object" }));
     let mut text =
         serde_json::to_string_pretty(&Value::Object(root)).expect("has string keys only");
@@ -54,7 +54,7 @@ pub fn render(values: &Values) -> String {
     text
 }
 
-/// An object that takes no key but those in `properties`.
+/// The schema of an object that accepts only the keys in `properties`.
 fn object() -> Map<String, Value> {
     let object = json!({ "type": "object", "additionalProperties": false, "properties": {} });
     object.as_object().cloned().unwrap_or_default()
@@ -65,7 +65,7 @@ fn properties(of: &mut Map<String, Value>) -> &mut Map<String, Value> {
     properties.as_object_mut().expect("is ours, and an object")
 }
 
-/// Notes that `of` can't be without the key `name`.
+/// Adds `name` to the keys that the object `of` must have.
 fn require(of: &mut Map<String, Value>, name: &str) {
     let names = of.entry("required").or_insert_with(|| json!([]));
     let names = names.as_array_mut().expect("is ours, and a list");
@@ -120,7 +120,7 @@ d: {e: f}
 ";
 
     #[test]
-    fn types_come_from_defaults_and_objects_are_closed() {
+    fn types_come_from_defaults_and_objects_accept_named_keys_only() {
         let values = Values::parse(TEXT).expect("is right");
         let schema: Value = serde_json::from_str(&render(&values)).expect("is JSON");
         assert_eq!(schema["additionalProperties"], false);
@@ -130,15 +130,17 @@ d: {e: f}
             json!({
                 "a": {
                     "type": "object", "additionalProperties": false, "required": ["b"],
-                    "properties": { "b": { "type": "integer", "minimum": 1, "description": "B", "default": 2 } },
+                    "properties": {
+                        "b": { "type": "integer", "minimum": 1, "description": "B", "default": 2 },
+                    },
                 },
                 "c": {
                     "type": "object", "additionalProperties": false, "properties": {},
                     "description": "C", "default": {},
                 },
                 "d": {
-                    "type": "object", "additionalProperties": { "type": "string" }, "properties": {},
-                    "description": "D", "default": { "e": "f" },
+                    "type": "object", "additionalProperties": { "type": "string" },
+                    "properties": {}, "description": "D", "default": { "e": "f" },
                 },
                 "global": { "type": "object" },
             })

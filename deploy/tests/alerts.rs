@@ -1,17 +1,17 @@
-//! The alerts fire when they should, by Prometheus' own reckoning: `alerts/when.yaml` says when.
+//! Runs the alerts' unit tests in `alerts/when.yaml` by Prometheus' own tool, `promtool`.
 
 #![forbid(unsafe_code)]
 
 use std::{env, path::Path, process::Command};
 
 #[test]
-fn they_fire_when_they_should_and_not_else() {
+fn alerts_fire_only_when_they_should() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/alerts");
     match Command::new("promtool").args(["test", "rules", "when.yaml"]).current_dir(folder).output()
     {
         Ok(output) => {
-            let said = [output.stdout, output.stderr].concat();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+            let text = [output.stdout, output.stderr].concat();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&text));
         }
         Err(error) => {
             assert!(env::var("CI").as_deref() != Ok("true"), "promtool: {error}");

@@ -231,9 +231,8 @@ fn every_alert_has_a_remedy() -> Result<()> {
 // --- all of them ------------------------------------------------------------------------------------------------------
 
 /// Pages beside those in `docs`.
-const PAGES: [&str; 5] = [
+const PAGES: [&str; 4] = [
     "ARCHITECTURE.md",
-    "CONTRIBUTING.md",
     "bench/README.md",
     "deploy/charts/interceptor/README.md",
     "tests/README.md",

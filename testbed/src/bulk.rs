@@ -21,6 +21,13 @@ impl Default for Checksum {
 }
 
 impl Checksum {
+    /// The checksum of some bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut sum = Self::default();
+        sum.add(bytes);
+        sum
+    }
+
     /// Adds bytes.
     pub fn add(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;

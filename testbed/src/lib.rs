@@ -43,9 +43,11 @@ mod load;
 mod metrics;
 mod namespace;
 mod nginx;
+mod output;
 mod process;
 mod requires;
 mod service;
+mod sockets;
 mod sweep;
 mod topology;
 mod users;
@@ -62,10 +64,12 @@ pub use self::{
     load::{Call, Load, Report, RunningLoad},
     metrics::{Metrics, Sample},
     namespace::Namespace,
-    nginx::nginx,
+    nginx::{nginx, nginx_command, nginx_with},
+    output::CommandOutput,
     process::Process,
     requires::{require_root, why_not},
     service::{TcpService, Traffic},
+    sockets::{TcpSocket, TcpState, tcp_sockets},
     sweep::{remove_own, sweep},
     topology::{Topology, netns_test},
     wait::{Probe, wait_until},

@@ -250,6 +250,13 @@ impl Report {
         Self { calls: self.calls.iter().filter(|call| call.started >= then).cloned().collect() }
     }
 
+    /// Only the calls that started at `from` or later, and before `to`.
+    pub fn between(&self, from: Instant, to: Instant) -> Self {
+        let mut report = self.since(from);
+        report.calls.retain(|call| call.started < to);
+        report
+    }
+
     /// The longest duration of a call, failed ones included.
     pub fn longest(&self) -> Duration {
         self.calls.iter().map(|call| call.duration).max().unwrap_or_default()

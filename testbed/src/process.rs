@@ -15,7 +15,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Namespace, wait_until};
+use crate::{Namespace, TcpState, sockets::tcp_sockets_here, wait_until};
 
 /// A running program. Dropping it ends the program and its children.
 #[derive(Debug)]
@@ -137,15 +137,6 @@ impl Drop for Process {
 
 /// Whether a TCP socket listens on `port` in the namespace of the calling thread.
 fn listens(port: u16) -> bool {
-    // /proc/net would be the namespace of the main thread.
-    ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"].iter().any(|table| {
-        let table = fs::read_to_string(table).unwrap_or_default();
-        table.lines().skip(1).any(|line| {
-            // Slot, local address:port, remote address:port, state. 0A is LISTEN.
-            let mut fields = line.split_whitespace().skip(1);
-            let local = fields.next().and_then(|local| local.rsplit_once(':'));
-            local.and_then(|(_, hex)| u16::from_str_radix(hex, 16).ok()) == Some(port)
-                && fields.nth(1) == Some("0A")
-        })
-    })
+    let mut sockets = tcp_sockets_here().into_iter();
+    sockets.any(|socket| socket.state == TcpState::Listen && socket.local.port() == port)
 }

@@ -1,6 +1,8 @@
 //! The topology and its instruments: hosts reach each other, counters are right, and nothing stays
 //! behind.
 
+#![forbid(unsafe_code)]
+
 use std::{
     io::{Read as _, Write as _},
     net::{IpAddr, Shutdown, SocketAddr, TcpListener},
@@ -124,7 +126,7 @@ fn a_panic_leaves_nothing_behind() {
 
 #[test]
 fn a_load_counts_answers_and_failures() {
-    netns_test("caller", |t| {
+    netns_test("load", |t| {
         let (pod, client) = (t.pod("web")?, t.host("client")?);
         let to = (pod.ip4(), 8080);
         let load = Load::new(&client, to).threads(2).interval(Duration::from_millis(1)).start()?;

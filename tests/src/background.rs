@@ -1,26 +1,40 @@
-//! A server written with tokio, in a test that is not.
+//! tokio for tests that are not async: a client on the calling thread, a server in the background.
 
 use std::{
+    future::Future,
     io,
     net::{Ipv4Addr, TcpListener},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use testbed::Namespace;
-use tokio::{net, runtime, sync::oneshot};
+use tokio::{net, runtime, sync::oneshot, time::timeout};
 
-/// A future on a thread of its own. When this is dropped it ends, and whatever it has spawned.
+/// A future on a thread of its own. Dropping this ends the future and all tasks that it has
+/// spawned.
 #[derive(Debug)]
 pub struct Background {
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// Runs a future to its end on the calling thread.
+///
+/// # Errors
+/// The error of the future, or a timeout after 20 s.
+pub fn block_on<T>(body: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let timeout = timeout(Duration::from_secs(20), body);
+    runtime.block_on(async { timeout.await.context("the test takes more than 20 s")? })
+}
+
 // === impl Background ===
 
 impl Background {
-    /// Listens on `port` of the namespace's IPv4 addresses, and runs what `serve` makes of that.
+    /// Listens on `port` of the namespace's IPv4 addresses, and runs the future that `serve`
+    /// returns.
     pub fn serve<S: Future<Output = ()>>(
         netns: &Namespace,
         port: u16,
@@ -40,7 +54,7 @@ impl Background {
                 }
                 Ok(())
             });
-            served.expect("a listener");
+            served.expect("register the listener");
         });
         Ok(Self { end: Some(end), thread: Some(thread) })
     }

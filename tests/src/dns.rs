@@ -1,4 +1,4 @@
-//! A DNS server as small as tests need it: what it answers can be changed at any time (RFC 1035, section 4).
+//! A minimal DNS server whose answers can change at any time (RFC 1035, section 4).
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ const TYPE_A: u16 = 1;
 const TYPE_AAAA: u16 = 28;
 const CLASS_IN: u16 = 1;
 
-/// A DNS server on port 53 of the node.
+/// A DNS server on port 53 of the node. Dropping it stops it.
 #[derive(Debug)]
 pub struct Dns {
     node: Namespace,
@@ -39,13 +39,13 @@ struct Shared {
 }
 
 impl Dns {
-    /// Starts it; every answer may be kept for `ttl` seconds. It knows no name yet.
+    /// Starts the server without names. Every answer has a time to live of `ttl` seconds.
     pub fn start(topology: &Topology, ttl: u32) -> Result<Self> {
         let node = topology.node().clone();
         let socket = node
             .run(|| UdpSocket::bind((node.ip4(), 53)))
-            .context("a socket for the DNS server")?;
-        // Now and then it looks whether it should stop.
+            .context("bind the socket of the DNS server")?;
+        // The server checks between reads whether it should stop.
         socket.set_read_timeout(Some(Duration::from_millis(20)))?;
         let shared = Arc::new(Shared {
             ttl,
@@ -60,21 +60,21 @@ impl Dns {
         Ok(Self { node, shared, server: Some(server) })
     }
 
-    /// Has a name mean these addresses from now on; none at all is a name without addresses.
+    /// Sets the addresses of a name. With none, the name exists and has no addresses.
     pub fn set(&self, name: &str, addresses: &[IpAddr]) {
         self.shared.names().insert(name.to_owned(), addresses.to_vec());
     }
 
-    /// How many questions were asked so far. One look-up is two: for IPv4 and for IPv6.
+    /// The number of queries so far. One look-up is two queries: A and AAAA.
     pub fn queries(&self) -> u64 {
         self.shared.queries.load(Ordering::Relaxed)
     }
 
-    /// A `resolv.conf` that leads here.
+    /// Writes a `resolv.conf` that names this server, and returns its path.
     pub fn resolv_conf(&self) -> Result<PathBuf> {
         let file = self.node.dir().join("resolv.conf");
         let text = format!("nameserver {}\noptions timeout:1 attempts:1\n", self.node.ip4());
-        fs::write(&file, text).context("write a resolv.conf")?;
+        fs::write(&file, text).context("write resolv.conf")?;
         Ok(file)
     }
 }
@@ -100,16 +100,17 @@ impl Shared {
             let Ok((length, from)) = received else { continue };
             if let Some(answer) = self.answer(&question[..length]) {
                 self.queries.fetch_add(1, Ordering::Relaxed);
-                // Who does not get it asks again.
+                // A client that gets no answer repeats the query.
                 let _ = socket.send_to(&answer, from);
             }
         }
     }
 
-    /// The whole answer to a question, or nothing if it can't be read.
+    /// The response to a query; `None` if the query cannot be parsed.
     fn answer(&self, question: &[u8]) -> Option<Vec<u8>> {
         let mut labels = Vec::new();
-        // The header has 12 bytes; the name follows as parts, each behind its length, up to an empty one.
+        // The header has 12 bytes. The name follows as labels, each behind its length, up to an
+        // empty one.
         let mut at = 12;
         loop {
             let length = usize::from(*question.get(at)?);
@@ -131,7 +132,8 @@ impl Shared {
         let addresses: Vec<IpAddr> = known.into_iter().flatten().filter(wanted).collect();
 
         let mut answer = question.get(..2)?.to_vec();
-        // An answer, recursion desired and available; then how many of each: question, answers, nothing more.
+        // Flags: response, recursion desired and available. Then the counts: one question, the
+        // answers, no authority and no additional records.
         answer.extend([
             0x81,
             0x80 | code,
@@ -146,7 +148,7 @@ impl Shared {
         ]);
         answer.extend(question.get(12..end)?);
         for ip in addresses {
-            // The name is the one at byte 12.
+            // A pointer to the name at byte 12.
             answer.extend([0xc0, 12]);
             answer.extend(kind.to_be_bytes());
             answer.extend(CLASS_IN.to_be_bytes());
@@ -169,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_what_it_was_told() {
+    fn queries_are_answered_with_the_addresses_that_were_set() {
         let ip = Ipv4Addr::new(10, 1, 2, 3);
         let shared = Shared {
             ttl: 7,
@@ -180,14 +182,18 @@ mod tests {
         let question = |name: &[u8], kind: u8| {
             [&[9, 9, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], name, &[0, 0, kind, 0, 1]].concat()
         };
-        let answer = shared.answer(&question(b"\x01A\x04test", 1)).expect("a question");
+        let answer = shared.answer(&question(b"\x01A\x04test", 1)).expect("a valid query");
         assert!(
             answer.ends_with(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 7, 0, 4, 10, 1, 2, 3]),
             "{answer:?}"
         );
-        let answer = shared.answer(&question(b"\x01a\x04test", 28)).expect("a question");
-        assert_eq!((answer[3] & 0xf, answer[7]), (0, 0), "it has no IPv6 address: {answer:?}");
-        let answer = shared.answer(&question(b"\x01b\x04test", 1)).expect("a question");
+        let answer = shared.answer(&question(b"\x01a\x04test", 28)).expect("a valid query");
+        assert_eq!(
+            (answer[3] & 0xf, answer[7]),
+            (0, 0),
+            "the name has no IPv6 address: {answer:?}"
+        );
+        let answer = shared.answer(&question(b"\x01b\x04test", 1)).expect("a valid query");
         assert_eq!(answer[3] & 0xf, NO_SUCH_NAME, "{answer:?}");
         assert_eq!(shared.answer(b"too short"), None);
     }

@@ -1,65 +1,85 @@
-//! The play of nearly every test: a pod with an app, a laptop with a developer's server, and a client.
+//! The fixture of most tests: three hosts, the app of the pod, and a target on the laptop.
 
 use std::{
-    io,
+    fs, io,
     net::{Ipv6Addr, SocketAddr},
     process::Command,
     thread,
+    time::Duration,
 };
 
-use anyhow::Result;
-use testbed::{Daemon, Namespace, Protocol, TcpService, Topology, call, netns_test, workload};
+use anyhow::{Result, ensure};
+use testbed::{
+    Daemon, Namespace, Protocol, TcpService, Topology, call, netns_test, wait_until, workload,
+};
 
-/// Pod `web` with its app on port 8080, `laptop` with a server on port 3000, and `client`.
+use crate::Hosts;
+
+/// Pod `web` with its app on port 8080, `laptop` with a target on port 3000, and `client`.
 ///
-/// The app answers `app`, the laptop `laptop`, both on all their addresses.
+/// The app answers `app` and the target answers `laptop`, both on all addresses of their host.
 #[derive(Debug)]
 pub struct Fixture<'t> {
-    /// Node and namespaces.
+    /// The topology with its node.
     pub t: &'t Topology,
     /// The workload.
     pub pod: Namespace,
-    /// Where the target is.
+    /// The host of the target.
     pub laptop: Namespace,
-    /// Somebody outside.
+    /// The host of the clients.
     pub client: Namespace,
-    /// What the pod is there for.
+    /// The app of the pod.
     pub app: TcpService,
-    /// What the developer runs.
+    /// The target of the rules.
     pub target: TcpService,
 }
 
-/// Plays one test in a scene of its own, called as the test is.
+/// Runs one test in a fixture of its own, titled after the test.
 pub fn run(body: impl FnOnce(Fixture<'_>) -> Result<()>) {
     // The test harness names the thread after the test.
     let title = thread::current().name().unwrap_or("a test").to_owned();
     netns_test(&title, |t| body(Fixture::new(t)?));
 }
 
-/// The name of whoever answers a call from `netns`.
+/// The name of the server that answers a call from `netns`.
 pub fn served_by(netns: &Namespace, to: impl Into<SocketAddr>) -> io::Result<String> {
     call(netns, to, Protocol::Line).map(|answer| answer.tag)
 }
 
+/// Waits until the server `tag` answers calls from `netns`.
+pub fn wait_served_by(
+    netns: &Namespace,
+    to: impl Into<SocketAddr>,
+    tag: &str,
+    timeout: Duration,
+) -> Result<()> {
+    let to = to.into();
+    wait_until(&format!("an answer by {tag}"), timeout, || {
+        let server = served_by(netns, to)?;
+        ensure!(server == tag, "{server} answered");
+        Ok(())
+    })
+}
+
 impl<'t> Fixture<'t> {
     fn new(t: &'t Topology) -> Result<Self> {
-        Self::around(t, t.pod("web")?)
+        Self::on(Hosts::new(t)?)
     }
 
-    /// Everything else, around a pod of a special kind.
-    pub fn around(t: &'t Topology, pod: Namespace) -> Result<Self> {
-        let (laptop, client) = (t.host("laptop")?, t.host("client")?);
+    /// Starts app and target on existing hosts.
+    pub fn on(hosts: Hosts<'t>) -> Result<Self> {
+        let Hosts { t, pod, laptop, client } = hosts;
         let app = TcpService::tagged(&pod, (Ipv6Addr::UNSPECIFIED, 8080), "app")?;
         let target = TcpService::tagged(&laptop, (Ipv6Addr::UNSPECIFIED, 3000), "laptop")?;
         Ok(Self { t, pod, laptop, client, app, target })
     }
 
-    /// The pod's port as callers know it.
+    /// The address that clients connect to: the pod's IPv4 address and port 8080.
     pub fn port(&self) -> SocketAddr {
         (self.pod.ip4(), 8080).into()
     }
 
-    /// `8080 -> <laptop>:3000`
+    /// `8080 -> <laptop>:3000`.
     pub fn rule(&self) -> String {
         format!("8080 -> {}:3000", self.laptop.ip4())
     }
@@ -74,12 +94,20 @@ impl<'t> Fixture<'t> {
         format!("workloads: [{{name: web, netns: {}}}]\n", self.pod.netns_path().display())
     }
 
-    /// The daemon with the pod's port redirected to the laptop, proven.
+    /// Writes a policy file, and returns its path as an argument for `--policy`.
+    pub fn policy(&self, content: &str) -> Result<String> {
+        let file = self.t.dir().join("policy.yaml");
+        fs::write(&file, content)?;
+        Ok(file.to_string_lossy().into_owned())
+    }
+
+    /// Starts the daemon with [`rule`](Self::rule), and waits until the rule is active.
     pub fn daemon(&self) -> Result<Daemon> {
         self.daemon_with(&self.rule(), &[])
     }
 
-    /// The daemon with a rule of the pod in force, and further arguments.
+    /// Starts the daemon with a rule for the pod and further arguments, and waits until the rule is
+    /// active.
     pub fn daemon_with(&self, rule: &str, args: &[&str]) -> Result<Daemon> {
         self.daemon_adapted(rule, |command| {
             command.args(args);
@@ -87,7 +115,7 @@ impl<'t> Fixture<'t> {
         })
     }
 
-    /// The daemon with a rule of the pod in force, started in a special way.
+    /// As [`daemon_with`](Self::daemon_with); `adapt` may change the command.
     pub fn daemon_adapted(
         &self,
         rule: &str,
@@ -98,8 +126,13 @@ impl<'t> Fixture<'t> {
         Ok(daemon)
     }
 
-    /// Who answers a call of the client.
+    /// The name of the server that answers a call of the client.
     pub fn served_by(&self) -> io::Result<String> {
         served_by(&self.client, self.port())
+    }
+
+    /// Waits until the server `tag` answers calls of the client.
+    pub fn wait_served_by(&self, tag: &str, timeout: Duration) -> Result<()> {
+        wait_served_by(&self.client, self.port(), tag, timeout)
     }
 }

@@ -1,4 +1,5 @@
-//! A pod's sandbox that goes away, and is made anew under the same name, as a container runtime does.
+//! Deletes the network namespace of a pod and creates it again under the same name, as a container
+//! runtime does with a sandbox.
 
 use std::{fs, process::Command};
 
@@ -7,12 +8,12 @@ use testbed::{Namespace, wait_until};
 
 use crate::TIMEOUT;
 
-/// Removes the name of a namespace, and waits until nothing keeps the namespace itself alive.
+/// Deletes the name of a namespace, and waits until the kernel has removed the namespace itself.
 ///
-/// Whatever the test runs inside must have ended.
+/// All processes and sockets of the test in that namespace must have ended.
 pub fn delete_netns(node: &Namespace, pod: &Namespace) -> Result<()> {
     ip(&["netns", "delete", pod.name()])?;
-    // The other end of its link goes with it.
+    // The node's end of the link is removed with the namespace.
     let link = format!("to-{}:", pod.label());
     wait_until("the end of the namespace", TIMEOUT, || {
         let links =
@@ -21,7 +22,7 @@ pub fn delete_netns(node: &Namespace, pod: &Namespace) -> Result<()> {
     })
 }
 
-/// Makes a new namespace with the name and IPv4 address of one that was deleted.
+/// Creates a new namespace with the name and the IPv4 address of a deleted one.
 pub fn recreate_netns(node: &Namespace, pod: &Namespace) -> Result<()> {
     ip(&["netns", "add", pod.name()])?;
     node.ip(&format!(

@@ -1,7 +1,7 @@
-//! Calls that begin at a steady pace, whatever became of those before: the way strangers arrive.
+//! An open-loop load: calls start at a steady pace, whether or not earlier calls have ended.
 //!
-//! `testbed::Caller` waits for its answer before it calls again, so one call that hangs hides those that would have
-//! been made meanwhile. Here each call has a thread of its own.
+//! Each thread of `testbed::Load` waits for its answer before its next call, so a call that hangs
+//! hides the calls that would have followed. Here each call has a thread of its own.
 
 use std::{
     net::SocketAddr,
@@ -17,7 +17,7 @@ use testbed::{Call, Connection, Namespace, Protocol, Report};
 
 use crate::TIMEOUT;
 
-/// Calls under way; they end with [`stop`](Self::stop).
+/// A running load. [`stop`](Self::stop) ends it.
 #[derive(Debug)]
 pub struct OpenLoopLoad {
     stop: Arc<AtomicBool>,
@@ -25,7 +25,7 @@ pub struct OpenLoopLoad {
 }
 
 impl OpenLoopLoad {
-    /// Has a call begin every `interval` from now on.
+    /// Starts a call every `interval` from now on.
     pub fn start(netns: &Namespace, to: SocketAddr, interval: Duration) -> Self {
         let (netns, stop) = (netns.clone(), Arc::new(AtomicBool::new(false)));
         let stopped = stop.clone();
@@ -37,7 +37,7 @@ impl OpenLoopLoad {
                     let started = Instant::now();
                     let answer =
                         Connection::open(&netns, to, Protocol::Line).and_then(|mut connection| {
-                            // How long one may take is for the test to say.
+                            // The test decides how long a call may take.
                             connection.stream().set_read_timeout(Some(TIMEOUT))?;
                             connection.ask()
                         });
@@ -54,13 +54,16 @@ impl OpenLoopLoad {
         Self { stop, pace: Some(pace) }
     }
 
-    /// Has no further call begin, waits for those under way, and gives all of them.
+    /// Starts no further calls, waits for those in progress, and returns all calls.
     ///
     /// # Panics
-    /// When the thread that sets the pace did.
+    /// If the thread that starts the calls has panicked.
     pub fn stop(mut self) -> Report {
         self.stop.store(true, Ordering::Relaxed);
-        self.pace.take().and_then(|pace| pace.join().ok()).expect("the pace of the calls")
+        self.pace
+            .take()
+            .and_then(|pace| pace.join().ok())
+            .expect("the thread that starts the calls")
     }
 }
 

@@ -1,4 +1,4 @@
-//! A second daemon beside that of `testbed`: an upgrade, or a mistake.
+//! A second daemon beside that of `testbed`, as in an upgrade or by mistake.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::TIMEOUT;
 
 const ADMIN: &str = "127.0.0.1:9470";
 
-/// Another running daemon; it ends when this is dropped.
+/// Another running daemon. Dropping it ends it.
 #[derive(Debug)]
 pub struct SecondDaemon {
     process: Process,
@@ -20,7 +20,8 @@ pub struct SecondDaemon {
 }
 
 impl SecondDaemon {
-    /// Starts it with one rule for a pod on the command line, and waits until that is active.
+    /// Starts the daemon with one rule for `pod` on the command line, and waits until the rule is
+    /// active.
     pub fn start(topology: &Topology, pod: &Namespace, rule: &str) -> Result<Self> {
         let (node, binary) = (topology.node().clone(), binary()?);
         let mut command = node.command(&binary);
@@ -39,7 +40,7 @@ impl SecondDaemon {
         Ok(second)
     }
 
-    /// What `interceptor status --output json` prints.
+    /// The output of `interceptor status --output json`.
     pub fn status(&self) -> Result<Value> {
         let mut command = self.node.command(&self.binary);
         let output = command.args(["status", "--output", "json", "--admin", ADMIN]).output()?;
@@ -47,7 +48,7 @@ impl SecondDaemon {
         serde_json::from_slice(&output.stdout).context("read the status")
     }
 
-    /// Sends it a signal and waits until it ended.
+    /// Sends a signal and waits until the daemon has ended.
     pub fn end(&mut self, signal: Signal) -> Result<()> {
         self.process.signal(signal)?;
         self.process.wait(TIMEOUT).map(drop)

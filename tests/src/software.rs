@@ -1,4 +1,5 @@
-//! Programs of others: whether they are installed, how to run them, and how to let a pod's port lead to them.
+//! Programs of other projects: whether they are installed, how to run them, and a pod whose port
+//! leads to them.
 
 use std::{
     env, fs,
@@ -10,19 +11,22 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use nix::unistd::User;
-use testbed::{Daemon, Namespace, Topology, netns_test, workload};
+use testbed::{Daemon, Namespace, Topology, netns_test};
 
-/// Who runs the servers that refuse to be run by root. It comes with Debian's PostgreSQL, and has a shell and a home.
+use crate::Hosts;
+
+/// The user of servers that refuse to run as root. It comes with Debian's PostgreSQL and has a
+/// shell and a home.
 const UNPRIVILEGED_USER: &str = "postgres";
 
-/// Longer than any of these programs takes; after that it is ended, in seconds.
-const TIMEOUT: &str = "30";
+/// Maximum run time of a [`tool`], in seconds.
+const TOOL_TIMEOUT: &str = "30";
 
-/// As `netns_test`, for a test that needs these programs. Where one is missing it says so and returns, except in CI,
-/// where it fails.
+/// As [`netns_test`], for a test that needs these programs. If one is missing, it prints so and
+/// returns.
 ///
 /// # Panics
-/// In CI, when a program is missing.
+/// In CI, if a program is missing.
 pub fn software_test(title: &str, programs: &[&str], body: impl FnOnce(&Topology) -> Result<()>) {
     let missing =
         programs.iter().copied().filter(|program| find(program).is_none()).collect::<Vec<_>>();
@@ -33,13 +37,14 @@ pub fn software_test(title: &str, programs: &[&str], body: impl FnOnce(&Topology
         format!("not installed: {}; `cargo xtask setup test` installs them", missing.join(", "));
     assert!(
         !env::var("CI").is_ok_and(|value| value == "true"),
-        "can't test with real software: {why}"
+        "cannot test with real software: {why}"
     );
-    // Not `eprintln`, which the test harness hides when a test passes.
+    // The test harness would hide the output of `eprintln` when the test passes.
     let _ = writeln!(io::stderr(), "\nSKIPPED {title}: {why}\n");
 }
 
-/// As [`software_test`], for programs that `cargo xtask setup` does not install: without them it is skipped in CI, too.
+/// As [`software_test`], for programs that `cargo xtask setup` does not install: without them the
+/// test is skipped in CI, too.
 pub fn software_test_if_there(
     title: &str,
     programs: &[&str],
@@ -53,35 +58,33 @@ pub fn software_test_if_there(
     }
 }
 
-/// A pod in which nobody listens, and whose ports lead to the same ports of a laptop.
+/// A pod without an app. A rule redirects one of its ports to the same port of the laptop.
 #[derive(Debug)]
 pub struct Fixture {
-    /// The daemon, with its rule in force.
+    /// The daemon; its rule is active.
     pub daemon: Daemon,
     /// The pod whose port is redirected.
     pub pod: Namespace,
-    /// The target.
+    /// The host of the target.
     pub laptop: Namespace,
-    /// Where clients run.
+    /// The host of the clients.
     pub client: Namespace,
 }
 
 impl Fixture {
-    /// Makes the hosts and starts the daemon with a rule for `port`.
+    /// Creates the hosts and starts the daemon with a rule for `port`.
     pub fn new(t: &Topology, port: u16) -> Result<Self> {
-        let (pod, laptop, client) = (t.pod("web")?, t.host("laptop")?, t.host("client")?);
-        let rule = format!("{port} -> {}:{port}", laptop.ip4());
-        let daemon = Daemon::start(t, &workload(&pod, &rule), &[])?;
-        daemon.wait_active("web")?;
+        let Hosts { pod, laptop, client, .. } = Hosts::new(t)?;
+        let daemon = Daemon::start_active(t, &pod, &format!("{port} -> {}:{port}", laptop.ip4()))?;
         Ok(Self { daemon, pod, laptop, client })
     }
 
-    /// The address that is called; nobody but us is there.
+    /// The pod's IPv4 address, which clients connect to.
     pub fn host(&self) -> String {
         self.pod.ip4().to_string()
     }
 
-    /// How many connections the laptop got, and how many anybody else.
+    /// The number of redirected connections, and the number of all others.
     pub fn connections(&self) -> Result<(f64, f64)> {
         let metrics = self.daemon.metrics()?;
         let all = metrics.sum("interceptor_connections_total", &[]);
@@ -90,19 +93,19 @@ impl Fixture {
     }
 }
 
-/// A program that runs until it is told to end.
+/// A program that runs until it is ended.
 pub fn server(netns: &Namespace, program: &str) -> Command {
     netns.command(find(program).unwrap_or_else(|| program.into()))
 }
 
-/// A program that ends by itself, or else is ended.
+/// A program that ends by itself, or is ended after 30 s.
 pub fn tool(netns: &Namespace, program: &str) -> Command {
     let mut command = netns.command("timeout");
-    command.arg(TIMEOUT).arg(find(program).unwrap_or_else(|| program.into()));
+    command.arg(TOOL_TIMEOUT).arg(find(program).unwrap_or_else(|| program.into()));
     command
 }
 
-/// Either of them, as an ordinary user.
+/// A program, run as an ordinary user.
 pub fn unprivileged(netns: &Namespace, program: &str) -> Command {
     let mut command = netns.command("setpriv");
     command.args([
@@ -117,22 +120,25 @@ pub fn unprivileged(netns: &Namespace, program: &str) -> Command {
     command
 }
 
-/// A folder for such a user.
+/// Creates a folder that belongs to the ordinary user.
 pub fn folder(t: &Topology, name: &str) -> Result<PathBuf> {
     let user = User::from_name(UNPRIVILEGED_USER)?
         .with_context(|| format!("no user {UNPRIVILEGED_USER}"))?;
     let dir = t.dir().join(name);
-    fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
+    fs::create_dir(&dir).with_context(|| format!("create {}", dir.display()))?;
     chown(&dir, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
     Ok(dir)
 }
 
-/// The name of that user.
+/// The name of the ordinary user.
 pub fn unprivileged_user() -> &'static str {
     UNPRIVILEGED_USER
 }
 
-/// What a program printed; it should succeed.
+/// Runs a program to its end and returns its standard output.
+///
+/// # Errors
+/// If the program fails; the error has its output.
 pub fn output(command: &mut Command) -> Result<Vec<u8>> {
     let Output { status, stdout, stderr } =
         command.output().with_context(|| format!("run {:?}", command.get_program()))?;
@@ -145,12 +151,12 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>> {
     Ok(stdout)
 }
 
-/// As [`output`], for text.
+/// As [`output`], as text.
 pub fn text(command: &mut Command) -> Result<String> {
-    String::from_utf8(output(command)?).context("not text")
+    String::from_utf8(output(command)?).context("the output is not UTF-8")
 }
 
-/// Where a program is. Debian keeps those of PostgreSQL's server out of the search path.
+/// The path of a program. Debian keeps the programs of PostgreSQL's server out of `PATH`.
 fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let postgresql = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();

@@ -1,27 +1,27 @@
-//! A pod with a user namespace of its own (`hostUsers: false`) is a pod like any other. Its network namespace belongs to
-//! that user namespace: what the daemon may do in there is what the node's root may, not what the pod's may.
+//! Pods with a user namespace of their own (`hostUsers: false`) are redirected like any other pod.
+//!
+//! The network namespace of such a pod belongs to its user namespace. The daemon acts there with
+//! the rights of the node's root, which the pod's root does not have.
+
+#![forbid(unsafe_code)]
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_tests::{Fixture, HttpClient, SECOND, TIMEOUT};
+use interceptor_tests::{Fixture, GRANTED, Hosts, HttpClient, SECOND, TIMEOUT, WHEN_DEBUG};
 use nix::sys::signal::Signal;
 use testbed::{
-    Capability, CommandExt as _, Connection, Daemon, Process, Protocol, TcpService, bpf_inventory,
-    netns_test, wait_until, workload,
+    CommandExt as _, Connection, Daemon, Process, Protocol, TcpService, bpf_inventory, netns_test,
+    wait_until, workload,
 };
 
-/// What the chart grants.
-const GRANTED: [Capability; 4] =
-    [Capability::Bpf, Capability::NetAdmin, Capability::Perfmon, Capability::SysAdmin];
-
-/// A scene around such a pod, and a process inside.
+/// Runs one test in a fixture with such a pod. The test also gets a process inside of the pod.
 fn run(title: &str, body: impl FnOnce(Fixture<'_>, &Process) -> Result<()>) {
     netns_test(title, |t| {
         let (pod, sandbox) = t.pod_with_own_users("web")?;
-        body(Fixture::around(t, pod)?, &sandbox)
+        body(Fixture::on(Hosts::around(t, pod)?)?, &sandbox)
     });
 }
 
-/// The daemon with the chart's rights and a rule in force.
+/// Starts the daemon with the chart's capabilities, and waits until its rule is active.
 fn daemon(f: &Fixture<'_>, workloads: &str) -> Result<Daemon> {
     let daemon = Daemon::start_with(f.t, workloads, |command| {
         command.only(&GRANTED);
@@ -32,7 +32,7 @@ fn daemon(f: &Fixture<'_>, workloads: &str) -> Result<Daemon> {
 }
 
 #[test]
-fn it_is_taken_and_given_back_when_the_daemon_is_killed() {
+fn the_pod_is_redirected_until_the_daemon_is_killed() {
     run("users", |f, _| {
         let mut daemon = daemon(&f, &f.web(&f.rule()))?;
         assert_eq!(f.served_by()?, "laptop");
@@ -40,7 +40,7 @@ fn it_is_taken_and_given_back_when_the_daemon_is_killed() {
 
         daemon.signal(Signal::SIGKILL)?;
         daemon.wait()?;
-        wait_until("the app", SECOND, || f.served_by().is_ok_and(|tag| tag == "app"))?;
+        f.wait_served_by("app", SECOND)?;
         wait_until("no program in the pod", TIMEOUT, || {
             let left = bpf_inventory()?.links_in(&f.pod)?;
             ensure!(left.is_empty(), "{left:?}");
@@ -50,18 +50,15 @@ fn it_is_taken_and_given_back_when_the_daemon_is_killed() {
 }
 
 #[test]
-fn its_app_sees_the_caller_when_the_target_refuses() {
-    run("users-caller", |f, _| {
+fn the_app_sees_the_clients_address_when_the_target_refuses() {
+    run("users-client", |f, _| {
         let daemon = daemon(&f, &f.web(&format!("8080 -> {}:1", f.laptop.ip4())))?;
         for to in [f.pod.ip4().into(), f.pod.ip6().into()] {
             let mut connection =
                 Connection::open(&f.client, std::net::SocketAddr::new(to, 8080), Protocol::Line)?;
             let answer = connection.ask()?;
             let own = connection.stream().local_addr()?;
-            ensure!(
-                answer.tag == "app" && answer.peer == Some(own),
-                "the caller {own} is told {answer:?}"
-            );
+            ensure!(answer.tag == "app" && answer.peer == Some(own), "client {own} got {answer:?}");
         }
         assert_eq!(daemon.metric("interceptor_callers_not_shown_total", &[]), 0.0);
         Ok(())
@@ -69,22 +66,22 @@ fn its_app_sees_the_caller_when_the_target_refuses() {
 }
 
 #[test]
-fn its_requests_go_where_a_condition_says() {
+fn a_condition_redirects_the_matching_requests_only() {
     run("users-http", |f, _| {
         let _app = TcpService::http(&f.pod, (f.pod.ip4(), 80), "app")?;
         let _target = TcpService::http(&f.laptop, (f.laptop.ip4(), 4000), "laptop")?;
-        let rule =
-            format!("80 -> {}:4000 when request.headers['x-user'] == 'debug'", f.laptop.ip4());
+        let rule = format!("80 -> {}:4000 {WHEN_DEBUG}", f.laptop.ip4());
         let _daemon = daemon(&f, &f.web(&rule))?;
-        let mut caller = HttpClient::connect(&f.client, (f.pod.ip4(), 80))?;
-        for (headers, who) in [(&[][..], "app"), (&["X-User: debug"], "laptop"), (&[], "app")] {
-            let body = String::from_utf8(caller.get("/", headers)?.body)?;
-            let told = body.split_whitespace().next().context("an answer")?;
-            assert_eq!(told, who, "{body}");
-            if who == "app" {
+        let mut client = HttpClient::connect(&f.client, (f.pod.ip4(), 80))?;
+        for (headers, expected) in [(&[][..], "app"), (&["X-User: debug"], "laptop"), (&[], "app")]
+        {
+            let body = String::from_utf8(client.get("/", headers)?.body)?;
+            let server = body.split_whitespace().next().context("an empty body")?;
+            assert_eq!(server, expected, "{body}");
+            if expected == "app" {
                 ensure!(
-                    body.contains(&format!(" {} ", caller.local()?)),
-                    "the app was told {body}"
+                    body.contains(&format!(" {} ", client.local_addr()?)),
+                    "the app saw another client: {body}"
                 );
             }
         }
@@ -93,7 +90,7 @@ fn its_requests_go_where_a_condition_says() {
 }
 
 #[test]
-fn it_may_be_given_by_the_pid_of_a_process() {
+fn the_workload_may_name_a_process_of_the_pod_by_its_pid() {
     run("users-pid", |f, sandbox| {
         let at = format!("netns: {}", f.pod.netns_path().display());
         let file = workload(&f.pod, &f.rule()).replace(&at, &format!("pid: {}", sandbox.pid()));

@@ -1,4 +1,5 @@
-//! Measurements: an optimised daemon, and the benchmark program that compares it with its peers.
+//! Measurements: an optimised daemon, and the benchmark program that compares it with other
+//! proxies.
 
 use std::process::Command;
 
@@ -15,7 +16,7 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
     let folder = build::build(&["interceptor", "interceptor-bench"], Profile::Release)?;
 
     let program = folder.join("interceptor-bench").into_os_string();
-    let words = build::sudo()?.into_iter().chain([program]).collect::<Vec<_>>();
+    let words = run::sudo()?.into_iter().chain([program]).collect::<Vec<_>>();
     let mut bench = Command::new(&words[0]);
     bench.args(&words[1..]);
     if args.is_empty() {

@@ -1,5 +1,6 @@
-//! A real Kubernetes on this one machine: etcd, API server, controllers, scheduler, and one or two nodes with kubelet,
-//! containerd, runc and CNI. It needs no image registry. `cluster/README.md` tells what it is made of.
+//! A real Kubernetes on this machine: etcd, API server, controllers, scheduler, and one or two
+//! nodes with kubelet, containerd, runc and CNI. It needs no image registry. `cluster/README.md`
+//! describes its parts.
 
 mod addresses;
 mod archive;
@@ -8,7 +9,6 @@ mod binaries;
 mod control_plane;
 mod families;
 mod foreign;
-mod go;
 mod images;
 mod kubectl;
 mod network;
@@ -34,38 +34,38 @@ use clap::Subcommand;
 pub(crate) use self::{binaries::helm, runtime::Runtime, state::State};
 use self::{families::Families, part::Part};
 use crate::{
-    build, image, run,
+    image, run,
     setup::{self, Group},
 };
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Start it; what runs already stays as it is
+    /// Start the cluster; what already runs stays as it is
     Up {
-        /// How many nodes
+        /// Number of nodes
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
         nodes: u8,
-        /// What runs the pods; if not given, what the cluster has that is up, or else Debian's
+        /// Container runtime; by default that of the running cluster, or else Debian's
         #[arg(long)]
         runtime: Option<Runtime>,
-        /// An archive with interceptor's image; `cargo xtask image` makes it if not given
+        /// Archive with the image of interceptor; by default `cargo xtask image` makes it
         #[arg(long, env = "INTERCEPTOR_IMAGE")]
         image: Option<PathBuf>,
     },
-    /// End it, and remove all that it left on the machine
+    /// Stop the cluster, and remove everything that it left on the machine
     Down,
-    /// Nodes, pods, and the processes of the cluster itself
+    /// Show nodes, pods, and the processes of the cluster itself
     Status,
-    /// Give images to every node: archives as `docker save` or `cargo xtask image` write them
+    /// Load images into every node: archives of `docker save` or `cargo xtask image`
     Load {
         #[arg(required = true)]
         archives: Vec<PathBuf>,
     },
-    /// End a part of it, to see what happens then; `status` lists the parts
+    /// Stop a part of the cluster, to watch the effect; `status` lists the parts
     Stop {
         /// Such as `apiserver` or `node1-kubelet`
         part: String,
-        /// At once, by SIGKILL
+        /// Stop it at once, by SIGKILL
         #[arg(long)]
         kill: bool,
     },
@@ -85,7 +85,9 @@ pub(crate) fn cluster(action: &Action) -> Result<()> {
         Action::Up { .. } => Ok(()),
         Action::Down => remove::remove(&state),
         Action::Status => status::status(&state),
-        Action::Load { archives } => archives.iter().try_for_each(|archive| load(&state, archive)),
+        Action::Load { archives } => {
+            archives.iter().try_for_each(|archive| images::load(&state, archive))
+        }
         Action::Stop { part, kill } => Part::named(&state, part)?.stop(*kill),
         Action::Start { part } => start_again(&state, part),
     }
@@ -95,7 +97,8 @@ fn start_again(state: &State, part: &str) -> Result<()> {
     Part::named(state, part)?.start_again()?;
     if part == "apiserver" {
         control_plane::wait_for_api(state)?;
-        // Where several take turns, these lose their lease and start anew; ours would ask again after up to a minute.
+        // With leader election, these two would lose their lease now and start again. Ours have no
+        // election, and would retry only after up to a minute.
         for part in ["controllers", "scheduler"] {
             let part = Part::named(state, part)?;
             part.stop(true)?;
@@ -105,31 +108,17 @@ fn start_again(state: &State, part: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether it is up, as far as can be seen without root.
+/// Whether there is a cluster, as far as a user other than root can see.
 pub(crate) fn is_there() -> bool {
     State::default().exists()
 }
 
 /// kubectl or helm, as the cluster's admin.
 pub(crate) fn client(program: &str) -> Command {
-    client_of(&State::default(), program)
+    kubectl::client(&State::default(), program)
 }
 
-fn client_of(state: &State, program: &str) -> Command {
-    let mut client = Command::new(state.bin(program));
-    client.env("KUBECONFIG", state.kubeconfig("admin")).env("KUBECACHEDIR", state.kube_cache());
-    client
-}
-
-/// Imports an archive with images on every node that runs.
-pub(crate) fn load(state: &State, archive: &Path) -> Result<()> {
-    for node in state.nodes()? {
-        images::import(&node, archive)?;
-    }
-    Ok(())
-}
-
-/// Builds what is not built yet as the user that we are, and goes on as root.
+/// Builds what is missing as the current user, then continues as root.
 fn up(state: &State, nodes: u8, runtime: Option<Runtime>, image: Option<&Path>) -> Result<()> {
     let runtime = Runtime::chosen(state, runtime)?;
     if let (Some(binaries), Some(image)) = (env::var_os(state::PREPARED), image) {
@@ -150,9 +139,9 @@ fn up(state: &State, nodes: u8, runtime: Option<Runtime>, image: Option<&Path>) 
     again_as_root(&Action::Up { nodes, runtime: Some(runtime), image: Some(image) }, &prepared)
 }
 
-/// Building is for the user, whose caches it fills; the cluster itself needs root.
+/// The user builds, which fills the user's caches. The cluster itself needs root.
 fn again_as_root(action: &Action, variables: &[(&str, PathBuf)]) -> Result<()> {
-    let words = build::sudo()?;
+    let words = run::sudo()?;
     let own = env::current_exe().context("find the running program")?;
     let mut again = Command::new(&words[0]);
     again.args(variables.iter().map(|(key, value)| format!("{key}={}", value.display())));
@@ -163,7 +152,7 @@ fn again_as_root(action: &Action, variables: &[(&str, PathBuf)]) -> Result<()> {
 // === impl Action ===
 
 impl Action {
-    /// As they are typed.
+    /// The words of the command line.
     fn words(&self) -> Vec<OsString> {
         match self {
             Self::Up { nodes, runtime, image } => {

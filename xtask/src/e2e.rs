@@ -1,4 +1,4 @@
-//! The tests on a real Kubernetes: brings up what they need, gives the product's image to it, and runs them.
+//! The tests on a real Kubernetes: starts a cluster, loads the image into it, and runs them.
 
 use std::{env, path::PathBuf, time::Instant};
 
@@ -15,16 +15,16 @@ use crate::{
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
-    /// Those too that take long or disturb the cluster itself, on two nodes: about 15 minutes
+    /// Also tests that are slow or disturb the cluster, on two nodes: about 15 minutes
     #[arg(long)]
     all: bool,
-    /// Leave the cluster standing afterwards, as when it was up before
+    /// Keep the cluster afterwards; one that was up before always stays
     #[arg(long)]
     keep: bool,
-    /// What runs the pods; if not given, what the cluster has that is up, or else Debian's
+    /// Container runtime; by default that of the running cluster, or else Debian's
     #[arg(long)]
     runtime: Option<Runtime>,
-    /// The product's image; if not given, one that is not optimised is made, and with --all that of `cargo xtask image`
+    /// Image of the product; by default a new one, which is optimised only with --all
     #[arg(long, env = "INTERCEPTOR_IMAGE")]
     image: Option<PathBuf>,
     /// A part of a test's name, or `-- --nocapture`
@@ -38,7 +38,7 @@ pub(crate) fn e2e(options: &Options) -> Result<()> {
     let was_up = cluster::is_there();
     let image = match &options.image {
         Some(image) => Some(image.clone()),
-        // Figures are taken with what people use; it is optimised for many minutes.
+        // These tests measure, so they need the optimised image. It takes many minutes to build.
         None if options.all => None,
         None => Some(image::for_tests()?),
     };
@@ -48,16 +48,16 @@ pub(crate) fn e2e(options: &Options) -> Result<()> {
         image,
     });
     let tested = up.and_then(|()| without_release()).and_then(|()| tests(options));
-    // What came up by half, too.
+    // Also a cluster that started only in part.
     if !was_up && !options.keep && cluster::is_there() {
         cluster::cluster(&Action::Down)?;
     }
     tested?;
-    eprintln!("== all of that in {:.0?}", started.elapsed());
+    eprintln!("== done in {:.0?}", started.elapsed());
     Ok(())
 }
 
-/// A release of an earlier image would go on with that.
+/// Removes a release of an earlier image, which would keep running.
 fn without_release() -> Result<()> {
     let release = [
         "uninstall",
@@ -71,7 +71,8 @@ fn without_release() -> Result<()> {
 
 fn tests(options: &Options) -> Result<()> {
     let mut cargo = build::cargo()?;
-    // Of all packages, for the same features as other tests have: only this one has tests of these names.
+    // Building all packages gives the same features as the other tests have. Only this package has
+    // tests of these names.
     cargo.args([
         "test",
         "--workspace",
@@ -87,7 +88,7 @@ fn tests(options: &Options) -> Result<()> {
     if !options.filter.iter().any(|word| word == "--") {
         cargo.arg("--");
     }
-    // They share one cluster, and each changes it.
+    // The tests share one cluster, and each changes it.
     cargo.arg("--test-threads=1");
     cargo.env("INTERCEPTOR_XTASK", env::current_exe().context("find the running program")?);
     test::become_root(&mut cargo)?;

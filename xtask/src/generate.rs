@@ -1,4 +1,4 @@
-//! Writes what is generated and checked in, or says what is out of date.
+//! Writes the generated files of the repository, or names those that are out of date.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::run;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Write nothing; fail if a file is not as it would be written
+    /// Write nothing; fail if a file is out of date
     #[arg(long)]
     check: bool,
 }
@@ -17,7 +17,7 @@ pub(crate) fn generate(options: &Options) -> Result<()> {
     if options.check { check() } else { write() }
 }
 
-/// Fails if a file is not as it would be written.
+/// Fails if a file is out of date.
 pub(crate) fn check() -> Result<()> {
     let mut stale = Vec::new();
     for file in interceptor_deploy::generate(&interceptor_deploy::chart())? {

@@ -1,12 +1,12 @@
-//! The container image: the static daemon, the authorities that TLS trusts, and licences, in an archive of the OCI's
-//! image layout. Nothing is fetched from a registry and no container engine is asked, so it works wherever the daemon
-//! builds. The same tree gives the same bytes, wherever it is.
+//! The container image: an archive of the OCI image layout with the static daemon, the certificate
+//! authorities that TLS trusts, and licences. It needs no registry and no container engine, so it
+//! works wherever the daemon builds. The same tree gives the same bytes on every machine.
 //!
-//! `Dockerfile` gives an image with the same content: it calls this with `--rootfs` and copies what that wrote.
+//! `Dockerfile` makes an image with the same content: it runs this command with `--rootfs` and
+//! copies the files.
 //!
-//! Every archive is read back and checked (`check.rs`) before it is written.
+//! `check.rs` reads every archive back and checks it before it is written.
 
-mod arch;
 mod build;
 mod check;
 mod licenses;
@@ -24,42 +24,41 @@ use anyhow::{Context as _, Result};
 use cargo_metadata::MetadataCommand;
 use clap::Args;
 
-pub(crate) use self::arch::Arch;
 use self::{
     oci::{Image, Reference},
     rootfs::Rootfs,
 };
-use crate::{build as host, run};
+use crate::{arch::Arch, build as host, cargo, run};
 
-/// What the image is called unless somebody says otherwise: no registry has it.
+/// The default name of the image. No registry has it.
 const NAME: &str = "localhost/interceptor";
 
-/// What a node has to fetch, and what it has to keep, in bytes.
+/// Maximum size of the archive, and of its content, in bytes.
 const LIMIT: u64 = 20_000_000;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// For which machines; for those like this one if not given
+    /// Machine architecture; by default that of this machine
     #[arg(long, value_enum)]
     arch: Option<Arch>,
-    /// Cargo's profile for the daemon
+    /// Cargo profile of the daemon
     #[arg(long, default_value = build::FOR_USE)]
     profile: String,
-    /// What the image is called, with its registry
+    /// Name of the image, with its registry
     #[arg(long, default_value = NAME)]
     name: String,
-    /// The version of the daemon if not given
+    /// Tag of the image; by default the daemon's version
     #[arg(long)]
     tag: Option<String>,
-    /// Where the archive goes; `image/interceptor-<arch>.tar` in the target folder if not given
+    /// Path of the archive; by default `image/interceptor-<arch>.tar` in the target folder
     #[arg(long)]
     output: Option<PathBuf>,
-    /// Write the image's files below this folder too, which is empty or not there yet
+    /// Also write the image's files below this folder, which must be empty or missing
     #[arg(long)]
     rootfs: Option<PathBuf>,
 }
 
-/// Gives the archive.
+/// Makes the image and returns the path of its archive.
 pub(crate) fn image(options: &Options) -> Result<PathBuf> {
     let arch = options.arch.map_or_else(Arch::host, Ok)?;
     let daemon = build::daemon(arch, &options.profile)?;
@@ -80,14 +79,14 @@ pub(crate) fn image(options: &Options) -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// That images for other kinds of machines can be made: everything except for optimisation, which is most of the time
-/// that an image takes. The one for this machine is tried by those who use it.
+/// Tests that images for other architectures can be made, without optimisation, which takes most of
+/// the time. The cluster tests use the image for this architecture.
 pub(crate) fn test() -> Result<()> {
     let host = Arch::host()?;
     Arch::ALL.into_iter().filter(|arch| *arch != host).try_for_each(|arch| cheap(arch).map(drop))
 }
 
-/// The image for this machine as tests on a cluster use it: the same content, and a daemon that is not optimised.
+/// The image for tests on a cluster: the usual content with a daemon that is not optimised.
 pub(crate) fn for_tests() -> Result<PathBuf> {
     cheap(Arch::host()?)
 }
@@ -101,11 +100,27 @@ fn cheap(arch: Arch) -> Result<PathBuf> {
     })
 }
 
+/// The image of a release, at a given path.
+pub(crate) fn for_release(arch: Arch, version: &str, output: &Path) -> Result<()> {
+    image(&Options {
+        arch: Some(arch),
+        tag: Some(version.into()),
+        output: Some(output.into()),
+        ..Options::default()
+    })
+    .map(drop)
+}
+
+/// The external packages in the image.
+pub(crate) fn packages(arch: Arch) -> Result<Vec<cargo_metadata::Package>> {
+    let package = Package::read(arch)?;
+    Ok(licenses::linked(&package.metadata)?.into_iter().cloned().collect())
+}
+
 /// Makes the archive, reads it back, and only then writes it.
 fn pack(image: &Image, rootfs: &Rootfs, path: &Path, limit: Option<u64>) -> Result<()> {
-    let archive = image.archive(rootfs).context("put the image together")?;
-    let daemon =
-        check::archive(&archive[..], image).context("the image is not what it should be")?;
+    let archive = image.archive(rootfs).context("make the image")?;
+    let daemon = check::archive(&archive[..], image).context("the image has a fault")?;
     check::names_none(&daemon, &build::places()?)?;
     let (packed, unpacked) = (archive.len() as u64, rootfs.size());
     if let Some(limit) = limit {
@@ -121,7 +136,7 @@ fn pack(image: &Image, rootfs: &Rootfs, path: &Path, limit: Option<u64>) -> Resu
     Ok(())
 }
 
-/// Where archives are.
+/// The folder of the archives.
 fn folder() -> Result<PathBuf> {
     Ok(host::target()?.join("image"))
 }
@@ -146,7 +161,7 @@ impl Default for Options {
     }
 }
 
-/// What cargo knows of the daemon and everything in it.
+/// What cargo reports about the daemon and its dependencies.
 struct Package {
     version: String,
     labels: Vec<(&'static str, String)>,
@@ -158,11 +173,11 @@ struct Package {
 impl Package {
     fn read(arch: Arch) -> Result<Self> {
         let metadata = MetadataCommand::new()
-            .cargo_path(host::plain_cargo().get_program())
+            .cargo_path(cargo::plain().get_program())
             .manifest_path(run::workspace().join("Cargo.toml"))
             .other_options(["--locked", "--filter-platform", arch.target()].map(String::from))
             .exec()
-            .context("ask cargo what the daemon is made of")?;
+            .context("ask cargo for the dependencies of the daemon")?;
         let daemon = metadata
             .workspace_packages()
             .into_iter()

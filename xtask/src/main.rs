@@ -1,16 +1,25 @@
-//! Every developer command. Each begins with the part of `setup` that it needs, so a fresh clone needs no other step.
+//! The developer commands. Each first runs the part of `setup` that it needs, so a fresh clone
+//! needs no other step.
 
 #![forbid(unsafe_code)]
 
+mod advisories;
+mod arch;
+mod archive;
 mod bench;
 mod build;
+mod cache;
+mod cargo;
 mod cluster;
 mod demo;
+mod docs;
 mod e2e;
 mod fuzz;
 mod generate;
+mod go;
 mod image;
 mod lint;
+mod release;
 mod run;
 mod setup;
 mod test;
@@ -32,42 +41,48 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what building needs, and what a group of other commands needs
+    /// Install what building needs, and what the given groups of commands need
     Setup {
-        /// For which commands; only what building needs if not given
+        /// Groups of commands; by default only what building needs
         #[arg(value_enum)]
         groups: Vec<Group>,
     },
-    /// Show what interceptor does, step by step, in network namespaces; a minute or two the first time
+    /// Show what interceptor does, step by step, in network namespaces
     Demo(demo::Options),
-    /// All tests: those of functions, then those with real sockets in network namespaces (needs root)
+    /// Run unit tests, then tests with real sockets in network namespaces (needs root)
     Test {
-        /// Passed to both runs of `cargo test`: a part of a test's name, or `-- --nocapture`
+        /// Arguments for both runs of `cargo test`: part of a test's name, or `-- --nocapture`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Formatting, clippy for both sides, documentation
-    Lint,
-    /// Write what is generated: the chart's README.md and values.schema.json
+    /// Check style and rules: every check, or the named ones
+    Lint(lint::Options),
+    /// Check dependencies for security advisories (needs the network; slow the first time)
+    Advisories,
+    /// Write generated files: the chart's README.md and values.schema.json
     Gen(generate::Options),
-    /// Measure the data path side by side with its peers (needs root)
+    /// Measure the data path, side by side with other proxies (needs root)
     Bench {
-        /// Passed to `interceptor-bench`; its whole comparison if not given
+        /// Arguments for `interceptor-bench`; by default its comparison `steal`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Build the documentation as a site, in target/site
+    Docs(docs::Options),
     /// Feed random input to the parsers
     Fuzz(fuzz::Options),
-    /// A real Kubernetes on this machine, to try interceptor on (needs root)
+    /// Run a real Kubernetes on this machine, to try interceptor on (needs root)
     Cluster {
         #[command(subcommand)]
         action: cluster::Action,
     },
-    /// Tests on a real Kubernetes (needs root)
+    /// Run the tests on a real Kubernetes (needs root)
     E2e(e2e::Options),
-    /// The container image: an OCI archive with the static daemon, without Docker and without a registry
+    /// Build the container image: an OCI archive, without Docker and without a registry
     Image(image::Options),
-    /// What CI runs: lint, test, e2e
+    /// Prepare a release: versions, changelog, archives; only shows it without --execute
+    Release(release::Options),
+    /// Run what CI runs: lint, test, e2e
     Ci,
 }
 
@@ -85,19 +100,22 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Setup { groups } => {
             setup::setup(&groups)?;
-            eprintln!("all there");
+            eprintln!("everything is installed");
             Ok(())
         }
         Command::Demo(options) => demo::demo(&options),
         Command::Test { args } => test::test(&args),
-        Command::Lint => lint::lint(),
+        Command::Lint(options) => lint::lint(&options),
+        Command::Advisories => advisories::advisories(),
         Command::Gen(options) => generate::generate(&options),
         Command::Bench { args } => bench::bench(&args),
+        Command::Docs(options) => docs::docs(&options),
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Cluster { action } => cluster::cluster(&action),
         Command::E2e(options) => e2e::e2e(&options),
         Command::Image(options) => image::image(&options).map(drop),
-        Command::Ci => lint::lint()
+        Command::Release(options) => release::release(&options),
+        Command::Ci => lint::lint(&lint::Options::default())
             .and_then(|()| test::test(&[]))
             .and_then(|()| e2e::e2e(&e2e::Options::default())),
     }

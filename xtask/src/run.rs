@@ -1,8 +1,8 @@
-//! Running other programs: shown before, explained when they fail.
+//! Runs other programs: shows each before, and explains its failure.
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -11,11 +11,11 @@ use anyhow::{Context as _, Result, ensure};
 
 /// The root of the workspace.
 pub(crate) fn workspace() -> &'static Path {
-    // xtask runs where it was built.
+    // xtask runs on the machine that built it.
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// Shows and runs a command; an exit code other than 0 is an error.
+/// Shows and runs a command. An exit code other than 0 is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);
     eprintln!("$ {shown}");
@@ -24,17 +24,17 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command silently and gives what it printed.
+/// Runs a command without showing it, and returns its output.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = show(command);
     let output = command.output().with_context(|| format!("run `{shown}`"))?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "`{shown}` failed: {}: {}", output.status, error.trim());
     String::from_utf8(output.stdout)
-        .with_context(|| format!("`{shown}` printed something that is not UTF-8"))
+        .with_context(|| format!("`{shown}` printed output that is not UTF-8"))
 }
 
-/// As a person would type it, with the path of the program left out.
+/// The command as typed in a shell, without the folder of its program.
 pub(crate) fn show(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = [program].into_iter().chain(command.get_args()).map(|word| {
@@ -45,7 +45,7 @@ pub(crate) fn show(command: &Command) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Looks for a program in PATH, and where Debian puts those that it keeps out of the PATH of users.
+/// Looks for a program in PATH, and in folders that Debian keeps out of the PATH of users.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let mut folders = env::split_paths(env::var_os("PATH").as_deref().unwrap_or(OsStr::new("")))
         .collect::<Vec<_>>();
@@ -58,4 +58,13 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
+}
+
+/// The words to put before a command that needs root: none for root itself.
+pub(crate) fn sudo() -> Result<Vec<OsString>> {
+    if is_root() {
+        return Ok(Vec::new());
+    }
+    find("sudo").context("this needs root, and there is no sudo; run it as root")?;
+    Ok(vec!["sudo".into()])
 }

@@ -1,22 +1,23 @@
-//! Installs what is missing, and says what and why. Does nothing, and says nothing, when all is there.
+//! Installs what is missing, and names it with the reason. Prints nothing if nothing is missing.
 
 mod apt;
 pub(crate) mod bpf_linker;
+pub(crate) mod cargo_tool;
 pub(crate) mod h2spec;
+pub(crate) mod linters;
 pub(crate) mod musl;
 pub(crate) mod rust;
 
-use std::{env, path::PathBuf};
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 
 use self::apt::Need;
-use crate::image::Arch;
+use crate::arch::Arch;
 
-/// What else is wanted beyond building.
+/// Commands that need more than building does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Group {
+    Lint,
     Demo,
     Test,
     Bench,
@@ -24,77 +25,103 @@ pub(crate) enum Group {
     Runtime,
     E2e,
     Image,
+    Docs,
 }
 
-/// Programs by group: each with its Debian package, and what for.
-#[rustfmt::skip]
-const NEEDS: [(Group, Need); 44] = [
-    (Group::Demo, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
-    (Group::Demo, Need { program: "nginx", package: "nginx", why: "is the app whose traffic is intercepted" }),
-    (Group::Demo, Need { program: "curl", package: "curl", why: "calls the app by hand" }),
-    (Group::Test, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
-    (Group::Test, Need { program: "nginx", package: "nginx", why: "HTTP by a real server" }),
-    (Group::Test, Need { program: "apache2", package: "apache2-bin", why: "HTTP by another real server" }),
-    (Group::Test, Need { program: "gunicorn", package: "gunicorn", why: "and by one for Python" }),
-    (Group::Test, Need { program: "/usr/lib/python3/dist-packages/websockets/__init__.py", package: "python3-websockets", why: "WebSocket, server and client" }),
-    (Group::Test, Need { program: "wrk", package: "wrk", why: "HTTP load by a real client" }),
-    (Group::Test, Need { program: "curl", package: "curl", why: "HTTP by a client that people use" }),
-    (Group::Test, Need { program: "h2load", package: "nghttp2-client", why: "HTTP/2 load by a real client" }),
-    (Group::Test, Need { program: "nghttpd", package: "nghttp2-server", why: "HTTP/2 by a server that shows it all" }),
-    (Group::Test, Need { program: "redis-server", package: "redis-server", why: "a protocol with pipelines" }),
-    (Group::Test, Need { program: "redis-benchmark", package: "redis-tools", why: "its load" }),
-    (Group::Test, Need { program: "postgres", package: "postgresql", why: "a protocol with a handshake of its own" }),
-    (Group::Test, Need { program: "pgbench", package: "postgresql-contrib", why: "its load" }),
-    (Group::Test, Need { program: "mariadbd", package: "mariadb-server", why: "a protocol where the server speaks first" }),
-    (Group::Test, Need { program: "iperf3", package: "iperf3", why: "bulk data in both directions" }),
-    (Group::Test, Need { program: "sshd", package: "openssh-server", why: "another where the server speaks first" }),
-    (Group::Test, Need { program: "openssl", package: "openssl", why: "TLS" }),
-    (Group::Test, Need { program: "capsh", package: "libcap2-bin", why: "runs the daemon with few rights" }),
-    (Group::Test, Need { program: "promtool", package: "prometheus", why: "says when the chart's alerts fire" }),
-    (Group::Bench, Need { program: "ip", package: "iproute2", why: "makes network namespaces" }),
-    (Group::Bench, Need { program: "nginx", package: "nginx", why: "answers the requests, and is a peer" }),
-    (Group::Bench, Need { program: "wrk", package: "wrk", why: "makes requests" }),
-    (Group::Bench, Need { program: "h2load", package: "nghttp2-client", why: "makes requests of HTTP/2" }),
-    (Group::Bench, Need { program: "curl", package: "curl", why: "sees who answers them" }),
-    (Group::Bench, Need { program: "haproxy", package: "haproxy", why: "a peer to compare with" }),
-    (Group::Bench, Need { program: "iptables", package: "iptables", why: "a peer to compare with" }),
-    (Group::Cluster, Need { program: "containerd", package: "containerd", why: "runs the pods" }),
-    (Group::Cluster, Need { program: "runc", package: "runc", why: "starts their processes" }),
-    (Group::Cluster, Need { program: "/usr/lib/cni/bridge", package: "containernetworking-plugins", why: "their network" }),
-    (Group::Cluster, Need { program: "ip", package: "iproute2", why: "joins the nodes" }),
-    (Group::Cluster, Need { program: "iptables", package: "iptables", why: "kube-proxy makes Services of it" }),
-    (Group::Cluster, Need { program: "conntrack", package: "conntrack", why: "kube-proxy forgets ended endpoints with it" }),
-    (Group::Cluster, Need { program: "nsenter", package: "util-linux", why: "the second node has namespaces of its own" }),
-    (Group::Cluster, Need { program: "openssl", package: "openssl", why: "makes certificates" }),
-    (Group::Cluster, Need { program: "busybox", package: "busybox", why: "a shell in the pods" }),
-    (Group::Cluster, Need { program: "curl", package: "curl", why: "calls the pods by hand" }),
-    (Group::Runtime, Need { program: "gcc", package: "gcc", why: "runc is partly C" }),
-    (Group::Runtime, Need { program: "pkg-config", package: "pkg-config", why: "finds libraries for it" }),
-    (Group::Runtime, Need { program: "/usr/include/seccomp.h", package: "libseccomp-dev", why: "its filters of system calls" }),
-    (Group::E2e, Need { program: "prometheus", package: "prometheus", why: "scrapes the metrics" }),
-    (Group::E2e, Need { program: "promtool", package: "prometheus", why: "reads the alert rules" }),
+/// Programs by group, each with its Debian package and its purpose.
+const NEEDS: [(Group, Need); 46] = [
+    (Group::Demo, need("ip", "iproute2", "makes network namespaces")),
+    (Group::Demo, need("nginx", "nginx", "the app whose traffic is intercepted")),
+    (Group::Demo, need("curl", "curl", "calls the app by hand")),
+    (Group::Test, need("ip", "iproute2", "makes network namespaces")),
+    (Group::Test, need("nginx", "nginx", "HTTP by a real server")),
+    (Group::Test, need("apache2", "apache2-bin", "HTTP by another real server")),
+    (Group::Test, need("gunicorn", "gunicorn", "HTTP by a Python server")),
+    (
+        Group::Test,
+        need(
+            "/usr/lib/python3/dist-packages/websockets/__init__.py",
+            "python3-websockets",
+            "WebSocket, server and client",
+        ),
+    ),
+    (Group::Test, need("wrk", "wrk", "HTTP load by a real client")),
+    (Group::Test, need("curl", "curl", "HTTP by a widely used client")),
+    (Group::Test, need("h2load", "nghttp2-client", "HTTP/2 load by a real client")),
+    (Group::Test, need("nghttpd", "nghttp2-server", "HTTP/2 by a server that logs every frame")),
+    (Group::Test, need("redis-server", "redis-server", "a protocol with pipelines")),
+    (Group::Test, need("redis-benchmark", "redis-tools", "load for that protocol")),
+    (Group::Test, need("postgres", "postgresql", "a protocol with a handshake of its own")),
+    (Group::Test, need("pgbench", "postgresql-contrib", "load for that protocol")),
+    (Group::Test, need("mariadbd", "mariadb-server", "a protocol where the server speaks first")),
+    (Group::Test, need("iperf3", "iperf3", "bulk data in both directions")),
+    (Group::Test, need("sshd", "openssh-server", "another protocol where the server speaks first")),
+    (Group::Test, need("openssl", "openssl", "TLS")),
+    (Group::Test, need("capsh", "libcap2-bin", "runs the daemon with few capabilities")),
+    (Group::Test, need("promtool", "prometheus", "tests the chart's alerts")),
+    (Group::Bench, need("ip", "iproute2", "makes network namespaces")),
+    (Group::Bench, need("nginx", "nginx", "answers the requests, and is a peer to compare with")),
+    (Group::Bench, need("wrk", "wrk", "makes requests")),
+    (Group::Bench, need("h2load", "nghttp2-client", "makes HTTP/2 requests")),
+    (Group::Bench, need("curl", "curl", "shows which server answers")),
+    (Group::Bench, need("haproxy", "haproxy", "a peer to compare with")),
+    (Group::Bench, need("iptables", "iptables", "a peer to compare with")),
+    (Group::Cluster, need("containerd", "containerd", "runs the pods")),
+    (Group::Cluster, need("runc", "runc", "starts the processes of pods")),
+    (
+        Group::Cluster,
+        need("/usr/lib/cni/bridge", "containernetworking-plugins", "the network of pods"),
+    ),
+    (Group::Cluster, need("ip", "iproute2", "connects the nodes")),
+    (Group::Cluster, need("iptables", "iptables", "kube-proxy implements Services with it")),
+    (
+        Group::Cluster,
+        need("conntrack", "conntrack", "kube-proxy removes state of ended endpoints with it"),
+    ),
+    (Group::Cluster, need("nsenter", "util-linux", "the second node has namespaces of its own")),
+    (Group::Cluster, need("openssl", "openssl", "makes certificates")),
+    (Group::Cluster, need("busybox", "busybox", "a shell in the pods")),
+    (Group::Cluster, need("curl", "curl", "calls the pods by hand")),
+    (Group::Runtime, need("gcc", "gcc", "runc is partly C")),
+    (Group::Runtime, need("pkg-config", "pkg-config", "finds libraries for runc")),
+    (
+        Group::Runtime,
+        need("/usr/include/seccomp.h", "libseccomp-dev", "system call filters of runc"),
+    ),
+    (Group::E2e, need("prometheus", "prometheus", "scrapes the metrics")),
+    (Group::E2e, need("promtool", "prometheus", "reads the alert rules")),
+    (Group::Docs, need("mkdocs", "mkdocs", "builds the documentation site")),
+    (
+        Group::Docs,
+        need(
+            "/usr/share/mkdocs/themes/material/__init__.py",
+            "mkdocs-material",
+            "the theme of the site",
+        ),
+    ),
 ];
 
 /// Makes sure that the workspace can be built and the commands of these groups can run.
+///
+/// # Errors
+///
+/// Something can't be installed. The message has the command that does it by hand.
 pub(crate) fn setup(groups: &[Group]) -> Result<()> {
     rust::components()?;
     bpf_linker::install()?;
     let needs = NEEDS.iter().filter(|(group, _)| groups.contains(group));
     apt::install(&needs.map(|(_, need)| *need).collect::<Vec<_>>())?;
+    if groups.contains(&Group::Lint) {
+        linters::install()?;
+    }
     if groups.contains(&Group::Test)
         && let Err(error) = h2spec::install()
     {
-        eprintln!("{error:#}; its tests are skipped");
+        eprintln!("{error:#}; the tests with h2spec are skipped");
     }
     if groups.contains(&Group::Image) { musl::install(&Arch::ALL) } else { Ok(()) }
 }
 
-/// What was built once is kept here, outside of the tree: `~/.cache/interceptor`.
-pub(crate) fn cache() -> Result<PathBuf> {
-    let cache = match env::var_os("XDG_CACHE_HOME") {
-        Some(cache) if !cache.is_empty() => PathBuf::from(cache),
-        _ => PathBuf::from(env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?)
-            .join(".cache"),
-    };
-    Ok(cache.join("interceptor"))
+const fn need(program: &'static str, package: &'static str, why: &'static str) -> Need {
+    Need { program, package, why }
 }

@@ -1,4 +1,4 @@
-//! All tests: those of functions side by side, then those that build network namespaces (all in `<crate>/tests`), two at
+//! All tests: unit tests in parallel, then those in network namespaces (in `<crate>/tests`), two at
 //! a time.
 
 use std::{
@@ -17,13 +17,13 @@ use crate::{
 
 pub(crate) fn test(args: &[String]) -> Result<()> {
     setup::setup(&[Group::Test])?;
-    // Built with its own tests, which come before those that start it.
+    // The unit tests build it, and run before the tests that start it.
     let daemon = build::target()?.join("debug/interceptor");
 
     let functions = cargo_test(&["--lib", "--bins"], args)?;
     let examples = cargo_test(&["--doc"], args)?;
     let mut sockets = cargo_test(&["--test", "*"], args)?;
-    // More at a time would only fight for the processor, and time-outs would be about that.
+    // More in parallel would compete for the CPUs and run into time-outs.
     if !args.iter().any(|arg| arg == "--") {
         sockets.arg("--");
     }
@@ -42,21 +42,21 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     let started = Instant::now();
     let (mut total, mut last, mut failed) = (Totals::default(), Vec::new(), Vec::new());
     for (what, mut command) in [
-        ("functions", functions),
+        ("unit tests", functions),
         ("examples in the documentation", examples),
-        ("real sockets in network namespaces", sockets),
+        ("tests with real sockets in network namespaces", sockets),
     ] {
         print_lines(&last);
-        eprintln!("== tests of {what}");
+        eprintln!("== {what}");
         let (success, tail) = run_tests(&mut command, &mut total)?;
         if !success {
             failed.push(what);
         }
         last = tail;
     }
-    // Who asks for some tests does not ask for these, which are none of cargo's.
+    // These are no tests of cargo's, so they run only without arguments.
     if args.is_empty() {
-        eprintln!("== images for all kinds of machines");
+        eprintln!("== images for other architectures");
         if let Err(error) = image::test() {
             eprintln!("{error:#}");
             failed.push("images");
@@ -64,15 +64,16 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     }
     eprintln!("== {total}, in {:.0?}", started.elapsed());
     print_lines(&last);
-    ensure!(failed.is_empty(), "there are failed tests of {}", failed.join(", and of "));
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     Ok(())
 }
 
-/// `cargo test` for some kind of targets. Always for the same packages: others would have other features, and be
-/// compiled once more.
+/// `cargo test` for some kinds of targets, always with the same packages: another set has other
+/// features and compiles everything again.
 fn cargo_test(targets: &[&str], args: &[String]) -> Result<Command> {
     let mut cargo = build::cargo()?;
-    // Only the kernel programs build for another target, and only `cargo xtask e2e` has a cluster. One failed program does not hide what others have to say.
+    // Only the kernel programs build for another target, and only `cargo xtask e2e` has a cluster.
+    // `--no-fail-fast` runs all test programs even if one fails.
     cargo.args([
         "test",
         "--workspace",
@@ -86,7 +87,7 @@ fn cargo_test(targets: &[&str], args: &[String]) -> Result<Command> {
     Ok(cargo)
 }
 
-/// For a user with sudo, cargo starts each test program by it. In CI, a test that can't run has failed.
+/// With sudo, cargo starts each test program by it. In CI, a test that can't run is a failure.
 pub(crate) fn become_root(command: &mut Command) -> Result<()> {
     if run::is_root() {
         if let Some(why) = testbed::why_not() {
@@ -97,7 +98,7 @@ pub(crate) fn become_root(command: &mut Command) -> Result<()> {
         }
         return Ok(());
     }
-    match build::sudo() {
+    match run::sudo() {
         Ok(_) => {
             let runner = format!(
                 "CARGO_TARGET_{}_LINUX_GNU_RUNNER",
@@ -114,11 +115,11 @@ pub(crate) fn become_root(command: &mut Command) -> Result<()> {
     }
 }
 
-/// Runs `cargo test`, adds up, and holds back its last lines for the end.
+/// Runs `cargo test`, adds up its results, and holds back its last lines for the end.
 fn run_tests(command: &mut Command, total: &mut Totals) -> Result<(bool, Vec<String>)> {
     let shown = run::show(command);
     eprintln!("$ {shown}");
-    // Other than in a terminal, cargo and the test harness don't colour what goes into a pipe.
+    // Cargo and the test harness don't colour output to a pipe.
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("run `{shown}`"))?;
     let Some(stdout) = child.stdout.take() else { bail!("no output of `{shown}`") };
@@ -155,7 +156,7 @@ struct Totals {
 }
 
 impl Totals {
-    /// Adds one line, if it is such a line.
+    /// Adds one line. Returns whether it has results.
     fn add(&mut self, line: &str) -> bool {
         let Some(line) = line.strip_prefix("test result: ") else { return false };
         let count = |word| {

@@ -1,7 +1,8 @@
-//! What runs in the pods of the test cluster, as one static program, so that its images need no base and no registry:
+//! The program in the pods of the test cluster. It is static, so its images need no base image and
+//! no registry.
 //!
-//! - `guest pause` keeps the namespaces of a pod, as Kubernetes' own pause does;
-//! - `guest serve PORT...` tells each caller who answered, and is the app, or the developer's laptop.
+//! - `guest pause` keeps the namespaces of a pod, like Kubernetes' own pause.
+//! - `guest serve PORT...` tells each client who answered. It is the app or the developer's laptop.
 
 #![forbid(unsafe_code)]
 
@@ -16,8 +17,8 @@ use nix::sys::signal::{SigSet, Signal};
 fn main() -> ExitCode {
     let words = env::args().skip(1).collect::<Vec<_>>();
     let words = words.iter().map(String::as_str).collect::<Vec<_>>();
-    // Blocked before the first thread begins, so that each comes to whoever waits for it: the kernel gives the first
-    // process of a PID namespace no signal that nobody asked for.
+    // Block the signals before the first thread starts, so that `wait` receives them. The kernel
+    // drops a signal to the first process of a PID namespace unless that blocks or handles it.
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD]);
     if let Err(error) = signals.thread_block() {
         eprintln!("guest: block signals: {error}");

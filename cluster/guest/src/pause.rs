@@ -1,4 +1,4 @@
-//! The first process of a pod: it does nothing, until it is told to end.
+//! The first process of a pod, which only waits for SIGTERM or SIGINT.
 
 use std::process::ExitCode;
 
@@ -13,15 +13,16 @@ use nix::{
 pub(crate) fn pause(signals: &SigSet) -> ExitCode {
     loop {
         match signals.wait() {
-            // Where the pod shares its PID namespace, the orphans of its containers are ours.
-            Ok(Signal::SIGCHLD) => bury_the_dead(),
+            // In a shared PID namespace, the orphans of the containers become our children.
+            Ok(Signal::SIGCHLD) => reap_children(),
             Ok(_) => return ExitCode::SUCCESS,
             Err(_) => return ExitCode::FAILURE,
         }
     }
 }
 
-fn bury_the_dead() {
+/// Collects the exit statuses of all children that have ended.
+fn reap_children() {
     let any = Pid::from_raw(-1);
     while waitpid(any, Some(WaitPidFlag::WNOHANG))
         .is_ok_and(|status| status != WaitStatus::StillAlive)

@@ -1,5 +1,7 @@
-//! A server that tells who it is: `<name> <address of the caller> <own address>`, by whichever protocol it is asked.
-//! HTTP/1.1 is answered per request, gRPC's health check as `SERVING`, and any other line by a line.
+//! A server that answers with `<name> <address of the client> <own address>`.
+//!
+//! It answers each HTTP/1 request, each gRPC health check (`SERVING`), and any other line by a
+//! line.
 
 use std::{
     env,
@@ -15,11 +17,14 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::grpc;
 
-/// The name to tell is `NAME` in the environment, or else `HOSTNAME`, which is the pod's. After SIGTERM it serves on for `LINGER`
-/// seconds, as servers behind a Service should: the endpoints are still in use for a moment.
+/// Serves on `ports` until SIGTERM.
+///
+/// The name is `NAME` in the environment, or else `HOSTNAME`, the name of the pod. After SIGTERM
+/// the server continues for `LINGER` seconds, because clients of a Service still use the endpoint
+/// for a moment.
 pub(crate) fn serve(ports: &[&str], signals: &SigSet) -> ExitCode {
     let name = ["NAME", "HOSTNAME"].into_iter().find_map(|key| env::var(key).ok());
-    let name: Arc<str> = name.unwrap_or_else(|| "nobody".into()).into();
+    let name: Arc<str> = name.unwrap_or_else(|| "unnamed".into()).into();
     for port in ports {
         let listening = port.parse().map_err(io::Error::other).and_then(listen);
         match listening {
@@ -40,7 +45,7 @@ pub(crate) fn serve(ports: &[&str], signals: &SigSet) -> ExitCode {
     process::exit(0)
 }
 
-/// For both families, where the host has both.
+/// Listens for IPv6 and IPv4, or for IPv4 only if the host has no IPv6.
 fn listen(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
         .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
@@ -49,12 +54,12 @@ fn listen(port: u16) -> io::Result<TcpListener> {
 fn accept(listener: &TcpListener, name: &Arc<str>) {
     for stream in listener.incoming().flatten() {
         let name = name.clone();
-        // The caller sees how it ends; nobody reads about it here.
+        // The client sees the end of its connection. An error needs no report here.
         thread::spawn(move || answer(stream, &name));
     }
 }
 
-/// Answers until the caller closes its half.
+/// Answers until the client closes its side.
 fn answer(mut stream: TcpStream, name: &str) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let about = format!("{name} {} {}", plain(stream.peer_addr()?), plain(stream.local_addr()?));
@@ -92,7 +97,7 @@ fn answer(mut stream: TcpStream, name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the headers of a request, and its body if they announce one. Tells whether it is one of kubelet's probes.
+/// Skips the headers and the body of a request. Returns true for a probe of the kubelet.
 fn skip_message(reader: &mut BufReader<TcpStream>) -> io::Result<bool> {
     let (mut length, mut is_probe) = (0, false);
     let mut line = String::new();
@@ -112,7 +117,7 @@ fn skip_message(reader: &mut BufReader<TcpStream>) -> io::Result<bool> {
     io::copy(body, &mut io::sink()).map(|_| is_probe)
 }
 
-/// An IPv4 caller of an IPv6 socket is still an IPv4 caller.
+/// Replaces an IPv4-mapped IPv6 address by the IPv4 address.
 fn plain(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }

@@ -1,4 +1,4 @@
-//! The command lines in the chart are ones that the binary understands.
+//! Tests that the binary understands the command lines in the chart.
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
@@ -7,14 +7,15 @@ use serde_json::Value;
 
 use crate::common::{is_hook, only, render, render_with, scenarios, with_helm};
 
-/// Reads the arguments of a container as the binary would, with what the kubelet puts in.
+/// Parses the arguments of a container as the binary does, with the variables that the kubelet
+/// substitutes.
 fn read(container: &Value) -> Result<Command> {
     let arguments = container["args"].as_array().context("no arguments")?;
     let words = arguments
         .iter()
         .filter_map(Value::as_str)
         .map(|word| word.replace("$(NODE_NAME)", "node1").replace("$(HOST_IP)", "10.1.2.3"));
-    // What the container gets by its environment.
+    // The arguments that the container gets by its environment.
     let env = |name: &str| {
         let variables = container["env"].as_array().into_iter().flatten();
         variables.into_iter().any(|variable| variable["name"] == name)
@@ -35,7 +36,7 @@ fn daemon(objects: &[Value]) -> Result<Run> {
 }
 
 #[test]
-fn those_of_every_scenario() {
+fn the_daemon_understands_its_arguments_in_every_scenario() {
     with_helm(|helm| {
         for scenario in scenarios()? {
             daemon(&render(helm, &scenario)?).context(scenario)?;
@@ -45,7 +46,7 @@ fn those_of_every_scenario() {
 }
 
 #[test]
-fn they_mean_what_the_values_say() {
+fn the_arguments_follow_the_values() {
     with_helm(|helm| {
         let run = daemon(&render(helm, "default")?)?;
         assert!(run.kubernetes);
@@ -70,7 +71,7 @@ fn they_mean_what_the_values_say() {
 }
 
 #[test]
-fn those_of_the_hooks() {
+fn the_hooks_understand_their_arguments() {
     with_helm(|helm| {
         let objects = render(helm, "default")?;
         let mut seen = Vec::new();
@@ -86,8 +87,9 @@ fn those_of_the_hooks() {
                     seen.push("uninstall");
                     assert_eq!(options.daemonset, "interceptor");
                     assert_eq!(options.test_pod.as_deref(), Some("interceptor-test"));
-                    // Longer than a daemon may take to end.
-                    let grace = &only(&objects, "DaemonSet")?["spec"]["template"]["spec"]["terminationGracePeriodSeconds"];
+                    // The Job waits longer than a daemon may take to shut down.
+                    let daemon = &only(&objects, "DaemonSet")?["spec"]["template"]["spec"];
+                    let grace = &daemon["terminationGracePeriodSeconds"];
                     assert!(grace.as_u64() < Some(options.timeout.as_secs()), "{grace}");
                 }
                 other => bail!("{} runs {other:?}", hook["kind"]),

@@ -1,5 +1,6 @@
-//! What these tests share: the chart rendered by a real helm. Without helm they are skipped and say so; in CI that
-//! is a failure.
+//! Renders the chart with a real Helm for all tests of the chart.
+//!
+//! Without Helm a test prints that it is skipped. In CI a missing Helm is a failure.
 
 use std::{env, fs};
 
@@ -10,7 +11,7 @@ use interceptor_deploy::{
 };
 use serde_json::Value;
 
-/// Runs a test with helm, if there is one.
+/// Runs a test if Helm is installed.
 #[track_caller]
 pub(crate) fn with_helm(test: impl FnOnce(&Helm) -> Result<()>) {
     let helm = match Helm::find() {
@@ -26,24 +27,26 @@ pub(crate) fn with_helm(test: impl FnOnce(&Helm) -> Result<()>) {
     }
 }
 
-/// The objects of a release with the values of `ci/<scenario>-values.yaml`.
+/// Renders a release with the values of `ci/<scenario>-values.yaml`. Returns its objects.
 pub(crate) fn render(helm: &Helm, scenario: &str) -> Result<Vec<Value>> {
     let file = chart().join(format!("ci/{scenario}-values.yaml"));
     render_with(helm, &["--values", &file.to_string_lossy()])
 }
 
-/// The objects of a release with more arguments of `helm template`.
+/// Renders a release with further arguments of `helm template`. Returns its objects.
 pub(crate) fn render_with(helm: &Helm, more: &[&str]) -> Result<Vec<Value>> {
     let text = helm.template(&chart(), more)?;
     serde_saphyr::from_multiple(&text).context("helm renders YAML")
 }
 
-/// The scenarios in `ci/`.
+/// The names of the scenarios in `ci/`.
 pub(crate) fn scenarios() -> Result<Vec<String>> {
     let mut scenarios = Vec::new();
     for entry in fs::read_dir(chart().join("ci"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        let Some(scenario) = name.strip_suffix("-values.yaml") else { bail!("what is ci/{name}?") };
+        let Some(scenario) = name.strip_suffix("-values.yaml") else {
+            bail!("ci/{name} is not called *-values.yaml")
+        };
         scenarios.push(scenario.to_owned());
     }
     scenarios.sort();
@@ -51,25 +54,25 @@ pub(crate) fn scenarios() -> Result<Vec<String>> {
     Ok(scenarios)
 }
 
-/// The only object of a kind; those of `helm test` do not count.
+/// The only object of a kind, hooks excluded.
 pub(crate) fn only<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
     let found: Vec<_> = of_kind(objects, kind).collect();
     let [object] = found[..] else { bail!("{} objects of kind {kind}", found.len()) };
     Ok(object)
 }
 
-/// The objects of a kind; those of `helm test` do not count.
+/// The objects of a kind, hooks excluded.
 pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> impl Iterator<Item = &'a Value> {
     objects.iter().filter(move |object| object["kind"] == kind && !is_hook(object))
 }
 
-/// The only object of a kind that exists during `helm test` or `helm uninstall`.
+/// The first hook of a kind: an object that exists during `helm test` or `helm uninstall` only.
 pub(crate) fn hook_of_kind<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
     let mut found = objects.iter().filter(|object| object["kind"] == kind && is_hook(object));
     found.next().with_context(|| format!("no hook of kind {kind}"))
 }
 
-/// Does it exist during `helm test` only?
+/// Tells if an object is a hook, which exists during `helm test` or `helm uninstall` only.
 pub(crate) fn is_hook(object: &Value) -> bool {
     object["metadata"]["annotations"]["helm.sh/hook"].is_string()
 }

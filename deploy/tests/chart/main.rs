@@ -1,4 +1,4 @@
-//! The chart, rendered by a real helm.
+//! Tests of the chart, which a real Helm renders.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What the chart renders: right by the types of the API, and wired together.
+//! Tests of the rendered objects: they have the types of the API and refer to each other.
 
 use std::collections::BTreeSet;
 
@@ -17,10 +17,10 @@ use crate::common::{
     hook_of_kind, is_hook, of_kind, only, render, render_with, scenarios, with_helm,
 };
 
-// --- types ------------------------------------------------------------------------------------------------------------
+// --- types ------------------------------------------------------------------------------------
 
 #[test]
-fn every_object_of_every_scenario_is_one_of_the_api() {
+fn every_object_of_every_scenario_has_a_type_of_the_api() {
     with_helm(|helm| {
         for scenario in scenarios()? {
             for object in render(helm, &scenario)? {
@@ -34,7 +34,7 @@ fn every_object_of_every_scenario_is_one_of_the_api() {
 }
 
 #[test]
-fn a_field_that_the_api_does_not_know_is_found() {
+fn an_unknown_field_is_found() {
     let object =
         |spec: Value| json!({ "apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": spec });
     let right = object(json!({ "containers": [{ "name": "a", "args": [] }] }));
@@ -50,7 +50,7 @@ fn a_field_that_the_api_does_not_know_is_found() {
     assert_eq!(judge(&null).expect_err("has a null").to_string(), "the API has no spec.nodeName");
 }
 
-/// Is this an object as the API knows it, with no field that it would drop?
+/// Checks that the API knows the object's type and would drop none of its fields.
 fn judge(object: &Value) -> Result<()> {
     let version = object["apiVersion"].as_str().context("no apiVersion")?;
     let kind = object["kind"].as_str().context("no kind")?;
@@ -80,7 +80,7 @@ fn judge(object: &Value) -> Result<()> {
     }
 }
 
-/// Reads `object` as a `T` and writes it again: what is missing then is no part of `T`.
+/// Reads `object` as a `T` and writes it again. A field that is lost is not a field of `T`.
 fn strict<T: DeserializeOwned + Serialize>(object: &Value) -> Result<()> {
     let typed: T = serde_json::from_value(object.clone())?;
     let back = serde_json::to_value(typed)?;
@@ -90,7 +90,7 @@ fn strict<T: DeserializeOwned + Serialize>(object: &Value) -> Result<()> {
     }
 }
 
-/// The first field of `written` that is not in `read`.
+/// The path of the first field of `written` that is missing in `read` or differs there.
 fn lost(written: &Value, read: &Value, path: &str) -> Option<String> {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match (written, read) {
@@ -109,7 +109,7 @@ fn lost(written: &Value, read: &Value, path: &str) -> Option<String> {
     }
 }
 
-/// The part of the Prometheus operator's types that the chart uses.
+/// The types of the Prometheus operator, with the fields that the chart uses.
 mod operator {
     use serde::{Deserialize, Serialize};
     use serde_json::{Map, Value};
@@ -180,10 +180,10 @@ mod operator {
     }
 }
 
-// --- wiring -----------------------------------------------------------------------------------------------------------
+// --- references -------------------------------------------------------------------------------
 
 #[test]
-fn objects_have_the_recommended_labels_and_selectors_have_none_that_change() {
+fn objects_have_the_recommended_labels_and_selectors_have_only_stable_ones() {
     with_helm(|helm| {
         for scenario in scenarios()? {
             for object in render(helm, &scenario)? {
@@ -199,7 +199,10 @@ fn objects_have_the_recommended_labels_and_selectors_have_none_that_change() {
         }
         let objects = render(helm, "everything")?;
         let daemons = only(&objects, "DaemonSet")?;
-        let selected = json!({ "app.kubernetes.io/name": "redirects", "app.kubernetes.io/instance": "interceptor" });
+        let selected = json!({
+            "app.kubernetes.io/name": "redirects",
+            "app.kubernetes.io/instance": "interceptor",
+        });
         assert_eq!(daemons["spec"]["selector"]["matchLabels"], selected);
         let mut labels = selected;
         labels["network"] = json!("agent");
@@ -210,7 +213,7 @@ fn objects_have_the_recommended_labels_and_selectors_have_none_that_change() {
 }
 
 #[test]
-fn the_daemons_selector_does_not_find_the_pods_of_hooks() {
+fn the_daemons_selector_does_not_select_the_pods_of_hooks() {
     with_helm(|helm| {
         let objects = render(helm, "monitoring")?;
         let selector = &only(&objects, "PodMonitor")?["spec"]["selector"];
@@ -232,7 +235,7 @@ fn the_daemons_selector_does_not_find_the_pods_of_hooks() {
 }
 
 #[test]
-fn one_object_a_file_and_no_name_twice() {
+fn each_file_has_one_object_and_each_name_is_unique() {
     with_helm(|helm| {
         for scenario in scenarios()? {
             let objects = render(helm, &scenario)?;
@@ -251,7 +254,7 @@ fn one_object_a_file_and_no_name_twice() {
 }
 
 #[test]
-fn the_daemon_is_started_as_its_command_line_wants_it() {
+fn the_daemon_has_the_arguments_and_settings_of_the_values() {
     with_helm(|helm| {
         let objects = render(helm, "default")?;
         let pod = &only(&objects, "DaemonSet")?["spec"]["template"]["spec"];
@@ -281,7 +284,7 @@ fn the_daemon_is_started_as_its_command_line_wants_it() {
             let hook = hook_of_kind(&objects, hook)?;
             let pod =
                 hook["spec"].get("template").map_or(&hook["spec"], |template| &template["spec"]);
-            // Not on a node that is away, which tolerating everything would allow.
+            // With a toleration of all taints the pod might go to a node that is down.
             let control_plane = "node-role.kubernetes.io/control-plane";
             assert_eq!(
                 pod["tolerations"],
@@ -311,7 +314,7 @@ fn the_daemon_is_started_as_its_command_line_wants_it() {
 }
 
 #[test]
-fn names_are_short_enough_for_whatever_is_put_behind_them() {
+fn names_are_short_enough_for_their_suffixes() {
     with_helm(|helm| {
         let name = "a".repeat(53);
         let objects = render_with(
@@ -338,7 +341,7 @@ fn names_are_short_enough_for_whatever_is_put_behind_them() {
                     .context("labels")?
                     .iter()
                     .any(|(key, value)| labels[key] != *value),
-                "the DaemonSet would take the {hook} for its own"
+                "the DaemonSet would select the {hook}"
             );
         }
         Ok(())
@@ -346,7 +349,7 @@ fn names_are_short_enough_for_whatever_is_put_behind_them() {
 }
 
 #[test]
-fn a_new_policy_means_new_pods() {
+fn a_new_policy_replaces_the_pods() {
     with_helm(|helm| {
         let sum = |more: &[&str]| -> Result<Value> {
             let objects = render_with(helm, more)?;
@@ -363,7 +366,7 @@ fn a_new_policy_means_new_pods() {
 }
 
 #[test]
-fn the_image_goes_by_digest_then_tag_then_version() {
+fn the_image_has_the_digest_or_else_the_tag_or_else_the_version() {
     with_helm(|helm| {
         let digest = format!("sha256:{}", "a".repeat(64));
         let by_digest = format!("image.digest={digest}");
@@ -381,7 +384,7 @@ fn the_image_goes_by_digest_then_tag_then_version() {
 }
 
 #[test]
-fn what_others_may_not_have_is_off() {
+fn objects_that_need_an_operator_are_off_by_default() {
     with_helm(|helm| {
         let objects = render(helm, "default")?;
         for kind in ["PodMonitor", "PrometheusRule"] {

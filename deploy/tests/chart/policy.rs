@@ -1,4 +1,4 @@
-//! The policy that the chart renders is the one that the daemon reads.
+//! Tests that the daemon reads the policy that the chart renders.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn the_daemon_reads_the_policy_of_every_scenario() {
 }
 
 #[test]
-fn without_values_it_limits_what_a_daemon_without_a_policy_does() {
+fn the_default_policy_is_that_of_a_daemon_without_a_policy() {
     with_helm(|helm| {
         let (rendered, plain) = (policy(helm, &[])?, Policy::default());
         assert_eq!(rendered.dial, plain.dial);
@@ -65,7 +65,7 @@ fn without_values_it_limits_what_a_daemon_without_a_policy_does() {
 }
 
 #[test]
-fn every_value_arrives() {
+fn every_value_reaches_the_daemon() {
     with_helm(|helm| {
         let text = file(&render(helm, "strict-policy")?)?;
         let policy = Policy::parse(&text, "policy.yaml")?;

@@ -1,4 +1,6 @@
-//! What the chart asks for, to the last verb, capability and folder. A change here is a change of what admins agree to.
+//! Tests of all rights that the chart requests: verbs, capabilities and folders of the node.
+//!
+//! A change here changes what admins agree to when they install the chart.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -10,7 +12,7 @@ fn pod(objects: &[Value]) -> Result<&Value> {
 }
 
 #[test]
-fn the_container_may_do_exactly_this() {
+fn the_container_has_exactly_these_rights() {
     with_helm(|helm| {
         let objects = render(helm, "default")?;
         let context = &pod(&objects)?["containers"][0]["securityContext"];
@@ -23,7 +25,10 @@ fn the_container_may_do_exactly_this() {
                 "runAsUser": 0,
                 "runAsGroup": 0,
                 "runAsNonRoot": false,
-                "capabilities": { "drop": ["ALL"], "add": ["BPF", "NET_ADMIN", "PERFMON", "SYS_ADMIN"] },
+                "capabilities": {
+                    "drop": ["ALL"],
+                    "add": ["BPF", "NET_ADMIN", "PERFMON", "SYS_ADMIN"],
+                },
                 "seccompProfile": { "type": "RuntimeDefault" },
             })
         );
@@ -32,7 +37,7 @@ fn the_container_may_do_exactly_this() {
 }
 
 #[test]
-fn of_the_node_it_sees_its_network_and_two_folders() {
+fn the_container_sees_the_network_and_two_folders_of_the_node() {
     with_helm(|helm| {
         let objects = render(helm, "default")?;
         let pod = pod(&objects)?;
@@ -45,7 +50,10 @@ fn of_the_node_it_sees_its_network_and_two_folders() {
             pod["volumes"],
             json!([
                 { "name": "config", "configMap": { "name": "interceptor" } },
-                { "name": "netns", "hostPath": { "path": "/run/netns", "type": "DirectoryOrCreate" } },
+                {
+                    "name": "netns",
+                    "hostPath": { "path": "/run/netns", "type": "DirectoryOrCreate" },
+                },
                 { "name": "cgroup", "hostPath": { "path": "/sys/fs/cgroup", "type": "Directory" } },
             ])
         );
@@ -68,7 +76,7 @@ fn of_the_node_it_sees_its_network_and_two_folders() {
 }
 
 #[test]
-fn looking_into_proc_costs_one_capability_and_the_nodes_processes() {
+fn searching_proc_needs_one_capability_and_the_nodes_processes() {
     with_helm(|helm| {
         let objects = render_with(helm, &["--set", "netns.fromProc=true"])?;
         let plain = render(helm, "default")?;
@@ -84,7 +92,7 @@ fn looking_into_proc_costs_one_capability_and_the_nodes_processes() {
 }
 
 #[test]
-fn in_the_api_it_reads_pods_and_writes_their_status_and_events() {
+fn the_daemon_reads_pods_and_writes_their_status_and_events() {
     with_helm(|helm| {
         let objects = render(helm, "default")?;
         let rights = json!([
@@ -105,14 +113,16 @@ fn in_the_api_it_reads_pods_and_writes_their_status_and_events() {
 }
 
 #[test]
-fn only_its_own_account_has_these_rights() {
+fn only_the_daemons_account_has_these_rights() {
     with_helm(|helm| {
         let objects = render(helm, "default")?;
         assert_eq!(pod(&objects)?["serviceAccountName"], "interceptor");
         assert_eq!(only(&objects, "ServiceAccount")?["metadata"]["name"], "interceptor");
         let binding = only(&objects, "ClusterRoleBinding")?;
-        let subject = json!([{ "kind": "ServiceAccount", "name": "interceptor", "namespace": "interceptor-system" }]);
-        assert_eq!(binding["subjects"], subject);
+        let namespace = "interceptor-system";
+        let subject =
+            json!({ "kind": "ServiceAccount", "name": "interceptor", "namespace": namespace });
+        assert_eq!(binding["subjects"], json!([subject]));
         for kind in ["Role", "RoleBinding"] {
             assert_eq!(of_kind(&objects, kind).count(), 0, "{kind}");
         }
@@ -121,7 +131,7 @@ fn only_its_own_account_has_these_rights() {
 }
 
 #[test]
-fn admission_policies_hold_for_the_account_and_deny() {
+fn admission_policies_apply_to_the_account_and_deny() {
     with_helm(|helm| {
         for (more, account) in [
             (&[][..], "system:serviceaccount:interceptor-system:interceptor"),
@@ -149,13 +159,13 @@ fn admission_policies_hold_for_the_account_and_deny() {
 }
 
 #[test]
-fn hooks_have_rights_of_their_own_for_as_long_as_they_run() {
+fn hooks_have_rights_of_their_own_while_they_run() {
     with_helm(|helm| {
         let objects = render(helm, "default")?;
         let hooks: Vec<_> = objects.iter().filter(|object| is_hook(object)).collect();
         for hook in &hooks {
             let annotations = &hook["metadata"]["annotations"];
-            // The test's pod keeps its log; it has no rights once the account is gone.
+            // The test's pod stays for its log. It has no rights after the account is deleted.
             let policy = if hook["kind"] == "Pod" {
                 "before-hook-creation"
             } else {
@@ -184,8 +194,8 @@ fn hooks_have_rights_of_their_own_for_as_long_as_they_run() {
             rules("interceptor-uninstall"),
             Some(json!([
                 {
-                    "apiGroups": ["apps"], "resources": ["daemonsets"], "resourceNames": ["interceptor"],
-                    "verbs": ["get", "delete"],
+                    "apiGroups": ["apps"], "resources": ["daemonsets"],
+                    "resourceNames": ["interceptor"], "verbs": ["get", "delete"],
                 },
                 {
                     "apiGroups": [""], "resources": ["pods"], "resourceNames": ["interceptor-test"],
@@ -211,7 +221,7 @@ fn hooks_have_rights_of_their_own_for_as_long_as_they_run() {
 }
 
 #[test]
-fn nothing_is_made_that_others_make() {
+fn accounts_and_rights_of_the_admin_are_not_created() {
     with_helm(|helm| {
         let objects = render(helm, "own-accounts")?;
         let mut kinds: Vec<_> = objects.iter().map(|object| &object["kind"]).collect();

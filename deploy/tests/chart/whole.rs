@@ -1,4 +1,4 @@
-//! The chart as a whole: lint, generated files, values that are refused, what is said after the install.
+//! Tests of the chart as a whole: lint, generated files, refused values, notes after the install.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::common::{only, render, render_with, scenarios, with_helm};
 
 #[test]
-fn helm_finds_nothing_wrong() {
+fn helm_lint_finds_no_mistakes() {
     with_helm(|helm| {
         let folder = chart();
         for scenario in scenarios()? {
@@ -39,7 +39,7 @@ fn helm_finds_nothing_wrong() {
 }
 
 #[test]
-fn generated_files_are_as_they_would_be_generated() -> Result<()> {
+fn generated_files_are_up_to_date() -> Result<()> {
     for file in generate(&chart())? {
         let text = fs::read_to_string(&file.path)?;
         assert!(text == file.text, "{} is out of date; run `cargo xtask gen`", file.path.display());
@@ -48,7 +48,7 @@ fn generated_files_are_as_they_would_be_generated() -> Result<()> {
 }
 
 #[test]
-fn the_charts_versions_are_those_of_the_daemon() -> Result<()> {
+fn the_chart_has_the_version_of_the_daemon() -> Result<()> {
     let text = fs::read_to_string(chart().join("Chart.yaml"))?;
     let about: Value = serde_saphyr::from_str(&text)?;
     assert_eq!(about["version"], env!("CARGO_PKG_VERSION"));
@@ -58,9 +58,15 @@ fn the_charts_versions_are_those_of_the_daemon() -> Result<()> {
 
 #[rstest]
 #[case::unknown_key(&["polcy.dial=pod"], "additional properties 'polcy' not allowed")]
-#[case::unknown_key_within(&["policy.targets.denied={}"], "additional properties 'denied' not allowed")]
+#[case::unknown_key_within(
+    &["policy.targets.denied={}"],
+    "additional properties 'denied' not allowed"
+)]
 #[case::unknown_word(&["policy.dial=host"], "value must be one of 'pod', 'node'")]
-#[case::unknown_kind(&["policy.targets.allowReserved={public}"], "value must be one of 'loopback'")]
+#[case::unknown_kind(
+    &["policy.targets.allowReserved={public}"],
+    "value must be one of 'loopback'"
+)]
 #[case::wrong_type(&["policy.maxRules=many"], "got string, want integer")]
 #[case::too_small(&["policy.maxRules=0"], "minimum: got 0, want 1")]
 #[case::no_unit(&["policy.connectTimeout=1"], "got number, want string")]
@@ -68,48 +74,55 @@ fn the_charts_versions_are_those_of_the_daemon() -> Result<()> {
 #[case::not_a_digest(&["image.digest=latest"], "does not match pattern")]
 #[case::nothing_instead_of_everything(&["policy.targets.allow=null"], "missing property 'allow'")]
 #[case::no_policy(&["policy=null"], "missing property 'policy'")]
-#[case::unknown_resource(&["resources.limit.memory=1Gi"], "additional properties 'limit' not allowed")]
+#[case::unknown_resource(
+    &["resources.limit.memory=1Gi"],
+    "additional properties 'limit' not allowed"
+)]
 #[case::two_daemons_on_a_node(
     &["updateStrategy.rollingUpdate.maxSurge=1"],
     "additional properties 'maxSurge' not allowed"
 )]
 #[case::mount_that_needs_privilege(
-    &["extraVolumeMounts[0].name=a", "extraVolumeMounts[0].mountPath=/a", "extraVolumeMounts[0].mountPropagation=Bidirectional"],
+    &[
+        "extraVolumeMounts[0].name=a",
+        "extraVolumeMounts[0].mountPath=/a",
+        "extraVolumeMounts[0].mountPropagation=Bidirectional",
+    ],
     "value must be one of 'None', 'HostToContainer'"
 )]
 fn a_wrong_value_is_refused_at_install(#[case] set: &[&str], #[case] message: &str) {
     with_helm(|helm| {
         let arguments: Vec<_> = set.iter().flat_map(|set| ["--set", set]).collect();
-        let told = helm.template(&chart(), &arguments).expect_err("is wrong").to_string();
-        ensure!(told.contains(message), "{told}");
+        let error = helm.template(&chart(), &arguments).expect_err("is wrong").to_string();
+        ensure!(error.contains(message), "{error}");
         Ok(())
     });
 }
 
 #[test]
-fn it_can_be_part_of_another_chart() {
+fn the_chart_can_be_a_part_of_another_chart() {
     with_helm(|helm| {
-        // What Helm sets for charts within charts.
+        // Helm sets `global` for a chart within a chart.
         helm.template(&chart(), &["--set", "global.registry=example"])?;
         Ok(())
     });
 }
 
 #[test]
-fn a_cluster_that_is_too_old_is_refused() {
+fn a_cluster_of_an_old_version_is_refused() {
     with_helm(|helm| {
         let folder = chart();
         let folder = folder.to_string_lossy();
-        let told = helm
+        let error = helm
             .run(&["template", "a", &folder, "--kube-version", "1.29.9"])
             .expect_err("is too old");
-        ensure!(told.to_string().contains(">=1.30.0-0"), "{told}");
+        ensure!(error.to_string().contains(">=1.30.0-0"), "{error}");
         Ok(())
     });
 }
 
 #[test]
-fn the_operator_gets_the_alerts_as_they_are_but_for_the_values() {
+fn the_operator_gets_the_alerts_with_the_values_applied() {
     with_helm(|helm| {
         let file: Value =
             serde_saphyr::from_str(&fs::read_to_string(chart().join("alerts/interceptor.yaml"))?)?;
@@ -156,7 +169,7 @@ fn every_value_is_used() -> Result<()> {
     for entry in values.entries() {
         let (last, groups) = entry.path.split_last().context("a key has a name")?;
         let whole = format!(".Values.{}", entry.key());
-        // Within `with .Values.group`, or a group that is rendered as it is.
+        // The template uses `with .Values.group`, or renders the whole group as it is.
         let within = groups.first().is_some_and(|first| {
             let group = format!(".Values.{}", groups.join("."));
             first == "policy"
@@ -169,7 +182,7 @@ fn every_value_is_used() -> Result<()> {
 }
 
 #[test]
-fn the_notes_say_what_to_do_next() {
+fn the_notes_have_the_next_steps() {
     with_helm(|helm| {
         let plain = notes(helm, &[])?;
         for line in [
@@ -190,19 +203,21 @@ fn the_notes_say_what_to_do_next() {
                 "rbac.create=false",
                 "give system:serviceaccount:interceptor-system:interceptor the rights",
             ),
-            ("serviceAccount.automount=false", "the daemon ends at start"),
+            ("serviceAccount.automount=false", "The daemon exits at start"),
             ("netns.fromProc=true", "sees all processes"),
             ("admin.port=9470", "/interceptor status --admin 127.0.0.1:9470"),
             ("policy.namespaces=debug=allowed", "pods in namespaces with debug=allowed"),
         ] {
-            let told = notes(helm, &["--set", set])?;
-            ensure!(told.contains(words), "{set}: {told}");
+            let notes = notes(helm, &["--set", set])?;
+            ensure!(notes.contains(words), "{set}: {notes}");
         }
         Ok(())
     });
 }
 
-/// What helm says after an install. `helm template` leaves the notes out, so a copy of the chart renders them as an object.
+/// The notes that Helm prints after an install.
+///
+/// `helm template` leaves the notes out, so a copy of the chart renders them as an object.
 fn notes(helm: &Helm, more: &[&str]) -> Result<String> {
     static COPIES: AtomicUsize = AtomicUsize::new(0);
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(

@@ -2,6 +2,8 @@
 //!
 //! `cargo xtask fuzz` runs them for long, guided by coverage; `tests/mutations.rs` for a moment with every `cargo test`.
 
+#![forbid(unsafe_code)]
+
 pub mod condition;
 pub mod framer;
 pub mod hello;

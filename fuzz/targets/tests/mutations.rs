@@ -3,6 +3,8 @@
 //!
 //! Other inputs each time. One that fails is shown, and makes a test case or a seed.
 
+#![forbid(unsafe_code)]
+
 use std::{
     env, fs,
     panic::{AssertUnwindSafe, catch_unwind},

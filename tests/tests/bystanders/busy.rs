@@ -1,4 +1,5 @@
-//! Bystanders that ask all the time, or keep idle connections, while rules and targets come and go.
+//! Bystanders that send requests all the time, or keep idle connections, while rules and targets
+//! come and go.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -12,48 +13,48 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use interceptor_tests::{Fixture, HttpClient, HttpEchoServer, TIMEOUT, run};
+use interceptor_tests::{
+    DEBUG_HEADER, Fixture, HttpClient, HttpEchoServer, TIMEOUT, WHEN_DEBUG, run,
+};
 use testbed::{TcpService, wait_until};
 
-use crate::{DEBUG, WHEN};
-
-/// How long bystanders are watched; five minutes by `INTERCEPTOR_BYSTANDER_SECONDS=300`.
-fn watch() -> Duration {
+/// The duration of the test: 15 s, or that of `INTERCEPTOR_BYSTANDER_SECONDS`.
+fn duration() -> Duration {
     let seconds =
         std::env::var("INTERCEPTOR_BYSTANDER_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(15))
 }
 
-/// What a rule leaves behind for connections on their way goes after three seconds: from then on memory does not grow.
-const SETTLES: Duration = Duration::from_secs(5);
+/// After this time, memory must not grow any more. A removed rule keeps its state for three
+/// seconds, for connections that are on their way.
+const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
-/// Bystanders who ask without a pause, each on one connection for all time.
+/// Threads that send requests all the time, each on a single connection.
 struct Bystanders {
     stop: Arc<AtomicBool>,
-    asked: Arc<AtomicU64>,
+    requests: Arc<AtomicU64>,
     threads: Vec<thread::JoinHandle<Result<()>>>,
 }
 
 impl Bystanders {
     fn start(f: &Fixture<'_>, count: usize) -> Self {
-        let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let threads = (0..count).map(|_| {
-            let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
-            let (client, to) = (f.client.clone(), (f.pod.ip4(), 80));
+            let (stop, requests) = (Arc::clone(&stop), Arc::clone(&requests));
+            let (host, to) = (f.client.clone(), (f.pod.ip4(), 80));
             thread::spawn(move || {
-                let mut caller = HttpClient::connect(&client, to)?;
+                let mut client = HttpClient::connect(&host, to)?;
                 let mut number = 0_u64;
                 while !stop.load(Ordering::Relaxed) {
                     let target = format!("/{number}");
-                    let answer = caller
-                        .get(&target, &["x-user: somebody"])
-                        .context("a bystander's request")?;
-                    ensure!(answer.tag == "app" && answer.status == 200, "{answer:?}");
+                    let response =
+                        client.get(&target, &["x-user: other"]).context("a bystander's request")?;
+                    ensure!(response.tag == "app" && response.status == 200, "{response:?}");
                     ensure!(
-                        answer.body.starts_with(format!("GET {target} HTTP/1.1\r\n").as_bytes()),
-                        "{answer:?}"
+                        response.body.starts_with(format!("GET {target} HTTP/1.1\r\n").as_bytes()),
+                        "{response:?}"
                     );
-                    asked.fetch_add(1, Ordering::Relaxed);
+                    requests.fetch_add(1, Ordering::Relaxed);
                     number += 1;
                     thread::sleep(Duration::from_millis(4));
                 }
@@ -61,52 +62,57 @@ impl Bystanders {
             })
         });
         let threads = threads.collect();
-        Self { stop, asked, threads }
+        Self { stop, requests, threads }
     }
 
-    /// Ends them. Gives the number of requests, none of which failed.
+    /// Stops the threads and returns the number of requests.
+    ///
+    /// # Errors
+    /// If a request has failed.
     fn stop(self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
             thread.join().map_err(|_| anyhow::anyhow!("a bystander panicked"))??;
         }
-        Ok(self.asked.load(Ordering::Relaxed))
+        Ok(self.requests.load(Ordering::Relaxed))
     }
 }
 
 #[test]
-fn nobody_notices_that_conditions_come_and_go_and_developers_connect_freeze_and_die() {
+fn bystanders_are_served_while_rules_change_and_targets_freeze_and_die() {
     run(|f| {
         const BYSTANDERS: usize = 8;
         let app = HttpEchoServer::start(&f.pod, (Ipv6Addr::UNSPECIFIED, 80), "app")?;
         let rule = |condition: &str| f.web(&format!("80 -> {}:4000 {condition}", f.laptop.ip4()));
-        let daemon = f.daemon_with(&format!("80 -> {}:4000 {WHEN}", f.laptop.ip4()), &[])?;
-        // Connections that pass through the daemon from their beginning.
+        let daemon = f.daemon_with(&format!("80 -> {}:4000 {WHEN_DEBUG}", f.laptop.ip4()), &[])?;
+        // These connections pass through the daemon from their start.
         let bystanders = Bystanders::start(&f, BYSTANDERS);
-        wait_until("them to ask", TIMEOUT, || bystanders.asked.load(Ordering::Relaxed) > 100)?;
+        wait_until("100 requests of bystanders", TIMEOUT, || {
+            bystanders.requests.load(Ordering::Relaxed) > 100
+        })?;
         let files = daemon.open_files()?;
 
         let started = Instant::now();
         let (mut rounds, mut settled) = (0, None);
-        while started.elapsed() < watch() {
+        while started.elapsed() < duration() {
             rounds += 1;
-            if settled.is_none() && started.elapsed() > SETTLES {
+            if settled.is_none() && started.elapsed() > SETTLED_AFTER {
                 settled = Some((rounds, daemon.rss_kib()?));
             }
             let mut target =
                 HttpEchoServer::start(&f.laptop, (Ipv6Addr::UNSPECIFIED, 4000), "laptop")?;
-            let call = || HttpClient::connect(&f.client, (f.pod.ip4(), 80));
-            let mut developer = call()?;
-            ensure!(developer.get("/x", &[DEBUG])?.tag == "laptop", "round {rounds}");
-            // One who never gets an answer, one who is cut off in the middle of one.
-            let mut frozen = call()?;
-            frozen.say(format!("GET /silence HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
-            let mut cut = call()?;
-            cut.say(format!("GET /half HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
-            cut.rest()?;
-            daemon.rewrite_workloads(&rule("when request.path == '/nobody'"))?;
+            let connect = || HttpClient::connect(&f.client, (f.pod.ip4(), 80));
+            let mut client = connect()?;
+            ensure!(client.get("/x", &[DEBUG_HEADER])?.tag == "laptop", "round {rounds}");
+            // One client never gets a response, another one only half of it.
+            let mut frozen = connect()?;
+            frozen.send(format!("GET /silence HTTP/1.1\r\nHost: web\r\n{DEBUG_HEADER}\r\n\r\n"))?;
+            let mut cut = connect()?;
+            cut.send(format!("GET /half HTTP/1.1\r\nHost: web\r\n{DEBUG_HEADER}\r\n\r\n"))?;
+            cut.read_to_end()?;
+            daemon.rewrite_workloads(&rule("when request.path == '/other'"))?;
             wait_until("the other condition", TIMEOUT, || {
-                let tag = developer.get("/x", &[DEBUG])?.tag;
+                let tag = client.get("/x", &[DEBUG_HEADER])?.tag;
                 ensure!(tag == "app", "{tag}");
                 Ok(())
             })?;
@@ -116,39 +122,43 @@ fn nobody_notices_that_conditions_come_and_go_and_developers_connect_freeze_and_
                 ensure!(workload["rules"].as_array().is_none_or(Vec::is_empty), "{workload}");
                 Ok(())
             })?;
-            daemon.rewrite_workloads(&rule(WHEN))?;
+            daemon.rewrite_workloads(&rule(WHEN_DEBUG))?;
             daemon.wait_active("web")?;
             target.stop_listening();
             target.service().close_connections();
-            let mut late = call()?;
-            ensure!(late.get("/x", &[DEBUG])?.tag == "app", "the app has it when nobody listens");
+            let mut late = connect()?;
+            ensure!(
+                late.get("/x", &[DEBUG_HEADER])?.tag == "app",
+                "the app does not serve in the target's place"
+            );
         }
-        wait_until("the developers' connections to be gone", TIMEOUT, || {
+        wait_until("the end of the other clients' connections", TIMEOUT, || {
             let now = daemon.open_files()?;
             ensure!(now <= files + 4, "{now} open files, {files} before");
             Ok(())
         })?;
-        let asked = bystanders.stop()?;
-        ensure!(rounds >= 2 && asked > 1_000, "{rounds} rounds, {asked} requests");
-        let (before, memory) = settled.context("too short a time")?;
+        let requests = bystanders.stop()?;
+        ensure!(rounds >= 2 && requests > 1_000, "{rounds} rounds, {requests} requests");
+        let (before, memory) = settled.context("the test was too short")?;
         let (rounds, grown) = (rounds - before, daemon.rss_kib()?.saturating_sub(memory));
         ensure!(grown < 1024, "the daemon grew by {grown} KiB in {rounds} rounds");
-        // Each bystander has had one connection, and so has the app for him.
+        // The app has one connection for each bystander.
         let others = app.service().connections() - BYSTANDERS as u64;
         println!(
-            "{asked} requests of bystanders in {rounds} rounds, none failed; {others} connections of developers"
+            "{requests} requests of bystanders in {rounds} rounds, none failed; \
+             {others} connections of other clients"
         );
         Ok(())
     });
 }
 
 #[test]
-fn idle_connections_cost_little_memory() {
+fn an_idle_connection_takes_at_most_24_kib() {
     run(|f| {
         const CONNECTIONS: u64 = 2_000;
         let _app = TcpService::http(&f.pod, (Ipv6Addr::UNSPECIFIED, 80), "app")?;
-        let daemon = f.daemon_with(&format!("80 -> {}:4000 {WHEN}", f.laptop.ip4()), &[])?;
-        let ask = |count: u64| -> Result<Vec<TcpStream>> {
+        let daemon = f.daemon_with(&format!("80 -> {}:4000 {WHEN_DEBUG}", f.laptop.ip4()), &[])?;
+        let open = |count: u64| -> Result<Vec<TcpStream>> {
             (0..count)
                 .map(|_| {
                     let to = (f.pod.ip4(), 80);
@@ -161,10 +171,10 @@ fn idle_connections_cost_little_memory() {
                 })
                 .collect()
         };
-        // Pools and caches are filled by then.
-        drop(ask(50)?);
+        // The first connections fill pools and caches.
+        drop(open(50)?);
         let before = daemon.rss_kib()?;
-        let held = ask(CONNECTIONS)?;
+        let held = open(CONNECTIONS)?;
         let each = (daemon.rss_kib()?.saturating_sub(before)) as f64 / held.len() as f64;
         println!("{each:.1} KiB for each of {} idle connections", held.len());
         ensure!(each <= 24.0, "{each:.1} KiB for each");

@@ -1,18 +1,16 @@
 //! Bodies larger than all buffers on the way.
 
 use std::{
-    io::{BufReader, Read as _, Write as _},
+    io::{BufRead, BufReader, Read as _, Write as _},
     net::{Ipv6Addr, TcpStream},
 };
 
 use anyhow::{Result, ensure};
-use interceptor_tests::{RequestHead, TIMEOUT, run};
+use interceptor_tests::{DEBUG_HEADER, RequestHead, ResponseHead, TIMEOUT, WHEN_DEBUG, run};
 use rstest::rstest;
 use testbed::{Checksum, Namespace, TcpService, send};
 
-use crate::{DEBUG, WHEN};
-
-/// Answers PUT with the checksum of its body, and GET with a large body.
+/// Starts a server that answers PUT with the checksum of the body, and GET with a large body.
 fn bulk_server(netns: &Namespace, port: u16, tag: &'static str) -> Result<TcpService> {
     TcpService::start(netns, (Ipv6Addr::UNSPECIFIED, port), move |mut stream, _| {
         let mut reader = BufReader::new(stream.try_clone()?);
@@ -42,21 +40,11 @@ fn bulk_server(netns: &Namespace, port: u16, tag: &'static str) -> Result<TcpSer
     })
 }
 
-/// Reads the head of a response by `by`, and gives the length of its body.
-fn head(answers: &mut impl std::io::BufRead, by: &str) -> Result<u64> {
-    let (mut line, mut length, mut served_by) = (String::new(), 0, String::new());
-    while line != "\r\n" {
-        line.clear();
-        ensure!(answers.read_line(&mut line)? > 0, "the connection ended");
-        if let Some(value) = line.strip_prefix("Content-Length: ") {
-            length = value.trim().parse()?;
-        }
-        if let Some(value) = line.strip_prefix("X-Served-By: ") {
-            served_by = value.trim().to_owned();
-        }
-    }
-    ensure!(served_by == by, "{served_by}");
-    Ok(length)
+/// Reads the head of a response of the server `by`, and returns the length of its body.
+fn read_head(responses: &mut impl BufRead, by: &str) -> Result<u64> {
+    let head = ResponseHead::read(responses)?;
+    ensure!(head.tag == by, "{} answered", head.tag);
+    Ok(head.length)
 }
 
 /// Larger than all buffers on the way together.
@@ -67,34 +55,34 @@ fn large_bodies_pass_both_ways_unchanged(#[values("app", "laptop")] by: &'static
     run(|f| {
         let _app = bulk_server(&f.pod, 80, "app")?;
         let _target = bulk_server(&f.laptop, 4000, "laptop")?;
-        let daemon = f.daemon_with(&format!("80 -> {}:4000 {WHEN}", f.laptop.ip4()), &[])?;
+        let daemon = f.daemon_with(&format!("80 -> {}:4000 {WHEN_DEBUG}", f.laptop.ip4()), &[])?;
         let to = (f.pod.ip4(), 80);
         let mut stream = f.client.run(|| TcpStream::connect(to))?;
         stream.set_read_timeout(Some(TIMEOUT))?;
-        let header = if by == "app" { "a: b" } else { DEBUG };
-        let mut answers = BufReader::new(stream.try_clone()?);
+        let header = if by == "app" { "a: b" } else { DEBUG_HEADER };
+        let mut responses = BufReader::new(stream.try_clone()?);
         stream.write_all(
             format!("PUT /x HTTP/1.1\r\nHost: web\r\n{header}\r\nContent-Length: {LARGE}\r\n\r\n")
                 .as_bytes(),
         )?;
         let sent = send(&mut stream, LARGE)?;
-        let length = head(&mut answers, by)?;
+        let length = read_head(&mut responses, by)?;
         ensure!(length == sent.to_string().len() as u64, "{length}");
-        let mut told = vec![0; length as usize];
-        answers.read_exact(&mut told)?;
-        assert_eq!(String::from_utf8(told)?, sent.to_string());
+        let mut checksum = vec![0; length as usize];
+        responses.read_exact(&mut checksum)?;
+        assert_eq!(String::from_utf8(checksum)?, sent.to_string());
 
         let memory = daemon.rss_kib()?;
         stream.write_all(format!("GET /x HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n").as_bytes())?;
-        ensure!(head(&mut answers, by)? == LARGE);
+        ensure!(read_head(&mut responses, by)? == LARGE);
         let mut received = Checksum::default();
         let mut buffer = vec![0; 64 << 10];
         while received.bytes < LARGE {
-            let n = answers.read(&mut buffer)?;
+            let n = responses.read(&mut buffer)?;
             ensure!(n > 0, "ended after {received}");
             received.add(&buffer[..n]);
         }
-        assert_eq!(received, sent, "both are the same bytes");
+        assert_eq!(received, sent, "the bytes differ");
         let grown = daemon.rss_kib()?.saturating_sub(memory);
         ensure!(grown < 3 * 1024, "the daemon grew by {grown} KiB");
         Ok(())
@@ -102,15 +90,15 @@ fn large_bodies_pass_both_ways_unchanged(#[values("app", "laptop")] by: &'static
 }
 
 #[test]
-fn a_caller_who_does_not_read_holds_the_app_back() {
+fn a_client_that_does_not_read_stops_the_app_and_no_other_client() {
     run(|f| {
         let _app = bulk_server(&f.pod, 80, "app")?;
-        let daemon = f.daemon_with(&format!("80 -> {}:4000 {WHEN}", f.laptop.ip4()), &[])?;
+        let daemon = f.daemon_with(&format!("80 -> {}:4000 {WHEN_DEBUG}", f.laptop.ip4()), &[])?;
         let to = (f.pod.ip4(), 80);
         let before = daemon.rss_kib()?;
-        let mut deaf = f.client.run(|| TcpStream::connect(to))?;
-        deaf.write_all(b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n")?;
-        // Others are served meanwhile, and all of it arrives in the end.
+        let mut slow = f.client.run(|| TcpStream::connect(to))?;
+        slow.write_all(b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n")?;
+        // Another client is served meanwhile, and all bytes arrive in the end.
         let mut other = f.client.run(|| TcpStream::connect(to))?;
         other.write_all(b"PUT /x HTTP/1.1\r\nHost: web\r\nContent-Length: 5\r\n\r\nhello")?;
         other.read_exact(&mut [0; 12])?;
@@ -119,7 +107,7 @@ fn a_caller_who_does_not_read_holds_the_app_back() {
         let mut received = 0;
         let mut buffer = vec![0; 64 << 10];
         while received < LARGE {
-            let n = deaf.read(&mut buffer)? as u64;
+            let n = slow.read(&mut buffer)? as u64;
             ensure!(n > 0, "ended after {received}");
             received += n;
         }

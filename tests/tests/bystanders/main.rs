@@ -1,9 +1,8 @@
-//! Everybody else on a port with a condition: their traffic passes through the daemon, and they must not notice.
+//! Bystanders: clients whose connections pass through the daemon because a rule on their port has a
+//! condition. They must notice nothing.
+
+#![forbid(unsafe_code)]
 
 mod busy;
 mod large_bodies;
 mod tls;
-
-const WHEN: &str = "when request.headers['x-user'] == 'debug'";
-
-const DEBUG: &str = "x-user: debug";

@@ -9,7 +9,7 @@ use interceptor_tests::run;
 use rstest::rstest;
 use testbed::{Namespace, TcpService};
 
-/// A ClientHello that asks for `name` (RFC 8446 section 4.1.2, RFC 6066 section 3).
+/// A ClientHello with server name `name` (RFC 8446, section 4.1.2; RFC 6066, section 3).
 fn client_hello(name: &str) -> Vec<u8> {
     fn with_length(bytes: usize, content: &[u8]) -> Vec<u8> {
         let length = (content.len() as u32).to_be_bytes();
@@ -32,14 +32,14 @@ fn client_hello(name: &str) -> Vec<u8> {
 
 #[rstest]
 #[case::matching("connection.requested_server_name == 'debug.example'", "debug.example", "laptop")]
-#[case::another("connection.requested_server_name == 'debug.example'", "shop.example", "app")]
+#[case::other("connection.requested_server_name == 'debug.example'", "shop.example", "app")]
 #[case::requests_are_hidden("request.path == '/'", "debug.example", "app")]
 #[case::either(
     "request.path == '/' || connection.requested_server_name.endsWith('.example')",
     "a.example",
     "laptop"
 )]
-fn tls_goes_by_the_name_that_it_asks_for(
+fn the_server_name_of_a_tls_connection_selects_its_server(
     #[case] condition: &str,
     #[case] name: &str,
     #[case] expected: &str,
@@ -49,17 +49,17 @@ fn tls_goes_by_the_name_that_it_asks_for(
         let server = |netns: &Namespace, port: u16, tag: &'static str| {
             let length = hello.len();
             TcpService::start(netns, (Ipv6Addr::UNSPECIFIED, port), move |mut stream, _| {
-                let mut said = vec![0; length];
-                stream.read_exact(&mut said)?;
+                let mut hello = vec![0; length];
+                stream.read_exact(&mut hello)?;
                 stream.write_all(tag.as_bytes())?;
-                stream.write_all(&said)
+                stream.write_all(&hello)
             })
         };
         let _app = server(&f.pod, 443, "app")?;
         let _target = server(&f.laptop, 4443, "laptop")?;
         let _daemon =
             f.daemon_with(&format!("443 -> {}:4443 when {condition}", f.laptop.ip4()), &[])?;
-        // However it arrives.
+        // In pieces of any size.
         for step in [1, 9, hello.len()] {
             let to = (f.pod.ip4(), 443);
             let mut stream = f.client.run(|| TcpStream::connect(to))?;

@@ -11,18 +11,18 @@ use testbed::{Checksum, netns_test, receive, send, wait_until};
 
 use crate::{
     MIB, ROUTES, SECOND,
-    ends::{drop_all, fill, finish, join, read_slowly, reset, wait_for_reset},
+    ends::{fill, finish, join, read_slowly, reset, wait_for_close, wait_for_reset},
     fixture::{Ends, Fixture, Side, unacknowledged},
 };
 
 #[rstest]
-#[case::the_caller(Side::Client)]
+#[case::the_client(Side::Client)]
 #[case::the_target(Side::Target)]
-fn who_has_closed_his_half_still_reads_a_long_answer(#[case] first: Side) {
+fn a_side_that_has_closed_its_half_still_reads_a_long_answer(#[case] first: Side) {
     netns_test("half-close", |t| {
-        let fixture = Fixture::new(t)?;
-        for way in ROUTES {
-            let (mut asks, mut answers) = fixture.connect(way)?.of(first);
+        let f = Fixture::new(t)?;
+        for route in ROUTES {
+            let (mut asks, mut answers) = f.connect(route)?.of(first);
             asks.write_all(b"a question")?;
             finish(&asks)?;
 
@@ -35,22 +35,22 @@ fn who_has_closed_his_half_still_reads_a_long_answer(#[case] first: Side) {
                 finish(&answers).map(|()| sent)
             });
             let received = receive(&asks)?;
-            assert_eq!(received, join(sender)?, "{way:?}");
+            assert_eq!(received, join(sender)?, "{route:?}");
         }
-        drop_all(&fixture)
+        wait_for_close(&f)
     });
 }
 
 #[rstest]
-#[case::the_caller(Side::Client)]
+#[case::the_client(Side::Client)]
 #[case::the_target(Side::Target)]
-fn a_reset_of_one_side_reaches_the_other(#[case] first: Side) {
+fn a_reset_reaches_the_other_side(#[case] first: Side) {
     netns_test("reset", |t| {
-        let fixture = Fixture::new(t)?;
-        let files = fixture.open_files()?;
-        for way in ROUTES {
-            let (mut breaks, mut stays) = fixture.connect(way)?.of(first);
-            // Both ways of an established connection were used, as in real life.
+        let f = Fixture::new(t)?;
+        let files = f.open_files()?;
+        for route in ROUTES {
+            let (mut breaks, mut stays) = f.connect(route)?.of(first);
+            // Both directions of the connection are in use first.
             breaks.write_all(b"hello")?;
             stays.read_exact(&mut [0; 5])?;
             stays.write_all(b"hello")?;
@@ -58,89 +58,90 @@ fn a_reset_of_one_side_reaches_the_other(#[case] first: Side) {
 
             reset(breaks)?;
             let end = stays.read(&mut [0]).map_err(|error| error.kind());
-            assert_eq!(end, Err(ErrorKind::ConnectionReset), "{way:?}");
+            assert_eq!(end, Err(ErrorKind::ConnectionReset), "{route:?}");
         }
-        fixture.wait_for_files(files)
+        f.wait_for_files(files)
     });
 }
 
 #[rstest]
-#[case::the_caller(Side::Client)]
+#[case::the_client(Side::Client)]
 #[case::the_target(Side::Target)]
 fn a_reset_reaches_a_side_that_does_not_read(#[case] first: Side) {
     netns_test("queued", |t| {
-        let fixture = Fixture::new(t)?;
-        let files = fixture.open_files()?;
-        for way in ROUTES {
-            let (breaks, stays) = fixture.connect(way)?.of(first);
-            // All buffers on the way are full now.
+        let f = Fixture::new(t)?;
+        let files = f.open_files()?;
+        for route in ROUTES {
+            let (breaks, stays) = f.connect(route)?.of(first);
+            // This fills all buffers on the way.
             fill(&breaks)?;
             reset(breaks)?;
 
-            // Without anybody reading or writing, or it would go on for as long as the other side lives.
-            wait_for_reset(&stays).with_context(|| format!("{way:?}"))?;
+            // Neither end reads or writes, so a connection that misses the reset would stay open.
+            wait_for_reset(&stays).with_context(|| format!("{route:?}"))?;
             let end = receive(&stays).map_err(|error| error.kind());
-            assert_eq!(end, Err(ErrorKind::ConnectionReset), "{way:?}");
+            assert_eq!(end, Err(ErrorKind::ConnectionReset), "{route:?}");
         }
-        fixture.wait_for_files(files)
+        f.wait_for_files(files)
     });
 }
 
 #[rstest]
-#[case::the_caller(Side::Client)]
+#[case::the_client(Side::Client)]
 #[case::the_target(Side::Target)]
-fn a_reset_reaches_a_side_that_can_not_write(#[case] first: Side) {
+fn a_reset_reaches_a_side_that_cannot_write(#[case] first: Side) {
     netns_test("blocked", |t| {
-        let fixture = Fixture::new(t)?;
-        let files = fixture.open_files()?;
-        for way in ROUTES {
-            let (breaks, mut stays) = fixture.connect(way)?.of(first);
+        let f = Fixture::new(t)?;
+        let files = f.open_files()?;
+        for route in ROUTES {
+            let (breaks, mut stays) = f.connect(route)?.of(first);
             fill(&stays)?;
             reset(breaks)?;
 
-            wait_for_reset(&stays).with_context(|| format!("{way:?}"))?;
+            wait_for_reset(&stays).with_context(|| format!("{route:?}"))?;
             let end = stays.write(b"more").map_err(|error| error.kind());
-            assert_eq!(end, Err(ErrorKind::ConnectionReset), "{way:?}");
+            assert_eq!(end, Err(ErrorKind::ConnectionReset), "{route:?}");
         }
-        fixture.wait_for_files(files)
+        f.wait_for_files(files)
     });
 }
 
-/// What a web server does that refuses an upload: it answers, and closes without reading the rest.
+/// A web server that refuses an upload does this: it responds, and closes without reading the rest.
 #[test]
-fn the_answer_before_a_reset_still_arrives() {
+fn the_answer_before_a_reset_arrives() {
     netns_test("answer", |t| {
-        let fixture = Fixture::new(t)?;
-        let files = fixture.open_files()?;
-        for way in ROUTES {
-            let Ends { mut caller, mut target } = fixture.connect(way)?;
-            caller.write_all(&[b'x'; 100_000])?;
+        let f = Fixture::new(t)?;
+        let files = f.open_files()?;
+        for route in ROUTES {
+            let Ends { mut client, mut target } = f.connect(route)?;
+            client.write_all(&[b'x'; 100_000])?;
             target.read_exact(&mut [0; 10])?;
             target.write_all(b"too large")?;
-            // Something is unread, so this is a reset.
+            // Unread bytes turn the close into a reset.
             drop(target);
 
             let mut answer = [0; 9];
-            caller.read_exact(&mut answer).with_context(|| format!("{way:?}"))?;
+            client.read_exact(&mut answer).with_context(|| format!("{route:?}"))?;
             assert_eq!(&answer, b"too large");
-            let end = caller.read(&mut [0]).map_err(|error| error.kind());
-            assert_eq!(end, Err(ErrorKind::ConnectionReset), "{way:?}");
+            let end = client.read(&mut [0]).map_err(|error| error.kind());
+            assert_eq!(end, Err(ErrorKind::ConnectionReset), "{route:?}");
         }
-        fixture.wait_for_files(files)
+        f.wait_for_files(files)
     });
 }
 
-/// Bytes that were acknowledged before the reset are the reader's, however slowly it takes them.
+/// The reader gets all bytes that the kernel acknowledged before the reset, however slowly it
+/// reads.
 #[test]
-fn all_that_was_said_before_a_reset_still_arrives() {
+fn all_bytes_before_a_reset_arrive() {
     netns_test("last-words", |t| {
-        let fixture = Fixture::new(t)?;
-        for way in ROUTES {
-            let Ends { caller, target } = fixture.connect(way)?;
-            let laptop = fixture.laptop.clone();
+        let f = Fixture::new(t)?;
+        for route in ROUTES {
+            let Ends { client, target } = f.connect(route)?;
+            let laptop = f.laptop.clone();
             let sender = thread::spawn(move || -> Result<Checksum> {
                 let sent = send(&target, 8 * MIB)?;
-                wait_until("all to be acknowledged", SECOND * 10, || {
+                wait_until("all bytes to be acknowledged", SECOND * 10, || {
                     match unacknowledged(&laptop, &target) {
                         Ok(0) => Ok(()),
                         Ok(bytes) => Err(format!("{bytes} bytes")),
@@ -151,12 +152,12 @@ fn all_that_was_said_before_a_reset_still_arrives() {
                 Ok(sent)
             });
             let mut sum = Checksum::default();
-            let end = read_slowly(&caller, &mut sum);
-            assert_eq!(sum, sender.join().expect("no panic")?, "{way:?}");
+            let end = read_slowly(&client, &mut sum);
+            assert_eq!(sum, sender.join().expect("no panic")?, "{route:?}");
             assert_eq!(
                 end.map_err(|error| error.kind()),
                 Err(ErrorKind::ConnectionReset),
-                "{way:?}"
+                "{route:?}"
             );
         }
         Ok(())

@@ -1,121 +1,121 @@
-//! A port that is stolen, and both ends of connections to it in the hands of the test.
+//! A redirected port, with the test at both ends of each connection.
 
 use std::{
-    fs, io,
+    io,
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     sync::OnceLock,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
+use interceptor_tests::Hosts;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
-use testbed::{Daemon, Namespace, Topology, wait_until, workload};
+use testbed::{Daemon, Namespace, TcpSocket, TcpState, Topology, tcp_sockets, wait_until};
 
-/// No end waits longer than this for the other: a test that hangs says nothing.
+/// Maximum time that an end waits for the other, so that no test hangs.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The port that is called in the pod, and the one that is listened on at the laptop.
+/// The redirected port of the pod, and the port of the target.
 const PORTS: (u16, u16) = (8080, 3000);
 
-/// How the caller gets to the target. What one way does, the other has to do too.
+/// How the client connects to the target. Both routes must behave alike.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Route {
-    /// It calls the target itself: this is what TCP does without us.
+    /// Directly, for the behaviour of TCP without the relay.
     Direct,
-    /// It calls the pod, whose port is stolen.
+    /// Through the redirected port of the pod.
     Stolen,
 }
 
-/// One of the two who talk to each other.
+/// One end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Side {
-    /// Who connected.
+    /// The end that connected.
     Client,
-    /// Who accepted.
+    /// The end that accepted.
     Target,
 }
 
 /// Both ends of one connection.
 #[derive(Debug)]
 pub(crate) struct Ends {
-    /// The caller's.
-    pub(crate) caller: TcpStream,
-    /// The target's.
+    /// The client's end.
+    pub(crate) client: TcpStream,
+    /// The target's end.
     pub(crate) target: TcpStream,
 }
 
-/// A pod with a redirected port, a laptop as its target, a client that calls, and the daemon.
+/// A pod with a redirected port, a laptop with the target, a client, and the daemon.
 ///
-/// Nobody listens in the pod: whatever is answered there was answered by the laptop.
+/// The pod has no app, so the target gets every connection.
 #[derive(Debug)]
 pub(crate) struct Fixture {
-    /// The daemon, with its rule active.
+    /// The daemon; its rule is active.
     pub(crate) daemon: Daemon,
-    /// Whose port is stolen.
+    /// The pod whose port is redirected.
     pub(crate) pod: Namespace,
-    /// Where the target listens.
+    /// The host of the target.
     pub(crate) laptop: Namespace,
-    /// Where callers call from.
+    /// The host of the client.
     pub(crate) client: Namespace,
     listener: TcpListener,
 }
 
 impl Fixture {
-    /// Builds all of it, by IPv4.
+    /// Creates the hosts, starts the daemon, and waits until its rule is active. All of it is IPv4.
     pub(crate) fn new(t: &Topology) -> Result<Self> {
-        let (pod, laptop, client) = (t.pod("web")?, t.host("laptop")?, t.host("client")?);
+        let Hosts { pod, laptop, client, .. } = Hosts::new(t)?;
         let target = SocketAddr::from((laptop.ip4(), PORTS.1));
         let listener = laptop.run(|| listen(target)).context("listen as the target")?;
-        let daemon = Daemon::start(t, &workload(&pod, &format!("{} -> {target}", PORTS.0)), &[])?;
-        daemon.wait_active("web")?;
+        let daemon = Daemon::start_active(t, &pod, &format!("{} -> {target}", PORTS.0))?;
         Ok(Self { daemon, pod, laptop, client, listener })
     }
 
-    /// Whom a caller calls.
-    pub(crate) fn to(&self, way: Route) -> SocketAddr {
-        match way {
+    /// The address that the client connects to.
+    pub(crate) fn to(&self, route: Route) -> SocketAddr {
+        match route {
             Route::Direct => (self.laptop.ip4(), PORTS.1).into(),
             Route::Stolen => (self.pod.ip4(), PORTS.0).into(),
         }
     }
 
-    /// Connects as a caller.
-    pub(crate) fn call(&self, way: Route) -> io::Result<TcpStream> {
-        let to = self.to(way);
-        patient(self.client.run(|| TcpStream::connect_timeout(&to, TIMEOUT))?)
+    /// Connects the client.
+    pub(crate) fn connect_client(&self, route: Route) -> io::Result<TcpStream> {
+        let to = self.to(route);
+        with_timeouts(self.client.run(|| TcpStream::connect_timeout(&to, TIMEOUT))?)
     }
 
-    /// Takes the next connection as the target.
+    /// Accepts the next connection of the target.
     pub(crate) fn accept(&self) -> io::Result<TcpStream> {
-        patient(self.listener.accept()?.0)
+        with_timeouts(self.listener.accept()?.0)
     }
 
-    /// A new connection.
-    pub(crate) fn connect(&self, way: Route) -> Result<Ends> {
-        let caller = self.call(way).with_context(|| format!("connect, {way:?}"))?;
-        let target = self.accept().with_context(|| format!("accept, {way:?}"))?;
-        Ok(Ends { caller, target })
+    /// Opens a connection and returns both ends.
+    pub(crate) fn connect(&self, route: Route) -> Result<Ends> {
+        let client = self.connect_client(route).with_context(|| format!("connect, {route:?}"))?;
+        let target = self.accept().with_context(|| format!("accept, {route:?}"))?;
+        Ok(Ends { client, target })
     }
 
-    /// How many files and sockets the daemon has open.
+    /// The number of the daemon's open files, sockets included.
     pub(crate) fn open_files(&self) -> Result<usize> {
         self.daemon.open_files()
     }
 
-    /// Connections that the relay says it has open.
+    /// The number of active connections that the daemon reports.
     pub(crate) fn active(&self) -> f64 {
         self.daemon.metric("interceptor_active_connections", &[])
     }
 
-    /// Waits until the relay has let go of all connections, and of their sockets.
+    /// Waits until the relay has no connection, and at most `count` open files.
     pub(crate) fn wait_for_files(&self, count: usize) -> Result<()> {
         let timeout = Duration::from_secs(5);
-        wait_until("the relay to let go of its connections", timeout, || match self.active() {
+        wait_until("the relay to close its connections", timeout, || match self.active() {
             0.0 => Ok(()),
             open => Err(format!("{open} connections")),
         })?;
-        wait_until(&format!("the daemon to have {count} files open"), timeout, || {
+        wait_until(&format!("at most {count} open files of the daemon"), timeout, || {
             match self.open_files() {
                 Ok(now) if now <= count => Ok(()),
                 Ok(now) => Err(format!("{now} open files")),
@@ -124,23 +124,23 @@ impl Fixture {
         })
     }
 
-    /// The daemon's memory, in KiB.
+    /// The daemon's resident memory, in KiB.
     pub(crate) fn memory(&self) -> Result<u64> {
         self.daemon.rss_kib()
     }
 }
 
 impl Ends {
-    /// The end of `side` first, then the other.
+    /// The end of `side`, then the other end.
     pub(crate) fn of(self, side: Side) -> (TcpStream, TcpStream) {
         match side {
-            Side::Client => (self.caller, self.target),
-            Side::Target => (self.target, self.caller),
+            Side::Client => (self.client, self.target),
+            Side::Target => (self.target, self.client),
         }
     }
 }
 
-/// Lets this process have as many open files as it may.
+/// Raises this process's soft limit of open files to its hard limit.
 pub(crate) fn raise_open_files() -> Result<()> {
     static RAISED: OnceLock<nix::Result<()>> = OnceLock::new();
     let raised = RAISED.get_or_init(|| {
@@ -150,40 +150,19 @@ pub(crate) fn raise_open_files() -> Result<()> {
     (*raised).context("raise the limit of open files")
 }
 
-/// TCP sockets in a namespace that are neither listening nor waiting out their time (TIME_WAIT).
-pub(crate) fn sockets(netns: &Namespace) -> Vec<String> {
-    const TIME_WAIT: &str = "06";
-    const LISTEN: &str = "0A";
-    let mut lines = table(netns);
-    lines.retain(|line| {
-        line.split_whitespace().nth(3).is_some_and(|state| state != TIME_WAIT && state != LISTEN)
-    });
-    lines
+/// The TCP sockets of a namespace, except listeners and those in TIME_WAIT.
+pub(crate) fn connected_sockets(netns: &Namespace) -> Vec<TcpSocket> {
+    let mut sockets = tcp_sockets(netns);
+    sockets.retain(|socket| !matches!(socket.state, TcpState::TimeWait | TcpState::Listen));
+    sockets
 }
 
-/// Bytes that were written to a connection and not yet taken by the other kernel.
+/// Bytes that were written to a connection and that the other kernel has not acknowledged.
 pub(crate) fn unacknowledged(netns: &Namespace, stream: &TcpStream) -> Result<u64> {
-    let ends = [stream.local_addr()?, stream.peer_addr()?];
-    let ports = ends.map(|addr| format!(":{:04X}", addr.port()));
-    let lines = table(netns);
-    let line = lines.iter().find(|line| {
-        line.split_whitespace().skip(1).zip(&ports).take(2).all(|(addr, port)| addr.ends_with(port))
-    });
-    // slot, local, remote, state, and then the queues: sent, a colon, received.
-    let queues =
-        line.and_then(|line| line.split_whitespace().nth(4)).context("no such connection")?;
-    let (sent, _) = queues.split_once(':').context("a table of another format")?;
-    u64::from_str_radix(sent, 16).context("not a number")
-}
-
-/// The TCP sockets of a namespace, as the kernel lists them.
-fn table(netns: &Namespace) -> Vec<String> {
-    let tables = netns.run(|| {
-        // Not /proc/net, which is the namespace of the main thread.
-        ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
-            .map(|table| fs::read_to_string(table).unwrap_or_default())
-    });
-    tables.iter().flat_map(|table| table.lines().skip(1)).map(str::to_owned).collect()
+    let (local, remote) = (stream.local_addr()?, stream.peer_addr()?);
+    let mut sockets = tcp_sockets(netns).into_iter();
+    let socket = sockets.find(|socket| (socket.local, socket.remote) == (local, remote));
+    Ok(socket.context("no such connection")?.unacknowledged)
 }
 
 fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -194,12 +173,12 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(domain, Type::STREAM, None)?;
     socket.bind(&addr.into())?;
     socket.listen(4096)?;
-    // For accept, too.
+    // This is also the timeout of accept.
     socket.set_read_timeout(Some(TIMEOUT))?;
     Ok(socket.into())
 }
 
-fn patient(stream: TcpStream) -> io::Result<TcpStream> {
+fn with_timeouts(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;

@@ -17,13 +17,13 @@ use crate::{
 };
 
 #[test]
-fn single_bytes_are_not_held_back_to_fill_a_packet() {
+fn single_bytes_are_not_delayed_to_fill_a_packet() {
     netns_test("bytewise", |t| {
-        let fixture = Fixture::new(t)?;
-        let Ends { mut caller, mut target } = fixture.connect(Route::Stolen)?;
+        let f = Fixture::new(t)?;
+        let Ends { mut client, mut target } = f.connect(Route::Stolen)?;
         const PAUSE: Duration = Duration::from_micros(500);
-        // Byte by byte, and far enough apart for the relay to see each by itself.
-        let dribble = |mut to: &TcpStream, bytes: [u8; 2]| -> io::Result<()> {
+        // The pause between two bytes is long enough for the relay to read each by itself.
+        let send_singly = |mut to: &TcpStream, bytes: [u8; 2]| -> io::Result<()> {
             to.write_all(&bytes[..1])?;
             thread::sleep(PAUSE);
             to.write_all(&bytes[1..])
@@ -32,34 +32,34 @@ fn single_bytes_are_not_held_back_to_fill_a_packet() {
             let mut bytes = [0; 2];
             for _ in 0..100 {
                 target.read_exact(&mut bytes)?;
-                dribble(&target, bytes)?;
+                send_singly(&target, bytes)?;
             }
             Ok(())
         });
-        // Of two small writes in a row, Nagle's algorithm holds the second until the first is acknowledged, which
-        // the other side, having nothing to say yet, puts off for 40 ms.
+        // With Nagle's algorithm, the second of two small writes waits for the acknowledgement of
+        // the first, which the other side delays by 40 ms.
         let mut stalls = 0;
         for number in 0..100 {
             let started = Instant::now();
-            dribble(&caller, [number, !number])?;
+            send_singly(&client, [number, !number])?;
             let mut back = [0; 2];
-            caller.read_exact(&mut back)?;
+            client.read_exact(&mut back)?;
             assert_eq!(back, [number, !number]);
             stalls += u32::from(started.elapsed() >= Duration::from_millis(38));
         }
-        // A busy machine is late now and then; the algorithm always is.
+        // A busy machine stalls some exchanges; Nagle's algorithm would stall all.
         assert!(stalls < 10, "{stalls} of 100 exchanges stalled");
         join(target)
     });
 }
 
 #[rstest]
-#[case::from_the_caller(Side::Client)]
+#[case::from_the_client(Side::Client)]
 #[case::from_the_target(Side::Target)]
-fn many_single_bytes_arrive_in_order(#[case] side: Side) {
+fn single_bytes_arrive_in_order(#[case] side: Side) {
     netns_test("single", |t| {
-        let fixture = Fixture::new(t)?;
-        let (mut sends, receives) = fixture.connect(Route::Stolen)?.of(side);
+        let f = Fixture::new(t)?;
+        let (mut sends, receives) = f.connect(Route::Stolen)?.of(side);
         let sender = thread::spawn(move || -> io::Result<Checksum> {
             let mut sum = Checksum::default();
             for number in 0_u32..20_000 {
@@ -78,18 +78,19 @@ fn many_single_bytes_arrive_in_order(#[case] side: Side) {
 #[test]
 fn a_server_that_speaks_first_is_heard_at_once() {
     netns_test("greeting", |t| {
-        let fixture = Fixture::new(t)?;
+        let f = Fixture::new(t)?;
         let mut took = (0..21)
             .map(|_| {
                 let started = Instant::now();
-                let mut caller = fixture.call(Route::Stolen)?;
-                let mut target = fixture.accept()?;
+                let mut client = f.connect_client(Route::Stolen)?;
+                let mut target = f.accept()?;
                 target.write_all(b"welcome")?;
-                caller.read_exact(&mut [0; 7])?;
+                client.read_exact(&mut [0; 7])?;
                 Ok(started.elapsed())
             })
             .collect::<Result<Vec<_>>>()?;
-        // One or two may be late on a busy machine; if the relay waited for the caller, all would be.
+        // A busy machine may delay one or two. If the relay waited for the client, it would delay
+        // all.
         took.sort_unstable();
         assert!(took[10] < Duration::from_millis(50), "{took:?}");
         Ok(())

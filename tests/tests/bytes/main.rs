@@ -1,7 +1,9 @@
-//! What the relay does to the bytes of a connection: nothing that either end could notice.
+//! The bytes of a connection pass the relay unchanged, and neither end notices the relay.
 //!
-//! Where TCP itself has a say, each test does the same thing twice, over a direct connection and over a stolen one,
-//! and asks the same of both.
+//! Where the behaviour of TCP matters, each test runs over a direct and over a stolen connection,
+//! and expects the same of both.
+
+#![forbid(unsafe_code)]
 
 mod closing;
 mod ends;

@@ -12,22 +12,22 @@ use testbed::{netns_test, wait_until};
 use crate::{
     SECOND,
     ends::reset,
-    fixture::{Ends, Fixture, Route, raise_open_files, sockets},
+    fixture::{Ends, Fixture, Route, connected_sockets, raise_open_files},
 };
 
 #[test]
-fn nine_thousand_connections_are_open_at_once_and_each_is_answered() {
+fn nine_thousand_open_connections_are_all_served() {
     const COUNT: usize = 9_000;
     netns_test("many", |t| {
         raise_open_files()?;
-        let fixture = Fixture::new(t)?;
-        let (files, memory) = (fixture.open_files()?, fixture.memory()?);
-        let (mut callers, mut targets) = (Vec::new(), Vec::new());
+        let f = Fixture::new(t)?;
+        let (files, memory) = (f.open_files()?, f.memory()?);
+        let (mut clients, mut targets) = (Vec::new(), Vec::new());
         thread::scope(|scope| -> Result<()> {
-            let accepted = scope
-                .spawn(|| (0..COUNT).map(|_| fixture.accept()).collect::<io::Result<Vec<_>>>());
-            callers = fixture.client.run(|| {
-                let to = fixture.to(Route::Stolen);
+            let accepted =
+                scope.spawn(|| (0..COUNT).map(|_| f.accept()).collect::<io::Result<Vec<_>>>());
+            clients = f.client.run(|| {
+                let to = f.to(Route::Stolen);
                 (0..COUNT)
                     .map(|_| TcpStream::connect_timeout(&to, SECOND * 5))
                     .collect::<io::Result<Vec<_>>>()
@@ -35,113 +35,111 @@ fn nine_thousand_connections_are_open_at_once_and_each_is_answered() {
             targets = accepted.join().expect("no panic")?;
             Ok(())
         })?;
-        assert_eq!(fixture.active(), COUNT as f64);
-        let each = fixture.memory()?.saturating_sub(memory) * 1024 / COUNT as u64;
+        assert_eq!(f.active(), COUNT as f64);
+        let each = f.memory()?.saturating_sub(memory) * 1024 / COUNT as u64;
         assert!(each <= 20 * 1024, "{each} bytes of the daemon's memory for each idle connection");
 
-        for (number, caller) in callers.iter_mut().enumerate() {
-            caller.set_read_timeout(Some(SECOND * 5))?;
-            caller.write_all(&(number as u32).to_be_bytes())?;
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.set_read_timeout(Some(SECOND * 5))?;
+            client.write_all(&(number as u32).to_be_bytes())?;
         }
         for target in &mut targets {
             let mut number = [0; 4];
             target.read_exact(&mut number)?;
             target.write_all(&number)?;
         }
-        for (number, caller) in callers.iter_mut().enumerate() {
+        for (number, client) in clients.iter_mut().enumerate() {
             let mut answer = [0; 4];
-            caller
+            client
                 .read_exact(&mut answer)
-                .with_context(|| format!("the answer to caller {number}"))?;
+                .with_context(|| format!("the answer to client {number}"))?;
             assert_eq!(u32::from_be_bytes(answer), number as u32);
         }
-        drop((callers, targets));
-        fixture.wait_for_files(files)
+        drop((clients, targets));
+        f.wait_for_files(files)
     });
 }
 
 #[test]
 fn thousands_of_short_connections_leave_nothing_behind() {
     netns_test("short", |t| {
-        let fixture = Fixture::new(t)?;
-        let files = fixture.open_files()?;
+        let f = Fixture::new(t)?;
+        let files = f.open_files()?;
         // The first round fills pools and caches.
-        exchanges(&fixture, 1_000)?;
-        fixture.wait_for_files(files)?;
-        let memory = fixture.memory()?;
-        exchanges(&fixture, 5_000)?;
-        fixture.wait_for_files(files)?;
+        exchanges(&f, 1_000)?;
+        f.wait_for_files(files)?;
+        let memory = f.memory()?;
+        exchanges(&f, 5_000)?;
+        f.wait_for_files(files)?;
 
         let redirected =
-            fixture.daemon.metric("interceptor_connections_total", &[("outcome", "redirected")]);
+            f.daemon.metric("interceptor_connections_total", &[("outcome", "redirected")]);
         assert_eq!(redirected, 6_000.0);
         wait_until("the sockets in the pod to close", SECOND * 5, || {
-            match sockets(&fixture.pod) {
+            match connected_sockets(&f.pod) {
                 open if open.is_empty() => Ok(()),
-                open => Err(open.join("\n")),
+                open => Err(format!("{open:#?}")),
             }
         })?;
-        let grown = fixture.memory()?.saturating_sub(memory);
+        let grown = f.memory()?.saturating_sub(memory);
         assert!(grown < 1024, "the daemon grew by {grown} KiB");
         Ok(())
     });
 }
 
-/// Short connections, two at a time, each with a question and an answer.
-fn exchanges(fixture: &Fixture, count: usize) -> Result<()> {
+/// Opens short connections, two at a time, each with a question and an answer.
+fn exchanges(f: &Fixture, count: usize) -> Result<()> {
     let call = || -> Result<()> {
-        let mut caller = fixture.call(Route::Stolen)?;
-        caller.write_all(b"question")?;
+        let mut client = f.connect_client(Route::Stolen)?;
+        client.write_all(b"question")?;
         let mut answer = String::new();
-        caller.read_to_string(&mut answer)?;
+        client.read_to_string(&mut answer)?;
         ensure!(answer == "answer", "{answer:?}");
         Ok(())
     };
     let answer = || -> Result<()> {
-        let mut target = fixture.accept()?;
+        let mut target = f.accept()?;
         target.read_exact(&mut [0; 8])?;
         target.write_all(b"answer")?;
         Ok(())
     };
     thread::scope(|scope| {
         let half = || (0..count / 2).try_for_each(|_| call());
-        let callers = [scope.spawn(half), scope.spawn(half)];
+        let clients = [scope.spawn(half), scope.spawn(half)];
         let answered = (0..count).try_for_each(|_| answer());
-        let called = callers.into_iter().try_for_each(|caller| caller.join().expect("no panic"));
+        let called = clients.into_iter().try_for_each(|client| client.join().expect("no panic"));
         called.and(answered)
     })
 }
 
 #[test]
-fn callers_that_leave_at_once_do_no_harm() {
+fn clients_that_close_or_reset_at_once_leave_nothing_behind() {
     netns_test("hasty", |t| {
-        let fixture = Fixture::new(t)?;
-        let files = fixture.open_files()?;
+        let f = Fixture::new(t)?;
+        let files = f.open_files()?;
         for number in 0..200 {
-            let caller = fixture.call(Route::Stolen)?;
-            if number % 2 == 0 { reset(caller)? } else { drop(caller) }
+            let client = f.connect_client(Route::Stolen)?;
+            if number % 2 == 0 { reset(client)? } else { drop(client) }
         }
         let seen = || -> Result<f64> {
-            let counted = |outcome| {
-                fixture.daemon.metric("interceptor_connections_total", &[("outcome", outcome)])
-            };
+            let counted =
+                |outcome| f.daemon.metric("interceptor_connections_total", &[("outcome", outcome)]);
             Ok(counted("redirected") + counted("refused"))
         };
-        wait_until("all of them to be counted", SECOND * 5, || {
+        wait_until("200 counted connections", SECOND * 5, || {
             seen().is_ok_and(|count| count == 200.0)
         })?;
         let redirected =
-            fixture.daemon.metric("interceptor_connections_total", &[("outcome", "redirected")])
-                as usize;
+            f.daemon.metric("interceptor_connections_total", &[("outcome", "redirected")]) as usize;
         for _ in 0..redirected {
-            // End of stream or a reset; to hear nothing is neither.
-            let end = fixture.accept()?.read(&mut [0]).map_err(|error| error.kind());
+            // The end of the stream, or a reset.
+            let end = f.accept()?.read(&mut [0]).map_err(|error| error.kind());
             assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{end:?}");
         }
-        fixture.wait_for_files(files)?;
+        f.wait_for_files(files)?;
 
-        let Ends { mut caller, mut target } = fixture.connect(Route::Stolen)?;
-        caller.write_all(b"still here?")?;
+        let Ends { mut client, mut target } = f.connect(Route::Stolen)?;
+        client.write_all(b"still here?")?;
         target.read_exact(&mut [0; 11])?;
         Ok(())
     });

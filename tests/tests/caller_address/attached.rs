@@ -5,29 +5,29 @@ use nix::sys::signal::Signal;
 use rstest::rstest;
 use testbed::{Connection, Daemon, Protocol, bpf_inventory, wait_until};
 
-use crate::{counts, links, refused, sees_the_caller};
+use crate::{check_client_seen, counts, links, refused_rule};
 
 #[test]
-fn nothing_is_attached_for_everybody_while_nothing_is_redirected() {
+fn cgroup_programs_are_attached_only_while_a_connection_may_need_them() {
     run(|f| {
         let daemon = Daemon::start(f.t, &f.without_rule(), &[])?;
-        daemon.wait_state("the first look", |state| state["workloads"][0]["state"] == "idle")?;
+        daemon.wait_state("an idle workload", |state| state["workloads"][0]["state"] == "idle")?;
         assert_eq!(daemon.state()?["caller_address"]["state"], "kept");
         assert_eq!(links(&daemon)?, (0, 0));
 
-        daemon.rewrite_workloads(&f.web(&refused(&f.laptop)))?;
+        daemon.rewrite_workloads(&f.web(&refused_rule(&f.laptop)))?;
         daemon.wait_active("web")?;
         assert_eq!(links(&daemon)?, (1, 2));
         let mut connection = Connection::open(&f.client, f.port(), Protocol::Line)?;
-        sees_the_caller(&mut connection, "app")?;
+        check_client_seen(&mut connection, "app")?;
 
-        // As long as the app may ask.
+        // The app may still ask for the client's address on its open connection.
         daemon.rewrite_workloads(&f.without_rule())?;
         wait_until("the end of the redirect", TIMEOUT, || {
             links(&daemon).is_ok_and(|links| links.0 == 0)
         })?;
         assert_eq!(links(&daemon)?, (0, 2));
-        sees_the_caller(&mut connection, "app")?;
+        check_client_seen(&mut connection, "app")?;
         drop(connection);
         wait_until("the end of all links", TIMEOUT, || {
             links(&daemon).is_ok_and(|links| links == (0, 0))
@@ -38,11 +38,11 @@ fn nothing_is_attached_for_everybody_while_nothing_is_redirected() {
 }
 
 #[rstest]
-#[case::in_order(Signal::SIGTERM)]
-#[case::by_force(Signal::SIGKILL)]
-fn nothing_is_attached_after_the_end(#[case] signal: Signal) {
+#[case::sigterm(Signal::SIGTERM)]
+#[case::sigkill(Signal::SIGKILL)]
+fn nothing_is_attached_after_the_daemon_has_ended(#[case] signal: Signal) {
     run(|f| {
-        let mut daemon = f.daemon_with(&refused(&f.laptop), &[])?;
+        let mut daemon = f.daemon_with(&refused_rule(&f.laptop), &[])?;
         assert_eq!(f.served_by()?, "app");
         let objects = daemon.bpf_objects()?;
         assert_eq!(links(&daemon)?, (1, 2));

@@ -1,4 +1,7 @@
-//! The app sees the caller's address and port, as if we were not there, whenever it serves him in the target's place.
+//! Connections that fall back: the app sees the address and port of the client, as without the
+//! relay.
+
+#![forbid(unsafe_code)]
 
 mod attached;
 mod lost;
@@ -7,33 +10,34 @@ mod shown;
 use anyhow::{Context as _, Result, ensure};
 use testbed::{BpfKind, Connection, Daemon, Namespace, bpf_inventory};
 
-/// A rule with a target that refuses, so that the app serves.
-fn refused(laptop: &Namespace) -> String {
+/// A rule whose target refuses, so that the app serves.
+fn refused_rule(laptop: &Namespace) -> String {
     format!("8080 -> {}:1", laptop.ip4())
 }
 
-/// What the app says of a caller, which should be what the caller says of himself.
-fn sees_the_caller(connection: &mut Connection, app: &str) -> Result<()> {
+/// Fails unless `app` answers and sees the client's own address.
+fn check_client_seen(connection: &mut Connection, app: &str) -> Result<()> {
     let answer = connection.ask()?;
     let own = connection.stream().local_addr()?;
-    ensure!(answer.tag == app && answer.peer == Some(own), "the caller {own} is told {answer:?}");
+    ensure!(answer.tag == app && answer.peer == Some(own), "client {own} got {answer:?}");
     Ok(())
 }
 
-/// What the daemon says of callers' addresses: (connections shown at present, connections not shown).
+/// The daemon's counters: (connections that show the client's address at present, connections that
+/// did not show it).
 fn counts(daemon: &Daemon) -> Result<(u64, u64)> {
     let state = daemon.state()?;
-    let told = &state["caller_address"];
-    let number = |key: &str| told[key].as_u64().with_context(|| format!("no {key} in {told}"));
+    let report = &state["caller_address"];
+    let number = |key: &str| report[key].as_u64().with_context(|| format!("no {key} in {report}"));
     let counts = (number("shown")?, number("not_shown")?);
     let metrics = daemon.metrics()?;
     let measured = ["interceptor_callers_shown", "interceptor_callers_not_shown_total"]
         .map(|name| metrics.sum(name, &[]) as u64);
-    ensure!(measured == [counts.0, counts.1], "status says {counts:?}, metrics say {measured:?}");
+    ensure!(measured == [counts.0, counts.1], "status has {counts:?}, metrics have {measured:?}");
     Ok(counts)
 }
 
-/// The daemon's links, those at the root of the cgroups apart: (network namespaces, cgroups).
+/// The number of the daemon's links: (to network namespaces, to the cgroup root).
 fn links(daemon: &Daemon) -> Result<(usize, usize)> {
     let held = bpf_inventory()?.still_here(&daemon.bpf_objects()?);
     let (netns, cgroup): (Vec<_>, Vec<_>) = held

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Read as _, Write as _},
     net::Ipv6Addr,
-    process::{Command, Stdio},
+    process::{ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -18,10 +18,11 @@ use crate::{Fixture, PORT, USERS, pattern::Pattern};
 
 const GIBIBYTE: u64 = 1 << 30;
 
-/// The daemon may have so much more memory meanwhile, in KiB.
+/// Maximum growth of the daemon's memory meanwhile, in KiB.
 const GROWTH: u64 = 4 << 10;
 
-/// Answers GET with the pattern, and says of what it is sent whether that is the pattern.
+/// Starts a server that answers GET with the pattern, and PUT with the length of a body that is the
+/// pattern, or with the first difference.
 fn gibibyte(netns: &Namespace, tag: &'static str) -> Result<TcpService> {
     TcpService::start(netns, (Ipv6Addr::UNSPECIFIED, PORT), move |mut stream, _| {
         let mut reader = BufReader::with_capacity(256 << 10, stream.try_clone()?);
@@ -34,7 +35,7 @@ fn gibibyte(netns: &Namespace, tag: &'static str) -> Result<TcpService> {
         let mut pattern = Pattern::default();
         let found = match request.length {
             Some(length) => pattern.check((&mut reader).take(length)),
-            None => chunks(&mut reader, &mut pattern),
+            None => check_chunks(&mut reader, &mut pattern),
         };
         let body = match found {
             Ok(()) => format!("{tag} {} bytes\n", pattern.at),
@@ -44,8 +45,8 @@ fn gibibyte(netns: &Namespace, tag: &'static str) -> Result<TcpService> {
     })
 }
 
-/// A chunked body as curl sends it, without extensions and trailers.
-fn chunks(from: &mut impl BufRead, pattern: &mut Pattern) -> io::Result<()> {
+/// Checks a chunked body as curl sends it, without extensions and trailers.
+fn check_chunks(from: &mut impl BufRead, pattern: &mut Pattern) -> io::Result<()> {
     loop {
         let mut line = String::new();
         from.read_line(&mut line)?;
@@ -61,16 +62,16 @@ fn chunks(from: &mut impl BufRead, pattern: &mut Pattern) -> io::Result<()> {
 
 #[rstest]
 #[case::bystander(USERS[0])]
-#[case::developer(USERS[1])]
+#[case::debug(USERS[1])]
 fn curl_downloads_a_gibibyte(#[case] (user, tag): (&'static str, &'static str)) {
     software_test("download", &["curl"], |t| {
-        let fixture = Fixture::new(t)?;
+        let f = Fixture::new(t)?;
         let (_app, _target) =
-            (gibibyte(&fixture.pod, "app")?, gibibyte(&fixture.laptop, "laptop")?);
-        let daemon = fixture.daemon(t)?;
+            (gibibyte(&f.hosts.pod, "app")?, gibibyte(&f.hosts.laptop, "laptop")?);
+        let daemon = f.daemon()?;
         let head = t.dir().join("head");
-        let mut curl = fixture.curl(user, &["-D"]);
-        curl.arg(&head).arg(fixture.url("/")).stdout(Stdio::piped());
+        let mut curl = f.curl(user, &["-D"]);
+        curl.arg(&head).arg(f.url("/")).stdout(Stdio::piped());
         watch(&daemon, &mut curl, |_, stdout| {
             let mut pattern = Pattern::default();
             pattern.check(stdout.context("no output")?)?;
@@ -85,20 +86,20 @@ fn curl_downloads_a_gibibyte(#[case] (user, tag): (&'static str, &'static str)) 
 
 #[rstest]
 #[case::bystander(USERS[0], &[])]
-#[case::developer(USERS[1], &["-H", "Transfer-Encoding:", "-H", "Content-Length: 1073741824"])]
+#[case::debug(USERS[1], &["-H", "Transfer-Encoding:", "-H", "Content-Length: 1073741824"])]
 fn curl_uploads_a_gibibyte(
     #[case] (user, tag): (&'static str, &'static str),
     #[case] framing: &[&str],
 ) {
     software_test("upload", &["curl"], |t| {
-        let fixture = Fixture::new(t)?;
+        let f = Fixture::new(t)?;
         let (_app, _target) =
-            (gibibyte(&fixture.pod, "app")?, gibibyte(&fixture.laptop, "laptop")?);
-        let daemon = fixture.daemon(t)?;
+            (gibibyte(&f.hosts.pod, "app")?, gibibyte(&f.hosts.laptop, "laptop")?);
+        let daemon = f.daemon()?;
         let answer = t.dir().join("answer");
-        // Nobody here says that he may continue.
-        let mut curl = fixture.curl(user, &["-T", "-", "-H", "Expect:", "-o"]);
-        curl.arg(&answer).args(framing).arg(fixture.url("/")).stdin(Stdio::piped());
+        // The server does not send 100 (Continue).
+        let mut curl = f.curl(user, &["-T", "-", "-H", "Expect:", "-o"]);
+        curl.arg(&answer).args(framing).arg(f.url("/")).stdin(Stdio::piped());
         watch(&daemon, &mut curl, |stdin, _| {
             let mut stdin = stdin.context("no input")?;
             Ok(Pattern::default().write(&mut stdin, GIBIBYTE)?)
@@ -108,21 +109,20 @@ fn curl_uploads_a_gibibyte(
     });
 }
 
-/// Runs curl to its end, and looks after the daemon's memory meanwhile.
+/// Runs curl to its end, and checks the daemon's memory meanwhile.
 fn watch(
     daemon: &Daemon,
     curl: &mut Command,
-    feed: impl FnOnce(Option<std::process::ChildStdin>, Option<std::process::ChildStdout>) -> Result<()>
-    + Send,
+    feed: impl FnOnce(Option<ChildStdin>, Option<ChildStdout>) -> Result<()> + Send,
 ) -> Result<()> {
     let (before, started) = (daemon.rss_kib()?, Instant::now());
     let mut child = curl.spawn().context("start curl")?;
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-    let mut most = before;
+    let mut maximum = before;
     let status = thread::scope(|scope| {
         let feeding = scope.spawn(move || feed(stdin, stdout));
         let status = wait_until("the end of curl", Duration::from_secs(35), || {
-            most = most.max(daemon.rss_kib().unwrap_or(u64::MAX));
+            maximum = maximum.max(daemon.rss_kib().unwrap_or(u64::MAX));
             child.try_wait().ok().flatten()
         });
         feeding.join().expect("no panic").and(status)
@@ -131,8 +131,8 @@ fn watch(
     println!(
         "{:.1?}, the daemon grew from {before} KiB by {} KiB",
         started.elapsed(),
-        most - before
+        maximum - before
     );
-    ensure!(most - before <= GROWTH, "the daemon grew from {before} KiB to {most} KiB");
+    ensure!(maximum - before <= GROWTH, "the daemon grew from {before} KiB to {maximum} KiB");
     Ok(())
 }

@@ -1,4 +1,6 @@
-//! Clients that everybody runs, on a port with a condition: WebSocket, TLS, and more bytes than would fit anywhere.
+//! Clients in wide use, on a port with a condition: WebSocket, TLS, and a gibibyte each way.
+
+#![forbid(unsafe_code)]
 
 mod gibibyte;
 mod pattern;
@@ -8,44 +10,40 @@ mod websocket;
 use std::process::Command;
 
 use anyhow::Result;
-use interceptor_tests::software::tool;
-use testbed::{Daemon, Namespace, Topology, workload};
+use interceptor_tests::{Hosts, software::tool};
+use testbed::{Daemon, Topology};
 
+/// The port of app and target.
 const PORT: u16 = 8080;
 
-/// The value of `X-User` by which each of them is called.
+/// Values of `X-User`, each with the server that such requests reach.
 const USERS: [(&str, &str); 2] = [("someone", "app"), ("debug", "laptop")];
 
-/// A pod and a laptop; those who say that they are `debug` get the laptop.
-struct Fixture {
-    pod: Namespace,
-    laptop: Namespace,
-    client: Namespace,
+/// The hosts of these tests.
+struct Fixture<'t> {
+    hosts: Hosts<'t>,
 }
 
-impl Fixture {
-    fn new(t: &Topology) -> Result<Self> {
-        Ok(Self { pod: t.pod("web")?, laptop: t.host("laptop")?, client: t.host("client")? })
+impl<'t> Fixture<'t> {
+    fn new(t: &'t Topology) -> Result<Self> {
+        Ok(Self { hosts: Hosts::new(t)? })
     }
 
-    fn daemon(&self, t: &Topology) -> Result<Daemon> {
-        let rule = format!(
-            "{PORT} -> {}:{PORT} when request.headers['x-user'] == 'debug'",
-            self.laptop.ip4()
-        );
-        let daemon = Daemon::start(t, &workload(&self.pod, &rule), &[])?;
-        daemon.wait_active("web")?;
-        Ok(daemon)
+    /// Starts the daemon with the debug rule.
+    fn daemon(&self) -> Result<Daemon> {
+        let hosts = &self.hosts;
+        Daemon::start_active(hosts.t, &hosts.pod, &hosts.debug_rule(PORT, PORT))
     }
 
+    /// curl on the client's host, with a value of `X-User`.
     fn curl(&self, user: &str, args: &[&str]) -> Command {
-        let mut command = tool(&self.client, "curl");
+        let mut command = tool(&self.hosts.client, "curl");
         command.args(["-sS", "--http1.1", "-H", &format!("X-User: {user}")]).args(args);
         command
     }
 
-    /// Where `user` calls, and where his call would end.
+    /// A URL at the pod's port.
     fn url(&self, path: &str) -> String {
-        format!("http://{}:{PORT}{path}", self.pod.ip4())
+        format!("http://{}:{PORT}{path}", self.hosts.pod.ip4())
     }
 }

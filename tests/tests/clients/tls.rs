@@ -1,31 +1,38 @@
-//! TLS with a server name, by curl.
+//! TLS with a server name, by curl. One changed byte would break the connection.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use anyhow::{Result, ensure};
-use interceptor_tests::software::{output, server, software_test, tool};
+use interceptor_tests::software::{output, software_test, tool};
 use rstest::rstest;
-use testbed::{Daemon, Namespace, Process, workload};
+use testbed::{Daemon, Namespace, Process, nginx_with};
 
 use crate::{Fixture, PORT, pattern::Pattern};
 
-/// Who changes one byte of TLS breaks it.
 #[rstest]
-#[case::name("connection.requested_server_name == 'debug.example'", [("shop.example", "app"), ("debug.example", "laptop")])]
-#[case::hidden("request.headers['x-user'] == 'debug'", [("shop.example", "app"), ("debug.example", "app")])]
-fn curl_speaks_tls_to_whom_it_names(#[case] condition: &str, #[case] expected: [(&str, &str); 2]) {
+#[case::name(
+    "connection.requested_server_name == 'debug.example'",
+    [("shop.example", "app"), ("debug.example", "laptop")]
+)]
+#[case::hidden(
+    "request.headers['x-user'] == 'debug'",
+    [("shop.example", "app"), ("debug.example", "app")]
+)]
+fn curl_reaches_the_tls_server_that_the_condition_selects(
+    #[case] condition: &str,
+    #[case] expected: [(&str, &str); 2],
+) {
     software_test("tls", &["curl", "nginx", "openssl"], |t| {
-        let fixture = Fixture::new(t)?;
+        let f = Fixture::new(t)?;
         let (_app, _target) =
-            (tls_server(&fixture.pod, "app")?, tls_server(&fixture.laptop, "laptop")?);
-        let rule = format!("{PORT} -> {}:{PORT} when {condition}", fixture.laptop.ip4());
-        let daemon = Daemon::start(t, &workload(&fixture.pod, &rule), &[])?;
-        daemon.wait_active("web")?;
+            (tls_server(&f.hosts.pod, "app")?, tls_server(&f.hosts.laptop, "laptop")?);
+        let rule = format!("{PORT} -> {}:{PORT} when {condition}", f.hosts.laptop.ip4());
+        let _daemon = Daemon::start_active(t, &f.hosts.pod, &rule)?;
         for (name, tag) in expected {
-            let resolve = format!("{name}:{PORT}:{}", fixture.pod.ip4());
+            let resolve = format!("{name}:{PORT}:{}", f.hosts.pod.ip4());
             let url = format!("https://{name}:{PORT}/large");
             for version in ["--http1.1", "--http2"] {
-                let mut curl = fixture.curl(
+                let mut curl = f.curl(
                     "debug",
                     &["-k", version, "--tlsv1.3", "--resolve", &resolve, &url, &url],
                 );
@@ -33,7 +40,7 @@ fn curl_speaks_tls_to_whom_it_names(#[case] condition: &str, #[case] expected: [
                 let file = fs::read(t.dir().join(format!("tls-{tag}/large")))?;
                 ensure!(
                     got == [&*file, &*file].concat(),
-                    "{name} got {} bytes, of {tag}?",
+                    "{name}: {} bytes, not the file of {tag} twice",
                     got.len()
                 );
             }
@@ -42,7 +49,7 @@ fn curl_speaks_tls_to_whom_it_names(#[case] condition: &str, #[case] expected: [
     });
 }
 
-/// nginx with a certificate of its own.
+/// Starts nginx with a certificate of its own. Its file `large` begins with `tag`.
 fn tls_server(netns: &Namespace, tag: &str) -> Result<Process> {
     let dir = netns.dir().join(format!("tls-{tag}"));
     fs::create_dir(&dir)?;
@@ -70,17 +77,15 @@ fn tls_server(netns: &Namespace, tag: &str) -> Result<Process> {
         "certificate",
     ]);
     output(openssl.current_dir(&dir))?;
-    let config = format!(
-        "daemon off;\nuser root;\nerror_log stderr;\npid {dir}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n\
-         client_body_temp_path {dir}/body;\nproxy_temp_path {dir}/proxy;\nfastcgi_temp_path {dir}/fastcgi;\n\
-         uwsgi_temp_path {dir}/uwsgi;\nscgi_temp_path {dir}/scgi;\nserver {{\nlisten {PORT} ssl http2;\n\
-         ssl_protocols TLSv1.2 TLSv1.3;\nssl_certificate {dir}/certificate;\nssl_certificate_key {dir}/key;\nroot {dir};\n}}\n}}\n",
+    let http = format!(
+        "server {{
+        listen {PORT} ssl http2;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_certificate {dir}/certificate;
+        ssl_certificate_key {dir}/key;
+        root {dir};
+    }}",
         dir = dir.display(),
     );
-    fs::write(dir.join("config"), config)?;
-    let mut nginx = server(netns, "nginx");
-    nginx.args(["-e", "stderr", "-p"]).arg(&dir).arg("-c").arg(dir.join("config"));
-    let mut process = netns.spawn(&mut nginx)?;
-    process.wait_for_port(PORT, Duration::from_secs(10))?;
-    Ok(process)
+    nginx_with(netns, &format!("nginx-{tag}"), PORT, &http)
 }

@@ -1,6 +1,6 @@
-"""Talks by the library `websockets` to a server that says who it is, and then whatever it is told.
+"""A client of the library `websockets`, for a server that sends its name and then echoes messages.
 
-Arguments: URL, value of X-User, and who should answer.
+Arguments: URL, value of X-User, expected name of the server.
 """
 
 import asyncio
@@ -9,37 +9,46 @@ import sys
 
 import websockets
 
-MESSAGES = ["", "text: ü", b"\0\xff" * 100, "x" * 125, "x" * 126, b"y" * 65535, b"z" * 65536, os.urandom(3 << 20)]
+MESSAGES = [
+    "",
+    "text: ü",
+    b"\0\xff" * 100,
+    "x" * 125,
+    "x" * 126,
+    b"y" * 65535,
+    b"z" * 65536,
+    os.urandom(3 << 20),
+]
 
 
-async def talk(url, user, expected, compression):
-    headers = {"X-User": user}
-    async with websockets.connect(url, extra_headers=headers, compression=compression, max_size=None) as server:
+async def run(url, user, expected, compression):
+    options = {"extra_headers": {"X-User": user}, "compression": compression, "max_size": None}
+    async with websockets.connect(url, **options) as server:
         assert await server.recv() == expected
         for message in MESSAGES:
             await server.send(message)
-            assert await server.recv() == message, "another message"
+            assert await server.recv() == message, "the echo differs"
         # In fragments.
         await server.send(["one ", "two ", "three"])
         assert await server.recv() == "one two three"
         await (await server.ping(b"are you there?"))
-        # Both speak at the same time.
+        # Both sides send at the same time.
         many = [os.urandom(n * 37 % 5000) for n in range(500)]
 
-        async def say():
+        async def send_all():
             for message in many:
                 await server.send(message)
 
-        saying = asyncio.create_task(say())
+        sending = asyncio.create_task(send_all())
         for message in many:
-            assert await server.recv() == message, "another one of many"
-        await saying
+            assert await server.recv() == message, "one of many echoes differs"
+        await sending
     assert server.close_code == 1000, server.close_code
 
 
 async def main():
     for compression in ["deflate", None]:
-        await talk(*sys.argv[1:], compression)
+        await run(*sys.argv[1:], compression)
 
 
 asyncio.run(main())

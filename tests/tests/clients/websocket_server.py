@@ -1,4 +1,4 @@
-"""A server of the library `websockets`: says who it is, and then whatever it is told."""
+"""A server of the library `websockets`: sends its name, then echoes each message."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ async def serve(connection):
 
 
 async def main():
-    # Who says hello only does not wait for long to be told goodbye.
+    # For `/hello`, the server closes first, and does not wait long for the client's close frame.
     async with websockets.serve(serve, None, 8080, max_size=None, close_timeout=0.2):
         await asyncio.Future()
 

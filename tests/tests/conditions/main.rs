@@ -1,4 +1,6 @@
-//! Rules with conditions: the requests that match go to the developer, and nobody else notices.
+//! Rules with conditions: the target gets the requests that match, and nothing changes for others.
+
+#![forbid(unsafe_code)]
 
 mod closing;
 mod matching;
@@ -16,20 +18,25 @@ use std::{
 };
 
 use anyhow::Result;
-use interceptor_tests::{Fixture, HttpClient, HttpEchoServer, TIMEOUT};
+use interceptor_tests::{DEBUG_HEADER, Fixture, HttpClient, HttpEchoServer, TIMEOUT, WHEN_DEBUG};
 use testbed::Daemon;
 
-/// A pod whose app and a laptop whose server tell what they got.
+/// A header that no rule of these tests matches.
+const OTHER_HEADER: &str = "a: b";
+
+/// A fixture with an echo server on port 80 of the pod, and one on port 4000 of the laptop.
 struct HttpFixture<'t> {
     base: Fixture<'t>,
     app: HttpEchoServer,
     target: HttpEchoServer,
 }
 
-/// The header that the rules of these tests look for.
-const DEBUG: &str = "x-user: debug";
+/// Runs one test in an [`HttpFixture`] of its own.
+fn run_http(body: impl FnOnce(HttpFixture<'_>) -> Result<()>) {
+    interceptor_tests::run(|f| body(HttpFixture::new(f)?));
+}
 
-const WHEN: &str = "when request.headers['x-user'] == 'debug'";
+// === impl HttpFixture ===
 
 impl<'t> HttpFixture<'t> {
     fn new(base: Fixture<'t>) -> Result<Self> {
@@ -39,24 +46,44 @@ impl<'t> HttpFixture<'t> {
         Ok(Self { base, app, target })
     }
 
+    /// `80 -> <laptop>:4000 <rest>`.
     fn rule(&self, rest: &str) -> String {
         format!("80 -> {}:4000 {rest}", self.base.laptop.ip4())
     }
 
+    /// Starts the daemon with the debug rule for port 80.
     fn daemon(&self) -> Result<Daemon> {
-        self.base.daemon_with(&self.rule(WHEN), &[])
+        self.daemon_for(80, 4000)
     }
 
-    fn caller(&self) -> Result<HttpClient> {
-        HttpClient::connect(&self.base.client, (self.base.pod.ip4(), 80))
+    /// Starts the daemon with the debug rule for a port of the pod and a port of the laptop.
+    fn daemon_for(&self, port: u16, target: u16) -> Result<Daemon> {
+        let rule = format!("{port} -> {}:{target} {WHEN_DEBUG}", self.base.laptop.ip4());
+        self.base.daemon_with(&rule, &[])
+    }
+
+    /// Connects the client to port 80 of the pod.
+    fn connect(&self) -> Result<HttpClient> {
+        self.connect_to(80)
+    }
+
+    /// Connects the client to a port of the pod.
+    fn connect_to(&self, port: u16) -> Result<HttpClient> {
+        HttpClient::connect(&self.base.client, (self.base.pod.ip4(), port))
     }
 }
 
-fn run_http(body: impl FnOnce(HttpFixture<'_>) -> Result<()>) {
-    interceptor_tests::run(|f| body(HttpFixture::new(f)?));
+/// A GET request with this header line.
+fn get(header: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: web\r\n{header}\r\n\r\n")
 }
 
-/// Who greets a caller of the pod who says nothing.
+/// The header line of a request that the server `tag` serves.
+fn header_for(tag: &str) -> &'static str {
+    if tag == "app" { OTHER_HEADER } else { DEBUG_HEADER }
+}
+
+/// The first word that a server sends to a client that sends nothing.
 fn greeting(f: &Fixture<'_>, port: u16) -> Result<String> {
     let address = (f.pod.ip4(), port);
     let stream = f.client.run(|| TcpStream::connect(address))?;
@@ -66,7 +93,7 @@ fn greeting(f: &Fixture<'_>, port: u16) -> Result<String> {
     Ok(line.split(' ').next().unwrap_or_default().to_owned())
 }
 
-/// Connections of the workload's rules that became a pipe for this reason.
+/// The number of connections of the workload that became a raw pipe for this reason.
 fn piped(daemon: &Daemon, reason: &str) -> Result<u64> {
     let workload = daemon.workload("web")?;
     let rules = workload["rules"].as_array().into_iter().flatten();
@@ -77,7 +104,7 @@ fn piped(daemon: &Daemon, reason: &str) -> Result<u64> {
         .sum())
 }
 
-/// Requests and connections that the workload's rules made this of.
+/// The number of requests and connections of the workload with this decision.
 fn decided(daemon: &Daemon, decision: &str) -> Result<u64> {
     let workload = daemon.workload("web")?;
     let rules = workload["rules"].as_array().into_iter().flatten();

@@ -1,29 +1,30 @@
 //! Which requests match a condition, and what a condition may look at.
 
 use anyhow::ensure;
-use interceptor_tests::{HttpClient, TIMEOUT, counted, outcomes};
+use interceptor_tests::{DEBUG_HEADER, HttpClient, TIMEOUT, counted, outcomes};
 use rstest::rstest;
 use testbed::{TcpService, wait_until};
 
-use crate::{DEBUG, greeting, run_http};
+use crate::{greeting, run_http};
 
 #[test]
-fn each_request_on_a_kept_alive_connection_goes_where_it_is_wanted() {
+fn the_condition_selects_the_server_for_each_request_of_a_connection() {
     run_http(|f| {
         let daemon = f.daemon()?;
-        let mut caller = f.caller()?;
+        let mut client = f.connect()?;
         for turn in 0..20 {
             let matching = turn % 3 == 1;
-            let headers: &[&str] = if matching { &[DEBUG] } else { &["X-User: somebody"] };
-            let answer = caller.get("/x", headers)?;
-            ensure!(answer.tag == if matching { "laptop" } else { "app" }, "{turn}: {answer:?}");
+            let headers: &[&str] = if matching { &[DEBUG_HEADER] } else { &["X-User: other"] };
+            let response = client.get("/x", headers)?;
+            let tag = if matching { "laptop" } else { "app" };
+            ensure!(response.tag == tag, "{turn}: {response:?}");
         }
         assert_eq!(
             f.app.service().connections(),
             1,
-            "one connection to the app for the caller's one"
+            "more than one connection to the app for one of the client"
         );
-        assert_eq!(f.target.service().connections(), 1, "and one to the laptop, kept");
+        assert_eq!(f.target.service().connections(), 1, "more than one connection to the target");
         assert_eq!((f.app.service().requests(), f.target.service().requests()), (13, 7));
         assert_eq!(outcomes(&daemon, "web")?, counted([("redirected", 1)]));
         Ok(())
@@ -31,14 +32,14 @@ fn each_request_on_a_kept_alive_connection_goes_where_it_is_wanted() {
 }
 
 #[test]
-fn a_caller_who_never_matches_never_meets_the_laptop() {
+fn a_client_without_matching_requests_causes_no_connection_to_the_target() {
     run_http(|f| {
         let daemon = f.daemon()?;
-        let mut caller = f.caller()?;
+        let mut client = f.connect()?;
         for _ in 0..10 {
-            assert_eq!(caller.get("/x", &[])?.tag, "app");
+            assert_eq!(client.get("/x", &[])?.tag, "app");
         }
-        drop(caller);
+        drop(client);
         assert_eq!(f.target.service().connections(), 0);
         wait_until("the connection to be counted", TIMEOUT, || {
             ensure!(outcomes(&daemon, "web")? == counted([("passed/not_matched", 1)]));
@@ -49,13 +50,31 @@ fn a_caller_who_never_matches_never_meets_the_laptop() {
 
 #[rstest]
 #[case::path("when request.path.startsWith('/api/')", "/api/x", &[], "/x", &[])]
-#[case::method("when request.method == 'GET' && request.url_path == '/a'", "/a?b=1", &[], "/b", &[])]
+#[case::method(
+    "when request.method == 'GET' && request.url_path == '/a'",
+    "/a?b=1",
+    &[],
+    "/b",
+    &[]
+)]
 #[case::query("when request.query == 'debug=1'", "/?debug=1", &[], "/", &[])]
 #[case::host("when request.host == 'web'", "/", &[], "http://other/", &[])]
-#[case::several("when request.headers['x-user'] in ['a', 'b']", "/", &["X-User: b"], "/", &["X-User: c"])]
-#[case::regex("when request.headers['cookie'].matches('user=debug(;|$)')", "/", &["Cookie: user=debug"], "/", &["Cookie: user=debugger"])]
+#[case::several(
+    "when request.headers['x-user'] in ['a', 'b']",
+    "/",
+    &["X-User: b"],
+    "/",
+    &["X-User: c"]
+)]
+#[case::regex(
+    "when request.headers['cookie'].matches('user=debug(;|$)')",
+    "/",
+    &["Cookie: user=debug"],
+    "/",
+    &["Cookie: user=debugger"]
+)]
 #[case::missing("when !('x-user' in request.headers)", "/", &[], "/", &["X-User: "])]
-fn conditions_are_about(
+fn a_condition_may_look_at(
     #[case] condition: &str,
     #[case] matching: &str,
     #[case] matching_headers: &[&str],
@@ -64,20 +83,20 @@ fn conditions_are_about(
 ) {
     run_http(|f| {
         let _daemon = f.base.daemon_with(&f.rule(condition), &[])?;
-        let mut caller = f.caller()?;
+        let mut client = f.connect()?;
         for _ in 0..2 {
-            assert_eq!(caller.get(matching, matching_headers)?.tag, "laptop");
-            assert_eq!(caller.get(other, other_headers)?.tag, "app");
+            assert_eq!(client.get(matching, matching_headers)?.tag, "laptop");
+            assert_eq!(client.get(other, other_headers)?.tag, "app");
         }
         Ok(())
     });
 }
 
 #[test]
-fn a_condition_on_addresses_reads_no_byte() {
+fn a_condition_on_addresses_needs_no_byte_of_the_client() {
     run_http(|f| {
         let condition = format!("when source.address.startsWith('{}:')", f.base.client.ip4());
-        // A server that speaks first could not wait for a request.
+        // The greeting of a server that speaks first arrives without a request.
         let _greeter =
             TcpService::greets_first(&f.base.laptop, (f.base.laptop.ip4(), 4001), "laptop")?;
         let rule = format!("80 -> {}:4001 {condition}", f.base.laptop.ip4());

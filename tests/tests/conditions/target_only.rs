@@ -6,125 +6,126 @@ use std::{
 };
 
 use anyhow::Result;
-use interceptor_tests::{Frozen, HttpClient, TIMEOUT, threads};
+use interceptor_tests::{DEBUG_HEADER, Frozen, HttpClient, TIMEOUT, threads};
 use testbed::{Daemon, TcpService, wait_until};
 
-use crate::{DEBUG, HttpFixture, WHEN, run_http};
+use crate::{HttpFixture, get, run_http};
 
-/// A caller whose first request was the laptop's, and had come when he was accepted.
-fn caller_of_the_laptop_alone(f: &HttpFixture<'_>, daemon: &Daemon) -> Result<HttpClient> {
+/// A client that is connected to the target only: its first request matched and had arrived when
+/// the relay accepted the connection.
+fn client_of_the_target_only(f: &HttpFixture<'_>, daemon: &Daemon) -> Result<HttpClient> {
     let workers = threads(daemon.pid(), "relay-")?;
-    // A machine that has no time for us while they stand still makes them look hung: then he is the app's.
+    // On a busy machine, the stopped workers may look hung. Then the app gets the connection.
     for _ in 0..10 {
-        let calls = f.app.service().connections();
+        let connections = f.app.service().connections();
         let frozen = Frozen::new(&workers)?;
-        let mut caller = f.caller()?;
-        caller.say(format!("GET / HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
+        let mut client = f.connect()?;
+        client.send(get(DEBUG_HEADER))?;
         drop(frozen);
-        if caller.answer(false)?.tag == "laptop" {
-            assert_eq!(f.app.service().connections(), calls, "who has spoken needs no app");
-            return Ok(caller);
+        if client.response(false)?.tag == "laptop" {
+            let now = f.app.service().connections();
+            assert_eq!(now, connections, "the app was dialled although the request matched");
+            return Ok(client);
         }
     }
-    anyhow::bail!("ten callers in a row were left with the app")
+    anyhow::bail!("the app got ten connections in a row")
 }
 
-/// A caller of the laptop alone, for whom the app is called when `nudge` has happened.
-fn caller_for_whom_the_app_is_called(
+/// As [`client_of_the_target_only`]. Then runs `act` and waits until the relay has dialled the app.
+fn client_that_needs_the_app(
     f: &HttpFixture<'_>,
     daemon: &Daemon,
-    nudge: impl FnOnce(&mut HttpClient) -> Result<()>,
+    act: impl FnOnce(&mut HttpClient) -> Result<()>,
 ) -> Result<HttpClient> {
-    let mut caller = caller_of_the_laptop_alone(f, daemon)?;
-    let calls = f.app.service().connections();
-    nudge(&mut caller)?;
-    wait_until("the app to be called", TIMEOUT, || f.app.service().connections() == calls + 1)?;
-    Ok(caller)
+    let mut client = client_of_the_target_only(f, daemon)?;
+    let connections = f.app.service().connections();
+    act(&mut client)?;
+    wait_until("a connection to the app", TIMEOUT, || {
+        f.app.service().connections() == connections + 1
+    })?;
+    Ok(client)
 }
 
-/// A caller whose developer has given his idle connection up.
-fn caller_left_to_the_app(f: &HttpFixture<'_>, daemon: &Daemon) -> Result<HttpClient> {
-    caller_for_whom_the_app_is_called(f, daemon, |_| {
+/// A client whose target has closed its idle connection.
+fn client_without_target(f: &HttpFixture<'_>, daemon: &Daemon) -> Result<HttpClient> {
+    client_that_needs_the_app(f, daemon, |_| {
         f.target.service().close_connections();
         Ok(())
     })
 }
 
-/// A caller who has begun another request.
-fn caller_with_half_a_head(f: &HttpFixture<'_>, daemon: &Daemon) -> Result<HttpClient> {
-    caller_for_whom_the_app_is_called(f, daemon, |caller| Ok(caller.say("GET / HTTP/1.1\r\nHo")?))
+/// A client that has sent half of its second request's head.
+fn client_with_half_a_head(f: &HttpFixture<'_>, daemon: &Daemon) -> Result<HttpClient> {
+    client_that_needs_the_app(f, daemon, |client| Ok(client.send("GET / HTTP/1.1\r\nHo")?))
 }
 
 #[test]
-fn a_request_of_the_developer_calls_nobody_else() {
+fn the_app_is_dialled_with_the_first_request_that_does_not_match() {
     run_http(|f| {
         let daemon = f.daemon()?;
-        let mut caller = caller_of_the_laptop_alone(&f, &daemon)?;
+        let mut client = client_of_the_target_only(&f, &daemon)?;
         let (calls, targets) = (f.app.service().connections(), f.target.service().connections());
         for _ in 0..3 {
-            assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
+            assert_eq!(client.get("/", &[DEBUG_HEADER])?.tag, "laptop");
         }
         assert_eq!(f.app.service().connections(), calls);
         for turn in 0..10 {
-            let headers: &[&str] = if turn % 2 == 1 { &[DEBUG] } else { &[] };
-            assert_eq!(caller.get("/", headers)?.tag, if turn % 2 == 1 { "laptop" } else { "app" });
+            let headers: &[&str] = if turn % 2 == 1 { &[DEBUG_HEADER] } else { &[] };
+            assert_eq!(client.get("/", headers)?.tag, if turn % 2 == 1 { "laptop" } else { "app" });
         }
-        assert_eq!(
-            f.app.service().connections(),
-            calls + 1,
-            "called with the first request of its own"
-        );
-        assert_eq!(f.target.service().connections(), targets, "kept");
+        assert_eq!(f.app.service().connections(), calls + 1, "the app was not dialled once");
+        assert_eq!(f.target.service().connections(), targets, "the target was dialled again");
         Ok(())
     });
 }
 
 #[test]
-fn a_developer_who_gives_an_idle_connection_up_leaves_it_to_the_app() {
+fn the_app_is_dialled_when_the_target_closes_an_idle_connection() {
     run_http(|f| {
         let daemon = f.daemon()?;
-        let mut caller = caller_left_to_the_app(&f, &daemon)?;
+        let mut client = client_without_target(&f, &daemon)?;
         let calls = f.app.service().connections();
-        // To the caller nothing has happened.
-        assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
-        assert_eq!(caller.get("/", &[])?.tag, "app");
+        // The client notices nothing.
+        assert_eq!(client.get("/", &[DEBUG_HEADER])?.tag, "laptop");
+        assert_eq!(client.get("/", &[])?.tag, "app");
         assert_eq!(f.app.service().connections(), calls);
-        // How long he may be idle is the app's to say.
+        // The app decides how long the connection may be idle.
         f.app.service().close_connections();
-        assert_eq!(caller.rest()?, b"");
+        assert_eq!(client.read_to_end()?, b"");
         Ok(())
     });
 }
 
 #[test]
-fn an_app_that_was_called_because_a_developer_gave_up_may_give_up_too() {
+fn the_app_may_close_a_connection_that_the_target_has_left() {
     run_http(|f| {
         let daemon = f.daemon()?;
-        let mut caller = caller_left_to_the_app(&f, &daemon)?;
+        let mut client = client_without_target(&f, &daemon)?;
         f.app.service().close_connections();
-        assert_eq!(caller.rest()?, b"");
+        assert_eq!(client.read_to_end()?, b"");
         Ok(())
     });
 }
 
 #[test]
-fn half_a_head_is_the_apps_to_wait_for() {
+fn the_app_decides_how_long_to_wait_for_the_rest_of_a_head() {
     run_http(|f| {
         let daemon = f.daemon()?;
-        let mut caller = caller_with_half_a_head(&f, &daemon)?;
-        caller.say(format!("st: web\r\n{DEBUG}\r\n\r\n"))?;
-        assert_eq!(caller.answer(false)?.tag, "laptop");
+        let mut client = client_with_half_a_head(&f, &daemon)?;
+        client.send(format!("st: web\r\n{DEBUG_HEADER}\r\n\r\n"))?;
+        assert_eq!(client.response(false)?.tag, "laptop");
 
-        let mut caller = caller_with_half_a_head(&f, &daemon)?;
+        let mut client = client_with_half_a_head(&f, &daemon)?;
         f.app.service().close_connections();
-        assert_eq!(caller.rest()?, b"", "the app has lost its patience");
+        assert_eq!(client.read_to_end()?, b"", "the app has closed the connection");
         Ok(())
     });
 }
 
-/// The relay holds the end of an answer while its caller is slow. Which size makes it so is up to the kernel's buffers.
+/// The relay buffers the end of a response while the client is slow. The kernel's buffers decide at
+/// which size that happens.
 #[test]
-fn a_caller_who_is_done_speaking_has_all_of_the_developers_answer() {
+fn a_client_that_closes_its_half_gets_the_whole_response_of_the_target() {
     run_http(|f| {
         const STEP: usize = 100 << 10;
         let _target =
@@ -142,46 +143,45 @@ fn a_caller_who_is_done_speaking_has_all_of_the_developers_answer() {
                 }
                 Ok(())
             })?;
-        let daemon =
-            f.base.daemon_with(&format!("80 -> {}:4001 {WHEN}", f.base.laptop.ip4()), &[])?;
+        let daemon = f.daemon_for(80, 4001)?;
         for size in (1..80).map(|step| step * STEP) {
-            let mut caller = caller_of_the_laptop_alone(&f, &daemon)?;
-            caller.say(format!("GET /{size} HTTP/1.1\r\nHost: web\r\n{DEBUG}\r\n\r\n"))?;
-            // Not to see something happen: to let nothing happen any more.
+            let mut client = client_of_the_target_only(&f, &daemon)?;
+            client.send(format!("GET /{size} HTTP/1.1\r\nHost: web\r\n{DEBUG_HEADER}\r\n\r\n"))?;
+            // The test waits for nothing here: the pause lets all transfers come to rest.
             std::thread::sleep(Duration::from_millis(15));
-            caller.finish()?;
-            let answer = caller.answer(false)?;
-            assert_eq!(answer.body.len(), size);
-            assert_eq!(caller.rest()?, b"");
+            client.finish()?;
+            let response = client.response(false)?;
+            assert_eq!(response.body.len(), size);
+            assert_eq!(client.read_to_end()?, b"");
         }
         Ok(())
     });
 }
 
 #[test]
-fn an_idle_connection_of_a_developer_who_gives_it_up_ends_in_order_while_the_app_is_down() {
+fn the_clients_connection_is_closed_when_the_target_closes_and_the_app_is_down() {
     run_http(|f| {
         let daemon = f.daemon()?;
-        let mut caller = caller_of_the_laptop_alone(&f, &daemon)?;
+        let mut client = client_of_the_target_only(&f, &daemon)?;
         let HttpFixture { base, app, target } = f;
         drop(app);
         target.service().close_connections();
-        assert_eq!(caller.rest()?, b"");
+        assert_eq!(client.read_to_end()?, b"");
         drop(base);
         Ok(())
     });
 }
 
 #[test]
-fn a_developer_serves_while_the_app_is_down() {
+fn the_target_serves_while_the_app_is_down() {
     run_http(|f| {
         let daemon = f.daemon()?;
-        let mut caller = caller_of_the_laptop_alone(&f, &daemon)?;
+        let mut client = client_of_the_target_only(&f, &daemon)?;
         let HttpFixture { base, app, target } = f;
         drop(app);
-        assert_eq!(caller.get("/", &[DEBUG])?.tag, "laptop");
-        caller.say("GET / HTTP/1.1\r\nHost: web\r\n\r\n")?;
-        caller.rest().expect_err("nobody serves it: as a caller is told whose server is gone");
+        assert_eq!(client.get("/", &[DEBUG_HEADER])?.tag, "laptop");
+        client.send("GET / HTTP/1.1\r\nHost: web\r\n\r\n")?;
+        client.read_to_end().expect_err("no server is left for the request");
         drop((base, target));
         Ok(())
     });

@@ -7,14 +7,15 @@ use interceptor_tests::{Fixture, TIMEOUT, counted, outcomes, run, sum, threads};
 use rstest::rstest;
 use testbed::{CommandExt as _, Connection, Daemon, Protocol, TcpService, call, wait_until};
 
-/// Opens `count` connections one after the other and asks on each; gives them, and how many of them the laptop has.
+/// Opens `count` connections one after the other, with a request on each. Returns the connections
+/// and the number of those that the target answered.
 fn hold(f: &Fixture<'_>, count: usize) -> Result<(Vec<Connection>, u64)> {
     let mut held = Vec::new();
     let mut stolen = 0;
     for number in 0..count {
         let mut connection = Connection::open(&f.client, f.port(), Protocol::Line)
             .with_context(|| format!("open connection {number}"))?;
-        let answer = connection.ask().with_context(|| format!("ask on connection {number}"))?;
+        let answer = connection.ask().with_context(|| format!("request on connection {number}"))?;
         stolen += u64::from(answer.tag == "laptop");
         held.push(connection);
     }
@@ -22,7 +23,7 @@ fn hold(f: &Fixture<'_>, count: usize) -> Result<(Vec<Connection>, u64)> {
 }
 
 #[test]
-fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+fn the_soft_limit_of_open_files_is_raised_to_the_hard_limit() {
     run(|f| {
         let daemon = f.daemon_adapted(&f.rule(), |command| {
             let mut limited = f.t.node().command("sh");
@@ -35,7 +36,7 @@ fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
         let files = limits
             .lines()
             .find_map(|line| line.strip_prefix("Max open files"))
-            .context("a limit")?;
+            .context("no limit of open files")?;
         assert_eq!(files.split_whitespace().collect::<Vec<_>>(), ["1000", "1000", "files"]);
         let (held, stolen) = hold(&f, 100)?;
         assert_eq!(stolen, held.len() as u64);
@@ -44,20 +45,20 @@ fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
 }
 
 #[test]
-fn when_open_files_run_out_the_app_serves_the_rest() {
+fn the_app_serves_the_connections_beyond_the_limit_of_open_files() {
     run(|f| {
         const CALLS: usize = 100;
         let daemon = f.daemon_adapted(&f.rule(), |command| {
             command.open_files(128);
             Ok(())
         })?;
-        let limit = daemon.state()?["connections"]["limit"].as_u64().context("a limit")?;
+        let limit = daemon.state()?["connections"]["limit"].as_u64().context("no limit")?;
         assert!(limit > 0 && limit < CALLS as u64, "{limit}");
 
-        // The place of a connection that has ended (that of the proof that the rule is active) is free again at the next
-        // beat, so some callers may meet the app before all places are taken.
+        // The credit of the probe connection, which has ended, is available again at the next
+        // heartbeat. So the app may serve some clients before all credits are used.
         let (mut held, mut stolen) = (Vec::new(), 0);
-        wait_until("all places to be taken", TIMEOUT, || {
+        wait_until("all credits to be used", TIMEOUT, || {
             let (more, to_laptop) = hold(&f, CALLS / 10)?;
             held.extend(more);
             stolen += to_laptop;
@@ -68,11 +69,11 @@ fn when_open_files_run_out_the_app_serves_the_rest() {
         held.extend(more);
         stolen += to_laptop;
         assert!(held.len() > CALLS);
-        // Each worker finds out by itself that there is no more room, with the connection that it has just accepted.
+        // Each worker notices the limit by itself, at a connection that it has just accepted.
         let workers = threads(daemon.pid(), "relay-")?.len() as u64;
         assert!((limit..limit + workers).contains(&stolen), "{stolen} of {limit}");
         for connection in &mut held {
-            connection.ask().context("ask again")?;
+            connection.ask().context("a second request")?;
         }
         let expected =
             counted([("redirected", stolen), ("passed/at_limit", held.len() as u64 - stolen)]);
@@ -80,12 +81,12 @@ fn when_open_files_run_out_the_app_serves_the_rest() {
         assert!(daemon.get("/livez").is_ok());
 
         drop(held);
-        wait_until("room for new ones", TIMEOUT, || f.served_by().is_ok_and(|tag| tag == "laptop"))
+        f.wait_served_by("laptop", TIMEOUT)
     });
 }
 
 #[test]
-fn a_burst_of_connections_beyond_the_open_files_is_served() {
+fn a_burst_of_connections_beyond_the_limit_of_open_files_is_served() {
     run(|f| {
         const CALLS: usize = 200;
         let daemon = f.daemon_adapted(&f.rule(), |command| {
@@ -93,7 +94,7 @@ fn a_burst_of_connections_beyond_the_open_files_is_served() {
             Ok(())
         })?;
         let (client, port) = (&f.client, f.port());
-        // All of them stay open until all were asked.
+        // Every connection stays open until all have an answer.
         let answered = thread::scope(|scope| {
             let calls: Vec<_> = (0..CALLS)
                 .map(|_| {
@@ -104,7 +105,7 @@ fn a_burst_of_connections_beyond_the_open_files_is_served() {
                     })
                 })
                 .collect();
-            calls.into_iter().map(|call| call.join().expect("a caller")).collect::<Vec<_>>()
+            calls.into_iter().map(|call| call.join().expect("no panic")).collect::<Vec<_>>()
         });
         let failures: Vec<_> = answered.iter().filter_map(|call| call.as_ref().err()).collect();
         assert!(failures.is_empty(), "{} of {CALLS}: {:?}", failures.len(), failures.first());
@@ -113,12 +114,12 @@ fn a_burst_of_connections_beyond_the_open_files_is_served() {
         assert_eq!(sum(&outcomes, "refused"), 0, "{outcomes:?}");
         assert_eq!(outcomes["redirected"], f.target.connections(), "{outcomes:?}");
         drop(answered);
-        wait_until("room for new ones", TIMEOUT, || f.served_by().is_ok_and(|tag| tag == "laptop"))
+        f.wait_served_by("laptop", TIMEOUT)
     });
 }
 
 #[test]
-fn a_daemon_without_any_room_takes_nothing() {
+fn a_rule_is_pending_when_the_limit_of_open_files_allows_no_connection() {
     run(|f| {
         let daemon = Daemon::start_with(f.t, &f.web(&f.rule()), |command| {
             command.open_files(80);
@@ -134,11 +135,11 @@ fn a_daemon_without_any_room_takes_nothing() {
 }
 
 #[test]
-fn open_files_that_run_out_by_surprise_let_nobody_down() {
+fn no_connection_is_refused_when_open_files_run_out_unexpectedly() {
     run(|f| {
         let daemon = f.daemon()?;
         let open = daemon.open_files()?;
-        // A limit that the daemon does not know of, as when the whole machine is out of files.
+        // The daemon does not know this limit, as when the whole machine runs out of files.
         let limit = format!("--nofile={}", open + 9);
         let status =
             Command::new("prlimit").args(["--pid", &daemon.pid().to_string(), &limit]).status()?;
@@ -146,9 +147,7 @@ fn open_files_that_run_out_by_surprise_let_nobody_down() {
         let (held, stolen) = hold(&f, 30)?;
         assert!(stolen < 30);
         drop(held);
-        wait_until("room for new ones", TIMEOUT, || {
-            f.served_by().is_ok_and(|tag| tag == "laptop")
-        })?;
+        f.wait_served_by("laptop", TIMEOUT)?;
         assert!(daemon.get("/livez").is_ok());
         let outcomes = outcomes(&daemon, "web")?;
         assert_eq!(sum(&outcomes, "refused"), 0, "{outcomes:?}");
@@ -157,16 +156,16 @@ fn open_files_that_run_out_by_surprise_let_nobody_down() {
 }
 
 #[rstest]
-#[case::of_the_target(15)]
-#[case::of_the_target_and_the_app(40)]
-fn when_ephemeral_ports_run_out_the_app_serves_the_rest(#[case] calls: usize) {
+#[case::for_the_target(15)]
+#[case::for_the_target_and_the_app(40)]
+fn the_app_serves_when_ephemeral_ports_run_out(#[case] calls: usize) {
     run(|f| {
         let daemon = f.daemon()?;
-        // Ten ports for connections that the pod itself makes, and so for those of the relay.
+        // Ten ports for connections from the pod, those of the relay included.
         f.pod.sysctl("net/ipv4/ip_local_port_range", "50000 50009")?;
         let (mut held, stolen) = hold(&f, calls)?;
         for connection in &mut held {
-            connection.ask().context("ask again")?;
+            connection.ask().context("a second request")?;
         }
         assert!(stolen > 0 && stolen <= 10, "{stolen}");
         let outcomes = outcomes(&daemon, "web")?;
@@ -175,42 +174,44 @@ fn when_ephemeral_ports_run_out_the_app_serves_the_rest(#[case] calls: usize) {
         assert_eq!(sum(&outcomes, "refused"), 0, "{outcomes:?}");
 
         drop(held);
-        wait_until("free ports", TIMEOUT, || f.served_by().is_ok_and(|tag| tag == "laptop"))
+        f.wait_served_by("laptop", TIMEOUT)
     });
 }
 
 #[test]
-fn callers_whom_the_app_serves_take_no_port_from_its_own_calls() {
+fn connections_that_fall_back_use_no_ephemeral_port_of_the_pod() {
     run(|mut f| {
         let _daemon = f.daemon()?;
         f.target.stop_listening();
-        let elsewhere = TcpService::tagged(&f.client, (f.client.ip4(), 3000), "elsewhere")?;
+        let other = TcpService::tagged(&f.client, (f.client.ip4(), 3000), "other")?;
         f.pod.sysctl("net/ipv4/ip_local_port_range", "50000 50009")?;
-        // Some end before the app does, which leaves their ports in use for a minute; some stay.
+        // Some connections are closed by the client, which leaves their ports in TIME_WAIT for a
+        // minute. Others stay open.
         for _ in 0..20 {
             assert_eq!(f.served_by()?, "app");
         }
         let (held, stolen) = hold(&f, 20)?;
         assert_eq!(stolen, 0);
-        assert_eq!(call(&f.pod, elsewhere.addr(), Protocol::Line)?.tag, "elsewhere");
+        assert_eq!(call(&f.pod, other.addr(), Protocol::Line)?.tag, "other");
         drop(held);
         Ok(())
     });
 }
 
-/// The kernel forgets the app's end of such a connection after a while, and the caller's would keep ours for ever.
+/// The kernel drops the app's end of such a connection after a while. Without a check, the client's
+/// end would keep the relay's connection for ever.
 #[test]
 #[ignore = "more than a minute"]
-fn a_caller_who_keeps_what_the_app_has_closed_is_told_when_the_kernel_has_forgotten_it() {
+fn a_connection_that_the_app_has_closed_ends_when_the_client_keeps_it_open() {
     run(|mut f| {
         let daemon = f.daemon()?;
         f.target.stop_listening();
         f.pod.sysctl("net/ipv4/tcp_fin_timeout", "1")?;
         let kept = Connection::open(&f.client, f.port(), Protocol::Line)?;
-        wait_until("the app to have it", TIMEOUT, || f.app.open() == 1)?;
+        wait_until("the app to accept", TIMEOUT, || f.app.open() == 1)?;
         f.app.close_connections();
         assert_eq!(kept.stream().read(&mut [0])?, 0);
-        wait_until("nothing of it to be left", 9 * TIMEOUT, || {
+        wait_until("the end of the relay's connection", 9 * TIMEOUT, || {
             let open = daemon.metric("interceptor_open_connections", &[]);
             ensure!(open < 1.0, "{open}");
             Ok(())

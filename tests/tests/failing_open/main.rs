@@ -1,4 +1,7 @@
-//! Failing open: whatever becomes of us or of the target, callers are served. Each test is one promise.
+//! Failing open: clients are served whatever happens to the daemon or to the target. Each test is
+//! one promise.
+
+#![forbid(unsafe_code)]
 
 mod daemon_ends;
 mod daemon_hangs;
@@ -12,17 +15,17 @@ use anyhow::{Result, ensure};
 use interceptor_tests::{Fixture, TIMEOUT};
 use testbed::{Load, Report, RunningLoad};
 
-/// What a call may take that nobody lets wait, on a machine that is busy with other tests.
+/// Maximum duration of a call that waits for nothing, on a machine that is busy with other tests.
 const AT_ONCE: Duration = Duration::from_millis(300);
 
-/// Callers as the tests need them: several, all the time.
-fn load(f: &Fixture<'_>) -> Result<RunningLoad> {
-    let caller = Load::new(&f.client, f.port()).threads(4).start()?;
-    caller.wait_for_tag("laptop", TIMEOUT)?;
-    Ok(caller)
+/// Starts four threads of calls, and waits until the target answers them.
+fn start_load(f: &Fixture<'_>) -> Result<RunningLoad> {
+    let load = Load::new(&f.client, f.port()).threads(4).start()?;
+    load.wait_for_tag("laptop", TIMEOUT)?;
+    Ok(load)
 }
 
-/// Nobody was let down.
+/// Fails if a call got no answer.
 fn no_call_failed(report: &Report) -> Result<()> {
     ensure!(report.failures().is_empty(), "{report}");
     Ok(())

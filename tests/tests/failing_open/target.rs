@@ -1,9 +1,6 @@
 //! The target refuses, is silent, is unreachable or dies.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use interceptor_tests::{Fixture, OpenLoopLoad, SECOND, TIMEOUT, counted, outcomes, run, sum};
 use testbed::{Connection, Load, Protocol, TcpService, wait_until};
@@ -11,20 +8,20 @@ use testbed::{Connection, Load, Protocol, TcpService, wait_until};
 use crate::{AT_ONCE, no_call_failed};
 
 #[test]
-fn a_target_that_refuses_costs_its_callers_nothing() {
+fn clients_of_a_target_that_refuses_are_served_by_the_app_at_once() {
     run(|mut f| {
         let daemon = f.daemon()?;
         f.target.stop_listening();
-        let caller = Load::new(&f.client, f.port()).threads(4).start()?;
-        caller.wait_for_calls(200, TIMEOUT)?;
-        assert_eq!(caller.report().count("laptop"), 0);
+        let load = Load::new(&f.client, f.port()).threads(4).start()?;
+        load.wait_for_calls(200, TIMEOUT)?;
+        assert_eq!(load.report().count("laptop"), 0);
         drop(std::mem::replace(
             &mut f.target,
             TcpService::tagged(&f.laptop, (f.laptop.ip4(), 3000), "laptop")?,
         ));
-        caller.wait_for_tag("laptop", SECOND)?;
-        caller.wait_for_calls(50, TIMEOUT)?;
-        let report = caller.stop();
+        load.wait_for_tag("laptop", SECOND)?;
+        load.wait_for_calls(50, TIMEOUT)?;
+        let report = load.stop();
 
         no_call_failed(&report)?;
         assert!(report.longest() < AT_ONCE, "{report}");
@@ -38,13 +35,14 @@ fn a_target_that_refuses_costs_its_callers_nothing() {
 }
 
 #[test]
-fn a_target_that_refuses_while_the_app_is_not_there_either_refuses() {
+fn the_connection_is_refused_when_target_and_app_refuse() {
     run(|f| {
         let daemon = f.daemon()?;
         let port = f.port();
         drop((f.target, f.app));
-        let error =
-            interceptor_tests::served_by(&f.client, port).expect_err("nobody is there").kind();
+        let error = interceptor_tests::served_by(&f.client, port)
+            .expect_err("neither target nor app listens")
+            .kind();
         assert!(
             [std::io::ErrorKind::ConnectionRefused, std::io::ErrorKind::ConnectionReset]
                 .contains(&error),
@@ -56,33 +54,32 @@ fn a_target_that_refuses_while_the_app_is_not_there_either_refuses() {
 }
 
 #[test]
-fn a_silent_target_is_not_waited_for_after_some_failures_until_it_is_back() {
+fn the_circuit_opens_after_three_timeouts_of_a_silent_target() {
     run(|f| {
         let daemon = f.daemon()?;
         f.laptop.fall_asleep()?;
-        // One caller: each of the first calls pays the time-out.
-        let caller = Load::new(&f.client, f.port()).start()?;
+        // One thread: each of the first calls waits for the connect timeout.
+        let load = Load::new(&f.client, f.port()).start()?;
         wait_until("the circuit to open", TIMEOUT, || {
-            caller
-                .report()
+            load.report()
                 .calls
                 .iter()
                 .any(|call| call.tag() == Some("app") && call.duration < AT_ONCE)
         })?;
         let open = Instant::now();
-        caller.wait_for_calls(100, TIMEOUT)?;
-        daemon.wait_state("status to say so", |state| {
+        load.wait_for_calls(100, TIMEOUT)?;
+        daemon.wait_state("status to report the silent target", |state| {
             let message = &state["workloads"][0]["rules"][0]["message"];
             message.as_str().is_some_and(|message| message.contains("is silent"))
         })?;
         f.laptop.wake_up()?;
-        caller.wait_for_tag("laptop", TIMEOUT)?;
-        caller.wait_for_calls(50, TIMEOUT)?;
-        let report = caller.stop();
+        load.wait_for_tag("laptop", TIMEOUT)?;
+        load.wait_for_calls(50, TIMEOUT)?;
+        let report = load.stop();
 
         no_call_failed(&report)?;
-        let (paid, rest) = report.calls.split_at(3);
-        for call in paid {
+        let (timed_out, rest) = report.calls.split_at(3);
+        for call in timed_out {
             assert!(call.tag() == Some("app"), "{call}");
             assert!(
                 call.duration >= Duration::from_millis(900)
@@ -91,7 +88,7 @@ fn a_silent_target_is_not_waited_for_after_some_failures_until_it_is_back() {
             );
         }
         for call in rest {
-            assert!(call.duration < AT_ONCE, "nobody pays once the circuit is open: {call}");
+            assert!(call.duration < AT_ONCE, "a call waits although the circuit is open: {call}");
         }
         assert!(report.since(open).count("app") >= 50, "{report}");
         let (app, laptop) = (report.count("app") as u64, report.count("laptop") as u64);
@@ -108,11 +105,10 @@ fn a_silent_target_is_not_waited_for_after_some_failures_until_it_is_back() {
 }
 
 #[test]
-fn the_connect_time_out_is_the_admins_choice() {
+fn the_policy_sets_the_connect_timeout() {
     run(|f| {
-        let policy = f.t.dir().join("policy.yaml");
-        fs::write(&policy, "connectTimeout: 200ms\n")?;
-        let _daemon = f.daemon_with(&f.rule(), &["--policy", &policy.to_string_lossy()])?;
+        let policy = f.policy("connectTimeout: 200ms\n")?;
+        let _daemon = f.daemon_with(&f.rule(), &["--policy", &policy])?;
         f.laptop.fall_asleep()?;
         let started = Instant::now();
         assert_eq!(f.served_by()?, "app");
@@ -126,15 +122,15 @@ fn the_connect_time_out_is_the_admins_choice() {
 }
 
 #[test]
-fn a_target_without_a_route_costs_its_callers_nothing() {
+fn clients_of_a_target_without_a_route_are_served_by_the_app_at_once() {
     run(|f| {
         let daemon = f.daemon()?;
         f.pod.ip(&format!("route add unreachable {}", f.laptop.ip4()))?;
-        let caller = Load::new(&f.client, f.port()).start()?;
-        caller.wait_for_calls(100, TIMEOUT)?;
+        let load = Load::new(&f.client, f.port()).start()?;
+        load.wait_for_calls(100, TIMEOUT)?;
         f.pod.ip(&format!("route del unreachable {}", f.laptop.ip4()))?;
-        caller.wait_for_tag("laptop", TIMEOUT)?;
-        let report = caller.stop();
+        load.wait_for_tag("laptop", TIMEOUT)?;
+        let report = load.stop();
         no_call_failed(&report)?;
         assert!(report.longest() < AT_ONCE, "{report}");
         let outcomes = outcomes(&daemon, "web")?;
@@ -154,18 +150,18 @@ fn a_target_without_a_route_costs_its_callers_nothing() {
 }
 
 #[test]
-fn many_callers_at_once_of_a_silent_target_are_all_served() {
+fn all_of_many_clients_of_a_silent_target_are_served() {
     run(|f| {
         let daemon = f.daemon()?;
         f.laptop.fall_asleep()?;
-        let arrivals = OpenLoopLoad::start(&f.client, f.port(), Duration::from_millis(10));
-        // Those that came before the circuit opened wait as long as the time-out; nobody after that.
+        let load = OpenLoopLoad::start(&f.client, f.port(), Duration::from_millis(10));
+        // Calls from before the circuit opens wait for the connect timeout; later calls do not.
         daemon.wait_metric(
             "interceptor_connections_total",
             &[("reason", "circuit_open")],
             |count| count >= 50.0,
         )?;
-        let report = arrivals.stop();
+        let report = load.stop();
         no_call_failed(&report)?;
         assert_eq!(report.count("app"), report.calls.len(), "{report}");
         assert!(report.longest() < Duration::from_millis(1500), "{report}");
@@ -174,7 +170,7 @@ fn many_callers_at_once_of_a_silent_target_are_all_served() {
 }
 
 #[test]
-fn a_target_that_dies_ends_its_connections_and_new_ones_go_to_the_app() {
+fn a_target_that_dies_ends_its_connections_and_the_app_serves_new_ones() {
     run(|f| {
         let daemon = f.daemon()?;
         let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;

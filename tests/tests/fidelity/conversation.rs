@@ -1,18 +1,19 @@
-//! What is said on one connection of a caller, by whom, in which pieces, and what everybody must hear.
+//! Conversations on one connection of a client: who sends which bytes in which pieces, and which
+//! bytes each of the three peers must receive.
 
 use std::fmt;
 
-/// Whose a request is.
+/// The server that a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     App,
-    Laptop,
+    Target,
 }
 
-/// All that a caller says, and what he is answered.
+/// All requests on a connection with their responses, and the end of the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Conversation {
-    /// The caller waits for all responses to one burst before he says the next.
+    /// The client waits for all responses to a burst before it sends the next one.
     pub(crate) bursts: Vec<Vec<Exchange>>,
     pub(crate) end: End,
 }
@@ -22,104 +23,114 @@ pub(crate) struct Conversation {
 pub(crate) struct Exchange {
     pub(crate) owner: Owner,
     pub(crate) request: Request,
-    /// 1xx, before the final one.
+    /// The 1xx responses before the final one.
     pub(crate) interim: Text,
     pub(crate) response: Text,
-    /// How much the server waits for before it answers: 0 is the head of the request, 255 all that it can have.
-    pub(crate) patience: u8,
-    /// Where the request and the responses are cut.
+    /// The share of the request that the server reads before it responds: 0 is the head, 255 all
+    /// bytes that can have arrived.
+    pub(crate) read_share: u8,
+    /// The cuts of the request, and those of the responses.
     pub(crate) cuts: [Vec<Cut>; 2],
 }
 
+/// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) head: Text,
     pub(crate) body: Text,
-    /// The body is sent after the interim response.
-    pub(crate) waits: bool,
+    /// Whether the client sends the body after the interim response.
+    pub(crate) expects_continue: bool,
 }
 
-/// Where the sender pauses.
+/// A pause of the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
-    /// In bytes from the beginning of the message, if it is so long.
+    /// The position in the message, in bytes. A cut behind its end has no effect.
     pub(crate) at: usize,
+    /// The length of the pause, in microseconds.
     pub(crate) micros: u64,
 }
 
 /// How the connection ends.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
-    /// The caller says that he is done, when he has all responses.
+    /// The client closes its half when it has all responses.
     Client,
-    /// The caller says so at once, and then waits for responses.
+    /// The client closes its half at once, and then waits for responses.
     HalfClose,
-    /// The server of the last request ends the connection after its response.
+    /// The server of the last request closes the connection after its response.
     Server,
-    /// The last response turns the connection into something else: then the caller and that server say this.
+    /// The last response ends HTTP on the connection. Then the client and that server send these
+    /// bytes.
     Switch([Text; 2]),
-    /// What the caller says last can't be framed: the application has it, and answers in its way.
-    Doubt([Text; 2]),
-    /// The caller ends in the middle of a request of this owner.
+    /// The client's last bytes cannot be framed. The app gets them, and responds with its own
+    /// bytes.
+    Unframeable([Text; 2]),
+    /// The client closes in the middle of a request for this server.
     Broken(Owner, Text),
 }
 
-/// Bytes that can be looked at.
+/// Bytes with a readable debug format.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Text(pub(crate) Vec<u8>);
 
-/// What one of the three has to do, and to hear.
+/// The steps of one peer, and the bytes that it must receive.
 #[derive(Debug, Default)]
-pub(crate) struct Part {
+pub(crate) struct Script {
     pub(crate) steps: Vec<Step>,
-    pub(crate) hears: Vec<u8>,
+    pub(crate) expects: Vec<u8>,
 }
 
+/// A step of a script.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// These bytes, with pauses.
-    Say(Vec<u8>, Vec<Cut>),
-    /// Until so many bytes have been heard in all.
+    /// Send these bytes, with pauses.
+    Send(Vec<u8>, Vec<Cut>),
+    /// Wait until this number of bytes has arrived in total.
     Await(usize),
-    /// Until the other side has ended.
+    /// Wait until the other side has closed.
     AwaitEnd,
-    /// There is no more to be said.
+    /// Close the sending half.
     Finish,
 }
 
-/// The parts of a conversation.
+/// The scripts of the three peers.
 #[derive(Debug, Default)]
-pub(crate) struct Parts {
-    pub(crate) caller: Part,
-    pub(crate) servers: [Part; 2],
+pub(crate) struct Scripts {
+    pub(crate) client: Script,
+    pub(crate) servers: [Script; 2],
 }
 
 // === impl Conversation ===
 
 impl Conversation {
-    /// What everybody has to do, and to hear.
-    pub(crate) fn parts(&self) -> Parts {
-        let mut parts = Parts::default();
+    /// The scripts of a conversation.
+    pub(crate) fn scripts(&self) -> Scripts {
+        let mut scripts = Scripts::default();
         for burst in &self.bursts {
-            for run in burst.chunk_by(|one, next| one.owner == next.owner && !next.request.waits) {
-                parts.run(run);
+            for run in burst
+                .chunk_by(|one, next| one.owner == next.owner && !next.request.expects_continue)
+            {
+                scripts.run(run);
             }
-            let all = parts.caller.hears.len();
-            parts.caller.steps.push(Step::Await(all));
+            let all = scripts.client.expects.len();
+            scripts.client.steps.push(Step::Await(all));
         }
-        parts.end(&self.end, self.bursts.iter().flatten().last().map(|last| last.owner));
-        parts
+        scripts.end(&self.end, self.bursts.iter().flatten().last().map(|last| last.owner));
+        scripts
     }
 
-    /// How many requests are whose, by their heads.
+    /// The number of requests for a server, by their heads.
     pub(crate) fn requests_of(&self, owner: Owner) -> usize {
         let whole = self.bursts.iter().flatten().filter(|exchange| exchange.owner == owner).count();
         let last = match &self.end {
-            // Chunks are looked at when the head is through.
-            End::Doubt([said, _]) => owner == Owner::App && said.0.starts_with(b"POST /chunks"),
-            End::Broken(whose, said) => {
-                owner == *whose
-                    && said.0.trim_ascii_start().windows(4).any(|window| window == b"\r\n\r\n")
+            // The head is evaluated before the framing of the chunks.
+            End::Unframeable([bytes, _]) => {
+                owner == Owner::App && bytes.0.starts_with(b"POST /chunks")
+            }
+            End::Broken(broken, bytes) => {
+                owner == *broken
+                    && bytes.0.trim_ascii_start().windows(4).any(|window| window == b"\r\n\r\n")
             }
             _ => false,
         };
@@ -127,102 +138,104 @@ impl Conversation {
     }
 }
 
-// === impl Parts ===
+// === impl Scripts ===
 
-impl Parts {
-    /// Requests for one server that the caller says without waiting, the last one's body apart.
+impl Scripts {
+    /// Requests for one server that the client sends without waiting, except before the body of the
+    /// first.
     fn run(&mut self, run: &[Exchange]) {
         let Some(first) = run.first() else { return };
         let server = &mut self.servers[first.owner as usize];
         let mut heads = Vec::new();
         for exchange in run {
-            let Request { head, body, waits } = &exchange.request;
-            server.hears.extend_from_slice(&head.0);
-            heads.push(server.hears.len());
-            self.caller.say(&head.0, &exchange.cuts[0]);
-            if *waits {
-                // It is the first of its run.
-                server.steps.push(Step::Await(server.hears.len()));
-                server.say(&exchange.interim.0, &[]);
-                self.caller.hears.extend_from_slice(&exchange.interim.0);
-                self.caller.steps.push(Step::Await(self.caller.hears.len()));
-                self.caller.say(&body.0, &[]);
+            let Request { head, body, expects_continue } = &exchange.request;
+            server.expects.extend_from_slice(&head.0);
+            heads.push(server.expects.len());
+            self.client.send(&head.0, &exchange.cuts[0]);
+            if *expects_continue {
+                // Such a request is the first of its run.
+                server.steps.push(Step::Await(server.expects.len()));
+                server.send(&exchange.interim.0, &[]);
+                self.client.expects.extend_from_slice(&exchange.interim.0);
+                self.client.steps.push(Step::Await(self.client.expects.len()));
+                self.client.send(&body.0, &[]);
             } else {
-                self.caller.say_more(&body.0, &exchange.cuts[0], head.0.len());
+                self.client.send_part(&body.0, &exchange.cuts[0], head.0.len());
             }
-            server.hears.extend_from_slice(&body.0);
+            server.expects.extend_from_slice(&body.0);
         }
-        let all = server.hears.len();
-        let mut heard = 0;
+        let all = server.expects.len();
+        let mut read = 0;
         for (exchange, head) in run.iter().zip(heads) {
-            heard = heard.max(head + (all - head) * usize::from(exchange.patience) / 255);
-            server.steps.push(Step::Await(heard));
-            let interim = if exchange.request.waits { &[][..] } else { &exchange.interim.0 };
-            let said = [interim, &exchange.response.0].concat();
-            server.say(&said, &exchange.cuts[1]);
-            self.caller.hears.extend_from_slice(&said);
+            read = read.max(head + (all - head) * usize::from(exchange.read_share) / 255);
+            server.steps.push(Step::Await(read));
+            let interim =
+                if exchange.request.expects_continue { &[][..] } else { &exchange.interim.0 };
+            let bytes = [interim, &exchange.response.0].concat();
+            server.send(&bytes, &exchange.cuts[1]);
+            self.client.expects.extend_from_slice(&bytes);
         }
     }
 
     fn end(&mut self, end: &End, last: Option<Owner>) {
         let last = last.map_or(0, |last| last as usize);
         match end {
-            End::Client => self.caller.steps.push(Step::Finish),
+            End::Client => self.client.steps.push(Step::Finish),
             End::HalfClose => {
-                // Instead of the wait for the last responses.
-                self.caller.steps.pop();
-                self.caller.steps.push(Step::Finish);
+                // This replaces the wait for the last responses.
+                self.client.steps.pop();
+                self.client.steps.push(Step::Finish);
             }
             End::Server => self.servers[last].steps.push(Step::Finish),
-            End::Switch([callers, servers]) => {
+            End::Switch([from_client, from_server]) => {
                 let server = &mut self.servers[last];
-                server.say(&servers.0, &[]);
-                server.hears.extend_from_slice(&callers.0);
-                self.caller.hears.extend_from_slice(&servers.0);
-                self.caller.say(&callers.0, &[]);
-                self.caller.steps.extend([Step::Await(self.caller.hears.len()), Step::Finish]);
+                server.send(&from_server.0, &[]);
+                server.expects.extend_from_slice(&from_client.0);
+                self.client.expects.extend_from_slice(&from_server.0);
+                self.client.send(&from_client.0, &[]);
+                self.client.steps.extend([Step::Await(self.client.expects.len()), Step::Finish]);
             }
-            End::Broken(owner, said) => {
-                self.servers[*owner as usize].hears.extend_from_slice(&said.0);
-                self.caller.say(&said.0, &[]);
-                self.caller.steps.push(Step::Finish);
+            End::Broken(owner, bytes) => {
+                self.servers[*owner as usize].expects.extend_from_slice(&bytes.0);
+                self.client.send(&bytes.0, &[]);
+                self.client.steps.push(Step::Finish);
             }
-            End::Doubt([said, answer]) => {
+            End::Unframeable([bytes, answer]) => {
                 let app = &mut self.servers[Owner::App as usize];
-                app.hears.extend_from_slice(&said.0);
-                app.steps.push(Step::Await(app.hears.len()));
-                app.say(&answer.0, &[]);
-                self.caller.hears.extend_from_slice(&answer.0);
-                self.caller.say(&said.0, &[]);
-                self.caller.steps.extend([Step::Await(self.caller.hears.len()), Step::Finish]);
+                app.expects.extend_from_slice(&bytes.0);
+                app.steps.push(Step::Await(app.expects.len()));
+                app.send(&answer.0, &[]);
+                self.client.expects.extend_from_slice(&answer.0);
+                self.client.send(&bytes.0, &[]);
+                self.client.steps.extend([Step::Await(self.client.expects.len()), Step::Finish]);
             }
         }
-        for part in [&mut self.caller].into_iter().chain(&mut self.servers) {
-            if !matches!(part.steps.last(), Some(Step::Finish)) {
-                part.steps.extend([Step::AwaitEnd, Step::Finish]);
+        for script in [&mut self.client].into_iter().chain(&mut self.servers) {
+            if !matches!(script.steps.last(), Some(Step::Finish)) {
+                script.steps.extend([Step::AwaitEnd, Step::Finish]);
             }
         }
     }
 }
 
-// === impl Part ===
+// === impl Script ===
 
-impl Part {
-    /// What is said without a wait in between is said in one piece, unless it is cut.
-    fn say(&mut self, bytes: &[u8], cuts: &[Cut]) {
-        self.say_more(bytes, cuts, 0);
+impl Script {
+    /// Sends bytes. Consecutive sends are one piece, except for cuts.
+    fn send(&mut self, bytes: &[u8], cuts: &[Cut]) {
+        self.send_part(bytes, cuts, 0);
     }
 
-    /// The part of a message that begins at `from`.
-    fn say_more(&mut self, bytes: &[u8], cuts: &[Cut], from: usize) {
-        if !matches!(self.steps.last(), Some(Step::Say(..))) {
-            self.steps.push(Step::Say(Vec::new(), Vec::new()));
+    /// Sends the part of a message that begins at `from`.
+    fn send_part(&mut self, bytes: &[u8], cuts: &[Cut], from: usize) {
+        if !matches!(self.steps.last(), Some(Step::Send(..))) {
+            self.steps.push(Step::Send(Vec::new(), Vec::new()));
         }
-        let Some(Step::Say(said, all)) = self.steps.last_mut() else { return };
+        let Some(Step::Send(pending, all)) = self.steps.last_mut() else { return };
         let inside = cuts.iter().filter(|cut| (from.max(1)..from + bytes.len()).contains(&cut.at));
-        all.extend(inside.map(|cut| Cut { at: said.len() + cut.at - from, ..*cut }));
+        all.extend(inside.map(|cut| Cut { at: pending.len() + cut.at - from, ..*cut }));
         all.sort_by_key(|cut| cut.at);
-        said.extend_from_slice(bytes);
+        pending.extend_from_slice(bytes);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A port of the pod with both servers behind it and the caller in front, on which conversations are played.
+//! A port of the pod with app, target and client, on which conversations run.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -14,11 +14,12 @@ use parking_lot::{Condvar, Mutex};
 use socket2::{Domain, SockRef, Socket, Type};
 use testbed::Namespace;
 
-use super::conversation::{Conversation, Owner, Part, Step};
+use super::conversation::{Conversation, Owner, Script, Step};
 
-/// Nobody waits longer than this for a byte.
+/// Maximum wait for a byte.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A port of the pod with app, target and client.
 #[derive(Debug)]
 pub(crate) struct PortFixture {
     client: Namespace,
@@ -29,7 +30,7 @@ pub(crate) struct PortFixture {
 // === impl PortFixture ===
 
 impl PortFixture {
-    /// On the pod's port 80, 81, …
+    /// Listens on port 80 + `number` of the pod, and on port 4000 + `number` of the laptop.
     pub(crate) fn new(f: &Fixture<'_>, number: u16) -> Result<Self> {
         let (port, target) = Self::ports(number);
         let servers = [listen(&f.pod, port)?, listen(&f.laptop, target)?];
@@ -41,7 +42,7 @@ impl PortFixture {
         Ok(Self { client: f.client.clone(), to, servers })
     }
 
-    /// Its rule.
+    /// The rule for the port.
     pub(crate) fn rule(f: &Fixture<'_>, number: u16, condition: &str) -> String {
         let (port, target) = Self::ports(number);
         format!("{port} -> {}:{target} {condition}", f.laptop.ip4())
@@ -51,54 +52,56 @@ impl PortFixture {
         (80 + number, 4000 + number)
     }
 
-    /// Has all three play their parts, on one connection of each.
+    /// Runs the scripts of all three peers, on one connection of each.
     pub(crate) fn run(&self, conversation: &Conversation) -> Result<()> {
-        // What a play that failed may have left.
+        // An earlier conversation that failed may have left connections.
         self.servers.iter().for_each(|server| while accept_now(server).is_some() {});
-        let parts = conversation.parts();
+        let scripts = conversation.scripts();
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
-            let servers = [Owner::App, Owner::Laptop].map(|owner| {
-                let (part, server) =
-                    (&parts.servers[owner as usize], &self.servers[owner as usize]);
+            let servers = [Owner::App, Owner::Target].map(|owner| {
+                let (script, server) =
+                    (&scripts.servers[owner as usize], &self.servers[owner as usize]);
                 let is_over = &is_over;
-                scope.spawn(move || match (owner, part.hears.is_empty()) {
-                    (_, false) => part.run(&server.accept().context("nobody calls")?.0),
-                    (Owner::Laptop, true) => Ok(()),
-                    // It is called at once, unless what the caller says is there before that.
+                scope.spawn(move || match (owner, script.expects.is_empty()) {
+                    (_, false) => {
+                        script.run(&server.accept().context("no connection to this server")?.0)
+                    }
+                    (Owner::Target, true) => Ok(()),
+                    // The relay may dial the app, for which there is no request.
                     (Owner::App, true) => loop {
                         let over = is_over.load(Ordering::Relaxed);
                         match accept_now(server) {
-                            Some(stream) => return part.run(&stream),
+                            Some(stream) => return script.run(&stream),
                             None if over => return Ok(()),
                             None => thread::sleep(Duration::from_micros(200)),
                         }
                     },
                 })
             });
-            let caller = self
+            let client = self
                 .client
                 .run(|| TcpStream::connect_timeout(&self.to, TIMEOUT))
                 .context("connect")
-                .and_then(|stream| parts.caller.run(&stream));
+                .and_then(|stream| scripts.client.run(&stream));
             is_over.store(true, Ordering::Relaxed);
-            let [app, laptop] = servers.map(|server| server.join().expect("no panic"));
-            let all = [("the caller", caller), ("the app", app), ("the laptop", laptop)];
-            let wrong = all
+            let [app, target] = servers.map(|server| server.join().expect("no panic"));
+            let all = [("the client", client), ("the app", app), ("the target", target)];
+            let errors = all
                 .into_iter()
-                .filter_map(|(who, played)| Some(format!("{who}: {:#}", played.err()?)));
-            let wrong = wrong.collect::<Vec<_>>();
-            if wrong.is_empty() { Ok(()) } else { Err(anyhow!(wrong.join("\n"))) }
+                .filter_map(|(peer, result)| Some(format!("{peer}: {:#}", result.err()?)));
+            let errors = errors.collect::<Vec<_>>();
+            if errors.is_empty() { Ok(()) } else { Err(anyhow!(errors.join("\n"))) }
         })?;
         ensure!(
             self.servers.iter().all(|server| accept_now(server).is_none()),
-            "one more connection"
+            "more than one connection to a server"
         );
         Ok(())
     }
 }
 
-/// The next connection, if it is there.
+/// Accepts a connection that is waiting.
 fn accept_now(server: &TcpListener) -> Option<TcpStream> {
     server.set_nonblocking(true).ok()?;
     let accepted = server.accept();
@@ -112,16 +115,16 @@ fn listen(netns: &Namespace, port: u16) -> Result<TcpListener> {
         socket.set_reuse_address(true)?;
         socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
         socket.listen(128)?;
-        // For accept, too.
+        // This is also the timeout of accept.
         socket.set_read_timeout(Some(TIMEOUT))?;
         Ok(socket.into())
     });
     listener.with_context(|| format!("listen on port {port}"))
 }
 
-/// What has been heard so far.
+/// The bytes received so far.
 #[derive(Debug, Default)]
-struct Heard {
+struct Received {
     progress: Mutex<Progress>,
     changed: Condvar,
 }
@@ -129,56 +132,56 @@ struct Heard {
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     bytes: usize,
-    /// There is no more to come.
+    /// Whether the other side has closed.
     ended: bool,
 }
 
-// === impl Part ===
+// === impl Script ===
 
-impl Part {
+impl Script {
     fn run(&self, stream: &TcpStream) -> Result<()> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        let heard = Heard::default();
+        let received = Received::default();
         thread::scope(|scope| {
-            // It always listens, so nobody who speaks has to wait for long.
-            let listening = scope.spawn(|| {
-                let listened = heard.listen(stream, &self.hears);
-                if listened.is_err() {
-                    // The others need not wait for what won't come.
+            // A thread reads all the time, so that the other peers can always send.
+            let reading = scope.spawn(|| {
+                let read = received.read(stream, &self.expects);
+                if read.is_err() {
+                    // The other peers would wait for bytes that do not come.
                     let _ = stream.shutdown(Shutdown::Both);
                 }
-                heard.progress(|progress| progress.ended = true);
-                listened
+                received.progress(|progress| progress.ended = true);
+                read
             });
-            let told = self.tell(stream, &heard);
-            if told.is_err() {
+            let sent = self.send_steps(stream, &received);
+            if sent.is_err() {
                 let _ = stream.shutdown(Shutdown::Both);
             }
-            listening.join().expect("no panic").and(told)
+            reading.join().expect("no panic").and(sent)
         })
     }
 
-    fn tell(&self, mut stream: &TcpStream, heard: &Heard) -> Result<()> {
+    fn send_steps(&self, mut stream: &TcpStream, received: &Received) -> Result<()> {
         for step in &self.steps {
             match step {
-                Step::Say(bytes, cuts) => {
+                Step::Send(bytes, cuts) => {
                     let mut from = 0;
                     for cut in cuts {
-                        stream.write_all(&bytes[from..cut.at]).context("speak")?;
+                        stream.write_all(&bytes[from..cut.at]).context("send")?;
                         from = cut.at;
                         thread::sleep(Duration::from_micros(cut.micros));
                     }
-                    stream.write_all(&bytes[from..]).context("speak")?;
+                    stream.write_all(&bytes[from..]).context("send")?;
                 }
                 Step::Await(bytes) => {
                     let progress =
-                        heard.wait(|progress| progress.bytes >= *bytes || progress.ended);
+                        received.wait(|progress| progress.bytes >= *bytes || progress.ended);
                     ensure!(progress.bytes >= *bytes, "the end came before byte {bytes}");
                 }
-                Step::AwaitEnd => ensure!(heard.wait(|progress| progress.ended).ended),
-                // The other side may be gone by now.
+                Step::AwaitEnd => ensure!(received.wait(|progress| progress.ended).ended),
+                // The other side may have closed the connection already.
                 Step::Finish => drop(SockRef::from(stream).shutdown(Shutdown::Write)),
             }
         }
@@ -186,15 +189,15 @@ impl Part {
     }
 }
 
-// === impl Heard ===
+// === impl Received ===
 
-impl Heard {
-    /// Compares what comes with what should.
-    fn listen(&self, mut stream: &TcpStream, expected: &[u8]) -> Result<()> {
+impl Received {
+    /// Reads to the end, and compares with the expected bytes.
+    fn read(&self, mut stream: &TcpStream, expected: &[u8]) -> Result<()> {
         let mut buffer = vec![0; 16 << 10];
         let mut at = 0;
         loop {
-            let heard = match stream.read(&mut buffer) {
+            let received = match stream.read(&mut buffer) {
                 Ok(0) => {
                     ensure!(
                         at == expected.len(),
@@ -206,14 +209,17 @@ impl Heard {
                 Ok(n) => &buffer[..n],
                 Err(error) => bail!("at byte {at}, before {:?}: {error}", text(&expected[at..])),
             };
-            let right = &expected[at..expected.len().min(at + heard.len())];
-            if heard != right {
-                let same =
-                    heard.iter().zip(right).take_while(|(heard, right)| heard == right).count();
-                let (heard, right) = (text(&heard[same..]), text(&expected[at + same..]));
-                bail!("at byte {}: heard {heard:?} instead of {right:?}", at + same);
+            let next = &expected[at..expected.len().min(at + received.len())];
+            if received != next {
+                let same = received
+                    .iter()
+                    .zip(next)
+                    .take_while(|(received, next)| received == next)
+                    .count();
+                let (received, next) = (text(&received[same..]), text(&expected[at + same..]));
+                bail!("at byte {}: expected {next:?}, received {received:?}", at + same);
             }
-            at += heard.len();
+            at += received.len();
             self.progress(|progress| progress.bytes = at);
         }
     }
@@ -230,7 +236,7 @@ impl Heard {
     }
 }
 
-/// The beginning of it.
+/// The first 200 bytes, as text.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned()
 }

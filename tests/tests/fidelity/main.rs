@@ -1,6 +1,10 @@
-//! Everything that HTTP/1 may look like passes a port with a condition byte for byte: the application and the laptop
-//! together get exactly the caller's requests, each of them whole and on its side, and the caller exactly their
-//! responses, in order; however all of it is cut.
+//! Every form of HTTP/1 passes a port with a condition byte for byte, however it is cut into
+//! pieces.
+//!
+//! App and target together get exactly the client's requests, each whole and at its server. The
+//! client gets exactly their responses, in order.
+
+#![forbid(unsafe_code)]
 
 mod conversation;
 mod fixture;
@@ -13,7 +17,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, ensure};
-use interceptor_tests::{TIMEOUT, run};
+use interceptor_tests::{TIMEOUT, WHEN_DEBUG, run};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use testbed::{Daemon, wait_until};
 
@@ -22,27 +26,26 @@ use self::{
     fixture::PortFixture,
 };
 
-const WHEN: &str = "when request.headers['x-user'] == 'debug'";
-
-/// Conversations are played on so many ports at a time, since most of their time is pauses.
+/// The number of ports. Conversations run on all of them at the same time, since they mostly pause.
 const PORTS: u16 = 4;
 
-/// What the daemon should have counted.
+/// The counts that the daemon should have.
 #[derive(Debug, Default)]
 struct ExpectedCounts {
     conversations: AtomicU64,
-    apps: AtomicU64,
-    laptops: AtomicU64,
-    switched: AtomicU64,
-    in_doubt: AtomicU64,
+    app_requests: AtomicU64,
+    target_requests: AtomicU64,
+    tunnels: AtomicU64,
+    unframeable: AtomicU64,
 }
 
-fn fixture(body: impl FnOnce(&[PortFixture], &ExpectedCounts) -> Result<()>) {
+/// Runs `body` with all ports, and then compares the daemon's counters with the expected ones.
+fn run_on_ports(body: impl FnOnce(&[PortFixture], &ExpectedCounts) -> Result<()>) {
     run(|f| {
         let ports =
             (0..PORTS).map(|number| PortFixture::new(&f, number)).collect::<Result<Vec<_>>>()?;
         let rules =
-            (0..PORTS).map(|number| PortFixture::rule(&f, number, WHEN)).collect::<Vec<_>>();
+            (0..PORTS).map(|number| PortFixture::rule(&f, number, WHEN_DEBUG)).collect::<Vec<_>>();
         let daemon = f.daemon_with(&rules.join("; "), &[])?;
         let (expected, started) = (ExpectedCounts::default(), Instant::now());
         body(&ports, &expected)?;
@@ -55,24 +58,26 @@ fn fixture(body: impl FnOnce(&[PortFixture], &ExpectedCounts) -> Result<()>) {
 // === impl ExpectedCounts ===
 
 impl ExpectedCounts {
+    /// Runs a conversation and counts it.
     fn run(&self, port: &PortFixture, conversation: &Conversation) -> Result<()> {
         port.run(conversation)?;
         let count = |counter: &AtomicU64, n| counter.fetch_add(n, Ordering::Relaxed);
         count(&self.conversations, 1);
-        count(&self.apps, conversation.requests_of(Owner::App) as u64);
-        count(&self.laptops, conversation.requests_of(Owner::Laptop) as u64);
-        count(&self.switched, u64::from(matches!(conversation.end, End::Switch(_))));
-        count(&self.in_doubt, u64::from(matches!(conversation.end, End::Doubt(_))));
+        count(&self.app_requests, conversation.requests_of(Owner::App) as u64);
+        count(&self.target_requests, conversation.requests_of(Owner::Target) as u64);
+        count(&self.tunnels, u64::from(matches!(conversation.end, End::Switch(_))));
+        count(&self.unframeable, u64::from(matches!(conversation.end, End::Unframeable(_))));
         Ok(())
     }
 
-    /// Nothing else was in doubt: a pipe would have passed it all the same.
+    /// Compares the daemon's counters. Without this check, a connection that wrongly became a pipe
+    /// would pass unnoticed.
     fn check(&self, daemon: &Daemon) -> Result<()> {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        // A request without the header is an error to the condition.
+        // A request without the header makes the condition fail with an error.
         let expected = [
-            (&["matched"][..], get(&self.laptops)),
-            (&["no_match", "error"], get(&self.apps)),
+            (&["matched"][..], get(&self.target_requests)),
+            (&["no_match", "error"], get(&self.app_requests)),
             (&["fell_back", "outside_share", "earlier_rule"], 0),
         ];
         wait_until("the daemon's count", TIMEOUT, || {
@@ -84,28 +89,28 @@ impl ExpectedCounts {
                 let counted: u64 = counts.filter_map(serde_json::Value::as_u64).sum();
                 ensure!(
                     counted == expected,
-                    "{decisions:?}: {counted} instead of {expected}: {workload}"
+                    "{decisions:?}: expected {expected}, counted {counted}: {workload}"
                 );
             }
-            let (mut tunnels, mut doubts) = (0, 0);
+            let (mut tunnels, mut others) = (0, 0);
             for pipe in rules().flat_map(|rule| rule["piped"].as_array().into_iter().flatten()) {
                 let count = pipe["count"].as_u64().unwrap_or_default();
-                *if pipe["reason"] == "tunnel" { &mut tunnels } else { &mut doubts } += count;
+                *if pipe["reason"] == "tunnel" { &mut tunnels } else { &mut others } += count;
             }
-            let expected = (get(&self.switched), get(&self.in_doubt));
+            let expected = (get(&self.tunnels), get(&self.unframeable));
             ensure!(
-                (tunnels, doubts) == expected,
-                "{tunnels} tunnels, {doubts} in doubt: {workload}"
+                (tunnels, others) == expected,
+                "{tunnels} tunnels, {others} other pipes: {workload}"
             );
             Ok(())
         })
     }
 }
 
-/// More of them, and others, with `PROPTEST_CASES=10000`.
+/// `PROPTEST_CASES=10000` runs more conversations.
 #[test]
-fn any_conversation_passes_as_it_was_said() {
-    fixture(|ports, expected| {
+fn any_conversation_passes_unchanged() {
+    run_on_ports(|ports, expected| {
         let all = Config::default();
         let config = Config {
             cases: all.cases / u32::from(PORTS),
@@ -120,13 +125,13 @@ fn any_conversation_passes_as_it_was_said() {
                     TestRunner::new(config).run(&strategies::conversation(), |conversation| {
                         expected
                             .run(port, &conversation)
-                            .map_err(|wrong| TestCaseError::fail(format!("{wrong:#}")))
+                            .map_err(|error| TestCaseError::fail(format!("{error:#}")))
                     })
                 })
             });
             let runs = runs.collect::<Vec<_>>();
             runs.into_iter().try_for_each(|run| {
-                run.join().expect("no panic").map_err(|wrong| anyhow!("{wrong}"))
+                run.join().expect("no panic").map_err(|error| anyhow!("{error}"))
             })
         })
     });
@@ -158,34 +163,34 @@ const SMALL: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Each of them is said with one cut, in another place each time, by a caller whose requests take turns.
+/// Each message is sent once for each position of one cut, for app and target in turns.
 #[test]
-fn small_messages_pass_whichever_byte_they_are_cut_at() {
-    fixture(|ports, expected| {
+fn small_messages_pass_unchanged_wherever_they_are_cut() {
+    run_on_ports(|ports, expected| {
         let exchanges = SMALL.iter().flat_map(|(head, body, response)| {
             let longest =
                 (head.len() + "x-user: debug\r\n\r\n".len() + body.len()).max(response.len());
             (1..longest).flat_map(move |at| {
-                [(Owner::App, "x-user: other\r\n\r\n"), (Owner::Laptop, "x-user: debug\r\n\r\n")]
-                    .map(|(owner, mark)| {
+                [(Owner::App, "x-user: other\r\n\r\n"), (Owner::Target, "x-user: debug\r\n\r\n")]
+                    .map(|(owner, user)| {
                         let cut = vec![Cut { at, micros: 1_000 }];
                         Exchange {
                             owner,
                             request: Request {
-                                head: format!("{head}{mark}").into(),
+                                head: format!("{head}{user}").into(),
                                 body: Text::from(*body),
-                                waits: false,
+                                expects_continue: false,
                             },
                             interim: Text::default(),
                             response: Text::from(*response),
-                            patience: u8::MAX,
+                            read_share: u8::MAX,
                             cuts: [cut.clone(), cut],
                         }
                     })
             })
         });
         let mut bursts = exchanges.map(|exchange| vec![exchange]).collect::<Vec<_>>();
-        // The same once more, the laptop's right behind the app's.
+        // The same messages again, each for the target right behind that for the app.
         let pairs = bursts.chunks_exact(2).map(<[_]>::concat).collect::<Vec<_>>();
         bursts.extend(pairs);
         let share = bursts.len().div_ceil(ports.len());

@@ -1,4 +1,4 @@
-//! Conversations as they come: any that RFC 9112 allows, and that have one meaning to everybody.
+//! Strategies for conversations: any that RFC 9112 allows and that all peers read in the same way.
 
 use proptest::{
     collection::vec,
@@ -8,7 +8,7 @@ use proptest::{
 
 use super::conversation::{Conversation, Cut, End, Exchange, Owner, Request, Text};
 
-/// Fields that say nothing of where a message ends. Odd, but right.
+/// Unusual but valid fields that do not affect framing.
 const FIELDS: &[&str] = &[
     "Accept: */*",
     "accept-LANGUAGE:de,en;q=0.5",
@@ -25,29 +25,26 @@ const FIELDS: &[&str] = &[
     "X-Umlaut: f\u{fc}r",
 ];
 
-/// With one of them a request is the laptop's.
+/// Fields that make a request match the condition.
 const MATCHING: &[&str] = &["x-user: debug", "X-USER:debug", "X-User: \tdebug \t"];
 
-/// With one of them it is not.
-const OTHERS: &[&str] = &[
-    "Host: web",
-    "X-User: somebody",
-    "x-users: debug",
-    "x-user: debug\r\nX-User: debug",
-    "X-User:",
-];
+/// Fields with which a request does not match.
+const OTHERS: &[&str] =
+    &["Host: web", "X-User: other", "x-users: debug", "x-user: debug\r\nX-User: debug", "X-User:"];
 
-/// What looks like messages.
-const DECOY: &[u8] =
-    b"\r\n0\r\n\r\nGET /decoy HTTP/1.1\r\nHost: web\r\nx-user: debug\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
+/// Bytes that look like messages.
+const DECOY: &[u8] = b"\r\n0\r\n\r\nGET /decoy HTTP/1.1\r\nHost: web\r\nx-user: debug\r\n\r\n\
+      HTTP/1.1 200 OK\r\n\r\n";
 
+/// Any conversation.
 pub(crate) fn conversation() -> impl Strategy<Value = Conversation> {
     let bursts = vec(vec(exchange(), 1..=8), 1..=4);
     (bursts, end()).prop_map(|(mut bursts, (end, last))| {
         let last_burst = bursts.last_mut().expect("one burst at least");
         last_burst.extend(last);
         if matches!(end, End::HalfClose) {
-            // The laptop is told that the caller is done while it has his requests: it gets no more on that connection.
+            // The target learns of the half-close during its requests, and gets no further ones on
+            // that connection.
             let apps =
                 last_burst.iter().take_while(|exchange| exchange.owner == Owner::App).count();
             last_burst[apps..].sort_by_key(|exchange| exchange.owner == Owner::App);
@@ -56,17 +53,17 @@ pub(crate) fn conversation() -> impl Strategy<Value = Conversation> {
     })
 }
 
-/// How a conversation ends, with the exchange that brings this about.
+/// The end of a conversation, with the exchange that causes it.
 fn end() -> impl Strategy<Value = (End, Option<Exchange>)> {
     let text = || content(2_000).prop_map(Text);
     prop_oneof![
         2 => Just((End::Client, None)),
         1 => Just((End::HalfClose, None)),
         3 => last_exchange().prop_map(|last| (End::Server, Some(last))),
-        2 => (switch(), text(), text())
-            .prop_map(|(last, callers, servers)| (End::Switch([callers, servers]), Some(last))),
-        2 => broken().prop_map(|(owner, said)| (End::Broken(owner, said), None)),
-        2 => (doubt(), text()).prop_map(|(said, answer)| (End::Doubt([said, answer]), None)),
+        2 => (switch(), [text(), text()]).prop_map(|(last, sent)| (End::Switch(sent), Some(last))),
+        2 => broken().prop_map(|(owner, bytes)| (End::Broken(owner, bytes), None)),
+        2 => [unframeable().boxed(), text().boxed()]
+            .prop_map(|sent| (End::Unframeable(sent), None)),
     ]
 }
 
@@ -84,35 +81,38 @@ fn exchange() -> impl Strategy<Value = Exchange> {
         prop_oneof![4 => Just([1, 1]), 1 => Just([1, 0]), 1 => Just([0, 1]), 1 => Just([0, 0])];
     let request = (fields(), body(), 0..3_usize, any::<bool>());
     let response = (fields(), body(), vec(interim(), 0..3));
-    (manner(), (method, target, status, version), request, response).prop_map(
-        |(manner, (method, target, status, [asked, answered]), request, response)| {
-            let (mut fields, (framing, body), empty_lines, waits) = request;
+    (style(), (method, target, status, version), request, response).prop_map(
+        |(style, (method, target, status, [request_minor, response_minor]), request, response)| {
+            let (mut fields, (framing, body), empty_lines, expects_continue) = request;
             let is_chunked = |framing: &Option<String>| framing.as_deref().is_some_and(is_chunked);
-            // HTTP/1.0 has neither chunks nor interim responses, and closes unless told otherwise.
-            let is_old = asked == 0 && !is_chunked(&framing);
-            let waits = waits && !is_old && !body.is_empty();
+            // HTTP/1.0 has neither chunks nor interim responses, and closes unless a field says
+            // otherwise.
+            let is_old = request_minor == 0 && !is_chunked(&framing);
+            let expects_continue = expects_continue && !is_old && !body.is_empty();
             fields.extend(framing);
-            fields.extend(waits.then(|| "Expect: 100-continue".to_owned()));
+            fields.extend(expects_continue.then(|| "Expect: 100-continue".to_owned()));
             fields.extend(is_old.then(|| "Connection: Keep-Alive".to_owned()));
             let line = format!("{method} {target} HTTP/1.{}", u8::from(!is_old));
-            let head = "\r\n".repeat(empty_lines) + &manner.head(&line, fields);
+            let head = "\r\n".repeat(empty_lines) + &style.head(&line, fields);
 
             let (mut fields, (framing, content), mut interim) = response;
-            if waits {
+            if expects_continue {
                 interim.push("HTTP/1.1 100 Continue\r\n\r\n".to_owned());
             } else if is_old {
                 interim.clear();
             }
             let is_bare =
                 method == "HEAD" || status.starts_with("204") || status.starts_with("304");
-            let is_old = answered == 0 && !is_chunked(&framing);
-            // Without either, the body would end with the connection.
+            let is_old = response_minor == 0 && !is_chunked(&framing);
+            // Without framing, the body would end with the connection.
             fields.extend(framing.or_else(|| (!is_bare).then(|| "content-length: 0".to_owned())));
-            fields.extend((is_old || asked == 0).then(|| "connection: keep-alive".to_owned()));
+            fields.extend(
+                (is_old || request_minor == 0).then(|| "connection: keep-alive".to_owned()),
+            );
             let response = head_of(&format!("HTTP/1.{} {status}", u8::from(!is_old)), &fields);
             let content = if is_bare { Vec::new() } else { content };
-            manner.exchange(
-                Request { head: head.into(), body: Text(body), waits },
+            style.exchange(
+                Request { head: head.into(), body: Text(body), expects_continue },
                 interim.concat(),
                 [response.into_bytes(), content].concat(),
             )
@@ -120,19 +120,19 @@ fn exchange() -> impl Strategy<Value = Exchange> {
     )
 }
 
-/// The beginning of a request.
+/// The beginning of a request, with its server.
 fn broken() -> impl Strategy<Value = (Owner, Text)> {
     (exchange(), any::<Index>()).prop_map(|(exchange, length)| {
         let Request { head, body, .. } = exchange.request;
-        let mut said = [head.0.clone(), body.0].concat();
-        said.truncate(1 + length.index(said.len() - 1));
-        // Nobody wants what has no whole head.
-        (if said.len() < head.0.len() { Owner::App } else { exchange.owner }, Text(said))
+        let mut bytes = [head.0.clone(), body.0].concat();
+        bytes.truncate(1 + length.index(bytes.len() - 1));
+        // Without a complete head, the app gets the bytes.
+        (if bytes.len() < head.0.len() { Owner::App } else { exchange.owner }, Text(bytes))
     })
 }
 
-/// One after which the server ends the connection, since either of them says so, or since nothing else ends its body,
-/// or in the middle of it.
+/// An exchange after which the server closes: because a field says so, because nothing else ends
+/// the body, or in the middle of the response.
 fn last_exchange() -> impl Strategy<Value = Exchange> {
     let requests = select(
         &[
@@ -144,11 +144,11 @@ fn last_exchange() -> impl Strategy<Value = Exchange> {
     );
     let responses = select(&["HTTP/1.1 200 OK", "HTTP/1.0 200"][..]);
     let length = proptest::option::weighted(0.3, any::<Index>());
-    (manner(), requests, responses, fields(), (body(), content(1 << 16), length)).prop_map(
-        |(mut manner, (line, field), status, mut fields, ((framing, body), until_end, length))| {
-            manner.patience = u8::MAX;
-            let asked = if line.starts_with("POST") { "abc" } else { "" };
-            let head = manner.head(line, vec![field.to_owned()]);
+    (style(), requests, responses, fields(), (body(), content(1 << 16), length)).prop_map(
+        |(mut style, (line, field), status, mut fields, ((framing, body), until_end, length))| {
+            style.read_share = u8::MAX;
+            let body_of_request = if line.starts_with("POST") { "abc" } else { "" };
+            let head = style.head(line, vec![field.to_owned()]);
             let is_old = status.starts_with("HTTP/1.0") || line.ends_with("HTTP/1.0");
             let content = match framing.filter(|framing| !is_old || !is_chunked(framing)) {
                 Some(framing) => {
@@ -164,13 +164,17 @@ fn last_exchange() -> impl Strategy<Value = Exchange> {
             if let Some(length) = length {
                 response.truncate(length.index(response.len()));
             }
-            let request = Request { head: head.into(), body: asked.into(), waits: false };
-            manner.exchange(request, String::new(), response)
+            let request = Request {
+                head: head.into(),
+                body: body_of_request.into(),
+                expects_continue: false,
+            };
+            style.exchange(request, String::new(), response)
         },
     )
 }
 
-/// One after which the connection is none of HTTP.
+/// An exchange after which the connection is no longer HTTP.
 fn switch() -> impl Strategy<Value = Exchange> {
     let lines = select(
         &[
@@ -182,18 +186,18 @@ fn switch() -> impl Strategy<Value = Exchange> {
             ("CONNECT db:5432 HTTP/1.1", "Accept: */*", "200 Connection established"),
         ][..],
     );
-    (manner(), lines, fields()).prop_map(|(mut manner, (line, field, status), mut fields)| {
-        manner.patience = u8::MAX;
-        let head = manner.head(line, vec![field.to_owned()]);
+    (style(), lines, fields()).prop_map(|(mut style, (line, field, status), mut fields)| {
+        style.read_share = u8::MAX;
+        let head = style.head(line, vec![field.to_owned()]);
         fields.push("Upgrade: websocket".to_owned());
         let response = head_of(&format!("HTTP/1.1 {status}"), &fields);
-        let request = Request { head: head.into(), body: Text::default(), waits: false };
-        manner.exchange(request, String::new(), response.into_bytes())
+        let request = Request { head: head.into(), body: Text::default(), expects_continue: false };
+        style.exchange(request, String::new(), response.into_bytes())
     })
 }
 
-/// What servers read in different ways or not at all, and behind it what would be the laptop's.
-fn doubt() -> impl Strategy<Value = Text> {
+/// Bytes that servers read in different ways or not at all, with a matching request behind them.
+fn unframeable() -> impl Strategy<Value = Text> {
     let words = select(
         &[
             "POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -211,57 +215,57 @@ fn doubt() -> impl Strategy<Value = Text> {
         ][..],
     );
     let long = Just(format!("GET / HTTP/1.1\r\nX-Long: {}\r\n\r\n", "a".repeat(70_000)));
-    let said = prop_oneof![9 => words.prop_map(str::to_owned), 1 => long];
-    said.prop_map(|said| [said.as_bytes(), DECOY].concat().into())
+    let bytes = prop_oneof![9 => words.prop_map(str::to_owned), 1 => long];
+    bytes.prop_map(|bytes: String| [bytes.as_bytes(), DECOY].concat().into())
 }
 
-/// Whose an exchange is, and how it is told.
+/// The server and the timing of an exchange.
 #[derive(Clone, Debug)]
-struct Manner {
+struct Style {
     owner: Owner,
-    /// The field that decides it, and its place among the others.
-    mark: &'static str,
+    /// The field that selects the server, and its place among the others.
+    user: &'static str,
     place: Index,
-    patience: u8,
+    read_share: u8,
     cuts: [Vec<Cut>; 2],
 }
 
-fn manner() -> impl Strategy<Value = Manner> {
-    let whose = prop_oneof![
-        select(OTHERS).prop_map(|mark| (Owner::App, mark)),
-        select(MATCHING).prop_map(|mark| (Owner::Laptop, mark)),
+fn style() -> impl Strategy<Value = Style> {
+    let owner = prop_oneof![
+        select(OTHERS).prop_map(|user| (Owner::App, user)),
+        select(MATCHING).prop_map(|user| (Owner::Target, user)),
     ];
-    (whose, any::<Index>(), any::<u8>(), cuts(), cuts()).prop_map(
-        |((owner, mark), place, patience, said, answered)| Manner {
+    (owner, any::<Index>(), any::<u8>(), cuts(), cuts()).prop_map(
+        |((owner, user), place, read_share, request_cuts, response_cuts)| Style {
             owner,
-            mark,
+            user,
             place,
-            patience,
-            cuts: [said, answered],
+            read_share,
+            cuts: [request_cuts, response_cuts],
         },
     )
 }
 
-impl Manner {
+impl Style {
     fn head(&self, line: &str, mut fields: Vec<String>) -> String {
-        fields.insert(self.place.index(fields.len() + 1), self.mark.to_owned());
+        fields.insert(self.place.index(fields.len() + 1), self.user.to_owned());
         head_of(line, &fields)
     }
 
     fn exchange(self, request: Request, interim: String, response: Vec<u8>) -> Exchange {
-        let Self { owner, patience, cuts, .. } = self;
+        let Self { owner, read_share, cuts, .. } = self;
         Exchange {
             owner,
             request,
             interim: interim.into(),
             response: Text(response),
-            patience,
+            read_share,
             cuts,
         }
     }
 }
 
-/// Most of them in the head, a few anywhere.
+/// Cuts: most of them in the head, a few anywhere.
 fn cuts() -> impl Strategy<Value = Vec<Cut>> {
     let at = prop_oneof![3 => 1..200_usize, 1 => 1..70_000_usize];
     vec((at, 0..300_u64).prop_map(|(at, micros)| Cut { at, micros }), 0..5)
@@ -277,14 +281,14 @@ fn interim() -> impl Strategy<Value = String> {
         .prop_map(str::to_owned)
 }
 
-/// A body as on the wire, and the field that says where it ends.
+/// A body with its framing, and the field that declares it.
 fn body() -> impl Strategy<Value = (Option<String>, Vec<u8>)> {
     let length = content(1 << 16)
         .prop_map(|content| (Some(format!("content-Length: {}", content.len())), content));
     let extension = || select(&["", ";a", ";a=b", " ; a = \"b ;c\"", ";a=b;c=d", "  "][..]);
     let chunk =
         (content(1 << 14), extension(), 0..4_usize).prop_map(|(mut content, extension, zeros)| {
-            // An empty one would be the last.
+            // An empty chunk would be the last one.
             content.push(b'\r');
             let size = format!("{}{:X}{extension}\r\n", "0".repeat(zeros), content.len());
             [size.as_bytes(), &content, b"\r\n"].concat()
@@ -301,9 +305,9 @@ fn body() -> impl Strategy<Value = (Option<String>, Vec<u8>)> {
     prop_oneof![2 => Just((None, Vec::new())), 3 => length, 3 => chunked]
 }
 
-/// Mostly short; noise, or what looks like the next message.
-fn content(longest: usize) -> impl Strategy<Value = Vec<u8>> {
-    let length = prop_oneof![4 => 0..64_usize, 2 => 0..2_000_usize, 1 => 0..longest];
+/// Content, mostly short: noise, or bytes that look like the next message.
+fn content(maximum: usize) -> impl Strategy<Value = Vec<u8>> {
+    let length = prop_oneof![4 => 0..64_usize, 2 => 0..2_000_usize, 1 => 0..maximum];
     (length, any::<u64>(), any::<bool>()).prop_map(|(length, seed, decoy)| {
         if decoy {
             return DECOY.iter().copied().cycle().take(length).collect();

@@ -1,4 +1,4 @@
-//! A channel, as gRPC calls what its clients have, and the four kinds of call on it.
+//! A client: a channel, and the four kinds of call.
 
 use std::{
     future::Future,
@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use http::uri::PathAndQuery;
+use interceptor_tests::block_on;
 use testbed::Namespace;
-use tokio::{runtime, time::timeout};
 use tokio_stream::Stream;
 use tonic::{
     Request, Response, Status, Streaming,
@@ -19,47 +19,42 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use crate::service::{LIMIT, Payload};
+use crate::service::{MAXIMUM_MESSAGE, Payload};
 
-/// Longer than anything here takes.
-const TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Calls on one channel, for a developer or for anybody.
+/// Calls on one channel, with the header of the debug rule or without.
 #[derive(Clone)]
 pub(crate) struct Client {
     grpc: Grpc<Channel>,
     is_debug: bool,
 }
 
-/// Runs what a caller in `netns` does: its sockets are made there.
-pub(crate) fn calling<T: Send>(
+/// Runs a future with its sockets in `netns`.
+pub(crate) fn run_in<T: Send>(
     netns: &Namespace,
     body: impl Future<Output = Result<T>> + Send,
 ) -> Result<T> {
-    netns.run(|| {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async { timeout(TIMEOUT, body).await.context("it takes too long")? })
-    })
+    netns.run(|| block_on(body))
 }
 
-/// A channel's settings.
+/// The settings of a channel.
 pub(crate) fn endpoint(ip: Ipv4Addr, port: u16) -> Result<Endpoint> {
     Ok(Endpoint::from_shared(format!("http://{}", SocketAddr::from((ip, port))))?)
 }
 
 impl Client {
     pub(crate) fn new(channel: Channel) -> Self {
-        let grpc =
-            Grpc::new(channel).max_decoding_message_size(LIMIT).max_encoding_message_size(LIMIT);
+        let grpc = Grpc::new(channel)
+            .max_decoding_message_size(MAXIMUM_MESSAGE)
+            .max_encoding_message_size(MAXIMUM_MESSAGE);
         Self { grpc, is_debug: false }
     }
 
-    /// The same channel, with the header that the rule looks for, or without.
+    /// A client on the same channel, with the header of the debug rule or without.
     pub(crate) fn debug(&self, is_debug: bool) -> Self {
         Self { grpc: self.grpc.clone(), is_debug }
     }
 
-    /// A request as this caller makes it.
+    /// A request with this client's metadata.
     pub(crate) fn request<T>(&self, content: T) -> Request<T> {
         let mut request = Request::new(content);
         if self.is_debug {
@@ -68,64 +63,71 @@ impl Client {
         request
     }
 
-    pub(crate) async fn say(&self, words: Payload) -> Result<Response<Payload>, Status> {
-        self.say_within(words, None).await
+    /// Sends a message, and reads a message.
+    pub(crate) async fn unary(&self, payload: Payload) -> Result<Response<Payload>, Status> {
+        self.unary_within(payload, None).await
     }
 
-    /// With a deadline.
-    pub(crate) async fn say_within(
+    /// As [`unary`](Self::unary), with a deadline.
+    pub(crate) async fn unary_within(
         &self,
-        words: Payload,
+        payload: Payload,
         time: Option<Duration>,
     ) -> Result<Response<Payload>, Status> {
-        let mut request = self.request(words);
+        let mut request = self.request(payload);
         time.into_iter().for_each(|time| request.set_timeout(time));
-        self.ready().await?.unary(request, path("Say"), codec()).await
+        self.ready().await?.unary(request, path("Unary"), codec()).await
     }
 
-    pub(crate) async fn count(&self, words: Payload) -> Result<Streaming<Payload>, Status> {
-        let request = self.request(words);
+    /// Sends a message, and returns a stream of messages.
+    pub(crate) async fn server_stream(
+        &self,
+        payload: Payload,
+    ) -> Result<Streaming<Payload>, Status> {
+        let request = self.request(payload);
         Ok(self
             .ready()
             .await?
-            .server_streaming(request, path("Count"), codec())
+            .server_streaming(request, path("ServerStream"), codec())
             .await?
             .into_inner())
     }
 
-    pub(crate) async fn gather(
+    /// Sends a stream of messages, and reads a message.
+    pub(crate) async fn client_stream(
         &self,
-        words: impl Stream<Item = Payload> + Send + 'static,
+        payload: impl Stream<Item = Payload> + Send + 'static,
     ) -> Result<Payload, Status> {
-        self.gather_of(self.request(words)).await
+        self.client_stream_of(self.request(payload)).await
     }
 
-    /// By a request of one's own making.
-    pub(crate) async fn gather_of(
+    /// As [`client_stream`](Self::client_stream), with the whole request.
+    pub(crate) async fn client_stream_of(
         &self,
         request: Request<impl Stream<Item = Payload> + Send + 'static>,
     ) -> Result<Payload, Status> {
         Ok(self
             .ready()
             .await?
-            .client_streaming(request, path("Gather"), codec())
+            .client_streaming(request, path("ClientStream"), codec())
             .await?
             .into_inner())
     }
 
-    pub(crate) async fn chat(
+    /// Sends a stream of messages, and returns another one.
+    pub(crate) async fn bidi(
         &self,
-        words: impl Stream<Item = Payload> + Send + 'static,
+        payload: impl Stream<Item = Payload> + Send + 'static,
     ) -> Result<Streaming<Payload>, Status> {
-        self.chat_of(self.request(words)).await
+        self.bidi_of(self.request(payload)).await
     }
 
-    /// By a request of one's own making.
-    pub(crate) async fn chat_of(
+    /// As [`bidi`](Self::bidi), with the whole request.
+    pub(crate) async fn bidi_of(
         &self,
         request: Request<impl Stream<Item = Payload> + Send + 'static>,
     ) -> Result<Streaming<Payload>, Status> {
-        Ok(self.ready().await?.streaming(request, path("Chat"), codec()).await?.into_inner())
+        Ok(self.ready().await?.streaming(request, path("Bidi"), codec()).await?.into_inner())
     }
 
     async fn ready(&self) -> Result<Grpc<Channel>, Status> {
@@ -136,7 +138,7 @@ impl Client {
 }
 
 fn path(method: &str) -> PathAndQuery {
-    PathAndQuery::try_from(format!("/tests.Streams/{method}")).expect("a path")
+    PathAndQuery::try_from(format!("/tests.Test/{method}")).expect("a path")
 }
 
 fn codec() -> ProstCodec<Payload, Payload> {

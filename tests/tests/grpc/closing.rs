@@ -17,26 +17,27 @@ use crate::{
 };
 
 #[test]
-fn a_target_that_dies_takes_its_own_calls_along_only() {
-    run("grpc-dev-dies", |f| {
+fn a_target_that_dies_ends_its_own_calls_only() {
+    run("grpc-target-dies", |f| {
         let (app, target) = (f.app()?, f.target()?);
-        f.calling(async |caller| {
-            let (up, words) = mpsc::channel(1);
-            let mut chat = caller.chat(ReceiverStream::new(words)).await?;
-            let debug = caller.debug(true);
-            let mut counted = debug
-                .count(Payload { text: "hang".into(), number: 1, ..Payload::default() })
+        f.run_client(async |client| {
+            let (up, payload) = mpsc::channel(1);
+            let mut stream = client.bidi(ReceiverStream::new(payload)).await?;
+            let debug = client.debug(true);
+            let mut received = debug
+                .server_stream(Payload { text: "hang".into(), number: 1, ..Payload::default() })
                 .await?;
-            counted.message().await?.context("nothing")?;
-            let calls = target.seen.calls().len();
+            received.message().await?.context("nothing")?;
+            let calls = target.record.calls().len();
             let unanswered = tokio::spawn({
                 let debug = debug.clone();
-                async move { debug.say(Payload::new("hang")).await }
+                async move { debug.unary(Payload::new("hang")).await }
             });
-            until("the call", || target.seen.calls().len() > calls).await?;
-            target.die();
-            // What was said before it died stands; what it has looked at can't be called again by the library.
-            let late = counted.message().await.err().context("no failure")?;
+            until("the call", || target.record.calls().len() > calls).await?;
+            target.kill();
+            // Messages from before stay valid. The library does not repeat calls that the server
+            // has seen.
+            let late = received.message().await.err().context("no failure")?;
             let early = unanswered.await?.err().context("an answer")?;
             assert_eq!(
                 (late.code(), early.code()),
@@ -44,86 +45,87 @@ fn a_target_that_dies_takes_its_own_calls_along_only() {
                 "{late}\n{early}"
             );
 
-            up.send(Payload::new("still there?")).await?;
-            assert_eq!(chat.message().await?.context("the end")?.text, "app: still there?");
+            up.send(Payload::new("still open?")).await?;
+            assert_eq!(stream.message().await?.context("the end")?.text, "app: still open?");
             assert_eq!(
-                debug.say(Payload::new("hello")).await?.into_inner().text,
+                debug.unary(Payload::new("hello")).await?.into_inner().text,
                 "app",
-                "nobody else is there"
+                "the app does not serve in the target's place"
             );
             let _target = f.target()?;
-            assert_eq!(debug.say(Payload::new("hello")).await?.into_inner().text, "laptop");
+            assert_eq!(debug.unary(Payload::new("hello")).await?.into_inner().text, "laptop");
             up.send(Payload::new("and now?")).await?;
-            assert_eq!(chat.message().await?.context("the end")?.text, "app: and now?");
+            assert_eq!(stream.message().await?.context("the end")?.text, "app: and now?");
             Ok(())
         })?;
-        assert_eq!(app.seen.connections(), 1);
+        assert_eq!(app.record.connections(), 1);
         Ok(())
     });
 }
 
-/// The channel finds the app that is started afterwards, as channels do.
+/// Afterwards the channel connects to a new app, as channels do.
 #[rstest]
-#[case::and_nobody_else_is_called(false)]
-#[case::while_a_target_is_called(true)]
-fn an_app_that_dies_takes_its_own_calls_along_only(#[case] is_target_called: bool) {
+#[case::without_a_call_to_the_target(false)]
+#[case::with_a_call_to_the_target(true)]
+fn an_app_that_dies_ends_its_own_calls_only(#[case] is_target_called: bool) {
     run("grpc-app-dies", |f| {
         let (app, _target) = (f.app()?, f.target()?);
-        let direct = Server::start(&f.pod, 8081, "app")?;
-        let dies = async |caller: &Client, app: Server| {
-            let mut counted = caller
-                .count(Payload { text: "hang".into(), number: 1, ..Payload::default() })
+        let direct = Server::start(&f.hosts.pod, 8081, "app")?;
+        let call_until_death = async |client: &Client, app: Server| {
+            let mut received = client
+                .server_stream(Payload { text: "hang".into(), number: 1, ..Payload::default() })
                 .await?;
-            counted.message().await?.context("nothing")?;
-            app.die();
-            let status = counted.message().await.err().context("no failure")?;
+            received.message().await?.context("nothing")?;
+            app.kill();
+            let status = received.message().await.err().context("no failure")?;
             Ok::<_, anyhow::Error>((status.code(), status.message().to_owned()))
         };
-        let without_us = f.calling_port(8081, async |caller| dies(&caller, direct).await)?;
-        f.calling(async |caller| {
-            let (up, words) = mpsc::channel(1);
-            let mut chat = None;
+        let direct_end =
+            f.run_client_at(8081, async |client| call_until_death(&client, direct).await)?;
+        f.run_client(async |client| {
+            let (up, payload) = mpsc::channel(1);
+            let mut stream = None;
             if is_target_called {
-                chat = Some(caller.debug(true).chat(ReceiverStream::new(words)).await?);
+                stream = Some(client.debug(true).bidi(ReceiverStream::new(payload)).await?);
             }
-            let with_us = dies(&caller, app).await?;
-            match &mut chat {
-                None => assert_eq!(with_us, without_us),
-                Some(chat) => {
-                    assert_eq!(with_us.0, Code::Internal, "{}", with_us.1);
+            let relayed_end = call_until_death(&client, app).await?;
+            match &mut stream {
+                None => assert_eq!(relayed_end, direct_end),
+                Some(stream) => {
+                    assert_eq!(relayed_end.0, Code::Internal, "{}", relayed_end.1);
                     for _ in 0..3 {
-                        up.send(Payload::new("still there?")).await?;
-                        let answer = chat.message().await?.context("the end")?;
-                        assert_eq!(answer.text, "laptop: still there?");
+                        up.send(Payload::new("still open?")).await?;
+                        let answer = stream.message().await?.context("the end")?;
+                        assert_eq!(answer.text, "laptop: still open?");
                     }
                 }
             }
             let _app = f.app()?;
-            // As without us, a call that meets the end of a connection fails.
+            // As directly, a call fails if its connection ends at that moment.
             let again = async || {
-                caller
-                    .say(Payload::new("hello"))
+                client
+                    .unary(Payload::new("hello"))
                     .await
-                    .is_ok_and(|said| said.into_inner().text == "app")
+                    .is_ok_and(|response| response.into_inner().text == "app")
             };
             let deadline = Instant::now() + TIMEOUT;
             while !again().await {
-                ensure!(Instant::now() < deadline, "the channel finds nobody any more");
+                ensure!(Instant::now() < deadline, "the channel does not connect to the new app");
             }
-            if let Some(chat) = &mut chat {
+            if let Some(stream) = &mut stream {
                 up.send(Payload::new("and now?")).await?;
-                assert_eq!(chat.message().await?.context("the end")?.text, "laptop: and now?");
+                assert_eq!(stream.message().await?.context("the end")?.text, "laptop: and now?");
             }
             Ok(())
         })
     });
 }
 
-/// Servers of gRPC behind balancers end their connections from time to time, and no call fails by it.
+/// gRPC servers behind load balancers close their connections regularly.
 #[rstest]
 #[case::the_app(false)]
 #[case::the_target(true)]
-fn a_server_that_limits_the_age_of_its_connections_fails_no_call(#[case] is_target: bool) {
+fn no_call_fails_when_a_server_limits_the_age_of_its_connections(#[case] is_target: bool) {
     run("grpc-age", |f| {
         let aged = |netns, port, tag| {
             Server::adapted(netns, port, tag, |server| {
@@ -131,19 +133,24 @@ fn a_server_that_limits_the_age_of_its_connections_fails_no_call(#[case] is_targ
             })
         };
         let (app, target) = if is_target {
-            (f.app()?, aged(&f.laptop, 3000, "laptop")?)
+            (f.app()?, aged(&f.hosts.laptop, 3000, "laptop")?)
         } else {
-            (aged(&f.pod, 8080, "app")?, f.target()?)
+            (aged(&f.hosts.pod, 8080, "app")?, f.target()?)
         };
-        f.calling(async |caller| {
-            let aged = if is_target { &target.seen } else { &app.seen };
+        f.run_client(async |client| {
+            let aged = if is_target { &target.record } else { &app.record };
             let mut calls = 0;
             while aged.connections() < 4 {
-                // Several at a time: some of them meet the end of a connection.
-                let answers = join_all((0..8).map(|n| {
-                    let caller = caller.debug(n % 2 == 0);
-                    async move { caller.say(Payload { size: 2000, ..Payload::default() }).await }
-                }));
+                // Eight at a time, so that some arrive as their connection ends.
+                let answers =
+                    join_all(
+                        (0..8).map(|n| {
+                            let client = client.debug(n % 2 == 0);
+                            async move {
+                                client.unary(Payload { size: 2000, ..Payload::default() }).await
+                            }
+                        }),
+                    );
                 for (n, answer) in answers.await.into_iter().enumerate() {
                     let answer =
                         answer.with_context(|| format!("after {calls} calls"))?.into_inner();
@@ -155,9 +162,9 @@ fn a_server_that_limits_the_age_of_its_connections_fails_no_call(#[case] is_targ
         })?;
         if is_target {
             assert_eq!(
-                app.seen.connections(),
+                app.record.connections(),
                 1,
-                "the end of a target's connection is none of the caller's"
+                "the client's connection ended with the target's"
             );
         }
         Ok(())

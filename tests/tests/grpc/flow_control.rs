@@ -4,50 +4,60 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use futures_util::{StreamExt as _, future::try_join_all};
-use interceptor_tests::TIMEOUT;
+use interceptor_tests::{TIMEOUT, pattern};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::{iter, wrappers::ReceiverStream};
 
 use crate::{
     fixture::{MIB, run, tag},
-    service::{Payload, checksum, pattern},
+    service::{Payload, checksum},
 };
 
 #[test]
-fn large_messages_arrive_whole_beside_each_other() {
+fn large_messages_of_concurrent_calls_arrive_whole() {
     run("grpc-large", |f| {
         let (_app, _target) = (f.app()?, f.target()?);
-        f.calling(async |caller| {
+        f.run_client(async |client| {
             const SIZE: u32 = 6 * MIB + 4321;
             let calls = [false, true].map(|is_debug| {
-                let caller = caller.debug(is_debug);
+                let client = client.debug(is_debug);
                 async move {
-                    let words =
-                        Payload { content: pattern(SIZE), size: SIZE, ..Payload::default() };
-                    let sum = checksum(&words.content);
-                    let parts = iter(
-                        (0..10).map(|_| Payload { content: pattern(MIB), ..Payload::default() }),
-                    );
-                    let (said, gathered, counted) = tokio::try_join!(
-                        caller.say(words),
-                        caller.gather(parts),
-                        caller.count(Payload { number: 10, size: MIB, ..Payload::default() }),
+                    let payload = Payload {
+                        content: pattern(SIZE as usize),
+                        size: SIZE,
+                        ..Payload::default()
+                    };
+                    let sum = checksum(&payload.content);
+                    let parts =
+                        iter((0..10).map(|_| Payload {
+                            content: pattern(MIB as usize),
+                            ..Payload::default()
+                        }));
+                    let (response, summary, received) = tokio::try_join!(
+                        client.unary(payload),
+                        client.client_stream(parts),
+                        client.server_stream(Payload {
+                            number: 10,
+                            size: MIB,
+                            ..Payload::default()
+                        }),
                     )?;
-                    let said = said.into_inner();
+                    let response = response.into_inner();
                     ensure!(
-                        said.text == tag(is_debug) && said.number == sum,
+                        response.text == tag(is_debug) && response.number == sum,
                         "{} {}",
-                        said.text,
-                        said.number
+                        response.text,
+                        response.number
                     );
                     ensure!(
-                        said.content == pattern(SIZE),
+                        response.content == pattern(SIZE as usize),
                         "{} bytes came back",
-                        said.content.len()
+                        response.content.len()
                     );
-                    ensure!((gathered.number, gathered.size) == (10, 10 * MIB), "{gathered:?}");
-                    let messages =
-                        counted.map(|words| words.is_ok_and(|words| words.content == pattern(MIB)));
+                    ensure!((summary.number, summary.size) == (10, 10 * MIB), "{summary:?}");
+                    let messages = received.map(|payload| {
+                        payload.is_ok_and(|payload| payload.content == pattern(MIB as usize))
+                    });
                     ensure!(messages.collect::<Vec<_>>().await == [true; 10]);
                     Ok(())
                 }
@@ -58,30 +68,34 @@ fn large_messages_arrive_whole_beside_each_other() {
     });
 }
 
-/// Neither a caller nor a server who does not read is sent more than there is room for, and nobody else waits for him.
+/// Client and server send only as much as the buffers on the way hold.
 #[test]
-fn who_does_not_read_stops_who_writes_to_him_and_nobody_else() {
+fn a_peer_that_does_not_read_stops_its_sender_and_no_other_call() {
     run("grpc-slow", |f| {
         let (app, target) = (f.app()?, f.target()?);
-        f.calling(async |caller| {
+        f.run_client(async |client| {
             const ALL: u32 = 200;
-            caller.say(Payload::new("hello")).await?;
+            client.unary(Payload::new("hello")).await?;
             let before = f.daemon.rss_kib()?;
             let (mut unread, mut unwritten) = (Vec::new(), Vec::new());
             for is_debug in [false, true] {
-                let caller = caller.debug(is_debug);
-                let mut counted =
-                    caller.count(Payload { number: ALL, size: MIB, ..Payload::default() }).await?;
-                counted.message().await?.context("nothing")?;
-                unread.push(counted);
+                let client = client.debug(is_debug);
+                let mut received = client
+                    .server_stream(Payload { number: ALL, size: MIB, ..Payload::default() })
+                    .await?;
+                received.message().await?.context("nothing")?;
+                unread.push(received);
 
-                let (up, words) = mpsc::channel(1);
+                let (up, payload) = mpsc::channel(1);
                 up.send(Payload::new("hang")).await?;
-                tokio::spawn(async move { caller.gather(ReceiverStream::new(words)).await });
+                tokio::spawn(
+                    async move { client.client_stream(ReceiverStream::new(payload)).await },
+                );
                 let writing = tokio::spawn(async move {
                     let mut sent = 0;
-                    let words = Payload { content: pattern(MIB), ..Payload::default() };
-                    while up.send_timeout(words.clone(), Duration::from_millis(500)).await.is_ok() {
+                    let payload = Payload { content: pattern(MIB as usize), ..Payload::default() };
+                    while up.send_timeout(payload.clone(), Duration::from_millis(500)).await.is_ok()
+                    {
                         sent += 1;
                     }
                     (sent, up)
@@ -90,33 +104,33 @@ fn who_does_not_read_stops_who_writes_to_him_and_nobody_else() {
             }
             for writing in unwritten {
                 let (sent, _up) = writing.await?;
-                ensure!(sent < 20, "{sent} MiB were sent to somebody who does not read");
+                ensure!(sent < 20, "the client sent {sent} MiB to a server that does not read");
             }
             let started = Instant::now();
             for n in 0..20 {
-                let answer = caller
+                let answer = client
                     .debug(n % 2 == 0)
-                    .say(Payload { size: MIB, ..Payload::default() })
+                    .unary(Payload { size: MIB, ..Payload::default() })
                     .await?;
-                assert_eq!(answer.into_inner().content, pattern(MIB));
+                assert_eq!(answer.into_inner().content, pattern(MIB as usize));
             }
-            ensure!(started.elapsed() < TIMEOUT, "others waited: {:?}", started.elapsed());
-            for (who, seen) in [("app", &app.seen), ("laptop", &target.seen)] {
-                let counted = seen.counted();
-                ensure!(counted < 20, "the {who} sent {counted} MiB to somebody who does not read");
+            ensure!(started.elapsed() < TIMEOUT, "other calls waited: {:?}", started.elapsed());
+            for (server, record) in [("app", &app.record), ("laptop", &target.record)] {
+                let sent = record.sent();
+                ensure!(sent < 20, "the {server} sent {sent} MiB to a client that does not read");
             }
             let grown = f.daemon.rss_kib()?.saturating_sub(before);
             ensure!(grown < 24 << 10, "{grown} KiB");
-            // And all of it arrives when it is wanted.
-            for counted in &mut unread {
+            // Everything arrives when the client reads.
+            for received in &mut unread {
                 for number in 1..ALL {
-                    let words = counted.message().await?.context("too few")?;
+                    let payload = received.message().await?.context("too few")?;
                     ensure!(
-                        words.number == number && words.content.len() == MIB as usize,
+                        payload.number == number && payload.content.len() == MIB as usize,
                         "{number}"
                     );
                 }
-                assert_eq!(counted.message().await?, None);
+                assert_eq!(received.message().await?, None);
             }
             Ok(())
         })

@@ -6,14 +6,14 @@ use tonic_health::{ServingStatus, pb::HealthCheckRequest};
 use crate::fixture::run;
 
 #[test]
-fn health_is_that_of_whoever_is_asked() {
+fn metadata_selects_the_server_whose_health_is_reported() {
     run("grpc-health", |f| {
         let (app, target) = (f.app()?, f.target()?);
-        f.calling_health(async |mut client, debug| {
+        f.run_health_client(async |mut health, client| {
             let request = || HealthCheckRequest::default();
             let mut watched = Vec::new();
-            for caller in [&debug.debug(false), &debug.debug(true)] {
-                let mut watch = client.watch(caller.request(request())).await?.into_inner();
+            for client in [&client.debug(false), &client.debug(true)] {
+                let mut watch = health.watch(client.request(request())).await?.into_inner();
                 assert_eq!(
                     watch.message().await?.context("the end")?.status,
                     ServingStatus::Serving as i32
@@ -21,18 +21,18 @@ fn health_is_that_of_whoever_is_asked() {
                 watched.push(watch);
             }
             target.health.send(ServingStatus::NotServing)?;
-            let told = watched[1].message().await?.context("the end")?;
-            assert_eq!(told.status, ServingStatus::NotServing as i32);
+            let change = watched[1].message().await?.context("the end")?;
+            assert_eq!(change.status, ServingStatus::NotServing as i32);
             for (is_debug, status) in
                 [(false, ServingStatus::Serving), (true, ServingStatus::NotServing)]
             {
-                let caller = debug.debug(is_debug);
-                let health = client.check(caller.request(request())).await?.into_inner();
-                assert_eq!(health.status, status as i32);
+                let client = client.debug(is_debug);
+                let answer = health.check(client.request(request())).await?.into_inner();
+                assert_eq!(answer.status, status as i32);
             }
             app.health.send(ServingStatus::NotServing)?;
-            let told = watched[0].message().await?.context("the end")?;
-            assert_eq!(told.status, ServingStatus::NotServing as i32);
+            let change = watched[0].message().await?.context("the end")?;
+            assert_eq!(change.status, ServingStatus::NotServing as i32);
             Ok(())
         })
     });

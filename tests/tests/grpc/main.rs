@@ -1,4 +1,7 @@
-//! gRPC on a port whose rule looks at metadata: each call goes where it is wanted, by a library that many use.
+//! gRPC on a port with a condition on metadata: each call reaches the server that its metadata
+//! selects.
+
+#![forbid(unsafe_code)]
 
 mod client;
 mod closing;

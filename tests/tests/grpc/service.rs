@@ -1,4 +1,5 @@
-//! A gRPC service with all four kinds of call, written by hand as a generated one would be, and what it saw.
+//! A gRPC service with all four kinds of call, written in the form of generated code, and a record
+//! of what it receives.
 
 use std::{
     convert::Infallible,
@@ -14,7 +15,7 @@ use std::{
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::BoxStream};
-use interceptor_tests::Background;
+use interceptor_tests::{Background, pattern};
 use parking_lot::{Mutex, MutexGuard};
 use prost::Message;
 use testbed::Namespace;
@@ -31,55 +32,56 @@ use tonic_health::{ServingStatus, server::health_reporter};
 use tonic_prost::ProstCodec;
 use tower::{Service, service_fn};
 
-/// Larger than any message here, in bytes.
-pub(crate) const LIMIT: usize = 32 << 20;
+/// Maximum size of a message, in bytes.
+pub(crate) const MAXIMUM_MESSAGE: usize = 32 << 20;
 
-/// The one message that there is.
+/// The message of all calls.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Payload {
-    /// What is wanted, or who answers.
+    /// In a request: what the server should do. In a response: the name of the server.
     #[prost(string, tag = "1")]
     pub(crate) text: String,
+    /// Any content.
     #[prost(bytes = "bytes", tag = "2")]
     pub(crate) content: Bytes,
-    /// How many messages.
+    /// A number of messages.
     #[prost(uint32, tag = "3")]
     pub(crate) number: u32,
-    /// Of the content of each that is sent, in bytes.
+    /// The size of the content that the server should send in each message, in bytes.
     #[prost(uint32, tag = "4")]
     pub(crate) size: u32,
 }
 
-/// What a server saw.
+/// What a server has received and sent.
 #[derive(Default)]
-pub(crate) struct Seen {
+pub(crate) struct Record {
     connections: AtomicU64,
     calls: Mutex<Vec<MetadataMap>>,
-    /// Messages that were sent in answer to `Count`.
-    counted: AtomicU64,
-    /// Calls that ended before they were answered.
+    /// Messages sent on server streams.
+    sent: AtomicU64,
+    /// Calls that ended before the server answered them.
     abandoned: AtomicU64,
 }
 
-/// A gRPC server. It ends, and so do its connections, when dropped.
+/// A gRPC server. Dropping it ends it and its connections.
 pub(crate) struct Server {
-    pub(crate) seen: Arc<Seen>,
-    /// What its health service says.
+    pub(crate) record: Arc<Record>,
+    /// The status that its health service reports.
     pub(crate) health: watch::Sender<ServingStatus>,
     _serving: Background,
 }
 
-/// The service itself.
+/// The service.
 #[derive(Clone)]
-struct StreamService {
+struct TestService {
     tag: &'static str,
-    seen: Arc<Seen>,
+    record: Arc<Record>,
 }
 
-/// A call that has not been answered. The library calls it the end of a stream when its caller has reset it: so the calls
-/// that are to be abandoned wait for nothing.
-struct Open {
-    seen: Arc<Seen>,
+/// A call without an answer so far. The library reports a reset of the client as the end of the
+/// stream, so calls that the test abandons do not wait for messages.
+struct OpenCall {
+    record: Arc<Record>,
     is_answered: bool,
 }
 
@@ -91,9 +93,9 @@ impl Payload {
     }
 }
 
-// === impl Seen ===
+// === impl Record ===
 
-impl Seen {
+impl Record {
     pub(crate) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
@@ -102,8 +104,8 @@ impl Seen {
         self.calls.lock()
     }
 
-    pub(crate) fn counted(&self) -> u64 {
-        self.counted.load(Ordering::Relaxed)
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     pub(crate) fn abandoned(&self) -> u64 {
@@ -114,12 +116,12 @@ impl Seen {
 // === impl Server ===
 
 impl Server {
-    /// Listens on `port`, answering as `tag`.
+    /// Starts a server on `port`, with the name `tag`.
     pub(crate) fn start(netns: &Namespace, port: u16, tag: &'static str) -> Result<Self> {
         Self::adapted(netns, port, tag, |server| server)
     }
 
-    /// One with other settings.
+    /// As [`start`](Self::start), with other settings.
     pub(crate) fn adapted(
         netns: &Namespace,
         port: u16,
@@ -127,46 +129,47 @@ impl Server {
         adapt: impl FnOnce(transport::Server) -> transport::Server,
     ) -> Result<Self> {
         let server = adapt(transport::Server::builder());
-        let seen = Arc::<Seen>::default();
-        let (health, healths) = watch::channel(ServingStatus::Serving);
-        let talk = StreamService { tag, seen: Arc::clone(&seen) };
-        let serving =
-            Background::serve(netns, port, move |listener| serve(server, listener, talk, healths))?;
-        Ok(Self { seen, health, _serving: serving })
+        let record = Arc::<Record>::default();
+        let (health, health_changes) = watch::channel(ServingStatus::Serving);
+        let service = TestService { tag, record: Arc::clone(&record) };
+        let serving = Background::serve(netns, port, move |listener| {
+            serve(server, listener, service, health_changes)
+        })?;
+        Ok(Self { record, health, _serving: serving })
     }
 
-    /// Connections end with the process's.
-    pub(crate) fn die(self) {}
+    /// Ends the server without a word on its connections, as when its process is killed.
+    pub(crate) fn kill(self) {}
 }
 
 async fn serve(
     mut server: transport::Server,
     listener: TcpListener,
-    talk: StreamService,
-    mut healths: watch::Receiver<ServingStatus>,
+    service: TestService,
+    mut health_changes: watch::Receiver<ServingStatus>,
 ) {
-    let seen = Arc::clone(&talk.seen);
+    let record = Arc::clone(&service.record);
     let incoming = TcpListenerStream::new(listener).inspect(move |_| {
-        seen.connections.fetch_add(1, Ordering::Relaxed);
+        record.connections.fetch_add(1, Ordering::Relaxed);
     });
     let (reporter, health) = health_reporter();
     tokio::spawn(async move {
-        while healths.changed().await.is_ok() {
-            let status = *healths.borrow_and_update();
+        while health_changes.changed().await.is_ok() {
+            let status = *health_changes.borrow_and_update();
             reporter.set_service_status("", status).await;
         }
     });
-    let router = server.add_service(talk).add_service(health);
-    router.serve_with_incoming(incoming).await.expect("it serves");
+    let router = server.add_service(service).add_service(health);
+    router.serve_with_incoming(incoming).await.expect("serve");
 }
 
-// === impl StreamService ===
+// === impl TestService ===
 
-impl NamedService for StreamService {
-    const NAME: &'static str = "tests.Streams";
+impl NamedService for TestService {
+    const NAME: &'static str = "tests.Test";
 }
 
-impl Service<http::Request<Body>> for StreamService {
+impl Service<http::Request<Body>> for TestService {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -176,27 +179,35 @@ impl Service<http::Request<Body>> for StreamService {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let talk = self.clone();
+        let service = self.clone();
         let codec = ProstCodec::<Payload, Payload>::default();
-        let mut grpc =
-            Grpc::new(codec).max_decoding_message_size(LIMIT).max_encoding_message_size(LIMIT);
-        talk.seen.calls().push(MetadataMap::from_headers(request.headers().clone()));
+        let mut grpc = Grpc::new(codec)
+            .max_decoding_message_size(MAXIMUM_MESSAGE)
+            .max_encoding_message_size(MAXIMUM_MESSAGE);
+        service.record.calls().push(MetadataMap::from_headers(request.headers().clone()));
         Box::pin(async move {
             let method = request.uri().path().to_owned();
             Ok(match method.as_str() {
-                "/tests.Streams/Say" => {
-                    grpc.unary(service_fn(|words| talk.clone().say(words)), request).await
+                "/tests.Test/Unary" => {
+                    grpc.unary(service_fn(|payload| service.clone().unary(payload)), request).await
                 }
-                "/tests.Streams/Count" => {
-                    grpc.server_streaming(service_fn(|words| talk.clone().count(words)), request)
+                "/tests.Test/ServerStream" => {
+                    grpc.server_streaming(
+                        service_fn(|payload| service.clone().server_stream(payload)),
+                        request,
+                    )
+                    .await
+                }
+                "/tests.Test/ClientStream" => {
+                    grpc.client_streaming(
+                        service_fn(|payload| service.clone().client_stream(payload)),
+                        request,
+                    )
+                    .await
+                }
+                "/tests.Test/Bidi" => {
+                    grpc.streaming(service_fn(|payload| service.clone().bidi(payload)), request)
                         .await
-                }
-                "/tests.Streams/Gather" => {
-                    grpc.client_streaming(service_fn(|words| talk.clone().gather(words)), request)
-                        .await
-                }
-                "/tests.Streams/Chat" => {
-                    grpc.streaming(service_fn(|words| talk.clone().chat(words)), request).await
                 }
                 _ => Status::unimplemented(method).into_http(),
             })
@@ -204,48 +215,48 @@ impl Service<http::Request<Body>> for StreamService {
     }
 }
 
-impl StreamService {
-    /// One message for one message.
-    async fn say(self, request: Request<Payload>) -> Result<Response<Payload>, Status> {
-        let words = request.into_inner();
-        match words.text.as_str() {
+impl TestService {
+    /// Answers a message with a message.
+    async fn unary(self, request: Request<Payload>) -> Result<Response<Payload>, Status> {
+        let payload = request.into_inner();
+        match payload.text.as_str() {
             "fail" => return Err(self.failure()),
             "hang" => self.hang().await,
             _ => {}
         }
         let mut response = Response::new(Payload {
             text: self.tag.to_owned(),
-            number: checksum(&words.content),
-            content: pattern(words.size),
+            number: checksum(&payload.content),
+            content: pattern(payload.size as usize),
             ..Payload::default()
         });
         response.metadata_mut().insert("server-tag", MetadataValue::from_static(self.tag));
         Ok(response)
     }
 
-    /// As many messages as are wanted, each when the one before has room to be sent.
-    async fn count(
+    /// Answers with a number of messages, each as soon as flow control has room for it.
+    async fn server_stream(
         self,
         request: Request<Payload>,
     ) -> Result<Response<BoxStream<'static, Result<Payload, Status>>>, Status> {
-        let words = request.into_inner();
+        let payload = request.into_inner();
         let stream = futures_util::stream::unfold(0, move |number| {
-            let (talk, words) = (self.clone(), words.clone());
+            let (service, payload) = (self.clone(), payload.clone());
             async move {
-                if number > words.number {
+                if number > payload.number {
                     return None;
                 }
-                if number == words.number {
-                    match words.text.as_str() {
-                        "fail" => return Some((Err(talk.failure()), number + 1)),
-                        "hang" => talk.hang().await,
+                if number == payload.number {
+                    match payload.text.as_str() {
+                        "fail" => return Some((Err(service.failure()), number + 1)),
+                        "hang" => service.hang().await,
                         _ => return None,
                     }
                 }
-                talk.seen.counted.fetch_add(1, Ordering::Relaxed);
-                let text = talk.tag.to_owned();
+                service.record.sent.fetch_add(1, Ordering::Relaxed);
+                let text = service.tag.to_owned();
                 Some((
-                    Ok(Payload { text, number, content: pattern(words.size), size: 0 }),
+                    Ok(Payload { text, number, content: pattern(payload.size as usize), size: 0 }),
                     number + 1,
                 ))
             }
@@ -253,39 +264,39 @@ impl StreamService {
         Ok(Response::new(stream.boxed()))
     }
 
-    /// How many messages there were, and of how many bytes.
-    async fn gather(
+    /// Answers with the number of messages and of their bytes.
+    async fn client_stream(
         self,
         request: Request<Streaming<Payload>>,
     ) -> Result<Response<Payload>, Status> {
         let mut stream = request.into_inner();
-        let open = Open::new(&self.seen);
+        let open = OpenCall::new(&self.record);
         let mut sum = Payload::new(self.tag);
-        while let Some(words) = stream.message().await? {
-            if words.text == "hang" {
+        while let Some(payload) = stream.message().await? {
+            if payload.text == "hang" {
                 pending::<()>().await;
             }
             sum.number += 1;
-            sum.size += words.content.len() as u32;
+            sum.size += payload.content.len() as u32;
         }
         open.answered();
         Ok(Response::new(sum))
     }
 
-    /// Each message is answered at once.
-    async fn chat(
+    /// Answers each message at once.
+    async fn bidi(
         self,
         request: Request<Streaming<Payload>>,
     ) -> Result<Response<BoxStream<'static, Result<Payload, Status>>>, Status> {
-        let open = Open::new(&self.seen);
+        let open = OpenCall::new(&self.record);
         let state = (request.into_inner(), open);
         let answers = futures_util::stream::unfold(state, move |(mut stream, open)| {
             let tag = self.tag;
             async move {
                 match stream.message().await {
-                    Ok(Some(words)) if words.text == "hang" => pending().await,
-                    Ok(Some(words)) => Some((
-                        Ok(Payload { text: format!("{tag}: {}", words.text), ..words }),
+                    Ok(Some(payload)) if payload.text == "hang" => pending().await,
+                    Ok(Some(payload)) => Some((
+                        Ok(Payload { text: format!("{tag}: {}", payload.text), ..payload }),
                         (stream, open),
                     )),
                     Ok(None) => {
@@ -299,6 +310,7 @@ impl StreamService {
         Ok(Response::new(answers.boxed()))
     }
 
+    /// A status with details and metadata.
     fn failure(&self) -> Status {
         let mut metadata = MetadataMap::new();
         metadata.insert("server-tag", MetadataValue::from_static(self.tag));
@@ -312,17 +324,18 @@ impl StreamService {
         )
     }
 
+    /// Never returns.
     async fn hang(&self) {
-        let _open = Open::new(&self.seen);
+        let _open = OpenCall::new(&self.record);
         pending::<()>().await;
     }
 }
 
-// === impl Open ===
+// === impl OpenCall ===
 
-impl Open {
-    fn new(seen: &Arc<Seen>) -> Self {
-        Self { seen: Arc::clone(seen), is_answered: false }
+impl OpenCall {
+    fn new(record: &Arc<Record>) -> Self {
+        Self { record: Arc::clone(record), is_answered: false }
     }
 
     fn answered(mut self) {
@@ -330,18 +343,13 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenCall {
     fn drop(&mut self) {
-        self.seen.abandoned.fetch_add((!self.is_answered).into(), Ordering::Relaxed);
+        self.record.abandoned.fetch_add((!self.is_answered).into(), Ordering::Relaxed);
     }
 }
 
-/// Bytes that tell where they were cut off or changed.
-pub(crate) fn pattern(n: u32) -> Bytes {
-    (0..n).map(|n| (n % 251) as u8).collect()
-}
-
-/// A sum of bytes that tells their order.
+/// A checksum that depends on the order of the bytes.
 pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)))
 }

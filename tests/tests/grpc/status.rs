@@ -9,12 +9,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use crate::{
-    client::{Client, calling, endpoint},
+    client::{Client, endpoint, run_in},
     fixture::{run, tag, until},
     service::{Payload, Server},
 };
 
-/// What a caller sees of a call that failed.
+/// All parts of a status that a client sees.
 fn failure(status: &Status) -> (Code, String, Vec<u8>, String) {
     let mut metadata = status.metadata().clone().into_headers();
     metadata.remove("date");
@@ -25,23 +25,24 @@ fn failure(status: &Status) -> (Code, String, Vec<u8>, String) {
 }
 
 #[test]
-fn a_status_arrives_with_its_details_and_metadata_as_without_us() {
+fn a_status_arrives_with_details_and_metadata_as_directly() {
     run("grpc-status", |f| {
         let (_app, _target) = (f.app()?, f.target()?);
-        // Nothing is redirected there.
-        let _direct = Server::start(&f.pod, 8081, "app")?;
-        let _direct_dev = Server::start(&f.pod, 8082, "laptop")?;
+        // These ports have no rule.
+        let _direct = Server::start(&f.hosts.pod, 8081, "app")?;
+        let _direct_target = Server::start(&f.hosts.pod, 8082, "laptop")?;
         let failures = |port, is_debug| {
-            f.calling_port(port, async move |caller| {
-                let caller = caller.debug(is_debug);
-                let at_once = caller.say(Payload::new("fail")).await.err().context("no failure")?;
-                let mut counted = caller
-                    .count(Payload { text: "fail".into(), number: 3, ..Payload::default() })
+            f.run_client_at(port, async move |client| {
+                let client = client.debug(is_debug);
+                let at_once =
+                    client.unary(Payload::new("fail")).await.err().context("no failure")?;
+                let mut received = client
+                    .server_stream(Payload { text: "fail".into(), number: 3, ..Payload::default() })
                     .await?;
                 for _ in 0..3 {
-                    counted.message().await?.context("too few")?;
+                    received.message().await?.context("too few")?;
                 }
-                let late = counted.message().await.err().context("no failure")?;
+                let late = received.message().await.err().context("no failure")?;
                 Ok([failure(&at_once), failure(&late)])
             })
         };
@@ -60,33 +61,35 @@ fn a_status_arrives_with_its_details_and_metadata_as_without_us() {
 }
 
 #[test]
-fn a_deadline_passes_as_without_us() {
+fn a_deadline_ends_a_call_as_directly() {
     run("grpc-deadline", |f| {
         let (app, target) = (f.app()?, f.target()?);
-        let _direct = Server::start(&f.pod, 8081, "app")?;
+        let _direct = Server::start(&f.hosts.pod, 8081, "app")?;
         let missed = |port, is_debug| {
-            let endpoint = endpoint(f.pod.ip4(), port)?
-                // A PING that is not answered would be another end.
+            let endpoint = endpoint(f.hosts.pod.ip4(), port)?
+                // An unanswered PING would end the call before the deadline.
                 .http2_keep_alive_interval(Duration::from_millis(50))
                 .keep_alive_timeout(Duration::from_millis(500));
-            calling(&f.client, async move {
-                let caller = Client::new(endpoint.connect().await?).debug(is_debug);
+            run_in(&f.hosts.client, async move {
+                let client = Client::new(endpoint.connect().await?).debug(is_debug);
                 let time = Some(Duration::from_millis(700));
-                let status = caller
-                    .say_within(Payload::new("hang"), time)
+                let status = client
+                    .unary_within(Payload::new("hang"), time)
                     .await
                     .err()
                     .context("an answer")?;
-                // Others have more time.
-                caller.say_within(Payload::new("hello"), Some(TIMEOUT)).await?;
+                // A call with more time succeeds.
+                client.unary_within(Payload::new("hello"), Some(TIMEOUT)).await?;
                 Ok((status.code(), status.message().to_owned()))
             })
         };
         let direct = missed(8081, false)?;
-        for (is_debug, seen) in [(false, &app.seen), (true, &target.seen)] {
+        for (is_debug, record) in [(false, &app.record), (true, &target.record)] {
             assert_eq!(missed(8080, is_debug)?, direct);
-            testbed::wait_until("the server to be told", TIMEOUT, || seen.abandoned() == 1)?;
-            let time = seen.calls()[0].get("grpc-timeout").cloned().context("no deadline")?;
+            testbed::wait_until("the end of the call at the server", TIMEOUT, || {
+                record.abandoned() == 1
+            })?;
+            let time = record.calls()[0].get("grpc-timeout").cloned().context("no deadline")?;
             assert_eq!(time, "700000u");
         }
         Ok(())
@@ -94,68 +97,67 @@ fn a_deadline_passes_as_without_us() {
 }
 
 #[test]
-fn a_call_that_is_cancelled_ends_at_its_server_alone() {
+fn a_cancelled_call_ends_at_its_server_and_no_other_call_does() {
     run("grpc-cancel", |f| {
         let (app, target) = (f.app()?, f.target()?);
-        f.calling(async |caller| {
+        f.run_client(async |client| {
             let (mut cancelled, mut kept) = ([0, 0], Vec::new());
             for is_debug in [false, true] {
-                let caller = caller.debug(is_debug);
-                let (up, words) = mpsc::channel(1);
-                kept.push((tag(is_debug), up, caller.chat(ReceiverStream::new(words)).await?));
+                let client = client.debug(is_debug);
+                let (up, payload) = mpsc::channel(1);
+                kept.push((tag(is_debug), up, client.bidi(ReceiverStream::new(payload)).await?));
             }
             for is_debug in [false, true] {
-                let caller = caller.debug(is_debug);
-                let (seen, cancelled) = if is_debug {
-                    (&target.seen, &mut cancelled[1])
+                let client = client.debug(is_debug);
+                let (record, cancelled) = if is_debug {
+                    (&target.record, &mut cancelled[1])
                 } else {
-                    (&app.seen, &mut cancelled[0])
+                    (&app.record, &mut cancelled[0])
                 };
                 let ends = async |cancelled: &mut u64| {
                     *cancelled += 1;
-                    let what =
-                        format!("the {} to be told for the {cancelled}. time", tag(is_debug));
-                    until(&what, || seen.abandoned() == *cancelled).await
+                    let what = format!("cancellation {cancelled} at the {}", tag(is_debug));
+                    until(&what, || record.abandoned() == *cancelled).await
                 };
-                // Before there is an answer.
-                let calls = seen.calls().len();
+                // Before the answer.
+                let calls = record.calls().len();
                 let hung = tokio::spawn({
-                    let caller = caller.clone();
-                    async move { caller.say(Payload::new("hang")).await }
+                    let client = client.clone();
+                    async move { client.unary(Payload::new("hang")).await }
                 });
-                until("the call", || seen.calls().len() > calls).await?;
+                until("the call", || record.calls().len() > calls).await?;
                 hung.abort();
                 ends(cancelled).await?;
 
                 // Between two messages of the server.
-                let mut counted = caller
-                    .count(Payload { text: "hang".into(), number: 2, ..Payload::default() })
+                let mut received = client
+                    .server_stream(Payload { text: "hang".into(), number: 2, ..Payload::default() })
                     .await?;
                 for _ in 0..2 {
-                    counted.message().await?.context("too few")?;
+                    received.message().await?.context("too few")?;
                 }
-                drop(counted);
+                drop(received);
                 ends(cancelled).await?;
 
-                // Between two messages of the caller.
-                let (calls, (up, words)) = (seen.calls().len(), mpsc::channel(1));
-                let mut request = caller.request(ReceiverStream::new(words));
+                // Between two messages of the client.
+                let (calls, (up, payload)) = (record.calls().len(), mpsc::channel(1));
+                let mut request = client.request(ReceiverStream::new(payload));
                 let handle = request.cancellation_handle();
                 let hung = tokio::spawn({
-                    let caller = caller.clone();
-                    async move { caller.gather_of(request).await }
+                    let client = client.clone();
+                    async move { client.client_stream_of(request).await }
                 });
                 up.send(Payload::new("hang")).await?;
-                until("the call", || seen.calls().len() > calls).await?;
+                until("the call", || record.calls().len() > calls).await?;
                 handle.cancel();
                 ends(cancelled).await?;
                 hung.await?.err().context("an answer")?;
 
-                // In the middle of a conversation.
-                let (up, words) = mpsc::channel(1);
-                let mut request = caller.request(ReceiverStream::new(words));
+                // In the middle of a bidirectional stream.
+                let (up, payload) = mpsc::channel(1);
+                let mut request = client.request(ReceiverStream::new(payload));
                 let handle = request.cancellation_handle();
-                let mut down = caller.chat_of(request).await?;
+                let mut down = client.bidi_of(request).await?;
                 up.send(Payload::new("one")).await?;
                 down.message().await?.context("the end")?;
                 up.send(Payload::new("hang")).await?;
@@ -163,13 +165,13 @@ fn a_call_that_is_cancelled_ends_at_its_server_alone() {
                 ends(cancelled).await?;
             }
             for (tag, up, down) in &mut kept {
-                up.send(Payload::new("still there?")).await?;
+                up.send(Payload::new("still open?")).await?;
                 let answer = down.message().await?.context("the end")?;
-                assert_eq!(answer.text, format!("{tag}: still there?"));
+                assert_eq!(answer.text, format!("{tag}: still open?"));
             }
             Ok(())
         })?;
-        assert_eq!((app.seen.connections(), target.seen.connections()), (1, 1));
+        assert_eq!((app.record.connections(), target.record.connections()), (1, 1));
         Ok(())
     });
 }

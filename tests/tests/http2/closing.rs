@@ -8,100 +8,118 @@ use std::{
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use h2::Reason;
+use interceptor_tests::{block_on, pattern};
 use rstest::rstest;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    MIB, TIMEOUT,
-    fixture::{calling, head, run},
-    no_panic,
-    server::pattern,
+    MIB, TIMEOUT, check_no_panic,
+    fixture::{request, run},
 };
 
 #[test]
-fn a_target_that_dies_takes_its_own_streams_along_only() {
-    run("h2-dev-dies", |f| {
+fn a_target_that_dies_ends_its_own_streams_only() {
+    run("h2-target-dies", |f| {
         let (app, target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
-        calling(async {
-            let mut call = f.call().await?;
-            let (response, mut up) = call.open(head("/echo", false), false).await?;
-            let mut ours = response.await?.into_body();
-            let (response, _up) = call.open(head("/stuck", true), false).await?;
-            let mut theirs = response.await?.into_body();
-            let (unanswered, _unanswered_up) = call.open(head("/silent", true), false).await?;
-            while target.seen.requests().len() < 2 {
+        block_on(async {
+            let mut client = f.connect().await?;
+            let (response, mut up) = client.open(request("/echo", false), false).await?;
+            let mut from_app = response.await?.into_body();
+            let (response, _up) = client.open(request("/stuck", true), false).await?;
+            let mut from_target = response.await?.into_body();
+            let (unanswered, _unanswered_up) = client.open(request("/silent", true), false).await?;
+            while target.record.requests().len() < 2 {
                 sleep(Duration::from_millis(2)).await;
             }
-            target.die();
-            let reset = theirs.data().await.context("an end in order")?.err().context("data")?;
+            target.kill();
+            let reset = from_target
+                .data()
+                .await
+                .context("the stream ended without a reset")?
+                .err()
+                .context("data instead of a reset")?;
             assert_eq!((reset.is_reset(), reset.reason()), (true, Some(Reason::INTERNAL_ERROR)));
             let reset = unanswered.await.err().context("a response")?;
             assert_eq!((reset.is_reset(), reset.reason()), (true, Some(Reason::INTERNAL_ERROR)));
 
             up.send_data("still here".into(), true)?;
-            assert_eq!(ours.data().await.context("the end")??, "still here");
+            assert_eq!(from_app.data().await.context("the end")??, "still here");
             assert_eq!(
-                call.get("/who", true).await?.text,
+                client.get("/name", true).await?.text,
                 "app",
-                "nobody listens there: the app serves"
+                "the app does not serve in the target's place"
             );
             let _target = f.target()?;
-            assert_eq!(call.get("/who", true).await?.text, "laptop", "back again");
+            assert_eq!(
+                client.get("/name", true).await?.text,
+                "laptop",
+                "the new target gets no request"
+            );
             Ok(())
         })?;
-        assert_eq!(app.seen.connections(), 1);
+        assert_eq!(app.record.connections(), 1);
         Ok(())
     });
 }
 
 #[test]
-fn an_app_that_dies_leaves_the_streams_of_a_target_alone() {
+fn streams_of_a_target_go_on_when_the_app_dies() {
     run("h2-app-dies", |f| {
         let (app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
-        calling(async {
-            let mut call = f.call().await?;
-            let (response, mut up) = call.open(head("/echo", true), false).await?;
-            let mut theirs = response.await?.into_body();
-            let (response, _up) = call.open(head("/stuck", false), false).await?;
-            let mut ours = response.await?.into_body();
-            app.die();
-            let reset = ours.data().await.context("an end in order")?.err().context("data")?;
+        block_on(async {
+            let mut client = f.connect().await?;
+            let (response, mut up) = client.open(request("/echo", true), false).await?;
+            let mut from_target = response.await?.into_body();
+            let (response, _up) = client.open(request("/stuck", false), false).await?;
+            let mut from_app = response.await?.into_body();
+            app.kill();
+            let reset = from_app
+                .data()
+                .await
+                .context("the stream ended without a reset")?
+                .err()
+                .context("data instead of a reset")?;
             assert_eq!((reset.is_reset(), reset.reason()), (true, Some(Reason::INTERNAL_ERROR)));
 
             for n in 0..5 {
                 up.send_data(Bytes::from(format!("{n}")), false)?;
-                let heard = theirs.data().await.context("the end")??;
-                theirs.flow_control().release_capacity(heard.len())?;
-                assert_eq!(heard, format!("{n}"));
+                let received = from_target.data().await.context("the end")??;
+                from_target.flow_control().release_capacity(received.len())?;
+                assert_eq!(received, format!("{n}"));
                 sleep(Duration::from_millis(20)).await;
             }
             up.send_data(Bytes::new(), true)?;
-            ensure!(theirs.data().await.is_none());
-            assert!(theirs.trailers().await?.is_some());
-            // And then his connection has no server any more.
-            timeout(TIMEOUT, call.connection)
+            ensure!(from_target.data().await.is_none());
+            assert!(from_target.trailers().await?.is_some());
+            // Then the client's connection has no server any more.
+            timeout(TIMEOUT, client.connection)
                 .await
-                .context("it stays open")??
-                .context("not in order")?;
+                .context("the connection stays open")??
+                .context("the connection ends with an error")?;
             Ok(())
         })
     });
 }
 
 #[test]
-fn without_streams_of_a_target_an_app_that_dies_is_seen_to_die() {
+fn the_clients_connection_ends_when_the_app_dies_and_no_target_has_streams() {
     run("h2-app-dies-alone", |f| {
         let (app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
-        calling(async {
-            let mut call = f.call().await?;
-            assert_eq!(call.get("/who", true).await?.text, "laptop");
-            let (response, _up) = call.open(head("/stuck", false), false).await?;
-            let mut ours = response.await?.into_body();
-            app.die();
-            // A connection that ends: no word of a stream, as nobody says one when a server dies.
-            let end = ours.data().await.context("an end in order")?.err().context("data")?;
+        block_on(async {
+            let mut client = f.connect().await?;
+            assert_eq!(client.get("/name", true).await?.text, "laptop");
+            let (response, _up) = client.open(request("/stuck", false), false).await?;
+            let mut from_app = response.await?.into_body();
+            app.kill();
+            // The connection ends without a reset of the stream, as when a server dies.
+            let end = from_app
+                .data()
+                .await
+                .context("the stream ended without a reset")?
+                .err()
+                .context("data instead of a reset")?;
             assert!(end.is_io(), "{end:?}");
-            timeout(TIMEOUT, call.connection).await.context("it stays open")??.ok();
+            timeout(TIMEOUT, client.connection).await.context("the connection stays open")??.ok();
             Ok(())
         })
     });
@@ -110,21 +128,21 @@ fn without_streams_of_a_target_an_app_that_dies_is_seen_to_die() {
 #[rstest]
 #[case::the_app(false)]
 #[case::the_target(true)]
-fn who_asks_for_no_more_streams_gets_none(#[case] is_target: bool) {
+fn a_server_that_sends_goaway_gets_no_more_streams(#[case] is_target: bool) {
     run("h2-goaway", |f| {
         let (app, target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
-        calling(async {
-            let mut call = f.call().await?;
-            let (response, mut up) = call.open(head("/echo", is_target), false).await?;
+        block_on(async {
+            let mut client = f.connect().await?;
+            let (response, mut up) = client.open(request("/echo", is_target), false).await?;
             let mut body = response.await?.into_body();
             (if is_target { &target } else { &app }).go_away();
             up.send_data("finish".into(), false)?;
             assert_eq!(body.data().await.context("the end")??, "finish");
             if is_target {
-                // Another connection to the same, as soon as it is known.
+                // The relay opens another connection to the target when the GOAWAY has arrived.
                 let again = async {
-                    while target.seen.connections() < 2 {
-                        assert_eq!(call.get("/who", true).await?.text, "laptop");
+                    while target.record.connections() < 2 {
+                        assert_eq!(client.get("/name", true).await?.text, "laptop");
                     }
                     anyhow::Ok(())
                 };
@@ -132,13 +150,14 @@ fn who_asks_for_no_more_streams_gets_none(#[case] is_target: bool) {
             } else {
                 let refused = async {
                     loop {
-                        match call.get("/who", false).await {
-                            Ok(answer) => assert_eq!(answer.text, "app"),
+                        match client.get("/name", false).await {
+                            Ok(response) => assert_eq!(response.text, "app"),
                             Err(refused) => return refused,
                         }
                     }
                 };
-                let refused = timeout(TIMEOUT, refused).await.context("not told")?;
+                let refused =
+                    timeout(TIMEOUT, refused).await.context("the client gets no GOAWAY")?;
                 ensure!(
                     refused.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_go_away),
                     "{refused:?}"
@@ -148,9 +167,11 @@ fn who_asks_for_no_more_streams_gets_none(#[case] is_target: bool) {
             ensure!(body.data().await.is_none());
             assert!(body.trailers().await?.is_some());
             if is_target {
-                assert_eq!(call.get("/who", false).await?.text, "app");
+                assert_eq!(client.get("/name", false).await?.text, "app");
             } else {
-                timeout(TIMEOUT, call.connection).await.context("it stays open")???;
+                timeout(TIMEOUT, client.connection)
+                    .await
+                    .context("the connection stays open")???;
             }
             Ok(())
         })
@@ -160,31 +181,31 @@ fn who_asks_for_no_more_streams_gets_none(#[case] is_target: bool) {
 #[rstest]
 #[case::refuses(true)]
 #[case::is_silent(false)]
-fn a_target_that_can_not_be_reached_leaves_its_streams_to_the_app(#[case] refuses: bool) {
+fn the_app_serves_the_streams_of_a_target_that_cannot_be_reached(#[case] refuses: bool) {
     run("h2-unreachable", |f| {
         let (_app, daemon) = (f.app()?, f.daemon()?);
-        // Accepts by the kernel alone, as somebody who is stopped at a breakpoint.
-        let listener = f.laptop.run(|| TcpListener::bind(("0.0.0.0", 3000)))?;
+        // The kernel accepts, and the server does not, as at a breakpoint.
+        let listener = f.hosts.laptop.run(|| TcpListener::bind(("0.0.0.0", 3000)))?;
         if refuses {
             drop(listener);
         }
-        calling(async {
-            let mut call = f.call().await?;
-            let mut others = call.again();
-            let waiting = async { call.post("/sink", true, pattern(MIB)).await };
+        block_on(async {
+            let mut client = f.connect().await?;
+            let mut others = client.share();
+            let waiting = async { client.post("/sink", true, pattern(MIB)).await };
             let passing = async {
-                // Nobody else waits for him.
+                // Other streams do not wait.
                 let started = Instant::now();
                 for _ in 0..5 {
-                    assert_eq!(others.get("/who", false).await?.text, "app");
+                    assert_eq!(others.get("/name", false).await?.text, "app");
                 }
                 Ok(started.elapsed())
             };
             let (waited, passed) = tokio::try_join!(waiting, passing)?;
-            assert!(waited.text.starts_with(&format!("app {MIB} ")), "{}", waited.text);
+            assert!(waited.text.starts_with(&format!("app {MIB} bytes ")), "{}", waited.text);
             ensure!(passed < Duration::from_millis(500), "{passed:?}");
             Ok(())
         })?;
-        no_panic(&daemon)
+        check_no_panic(&daemon)
     });
 }

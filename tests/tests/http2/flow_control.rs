@@ -8,25 +8,27 @@ use std::{
 use anyhow::{Context as _, ensure};
 use futures_util::future::try_join_all;
 use h2::client;
+use interceptor_tests::{block_on, pattern};
+use testbed::Checksum;
 use tokio::time::sleep;
 
 use crate::{
-    MIB, checksum,
-    fixture::{calling, head, run},
-    server::{Server, pattern, read_all, send_all},
+    MIB,
+    fixture::{request, run},
+    server::{Server, read_all, send_all},
 };
 
 #[test]
-fn a_target_that_does_not_read_holds_up_its_own_streams_only() {
+fn a_target_that_does_not_read_stops_its_own_streams_only() {
     run("h2-stuck", |f| {
         let (_app, _target, daemon) = (f.app()?, f.target()?, f.daemon()?);
-        calling(async {
-            let mut call = f.call().await?;
+        block_on(async {
+            let mut client = f.connect().await?;
             let before = daemon.rss_kib()?;
             let mut stuck = Vec::new();
-            // More of them than the window of a connection has room for.
+            // More data than fits into the window of the connection.
             for _ in 0..40 {
-                let (response, mut up) = call.open(head("/stuck", true), false).await?;
+                let (response, mut up) = client.open(request("/stuck", true), false).await?;
                 let body = response.await?.into_body();
                 let sending = tokio::spawn(async move {
                     let sent = send_all(&mut up, pattern(MIB), true).await;
@@ -36,11 +38,11 @@ fn a_target_that_does_not_read_holds_up_its_own_streams_only() {
             }
             sleep(Duration::from_millis(500)).await;
             let body = pattern(MIB);
-            let expected = format!("app {MIB} {}", checksum(&body));
+            let expected = format!("app {}", Checksum::of(&body));
             for _ in 0..10 {
                 let started = Instant::now();
-                assert_eq!(call.get("/who", false).await?.text, "app");
-                assert_eq!(call.post("/sink", false, body.clone()).await?.text, expected);
+                assert_eq!(client.get("/name", false).await?.text, "app");
+                assert_eq!(client.post("/sink", false, body.clone()).await?.text, expected);
                 ensure!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
             }
             assert!(stuck.iter().all(|sending| !sending.is_finished()));
@@ -52,27 +54,27 @@ fn a_target_that_does_not_read_holds_up_its_own_streams_only() {
 }
 
 #[test]
-fn a_caller_who_does_not_read_a_response_holds_up_that_stream_only() {
+fn a_client_that_does_not_read_a_response_stops_that_stream_only() {
     run("h2-slow", |f| {
         let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
-        calling(async {
+        block_on(async {
             let mut builder = client::Builder::new();
             builder.initial_connection_window_size(64 << 20);
-            let mut call = f.call_with(&builder).await?;
+            let mut client = f.connect_with(&builder).await?;
             let mut unread = Vec::new();
             for n in 0..60 {
                 let (response, _) =
-                    call.open(head(&format!("/source/{MIB}"), n % 2 == 0), true).await?;
+                    client.open(request(&format!("/source/{MIB}"), n % 2 == 0), true).await?;
                 unread.push(response.await?.into_body());
             }
             sleep(Duration::from_millis(300)).await;
             for is_debug in [false, true] {
                 let (response, _) =
-                    call.open(head(&format!("/source/{MIB}"), is_debug), true).await?;
-                assert_eq!(read_all(response.await?.body_mut()).await?.0, MIB);
+                    client.open(request(&format!("/source/{MIB}"), is_debug), true).await?;
+                assert_eq!(read_all(response.await?.body_mut()).await?.bytes, MIB as u64);
             }
             for mut body in unread {
-                assert_eq!(read_all(&mut body).await?.0, MIB);
+                assert_eq!(read_all(&mut body).await?.bytes, MIB as u64);
             }
             Ok(())
         })
@@ -80,24 +82,24 @@ fn a_caller_who_does_not_read_a_response_holds_up_that_stream_only() {
 }
 
 #[test]
-fn the_number_of_streams_that_the_app_allows_is_what_the_caller_may_open() {
+fn the_apps_limits_on_streams_and_windows_reach_the_client() {
     run("h2-max", |f| {
-        let _app = Server::adapted(&f.pod, 8080, "app", |builder| {
+        let _app = Server::adapted(&f.hosts.pod, 8080, "app", |builder| {
             builder.max_concurrent_streams(7).initial_window_size(100_000).max_frame_size(20_000);
         })?;
         let (_target, _daemon) = (f.target()?, f.daemon()?);
-        calling(async {
-            let mut call = f.call().await?;
-            call.get("/who", false).await?;
-            assert_eq!(call.sender.current_max_send_streams(), 7);
-            // As many again as are let in: the rest wait in line and none is refused.
+        block_on(async {
+            let mut client = f.connect().await?;
+            client.get("/name", false).await?;
+            assert_eq!(client.sender.current_max_send_streams(), 7);
+            // 50 requests: those over the limit wait, and none is refused.
             let all = (0..50).map(|n| {
-                let mut call = call.again();
-                async move { call.get("/who", n % 2 == 0).await }
+                let mut client = client.share();
+                async move { client.get("/name", n % 2 == 0).await }
             });
             assert_eq!(try_join_all(all).await?.len(), 50);
 
-            let (response, mut up) = call.open(head("/stuck", false), false).await?;
+            let (response, mut up) = client.open(request("/stuck", false), false).await?;
             response.await?;
             up.reserve_capacity(MIB);
             let window = poll_fn(|cx| up.poll_capacity(cx)).await.context("closed")??;

@@ -4,25 +4,25 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use h2::Reason;
+use interceptor_tests::block_on;
 
 use crate::{
-    fixture::{calling, head, run},
-    no_panic,
+    check_no_panic,
+    fixture::{request, run},
 };
 
-/// Floods are stopped, and meanwhile and afterwards others are served.
 #[test]
-fn a_caller_who_resets_streams_as_fast_as_he_opens_them_harms_nobody() {
+fn other_clients_are_served_while_one_resets_its_streams_at_once() {
     run("h2-rapid-reset", |f| {
         let (_app, _target, daemon) = (f.app()?, f.target()?, f.daemon()?);
-        calling(async {
+        block_on(async {
             let before = daemon.rss_kib()?;
-            let mut other = f.call().await?;
+            let mut other = f.connect().await?;
             for _ in 0..10 {
-                let mut call = f.call().await?;
+                let mut client = f.connect().await?;
                 for n in 0..2000 {
                     let Ok((response, mut up)) =
-                        call.open(head("/silent", n % 2 == 0), false).await
+                        client.open(request("/silent", n % 2 == 0), false).await
                     else {
                         break;
                     };
@@ -33,31 +33,31 @@ fn a_caller_who_resets_streams_as_fast_as_he_opens_them_harms_nobody() {
                     }
                 }
                 let started = Instant::now();
-                assert_eq!(other.get("/who", false).await?.text, "app");
+                assert_eq!(other.get("/name", false).await?.text, "app");
                 ensure!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
             }
             let grown = daemon.rss_kib()?.saturating_sub(before);
             ensure!(grown < 64 << 10, "{grown} KiB");
             Ok(())
         })?;
-        no_panic(&daemon)
+        check_no_panic(&daemon)
     });
 }
 
 #[test]
-fn idle_connections_cost_little() {
+fn an_idle_connection_takes_less_than_128_kib() {
     run("h2-idle", |f| {
         const CONNECTIONS: u64 = 200;
         let (_app, _target, daemon) = (f.app()?, f.target()?, f.daemon()?);
-        calling(async {
-            // What the daemon needs once.
-            let mut calls = vec![f.call().await?];
-            calls[0].get("/who", false).await?;
+        block_on(async {
+            // The first connection takes memory that is needed once.
+            let mut clients = vec![f.connect().await?];
+            clients[0].get("/name", false).await?;
             let before = daemon.rss_kib()?;
             for _ in 0..CONNECTIONS {
-                let mut call = f.call().await?;
-                assert_eq!(call.get("/who", false).await?.text, "app");
-                calls.push(call);
+                let mut client = f.connect().await?;
+                assert_eq!(client.get("/name", false).await?.text, "app");
+                clients.push(client);
             }
             let each = daemon.rss_kib()?.saturating_sub(before) as f64 / CONNECTIONS as f64;
             println!("{each:.1} KiB for an idle connection");

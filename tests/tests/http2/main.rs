@@ -1,41 +1,34 @@
-//! HTTP/2 on a port whose rule looks at requests: each stream goes where it is wanted, and nobody notices more than that.
+//! HTTP/2 on a port with a condition: each stream reaches the server that the condition selects,
+//! and nothing else changes.
+
+#![forbid(unsafe_code)]
 
 mod closing;
 mod fixture;
 mod flow_control;
-mod garbage;
 mod limits;
 mod peers;
+mod random_frames;
 mod rare_frames;
 mod raw;
 mod routing;
 mod server;
 mod streams;
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use testbed::{Daemon, wait_until};
 
+/// Maximum time for anything that should happen at once.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 const MIB: usize = 1 << 20;
 
-/// What a program printed; it should succeed.
-fn output(command: &mut Command) -> Result<String> {
-    let output = command.output()?;
-    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-fn no_panic(daemon: &Daemon) -> Result<()> {
-    wait_until("the end of connections", TIMEOUT, || daemon.state().is_ok())?;
+/// Fails if a task of the daemon has panicked.
+fn check_no_panic(daemon: &Daemon) -> Result<()> {
+    wait_until("the daemon's state", TIMEOUT, || daemon.state().is_ok())?;
     let logs = daemon.logs();
     ensure!(!logs.contains("panicked"), "{logs}");
     Ok(())
-}
-
-/// As [`read_all`] makes it.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)))
 }

@@ -1,4 +1,4 @@
-//! A caller who says what no library lets him say: frames, one by one (RFC 9113, section 4).
+//! A client that sends single frames, as no library allows (RFC 9113, section 4).
 
 use std::{
     io::{Read as _, Write as _},
@@ -7,6 +7,9 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+
+/// The first bytes of a client (RFC 9113, section 3.4).
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
@@ -18,11 +21,14 @@ pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
-/// The first byte of the head of a response with status 200, by any encoder (RFC 7541, appendix A).
+/// The first byte of the head of a response with status 200, with any encoder (RFC 7541, appendix
+/// A).
 pub(crate) const OK: u8 = 0x88;
 
-pub(crate) struct Raw(TcpStream);
+/// A connection.
+pub(crate) struct RawClient(TcpStream);
 
+/// A received frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
@@ -31,36 +37,39 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
-impl Raw {
+impl RawClient {
     /// Opens a connection with default settings.
     pub(crate) fn open(stream: TcpStream) -> Result<Self> {
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let mut raw = Self(stream);
-        raw.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
-        raw.say(SETTINGS, 0, 0, &[])?;
+        raw.0.write_all(PREFACE)?;
+        raw.send_frame(SETTINGS, 0, 0, &[])?;
         raw.wait_for(SETTINGS, 0)?;
-        raw.say(SETTINGS, ACK, 0, &[])?;
+        raw.send_frame(SETTINGS, ACK, 0, &[])?;
         Ok(raw)
     }
 
-    pub(crate) fn say(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result<()> {
-        let mut frame = u32::to_be_bytes(payload.len() as u32)[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        Ok(self.0.write_all(&frame)?)
+    /// Sends a frame.
+    pub(crate) fn send_frame(
+        &mut self,
+        kind: u8,
+        flags: u8,
+        stream: u32,
+        payload: &[u8],
+    ) -> Result<()> {
+        Ok(self.0.write_all(&frame(kind, flags, stream, payload))?)
     }
 
-    /// The head of a request without content, or of one whose content follows.
+    /// Sends the head of a request. `is_all` ends the request.
     pub(crate) fn request(&mut self, stream: u32, path: &str, is_all: bool) -> Result<()> {
-        // GET, http, and two literals that are not to be remembered (RFC 7541, section 6.2.2).
+        // GET, http, and two literals without indexing (RFC 7541, section 6.2.2).
         let mut head = vec![0x82, 0x86, 0x04, path.len() as u8];
         head.extend(path.bytes());
         head.extend(b"\x01\x03web");
-        self.say(HEADERS, END_HEADERS | if is_all { END_STREAM } else { 0 }, stream, &head)
+        self.send_frame(HEADERS, END_HEADERS | if is_all { END_STREAM } else { 0 }, stream, &head)
     }
 
-    /// The next frame of this kind on a stream; others are ignored.
+    /// Reads up to the next frame of this kind on a stream.
     pub(crate) fn wait_for(&mut self, kind: u8, stream: u32) -> Result<Frame> {
         loop {
             let frame = self.next()?;
@@ -72,8 +81,8 @@ impl Raw {
         }
     }
 
-    /// Sees that the connection ends in order, whatever else is said before.
-    pub(crate) fn ends(mut self) -> Result<()> {
+    /// Reads to the end of the connection, and fails if that is a reset.
+    pub(crate) fn wait_for_end(mut self) -> Result<()> {
         let mut rest = Vec::new();
         self.0.read_to_end(&mut rest)?;
         Ok(())
@@ -89,4 +98,13 @@ impl Raw {
         self.0.read_exact(&mut payload)?;
         Ok(Frame { kind, flags, stream: u32::from_be_bytes(stream), payload })
     }
+}
+
+/// A frame, with its head.
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = u32::to_be_bytes(payload.len() as u32)[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
 }

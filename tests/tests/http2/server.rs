@@ -1,4 +1,4 @@
-//! An HTTP/2 server that does what the path says, and notes what it saw.
+//! An HTTP/2 server whose path selects the response, and that records what it receives.
 
 use std::{
     future::poll_fn,
@@ -13,30 +13,30 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server, server::SendResponse};
 use http::{HeaderMap, Request, Response};
-use interceptor_tests::Background;
+use interceptor_tests::{Background, pattern};
 use parking_lot::{Mutex, MutexGuard};
-use testbed::Namespace;
+use testbed::{Checksum, Namespace};
 use tokio::{net::TcpListener, sync::Notify, time::sleep};
 
-/// Ends, and so do its connections, when dropped.
+/// A server. Dropping it ends it and its connections.
 pub(crate) struct Server {
-    pub(crate) seen: Arc<Seen>,
+    pub(crate) record: Arc<Record>,
     go_away: Arc<Notify>,
     _serving: Background,
 }
 
-/// What a server saw.
+/// What a server has received.
 #[derive(Default)]
-pub(crate) struct Seen {
+pub(crate) struct Record {
     connections: AtomicU64,
-    /// Connections that are over.
+    /// Connections that have ended.
     ended: AtomicU64,
     requests: Mutex<Vec<Request<()>>>,
-    /// How clients ended streams.
+    /// The codes with which clients have reset streams.
     resets: Mutex<Vec<Reason>>,
 }
 
-impl Seen {
+impl Record {
     pub(crate) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
@@ -55,12 +55,12 @@ impl Seen {
 }
 
 impl Server {
-    /// Listens on `port`, answering as `tag`.
+    /// Starts a server on `port`, with the name `tag`.
     pub(crate) fn start(netns: &Namespace, port: u16, tag: &'static str) -> Result<Self> {
         Self::adapted(netns, port, tag, |_| {})
     }
 
-    /// One that announces other settings.
+    /// As [`start`](Self::start), with other settings.
     pub(crate) fn adapted(
         netns: &Namespace,
         port: u16,
@@ -69,33 +69,34 @@ impl Server {
     ) -> Result<Self> {
         let mut builder = server::Builder::new();
         adapt(&mut builder);
-        let (seen, go_away) = (Arc::<Seen>::default(), Arc::<Notify>::default());
-        let state = (Arc::clone(&seen), Arc::clone(&go_away));
+        let (record, go_away) = (Arc::<Record>::default(), Arc::<Notify>::default());
+        let state = (Arc::clone(&record), Arc::clone(&go_away));
         let serving =
             Background::serve(netns, port, move |listener| serve(listener, builder, tag, state))?;
-        Ok(Self { seen, go_away, _serving: serving })
+        Ok(Self { record, go_away, _serving: serving })
     }
 
-    /// Asks the clients that are connected to open no more streams.
+    /// Sends GOAWAY on all connections.
     pub(crate) fn go_away(&self) {
         self.go_away.notify_waiters();
     }
 
-    /// Connections end with the process's.
-    pub(crate) fn die(self) {}
+    /// Ends the server without a word on its connections, as when its process is killed.
+    pub(crate) fn kill(self) {}
 }
 
 async fn serve(
     listener: TcpListener,
     builder: server::Builder,
     tag: &'static str,
-    (seen, go_away): (Arc<Seen>, Arc<Notify>),
+    (record, go_away): (Arc<Record>, Arc<Notify>),
 ) {
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");
         stream.set_nodelay(true).expect("a TCP stream");
-        seen.connections.fetch_add(1, Ordering::Relaxed);
-        let (builder, seen, go_away) = (builder.clone(), Arc::clone(&seen), Arc::clone(&go_away));
+        record.connections.fetch_add(1, Ordering::Relaxed);
+        let (builder, record, go_away) =
+            (builder.clone(), Arc::clone(&record), Arc::clone(&go_away));
         tokio::spawn(async move {
             let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return };
             loop {
@@ -107,32 +108,33 @@ async fn serve(
                     }
                 };
                 let Some(Ok((request, respond))) = accepted else {
-                    seen.ended.fetch_add(1, Ordering::Relaxed);
+                    record.ended.fetch_add(1, Ordering::Relaxed);
                     return;
                 };
-                let seen = Arc::clone(&seen);
-                tokio::spawn(answer(request, respond, tag, seen));
+                let record = Arc::clone(&record);
+                tokio::spawn(respond_to(request, respond, tag, record));
             }
         });
     }
 }
 
-async fn answer(
+/// Responds to one request. `None` if the stream ends before.
+async fn respond_to(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     tag: &'static str,
-    seen: Arc<Seen>,
+    record: Arc<Record>,
 ) -> Option<()> {
     let (head, mut body) = request.into_parts();
     let path = head.uri.path().to_owned();
-    seen.requests().push(Request::from_parts(head, ()));
+    record.requests().push(Request::from_parts(head, ()));
     let ok = || Response::builder().header("server-tag", tag).body(()).expect("a response");
-    // CONNECT has none.
+    // CONNECT has no path.
     let path = path.get(1..).unwrap_or("echo");
     let (what, number) = path.split_once('/').unwrap_or((path, "0"));
     let number: u32 = number.parse().unwrap_or(0);
     match what {
-        // Everything is said again, as it comes, and how much it was behind it.
+        // Echoes all data as it arrives, with its length in a trailer.
         "echo" => {
             let mut down = respond.send_response(ok(), false).ok()?;
             let mut count = 0;
@@ -140,7 +142,7 @@ async fn answer(
                 let data = match data {
                     Ok(data) => data,
                     Err(error) => {
-                        seen.resets().extend(error.reason());
+                        record.resets().extend(error.reason());
                         return None;
                     }
                 };
@@ -152,13 +154,13 @@ async fn answer(
             trailers.insert("count", count.into());
             down.send_trailers(trailers).ok()?;
         }
-        // All is read, and what it was is told.
+        // Reads everything, and responds with the checksum.
         "sink" => {
-            let (count, sum) = read_all(&mut body).await.ok()?;
+            let sum = read_all(&mut body).await.ok()?;
             let mut down = respond.send_response(ok(), false).ok()?;
-            send_all(&mut down, format!("{tag} {count} {sum}").into(), true).await.ok()?;
+            send_all(&mut down, format!("{tag} {sum}").into(), true).await.ok()?;
         }
-        // So many bytes are sent.
+        // Sends this number of bytes.
         "source" => {
             let mut down = respond.send_response(ok(), false).ok()?;
             let mut left = number as usize;
@@ -168,7 +170,7 @@ async fn answer(
                 send_all(&mut down, pattern(n), left == 0).await.ok()?;
             }
         }
-        // The stream is reset at once, or after the head and some data.
+        // Resets the stream at once, or after the head and some data.
         "reset" => respond.send_reset(number.into()),
         "reset-late" => {
             let mut down = respond.send_response(ok(), false).ok()?;
@@ -176,20 +178,20 @@ async fn answer(
             sleep(Duration::from_millis(50)).await;
             down.send_reset(number.into());
         }
-        // Nothing is read, and the response never ends.
+        // Reads nothing, and never ends the response.
         "stuck" => {
             let mut down = respond.send_response(ok(), false).ok()?;
             let reason = poll_fn(|cx| down.poll_reset(cx)).await.ok()?;
-            seen.resets().push(reason);
+            record.resets().push(reason);
             drop(body);
         }
-        // No head either.
+        // Sends no head either.
         "silent" => {
             let reason = poll_fn(|cx| respond.poll_reset(cx)).await.ok()?;
-            seen.resets().push(reason);
+            record.resets().push(reason);
             drop(body);
         }
-        // Answered before the request is read.
+        // Responds before it reads the request.
         "early" => {
             let mut down = respond.send_response(ok(), false).ok()?;
             send_all(&mut down, tag.into(), true).await.ok()?;
@@ -202,7 +204,7 @@ async fn answer(
             }
             respond.send_response(ok(), true).ok()?;
         }
-        // Another response comes with it, which nobody asked for.
+        // Pushes another response with the one for the request.
         "push" => {
             let promised = Request::builder().uri("http://web/pushed").body(()).expect("a request");
             let mut pushed = respond.push_request(promised).ok()?;
@@ -210,7 +212,7 @@ async fn answer(
             send_all(&mut down, tag.into(), true).await.ok()?;
             let mut down = pushed.send_response(ok(), false).ok()?;
             let reason = poll_fn(|cx| down.poll_reset(cx)).await.ok()?;
-            seen.resets().push(reason);
+            record.resets().push(reason);
         }
         "only-head" => {
             respond.send_response(ok(), true).ok()?;
@@ -223,12 +225,7 @@ async fn answer(
     Some(())
 }
 
-/// Bytes that tell where they were cut off or changed.
-pub(crate) fn pattern(n: usize) -> Bytes {
-    (0..n).map(|n| (n % 251) as u8).collect()
-}
-
-/// Sends all as fast as the other side takes it.
+/// Sends all data as fast as flow control allows.
 pub(crate) async fn send_all(
     to: &mut SendStream<Bytes>,
     mut data: Bytes,
@@ -236,33 +233,30 @@ pub(crate) async fn send_all(
 ) -> Result<()> {
     while !data.is_empty() {
         to.reserve_capacity(data.len());
-        let room = if to.capacity() > 0 {
+        let window = if to.capacity() > 0 {
             to.capacity()
         } else {
             poll_fn(|cx| to.poll_capacity(cx)).await.context("the stream is closed")??
         };
-        let piece = data.split_to(room.min(data.len()));
+        let piece = data.split_to(window.min(data.len()));
         let ends = is_last && data.is_empty();
         to.send_data(piece, ends)?;
     }
     Ok(())
 }
 
-/// How many bytes there were, and a sum of them that tells their order.
-pub(crate) async fn read_all(body: &mut RecvStream) -> Result<(usize, u64), h2::Error> {
-    let (mut count, mut sum) = (0, 0_u64);
+/// Reads a body to its end.
+pub(crate) async fn read_all(body: &mut RecvStream) -> Result<Checksum, h2::Error> {
+    let mut sum = Checksum::default();
     while let Some(data) = body.data().await {
         let data = data?;
-        for byte in &data {
-            sum = sum.wrapping_mul(31).wrapping_add(u64::from(*byte));
-        }
-        count += data.len();
+        sum.add(&data);
         body.flow_control().release_capacity(data.len())?;
     }
-    Ok((count, sum))
+    Ok(sum)
 }
 
-/// The text of a body, and its trailers.
+/// Reads a body as text, and its trailers.
 pub(crate) async fn read_text(body: &mut RecvStream) -> Result<(String, Option<HeaderMap>)> {
     let mut text = Vec::new();
     while let Some(data) = body.data().await {

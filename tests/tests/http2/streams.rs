@@ -7,35 +7,37 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use h2::Reason;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use interceptor_tests::{block_on, pattern};
 use rstest::rstest;
+use testbed::Checksum;
 use tokio::time::sleep;
 
 use crate::{
-    MIB, checksum,
-    fixture::{answer, calling, head, run},
-    server::{pattern, read_all},
+    MIB,
+    fixture::{read_response, request, run},
+    server::read_all,
 };
 
 #[test]
-fn content_and_trailers_pass_both_ways() {
+fn content_and_trailers_pass_in_both_directions() {
     run("h2-content", |f| {
         let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
-        calling(async {
-            let mut call = f.call().await?;
+        block_on(async {
+            let mut client = f.connect().await?;
             for is_debug in [false, true] {
-                let mut request = head("/echo", is_debug);
+                let mut request = request("/echo", is_debug);
                 *request.method_mut() = Method::POST;
-                let (response, mut up) = call.open(request, false).await?;
-                up.send_data(Bytes::from_static(b"a question"), false)?;
+                let (response, mut up) = client.open(request, false).await?;
+                up.send_data(Bytes::from_static(b"a request"), false)?;
                 let mut trailers = HeaderMap::new();
-                trailers.insert("mine", HeaderValue::from_static("too"));
+                trailers.insert("mine", HeaderValue::from_static("value"));
                 up.send_trailers(trailers)?;
-                let answer = answer(response).await?;
-                assert_eq!(answer.text, "a question");
-                let trailers = answer.trailers.expect("trailers");
+                let response = read_response(response).await?;
+                assert_eq!(response.text, "a request");
+                let trailers = response.trailers.expect("trailers");
                 assert_eq!(
                     (&trailers["mine"], &trailers["count"]),
-                    (&"too".parse()?, &"10".parse()?)
+                    (&"value".parse()?, &"9".parse()?)
                 );
             }
             Ok(())
@@ -44,24 +46,24 @@ fn content_and_trailers_pass_both_ways() {
 }
 
 #[test]
-fn a_server_that_answers_before_the_request_is_complete_is_heard_at_once() {
+fn data_of_an_incomplete_request_is_answered_at_once() {
     run("h2-bidi", |f| {
         let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
-        calling(async {
-            let mut call = f.call().await?;
+        block_on(async {
+            let mut client = f.connect().await?;
             let mut open = Vec::new();
             for is_debug in [false, true, false] {
-                let (response, up) = call.open(head("/echo", is_debug), false).await?;
+                let (response, up) = client.open(request("/echo", is_debug), false).await?;
                 open.push((response.await?.into_body(), up));
             }
-            // Interleaved, each waiting for its answer.
+            // Interleaved: each message waits for its echo.
             for n in 0..50_u32 {
                 for (stream, (down, up)) in open.iter_mut().enumerate() {
-                    let said = Bytes::from(format!("{stream}: {n}"));
-                    up.send_data(said.clone(), false)?;
-                    let heard = down.data().await.context("the end")??;
-                    down.flow_control().release_capacity(heard.len())?;
-                    assert_eq!(heard, said);
+                    let sent = Bytes::from(format!("{stream}: {n}"));
+                    up.send_data(sent.clone(), false)?;
+                    let received = down.data().await.context("the end")??;
+                    down.flow_control().release_capacity(received.len())?;
+                    assert_eq!(received, sent);
                 }
             }
             for (mut down, mut up) in open {
@@ -75,33 +77,33 @@ fn a_server_that_answers_before_the_request_is_complete_is_heard_at_once() {
 }
 
 #[test]
-fn large_bodies_arrive_whole_beside_each_other() {
+fn large_bodies_of_concurrent_streams_arrive_whole() {
     run("h2-large", |f| {
         let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
-        calling(async {
+        block_on(async {
             const SIZE: usize = 8 * MIB + 12_345;
-            let call = f.call().await?;
+            let client = f.connect().await?;
             let uploads = [false, true].map(|is_debug| {
-                let mut call = call.again();
+                let mut client = client.share();
                 async move {
                     let body = pattern(SIZE);
-                    let expected = checksum(&body);
-                    let answer = call.post("/sink", is_debug, body).await?;
+                    let expected = Checksum::of(&body);
+                    let response = client.post("/sink", is_debug, body).await?;
                     ensure!(
-                        answer.text == format!("{} {SIZE} {expected}", answer.tag()),
+                        response.text == format!("{} {expected}", response.tag()),
                         "{}",
-                        answer.text
+                        response.text
                     );
-                    Ok::<_, anyhow::Error>(answer.tag().to_owned())
+                    Ok::<_, anyhow::Error>(response.tag().to_owned())
                 }
             });
             let downloads = [false, true].map(|is_debug| {
-                let mut call = call.again();
+                let mut client = client.share();
                 async move {
                     let (response, _) =
-                        call.open(head(&format!("/source/{SIZE}"), is_debug), true).await?;
-                    let (count, _) = read_all(response.await?.body_mut()).await?;
-                    ensure!(count == SIZE, "{count}");
+                        client.open(request(&format!("/source/{SIZE}"), is_debug), true).await?;
+                    let sum = read_all(response.await?.body_mut()).await?;
+                    ensure!(sum.bytes == SIZE as u64, "{sum}");
                     Ok::<_, anyhow::Error>(())
                 }
             });
@@ -115,9 +117,9 @@ fn large_bodies_arrive_whole_beside_each_other() {
 #[rstest]
 #[case::by_the_server("reset", true)]
 #[case::by_the_server_late("reset-late", true)]
-#[case::by_the_caller("stuck", false)]
-#[case::by_the_caller_before_a_response("silent", false)]
-fn the_code_of_a_reset_reaches_the_other_side(#[case] path: &str, #[case] is_servers: bool) {
+#[case::by_the_client("stuck", false)]
+#[case::by_the_client_before_a_response("silent", false)]
+fn the_code_of_a_reset_reaches_the_other_side(#[case] path: &str, #[case] by_server: bool) {
     run("h2-reset", |f| {
         let (app, target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         let codes = [
@@ -127,49 +129,49 @@ fn the_code_of_a_reset_reaches_the_other_side(#[case] path: &str, #[case] is_ser
             Reason::NO_ERROR,
             77.into(),
         ];
-        calling(async {
-            let mut call = f.call().await?;
+        block_on(async {
+            let mut client = f.connect().await?;
             for is_debug in [false, true] {
                 for code in codes {
                     let path = format!("/{path}/{}", u32::from(code));
-                    let (response, mut up) = call.open(head(&path, is_debug), false).await?;
-                    if is_servers {
-                        let met = match response.await {
+                    let (response, mut up) = client.open(request(&path, is_debug), false).await?;
+                    if by_server {
+                        let error = match response.await {
                             Ok(mut response) => {
-                                let said =
+                                let sent =
                                     response.body_mut().data().await.context("no data")??;
-                                ensure!(said == "some", "{said:?}");
+                                ensure!(sent == "some", "{sent:?}");
                                 let end = response.body_mut().data().await.context("no end")?;
                                 end.err().context("no reset")?
                             }
                             Err(error) => error,
                         };
                         ensure!(
-                            met.is_reset() && met.reason() == Some(code),
-                            "{met} instead of {code:?}"
+                            error.is_reset() && error.reason() == Some(code),
+                            "expected {code:?}, got {error}"
                         );
                     } else {
-                        let seen = if is_debug { &target.seen } else { &app.seen };
-                        let before = seen.requests().len();
-                        while seen.requests().len() == before {
+                        let record = if is_debug { &target.record } else { &app.record };
+                        let before = record.requests().len();
+                        while record.requests().len() == before {
                             sleep(Duration::from_millis(2)).await;
                         }
                         up.send_reset(code);
-                        while seen.resets().last() != Some(&code) {
+                        while record.resets().last() != Some(&code) {
                             sleep(Duration::from_millis(2)).await;
                         }
                         drop(response);
                     }
                 }
-                // The connection is as before.
+                // The connection still works.
                 assert_eq!(
-                    call.get("/who", is_debug).await?.text,
+                    client.get("/name", is_debug).await?.text,
                     if is_debug { "laptop" } else { "app" }
                 );
             }
             Ok(())
         })?;
-        assert_eq!((app.seen.connections(), target.seen.connections()), (1, 1));
+        assert_eq!((app.record.connections(), target.record.connections()), (1, 1));
         Ok(())
     });
 }
@@ -178,13 +180,13 @@ fn the_code_of_a_reset_reaches_the_other_side(#[case] path: &str, #[case] is_ser
 fn a_response_may_be_complete_before_its_request() {
     run("h2-early", |f| {
         let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
-        calling(async {
-            let mut call = f.call().await?;
+        block_on(async {
+            let mut client = f.connect().await?;
             for is_debug in [false, true] {
-                let (response, mut up) = call.open(head("/early", is_debug), false).await?;
-                let answer = answer(response).await?;
-                assert_eq!(answer.text, answer.tag());
-                // The server has no use for the rest (RFC 9113, section 8.1).
+                let (response, mut up) = client.open(request("/early", is_debug), false).await?;
+                let response = read_response(response).await?;
+                assert_eq!(response.text, response.tag());
+                // The server does not need the rest of the request (RFC 9113, section 8.1).
                 let reason = poll_fn(|cx| up.poll_reset(cx)).await?;
                 assert_eq!(reason, Reason::NO_ERROR);
             }
@@ -194,13 +196,13 @@ fn a_response_may_be_complete_before_its_request() {
 }
 
 #[test]
-fn interim_responses_pass() {
+fn interim_responses_arrive() {
     run("h2-interim", |f| {
         let (_app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
-        calling(async {
-            let mut call = f.call().await?;
+        block_on(async {
+            let mut client = f.connect().await?;
             for is_debug in [false, true] {
-                let (mut response, _) = call.open(head("/hints", is_debug), true).await?;
+                let (mut response, _) = client.open(request("/hints", is_debug), true).await?;
                 for n in 0..2 {
                     let hints = poll_fn(|cx| response.poll_informational(cx))
                         .await
@@ -218,13 +220,13 @@ fn interim_responses_pass() {
 }
 
 #[test]
-fn heads_arrive_as_they_were_sent() {
+fn heads_arrive_unchanged() {
     run("h2-heads", |f| {
         let (app, target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
-        calling(async {
-            let mut call = f.call().await?;
+        block_on(async {
+            let mut client = f.connect().await?;
             for is_debug in [false, true] {
-                let user = if is_debug { "debug" } else { "somebody" };
+                let user = if is_debug { "debug" } else { "other" };
                 let request = Request::builder()
                     .method("PROPFIND")
                     .uri("https://user@web.example:8443/a%20b/../c?d=/&e=%ff")
@@ -237,35 +239,35 @@ fn heads_arrive_as_they_were_sent() {
                     .header("authorization", "hidden")
                     .header("x-user", user)
                     .body(())?;
-                let (response, _) = call.open(request.clone(), true).await?;
-                answer(response).await?;
-                let seen = if is_debug { &target.seen } else { &app.seen };
-                let seen = seen.requests().pop().context("no request")?;
-                assert_eq!(seen.method(), request.method());
-                assert_eq!(seen.uri(), request.uri());
-                assert_eq!(seen.headers(), request.headers());
+                let (response, _) = client.open(request.clone(), true).await?;
+                read_response(response).await?;
+                let record = if is_debug { &target.record } else { &app.record };
+                let record = record.requests().pop().context("no request")?;
+                assert_eq!(record.method(), request.method());
+                assert_eq!(record.uri(), request.uri());
+                assert_eq!(record.headers(), request.headers());
 
-                // Without `:authority`, as from an HTTP/1 caller behind a proxy.
+                // Without `:authority`, as from an HTTP/1 client behind a proxy.
                 let by_host =
-                    Request::get("/who").version(Version::HTTP_11).header("host", "by.host");
+                    Request::get("/name").version(Version::HTTP_11).header("host", "by.host");
                 let (response, _) =
-                    call.open(by_host.header("x-user", user).body(())?, true).await?;
-                answer(response).await?;
-                let seen = if is_debug { &target.seen } else { &app.seen };
-                let seen = seen.requests().pop().context("no request")?;
+                    client.open(by_host.header("x-user", user).body(())?, true).await?;
+                read_response(response).await?;
+                let record = if is_debug { &target.record } else { &app.record };
+                let record = record.requests().pop().context("no request")?;
                 assert_eq!(
-                    (seen.uri().to_string(), &seen.headers()["host"]),
-                    ("/who".to_owned(), &"by.host".parse()?)
+                    (record.uri().to_string(), &record.headers()["host"]),
+                    ("/name".to_owned(), &"by.host".parse()?)
                 );
 
                 let connect = Request::connect("db:5432").header("x-user", user).body(())?;
-                let (response, mut up) = call.open(connect, false).await?;
+                let (response, mut up) = client.open(connect, false).await?;
                 up.send_data("through".into(), true)?;
-                answer(response).await?;
-                let seen = if is_debug { &target.seen } else { &app.seen };
-                let seen = seen.requests().pop().context("no request")?;
+                read_response(response).await?;
+                let record = if is_debug { &target.record } else { &app.record };
+                let record = record.requests().pop().context("no request")?;
                 assert_eq!(
-                    (seen.method(), seen.uri().to_string()),
+                    (record.method(), record.uri().to_string()),
                     (&Method::CONNECT, "db:5432".to_owned())
                 );
             }

@@ -3,18 +3,17 @@
 use std::fs;
 
 use anyhow::Result;
-use interceptor_tests::software::{
-    Fixture, folder, output, server, software_test, text, tool, unprivileged,
+use interceptor_tests::{
+    TIMEOUT,
+    software::{Fixture, folder, output, server, software_test, text, tool, unprivileged},
 };
 use testbed::{Namespace, Process, send, wait_until};
 
-use crate::TIMEOUT;
-
 #[test]
-fn redis_answers_its_benchmark() {
+fn redis_serves_its_benchmark_and_a_large_value() {
     software_test("redis", &["redis-server", "redis-benchmark", "redis-cli"], |t| {
-        let fixture = Fixture::new(t, 6379)?;
-        let mut server = server(&fixture.laptop, "redis-server");
+        let f = Fixture::new(t, 6379)?;
+        let mut server = server(&f.laptop, "redis-server");
         server.args([
             "--port",
             "6379",
@@ -25,11 +24,11 @@ fn redis_answers_its_benchmark() {
             "--appendonly",
             "no",
         ]);
-        let mut server = fixture.laptop.spawn(server.arg("--dir").arg(t.dir()))?;
+        let mut server = f.laptop.spawn(server.arg("--dir").arg(t.dir()))?;
         server.wait_for_port(6379, TIMEOUT)?;
 
-        let host = fixture.host();
-        let mut benchmark = tool(&fixture.client, "redis-benchmark");
+        let host = f.host();
+        let mut benchmark = tool(&f.client, "redis-benchmark");
         benchmark.args([
             "-h",
             &host,
@@ -49,7 +48,7 @@ fn redis_answers_its_benchmark() {
                 "{test} is missing: {report}"
             );
         }
-        // Many small requests in one packet.
+        // With many small requests in one packet.
         benchmark.args(["-P", "100"]);
         text(&mut benchmark)?;
 
@@ -58,14 +57,14 @@ fn redis_answers_its_benchmark() {
         let file = t.dir().join("large");
         fs::write(&file, &large)?;
         let cli = || {
-            let mut command = tool(&fixture.client, "redis-cli");
+            let mut command = tool(&f.client, "redis-cli");
             command.args(["-h", &host]);
             command
         };
         output(cli().args(["-x", "set", "large"]).stdin(fs::File::open(&file)?))?;
         let mut back = output(cli().args(["get", "large"]))?;
         assert_eq!(back.pop(), Some(b'\n'));
-        assert!(back == large, "{} bytes went in, others came out", large.len());
+        assert!(back == large, "the value differs: {} of {} bytes", back.len(), large.len());
         Ok(())
     });
 }
@@ -73,34 +72,32 @@ fn redis_answers_its_benchmark() {
 #[test]
 fn postgresql_loses_no_transaction_of_pgbench() {
     software_test("postgresql", &["initdb", "postgres", "pg_isready", "pgbench"], |t| {
-        let fixture = Fixture::new(t, 5432)?;
+        let f = Fixture::new(t, 5432)?;
         let data = folder(t, "data")?;
-        let mut initdb = unprivileged(&fixture.laptop, "initdb");
+        let mut initdb = unprivileged(&f.laptop, "initdb");
         initdb.args(["--no-sync", "--auth", "trust", "--username", "dev", "--pgdata"]).arg(&data);
         output(&mut initdb)?;
         let mut access = fs::read_to_string(data.join("pg_hba.conf"))?;
         access.push_str("host all all all trust\n");
         fs::write(data.join("pg_hba.conf"), access)?;
 
-        let mut server = unprivileged(&fixture.laptop, "postgres");
+        let mut server = unprivileged(&f.laptop, "postgres");
         server
             .args(["-c", "listen_addresses=*", "-c", "fsync=off", "-k"])
             .arg(&data)
             .arg("-D")
             .arg(&data);
-        let mut server = fixture.laptop.spawn(&mut server)?;
+        let mut server = f.laptop.spawn(&mut server)?;
         server.wait_for_port(5432, TIMEOUT)?;
-        let host = fixture.host();
+        let host = f.host();
         let to = ["-h", &host, "-U", "dev", "postgres"];
         let [.., user, name, database] = to;
         wait_until("PostgreSQL to be ready", TIMEOUT, || {
-            output(
-                tool(&fixture.client, "pg_isready").args(["-h", &host, user, name, "-d", database]),
-            )
+            output(tool(&f.client, "pg_isready").args(["-h", &host, user, name, "-d", database]))
         })?;
 
-        output(tool(&fixture.client, "pgbench").args(["--initialize", "--quiet"]).args(to))?;
-        let mut pgbench = tool(&fixture.client, "pgbench");
+        output(tool(&f.client, "pgbench").args(["--initialize", "--quiet"]).args(to))?;
+        let mut pgbench = tool(&f.client, "pgbench");
         let report = text(pgbench.args(["-c", "8", "-j", "2", "-t", "100"]).args(to))?;
         let done = report
             .lines()
@@ -111,34 +108,35 @@ fn postgresql_loses_no_transaction_of_pgbench() {
 }
 
 #[test]
-fn mariadb_greets_and_answers() {
+fn mariadb_greets_its_client_and_answers_queries() {
     software_test("mariadb", &["mariadb-install-db", "mariadbd", "mariadb"], |t| {
-        let fixture = Fixture::new(t, 3306)?;
-        let mut server = mariadb(t.dir(), &fixture.laptop)?;
-        // Its first start writes files.
+        let f = Fixture::new(t, 3306)?;
+        let mut server = mariadb(t.dir(), &f.laptop)?;
+        // The first start writes files.
         server.wait_for_port(3306, 6 * TIMEOUT)?;
 
-        let host = fixture.host();
+        let host = f.host();
         let query = |sql: &str| {
-            let mut command = tool(&fixture.client, "mariadb");
+            let mut command = tool(&f.client, "mariadb");
             let to =
                 ["--no-defaults", "--protocol", "tcp", "-h", &host, "-P", "3306", "-u", "root"];
             text(command.args(to).args(["--batch", "--skip-column-names", "-e", sql, "mysql"]))
         };
         assert_eq!(query("SELECT 1")?, "1\n");
-        // An answer of many packets.
+        // A result of many packets.
         let rows = query("SELECT seq, REPEAT('x', 1000) FROM seq_1_to_4000")?;
         assert_eq!(rows.lines().count(), 4_000);
         assert!(
             rows.lines()
                 .zip(1..)
                 .all(|(row, number)| row == format!("{number}\t{}", "x".repeat(1_000))),
-            "another answer than asked for",
+            "the result differs",
         );
         Ok(())
     });
 }
 
+/// Installs a database in `dir` and starts the server.
 fn mariadb(dir: &std::path::Path, netns: &Namespace) -> Result<Process> {
     let data = dir.join("data");
     let mut install = tool(netns, "mariadb-install-db");
@@ -157,7 +155,7 @@ fn mariadb(dir: &std::path::Path, netns: &Namespace) -> Result<Process> {
         "--port=3306",
         "--skip-name-resolve",
     ]);
-    // Anybody may come in: this is not about rights.
+    // No access checks: the test is not about rights.
     server.args([
         "--skip-grant-tables",
         "--innodb-fast-shutdown=2",

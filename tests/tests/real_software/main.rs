@@ -1,10 +1,8 @@
-//! Programs that people run, on both ends of stolen connections. Nobody listens in the pod itself, unless a test says
-//! so: what is answered there was answered through the relay.
+//! Programs in wide use, on both ends of stolen connections. Except where a test starts an app, the
+//! pod has none: then every answer came through the relay.
+
+#![forbid(unsafe_code)]
 
 mod databases;
 mod http;
 mod tools;
-
-use std::time::Duration;
-
-const TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,27 +3,29 @@
 use std::fs;
 
 use anyhow::Context as _;
-use interceptor_tests::software::{
-    Fixture, folder, output, server, software_test, text, tool, unprivileged, unprivileged_user,
+use interceptor_tests::{
+    TIMEOUT,
+    software::{
+        Fixture, folder, output, server, software_test, text, tool, unprivileged, unprivileged_user,
+    },
 };
 use testbed::send;
-
-use crate::TIMEOUT;
 
 #[test]
 fn iperf3_sends_in_both_directions() {
     software_test("iperf3", &["iperf3"], |t| {
-        let fixture = Fixture::new(t, 5201)?;
+        let f = Fixture::new(t, 5201)?;
         for direction in [&[][..], &["-R"], &["-P", "4"], &["-R", "-P", "4"]] {
-            // One for each: it is busy for a moment behind a test.
-            let server = &mut server(&fixture.laptop, "iperf3");
-            let mut server = fixture.laptop.spawn(server.args(["-s", "-p", "5201"]))?;
+            // One server for each test, since iperf3 is busy for a moment after a test.
+            let server = &mut server(&f.laptop, "iperf3");
+            let mut server = f.laptop.spawn(server.args(["-s", "-p", "5201"]))?;
             server.wait_for_port(5201, TIMEOUT)?;
-            let mut client = tool(&fixture.client, "iperf3");
-            client.args(["-c", &fixture.host(), "-p", "5201", "-n", "256M", "-J"]).args(direction);
+            let mut client = tool(&f.client, "iperf3");
+            client.args(["-c", &f.host(), "-p", "5201", "-n", "256M", "-J"]).args(direction);
             let report: serde_json::Value = serde_json::from_slice(&output(&mut client)?)?;
             assert_eq!(report["error"], serde_json::Value::Null, "{direction:?}");
-            // It stops to count when the sender has written all, however much of it is still on the way.
+            // iperf3 stops counting when the sender has written everything, while bytes are still
+            // on the way.
             let received = report["end"]["sum_received"]["bytes"].as_u64().context("no bytes")?;
             assert!(received > 128 << 20, "{direction:?}: {received} bytes arrived");
         }
@@ -35,29 +37,29 @@ fn iperf3_sends_in_both_directions() {
 fn ssh_runs_a_command_and_scp_copies_a_file() {
     software_test("ssh", &["sshd", "ssh", "scp", "ssh-keygen"], |t| {
         const PORT: u16 = 2222;
-        let fixture = Fixture::new(t, PORT)?;
-        // As an ordinary user: it then lets in that one only, and needs no folder outside of its own.
+        let f = Fixture::new(t, PORT)?;
+        // sshd of an ordinary user admits that user only, and needs no folder outside of its own.
         let dir = folder(t, "ssh")?;
         for name in ["host", "user"] {
-            let mut keygen = unprivileged(&fixture.laptop, "ssh-keygen");
+            let mut keygen = unprivileged(&f.laptop, "ssh-keygen");
             output(keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(dir.join(name)))?;
         }
         let d = dir.display();
         let config = format!(
-            "Port {PORT}\nListenAddress 0.0.0.0\nHostKey {d}/host\nPidFile none\nUsePAM no\nStrictModes no\n\
-             AuthorizedKeysFile {d}/user.pub\nPasswordAuthentication no\nSubsystem sftp internal-sftp\n",
+            "Port {PORT}\nListenAddress 0.0.0.0\nHostKey {d}/host\nPidFile none\nUsePAM no\n\
+             StrictModes no\nAuthorizedKeysFile {d}/user.pub\nPasswordAuthentication no\n\
+             Subsystem sftp internal-sftp\n",
         );
         fs::write(dir.join("config"), config)?;
         let host_key = fs::read_to_string(dir.join("host.pub"))?;
-        fs::write(dir.join("known"), format!("[{}]:{PORT} {host_key}", fixture.host()))?;
-        let mut sshd = unprivileged(&fixture.laptop, "sshd");
-        let mut server =
-            fixture.laptop.spawn(sshd.args(["-D", "-e", "-f"]).arg(dir.join("config")))?;
+        fs::write(dir.join("known"), format!("[{}]:{PORT} {host_key}", f.host()))?;
+        let mut sshd = unprivileged(&f.laptop, "sshd");
+        let mut server = f.laptop.spawn(sshd.args(["-D", "-e", "-f"]).arg(dir.join("config")))?;
         server.wait_for_port(PORT, TIMEOUT)?;
 
-        // The user owns the key, or ssh would refuse to read it.
+        // ssh reads the key only as the user that owns it.
         let client = |program| {
-            let mut command = unprivileged(&fixture.client, program);
+            let mut command = unprivileged(&f.client, program);
             command.args([
                 "-F",
                 "none",
@@ -70,14 +72,14 @@ fn ssh_runs_a_command_and_scp_copies_a_file() {
             command.arg(dir.join("user")).arg("-o").arg(format!("UserKnownHostsFile={d}/known"));
             command
         };
-        let to = format!("{}@{}", unprivileged_user(), fixture.host());
+        let to = format!("{}@{}", unprivileged_user(), f.host());
         let port = PORT.to_string();
-        let said = text(client("ssh").args(["-p", &port, &to, "echo", "$SSH_CONNECTION"]))?;
-        // Load and its port, then who was called, in the eyes of the server.
+        let addresses = text(client("ssh").args(["-p", &port, &to, "echo", "$SSH_CONNECTION"]))?;
+        // Address and port of the client, then of the server, as the server sees them.
         assert_eq!(
-            said.split_whitespace().nth(2),
-            Some(fixture.laptop.ip4().to_string().as_str()),
-            "{said}"
+            addresses.split_whitespace().nth(2),
+            Some(f.laptop.ip4().to_string().as_str()),
+            "{addresses}"
         );
 
         let mut content = Vec::new();

@@ -7,7 +7,7 @@ use testbed::{Connection, Protocol, wait_until};
 use crate::{first_rule, interceptor};
 
 #[test]
-fn status_and_metrics_agree_with_what_the_caller_counted() {
+fn status_and_metrics_agree_with_the_clients_count() {
     run(|f| {
         let daemon = f.daemon()?;
         for _ in 0..7 {
@@ -27,20 +27,20 @@ fn status_and_metrics_agree_with_what_the_caller_counted() {
         assert_eq!(daemon.metric("interceptor_connect_seconds_count", &labels), 8.0);
         let bytes = daemon.metric("interceptor_bytes_total", &[("direction", "to_target")]);
         assert_eq!(now["bytes_to_target"].as_f64(), Some(bytes));
-        assert_eq!(bytes as u64 % 8, 0, "eight equal questions");
+        assert_eq!(bytes as u64 % 8, 0, "the bytes of eight equal requests");
 
         let table = interceptor(&f, &["status"], |_| {})?;
         ensure!(
-            table.out.contains("1 open, 8 redirected, 0 fell back, 0 passed, 0 refused"),
+            table.stdout.contains("1 open, 8 redirected, 0 fell back, 0 passed, 0 refused"),
             "{}",
-            table.out
+            table.stdout
         );
         Ok(())
     });
 }
 
 #[test]
-fn labels_go_with_their_rules_and_never_name_a_caller() {
+fn labels_are_removed_with_their_rule_and_never_name_a_client() {
     run(|f| {
         let daemon = f.daemon()?;
         f.served_by()?;
@@ -61,7 +61,7 @@ fn labels_go_with_their_rules_and_never_name_a_caller() {
         assert_eq!(daemon.metric("interceptor_rules", &[("state", "active")]), 1.0);
 
         daemon.rewrite_workloads(&f.without_rule())?;
-        wait_until("no label of the rule", TIMEOUT, || {
+        wait_until("the end of the rule's labels", TIMEOUT, || {
             let text = daemon.get("/metrics")?;
             ensure!(!text.contains("workload=\"web\""), "{text}");
             Ok(())
@@ -72,7 +72,7 @@ fn labels_go_with_their_rules_and_never_name_a_caller() {
 }
 
 #[test]
-fn a_daemon_that_hangs_is_not_live() {
+fn livez_fails_while_a_worker_hangs() {
     run(|f| {
         let daemon = f.daemon()?;
         daemon.get("/livez").context("live")?;

@@ -8,14 +8,14 @@ use nix::sys::signal::Signal;
 use testbed::{Connection, Protocol, wait_until};
 
 #[test]
-fn the_log_has_a_line_for_each_change_of_state_and_none_for_connections() {
+fn the_log_at_info_has_one_line_per_change_of_state_and_none_per_connection() {
     run(|f| {
         let mut daemon = f.daemon_with(&f.rule(), &["--log", "info"])?;
         for _ in 0..5 {
             f.served_by()?;
         }
         daemon.rewrite_workloads(&f.without_rule())?;
-        wait_until("the app", TIMEOUT, || f.served_by().is_ok_and(|who| who == "app"))?;
+        f.wait_served_by("app", TIMEOUT)?;
         daemon.signal(Signal::SIGTERM)?;
         daemon.wait()?;
         let logs = daemon.logs();
@@ -29,7 +29,7 @@ fn the_log_has_a_line_for_each_change_of_state_and_none_for_connections() {
 }
 
 #[test]
-fn connections_are_logged_at_debug_and_payload_never() {
+fn the_log_at_trace_has_connections_and_no_payload() {
     run(|f| {
         let daemon = f.daemon_with(&f.rule(), &["--log", "trace"])?;
         let mut connection = Connection::open(&f.client, f.port(), Protocol::Line)?;

@@ -1,27 +1,26 @@
-//! Rules that the policy or a limit refuses, and when that ends.
+//! Rules that the policy or a limit refuses, and the end of a refusal.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use interceptor_tests::{Frozen, TIMEOUT, run, threads};
 use rstest::rstest;
-use testbed::{Daemon, TcpService, wait_until, workload};
+use testbed::{Daemon, TcpService, workload};
 
-use crate::told;
+use crate::first_condition;
 
 #[test]
-fn a_rule_that_found_no_room_takes_effect_when_there_is_some() {
+fn a_rule_over_the_limit_takes_effect_when_another_expires() {
     run(|f| {
         let cart = f.t.pod("cart")?;
-        let policy = f.t.dir().join("policy.yaml");
-        std::fs::write(&policy, "maxRulesPerNode: 1\n")?;
+        let policy = f.policy("maxRulesPerNode: 1\n")?;
         let of_cart = workload(&cart, &format!("{} ttl 2s", f.rule()));
         let both = of_cart + f.web(&f.rule()).trim_start_matches("workloads:\n");
-        let daemon = Daemon::start(f.t, &both, &["--policy", policy.to_str().context("a path")?])?;
-        let (reason, _) = told(&daemon, "refused")?;
+        let daemon = Daemon::start(f.t, &both, &["--policy", &policy])?;
+        let (reason, _) = first_condition(&daemon, "refused")?;
         assert_eq!(reason, "LimitExceeded");
-        // Nothing else wakes the daemon when the other's time is over.
-        daemon.wait_state("the second to have the place of the first", |state| {
+        // Nothing but the end of the other rule's ttl wakes the daemon.
+        daemon.wait_state("the second rule to replace the first", |state| {
             let first = |n: usize| &state["workloads"][n]["rules"][0];
             let [cart, web] = [first(0), first(1)];
             cart["state"] == "expired" && web["state"] == "active"
@@ -31,7 +30,7 @@ fn a_rule_that_found_no_room_takes_effect_when_there_is_some() {
 }
 
 #[test]
-fn a_rule_that_goes_waits_for_no_other() {
+fn a_removal_does_not_wait_for_rules_that_are_starting() {
     run(|f| {
         const PODS: usize = 6;
         let mut all = String::from("workloads:\n");
@@ -40,53 +39,51 @@ fn a_rule_that_goes_waits_for_no_other() {
             all += workload(&pod, &f.rule()).trim_start_matches("workloads:\n");
         }
         let daemon = Daemon::start(f.t, "workloads: []\n", &[])?;
-        // To put one in force takes as long as workers may take to answer.
+        // With stopped workers, the start of each rule takes as long as its timeout.
         let _frozen = Frozen::new(&threads(daemon.pid(), "relay-")?)?;
         daemon.rewrite_workloads(&all)?;
-        daemon.wait_state("them to be known", |state| {
+        daemon.wait_state("the workloads", |state| {
             state["workloads"].as_array().is_some_and(|all| !all.is_empty())
         })?;
-        let gone = std::time::Instant::now();
+        let removed = std::time::Instant::now();
         daemon.rewrite_workloads("workloads: []\n")?;
-        daemon
-            .wait_state("none", |state| state["workloads"].as_array().is_none_or(Vec::is_empty))?;
-        ensure!(gone.elapsed() < Duration::from_secs(4), "after {:?}", gone.elapsed());
+        daemon.wait_state("no workload", |state| {
+            state["workloads"].as_array().is_none_or(Vec::is_empty)
+        })?;
+        ensure!(removed.elapsed() < Duration::from_secs(4), "after {:?}", removed.elapsed());
         Ok(())
     });
 }
 
-/// What kube-proxy in its IPVS mode, and settings that let programs bind to anything, do to a node and to a pod.
+/// kube-proxy in IPVS mode puts Service addresses on an interface of the node. `ip_nonlocal_bind`
+/// lets programs bind any address.
 #[test]
-fn addresses_of_services_and_of_strangers_are_not_the_nodes_nor_the_pods() {
+fn service_addresses_and_nonlocal_bind_do_not_make_an_address_the_nodes_or_the_pods() {
     run(|f| {
         let node = f.t.node();
         node.ip("link add kube-ipvs0 type bridge\naddr add 10.96.7.7/32 dev kube-ipvs0")?;
-        let bind_to_anything = |netns: &testbed::Namespace| {
+        let allow_nonlocal_bind = |netns: &testbed::Namespace| {
             netns.sysctl("net/ipv4/ip_nonlocal_bind", "1")?;
             netns.sysctl("net/ipv6/ip_nonlocal_bind", "1")
         };
-        bind_to_anything(node)?;
+        allow_nonlocal_bind(node)?;
         let service = TcpService::tagged(node, ([10, 96, 7, 7], 3000), "service")?;
         let to_service = f.web(&format!("8080 -> {}", service.addr()));
         let daemon = Daemon::start(f.t, &to_service, &[])?;
         daemon.wait_active("web")?;
         assert_eq!(f.served_by()?, "service");
-        // The pod's own programs set it when they start.
-        bind_to_anything(&f.pod)?;
+        // Programs of the pod may set it when they start.
+        allow_nonlocal_bind(&f.pod)?;
         let laptop6 = TcpService::tagged(&f.laptop, (f.laptop.ip6(), 3006), "laptop6")?;
         for (target, tag) in
             [((f.laptop.ip4(), 3000).into(), "laptop"), (laptop6.addr(), "laptop6")]
         {
             daemon.rewrite_workloads(&f.web(&format!("8080 -> {target}")))?;
-            wait_until(&format!("{tag} to have it"), TIMEOUT, || {
-                let who = f.served_by()?;
-                ensure!(who == tag, "{who}");
-                Ok(())
-            })?;
+            f.wait_served_by(tag, TIMEOUT)?;
         }
-        // What is the node's stays the node's.
+        // The node's own address is still refused.
         daemon.rewrite_workloads(&f.web(&format!("8080 -> {}:3000", f.pod.gateway4())))?;
-        assert_eq!(told(&daemon, "refused")?.0, "TargetDenied");
+        assert_eq!(first_condition(&daemon, "refused")?.0, "TargetDenied");
         Ok(())
     });
 }
@@ -98,13 +95,13 @@ fn addresses_of_services_and_of_strangers_are_not_the_nodes_nor_the_pods() {
 #[case("224.0.0.1:3000", "multicast")]
 #[case("0.0.0.0:3000", "unspecified")]
 #[case("10.99.0.1:3000", "node")]
-fn reserved_targets_are_refused_with_the_word_that_allows_them(
+fn a_reserved_target_is_refused_with_the_setting_that_allows_it(
     #[case] target: &str,
     #[case] kind: &str,
 ) {
     run(|f| {
         let daemon = Daemon::start(f.t, &f.web(&format!("8080 -> {target}")), &[])?;
-        let (reason, message) = told(&daemon, "refused")?;
+        let (reason, message) = first_condition(&daemon, "refused")?;
         assert_eq!(reason, "TargetDenied");
         ensure!(message.contains(kind) && message.contains("targets.allowReserved"), "{message}");
         assert_eq!(f.served_by()?, "app");
@@ -116,18 +113,16 @@ fn reserved_targets_are_refused_with_the_word_that_allows_them(
 #[case("targets:\n  deny: [LAPTOP/32]\n", "TargetDenied", "policy.yaml:2")]
 #[case("targets:\n  allow: [192.0.2.0/24]\n", "TargetDenied", "policy.yaml:2")]
 #[case("maxTtl: 1h\n", "LimitExceeded", "policy.yaml:1")]
-fn the_policy_line_that_refused_is_named(
+fn a_refusal_names_the_line_of_the_policy(
     #[case] policy: &str,
-    #[case] word: &str,
+    #[case] expected: &str,
     #[case] place: &str,
 ) {
     run(|f| {
-        let file = f.t.dir().join("policy.yaml");
-        std::fs::write(&file, policy.replace("LAPTOP", &f.laptop.ip4().to_string()))?;
-        let daemon =
-            Daemon::start(f.t, &f.web(&f.rule()), &["--policy", file.to_str().context("a path")?])?;
-        let (reason, message) = told(&daemon, "refused")?;
-        assert_eq!(reason, word);
+        let policy = f.policy(&policy.replace("LAPTOP", &f.laptop.ip4().to_string()))?;
+        let daemon = Daemon::start(f.t, &f.web(&f.rule()), &["--policy", &policy])?;
+        let (reason, message) = first_condition(&daemon, "refused")?;
+        assert_eq!(reason, expected);
         ensure!(message.contains(place), "{message}");
         assert_eq!(f.served_by()?, "app");
         Ok(())

@@ -34,8 +34,9 @@ public final class Server {
         exchange.close();
     }
 
-    private static void send(HttpExchange exchange, int status, long length, InputStream body) throws IOException {
-        // 0 would mean chunks.
+    private static void send(HttpExchange exchange, int status, long length, InputStream body)
+            throws IOException {
+        // 0 would mean a chunked body.
         exchange.sendResponseHeaders(status, length == 0 ? -1 : length);
         try (body; OutputStream to = exchange.getResponseBody()) {
             body.transferTo(to);

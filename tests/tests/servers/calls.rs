@@ -1,4 +1,4 @@
-//! Requests written by hand, and all that comes back on their connection.
+//! Calls: requests on one connection, and all bytes that come back.
 
 use anyhow::{Context as _, Result, ensure};
 use interceptor_tests::HttpClient;
@@ -14,18 +14,19 @@ use crate::{
 pub(crate) struct Call {
     pub(crate) name: &'static str,
     pub(crate) requests: Vec<Request>,
-    /// They are sent at once.
-    pub(crate) together: bool,
+    /// Whether all requests are sent at once.
+    pub(crate) pipelined: bool,
 }
 
+/// A request.
 #[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) line: &'static str,
     pub(crate) fields: &'static [&'static str],
-    /// As on the wire.
+    /// The body with its framing.
     pub(crate) body: Vec<u8>,
-    /// The body is sent when it is asked for.
-    pub(crate) waits: bool,
+    /// Whether the client waits for 100 (Continue) before it sends the body.
+    pub(crate) expects_continue: bool,
 }
 
 pub(crate) const CLOSE: &[&str] = &["Connection: close"];
@@ -36,11 +37,12 @@ pub(crate) const CHUNKED: &str = "Transfer-Encoding: chunked";
 
 pub(crate) const EXPECT: &str = "Expect: 100-continue";
 
+/// All calls for a kind of server.
 pub(crate) fn calls(kind: Kind, files: &Files) -> Vec<Call> {
-    let get = |line, fields| Request { line, fields, body: Vec::new(), waits: false };
+    let get = |line, fields| Request { line, fields, body: Vec::new(), expects_continue: false };
     let hello = || get("GET /hello HTTP/1.1", &[]);
     let last = || get("GET /hello HTTP/1.1", CLOSE);
-    let call = |name, requests| Call { name, requests, together: false };
+    let call = |name, requests| Call { name, requests, pipelined: false };
     let mut calls = vec![
         call("one", vec![last()]),
         call("kept alive", [vec![hello(); 100], vec![last()]].concat()),
@@ -72,22 +74,22 @@ pub(crate) fn calls(kind: Kind, files: &Files) -> Vec<Call> {
             hello(),
             last(),
         ]);
-        calls.push(Call { name: "together", requests, together: true });
+        calls.push(Call { name: "pipelined", requests, pipelined: true });
     }
     let chunks = chunked(&files.upload);
     let uploads: [(_, &[_], &[u8]); 4] = [
         ("length", &[LENGTH], &files.upload),
         ("chunked", &[CHUNKED], &chunks),
-        ("length, asked for", &[LENGTH, EXPECT], &files.upload),
-        ("chunked, asked for", &[CHUNKED, EXPECT], &chunks),
+        ("length, expect", &[LENGTH, EXPECT], &files.upload),
+        ("chunked, expect", &[CHUNKED, EXPECT], &chunks),
     ];
     for (name, fields, body) in uploads {
         let line = match kind.upload {
             Upload::Echo => "POST /echo HTTP/1.1",
             Upload::File => "PUT /up/a HTTP/1.1",
         };
-        let waits = fields.contains(&EXPECT);
-        let mut requests = vec![Request { line, fields, body: body.to_vec(), waits }];
+        let expects_continue = fields.contains(&EXPECT);
+        let mut requests = vec![Request { line, fields, body: body.to_vec(), expects_continue }];
         if kind.upload == Upload::File {
             requests.push(get("DELETE /up/a HTTP/1.1", &[]));
         }
@@ -97,6 +99,7 @@ pub(crate) fn calls(kind: Kind, files: &Files) -> Vec<Call> {
     calls
 }
 
+/// A body with chunked framing.
 pub(crate) fn chunked(body: &[u8]) -> Vec<u8> {
     let chunk =
         |chunk: &[u8]| [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat();
@@ -106,54 +109,54 @@ pub(crate) fn chunked(body: &[u8]) -> Vec<u8> {
 }
 
 impl Call {
-    /// All answers, up to the end of the connection.
+    /// Sends the requests and returns all responses, up to the end of the connection.
     pub(crate) fn make(
         &self,
         client: &Namespace,
         server: &Namespace,
-        mark: &str,
+        user: &str,
     ) -> Result<Vec<Vec<u8>>> {
-        let mut caller = HttpClient::connect(client, (server.ip4(), PORT))?;
-        let mut answers = Vec::new();
-        if self.together {
-            caller.say(
-                self.requests.iter().flat_map(|request| request.bytes(mark)).collect::<Vec<_>>(),
+        let mut connection = HttpClient::connect(client, (server.ip4(), PORT))?;
+        let mut responses = Vec::new();
+        if self.pipelined {
+            connection.send(
+                self.requests.iter().flat_map(|request| request.bytes(user)).collect::<Vec<_>>(),
             )?;
         } else {
             for request in &self.requests {
-                answers.push(request.make(&mut caller, mark)?);
+                responses.push(request.make(&mut connection, user)?);
             }
         }
-        answers.push(without_date(caller.rest()?));
-        Ok(answers)
+        responses.push(without_date(connection.read_to_end()?));
+        Ok(responses)
     }
 }
 
 impl Request {
-    pub(crate) fn head(&self, mark: &str) -> Vec<u8> {
+    pub(crate) fn head(&self, user: &str) -> Vec<u8> {
         let fields = self.fields.iter().map(|field| format!("{field}\r\n")).collect::<String>();
-        format!("{}\r\nHost: web\r\n{mark}\r\n{fields}\r\n", self.line).into()
+        format!("{}\r\nHost: web\r\n{user}\r\n{fields}\r\n", self.line).into()
     }
 
-    pub(crate) fn bytes(&self, mark: &str) -> Vec<u8> {
-        [self.head(mark), self.body.clone()].concat()
+    pub(crate) fn bytes(&self, user: &str) -> Vec<u8> {
+        [self.head(user), self.body.clone()].concat()
     }
 
     pub(crate) fn is_head(&self) -> bool {
         self.line.starts_with("HEAD ")
     }
 
-    /// All responses to it.
-    pub(crate) fn make(&self, caller: &mut HttpClient, mark: &str) -> Result<Vec<u8>> {
-        caller.say(self.head(mark))?;
+    /// Sends the request and returns all its responses.
+    pub(crate) fn make(&self, connection: &mut HttpClient, user: &str) -> Result<Vec<u8>> {
+        connection.send(self.head(user))?;
         let mut all = Vec::new();
-        if self.waits {
-            let answer = caller.answer(false).context("no 100")?;
-            ensure!(answer.status == 100, "{answer:?}");
-            all.extend(answer.raw);
+        if self.expects_continue {
+            let interim = connection.response(false).context("no 100")?;
+            ensure!(interim.status == 100, "{interim:?}");
+            all.extend(interim.raw);
         }
-        caller.say(&self.body)?;
-        all.extend(caller.answer(self.is_head())?.raw);
+        connection.send(&self.body)?;
+        all.extend(connection.response(self.is_head())?.raw);
         Ok(without_date(all))
     }
 }

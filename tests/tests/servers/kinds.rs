@@ -1,4 +1,4 @@
-//! The servers: how each is started, and what it can't do.
+//! The servers: how each starts, and what it does not support.
 
 use std::{
     fs::{self, File},
@@ -9,42 +9,44 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use testbed::{Namespace, Process};
-
 use interceptor_tests::software::{output, server};
+use testbed::{Namespace, Process, nginx_command};
 
-/// The port of all of them.
+/// The port of each server.
 pub(crate) const PORT: u16 = 8080;
 
 /// A kind of server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
+    /// The programs that must be installed.
     pub(crate) programs: &'static [&'static str],
-    /// Whether `cargo xtask setup` installs it.
+    /// Whether `cargo xtask setup` installs them.
     pub(crate) is_set_up: bool,
+    /// The command that runs the server.
     pub(crate) command: fn(&Site) -> Result<Command>,
+    /// How it handles request bodies.
     pub(crate) upload: Upload,
-    /// Whether it answers a request that came together with the one before.
+    /// Whether it supports pipelined requests.
     pub(crate) pipelines: bool,
 }
 
-/// What becomes of a body.
+/// How a server handles request bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upload {
-    /// It comes back.
+    /// It sends them back.
     Echo,
-    /// It becomes a file, which can be fetched and deleted.
+    /// It stores each as a file, which clients can fetch and delete.
     File,
 }
 
-/// Where a server is to run.
+/// The place of a server, with its files.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
     pub(crate) netns: Namespace,
-    /// Its own files.
+    /// The folder of its configuration and state.
     dir: PathBuf,
-    /// What it serves: `hello`, `text`, `middle`, `large`, and what is put into the folder `up`. What is put into
-    /// `small` is too large.
+    /// The files that it serves: `hello`, `text`, `middle`, `large`, and uploads in `up`. It
+    /// refuses uploads to `small` as too large.
     root: PathBuf,
 }
 
@@ -72,7 +74,7 @@ pub(crate) const PYTHON: Kind = Kind {
     pipelines: true,
 };
 
-/// It waits for more to come before it looks at what has come with the request before.
+/// It does not look at bytes that arrived with the previous request until more bytes arrive.
 pub(crate) const GUNICORN: Kind = Kind {
     programs: &["gunicorn"],
     is_set_up: true,
@@ -116,30 +118,31 @@ impl Kind {
 // === impl Site ===
 
 impl Site {
-    /// With files whose contents nobody else has.
+    /// Creates the files. Their contents differ from host to host.
     pub(crate) fn new(netns: &Namespace, large: &[u8]) -> Result<Self> {
         let dir = netns.dir().join(format!("server-{}", netns.label()));
         let root = dir.join("root");
-        fs::create_dir_all(root.join("up")).context("make folders")?;
+        fs::create_dir_all(root.join("up")).context("create folders")?;
         for dir in [&dir, &root.join("up")] {
-            // Some servers write as another user.
+            // Some servers write as another user than root.
             fs::set_permissions(dir, fs::Permissions::from_mode(0o777))?;
         }
-        let who = netns.label();
+        let host = netns.label();
         for (name, content) in [
-            ("hello", format!("This is {who}, and nobody else.\n").as_bytes()),
-            ("text", format!("{who} says it again. ").repeat(2_000).as_bytes()),
+            ("hello", format!("This is {host}, and no other server.\n").as_bytes()),
+            ("text", format!("{host} repeats itself. ").repeat(2_000).as_bytes()),
             ("middle", &large[large.len() / 2..][..1 << 20]),
             ("large", large),
         ] {
             fs::write(root.join(name), content)?;
-            // Apache answers differently as long as they are younger than a second.
+            // Apache responds differently while a file is younger than a second.
             let long_ago = SystemTime::now() - Duration::from_secs(3600);
             File::options().write(true).open(root.join(name))?.set_modified(long_ago)?;
         }
         Ok(Self { netns: netns.clone(), dir, root })
     }
 
+    /// Writes a configuration, with `DIR`, `ROOT` and `PORT` replaced, and returns its path.
     fn config(&self, text: &str) -> Result<PathBuf> {
         let file = self.dir.join("config");
         let text = text
@@ -157,39 +160,24 @@ impl Site {
     }
 }
 
+/// The path of a source file in this folder.
 fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers").join(name)
 }
 
 fn nginx(site: &Site) -> Result<Command> {
-    let config = site.config(
-        "daemon off;
-user root;
-worker_processes 1;
-error_log stderr;
-pid DIR/pid;
-events {}
-http {
-    access_log off;
-    client_body_temp_path DIR/body;
-    proxy_temp_path DIR/proxy;
-    fastcgi_temp_path DIR/fastcgi;
-    uwsgi_temp_path DIR/uwsgi;
-    scgi_temp_path DIR/scgi;
-    server {
-        listen PORT;
-        listen [::]:PORT;
-        root ROOT;
-        location = /text { gzip on; gzip_types *; }
-        location /up/ { dav_methods PUT DELETE; client_max_body_size 0; }
-        location /small/ { dav_methods PUT; client_max_body_size 1k; }
-    }
-}
-",
-    )?;
-    let mut command = site.program("nginx", &["-e", "stderr"]);
-    command.arg("-p").arg(&site.dir).arg("-c").arg(config);
-    Ok(command)
+    let http = format!(
+        "server {{
+        listen {PORT};
+        listen [::]:{PORT};
+        root {};
+        location = /text {{ gzip on; gzip_types *; }}
+        location /up/ {{ dav_methods PUT DELETE; client_max_body_size 0; }}
+        location /small/ {{ dav_methods PUT; client_max_body_size 1k; }}
+    }}",
+        site.root.display(),
+    );
+    nginx_command(&site.netns, &site.dir, &http)
 }
 
 fn apache(site: &Site) -> Result<Command> {
@@ -237,7 +225,7 @@ fn python(site: &Site) -> Result<Command> {
 }
 
 fn gunicorn(site: &Site) -> Result<Command> {
-    // Its other workers close after each response.
+    // gunicorn's other worker classes close the connection after each response.
     let worker = ["--worker-class", "gthread", "--threads", "8", "--keep-alive", "60"];
     let mut command = site.program("gunicorn", &worker);
     command.args(["--bind", &format!("[::]:{PORT}")]);
@@ -258,14 +246,14 @@ fn go(site: &Site) -> Result<Command> {
 }
 
 fn java(site: &Site) -> Result<Command> {
-    // Or else each response, which is sent in two pieces, takes 40 ms.
+    // Without nodelay, each response takes 40 ms, since the server sends it in two pieces.
     let mut command =
         site.program("java", &["-Dsun.net.httpserver.nodelay=true", "-XX:TieredStopAtLevel=1"]);
     command.arg(source("Server.java"));
     Ok(command)
 }
 
-/// Waits for a server that may have to be compiled first.
+/// Waits for a server, which may have to be compiled first.
 pub(crate) fn wait(process: &mut Process) -> Result<()> {
     process.wait_for_port(PORT, Duration::from_secs(60))
 }

@@ -1,5 +1,7 @@
-//! Servers that everybody runs, behind a condition, as the app and as the developer's target: whoever calls them gets
-//! byte for byte what he gets when he calls them directly.
+//! Servers in wide use as app and as target, on a port with a condition: clients get the same bytes
+//! as directly.
+
+#![forbid(unsafe_code)]
 
 mod calls;
 mod curl;
@@ -7,25 +9,26 @@ mod kinds;
 mod mixture;
 mod uploads;
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use anyhow::{Context as _, Result, bail};
-use interceptor_tests::software::{output, software_test, software_test_if_there};
+use interceptor_tests::{
+    Hosts,
+    software::{output, software_test, software_test_if_there},
+};
 use rstest::rstest;
-use testbed::{Daemon, Namespace, Topology, send, workload};
+use testbed::{Daemon, Namespace, Topology, send};
 
 use crate::{
     calls::calls,
     curl::{curl, curls},
     kinds::{APACHE, GO, GUNICORN, JAVA, Kind, NGINX, NODE, PORT, PYTHON, Site, wait},
     mixture::mixture,
-    uploads::{files_arrive, nothing_was_in_doubt},
+    uploads::{check_counters, check_uploads},
 };
 
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What a caller says of himself: a bystander, and the one whom the laptop serves.
-const MARKS: [&str; 2] = ["x-user: someone", "X-User: debug"];
+/// The header of requests that the app serves, and of those that the target serves.
+const USER_HEADERS: [&str; 2] = ["x-user: someone", "X-User: debug"];
 
 #[rstest]
 #[case::nginx(NGINX)]
@@ -35,8 +38,8 @@ const MARKS: [&str; 2] = ["x-user: someone", "X-User: debug"];
 #[case::node(NODE)]
 #[case::go(GO)]
 #[case::java(JAVA)]
-fn callers_get_what_they_get_without_us(#[case] kind: Kind) {
-    let title = format!("behind-{}", kind.programs[0]);
+fn clients_get_the_same_bytes_as_directly(#[case] kind: Kind) {
+    let title = format!("servers-{}", kind.programs[0]);
     if kind.is_set_up {
         software_test(&title, kind.programs, |t| compare(t, kind));
     } else {
@@ -44,28 +47,31 @@ fn callers_get_what_they_get_without_us(#[case] kind: Kind) {
     }
 }
 
-/// What was called, and all that came back.
+/// Each call by name, with all bytes that came back.
 type Transcript = Vec<(String, Vec<u8>)>;
 
+/// Compares the responses through the relay with those of the servers directly.
 fn compare(t: &Topology, kind: Kind) -> Result<()> {
-    let (pod, laptop, client) = (t.pod("web")?, t.host("laptop")?, t.host("client")?);
+    let hosts = Hosts::new(t)?;
+    let Hosts { pod, laptop, client, .. } = &hosts;
     let files = Files::new()?;
     let mut servers = Vec::new();
-    for netns in [&pod, &laptop] {
+    for netns in [pod, laptop] {
         servers.push(kind.start(&Site::new(netns, &files.large)?)?);
     }
     servers.iter_mut().try_for_each(wait)?;
     let upload = t.dir().join("upload");
     fs::write(&upload, &files.upload)?;
     let calls = calls(kind, &files);
-    let call = |server: &Namespace, mark: &str| -> Result<Transcript> {
+    let call = |server: &Namespace, user: &str| -> Result<Transcript> {
         let by_hand = calls.iter().map(|call| {
-            let answers = call.make(&client, server, mark).with_context(|| call.name.to_owned())?;
-            Ok((call.name.to_owned(), answers.concat()))
+            let responses =
+                call.make(client, server, user).with_context(|| call.name.to_owned())?;
+            Ok((call.name.to_owned(), responses.concat()))
         });
         let by_curl = curls(kind).into_iter().map(|args| {
-            let mut command = curl(&client, server, mark, &args);
-            // The file is there by its name, and to be read.
+            let mut command = curl(client, server, user, &args);
+            // Some calls upload the file by its name, others from standard input.
             command.stdin(fs::File::open(&upload)?).current_dir(t.dir());
             Ok((format!("curl {args:?}"), without_date(output(&mut command)?)))
         });
@@ -73,34 +79,31 @@ fn compare(t: &Topology, kind: Kind) -> Result<()> {
     };
     let mixture = mixture(kind, &files);
 
-    // While nobody is in between.
-    let directly = [call(&pod, MARKS[0])?, call(&laptop, MARKS[1])?];
-    let expected = mixture.directly([&pod, &laptop], &client)?;
+    // Before the daemon runs.
+    let directly = [call(pod, USER_HEADERS[0])?, call(laptop, USER_HEADERS[1])?];
+    let expected = mixture.directly([pod, laptop], client)?;
 
-    let daemon = Daemon::start(t, &workload(&pod, &rule(&laptop)), &[])?;
-    daemon.wait_active("web")?;
-    for (mark, directly) in MARKS.iter().zip(&directly) {
-        for ((name, directly), (_, relayed)) in directly.iter().zip(&call(&pod, mark)?) {
-            same(directly, relayed).with_context(|| format!("{name}, {mark}"))?;
+    let daemon = Daemon::start_active(t, pod, &hosts.debug_rule(PORT, PORT))?;
+    for (user, directly) in USER_HEADERS.iter().zip(&directly) {
+        for ((name, directly), (_, relayed)) in directly.iter().zip(&call(pod, user)?) {
+            check_same(directly, relayed).with_context(|| format!("{name}, {user}"))?;
         }
     }
-    for together in [false, true] {
-        if kind.pipelines || !together {
-            let answers = mixture.through(&pod, &client, together)?;
-            for (number, (expected, answer)) in expected.iter().zip(&answers).enumerate() {
-                same(expected, answer).with_context(|| format!("number {number} of a mixture"))?;
+    for pipelined in [false, true] {
+        if kind.pipelines || !pipelined {
+            let responses = mixture.through(pod, client, pipelined)?;
+            for (number, (expected, response)) in expected.iter().zip(&responses).enumerate() {
+                check_same(expected, response)
+                    .with_context(|| format!("request {number} of the mixture"))?;
             }
         }
     }
-    files_arrive(kind, &files, &pod, &client)?;
-    nothing_was_in_doubt(&daemon)
+    check_uploads(kind, &files, pod, client)?;
+    check_counters(&daemon)
 }
 
-fn rule(laptop: &Namespace) -> String {
-    format!("{PORT} -> {}:{PORT} when request.headers['x-user'] == 'debug'", laptop.ip4())
-}
-
-fn same(expected: &[u8], got: &[u8]) -> Result<()> {
+/// Fails at the first difference, with the bytes around it.
+fn check_same(expected: &[u8], got: &[u8]) -> Result<()> {
     if expected == got {
         return Ok(());
     }
@@ -110,31 +113,32 @@ fn same(expected: &[u8], got: &[u8]) -> Result<()> {
             .into_owned()
     };
     bail!(
-        "{} bytes instead of {}, the first other one is number {at}: {:?} instead of {:?}",
-        got.len(),
+        "expected {} bytes, got {}; they differ from byte {at} on: expected {:?}, got {:?}",
         expected.len(),
-        text(got),
+        got.len(),
         text(expected),
+        text(got),
     )
 }
 
-/// Without the one thing that has to differ.
-fn without_date(mut answer: Vec<u8>) -> Vec<u8> {
+/// Removes the values of `Date` fields, which differ from response to response.
+fn without_date(mut response: Vec<u8>) -> Vec<u8> {
     const NAME: &[u8] = b"\ndate:";
     let mut from = 0;
-    while let Some(at) = memchr::memchr(NAME[0], &answer[from..]) {
+    while let Some(at) = memchr::memchr(NAME[0], &response[from..]) {
         from += at;
-        if answer[from..].get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)) {
+        if response[from..].get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)) {
             from += NAME.len();
-            let end = memchr::memchr(b'\r', &answer[from..]).unwrap_or_default();
-            answer.drain(from..from + end);
+            let end = memchr::memchr(b'\r', &response[from..]).unwrap_or_default();
+            response.drain(from..from + end);
         } else {
             from += 1;
         }
     }
-    answer
+    response
 }
 
+/// The files of all servers.
 struct Files {
     large: Vec<u8>,
     upload: Vec<u8>,
@@ -144,7 +148,7 @@ impl Files {
     pub(crate) fn new() -> Result<Self> {
         let mut large = Vec::new();
         send(&mut large, 8 << 20)?;
-        // More than curl sends unasked.
+        // More than curl sends before the server asks for the body.
         let upload = large[1_000_000..].iter().rev().copied().take(1_500_001).collect();
         Ok(Self { large, upload })
     }

@@ -6,7 +6,8 @@ http
   .createServer((request, response) => {
     if (request.method === "POST" || request.method === "PUT") {
       const parts = [];
-      request.on("data", (part) => parts.push(part)).on("end", () => response.end(Buffer.concat(parts)));
+      request.on("data", (part) => parts.push(part));
+      request.on("end", () => response.end(Buffer.concat(parts)));
     } else if (request.url === "/stream") {
       const text = fs.readFileSync(process.env.ROOT + "/hello");
       for (let at = 0; at < text.length; at += 7) response.write(text.subarray(at, at + 7));

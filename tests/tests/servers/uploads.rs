@@ -1,37 +1,38 @@
-//! Files that are uploaded arrive whole.
+//! Uploads and counters.
 
 use anyhow::{Result, ensure};
-use interceptor_tests::HttpClient;
+use interceptor_tests::{HttpClient, TIMEOUT};
 use testbed::{Daemon, Namespace, wait_until};
 
 use crate::{
-    Files, MARKS, TIMEOUT,
+    Files, USER_HEADERS,
     calls::{CHUNKED, Request, chunked},
     kinds::{Kind, PORT, Upload},
 };
 
-/// The other comparisons say that nothing is changed; this one, that what is served is what was put there.
-pub(crate) fn files_arrive(
+/// Fails unless a file that was uploaded comes back. The other checks only compare responses with
+/// each other.
+pub(crate) fn check_uploads(
     kind: Kind,
     files: &Files,
     pod: &Namespace,
     client: &Namespace,
 ) -> Result<()> {
-    for mark in MARKS {
-        let mut caller = HttpClient::connect(client, (pod.ip4(), PORT))?;
-        let mut ask = |line: &'static str, fields: &'static [&'static str], body: &[u8]| {
-            let request = Request { line, fields, body: body.to_vec(), waits: false };
-            caller.say(request.bytes(mark))?;
-            caller.answer(false)
+    for user in USER_HEADERS {
+        let mut connection = HttpClient::connect(client, (pod.ip4(), PORT))?;
+        let mut request = |line: &'static str, fields: &'static [&'static str], body: &[u8]| {
+            let one = Request { line, fields, body: body.to_vec(), expects_continue: false };
+            connection.send(one.bytes(user))?;
+            connection.response(false)
         };
-        ensure!(ask("GET /large HTTP/1.1", &[], &[])?.body == files.large);
+        ensure!(request("GET /large HTTP/1.1", &[], &[])?.body == files.large);
         let chunked = chunked(&files.upload);
         let back = match kind.upload {
-            Upload::Echo => ask("POST /echo HTTP/1.1", &[CHUNKED], &chunked)?,
+            Upload::Echo => request("POST /echo HTTP/1.1", &[CHUNKED], &chunked)?,
             Upload::File => {
-                let put = ask("PUT /up/d HTTP/1.1", &[CHUNKED], &chunked)?;
+                let put = request("PUT /up/d HTTP/1.1", &[CHUNKED], &chunked)?;
                 ensure!(put.status == 201, "{}", put.head);
-                ask("GET /up/d HTTP/1.1", &[], &[])?
+                request("GET /up/d HTTP/1.1", &[], &[])?
             }
         };
         ensure!(back.body == files.upload, "{}", back.head);
@@ -39,7 +40,8 @@ pub(crate) fn files_arrive(
     Ok(())
 }
 
-pub(crate) fn nothing_was_in_doubt(daemon: &Daemon) -> Result<()> {
+/// Fails unless the daemon has counted requests for both servers, and no pipe except tunnels.
+pub(crate) fn check_counters(daemon: &Daemon) -> Result<()> {
     wait_until("the daemon's count", TIMEOUT, || {
         let workload = daemon.workload("web")?;
         let rule = &workload["rules"][0];

@@ -17,36 +17,40 @@ use crate::listeners;
 #[case::the_rule(|f: &Fixture<'_>| f.without_rule())]
 #[case::the_workload(|_: &Fixture<'_>| "workloads: []\n".into())]
 #[case::the_port(|f: &Fixture<'_>| f.web(&format!("8081 -> {}:3000", f.laptop.ip4())))]
-fn removal_gives_back_at_once_and_stolen_connections_finish(
+fn a_removal_returns_the_port_to_the_app_at_once_and_open_connections_go_on(
     #[case] rest: fn(&Fixture<'_>) -> String,
 ) {
     run(|f| {
         let daemon = f.daemon()?;
         let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
-        let caller = Load::new(&f.client, f.port()).start()?;
-        caller.wait_for_tag("laptop", TIMEOUT)?;
+        let load = Load::new(&f.client, f.port()).start()?;
+        load.wait_for_tag("laptop", TIMEOUT)?;
 
         let removed = Instant::now();
         daemon.rewrite_workloads(&rest(&f))?;
-        let given_back = caller.wait_for_tag("app", SECOND)?;
-        caller.wait_for_calls(100, TIMEOUT)?;
-        let report = caller.stop();
+        let given_back = load.wait_for_tag("app", SECOND)?;
+        load.wait_for_calls(100, TIMEOUT)?;
+        let report = load.stop();
         assert_eq!(report.failures().len(), 0, "{report}");
         assert_eq!(report.since(given_back).count("laptop"), 0, "{report}");
         assert!(given_back - removed < SECOND);
 
         assert_eq!(stolen.ask()?.tag, "laptop");
-        // It outlives the relay's listeners, and the counters of its port.
-        wait_until("the end of what was kept for latecomers", TIMEOUT, || -> Result<()> {
-            let armed = !bpf_inventory()?.links_in(&f.pod)?.is_empty();
-            ensure!(armed || listeners(&f.pod) == [f.app.addr()], "the relay listens");
-            let metrics = daemon.metrics()?;
-            let counted =
-                metrics.matching("interceptor_active_connections", &[("port", "8080")]).count();
-            ensure!(counted == 0, "the port is counted");
-            Ok(())
-        })?;
+        // The open connection outlives the relay's listeners and the counters of its port.
+        wait_until(
+            "the end of the listeners and counters of the port",
+            TIMEOUT,
+            || -> Result<()> {
+                let armed = !bpf_inventory()?.links_in(&f.pod)?.is_empty();
+                ensure!(armed || listeners(&f.pod) == [f.app.addr()], "the relay still listens");
+                let metrics = daemon.metrics()?;
+                let counted =
+                    metrics.matching("interceptor_active_connections", &[("port", "8080")]).count();
+                ensure!(counted == 0, "the port still has counters");
+                Ok(())
+            },
+        )?;
         assert_eq!(stolen.ask()?.tag, "laptop");
         stolen.stream().shutdown(Shutdown::Both)?;
         wait_until("the end of the last stolen connection", TIMEOUT, || f.target.open() == 0)
@@ -54,32 +58,32 @@ fn removal_gives_back_at_once_and_stolen_connections_finish(
 }
 
 #[test]
-fn a_changed_target_gets_the_new_connections_and_the_old_target_keeps_the_old_ones() {
+fn new_connections_reach_a_changed_target_and_open_ones_stay_with_the_old_target() {
     run(|f| {
         let _second = TcpService::tagged(&f.laptop, (f.laptop.ip4(), 3001), "second")?;
         let daemon = f.daemon()?;
         let mut old = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!(old.ask()?.tag, "laptop");
-        let caller = Load::new(&f.client, f.port()).threads(2).start()?;
-        caller.wait_for_tag("laptop", TIMEOUT)?;
+        let load = Load::new(&f.client, f.port()).threads(2).start()?;
+        load.wait_for_tag("laptop", TIMEOUT)?;
 
         daemon.rewrite_workloads(&f.web(&format!("8080 -> {}:3001", f.laptop.ip4())))?;
-        let changed = caller.wait_for_tag("second", TIMEOUT)?;
-        caller.wait_for_calls(50, TIMEOUT)?;
+        let changed = load.wait_for_tag("second", TIMEOUT)?;
+        load.wait_for_calls(50, TIMEOUT)?;
         let mut new = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!((old.ask()?.tag.as_str(), new.ask()?.tag.as_str()), ("laptop", "second"));
         daemon.wait_active("web")?;
-        let report = caller.stop();
+        let report = load.stop();
 
         assert_eq!(report.failures().len(), 0, "{report}");
-        assert_eq!(report.count("app"), 0, "the port was never given back in between: {report}");
-        // A call that began a moment before may have been taken by the old rule.
+        assert_eq!(report.count("app"), 0, "calls reached the app during the change: {report}");
+        // The old rule may have redirected a call that started a moment before.
         assert_eq!(
             report.since(changed + Duration::from_millis(100)).count("laptop"),
             0,
             "{report}"
         );
-        // Who follows on the same annotation goes on counting.
+        // The counters belong to the annotation and go on with the new rule.
         let redirected = report.calls.len() as u64 + 2;
         assert_eq!(outcomes(&daemon, "web")?, counted([("redirected", redirected)]));
         Ok(())
@@ -87,32 +91,32 @@ fn a_changed_target_gets_the_new_connections_and_the_old_target_keeps_the_old_on
 }
 
 #[test]
-fn the_ttl_of_a_rule_ends_it() {
+fn a_rule_ends_with_its_ttl() {
     run(|f| {
         let launched = Instant::now();
         let daemon = f.daemon_with(&format!("{} ttl 2s", f.rule()), &[])?;
         let active = Instant::now();
         let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
-        let caller = Load::new(&f.client, f.port()).start()?;
-        caller.wait_for_tag("app", Duration::from_secs(3))?;
-        // Its time begins when the daemon reads it.
+        let load = Load::new(&f.client, f.port()).start()?;
+        load.wait_for_tag("app", Duration::from_secs(3))?;
+        // The ttl starts when the daemon reads the rule: after the launch and before it is active.
         let (longest, shortest) = (launched.elapsed(), active.elapsed());
         assert!(longest >= Duration::from_secs(2), "ended after {longest:?}");
         assert!(shortest < Duration::from_millis(2500), "ended after {shortest:?}");
         let state = daemon.wait_rules("web", "expired")?;
         assert_eq!(state["workloads"][0]["rules"][0]["reason"], "TtlExpired", "{state}");
         assert_eq!(stolen.ask()?.tag, "laptop");
-        let report = caller.stop();
+        let report = load.stop();
         assert_eq!(report.failures().len(), 0, "{report}");
         Ok(())
     });
 }
 
 #[rstest]
-#[case::in_order(Signal::SIGTERM)]
-#[case::by_force(Signal::SIGKILL)]
-fn nothing_is_added_while_it_runs_and_nothing_stays_after_its_end(#[case] signal: Signal) {
+#[case::sigterm(Signal::SIGTERM)]
+#[case::sigkill(Signal::SIGKILL)]
+fn the_namespaces_are_unchanged_during_and_after_a_redirect(#[case] signal: Signal) {
     run(|f| {
         let before = [netns_inventory(&f.pod)?, netns_inventory(f.t.node())?];
         let unchanged = || -> Result<()> {
@@ -125,15 +129,15 @@ fn nothing_is_added_while_it_runs_and_nothing_stays_after_its_end(#[case] signal
 
         let mut daemon = f.daemon()?;
         assert_eq!(f.served_by()?, "laptop");
-        unchanged().context("while it runs")?;
+        unchanged().context("while the daemon runs")?;
         let objects = daemon.bpf_objects()?;
         assert_eq!(bpf_inventory()?.links_in(&f.pod)?.len(), 1);
         assert!(objects.len() > 3, "{objects:?}");
 
         daemon.signal(signal)?;
         daemon.wait()?;
-        unchanged().context("after its end")?;
-        // The kernel lets go of programs and maps a moment after the process.
+        unchanged().context("after the end of the daemon")?;
+        // The kernel frees programs and maps a moment after the process has ended.
         wait_until("the end of all programs, maps and links", TIMEOUT, || {
             let bpf = bpf_inventory().map_err(|error| format!("{error:#}"))?;
             let mut left = bpf.still_here(&objects);

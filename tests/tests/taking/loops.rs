@@ -12,7 +12,7 @@ use testbed::{Daemon, TcpService, workload};
 use crate::listeners;
 
 #[test]
-fn another_port_of_the_pod_is_a_target_that_does_not_loop() {
+fn another_port_of_the_pod_is_allowed_as_target() {
     run(|f| {
         let debug = TcpService::tagged(&f.pod, (Ipv6Addr::UNSPECIFIED, 9090), "debug-port")?;
         let daemon = f.daemon_with(&format!("8080 -> {}:9090", f.pod.ip4()), &[])?;
@@ -26,11 +26,13 @@ fn another_port_of_the_pod_is_a_target_that_does_not_loop() {
 }
 
 #[rstest]
-#[case::itself_by_ipv4(|f: &Fixture<'_>| format!("8080 -> {}:8080", f.pod.ip4()))]
-#[case::itself_by_ipv6(|f: &Fixture<'_>| format!("8080 -> [{}]:8080", f.pod.ip6()))]
-#[case::itself_by_mapped_ipv4(|f: &Fixture<'_>| format!("8080 -> [{}]:8080", f.pod.ip4().to_ipv6_mapped()))]
+#[case::same_port_by_ipv4(|f: &Fixture<'_>| format!("8080 -> {}:8080", f.pod.ip4()))]
+#[case::same_port_by_ipv6(|f: &Fixture<'_>| format!("8080 -> [{}]:8080", f.pod.ip6()))]
+#[case::same_port_by_mapped_ipv4(|f: &Fixture<'_>| {
+    format!("8080 -> [{}]:8080", f.pod.ip4().to_ipv6_mapped())
+})]
 #[case::crosswise(|f: &Fixture<'_>| format!("8080 -> {0}:9090; 9090 -> {0}:8080", f.pod.ip4()))]
-fn a_redirected_port_of_the_same_workload_is_refused_as_a_loop(
+fn a_redirected_port_of_the_same_workload_is_refused_as_target(
     #[case] rule: fn(&Fixture<'_>) -> String,
 ) {
     run(|f| {
@@ -45,7 +47,7 @@ fn a_redirected_port_of_the_same_workload_is_refused_as_a_loop(
 }
 
 #[test]
-fn two_workloads_that_point_at_each_other_end_at_an_app() {
+fn a_call_between_two_workloads_that_redirect_to_each_other_ends_at_an_app() {
     run(|f| {
         let api = f.t.pod("api")?;
         let api_app = TcpService::tagged(&api, (api.ip4(), 8080), "api-app")?;
@@ -58,9 +60,9 @@ fn two_workloads_that_point_at_each_other_end_at_an_app() {
 
         const CALLS: u64 = 50;
         for _ in 0..CALLS {
-            assert_eq!(f.served_by()?, "app", "once round, back at web");
+            assert_eq!(f.served_by()?, "app", "the call comes back to web");
         }
-        // Web sends on to api, api sends on to web, web sees its own connection and gives it to its app.
+        // Web redirects to api, api redirects to web, and web passes its own connection to its app.
         assert_eq!(
             outcomes(&daemon, "web")?,
             counted([("redirected", CALLS), ("passed/loop", CALLS)])
@@ -72,7 +74,7 @@ fn two_workloads_that_point_at_each_other_end_at_an_app() {
 }
 
 #[test]
-fn a_connection_straight_to_the_relays_listener_is_closed() {
+fn a_connection_directly_to_a_listener_of_the_relay_is_closed() {
     run(|f| {
         let before = listeners(&f.pod);
         let daemon = f.daemon()?;
@@ -83,14 +85,14 @@ fn a_connection_straight_to_the_relays_listener_is_closed() {
             "{relay:?}"
         );
         for addr in &relay {
-            assert!(addr.ip().is_loopback(), "{addr} can be called from outside");
-            // It may be closed before connecting is through.
-            let spoke =
+            assert!(addr.ip().is_loopback(), "{addr} is reachable from outside");
+            // The relay may close the connection before connect returns.
+            let read =
                 f.pod.run(|| TcpStream::connect_timeout(addr, SECOND)).and_then(|mut stream| {
                     stream.set_read_timeout(Some(SECOND))?;
                     stream.read_exact(&mut [0])
                 });
-            let end = spoke.expect_err("the relay speaks to strangers").kind();
+            let end = read.expect_err("the relay sent something").kind();
             let closed = [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof];
             assert!(closed.contains(&end), "{addr}: {end}");
         }

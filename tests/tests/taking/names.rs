@@ -1,7 +1,6 @@
 //! Targets given by name: look-ups, time to live, addresses that the policy denies.
 
 use std::{
-    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
@@ -13,7 +12,8 @@ use testbed::{CommandExt as _, Daemon, Load, Protocol, TcpService, call, wait_un
 
 const NAME: &str = "laptop.test";
 
-/// The daemon with port 8080 of `web` redirected to port 3000 of [`NAME`]; waits for nothing.
+/// Starts the daemon with port 8080 of `web` redirected to port 3000 of [`NAME`], and waits for
+/// nothing else.
 fn by_name(f: &Fixture<'_>, dns: &Dns) -> Result<Daemon> {
     Daemon::start_with(f.t, &f.web(&format!("8080 -> {NAME}:3000")), |command| {
         command.resolv_conf(&dns.resolv_conf()?)?;
@@ -21,6 +21,7 @@ fn by_name(f: &Fixture<'_>, dns: &Dns) -> Result<Daemon> {
     })
 }
 
+/// Reason and message of the rule.
 fn reason(daemon: &Daemon) -> Result<String> {
     let rule = &daemon.workload("web")?["rules"][0];
     Ok(format!(
@@ -31,7 +32,7 @@ fn reason(daemon: &Daemon) -> Result<String> {
 }
 
 #[test]
-fn a_name_is_looked_up_when_its_ttl_is_over_and_not_for_every_connection() {
+fn a_name_is_looked_up_once_per_ttl_and_not_per_connection() {
     run(|f| {
         let second = f.t.host("second")?;
         let _second = TcpService::tagged(&second, (second.ip4(), 3000), "second")?;
@@ -39,18 +40,18 @@ fn a_name_is_looked_up_when_its_ttl_is_over_and_not_for_every_connection() {
         dns.set(NAME, &[f.laptop.ip4().into()]);
         let daemon = by_name(&f, &dns)?;
         daemon.wait_active("web")?;
-        let caller = Load::new(&f.client, f.port()).start()?;
-        caller.wait_for_tag("laptop", TIMEOUT)?;
+        let load = Load::new(&f.client, f.port()).start()?;
+        load.wait_for_tag("laptop", TIMEOUT)?;
 
         dns.set(NAME, &[second.ip4().into()]);
-        let (changed, asked) = (Instant::now(), dns.queries());
-        let arrived = caller.wait_for_tag("second", TIMEOUT)?;
+        let (changed, queries) = (Instant::now(), dns.queries());
+        let arrived = load.wait_for_tag("second", TIMEOUT)?;
         assert!(arrived - changed < Duration::from_secs(2), "took {:?}", arrived - changed);
-        caller.wait_for_calls(200, TIMEOUT)?;
-        let report = caller.stop();
+        load.wait_for_calls(200, TIMEOUT)?;
+        let report = load.stop();
         assert_eq!(report.failures().len(), 0, "{report}");
         assert_eq!(report.count("app"), 0, "{report}");
-        let look_ups = (dns.queries() - asked) / 2;
+        let look_ups = (dns.queries() - queries) / 2;
         assert!(
             look_ups <= changed.elapsed().as_secs() + 2,
             "{look_ups} look-ups in {:?}",
@@ -61,17 +62,17 @@ fn a_name_is_looked_up_when_its_ttl_is_over_and_not_for_every_connection() {
 }
 
 #[test]
-fn a_long_ttl_is_honoured() {
+fn a_name_with_a_long_ttl_is_looked_up_once() {
     run(|f| {
         let dns = Dns::start(f.t, 3600)?;
         dns.set(NAME, &[f.laptop.ip4().into()]);
         let daemon = by_name(&f, &dns)?;
         daemon.wait_active("web")?;
-        let asked = dns.queries();
-        let caller = Load::new(&f.client, f.port()).start()?;
-        caller.wait_for_calls(500, 3 * TIMEOUT)?;
-        assert_eq!(caller.stop().count("app"), 0);
-        assert_eq!(dns.queries(), asked);
+        let queries = dns.queries();
+        let load = Load::new(&f.client, f.port()).start()?;
+        load.wait_for_calls(500, 3 * TIMEOUT)?;
+        assert_eq!(load.stop().count("app"), 0);
+        assert_eq!(dns.queries(), queries);
         Ok(())
     });
 }
@@ -88,7 +89,7 @@ fn all_addresses_of_a_name_are_tried() {
         for _ in 0..5 {
             assert_eq!(f.served_by()?, "laptop");
         }
-        // The IPv6 address is the only one left that answers.
+        // Only the IPv6 address answers now.
         dns.set(NAME, &[refuses.ip4().into(), f.laptop.ip6().into()]);
         wait_until("a call by IPv6", TIMEOUT, || {
             let peer = call(&f.client, f.port(), Protocol::Line).ok()?.peer?;
@@ -102,7 +103,7 @@ fn all_addresses_of_a_name_are_tried() {
 }
 
 #[test]
-fn a_name_without_an_address_leaves_the_app_alone_until_it_has_one() {
+fn the_app_serves_until_the_name_has_an_address() {
     run(|f| {
         let dns = Dns::start(f.t, 1)?;
         let daemon = by_name(&f, &dns)?;
@@ -110,7 +111,7 @@ fn a_name_without_an_address_leaves_the_app_alone_until_it_has_one() {
             reason(&daemon).is_ok_and(|why| why.starts_with("NameNotResolved"))
         })?;
         assert_eq!(f.served_by()?, "app");
-        assert_eq!(outcomes(&daemon, "web")?, counted([]), "the port was not taken yet");
+        assert_eq!(outcomes(&daemon, "web")?, counted([]), "the port was redirected already");
 
         dns.set(NAME, &[f.laptop.ip4().into()]);
         daemon.wait_active("web")?;
@@ -129,11 +130,11 @@ fn a_name_without_an_address_leaves_the_app_alone_until_it_has_one() {
 
 #[rstest]
 #[case::loopback(|_: &Fixture<'_>| Ipv4Addr::LOCALHOST.into())]
-#[case::the_metadata_service_of_a_cloud(|_: &Fixture<'_>| Ipv4Addr::new(169, 254, 169, 254).into())]
-#[case::the_node(|f: &Fixture<'_>| f.t.node().ip4().into())]
-#[case::the_node_on_the_link_to_the_pod(|f: &Fixture<'_>| f.pod.gateway6().into())]
-#[case::a_network_that_the_admin_denies(|f: &Fixture<'_>| f.client.ip4().into())]
-fn a_name_that_leads_to_a_denied_address_is_refused_at_every_look_up(
+#[case::metadata_service_of_a_cloud(|_: &Fixture<'_>| Ipv4Addr::new(169, 254, 169, 254).into())]
+#[case::node(|f: &Fixture<'_>| f.t.node().ip4().into())]
+#[case::node_on_the_link_to_the_pod(|f: &Fixture<'_>| f.pod.gateway6().into())]
+#[case::denied_by_the_policy(|f: &Fixture<'_>| f.client.ip4().into())]
+fn a_denied_address_of_a_name_is_refused_at_every_look_up(
     #[case] denied: fn(&Fixture<'_>) -> IpAddr,
 ) {
     run(|f| {
@@ -141,8 +142,7 @@ fn a_name_that_leads_to_a_denied_address_is_refused_at_every_look_up(
         let _trap = TcpService::tagged(f.t.node(), (Ipv6Addr::UNSPECIFIED, 3000), "trap")?;
         let dns = Dns::start(f.t, 1)?;
         dns.set(NAME, &[denied]);
-        let policy = f.t.dir().join("policy.yaml");
-        fs::write(&policy, format!("targets:\n  deny: [{}]\n", f.client.ip4()))?;
+        let policy = f.policy(&format!("targets:\n  deny: [{}]\n", f.client.ip4()))?;
         let daemon = Daemon::start_with(f.t, &f.web(&format!("8080 -> {NAME}:3000")), |command| {
             command.arg("--policy").arg(&policy).resolv_conf(&dns.resolv_conf()?)?;
             Ok(())
@@ -154,7 +154,7 @@ fn a_name_that_leads_to_a_denied_address_is_refused_at_every_look_up(
 
         dns.set(NAME, &[denied, f.laptop.ip4().into()]);
         daemon.wait_active("web")?;
-        assert_eq!(f.served_by()?, "laptop", "the other address is fine");
+        assert_eq!(f.served_by()?, "laptop", "the other address is allowed");
 
         dns.set(NAME, &[denied]);
         daemon.wait_rules("web", "refused")?;
@@ -168,7 +168,7 @@ fn a_name_that_leads_to_a_denied_address_is_refused_at_every_look_up(
 }
 
 #[test]
-fn a_name_that_leads_back_to_the_port_itself_is_refused_as_a_loop() {
+fn a_name_of_the_redirected_port_itself_is_refused_as_a_loop() {
     run(|f| {
         let dns = Dns::start(f.t, 1)?;
         dns.set(NAME, &[f.pod.ip4().into()]);

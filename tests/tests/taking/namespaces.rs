@@ -5,24 +5,25 @@ use std::{process::Stdio, time::Instant};
 use anyhow::Context as _;
 use interceptor_tests::{
     SECOND, TIMEOUT, counted, delete_netns, outcomes, recreate_netns, run, served_by,
+    wait_served_by,
 };
 use testbed::{
     Connection, Daemon, Namespace, Protocol, TcpService, bpf_inventory, wait_until, workload,
 };
 
 #[test]
-fn a_namespace_that_comes_back_under_its_name_is_armed_again() {
+fn a_recreated_namespace_is_redirected_again() {
     run(|f| {
         let daemon = f.daemon()?;
         let old = f.pod.inode()?;
-        // Keeps something of the old namespace busy while that vanishes.
+        // A stolen connection is open while the old namespace is deleted.
         let _stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
         let port = f.port();
         drop(f.app);
         delete_netns(f.t.node(), &f.pod).context("the daemon keeps the namespace alive")?;
         let state = daemon.wait_rules("web", "pending")?;
         assert_eq!(state["workloads"][0]["rules"][0]["reason"], "NetnsNotFound", "{state}");
-        wait_until("the end of the link to it", TIMEOUT, || {
+        wait_until("the end of the link to the old namespace", TIMEOUT, || {
             let links = bpf_inventory().map_err(|error| format!("{error:#}"))?;
             let left = links.0.into_iter().find(|object| object.netns_inode == Some(old));
             left.map_or(Ok(()), |object| Err(object.to_string()))
@@ -31,38 +32,36 @@ fn a_namespace_that_comes_back_under_its_name_is_armed_again() {
         recreate_netns(f.t.node(), &f.pod)?;
         let app = TcpService::tagged(&f.pod, (f.pod.ip4(), 8080), "app")?;
         daemon.wait_active("web")?;
-        wait_until("the first packet over the new link", TIMEOUT, || {
-            served_by(&f.client, port).is_ok_and(|tag| tag == "laptop")
-        })?;
+        wait_served_by(&f.client, port, "laptop", TIMEOUT)?;
         assert_eq!(app.connections(), 0);
 
-        let complaints: Vec<_> = daemon
+        let warnings: Vec<_> = daemon
             .logs()
             .lines()
             .filter(|line| line.contains(" WARN ") || line.contains(" ERROR "))
             .map(str::to_owned)
             .collect();
-        assert!(complaints.len() <= 2, "one line for each change of state: {complaints:#?}");
+        assert!(warnings.len() <= 2, "more than one line per change of state: {warnings:#?}");
         Ok(())
     });
 }
 
 #[test]
-fn a_namespace_that_was_given_back_is_let_go_when_it_vanishes() {
+fn a_namespace_without_rules_is_released_when_it_is_deleted() {
     run(|f| {
         let daemon = f.daemon()?;
         let mut stolen = Connection::open(&f.client, f.port(), Protocol::Line)?;
         assert_eq!(stolen.ask()?.tag, "laptop");
         daemon.rewrite_workloads(&f.without_rule())?;
-        wait_until("the app", TIMEOUT, || f.served_by().is_ok_and(|tag| tag == "app"))?;
-        assert_eq!(stolen.ask()?.tag, "laptop", "stolen connections finish");
+        f.wait_served_by("app", TIMEOUT)?;
+        assert_eq!(stolen.ask()?.tag, "laptop", "the stolen connection goes on");
         drop(f.app);
         delete_netns(f.t.node(), &f.pod).context("the stolen connection keeps the namespace alive")
     });
 }
 
 #[test]
-fn another_namespace_for_a_workload_leaves_stolen_connections_alone() {
+fn stolen_connections_go_on_when_their_workload_gets_another_namespace() {
     run(|f| {
         let other = f.t.pod("other")?;
         let daemon = f.daemon()?;
@@ -71,9 +70,7 @@ fn another_namespace_for_a_workload_leaves_stolen_connections_alone() {
         let file = f.web(&f.rule());
         let path = |pod: &Namespace| pod.netns_path().display().to_string();
         daemon.rewrite_workloads(&file.replace(&path(&f.pod), &path(&other)))?;
-        wait_until("the laptop behind the other pod", TIMEOUT, || {
-            served_by(&f.client, (other.ip4(), 8080)).is_ok_and(|tag| tag == "laptop")
-        })?;
+        wait_served_by(&f.client, (other.ip4(), 8080), "laptop", TIMEOUT)?;
         assert_eq!(f.served_by()?, "app");
         assert_eq!(stolen.ask()?.tag, "laptop");
         Ok(())
@@ -81,7 +78,7 @@ fn another_namespace_for_a_workload_leaves_stolen_connections_alone() {
 }
 
 #[test]
-fn a_rule_that_leads_to_a_port_which_is_taken_later_is_refused_as_a_loop_then() {
+fn a_rule_becomes_a_loop_when_its_target_port_is_redirected_later() {
     run(|f| {
         let first = format!("8080 -> {}:9090", f.pod.ip4());
         let _second = TcpService::tagged(&f.pod, (f.pod.ip4(), 9090), "second")?;
@@ -92,12 +89,12 @@ fn a_rule_that_leads_to_a_port_which_is_taken_later_is_refused_as_a_loop_then() 
             let rules = state["workloads"][0]["rules"].as_array().into_iter().flatten();
             rules.into_iter().any(|rule| rule["reason"] == "Loop" && rule["state"] == "refused")
         })?;
-        wait_until("the app", TIMEOUT, || f.served_by().is_ok_and(|tag| tag == "app"))
+        f.wait_served_by("app", TIMEOUT)
     });
 }
 
 #[test]
-fn a_namespace_may_vanish_and_come_back_again_and_again() {
+fn a_namespace_may_be_recreated_ten_times_in_a_row() {
     run(|f| {
         let (daemon, port) = (f.daemon()?, f.port());
         drop(f.app);
@@ -105,23 +102,22 @@ fn a_namespace_may_vanish_and_come_back_again_and_again() {
             delete_netns(f.t.node(), &f.pod)?;
             recreate_netns(f.t.node(), &f.pod)?;
         }
-        wait_until("the laptop", TIMEOUT, || {
-            served_by(&f.client, port).is_ok_and(|tag| tag == "laptop")
-        })?;
+        wait_served_by(&f.client, port, "laptop", TIMEOUT)?;
         daemon.wait_active("web")?;
         assert_eq!(bpf_inventory()?.links_in(&f.pod)?.len(), 1);
         let links = bpf_inventory()?.still_here(&daemon.bpf_objects()?);
         let links: Vec<_> =
             links.iter().filter(|object| object.kind == testbed::BpfKind::Link).collect();
         assert_eq!(links.iter().filter(|link| link.netns_inode.is_some()).count(), 1, "{links:?}");
-        // Those at the root of the cgroups, by which the app sees callers.
+        // Besides the one to the namespace: those at the cgroup root, by which the app sees its
+        // clients.
         assert!(links.len() <= 3, "{links:?}");
         Ok(())
     });
 }
 
 #[test]
-fn a_namespace_that_appears_later_is_armed_then() {
+fn a_namespace_that_appears_later_is_redirected_within_a_second() {
     run(|f| {
         let path = f.pod.netns_path().to_string_lossy().replace("-web", "-late");
         let file = f
@@ -131,10 +127,7 @@ fn a_namespace_that_appears_later_is_armed_then() {
         let daemon = Daemon::start(f.t, &file, &[])?;
         let state = daemon.wait_rules("late", "pending")?;
         assert_eq!(state["workloads"][0]["rules"][0]["reason"], "NetnsNotFound", "{state}");
-        assert!(
-            daemon.get("/readyz").is_ok(),
-            "waiting for somebody else's pod is no fault of ours"
-        );
+        assert!(daemon.get("/readyz").is_ok(), "a missing pod makes the daemon unready");
 
         let late = f.t.pod("late")?;
         let appeared = Instant::now();
@@ -146,17 +139,18 @@ fn a_namespace_that_appears_later_is_armed_then() {
 }
 
 #[test]
-fn a_port_of_a_namespace_belongs_to_one_workload_until_that_is_gone() {
+fn a_port_of_a_namespace_belongs_to_its_first_workload_until_that_is_removed() {
     run(|mut f| {
-        // Both would pass what nobody takes on to the app, and each would take that for a caller's.
+        // Each workload would pass its connections to the app, and the other would steal them
+        // again.
         f.target.stop_listening();
         let twin = |name: &str| f.web(&f.rule()).replace("name: web", &format!("name: {name}"));
         let both = twin("a") + twin("b").trim_start_matches("workloads:\n");
         let daemon = Daemon::start(f.t, &both, &[])?;
         daemon.wait_active("a")?;
         let state = daemon.wait_rules("b", "pending")?;
-        let told = state["workloads"][1]["rules"][0].to_string();
-        assert!(told.contains("PortTaken") && told.contains("workload a"), "{told}");
+        let rule = state["workloads"][1]["rules"][0].to_string();
+        assert!(rule.contains("PortTaken") && rule.contains("workload a"), "{rule}");
         for _ in 0..5 {
             assert_eq!(f.served_by()?, "app");
         }
@@ -170,9 +164,10 @@ fn a_port_of_a_namespace_belongs_to_one_workload_until_that_is_gone() {
 }
 
 #[test]
-fn a_workload_may_be_given_by_the_pid_of_a_process() {
+fn a_workload_may_name_a_process_by_its_pid() {
     run(|f| {
-        // Not by `spawn`, whose log lies beside the workloads file: closing it would wake the daemon.
+        // Not `Namespace::spawn`: its log lies beside the workloads file, and closing the log would
+        // wake the daemon.
         let mut process = f.pod.command("sleep").arg("600").stdin(Stdio::null()).spawn()?;
         let file = f.web(&f.rule());
         let file = file.replace(
@@ -185,7 +180,7 @@ fn a_workload_may_be_given_by_the_pid_of_a_process() {
 
         process.kill()?;
         process.wait()?;
-        wait_until("the app", SECOND, || f.served_by().is_ok_and(|tag| tag == "app"))?;
+        f.wait_served_by("app", SECOND)?;
         let state = daemon.wait_rules("web", "pending")?;
         assert_eq!(state["workloads"][0]["rules"][0]["reason"], "NetnsNotFound", "{state}");
         Ok(())
@@ -193,7 +188,7 @@ fn a_workload_may_be_given_by_the_pid_of_a_process() {
 }
 
 #[test]
-fn the_namespace_of_the_node_is_never_touched() {
+fn a_rule_for_the_namespace_of_the_node_is_refused() {
     run(|f| {
         let node = f.t.node();
         let _app = TcpService::tagged(node, (node.ip4(), 8080), "node-app")?;

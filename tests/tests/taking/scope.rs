@@ -1,16 +1,13 @@
 //! Which connections a rule redirects, and which it leaves alone.
 
-use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use interceptor_tests::{TIMEOUT, counted, outcomes, run, served_by};
 use rstest::rstest;
 use testbed::{Daemon, Namespace, Protocol, TcpService, call, wait_until, workload};
 
 #[test]
-fn new_connections_reach_the_target_by_ipv4_ipv6_and_ipv4_mapped() {
+fn connections_by_ipv4_ipv6_and_mapped_ipv4_reach_the_target() {
     run(|f| {
         let daemon = f.daemon()?;
         let mapped = f.pod.ip4().to_ipv6_mapped();
@@ -24,7 +21,7 @@ fn new_connections_reach_the_target_by_ipv4_ipv6_and_ipv4_mapped() {
 }
 
 #[test]
-fn a_target_may_be_an_ipv6_address_for_callers_of_either_family() {
+fn clients_of_both_families_reach_a_target_by_ipv6() {
     run(|f| {
         let _daemon = f.daemon_with(&format!("8080 -> [{}]:3000", f.laptop.ip6()), &[])?;
         for ip in [IpAddr::from(f.pod.ip4()), f.pod.ip6().into()] {
@@ -41,7 +38,9 @@ fn a_target_may_be_an_ipv6_address_for_callers_of_either_family() {
 #[case::every_address(|_: &Namespace| Some(Ipv6Addr::UNSPECIFIED.into()))]
 #[case::one_address(|pod: &Namespace| Some(pod.ip4().into()))]
 #[case::nowhere(|_: &Namespace| None)]
-fn it_does_not_matter_where_the_app_listens(#[case] listen: fn(&Namespace) -> Option<IpAddr>) {
+fn a_port_is_redirected_whichever_address_the_app_listens_on(
+    #[case] listen: fn(&Namespace) -> Option<IpAddr>,
+) {
     run(|f| {
         let port = SocketAddr::from((f.pod.ip4(), 9090));
         let app =
@@ -53,12 +52,14 @@ fn it_does_not_matter_where_the_app_listens(#[case] listen: fn(&Namespace) -> Op
         assert_eq!(served_by(&f.client, port)?, "laptop");
 
         daemon.rewrite_workloads(&f.without_rule())?;
-        wait_until("what was before", TIMEOUT, || served_by(&f.client, port).ok() == before)
+        wait_until("the answer of before the rule", TIMEOUT, || {
+            served_by(&f.client, port).ok() == before
+        })
     });
 }
 
 #[test]
-fn callers_inside_the_pod_are_taken_too() {
+fn connections_from_inside_the_pod_are_redirected_too() {
     run(|f| {
         let daemon = f.daemon()?;
         let inside: [IpAddr; 4] = [
@@ -76,7 +77,7 @@ fn callers_inside_the_pod_are_taken_too() {
 }
 
 #[test]
-fn several_ports_are_taken_and_the_others_are_not_touched() {
+fn the_ports_of_the_rules_are_redirected_and_no_others() {
     run(|f| {
         let _other = TcpService::tagged(&f.laptop, (f.laptop.ip4(), 3001), "second")?;
         let _admin = TcpService::tagged(&f.pod, (f.pod.ip4(), 7070), "untouched")?;
@@ -101,10 +102,11 @@ fn several_ports_are_taken_and_the_others_are_not_touched() {
 }
 
 #[test]
-fn a_rule_without_ports_takes_those_that_the_workload_declares() {
+fn a_rule_without_ports_redirects_the_ports_that_the_workload_declares() {
     run(|f| {
         let file = format!(
-            "workloads:\n- name: web\n  netns: {}\n  ports: [8080, 9090]\n  annotations: {{debug.redirect: '{}:3000'}}\n",
+            "workloads:\n- name: web\n  netns: {}\n  ports: [8080, 9090]\n  \
+             annotations: {{debug.redirect: '{}:3000'}}\n",
             f.pod.netns_path().display(),
             f.laptop.ip4(),
         );
@@ -119,7 +121,7 @@ fn a_rule_without_ports_takes_those_that_the_workload_declares() {
 }
 
 #[test]
-fn workloads_are_kept_apart() {
+fn each_workload_has_its_own_rules_and_counters() {
     run(|f| {
         let api = f.t.pod("api")?;
         let _api_app = TcpService::tagged(&api, (api.ip4(), 8080), "api-app")?;
@@ -138,7 +140,7 @@ fn workloads_are_kept_apart() {
         assert_eq!(outcomes(&daemon, "api")?, counted([("redirected", 1)]));
 
         daemon.rewrite_workloads(&workload(&api, &rule_of_api))?;
-        wait_until("the app of web", TIMEOUT, || f.served_by().is_ok_and(|tag| tag == "app"))?;
+        f.wait_served_by("app", TIMEOUT)?;
         assert_eq!(served_by(&f.client, (api.ip4(), 8080))?, "second");
         assert_eq!(outcomes(&daemon, "api")?, counted([("redirected", 2)]));
         Ok(())
@@ -158,7 +160,7 @@ fn two_workloads_may_share_a_namespace() {
         for port in [8080, 9090] {
             assert_eq!(served_by(&f.client, (f.pod.ip4(), port))?, "laptop", "{port}");
         }
-        // What one of them passes on to the app is none of the other's business.
+        // A connection that one workload passes to the app is not stolen by the other.
         drop(f.target);
         assert_eq!(served_by(&f.client, (f.pod.ip4(), 8080))?, "app");
         assert_eq!(served_by(&f.client, (f.pod.ip4(), 9090))?, "second-app");
@@ -174,11 +176,10 @@ fn two_workloads_may_share_a_namespace() {
 #[rstest]
 #[case::from_the_pod("pod")]
 #[case::from_the_node("node")]
-fn the_target_is_called_from_where_the_admin_says(#[case] dial: &str) {
+fn the_policy_decides_whether_pod_or_node_connects_to_the_target(#[case] dial: &str) {
     run(|f| {
-        let policy = f.t.dir().join("policy.yaml");
-        fs::write(&policy, format!("dial: {dial}\n"))?;
-        let _daemon = f.daemon_with(&f.rule(), &["--policy", &policy.to_string_lossy()])?;
+        let policy = f.policy(&format!("dial: {dial}\n"))?;
+        let _daemon = f.daemon_with(&f.rule(), &["--policy", &policy])?;
         let answer = call(&f.client, f.port(), Protocol::Line)?;
         let expected = if dial == "pod" { f.pod.ip4() } else { f.laptop.gateway4() };
         assert_eq!(answer.tag, "laptop");

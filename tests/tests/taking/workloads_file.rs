@@ -5,23 +5,21 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use anyhow::{Context as _, Result};
 use interceptor_tests::{Fixture, TIMEOUT, outcomes, run, sum};
 use nix::sys::signal::Signal;
-use testbed::{Load, wait_until};
+use testbed::Load;
 
-/// What the file says is in force: who answers a call follows it.
+/// Changes the file three times by `change`, and waits each time until its content is in force.
 fn follows(f: &Fixture<'_>, change: impl Fn(&str) -> Result<()>) -> Result<()> {
     for (content, expected) in
         [(f.without_rule(), "app"), (f.web(&f.rule()), "laptop"), (f.without_rule(), "app")]
     {
         change(&content)?;
-        wait_until(&format!("an answer by {expected}"), TIMEOUT, || {
-            f.served_by().is_ok_and(|tag| tag == expected)
-        })?;
+        f.wait_served_by(expected, TIMEOUT)?;
     }
     Ok(())
 }
 
 #[test]
-fn a_workloads_file_that_is_replaced_by_renaming_takes_effect() {
+fn a_file_that_is_replaced_by_rename_takes_effect() {
     run(|f| {
         let daemon = f.daemon()?;
         follows(&f, |content| daemon.rewrite_workloads(content))
@@ -29,7 +27,7 @@ fn a_workloads_file_that_is_replaced_by_renaming_takes_effect() {
 }
 
 #[test]
-fn a_workloads_file_that_is_written_in_place_takes_effect() {
+fn a_file_that_is_written_in_place_takes_effect() {
     run(|f| {
         let daemon = f.daemon()?;
         follows(&f, |content| Ok(fs::write(daemon.workloads_file(), content)?))
@@ -37,12 +35,12 @@ fn a_workloads_file_that_is_written_in_place_takes_effect() {
 }
 
 #[test]
-fn a_workloads_file_that_is_removed_and_written_anew_takes_effect() {
+fn a_file_that_is_removed_and_written_again_takes_effect() {
     run(|f| {
         let daemon = f.daemon()?;
         follows(&f, |content| {
             fs::remove_file(daemon.workloads_file())?;
-            daemon.wait_state("the missing file to be noticed", |state| {
+            daemon.wait_state("an error about the missing file", |state| {
                 state["source_error"].is_string()
             })?;
             Ok(fs::write(daemon.workloads_file(), content)?)
@@ -51,12 +49,12 @@ fn a_workloads_file_that_is_removed_and_written_anew_takes_effect() {
 }
 
 #[test]
-fn a_workloads_file_from_a_config_map_takes_effect() {
+fn a_file_of_a_config_map_takes_effect() {
     run(|f| {
         let daemon = f.daemon()?;
         let file = daemon.workloads_file();
         let dir = file.parent().context("a folder")?;
-        // As the kubelet does it: the file is a link through `..data`, which is itself a link that is replaced.
+        // As the kubelet does: the file is a link through `..data`, itself a link that is replaced.
         let publish = |version: usize, content: &str| -> Result<()> {
             let folder = dir.join(format!("..{version}"));
             fs::create_dir(&folder)?;
@@ -74,10 +72,10 @@ fn a_workloads_file_from_a_config_map_takes_effect() {
 }
 
 #[test]
-fn sighup_has_the_workloads_file_read_again() {
+fn sighup_reloads_the_file() {
     run(|f| {
         let daemon = f.daemon()?;
-        // Behind a link to another folder nobody sees it change.
+        // The daemon's watch does not see changes behind a link to another folder.
         let elsewhere = f.t.dir().join("elsewhere");
         fs::create_dir(&elsewhere)?;
         let real = elsewhere.join("workloads.yaml");
@@ -91,11 +89,11 @@ fn sighup_has_the_workloads_file_read_again() {
 }
 
 #[test]
-fn a_workloads_file_that_can_not_be_read_changes_nothing() {
+fn an_invalid_file_leaves_all_rules_in_force() {
     run(|f| {
         let daemon = f.daemon()?;
-        let caller = Load::new(&f.client, f.port()).start()?;
-        caller.wait_for_tag("laptop", TIMEOUT)?;
+        let load = Load::new(&f.client, f.port()).start()?;
+        load.wait_for_tag("laptop", TIMEOUT)?;
         let good = f.web(&f.rule());
         for (broken, place) in [
             ("workloads:\n  - name: web\n    netns: nowhere\n", ":3:12"),
@@ -103,44 +101,44 @@ fn a_workloads_file_that_can_not_be_read_changes_nothing() {
             ("", "workloads.yaml:"),
         ] {
             daemon.rewrite_workloads(broken)?;
-            let state = daemon.wait_state("the error to be told", |state| {
+            let state = daemon.wait_state("the error to be reported", |state| {
                 state["source_error"].as_str().is_some_and(|error| error.contains(place))
             })?;
             assert_eq!(state["workloads"][0]["rules"][0]["state"], "active", "{state}");
             assert_eq!(daemon.metric("interceptor_workloads_file_invalid", &[]), 1.0);
-            caller.wait_for_calls(20, TIMEOUT)?;
+            load.wait_for_calls(20, TIMEOUT)?;
             daemon.rewrite_workloads(&good)?;
             daemon.wait_state("the error to be gone", |state| state["source_error"].is_null())?;
         }
         assert_eq!(daemon.metric("interceptor_workloads_file_invalid", &[]), 0.0);
-        let report = caller.stop();
+        let report = load.stop();
         assert_eq!(report.count("laptop"), report.calls.len(), "{report}");
         Ok(())
     });
 }
 
 #[test]
-fn a_rule_that_can_not_be_read_leaves_the_previous_one_in_force() {
+fn an_invalid_rule_leaves_the_previous_rule_in_force() {
     run(|f| {
         let daemon = f.daemon()?;
-        let caller = Load::new(&f.client, f.port()).start()?;
-        caller.wait_for_tag("laptop", TIMEOUT)?;
+        let load = Load::new(&f.client, f.port()).start()?;
+        load.wait_for_tag("laptop", TIMEOUT)?;
         daemon.rewrite_workloads(&f.web("8080 => 10.0.0.1:3000"))?;
         let state = daemon.wait_state("the rule to be refused", |state| {
             let rules = state["workloads"][0]["rules"].as_array();
             rules.into_iter().flatten().any(|rule| rule["reason"] == "RuleInvalid")
         })?;
-        let told = state["workloads"][0]["rules"].to_string();
-        assert!(told.contains("the previous rules stay in force"), "{told}");
-        caller.wait_for_calls(20, TIMEOUT)?;
-        let report = caller.stop();
+        let rules = state["workloads"][0]["rules"].to_string();
+        assert!(rules.contains("the previous rules stay in force"), "{rules}");
+        load.wait_for_calls(20, TIMEOUT)?;
+        let report = load.stop();
         assert_eq!(report.count("laptop"), report.calls.len(), "{report}");
         assert_eq!(sum(&outcomes(&daemon, "web")?, "redirected"), report.calls.len() as u64);
         Ok(())
     });
 }
 
-/// Puts a link to `to` at `at`, in place of whatever is there, in one step.
+/// Replaces `at` by a link to `to` in one step.
 fn swap_link(to: &Path, at: &Path) -> Result<()> {
     let new = at.with_file_name("..new");
     symlink(to, &new)?;

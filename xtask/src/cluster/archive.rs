@@ -1,5 +1,5 @@
-//! An image as `docker save` writes it, with one layer, put together from files: what containerd imports without a
-//! registry.
+//! An image in the format of `docker save`, with one layer, made of files. containerd imports it
+//! without a registry.
 
 use std::{
     fs,
@@ -12,13 +12,13 @@ use anyhow::{Context as _, Result};
 
 use crate::run;
 
-/// A file tree on its way to become an image.
+/// The file tree of an image that is being made.
 pub(crate) struct Archive {
     folder: PathBuf,
 }
 
 impl Archive {
-    /// Begins in an empty folder.
+    /// Starts with an empty folder.
     pub(crate) fn begin(folder: PathBuf) -> Result<Self> {
         let _ = fs::remove_dir_all(&folder);
         for inside in ["root/tmp", "root/etc", "image"] {
@@ -43,11 +43,12 @@ impl Archive {
     /// Copies a program with the libraries that it loads.
     pub(crate) fn program(&self, from: &Path, to: &str) -> Result<()> {
         self.file(from, to)?;
-        // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, or the loader's path alone; a static program has none.
-        let told = Command::new("ldd").arg(from).output().context("run ldd")?;
-        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, or only the path of the loader. A
+        // static program has no such lines.
+        let printed = Command::new("ldd").arg(from).output().context("run ldd")?;
+        let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
         for library in
-            told.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':'))
+            printed.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':'))
         {
             self.file(Path::new(library), library)?;
         }
@@ -68,7 +69,7 @@ impl Archive {
     pub(crate) fn write(self, image: &str, command: &[&str], archive: &Path) -> Result<()> {
         let inside = self.folder.join("image");
         let tar = |from: &Path, to: &Path| {
-            // The same input gives the same image: no time, no name of a user.
+            // The same input gives the same image: no time, no user name.
             run::output(
                 Command::new("tar")
                     .args([
@@ -88,7 +89,7 @@ impl Archive {
         let layer = inside.join("layer.tar");
         tar(&self.folder.join("root"), &layer)?;
         let digest = run::output(Command::new("sha256sum").arg(&layer))?;
-        let digest = digest.split(' ').next().context("sha256sum said nothing")?;
+        let digest = digest.split(' ').next().context("sha256sum printed nothing")?;
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
         let config = format!(
             r#"{{"architecture":"{architecture}","os":"linux","created":"1970-01-01T00:00:00Z",

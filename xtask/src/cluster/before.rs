@@ -1,5 +1,5 @@
-//! How the machine was before, noted before anything is changed: for the removal, so that it neither leaves what came
-//! with the cluster nor takes what was there.
+//! The state of the machine before the cluster changed anything. The removal compares with it, so
+//! that it removes exactly what came with the cluster.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::State;
 use crate::run;
 
-/// What we, kubelet or kube-proxy change.
+/// Settings that xtask, kubelet or kube-proxy change.
 const SYSCTLS: [&str; 11] = [
     "net/ipv4/ip_forward",
     "net/ipv4/conf/all/forwarding",
@@ -23,7 +23,7 @@ const SYSCTLS: [&str; 11] = [
     "kernel/panic_on_oops",
 ];
 
-/// Folders with fixed names, where containerd, kubelet and the CNI plugins leave something.
+/// Folders with fixed names, where containerd, kubelet and the CNI plugins leave files.
 pub(crate) const FOLDERS: [&str; 7] = [
     "/run/netns",
     "/run/containerd/s",
@@ -36,14 +36,14 @@ pub(crate) const FOLDERS: [&str; 7] = [
 
 const FILE: &str = "before";
 
-/// Notes it, once for each cluster.
+/// Notes the state, once for each cluster.
 pub(crate) fn note(state: &State) -> Result<()> {
     if state.join(FILE).exists() {
         return Ok(());
     }
     let mut lines = Vec::new();
     for key in SYSCTLS.map(str::to_owned).into_iter().chain(router_advertisements()) {
-        // Some are there only with a kernel module that may come later, and so need no care.
+        // Some exist only with a kernel module that may load later. Those need no restoring.
         if let Ok(value) = fs::read_to_string(Path::new("/proc/sys").join(&key)) {
             lines.push(format!("sysctl {key} {}", value.trim()));
         }
@@ -64,7 +64,7 @@ pub(crate) fn note(state: &State) -> Result<()> {
     state.write(FILE, &lines.join("\n")).map(drop)
 }
 
-/// What was noted.
+/// The noted state.
 #[derive(Debug)]
 pub(crate) struct Before(BTreeSet<String>);
 
@@ -101,7 +101,7 @@ impl Before {
     }
 }
 
-/// All names of chains, of both families and all tables.
+/// The names of all chains, of both families and all tables.
 fn chains() -> BTreeSet<String> {
     let mut chains = BTreeSet::new();
     for save in ["iptables-save", "ip6tables-save"] {
@@ -113,7 +113,7 @@ fn chains() -> BTreeSet<String> {
     chains
 }
 
-/// The keys that say whether the machine's links heed the advertisements of IPv6's routers.
+/// The keys that decide whether the machine's links accept IPv6 router advertisements.
 pub(crate) fn router_advertisements() -> Vec<String> {
     let links = entries(Path::new("/proc/sys/net/ipv6/conf"));
     let links = links.iter().filter_map(|link| link.rsplit('/').next());
@@ -121,13 +121,13 @@ pub(crate) fn router_advertisements() -> Vec<String> {
     own.map(|link| format!("net/ipv6/conf/{link}/accept_ra")).collect()
 }
 
-/// The full paths of what is in a folder.
+/// The full paths in a folder.
 pub(crate) fn entries(folder: &Path) -> Vec<String> {
     let entries = folder.read_dir().into_iter().flatten().flatten();
     entries.map(|entry| entry.path().display().to_string()).collect()
 }
 
-/// Whether something is mounted there in such a way that containers see what is mounted below later.
+/// Whether containers see what is mounted below this mount later on.
 pub(crate) fn is_shared_mount(path: &str) -> bool {
     mounts().iter().any(|mount| mount.at == path && mount.shared)
 }
@@ -137,7 +137,7 @@ pub(crate) struct Mount {
     shared: bool,
 }
 
-/// Of the namespace that we are in, in the order of their making.
+/// The mounts of the current namespace, in the order in which they were made.
 pub(crate) fn mounts() -> Vec<Mount> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mounts = table.lines().filter_map(|line| {

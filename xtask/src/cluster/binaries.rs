@@ -1,5 +1,5 @@
-//! Kubernetes, etcd and helm, built from their Go modules: from source because a module proxy is what machines without
-//! other access to the outside have. Kept in the cache under a name that changes with whatever went into them.
+//! Kubernetes, etcd and helm, built from their Go modules, since a module proxy may be all that a
+//! machine can reach. The cache keeps them under a name that changes with their inputs.
 
 use std::{
     env, fs,
@@ -10,10 +10,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::go;
-use crate::{run, setup};
+use crate::{cache, go, run};
 
-/// The names under which one program is all of these.
+/// The names of the one program that contains all of these.
 const NAMES: [&str; 6] = [
     "etcd",
     "kube-apiserver",
@@ -23,26 +22,26 @@ const NAMES: [&str; 6] = [
     "kube-proxy",
 ];
 
-/// That program, then those that are themselves.
+/// That program, then programs of their own.
 const PACKAGES: [&str; 3] = [".", "k8s.io/kubernetes/cmd/kubectl", "helm.sh/helm/v3/cmd/helm"];
 
-/// The helm among them, if they are there; in CI they are built for that.
+/// The helm among them if they are built. In CI they are built for it.
 pub(crate) fn helm() -> Result<Option<PathBuf>> {
     let home = if env::var("CI").as_deref() == Ok("true") { build()? } else { home()? };
     Ok(Some(home.join("helm")).filter(|helm| helm.is_file()))
 }
 
-/// Their folder, once they are built.
+/// The folder of the built programs.
 fn home() -> Result<PathBuf> {
     let source = run::workspace().join("cluster");
     let kubernetes = Versions::read(&source)?.kubernetes;
-    Ok(setup::cache()?.join(format!(
+    Ok(cache::folder()?.join(format!(
         "cluster-{kubernetes}-{}",
         go::checksum(&source, &["go.mod", "go.sum", "main.go"])?
     )))
 }
 
-/// Builds them unless they are there; gives their folder.
+/// Builds the programs if they are missing, and returns their folder.
 pub(crate) fn build() -> Result<PathBuf> {
     let source = run::workspace().join("cluster");
     let versions = Versions::read(&source)?;
@@ -50,15 +49,15 @@ pub(crate) fn build() -> Result<PathBuf> {
     if home.exists() {
         return Ok(home);
     }
-    let go = go::compiler()?;
+    let go = go::compiler("Kubernetes")?;
     eprintln!(
-        "building Kubernetes {}, etcd and helm {} with {}: once for each version, about 7 minutes on two cores \
-         (and 700 MB to fetch)",
+        "building Kubernetes {}, etcd and helm {} with {}: about 7 minutes on two cores and 700 MB \
+         to fetch, once for each version",
         versions.kubernetes,
         versions.helm,
         go.display(),
     );
-    go::once(&home, |folder| build_into(folder, &source, &go, &versions))
+    cache::keep(&home, |folder| build_into(folder, &source, &go, &versions))
         .context("build Kubernetes")?;
     Ok(home)
 }
@@ -78,7 +77,7 @@ fn build_into(folder: &Path, source: &Path, go: &Path, versions: &Versions) -> R
 
     let mut build = Command::new(go);
     build.arg("build").args(["-trimpath", "-ldflags", &link.join(" "), "-o"]);
-    // The trailing slash says that it is a folder, for more than one program.
+    // The trailing slash makes it a folder, for several programs.
     build.arg(folder.join("")).args(PACKAGES);
     build
         .env("CGO_ENABLED", "0")
@@ -86,18 +85,18 @@ fn build_into(folder: &Path, source: &Path, go: &Path, versions: &Versions) -> R
         .current_dir(source);
     run::run(&mut build)?;
 
-    // The program is called as the module's last word says.
+    // Go names the program after the last word of the module.
     let all = folder.join("kubernetes");
-    fs::rename(folder.join("cluster"), &all).context("find what was built")?;
+    fs::rename(folder.join("cluster"), &all).context("find the built program")?;
     for name in NAMES {
         symlink("kubernetes", folder.join(name)).with_context(|| format!("link {name}"))?;
     }
-    let told = run::output(Command::new(folder.join("kubectl")).args(["version", "--client"]))?;
-    ensure!(told.contains(&versions.kubernetes), "kubectl says that it is {}", told.trim());
+    let printed = run::output(Command::new(folder.join("kubectl")).args(["version", "--client"]))?;
+    ensure!(printed.contains(&versions.kubernetes), "kubectl reports version {}", printed.trim());
     run::output(Command::new(folder.join("helm")).args(["version", "--short"])).map(drop)
 }
 
-/// What `go.mod` asks for.
+/// The versions in `go.mod`.
 struct Versions {
     kubernetes: String,
     helm: String,

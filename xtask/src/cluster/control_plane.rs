@@ -1,4 +1,5 @@
-//! etcd, API server, scheduler and controllers, for one machine: one of each, nobody to elect, and no disk to wait for.
+//! etcd, API server, scheduler and controllers, one of each: no leader elections, and no waiting
+//! for the disk.
 
 use std::process::Command;
 
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::run;
 
-/// Starts what the others need, and returns at once.
+/// Starts what the other parts need, and returns at once.
 pub(crate) fn start_store(state: &State, families: Families) -> Result<()> {
     let data = state.join("etcd");
     let (client, peer) =
@@ -66,7 +67,7 @@ pub(crate) fn start_store(state: &State, families: Families) -> Result<()> {
     .map(drop)
 }
 
-/// Waits for the API, and starts who works through it.
+/// Waits for the API, and starts the parts that use it.
 pub(crate) fn start_controllers(state: &State, families: Families) -> Result<()> {
     wait_for_api(state)?;
     let as_client = |who: &str| {
@@ -75,7 +76,8 @@ pub(crate) fn start_controllers(state: &State, families: Families) -> Result<()>
             .map(|flag| format!("--{flag}={}", kubeconfig.display()))
             .to_vec();
         arguments.extend(["--bind-address=127.0.0.1", "--leader-elect=false"].map(str::to_owned));
-        // With the default of 20 a second, the first service account of a namespace comes late.
+        // With the default of 20 requests a second, the first service account of a namespace is
+        // late.
         arguments.extend(["--kube-api-qps=200", "--kube-api-burst=400"].map(str::to_owned));
         arguments
     };
@@ -98,7 +100,7 @@ pub(crate) fn start_controllers(state: &State, families: Families) -> Result<()>
 
 pub(crate) fn wait_for_api(state: &State) -> Result<()> {
     Part::named(state, "apiserver")?.wait_until("the API server to be ready", || {
-        // Anyone may ask for this. kubectl would take longer to start than this takes.
+        // This needs no credentials. Starting kubectl would take longer than the whole request.
         let mut ask = Command::new("curl");
         ask.args(["--silent", "--fail", "--max-time", "5", "--cacert"])
             .arg(state.join("pki/ca.crt"));

@@ -1,10 +1,10 @@
-//! Which families of addresses the cluster has: IPv4, and IPv6 beside it where the machine can.
+//! The address families of the cluster: IPv4, and IPv6 beside it where the machine supports it.
 
 use std::{fmt::Display, fs, process::Command};
 
 use crate::run;
 
-/// Told once, when the cluster starts.
+/// The cluster chooses them once, when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Families {
     V4,
@@ -14,12 +14,12 @@ pub(crate) enum Families {
 // === impl Families ===
 
 impl Families {
-    /// What the machine can; says so where that is one family alone.
+    /// The families that the machine supports. Prints the reason if that is one alone.
     pub(crate) fn of_machine() -> Self {
         match no_ipv6() {
             None => Self::Both,
             Some(why) => {
-                eprintln!("the cluster has IPv4 alone: {why}");
+                eprintln!("the cluster has only IPv4: {why}");
                 Self::V4
             }
         }
@@ -29,7 +29,7 @@ impl Families {
         self == Self::Both
     }
 
-    /// Those that the cluster has, of one thing in IPv4 and in IPv6.
+    /// The used ones of an IPv4 and an IPv6 value.
     pub(crate) fn of<T>(self, [v4, v6]: [T; 2]) -> Vec<T> {
         match self {
             Self::V4 => vec![v4],
@@ -37,7 +37,7 @@ impl Families {
         }
     }
 
-    /// The same as the parts of Kubernetes take it: with a comma between.
+    /// The same with a comma between, as the parts of Kubernetes take it.
     pub(crate) fn list(self, both: [impl Display; 2]) -> String {
         self.of(both).iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
@@ -55,7 +55,7 @@ fn no_ipv6() -> Option<String> {
             Ok(_) => {}
         }
     }
-    // kube-proxy makes Services of these.
+    // kube-proxy implements Services with these.
     let nat = run::output(Command::new("ip6tables").args(["-w", "-t", "nat", "-S"]));
     nat.err().map(|error| format!("{error:#}"))
 }

@@ -1,5 +1,5 @@
-//! Another Kubernetes on this machine. It and ours would take folders, chains of iptables and addresses from each other, so
-//! ours does not begin.
+//! Detects another Kubernetes on this machine. Both would use the same folders, iptables chains and
+//! addresses, so ours does not start.
 
 use std::{
     net::{Ipv4Addr, TcpStream},
@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 
-/// Where the parts of a Kubernetes listen, ours among them.
+/// The ports of the parts of a Kubernetes, ours among them.
 const PORTS: [(u16, &str); 6] = [
     (6443, "an API server"),
     (10250, "a kubelet"),
@@ -17,10 +17,10 @@ const PORTS: [(u16, &str); 6] = [
     (10257, "a controller manager"),
     (10259, "a scheduler"),
 ];
-/// Nobody on this machine takes longer.
+/// Maximum time for a connection on this machine.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Refuses to go on beside one.
+/// Refuses to start beside another Kubernetes.
 pub(super) fn refuse() -> Result<()> {
     let answers =
         |port| TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), PATIENCE).is_ok();
@@ -31,8 +31,8 @@ pub(super) fn refuse() -> Result<()> {
         .collect();
     ensure!(
         found.is_empty(),
-        "another Kubernetes seems to run on this machine, since somebody answers at {}; end it first: this one would share its \
-         folders and rules, and break both",
+        "another Kubernetes seems to run on this machine, since a process listens at {}; stop it \
+         first: both would use the same folders and rules, and break each other",
         found.join(", ")
     );
     Ok(())

@@ -1,4 +1,4 @@
-//! The images that the cluster itself needs: `pause` for every pod, and `guest`, which is the app in demo and tests.
+//! The images of the cluster itself: `pause` for every pod, and `guest`, the app in demo and tests.
 
 use std::{
     fs,
@@ -8,36 +8,36 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{archive::Archive, state::Node};
-use crate::{build, image::Arch, run, setup::rust};
+use super::{State, archive::Archive, state::Node};
+use crate::{arch::Arch, build, cargo, run, setup::rust};
 
 pub(crate) const PAUSE: &str = "localhost/pause:1";
 /// Also has a shell and the usual commands, for `kubectl exec`.
 const GUEST: &str = "localhost/guest:1";
 
-/// The commands of busybox that people want in a pod.
+/// The commands of busybox that are useful in a pod.
 const COMMANDS: [&str; 21] = [
     "sh", "cat", "env", "grep", "head", "hostname", "id", "ip", "ls", "mount", "nc", "netstat",
     "nslookup", "ps", "sed", "sleep", "tail", "timeout", "top", "wc", "wget",
 ];
 
-/// The program in both images; it is also the server on the laptop.
+/// The program in both images. It is also the server on the laptop.
 pub(crate) fn guest() -> Result<PathBuf> {
     Ok(folder()?.join("guest"))
 }
 
-/// Their archives.
+/// The archives of both images.
 pub(crate) fn archives() -> Result<[PathBuf; 2]> {
     let folder = folder()?;
     Ok([folder.join("pause.tar"), folder.join("guest.tar")])
 }
 
-/// Builds the program and writes the archives, if the program changed.
+/// Builds the program, and writes the archives if the program changed.
 pub(crate) fn build() -> Result<()> {
     let triple = Arch::host()?.target();
     rust::target(triple)?;
     run::output(
-        build::plain_cargo()
+        cargo::plain()
             .args(["build", "--quiet", "--release", "-p", "guest", "--target", triple])
             .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
             .current_dir(run::workspace()),
@@ -66,13 +66,18 @@ pub(crate) fn build() -> Result<()> {
     }
     tree.write(GUEST, &["/guest", "serve"], &guest)?;
 
-    // Last: as long as it is the old one, all of this is done again.
+    // Last: as long as the old program is here, the next run does all of this again.
     let new = kept.with_extension("new");
     fs::copy(&built, &new).context("keep the program")?;
     fs::rename(&new, &kept).context("keep the program")
 }
 
-/// Imports an archive on a node. Its names are those inside.
+/// Imports an archive on every node that runs.
+pub(crate) fn load(state: &State, archive: &Path) -> Result<()> {
+    state.nodes()?.iter().try_for_each(|node| import(node, archive))
+}
+
+/// Imports an archive on a node. The image names are in the archive.
 pub(crate) fn import(node: &Node, archive: &Path) -> Result<()> {
     let mut ctr = Command::new("ctr");
     ctr.arg("--address")

@@ -1,6 +1,6 @@
-//! What lies between the nodes: a bridge with the first node's address, the laptop on it, and, as the second node, a
-//! network and a mount namespace. A `dummy` link would be enough for one node, but not every kernel has it, and kubelet
-//! wants no loopback address.
+//! The network between the nodes: a bridge with the first node's address, and the laptop on it. The
+//! second node is a network and a mount namespace. A `dummy` link would do for one node, but not
+//! every kernel has it, and kubelet refuses a loopback address.
 
 use std::{
     fs,
@@ -19,9 +19,9 @@ use super::{
 };
 use crate::run;
 
-/// At most 15 characters.
+/// Maximum 15 characters.
 pub(crate) const BRIDGE: &str = "ic-nodes";
-/// Made by the CNI plugin on each node.
+/// The CNI plugin makes it on each node.
 pub(crate) const POD_BRIDGE: &str = "ic-pods";
 pub(crate) const LAPTOP_LINK: &str = "ic-laptop";
 pub(crate) const NODE_LINK: &str = "ic-node2";
@@ -30,7 +30,7 @@ pub(crate) const NODE_LINK: &str = "ic-node2";
 pub(crate) const LAPTOP_NETNS: &str = "interceptor-laptop";
 pub(crate) const NODE_NETNS: &str = "interceptor-node2";
 
-/// Marks our rules of iptables.
+/// Marks our iptables rules.
 pub(crate) const COMMENT: &str = "interceptor-cluster";
 
 /// The bridge, and routing between nodes, pods and laptop.
@@ -38,14 +38,15 @@ pub(crate) fn bridge(families: Families) -> Result<()> {
     let netns = Path::new("/run/netns");
     fs::create_dir_all(netns).context("make /run/netns")?;
     if !before::is_shared_mount("/run/netns") {
-        // Else the daemon's pod would never see the namespaces of pods that come after it.
+        // Otherwise the daemon's pod would not see the namespaces of pods that start after it.
         run::output(Command::new("mount").args(["--bind", "/run/netns", "/run/netns"]))?;
         run::output(Command::new("mount").args(["--make-shared", "/run/netns"]))?;
     }
     if !link_exists(BRIDGE) {
         ensure!(
             !has_address(),
-            "this machine has an address of the nodes' network already: in 10.99.0.0/24, or with fd3e:9c51:a7d2"
+            "this machine already has an address in the nodes' network: 10.99.0.0/24 or \
+             fd3e:9c51:a7d2::/48"
         );
         ip(&format!("link add {BRIDGE} type bridge"))?;
         for address in families.of(with_length(FIRST_NODE, FIRST_NODE6)) {
@@ -53,11 +54,11 @@ pub(crate) fn bridge(families: Families) -> Result<()> {
         }
         ip(&format!("link set {BRIDGE} up"))?;
     }
-    fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("let the machine forward")?;
+    fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("enable forwarding")?;
     if families.has_ipv6() {
         forward_ipv6()?;
     }
-    // Docker, where it runs, forwards nothing but its own.
+    // Docker, where it runs, makes the machine forward only its own packets.
     for (program, pods) in families.of([("iptables", PODS[0]), ("ip6tables", PODS[1])]) {
         for direction in ["-s", "-d"] {
             let rule =
@@ -71,8 +72,8 @@ pub(crate) fn bridge(families: Families) -> Result<()> {
     Ok(())
 }
 
-/// A machine that forwards forgets the default routes that routers advertised, and takes no new ones, unless its links are
-/// told to take them all the same.
+/// A machine that forwards drops the default routes of router advertisements, and accepts no new
+/// ones. This setting makes its links keep accepting them.
 fn forward_ipv6() -> Result<()> {
     let set = |key: &str, value: &str| {
         fs::write(Path::new("/proc/sys").join(key), value)
@@ -100,7 +101,7 @@ pub(crate) fn laptop(state: &State, families: Families) -> Result<()> {
     Part::start(state, "laptop", &serve).map(drop)
 }
 
-/// The namespaces of the second node; gives the words to put before a command that should run there.
+/// Makes the namespaces of the second node. Returns the words that run a command inside.
 pub(crate) fn second_node(state: &State, node: &Node, families: Families) -> Result<Vec<String>> {
     if !netns_exists(NODE_NETNS) {
         ip(&format!("netns add {NODE_NETNS}"))?;
@@ -113,7 +114,7 @@ pub(crate) fn second_node(state: &State, node: &Node, families: Families) -> Res
         }
     }
     let mut keeper = Command::new("nsenter");
-    // What is mounted here is not seen outside.
+    // Mounts inside are not visible outside.
     keeper.arg(format!("--net=/run/netns/{NODE_NETNS}"));
     keeper.args(["unshare", "--mount", "--propagation", "slave", "sleep", "infinity"]);
     let keeper = Part::start(state, "node2-namespaces", &keeper)?;
@@ -145,7 +146,7 @@ pub(crate) fn second_node(state: &State, node: &Node, families: Families) -> Res
     Ok(prefix)
 }
 
-/// Connects a namespace with the bridge.
+/// Connects a namespace to the bridge.
 fn join(netns: &str, link: &str, addresses: &[String]) -> Result<()> {
     ip(&format!("link add {link} type veth peer name eth0 netns {netns}"))?;
     ip(&format!("link set {link} master {BRIDGE} up"))?;
@@ -161,9 +162,10 @@ fn join(netns: &str, link: &str, addresses: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Addresses in the nodes' network, as `ip addr add` takes them.
+/// Addresses in the nodes' network, in the form of `ip addr add`.
 fn with_length(v4: Ipv4Addr, v6: Ipv6Addr) -> [String; 2] {
-    // Nobody else can have it, so the kernel need not ask for a second before it may be used.
+    // The address is unique here, so the kernel can skip duplicate address detection, which takes a
+    // second.
     [format!("{v4}/24"), format!("{v6}/64 nodad")]
 }
 

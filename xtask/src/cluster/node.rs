@@ -1,5 +1,5 @@
-//! One node: containerd, kubelet, kube-proxy. Their settings say what a machine for tests needs: no eviction, no clean-up
-//! of images that nobody could fetch again, and nothing outside of the cluster's folder.
+//! One node: containerd, kubelet, kube-proxy. Their settings are for tests: no eviction, no removal
+//! of images that no registry has, and no files outside of the cluster's folder.
 
 use std::{fs, path::Path, process::Command};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::run;
 
-/// Starts it; `prefix` are the words that run a command in its namespaces.
+/// Starts the node. `prefix` are the words that run a command in its namespaces.
 pub(crate) fn start(
     state: &State,
     node: &Node,
@@ -61,7 +61,7 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// The folders that kubelet wants to find, in each hierarchy.
+/// The folders that kubelet expects in each hierarchy.
 fn make_cgroups(node: &Node) -> Result<()> {
     for root in cgroup_roots() {
         let mut path = root;
@@ -77,9 +77,10 @@ fn make_cgroups(node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// Gives a control group what its parent has.
+/// Gives a control group the settings of its parent.
 fn hand_down(parent: &Path, group: &Path) -> Result<()> {
-    // Version 2 alone (beside version 1 it has no say in these): kubelet wants those of them that the machine has.
+    // Only for version 2 alone; beside version 1 it controls none of these. kubelet wants those
+    // that the machine has.
     let controllers = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
     let controllers = controllers.split_whitespace().collect::<Vec<_>>();
     if controllers.contains(&"cpu") {
@@ -91,7 +92,7 @@ fn hand_down(parent: &Path, group: &Path) -> Result<()> {
                 .with_context(|| format!("hand {controller} down from {}", parent.display()))?;
         }
     }
-    // Version 1: a group without these takes no process.
+    // Version 1: a group without these settings takes no process.
     if parent.join("cgroup.clone_children").exists() {
         for file in ["cpuset.cpus", "cpuset.mems"] {
             if let Ok(inherited) = fs::read(parent.join(file)) {
@@ -103,14 +104,14 @@ fn hand_down(parent: &Path, group: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where the hierarchies of control groups are mounted: one with version 2 alone, several otherwise.
+/// The mount points of the control group hierarchies: one with version 2 alone, several otherwise.
 pub(crate) fn cgroup_roots() -> Vec<std::path::PathBuf> {
     let top = Path::new("/sys/fs/cgroup");
     if top.join("cgroup.controllers").exists() {
         return vec![top.to_owned()];
     }
     let folders = top.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
-    // Some are links to others, as `cpu` to `cpu,cpuacct`.
+    // Some are links to others, such as `cpu` to `cpu,cpuacct`.
     folders
         .filter(|path| path.is_dir() && !path.is_symlink() && path.join("cgroup.procs").exists())
         .collect()
@@ -164,7 +165,11 @@ registryPullQPS: 0
 oomScoreAdj: 0
 maxOpenFiles: 20000
 # A test machine may be full, and images can't be fetched again.
-evictionHard: {{memory.available: 50Mi, nodefs.available: 0%, nodefs.inodesFree: 0%, imagefs.available: 0%}}
+evictionHard:
+  memory.available: 50Mi
+  nodefs.available: 0%
+  nodefs.inodesFree: 0%
+  imagefs.available: 0%
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 imageMinimumGCAge: 24h

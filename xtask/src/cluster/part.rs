@@ -1,5 +1,6 @@
-//! The processes of the cluster itself, called parts. They outlive us; what is noted of each is its command line and its
-//! process id, with the time when that began, so that nobody else's process is ever taken for it.
+//! The processes of the cluster itself, called parts. They outlive xtask. Files note the command
+//! line of each, its process id and its start time. With that time, a later process with the same
+//! id is not mistaken for the part.
 
 use std::{
     fs::{self, OpenOptions},
@@ -17,7 +18,7 @@ use testbed::wait_until;
 
 use super::State;
 
-/// How long a part may take to end before it is killed.
+/// Maximum time for a part to end before it is killed.
 const POLITE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
@@ -38,16 +39,16 @@ impl Part {
         }
     }
 
-    /// One that was started at some time.
+    /// A part that was started before, by its name.
     pub(crate) fn named(state: &State, name: &str) -> Result<Self> {
         let part = Self::new(state, name);
         let all = Self::all(state);
         let names = all.iter().map(|part| part.name.as_str()).collect::<Vec<_>>().join(", ");
-        ensure!(part.command.is_file(), "the cluster has no part {name:?}; it has: {names}");
+        ensure!(part.command.is_file(), "the cluster has no part {name:?}; its parts are: {names}");
         Ok(part)
     }
 
-    /// All that were started at some time, in the order of their names.
+    /// All parts that were started before, sorted by name.
     pub(crate) fn all(state: &State) -> Vec<Self> {
         let entries = state.join("part").read_dir().into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| {
@@ -58,7 +59,7 @@ impl Part {
         names.iter().map(|name| Self::new(state, name)).collect()
     }
 
-    /// Starts a command in the background, as a part of this name. Already running is fine.
+    /// Starts a command in the background as a part of this name, unless that part runs.
     pub(crate) fn start(state: &State, name: &str, command: &Command) -> Result<Self> {
         let part = Self::new(state, name);
         if part.pid().is_some() {
@@ -66,7 +67,7 @@ impl Part {
         }
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let words = words
-            .map(|word| word.to_str().context("a word that is not UTF-8"))
+            .map(|word| word.to_str().context("an argument is not UTF-8"))
             .collect::<Result<Vec<_>>>()?;
         fs::create_dir_all(state.join("part"))?;
         fs::create_dir_all(state.join("log"))?;
@@ -76,7 +77,7 @@ impl Part {
         Ok(part)
     }
 
-    /// Starts it as it was started before.
+    /// Starts the part again with the same command.
     pub(crate) fn start_again(&self) -> Result<()> {
         if self.pid().is_some() {
             return Ok(());
@@ -85,7 +86,8 @@ impl Part {
             .with_context(|| format!("read how to start {}", self.name))?;
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log = log.with_context(|| format!("open {}", self.log.display()))?;
-        // A session of its own: neither Ctrl-C nor the end of the terminal concerns it. No fork, so the id stays.
+        // With a session of its own, Ctrl-C and the end of the terminal do not reach it. There is
+        // no fork, so the process id stays.
         let child = Command::new("setsid")
             .args(command.lines())
             .stdin(Stdio::null())
@@ -111,7 +113,7 @@ impl Part {
         (began(pid)? == begin).then_some(pid)
     }
 
-    /// Ends it: politely, unless `at_once`. Not running is fine.
+    /// Ends it with SIGTERM, or with SIGKILL if `at_once`. A part that does not run is no error.
     pub(crate) fn stop(&self, at_once: bool) -> Result<()> {
         let Some(pid) = self.pid() else { return Ok(()) };
         let pid = Pid::from_raw(pid.cast_signed());
@@ -126,7 +128,7 @@ impl Part {
         bail!("{} (pid {pid}) does not end", self.name)
     }
 
-    /// Asks again and again until the answer is yes; an error shows what the part logged.
+    /// Repeats a question until the answer is yes. The error on a time-out has the part's log.
     pub(crate) fn wait_until(
         &self,
         what: &str,
@@ -150,10 +152,12 @@ impl Part {
     }
 }
 
-/// When a process began, in ticks since boot; nothing for one that ended, be it mourned or not.
+/// The start time of a process, in ticks since boot. `None` for one that ended, even if its parent
+/// has not waited for it yet.
 fn began(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The program's name comes second, in brackets, and may contain anything; the state is the third, the begin the 22nd.
+    // The second field is the program's name in brackets, which may contain anything. The third is
+    // the state, the 22nd the start time.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?;
     (state != "Z" && state != "X").then(|| fields.nth(18).map(str::to_owned))?

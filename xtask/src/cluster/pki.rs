@@ -1,5 +1,5 @@
-//! Certificates and kubeconfigs: an authority for the API, one for its aggregation layer, and a key for the tokens of
-//! service accounts. They live for a month, and with the cluster.
+//! Certificates and kubeconfigs: an authority for the API, one for its aggregation layer, and a key
+//! for service account tokens. They are valid for a month, and removed with the cluster.
 
 use std::{fs, path::Path, process::Command};
 
@@ -14,7 +14,7 @@ use crate::run;
 
 const DAYS: &str = "30";
 
-/// Makes all that are not there yet.
+/// Makes those that are missing.
 pub(crate) fn make(state: &State, nodes: &[Node]) -> Result<()> {
     let folder = state.join("pki");
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
@@ -26,8 +26,9 @@ pub(crate) fn make(state: &State, nodes: &[Node]) -> Result<()> {
         pki.openssl(&["ec", "-in", "sa.key", "-pubout", "-out", "sa.pub"])?;
     }
     let names = format!(
-        "IP:{FIRST_NODE},IP:{API_SERVICE},IP:127.0.0.1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,\
-         DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local"
+        "IP:{FIRST_NODE},IP:{API_SERVICE},IP:127.0.0.1,DNS:localhost,DNS:kubernetes,\
+         DNS:kubernetes.default,DNS:kubernetes.default.svc,\
+         DNS:kubernetes.default.svc.cluster.local"
     );
     pki.certificate("apiserver", "/CN=kube-apiserver", &names)?;
     pki.certificate("kubelet-client", "/O=system:masters/CN=kube-apiserver-kubelet-client", "")?;
@@ -121,8 +122,7 @@ impl Pki<'_> {
             &file("crt"),
         ])?;
         for extension in ["csr", "ext"] {
-            fs::remove_file(self.folder.join(file(extension)))
-                .context("remove what was needed on the way")?;
+            fs::remove_file(self.folder.join(file(extension))).context("remove temporary files")?;
         }
         Ok(())
     }
@@ -132,8 +132,16 @@ impl Pki<'_> {
         let config = format!(
             "apiVersion: v1
 kind: Config
-clusters: [{{name: interceptor, cluster: {{server: 'https://{FIRST_NODE}:{API_PORT}', certificate-authority: {folder}/ca.crt}}}}]
-users: [{{name: {who}, user: {{client-certificate: {folder}/{who}.crt, client-key: {folder}/{who}.key}}}}]
+clusters:
+- name: interceptor
+  cluster:
+    server: 'https://{FIRST_NODE}:{API_PORT}'
+    certificate-authority: {folder}/ca.crt
+users:
+- name: {who}
+  user:
+    client-certificate: {folder}/{who}.crt
+    client-key: {folder}/{who}.key
 contexts: [{{name: interceptor, context: {{cluster: interceptor, user: {who}}}}}]
 current-context: interceptor
 "

@@ -1,5 +1,6 @@
-//! Removal: of processes by their noted ids and control groups, of everything else by comparison with how the machine was
-//! before. It goes on after a failure, tells all of them, and can be done again.
+//! Removes the cluster: processes by their noted ids and control groups, everything else by
+//! comparison with the state before. It continues after a failure, reports all of them, and can run
+//! again.
 
 use std::{
     fs,
@@ -29,9 +30,9 @@ pub(crate) fn remove(state: &State) -> Result<()> {
         return Ok(());
     }
     let started = Instant::now();
-    // Noted before anything else was done: where it is missing, there is nothing else to remove.
+    // This is noted before any change. Without it there is nothing else to remove.
     if let Some(before) = Before::read(state)? {
-        // Who would start pods again ends first.
+        // First the parts that would start pods again.
         let mut done = Part::all(state)
             .iter()
             .map(|part| (part.name().to_owned(), part.stop(true)))
@@ -50,7 +51,7 @@ pub(crate) fn remove(state: &State) -> Result<()> {
             .into_iter()
             .filter_map(|(what, done)| Some(format!("\n  {what}: {:#}", done.err()?)));
         let failures = failures.collect::<String>();
-        ensure!(failures.is_empty(), "not all is removed:{failures}");
+        ensure!(failures.is_empty(), "the removal is not complete:{failures}");
     }
     fs::remove_dir_all(state.path())
         .with_context(|| format!("remove {}", state.path().display()))?;
@@ -87,7 +88,7 @@ fn folders_in(group: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// They outlive containerd; each was told the address of its own.
+/// The shims outlive containerd. Each got an address when it started.
 fn end_shims(state: &State) -> Result<()> {
     let address = format!("{}/", state.path().display());
     wait_until("the end of containerd's shims", Duration::from_secs(10), || {
@@ -111,7 +112,7 @@ fn end_shims(state: &State) -> Result<()> {
     })
 }
 
-/// Those in the cluster's folder, and the namespaces of its pods; what was mounted last goes first.
+/// The mounts in the cluster's folder, and the namespaces of its pods; the latest mount first.
 fn unmount(state: &State, before: &Before) -> Result<()> {
     let inside = format!("{}/", state.path().display());
     for mount in before::mounts().iter().rev() {
@@ -133,7 +134,7 @@ fn remove_links() -> Result<()> {
     for link in [LAPTOP_LINK, NODE_LINK, POD_BRIDGE, BRIDGE] {
         if Path::new("/sys/class/net").join(link).exists() {
             let deleted = run::output(Command::new("ip").args(["link", "delete", link]));
-            // The other end of a pair goes with its namespace, at any moment.
+            // The other end of a pair disappears with its namespace, at any moment.
             if Path::new("/sys/class/net").join(link).exists() {
                 deleted?;
             }
@@ -142,7 +143,8 @@ fn remove_links() -> Result<()> {
     Ok(())
 }
 
-/// The chains of kube-proxy, kubelet and the CNI plugins that came with the cluster, with all rules that name them.
+/// The chains of kube-proxy, kubelet and the CNI plugins that came with the cluster, with all rules
+/// that name them.
 fn remove_chains(before: &Before) -> Result<()> {
     for family in ["iptables", "ip6tables"] {
         let Some(save) = run::find(&format!("{family}-save")) else { continue };
@@ -160,7 +162,8 @@ fn remove_chains(before: &Before) -> Result<()> {
     Ok(())
 }
 
-/// What iptables saved, without the chains that are ours, and the rules in them, to them, or with our comment.
+/// The output of iptables-save without our chains, the rules in them and to them, and rules with
+/// our comment.
 fn without(saved: &str, ours: impl Fn(&str) -> bool) -> String {
     let keeps = |line: &&str| {
         let chain = line.strip_prefix(':').and_then(|line| line.split(' ').next());
@@ -189,7 +192,7 @@ fn remove_cgroups() -> Result<()> {
         fs::remove_dir(group)
     }
     for group in node::cgroup_roots().iter().map(|root| root.join("interceptor-cluster")) {
-        // A process that was killed leaves its group a moment later.
+        // A killed process leaves its group a moment later.
         wait_until(&format!("the end of {}", group.display()), Duration::from_secs(5), || {
             if group.exists() { remove(&group) } else { Ok(()) }
         })?;
@@ -197,14 +200,14 @@ fn remove_cgroups() -> Result<()> {
     Ok(())
 }
 
-/// What containerd, kubelet and the plugins left in the folders whose names are fixed.
+/// Files of containerd, kubelet and the plugins in folders with fixed names.
 fn remove_new_entries(before: &Before) -> Result<()> {
     let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
     for folder in FOLDERS.map(Path::new) {
         for entry in before::entries(folder) {
             let path = Path::new(&entry);
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            // Namespaces have owners of all kinds, and sockets somebody who listens.
+            // Namespaces have owners of all kinds, and a socket may have a listener.
             let ours = !folder.ends_with("netns") || name.starts_with("cni-");
             if before.had_entry(path) || !ours || sockets.contains(&entry) {
                 continue;
@@ -213,7 +216,7 @@ fn remove_new_entries(before: &Before) -> Result<()> {
             let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
             removed.with_context(|| format!("remove {entry}"))?;
         }
-        // As far as they are ours and empty.
+        // Only if they came with the cluster and are empty.
         let mut folder = folder;
         while !before.had_folder(folder) && fs::remove_dir(folder).is_ok() {
             let Some(parent) = folder.parent() else { break };
@@ -230,7 +233,7 @@ fn remove_new_entries(before: &Before) -> Result<()> {
 fn restore_sysctls(before: &Before) -> Result<()> {
     for (key, value) in before.sysctls() {
         let path = Path::new("/proc/sys").join(key);
-        // A link of the machine may be gone, and its settings with it.
+        // A link of the machine may be gone, with its settings.
         let now = fs::read_to_string(&path).ok();
         if now.is_some_and(|now| now.trim() != value) {
             fs::write(&path, value).with_context(|| format!("set {key} to {value}"))?;

@@ -1,5 +1,6 @@
-//! What runs the pods of a node: Debian's containerd and runc, or newer ones built from their Go modules
-//! (`cluster/runtime`). Pods with a user namespace of their own (`hostUsers: false`) need containerd 2 and runc 1.2.
+//! The container runtime of a node: Debian's containerd and runc, or newer ones built from their Go
+//! modules (`cluster/runtime`). Pods with a user namespace of their own (`hostUsers: false`) need
+//! containerd 2 and runc 1.2.
 
 use std::{
     env, fmt,
@@ -11,32 +12,32 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 
-use super::{Part, State, go, images, state::Node};
-use crate::{run, setup};
+use super::{Part, State, images, state::Node};
+use crate::{cache, go, run, setup};
 
-/// Which one the nodes have.
+/// The runtime of the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Runtime {
     /// Debian's containerd and runc
     Debian,
-    /// containerd 2 and the runc that goes with it; the first time builds them
+    /// containerd 2 with its runc; built the first time
     #[value(name = "containerd-2")]
     Containerd2,
 }
 
-/// The link in the cluster's folder to those that were built.
+/// The link in the cluster's folder to the built programs.
 const LINK: &str = "runtime";
 
 const CONTAINERD: &str = "github.com/containerd/containerd/v2";
 const RUNC: &str = "github.com/opencontainers/runc";
 
 impl Runtime {
-    /// The one that a cluster was started with.
+    /// The runtime that a cluster was started with.
     pub(crate) fn of(state: &State) -> Self {
         if state.join(LINK).exists() { Self::Containerd2 } else { Self::Debian }
     }
 
-    /// The one that was asked for; if none was, the one that a cluster which runs has, or else Debian's.
+    /// The given runtime; by default that of the running cluster, or else Debian's.
     pub(crate) fn chosen(state: &State, wanted: Option<Self>) -> Result<Self> {
         if !Part::all(state).iter().any(|part| part.pid().is_some()) {
             return Ok(wanted.unwrap_or(Self::Debian));
@@ -51,7 +52,7 @@ impl Runtime {
         }
     }
 
-    /// Builds it unless it is there; gives its folder if that is another than Debian's.
+    /// Builds it if it is missing. Returns its folder, or `None` for Debian's.
     pub(crate) fn build(self) -> Result<Option<PathBuf>> {
         match self {
             Self::Debian => Ok(None),
@@ -59,7 +60,7 @@ impl Runtime {
         }
     }
 
-    /// Notes what the nodes are to have: the folder that [`build`](Self::build) gave.
+    /// Notes the runtime of the nodes: the folder that [`build`](Self::build) returned.
     pub(crate) fn note(state: &State, folder: Option<&Path>) -> Result<()> {
         let link = state.join(LINK);
         match folder {
@@ -70,7 +71,7 @@ impl Runtime {
         }
     }
 
-    /// The words that start containerd on a node, after its settings were written to `config`.
+    /// The words that start containerd on a node, after writing its settings to `config`.
     pub(crate) fn command(self, state: &State, config: &Path) -> Result<Vec<String>> {
         let config = format!("--config={}", config.display());
         match self {
@@ -80,7 +81,7 @@ impl Runtime {
             }
             Self::Containerd2 => {
                 let folder = state.join(LINK);
-                // It looks for its shim, and the shim for runc, as a shell does.
+                // containerd looks for its shim in PATH, and so does the shim for runc.
                 let path = env::var("PATH").unwrap_or_default();
                 Ok(vec![
                     "env".to_owned(),
@@ -102,7 +103,7 @@ impl Runtime {
 }
 
 impl fmt::Display for Runtime {
-    /// As it is typed.
+    /// The value on the command line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.to_possible_value().as_ref().map_or("", |value| value.get_name()))
     }
@@ -112,19 +113,20 @@ fn build() -> Result<PathBuf> {
     let source = run::workspace().join("cluster/runtime");
     let (containerd, runc) = (go::version(&source, CONTAINERD)?, go::version(&source, RUNC)?);
     let sum = go::checksum(&source, &["go.mod", "go.sum"])?;
-    let home = setup::cache()?.join(format!("containerd-{containerd}-{sum}"));
+    let home = cache::folder()?.join(format!("containerd-{containerd}-{sum}"));
     if home.exists() {
         return Ok(home);
     }
     setup::setup(&[setup::Group::Runtime])?;
-    let go = go::compiler()?;
+    let go = go::compiler("containerd")?;
     eprintln!(
-        "building containerd {containerd} and runc {runc} with {}: once for each version, some minutes",
+        "building containerd {containerd} and runc {runc} with {}: some minutes, once for each \
+         version",
         go.display()
     );
-    go::once(&home, |folder| {
+    cache::keep(&home, |folder| {
         let mut build = Command::new(&go);
-        // What needs further libraries, and no cluster for tests.
+        // Leaves out features that need more libraries and that test clusters do not use.
         build.args(["build", "-trimpath", "-tags", "seccomp no_btrfs no_devmapper no_zfs"]);
         build.args([
             "-ldflags",
@@ -137,15 +139,19 @@ fn build() -> Result<PathBuf> {
                 .map(|name| format!("{CONTAINERD}/cmd/{name}")),
         );
         build.arg(RUNC);
-        // runc has parts in C, which run before Go's own threads.
+        // runc has parts in C, which run before Go's threads.
         build
             .env("CGO_ENABLED", "1")
             .env("GOFLAGS", "-mod=readonly -buildvcs=false")
             .current_dir(&source);
         run::run(&mut build)?;
         for (program, version) in [("containerd", &containerd), ("runc", &runc)] {
-            let told = run::output(Command::new(folder.join(program)).arg("--version"))?;
-            ensure!(told.contains(version.as_str()), "{program} says that it is {}", told.trim());
+            let printed = run::output(Command::new(folder.join(program)).arg("--version"))?;
+            ensure!(
+                printed.contains(version.as_str()),
+                "{program} reports version {}",
+                printed.trim()
+            );
         }
         Ok(())
     })
@@ -153,7 +159,7 @@ fn build() -> Result<PathBuf> {
     Ok(home)
 }
 
-/// Those of containerd 1.
+/// Settings of containerd 1.
 fn version_2(node: &Node, cni: &Path) -> String {
     format!(
         r#"version = 2
@@ -188,7 +194,7 @@ disabled_plugins = [
     )
 }
 
-/// Those of containerd 2: the same, under other names.
+/// Settings of containerd 2: the same under other names.
 fn version_3(node: &Node, cni: &Path) -> String {
     format!(
         r#"version = 3

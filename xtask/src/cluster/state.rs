@@ -1,4 +1,4 @@
-//! Where the cluster keeps what it has: one folder, outside of the tree, that is there exactly while there is a cluster.
+//! The folder of the cluster, outside of the tree. It exists exactly as long as the cluster does.
 
 use std::{
     fs,
@@ -10,12 +10,13 @@ use anyhow::{Context as _, Result};
 
 use super::{Families, addresses};
 
-/// Environment variable: the folder with the binaries, from the user's process to that of root.
+/// Environment variable: the folder with the binaries, passed from the user's process to that of
+/// root.
 pub(crate) const PREPARED: &str = "INTERCEPTOR_CLUSTER_BIN";
 /// The same for the runtime, if it is not Debian's.
 pub(crate) const PREPARED_RUNTIME: &str = "INTERCEPTOR_CLUSTER_RUNTIME";
 
-/// The folder. On a disk, since images and containers are in it, and `/run` is often small.
+/// The folder. It is on disk, since it holds images and containers, and `/run` is often small.
 #[derive(Clone, Debug)]
 pub(crate) struct State(PathBuf);
 
@@ -39,7 +40,8 @@ impl State {
         self.0.join(name)
     }
 
-    /// A program of the cluster. The folder is a link to the cache, so that PATH is the same for all versions.
+    /// A program of the cluster. The folder is a link to the cache, so PATH is the same for all
+    /// versions.
     pub(crate) fn bin(&self, program: &str) -> PathBuf {
         self.join("bin").join(program)
     }
@@ -48,7 +50,7 @@ impl State {
         self.join(format!("pki/{who}.kubeconfig"))
     }
 
-    /// Where kubectl keeps what it has asked, instead of in somebody's home.
+    /// kubectl's cache, instead of one in the user's home.
     pub(crate) fn kube_cache(&self) -> PathBuf {
         self.join("kube-cache")
     }
@@ -75,7 +77,7 @@ impl State {
     }
 }
 
-/// One node: its name, and what is its own.
+/// One node: its name, and the paths and addresses that it alone has.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) name: &'static str,
@@ -107,7 +109,8 @@ impl Node {
         }
     }
 
-    /// Its addresses. Kubernetes' main one, for its pods too, is the first: of IPv6 on the second node, to have both kinds.
+    /// Its addresses. Kubernetes and the node's pods use the first as the main one: IPv6 on the
+    /// second node, so that tests have both kinds.
     pub(crate) fn ips(&self, families: Families) -> Vec<IpAddr> {
         let mut ips = families.of([self.ip.into(), self.ip6.into()]);
         if self.name == "node2" {
@@ -116,7 +119,7 @@ impl Node {
         ips
     }
 
-    /// The networks of its pods, each with where packets to it go: the node's own address.
+    /// The networks of its pods, each with the next hop: the node's own address.
     pub(crate) fn routes(&self, families: Families) -> Vec<(&'static str, IpAddr)> {
         let [pods, pods6] = self.pods;
         families.of([(pods, self.ip.into()), (pods6, self.ip6.into())])
@@ -126,7 +129,7 @@ impl Node {
         self.folder.join("containerd.sock")
     }
 
-    /// Where its pods' control groups are, below each hierarchy's root.
+    /// The control group of its pods, below each hierarchy's root.
     pub(crate) fn cgroup(&self) -> String {
         format!("interceptor-cluster/{}", self.name)
     }

@@ -1,4 +1,4 @@
-//! What runs.
+//! Shows what runs.
 
 use std::{
     fmt::Write as _,
@@ -14,7 +14,7 @@ pub(crate) fn status(state: &State) -> Result<()> {
         println!("there is no cluster; `cargo xtask cluster up` starts one");
         return Ok(());
     }
-    let mut told = format!(
+    let mut text = format!(
         "runtime: {}\nparts, with their logs in {}:\n",
         Runtime::of(state),
         state.join("log").display()
@@ -22,8 +22,8 @@ pub(crate) fn status(state: &State) -> Result<()> {
     for part in Part::all(state) {
         let name = part.name();
         match part.pid() {
-            Some(pid) => writeln!(told, "  {name:20} pid {pid}")?,
-            None => writeln!(told, "  {name:20} does not run; `cargo xtask cluster start {name}`")?,
+            Some(pid) => writeln!(text, "  {name:20} pid {pid}")?,
+            None => writeln!(text, "  {name:20} does not run; `cargo xtask cluster start {name}`")?,
         }
     }
     for what in ["nodes", "pods"] {
@@ -32,13 +32,13 @@ pub(crate) fn status(state: &State) -> Result<()> {
             state,
             &[&["get", what, "--output=wide", "--request-timeout=5s"], all].concat(),
         ) {
-            Ok(table) => write!(told, "\n{table}")?,
-            Err(error) => writeln!(told, "\nno {what}: {error:#}")?,
+            Ok(table) => write!(text, "\n{table}")?,
+            Err(error) => writeln!(text, "\nno {what}: {error:#}")?,
         }
     }
     let (kubeconfig, bin) = (state.kubeconfig("admin"), state.join("bin"));
-    writeln!(told, "\nexport KUBECONFIG={} PATH={}:$PATH", kubeconfig.display(), bin.display())?;
-    // Whoever reads only the first lines, as `head` does, has no interest in the others.
-    let _ = io::stdout().write_all(told.as_bytes());
+    writeln!(text, "\nexport KUBECONFIG={} PATH={}:$PATH", kubeconfig.display(), bin.display())?;
+    // An error here means that the reader, such as `head`, has closed the pipe.
+    let _ = io::stdout().write_all(text.as_bytes());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Start, in the order in which the parts need each other, and what to try then.
+//! Starts the parts in the order in which they need each other, and prints what to try.
 
 use std::{env, fs, os::unix::fs::symlink, path::Path, time::Instant};
 
@@ -7,14 +7,14 @@ use anyhow::{Context as _, Result, bail};
 use super::{
     Families, Part, Runtime, State,
     addresses::{LAPTOP, LAPTOP_PORT},
-    before, control_plane, foreign,
+    before, control_plane, foreign, images,
     kubectl::kubectl,
-    load, network, node, pki, remove,
+    network, node, pki, remove,
     state::Node,
 };
 use crate::run;
 
-/// Starts what does not run, and gives the product's image to it.
+/// Starts the parts that do not run, and loads the image.
 pub(crate) fn up(
     state: &State,
     nodes: u8,
@@ -29,7 +29,7 @@ pub(crate) fn up(
     };
     if is_up(state, &wanted)? {
         eprintln!("the cluster is up already");
-        load(state, image)?;
+        images::load(state, image)?;
         explain(state);
         return Ok(());
     }
@@ -67,16 +67,17 @@ pub(crate) fn up(
         started.elapsed()
     );
 
-    load(state, image)?;
+    images::load(state, image)?;
     let demo = run::workspace().join("cluster/demo.yaml");
     kubectl(state, &["apply", "--filename", &demo.display().to_string()])?;
     kubectl(state, &["rollout", "status", "deployment/web", "--timeout=60s"])?;
-    eprintln!("the demo's pods are ready, {:.1?} after the begin", started.elapsed());
+    eprintln!("the demo's pods are ready after {:.1?}", started.elapsed());
     explain(state);
     Ok(())
 }
 
-/// Whether all of it runs. The rest of one that ended with the machine is removed; one that runs by half is told.
+/// Whether all parts run. Removes what is left of a cluster that ended with the machine. A cluster
+/// that runs only in part is an error.
 fn is_up(state: &State, wanted: &[Node]) -> Result<bool> {
     let (running, ended): (Vec<_>, Vec<_>) =
         Part::all(state).into_iter().partition(|part| part.pid().is_some());
@@ -105,7 +106,7 @@ fn link_binaries(state: &State, binaries: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Who came by sudo should use kubectl without it.
+/// A user who came by sudo can then use kubectl without it.
 fn give_to_the_user(state: &State) -> Result<()> {
     let id = |key| env::var(key).ok().and_then(|id| id.parse::<u32>().ok());
     let (Some(user), group) = (id("SUDO_UID"), id("SUDO_GID")) else { return Ok(()) };
@@ -117,17 +118,20 @@ fn give_to_the_user(state: &State) -> Result<()> {
     Ok(())
 }
 
-/// The lines that make the cluster usable in a shell, and the three commands that try the product.
+/// Prints the lines that make the cluster usable in a shell, and three commands that try the
+/// product.
 fn explain(state: &State) {
     let bin = state.join("bin");
     println!(
         "
 export KUBECONFIG={kubeconfig} PATH={bin}:$PATH
 
-helm install interceptor deploy/charts/interceptor -n interceptor-system --create-namespace --wait \\
-    --set image.repository=localhost/interceptor --set image.pullPolicy=Never
-kubectl annotate pod -l app=web --overwrite debug.redirect='8080 -> {LAPTOP}:{LAPTOP_PORT}' # the laptop
-curl http://10.99.0.1:30080/                                       # the Service web, by its node port
+# Install it, redirect the pod to the laptop, and call the Service web by its node port:
+helm install interceptor deploy/charts/interceptor -n interceptor-system --create-namespace \\
+    --wait --set image.repository=localhost/interceptor --set image.pullPolicy=Never
+kubectl annotate pod -l app=web --overwrite \\
+    debug.redirect='8080 -> {LAPTOP}:{LAPTOP_PORT}'
+curl http://10.99.0.1:30080/
 
 `cargo xtask cluster down` removes all of it.",
         kubeconfig = state.kubeconfig("admin").display(),

@@ -85,7 +85,8 @@ fn timeline(entries: &[Entry]) -> Vec<f64> {
     let mut now = 0.0;
     let mut begins = Vec::new();
     for entry in entries {
-        if matches!(entry, Entry::Step(_) | Entry::End(_)) {
+        // The first line stands there from the beginning.
+        if !begins.is_empty() && matches!(entry, Entry::Step(_) | Entry::End(_)) {
             now += 0.6;
         }
         begins.push(now);

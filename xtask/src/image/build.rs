@@ -1,7 +1,7 @@
-//! The daemon as one file that needs no other: linked with musl by the linker in the toolchain.
+//! The daemon as one static file: linked with musl by the linker of the toolchain.
 //!
-//! What is said here is for the daemon alone. Cargo applies it to the given target only, and the build of the kernel
-//! programs, which `interceptor/build.rs` starts in the middle of it, sets flags of its own.
+//! The flags here apply to the daemon alone. Cargo uses them for the given target only.
+//! `interceptor/build.rs` builds the kernel programs meanwhile, with flags of its own.
 
 use std::{
     env,
@@ -12,19 +12,19 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::Arch;
 use crate::{
+    arch::Arch,
     build, run,
     setup::{self, musl, rust::Rustc},
 };
 
-/// The profile of images that are for use.
+/// The profile of images that users run.
 pub(crate) const FOR_USE: &str = "container";
-/// The cheapest that still compiles and links everything. It shares what is compiled for this machine (macros, build
-/// scripts) with the tests.
+/// The cheapest profile that still compiles and links everything. It shares macros and build
+/// scripts with the tests.
 pub(crate) const CHECK: &str = "dev";
 
-/// Builds it, and gives its bytes.
+/// Builds the daemon and returns its bytes.
 pub(crate) fn daemon(arch: Arch, profile: &str) -> Result<Vec<u8>> {
     setup::setup(&[])?;
     musl::install(&[arch])?;
@@ -34,25 +34,25 @@ pub(crate) fn daemon(arch: Arch, profile: &str) -> Result<Vec<u8>> {
     let mut cargo = build::cargo()?;
     cargo.args(["build", "--locked", "--package", "interceptor", "--bin", "interceptor"]);
     cargo.args(["--target", target, "--profile", profile]);
-    // In place of what the user has in RUSTFLAGS: the image is the same for everybody.
+    // Replaces the user's RUSTFLAGS: the image is the same for every builder.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags()?);
     let screaming = target.to_uppercase().replace('-', "_");
     cargo.env(format!("CARGO_TARGET_{screaming}_LINKER"), "rust-lld");
     let snake = target.replace('-', "_");
     cargo.env(format!("CC_{snake}"), compiler.cc).env(format!("AR_{snake}"), compiler.ar);
     if profile == CHECK {
-        // Nobody uses it for long. This says nothing to the kernel programs, which are always optimised.
+        // Only tests use this image. The kernel programs are always optimised.
         cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0").env("CARGO_PROFILE_DEV_DEBUG", "false");
     }
     run::run(&mut cargo)?;
 
-    // Cargo's only exception: what is built with `dev` goes into `debug`.
+    // Cargo's one exception: the profile `dev` uses the folder `debug`.
     let folder = if profile == "dev" { "debug" } else { profile };
     let path = build::target()?.join(target).join(folder).join("interceptor");
     fs::read(&path).with_context(|| format!("read {}", path.display()))
 }
 
-/// One word after the other, as cargo wants them.
+/// The flags, separated as `CARGO_ENCODED_RUSTFLAGS` needs it.
 fn flags() -> Result<OsString> {
     let mut flags = OsString::from("-Ctarget-feature=+crt-static");
     for (place, name) in places()? {
@@ -63,14 +63,14 @@ fn flags() -> Result<OsString> {
     Ok(flags)
 }
 
-/// Where the sources are here, and what they are called in the daemon: backtraces say where in the project something is,
-/// and not where somebody once had it; and wherever it is built, the daemon is the same to the byte.
+/// Folders on this machine and their names in the daemon. Backtraces then name paths inside the
+/// project, and the daemon is the same to the byte on every machine.
 pub(crate) fn places() -> Result<[(PathBuf, String); 3]> {
     let Rustc { sysroot, commit, .. } = Rustc::ask()?;
     Ok([
         (run::workspace().to_owned(), "/interceptor".to_owned()),
         (cargo_home()?, "/cargo".to_owned()),
-        // As the compiler calls them where the component rust-src is missing.
+        // The name that the compiler uses without the component rust-src.
         (sysroot.join("lib/rustlib/src/rust"), format!("/rustc/{commit}")),
     ])
 }

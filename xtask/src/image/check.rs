@@ -1,4 +1,4 @@
-//! An archive read back, as by somebody who was only told what should be in it.
+//! Reads an archive back and checks it without the code that made it.
 
 use std::{
     collections::BTreeMap,
@@ -19,16 +19,15 @@ use object::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    Arch,
     oci::{
         CONFIG, CONTAINERD_NAME, Config, Descriptor, INDEX, Image, Index, LAYER, LAYOUT_VERSION,
         Layout, MANIFEST, Manifest, REF_NAME, blob_path, digest,
     },
     rootfs::Rootfs,
 };
-use crate::{build, run};
+use crate::{arch::Arch, build, run};
 
-/// All that an image has, with its mode.
+/// Every path in the image, with its mode.
 const CONTENT: [(&str, u32); 11] = [
     ("etc/", 0o755),
     ("etc/ssl/", 0o755),
@@ -43,7 +42,7 @@ const CONTENT: [(&str, u32); 11] = [
     ("licenses/rust-standard-library.html", 0o644),
 ];
 
-/// Reads all of it, and gives the daemon in it.
+/// Checks an archive and returns the daemon in it.
 pub(crate) fn archive(archive: impl Read, expected: &Image) -> Result<Vec<u8>> {
     let mut blobs = unpack(archive)?
         .into_iter()
@@ -60,7 +59,7 @@ pub(crate) fn archive(archive: impl Read, expected: &Image) -> Result<Vec<u8>> {
     let index: Index = document(&take(&mut blobs, "index.json")?)?;
     ensure!(
         index.media_type == INDEX && index.schema_version == 2,
-        "index.json is of another kind"
+        "index.json has another media type or schema version"
     );
     let [manifest] = &index.manifests[..] else {
         bail!("{} images instead of one", index.manifests.len())
@@ -92,24 +91,27 @@ pub(crate) fn archive(archive: impl Read, expected: &Image) -> Result<Vec<u8>> {
     let mut unpacked = Vec::new();
     let packed = blob(&mut blobs, layer, LAYER)?;
     GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).context("decompress the layer")?;
-    ensure!(config.rootfs.diff_ids == [digest(&unpacked)], "the config speaks of another layer");
-    ensure!(blobs.is_empty(), "nobody refers to {:?}", blobs.keys());
+    ensure!(
+        config.rootfs.diff_ids == [digest(&unpacked)],
+        "the config has the checksum of another layer"
+    );
+    ensure!(blobs.is_empty(), "no document refers to {:?}", blobs.keys());
     content(&unpacked, expected.arch)
 }
 
-/// That the daemon names no folder of the machine that built it.
+/// Checks that the daemon contains no path of the machine that built it.
 pub(crate) fn names_none(daemon: &[u8], places: &[(PathBuf, String)]) -> Result<()> {
     for (place, name) in places {
         ensure!(
             !names(daemon, place),
-            "the daemon names {}, which should be {name} there",
+            "the daemon contains the path {}; it should be {name}",
             place.display()
         );
     }
     Ok(())
 }
 
-/// Whether there is a path in it that begins so. `/src` may well be in the middle of many.
+/// Whether a path in the daemon begins with a folder. Other paths may have `/src` in the middle.
 fn names(daemon: &[u8], place: &Path) -> bool {
     let folder = [place.as_os_str().as_bytes(), b"/"].concat();
     let goes_on = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
@@ -117,18 +119,18 @@ fn names(daemon: &[u8], place: &Path) -> bool {
     found.any(|(at, _)| at == 0 || !goes_on(daemon[at - 1]))
 }
 
-/// That neither of these sizes is beyond the limit.
+/// Checks both sizes against the limit.
 pub(crate) fn is_small(packed: u64, unpacked: u64, limit: u64) -> Result<()> {
-    for (what, size) in [("the archive", packed), ("what is in the image", unpacked)] {
-        ensure!(size <= limit, "{what} has {size} bytes; {limit} are the limit");
+    for (what, size) in [("the archive", packed), ("the content of the image", unpacked)] {
+        ensure!(size <= limit, "{what} has {size} bytes; the maximum is {limit}");
     }
     Ok(())
 }
 
-/// Runs the daemon where there is no other file, if this machine can, and says how that went.
+/// Runs the daemon in an empty root, if this machine can, and describes the result.
 pub(crate) fn runs(arch: Arch, daemon: &[u8]) -> Result<&'static str> {
     if arch.name() != env::consts::ARCH {
-        return Ok("not run, since it is for other machines");
+        return Ok("not run: this machine has another architecture");
     }
     let root = env::temp_dir().join(format!("interceptor-image-{}", process::id()));
     let mut alone = Rootfs::default();
@@ -140,7 +142,7 @@ pub(crate) fn runs(arch: Arch, daemon: &[u8]) -> Result<&'static str> {
 
 fn run_in(root: &Path) -> Result<&'static str> {
     let in_ci = env::var("CI").as_deref() == Ok("true");
-    // A user who only wants an image is not asked for a password.
+    // Building an image must not ask a user for a password.
     let sudo = if run::is_root() || in_ci { Some(build::sudo()?) } else { None };
     let (mut command, how) = match (sudo, run::find("chroot")) {
         (Some(sudo), Some(chroot)) => {
@@ -148,20 +150,20 @@ fn run_in(root: &Path) -> Result<&'static str> {
             let words = words.collect::<Vec<_>>();
             let mut command = Command::new(&words[0]);
             command.args(&words[1..]);
-            (command, "runs where no other file is")
+            (command, "runs in an empty root")
         }
-        _ if in_ci => bail!("no chroot to run the daemon in"),
+        _ if in_ci => bail!("there is no chroot to run the daemon in"),
         _ => (
             Command::new(root.join("interceptor")),
-            "runs (as root it would be tried without other files)",
+            "runs (root would also try it in an empty root)",
         ),
     };
-    let told = run::output(command.arg("--version").env_clear())?;
-    ensure!(told.starts_with("interceptor "), "`interceptor --version` says {told:?}");
+    let output = run::output(command.arg("--version").env_clear())?;
+    ensure!(output.starts_with("interceptor "), "`interceptor --version` printed {output:?}");
     Ok(how)
 }
 
-/// The files of the layer, to the last one.
+/// Checks that the layer has exactly the expected files, and returns the daemon.
 fn content(layer: &[u8], arch: Arch) -> Result<Vec<u8>> {
     let mut files = unpack(layer)?;
     let found = files.iter().map(|(path, file)| (path.as_str(), file.mode)).collect::<Vec<_>>();
@@ -176,15 +178,15 @@ fn content(layer: &[u8], arch: Arch) -> Result<Vec<u8>> {
     for name in ["tokio ", "aya ", "musl libc"] {
         let found =
             String::from_utf8_lossy(&dependencies).lines().any(|line| line.starts_with(name));
-        ensure!(found, "{name}is not among the licences");
+        ensure!(found, "the list of licences lacks {name}");
     }
     let daemon = bytes("interceptor");
     is_static(&daemon, arch)?;
     Ok(daemon)
 }
 
-/// A program for these machines that asks for no interpreter and no library. It has a dynamic section all the same,
-/// by which it moves itself to the random address where it was loaded.
+/// Checks that a program is for this architecture and needs no interpreter and no library. It has a
+/// dynamic section all the same: the program relocates itself to a random address with it.
 fn is_static(program: &[u8], arch: Arch) -> Result<()> {
     let elf = ElfFile64::<Endianness>::parse(program).context("read the daemon's headers")?;
     let machine = match arch {
@@ -212,7 +214,7 @@ struct Unpacked {
     bytes: Vec<u8>,
 }
 
-/// Every entry of a tar file: folders end with a slash.
+/// Every entry of a tar file. Paths of folders end with a slash.
 fn unpack(file: impl Read) -> Result<BTreeMap<String, Unpacked>> {
     let mut found = BTreeMap::new();
     for entry in tar::Archive::new(file).entries()? {
@@ -221,7 +223,7 @@ fn unpack(file: impl Read) -> Result<BTreeMap<String, Unpacked>> {
         let path = String::from_utf8(entry.path_bytes().into_owned())
             .context("a path that is not UTF-8")?;
         let anonymous = (header.uid()?, header.gid()?, header.mtime()?) == (0, 0, 0);
-        ensure!(anonymous, "{path} says when or by whom it was made");
+        ensure!(anonymous, "{path} has a time or an owner");
         ensure!(
             header.entry_type().is_file() || header.entry_type().is_dir(),
             "{path} is neither a file nor a folder"
@@ -230,13 +232,13 @@ fn unpack(file: impl Read) -> Result<BTreeMap<String, Unpacked>> {
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).with_context(|| format!("read {path}"))?;
         let last = found.last_key_value().map(|(last, _): (&String, _)| last);
-        ensure!(last.is_none_or(|last| *last < path), "{path} comes too late or twice");
+        ensure!(last.is_none_or(|last| *last < path), "{path} is not in order, or there twice");
         found.insert(path, Unpacked { mode, bytes });
     }
     Ok(found)
 }
 
-/// What a descriptor points to.
+/// The blob that a descriptor points to.
 fn blob(
     blobs: &mut BTreeMap<String, Vec<u8>>,
     descriptor: &Descriptor,
@@ -250,7 +252,7 @@ fn blob(
     let bytes = take(blobs, &blob_path(&descriptor.digest))?;
     ensure!(
         digest(&bytes) == descriptor.digest,
-        "{} has other bytes than its name says",
+        "{} has a checksum other than its name",
         descriptor.digest
     );
     let size = bytes.len() as u64;

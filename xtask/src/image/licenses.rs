@@ -1,5 +1,5 @@
-//! The licences of what is linked into the daemon: which they are, and their texts, which most of them want to go along
-//! with the program.
+//! The licences of everything that is linked into the daemon: a list, and the texts that most
+//! licences want to accompany the program.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,20 +13,20 @@ use cargo_metadata::{DependencyKind, Metadata, Package, PackageId};
 
 use crate::setup::rust::Rustc;
 
-/// Where the daemon begins, the kernel programs that it carries, and where the authorities come from.
+/// The daemon, its kernel programs, and the source of the certificate authorities.
 const ROOTS: [&str; 3] = ["interceptor", "interceptor-ebpf", "webpki-root-certs"];
 
-/// Files of a package with one of these in the name have a licence's text.
+/// A file with one of these in its name has the text of a licence.
 const NAMES: [&str; 5] = ["license", "licence", "copying", "copyright", "notice"];
 
-/// The C library has no package.
+/// The C library is not a package.
 const MUSL: &str = include_str!("musl-copyright.txt");
 
-/// A list of all dependencies, and then each text once, with those that it belongs to.
+/// A list of all dependencies, then each text once with the packages that it covers.
 pub(crate) fn dependencies(metadata: &Metadata) -> Result<String> {
     let packages = linked(metadata)?;
     let mut list = String::from(
-        "What is linked into interceptor, each with its licence; the texts come after this list.\n\n",
+        "The components of interceptor with their licences. The texts follow this list.\n\n",
     );
     let mut texts = BTreeMap::<String, BTreeSet<String>>::new();
     let _ = writeln!(list, "{:40} MIT", "musl libc");
@@ -51,21 +51,21 @@ pub(crate) fn dependencies(metadata: &Metadata) -> Result<String> {
     Ok(list)
 }
 
-/// What the toolchain says of its own.
+/// The licences of the standard library, as the toolchain has them.
 pub(crate) fn rust_library() -> Result<Vec<u8>> {
     let path = Rustc::ask()?.sysroot.join("share/doc/rust/COPYRIGHT-library.html");
     fs::read(&path).with_context(|| {
         format!(
-            "read {}; toolchains of rustup have it, those of distributions may not",
+            "read {}; rustup's toolchains have it, those of distributions may not",
             path.display()
         )
     })
 }
 
-/// Packages of others that end up in the daemon or make code for it. Cargo reckons with the features of the whole
-/// workspace here, so a few may be in the list that are not in the daemon.
-fn linked(metadata: &Metadata) -> Result<Vec<&Package>> {
-    let resolve = metadata.resolve.as_ref().context("cargo resolved nothing")?;
+/// The external packages that are in the daemon or generate code for it. Cargo resolves features
+/// for the whole workspace here, so the list may have a few packages too many.
+pub(crate) fn linked(metadata: &Metadata) -> Result<Vec<&Package>> {
+    let resolve = metadata.resolve.as_ref().context("cargo resolved no dependencies")?;
     let nodes = resolve.nodes.iter().map(|node| (&node.id, node)).collect::<BTreeMap<_, _>>();
     let roots = metadata.packages.iter().filter(|package| ROOTS.contains(&package.name.as_str()));
     let mut ahead = roots.map(|package| &package.id).collect::<Vec<_>>();
@@ -80,21 +80,21 @@ fn linked(metadata: &Metadata) -> Result<Vec<&Package>> {
         };
         ahead.extend(node.deps.iter().filter(|dep| normal(&dep.dep_kinds)).map(|dep| &dep.pkg));
     }
-    // Our own have no source.
+    // Packages of the workspace have no source.
     let others = |package: &&Package| seen.contains(&package.id) && package.source.is_some();
     let mut packages = metadata.packages.iter().filter(others).collect::<Vec<_>>();
     packages.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
     Ok(packages)
 }
 
-/// In the folder of the package, or where its manifest says.
+/// The texts in the folder of a package, and the file that its manifest names.
 fn texts_of(package: &Package) -> Result<BTreeSet<String>> {
     let folder = package.manifest_path.parent().context("a manifest without a folder")?;
     let mut texts = BTreeSet::new();
     let entries = fs::read_dir(folder).with_context(|| format!("list {folder}"))?;
     let files = entries.flatten().map(|entry| entry.path()).filter(|path| is_license(path));
     for path in files.chain(package.license_file().map(Into::into)) {
-        // Some are in other encodings, with a name that would be lost; better a wrong letter than none.
+        // Some texts are in other encodings. A wrong letter in a name is better than no text.
         let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
         let text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
         texts.insert(text.trim().to_owned());

@@ -1,21 +1,20 @@
-//! The archive: a tar file in the OCI's image layout, of one image with one layer.
+//! The archive: a tar file in the OCI image layout, with one image of one layer.
 //!
-//! The three documents in it are plain types here. The crate `oci-spec` has them too, but brings two dozen others along,
-//! and everybody would compile those at their first `cargo xtask`.
+//! The documents in it are plain types here. The crate `oci-spec` also has them, but brings two
+//! dozen other crates, which every first `cargo xtask` would compile.
 //!
-//! Nothing in it depends on when or by whom it was made: no times, no user, everything sorted.
+//! Nothing in it depends on time or user, and everything is sorted.
 
-use std::{collections::BTreeMap, fmt, io::Write as _};
+use std::{collections::BTreeMap, fmt};
 
-use anyhow::{Context as _, Result};
-use flate2::{Compression, GzBuilder};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tar::{EntryType, Header};
 
-use super::{
-    Arch,
-    rootfs::{self, Entry, Rootfs},
+use super::rootfs::{self, Rootfs};
+use crate::{
+    arch::Arch,
+    archive::{gzip, tar},
 };
 
 pub(crate) const LAYOUT_VERSION: &str = "1.0.0";
@@ -24,12 +23,12 @@ pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// How containerd names the image.
+/// The name of the image for containerd.
 pub(crate) const CONTAINERD_NAME: &str = "io.containerd.image.name";
-/// The tag, for everybody else.
+/// The tag, for other tools.
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// What is to be said of an image beyond its files.
+/// The properties of an image beyond its files.
 #[derive(Debug)]
 pub(crate) struct Image {
     pub(crate) arch: Arch,
@@ -37,7 +36,7 @@ pub(crate) struct Image {
     pub(crate) labels: Vec<(&'static str, String)>,
 }
 
-/// What people call it.
+/// The name of an image for users.
 #[derive(Debug)]
 pub(crate) struct Reference {
     pub(crate) name: String,
@@ -60,7 +59,7 @@ pub(crate) struct Index {
     pub(crate) manifests: Vec<Descriptor>,
 }
 
-/// What an image is made of.
+/// The parts of an image.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
@@ -89,7 +88,7 @@ pub(crate) struct Platform {
     pub(crate) os: String,
 }
 
-/// How a container of it is to be started, and what its layers are when unpacked.
+/// How to start a container of the image, and the checksums of its unpacked layers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Config {
     #[serde(flatten)]
@@ -123,7 +122,7 @@ impl Image {
         Platform { architecture: self.arch.oci().into(), os: "linux".into() }
     }
 
-    /// With these files.
+    /// The archive of the image with these files.
     pub(crate) fn archive(&self, rootfs: &Rootfs) -> Result<Vec<u8>> {
         let layer = tar(rootfs.entries())?;
         let packed = gzip(&layer)?;
@@ -198,32 +197,4 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 
 pub(crate) fn blob_path(digest: &str) -> String {
     format!("blobs/{}", digest.replace(':', "/"))
-}
-
-fn tar(entries: Vec<Entry<'_>>) -> Result<Vec<u8>> {
-    let mut tar = tar::Builder::new(Vec::new());
-    for entry in entries {
-        let mut header = Header::new_ustar();
-        header.set_mode(entry.mode());
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        let (path, bytes) = match entry {
-            Entry::Folder { path } => {
-                header.set_entry_type(EntryType::Directory);
-                (format!("{path}/"), &[][..])
-            }
-            Entry::File { path, bytes, .. } => (path.to_owned(), bytes),
-        };
-        header.set_size(bytes.len() as u64);
-        tar.append_data(&mut header, &path, bytes)
-            .with_context(|| format!("add {path} to the archive"))?;
-    }
-    tar.into_inner().context("end the archive")
-}
-
-fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
-    // No name, no time.
-    let mut packed = GzBuilder::new().write(Vec::new(), Compression::best());
-    packed.write_all(bytes).and_then(|()| packed.finish()).context("compress the layer")
 }

@@ -1,4 +1,4 @@
-//! What is in the image, file by file.
+//! The content of the image, file by file.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,16 +14,16 @@ use cargo_metadata::Metadata;
 use pem_rfc7468::LineEnding;
 
 use super::licenses;
-use crate::run;
+use crate::{archive::Entry, run};
 
 pub(crate) const DAEMON: &str = "interceptor";
 pub(crate) const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
 pub(crate) const DEPENDENCIES: &str = "licenses/dependencies.txt";
 pub(crate) const RUST_LIBRARY: &str = "licenses/rust-standard-library.html";
-/// Ours, by their names in the repository.
+/// The project's licences, by their names in the repository.
 pub(crate) const LICENSES: [&str; 3] = ["LICENSE-APACHE", "LICENSE-GPL2", "LICENSE-MIT"];
 
-/// Files by path, without a slash before it.
+/// Files by path, without a leading slash.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rootfs {
     files: BTreeMap<String, Content>,
@@ -35,17 +35,10 @@ struct Content {
     bytes: Vec<u8>,
 }
 
-/// A file or a folder.
-#[derive(Debug)]
-pub(crate) enum Entry<'a> {
-    Folder { path: &'a str },
-    File { path: &'a str, mode: u32, bytes: &'a [u8] },
-}
-
 // === impl Rootfs ===
 
 impl Rootfs {
-    /// That of an image with this daemon.
+    /// The content of an image with this daemon.
     pub(crate) fn of_image(daemon: &[u8], metadata: &Metadata) -> Result<Self> {
         let mut rootfs = Self::default();
         rootfs.add(DAEMON, 0o755, daemon.to_vec());
@@ -64,17 +57,17 @@ impl Rootfs {
         self.files.insert(path.to_owned(), Content { mode, bytes });
     }
 
-    /// How many files.
+    /// The number of files.
     pub(crate) fn len(&self) -> usize {
         self.files.len()
     }
 
-    /// The bytes of all files together.
+    /// The size of all files, in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.files.values().map(|content| content.bytes.len() as u64).sum()
     }
 
-    /// All there is, in the order of paths, each folder before what is in it.
+    /// All entries in the order of their paths, each folder before its content.
     pub(crate) fn entries(&self) -> Vec<Entry<'_>> {
         let mut entries = Vec::new();
         let mut folders = BTreeSet::new();
@@ -89,16 +82,12 @@ impl Rootfs {
         entries
     }
 
-    /// Writes all of it below a folder.
+    /// Writes all of it below a folder, which must be empty or missing.
     pub(crate) fn write_to(&self, root: &Path) -> Result<()> {
         let context = |path: &Path| format!("write {}", path.display());
         fs::create_dir_all(root).with_context(|| context(root))?;
         let is_empty = root.read_dir().with_context(|| context(root))?.next().is_none();
-        ensure!(
-            is_empty,
-            "{} is not empty, and all that is in it would be in the image",
-            root.display()
-        );
+        ensure!(is_empty, "{} is not empty; its files would get into the image", root.display());
         for entry in self.entries() {
             let path = root.join(entry.path());
             match entry {
@@ -116,7 +105,7 @@ impl Rootfs {
             fs::set_permissions(&path, fs::Permissions::from_mode(entry.mode()))
                 .with_context(|| context(&path))?;
         }
-        // Afterwards, since a new file gives its folder a new time.
+        // Last: creating a file changes the time of its folder.
         for path in self.entries().iter().map(|entry| root.join(entry.path())) {
             let times =
                 File::open(&path).and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH));
@@ -126,25 +115,9 @@ impl Rootfs {
     }
 }
 
-// === impl Entry ===
-
-impl Entry<'_> {
-    pub(crate) fn path(&self) -> &str {
-        match self {
-            Self::Folder { path } | Self::File { path, .. } => path,
-        }
-    }
-
-    pub(crate) fn mode(&self) -> u32 {
-        match self {
-            Self::Folder { .. } => 0o755,
-            Self::File { mode, .. } => *mode,
-        }
-    }
-}
-
-/// The authorities that Mozilla trusts. Not those of the machine that builds, which differ from one to the next and may
-/// have some of a company's own; the crate's version is in `Cargo.lock`, so a list is one commit, for everybody.
+/// The certificate authorities that Mozilla trusts. Those of the building machine would differ from
+/// machine to machine, and may include a company's own. `Cargo.lock` has the version of the crate,
+/// so the list is the same for every builder of one commit.
 fn authorities() -> Result<Vec<u8>> {
     let mut text = String::new();
     for certificate in webpki_root_certs::TLS_SERVER_ROOT_CERTS {

@@ -1,5 +1,5 @@
-//! Archives are made of a program with no more than headers; that the daemon itself is fit for one, each
-//! `cargo xtask image` sees. What is wrong with an archive must be told, so most of these break one.
+//! These archives contain a program of headers only. `cargo xtask image` checks the daemon itself.
+//! Most tests break an archive and expect an error that names the fault.
 
 use std::{
     env, fs,
@@ -11,7 +11,7 @@ use std::{
 
 use super::*;
 
-/// Cargo takes a while to say it.
+/// Cargo takes a while to report it.
 static PACKAGE: LazyLock<Package> =
     LazyLock::new(|| Package::read(Arch::X86_64).expect("cargo knows the workspace"));
 
@@ -27,16 +27,16 @@ fn an_archive_is_what_it_was_made_of_and_the_same_each_time() -> Result<()> {
 }
 
 #[test]
-fn another_reference_or_label_is_told() -> Result<()> {
+fn another_reference_or_label_is_a_fault() -> Result<()> {
     let made = image(Arch::X86_64);
     let archive = made.archive(&rootfs(&program(Arch::X86_64))?)?;
     let mut other = image(Arch::X86_64);
     other.reference.tag = "2".into();
-    assert_told(&archive, &other, "its name is localhost/interceptor:0.1.0");
+    assert_fault(&archive, &other, "its name is localhost/interceptor:0.1.0");
     let mut other = image(Arch::X86_64);
     other.labels.push(("org.opencontainers.image.url", "somewhere".into()));
-    assert_told(&archive, &other, "label org.opencontainers.image.url is not");
-    assert_told(
+    assert_fault(&archive, &other, "label org.opencontainers.image.url is not");
+    assert_fault(
         &archive,
         &image(Arch::Aarch64),
         "it is for Some(Platform { architecture: \"amd64\"",
@@ -45,65 +45,65 @@ fn another_reference_or_label_is_told() -> Result<()> {
 }
 
 #[test]
-fn a_file_too_many_or_with_another_mode_is_told() -> Result<()> {
+fn a_file_too_many_or_with_another_mode_is_a_fault() -> Result<()> {
     let image = image(Arch::X86_64);
     let good = rootfs(&program(Arch::X86_64))?;
 
     let mut more = good.clone();
     more.add("bin/sh", 0o755, Vec::new());
-    assert_told(&image.archive(&more)?, &image, r#"it has [("bin/", 493), ("bin/sh", 493)"#);
+    assert_fault(&image.archive(&more)?, &image, r#"it has [("bin/", 493), ("bin/sh", 493)"#);
 
     let mut open = good;
     open.add("interceptor", 0o4755, program(Arch::X86_64));
-    assert_told(&image.archive(&open)?, &image, "it has [");
+    assert_fault(&image.archive(&open)?, &image, "it has [");
     Ok(())
 }
 
 #[test]
-fn a_program_that_names_the_builders_folders_is_told() {
+fn a_program_that_names_the_builders_folders_is_a_fault() {
     let places = [(PathBuf::from("/src"), "/interceptor".to_owned())];
-    let told = check::names_none(b"\0/src/main.rs\0", &places).expect_err("it is named");
-    assert_eq!(told.to_string(), "the daemon names /src, which should be /interceptor there");
+    let fault = check::names_none(b"\0/src/main.rs\0", &places).expect_err("the path is in it");
+    assert_eq!(fault.to_string(), "the daemon contains the path /src; it should be /interceptor");
     for other in ["/interceptor/src/main.rs", "\0/srclib/", "../src/main.rs"] {
         check::names_none(other.as_bytes(), &places).expect("is no such path");
     }
 }
 
 #[test]
-fn a_program_that_needs_others_is_told() -> Result<()> {
+fn a_program_that_needs_others_is_a_fault() -> Result<()> {
     let image = image(Arch::host()?);
-    // This test was linked for a system that has libraries.
+    // This test program is linked dynamically.
     let dynamic = fs::read(env::current_exe()?)?;
-    assert_told(&image.archive(&rootfs(&dynamic)?)?, &image, "the daemon needs an interpreter");
+    assert_fault(&image.archive(&rootfs(&dynamic)?)?, &image, "the daemon needs an interpreter");
     Ok(())
 }
 
 #[test]
-fn a_program_for_other_machines_is_told() -> Result<()> {
+fn a_program_for_other_machines_is_a_fault() -> Result<()> {
     let image = image(Arch::Aarch64);
     let archive = image.archive(&rootfs(&program(Arch::X86_64))?)?;
-    assert_told(&archive, &image, "the daemon is for X86_64");
+    assert_fault(&archive, &image, "the daemon is for X86_64");
     Ok(())
 }
 
 #[test]
-fn a_byte_that_changed_is_told() -> Result<()> {
+fn a_byte_that_changed_is_a_fault() -> Result<()> {
     let image = image(Arch::X86_64);
     let archive = image.archive(&rootfs(&program(Arch::X86_64))?)?;
     let layer = archive.windows(2).position(|bytes| bytes == [0x1f, 0x8b]).context("no layer")?;
     let mut broken = archive;
     broken[layer + 100] ^= 1;
-    assert_told(&broken, &image, "has other bytes than its name says");
+    assert_fault(&broken, &image, "has a checksum other than its name");
     Ok(())
 }
 
 #[test]
-fn more_than_the_limit_is_told() -> Result<()> {
+fn more_than_the_limit_is_a_fault() -> Result<()> {
     check::is_small(9, 10, 10)?;
-    let told = check::is_small(9, 11, 10).expect_err("a byte too many");
-    assert_eq!(told.to_string(), "what is in the image has 11 bytes; 10 are the limit");
-    let told = check::is_small(11, 9, 10).expect_err("a byte too many");
-    assert_eq!(told.to_string(), "the archive has 11 bytes; 10 are the limit");
+    let fault = check::is_small(9, 11, 10).expect_err("a byte too many");
+    assert_eq!(fault.to_string(), "the content of the image has 11 bytes; the maximum is 10");
+    let fault = check::is_small(11, 9, 10).expect_err("a byte too many");
+    assert_eq!(fault.to_string(), "the archive has 11 bytes; the maximum is 10");
     Ok(())
 }
 
@@ -122,8 +122,8 @@ fn the_tree_is_written_with_modes_and_only_where_nothing_is() -> Result<()> {
         assert_eq!(found, mode, "{path}");
     }
     assert_eq!(fs::read(root.join("interceptor"))?, program(Arch::X86_64));
-    let told = rootfs.write_to(&root).expect_err("something is there").to_string();
-    assert!(told.contains("is not empty"), "{told}");
+    let fault = rootfs.write_to(&root).expect_err("something is there").to_string();
+    assert!(fault.contains("is not empty"), "{fault}");
     Ok(())
 }
 
@@ -141,7 +141,7 @@ fn every_dependency_has_a_licence() -> Result<()> {
     Ok(())
 }
 
-/// `docker build` can't ask the code, so the code asks the Dockerfile.
+/// `docker build` can't read the code, so a test compares the Dockerfile with it.
 #[test]
 fn the_dockerfile_says_the_same() -> Result<()> {
     let file = fs::read_to_string(run::workspace().join("Dockerfile"))?;
@@ -171,12 +171,12 @@ fn image(arch: Arch) -> Image {
     }
 }
 
-/// All that belongs into an image, with this program.
+/// The content of an image with this program.
 fn rootfs(program: &[u8]) -> Result<Rootfs> {
     Rootfs::of_image(program, &PACKAGE.metadata)
 }
 
-/// ELF headers of a program that needs nothing, and does nothing.
+/// The ELF headers of a program that needs nothing and does nothing.
 fn program(arch: Arch) -> Vec<u8> {
     let machine = match arch {
         Arch::X86_64 => 62,
@@ -190,9 +190,9 @@ fn program(arch: Arch) -> Vec<u8> {
     header
 }
 
-fn assert_told(archive: &[u8], expected: &Image, what: &str) {
-    let told = format!("{:#}", check(archive, expected).expect_err("something is wrong with it"));
-    assert!(told.contains(what), "{what:?} is not in {told:?}");
+fn assert_fault(archive: &[u8], expected: &Image, what: &str) {
+    let fault = format!("{:#}", check(archive, expected).expect_err("something is wrong with it"));
+    assert!(fault.contains(what), "{what:?} is not in {fault:?}");
 }
 
 fn check(archive: &[u8], expected: &Image) -> Result<Vec<u8>> {

@@ -1,4 +1,4 @@
-# Installs the packages in "$@". Debian starts a service as soon as it is installed, and at each boot; not these.
+# Installs the packages in "$@" without starting their services, now or at boot, as Debian would.
 policy=/usr/sbin/policy-rc.d
 saved=$policy.before-interceptor
 mark='# by interceptor, for the time of one installation'

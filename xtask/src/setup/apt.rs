@@ -1,12 +1,12 @@
-//! Debian packages: only those whose program is missing, and without starting what is installed.
+//! Debian packages: installs those whose program is missing, without starting any service.
 
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{build, run};
+use crate::run;
 
-/// A program, the package that has it, and what for.
+/// A program, its package, and its purpose.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need {
     pub(crate) program: &'static str,
@@ -14,7 +14,7 @@ pub(crate) struct Need {
     pub(crate) why: &'static str,
 }
 
-/// Installs what is missing.
+/// Installs the missing ones.
 pub(crate) fn install(needs: &[Need]) -> Result<()> {
     let missing = needs.iter().filter(|need| run::find(need.program).is_none()).collect::<Vec<_>>();
     if missing.is_empty() {
@@ -27,7 +27,7 @@ pub(crate) fn install(needs: &[Need]) -> Result<()> {
         eprintln!("missing: {:16} {} (package {})", need.program, need.why, need.package);
     }
     if run::find("apt-get").is_none() {
-        bail!("there is no apt-get here; install these programs in your system's own way");
+        bail!("there is no apt-get; install these programs with your system's package manager");
     }
     let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
 
@@ -38,7 +38,7 @@ pub(crate) fn install(needs: &[Need]) -> Result<()> {
     eprintln!("installing {} without starting any service", packages.join(" "));
     let script = include_str!("apt-install.sh");
     if as_root(script, &packages).is_err() {
-        // The lists may be older than what the mirror still has.
+        // The package lists may be older than the mirror.
         as_root("apt-get update --quiet", &[])?;
         as_root(script, &packages)
             .with_context(|| format!("install packages; by hand: {by_hand}"))?;
@@ -53,7 +53,7 @@ pub(crate) fn install(needs: &[Need]) -> Result<()> {
 
 /// Runs a shell script as root.
 fn as_root(script: &str, arguments: &[&str]) -> Result<()> {
-    let words = build::sudo()?
+    let words = run::sudo()?
         .into_iter()
         .chain(["sh", "-ec", script, "sh"].map(Into::into))
         .collect::<Vec<_>>();

@@ -1,27 +1,27 @@
-//! bpf-linker, the last step of building kernel programs. It has to understand what this very compiler emits, so it is
-//! built against the LLVM inside the toolchain, once for each toolchain, into a cache outside of the tree.
+//! bpf-linker, the last step of building kernel programs. It must understand the output of exactly
+//! this compiler. So it is built against the LLVM inside the toolchain, once for each toolchain,
+//! into the cache.
 
 use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process,
-    time::Instant,
+    process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::rust::Rustc;
-use crate::{build, run};
+use crate::{cache, cargo, run};
 
 const VERSION: &str = "0.13.0";
 
-/// Where it is, or will be.
+/// Its path, whether or not it is installed.
 pub(crate) fn path() -> Result<PathBuf> {
     Ok(home(&Rustc::ask()?)?.join("bin/bpf-linker"))
 }
 
-/// Builds it unless it is there.
+/// Builds it if it is missing.
 pub(crate) fn install() -> Result<()> {
     let rustc = Rustc::ask()?;
     let home = home(&rustc)?;
@@ -29,30 +29,22 @@ pub(crate) fn install() -> Result<()> {
         return Ok(());
     }
     eprintln!(
-        "building bpf-linker {VERSION}: it links the kernel programs; once for each toolchain, a minute or two"
+        "building bpf-linker {VERSION}, which links the kernel programs: a minute or two, once for \
+         each toolchain"
     );
-    let started = Instant::now();
-
-    // Built next to its place and then renamed: it is never there by half.
-    let building = home.with_file_name(format!("bpf-linker-building-{}", process::id()));
-    let built = install_into(&building, &rustc);
-    if built.is_ok() && fs::rename(&building, &home).is_err() && !home.exists() {
-        bail!("can't rename {} to {}", building.display(), home.display());
-    }
-    let _ = fs::remove_dir_all(&building);
-    built.context("build bpf-linker; this needs the network, or cargo's registry as it was")?;
-    eprintln!("built in {:.0?}: {}", started.elapsed(), home.display());
-    Ok(())
+    cache::keep(&home, |folder| install_into(folder, &rustc))
+        .context("build bpf-linker; this needs the network, or a filled registry cache of cargo")
 }
 
 fn install_into(root: &Path, rustc: &Rustc) -> Result<()> {
     let lib = rustc.sysroot.join("lib");
-    // It looks for lib/libLLVM.so below a prefix; the toolchain has it under a longer name.
+    // Its build looks for lib/libLLVM.so below a prefix. The toolchain has that file under a longer
+    // name.
     let prefix = root.join("llvm-prefix");
     fs::create_dir_all(prefix.join("lib")).with_context(|| format!("make {}", prefix.display()))?;
     symlink(libllvm(&lib)?, prefix.join("lib/libLLVM.so")).context("link to libLLVM")?;
 
-    let mut cargo = build::plain_cargo();
+    let mut cargo = cargo::plain();
     cargo
         .args([
             "install",
@@ -65,12 +57,12 @@ fn install_into(root: &Path, rustc: &Rustc) -> Result<()> {
         ])
         .args(["--features", &format!("llvm-{}", rustc.llvm_major), "--root"])
         .arg(root)
-        // That libLLVM.so is a script which names the real one, so its folder has to be searched too; and the rpath
-        // is how the program finds it later.
+        // That libLLVM.so is a script that names the real one, so its folder is searched, too. With
+        // the rpath, the program finds it later.
         .env("RUSTFLAGS", format!("-L {lib} -C link-arg=-Wl,-rpath,{lib}", lib = lib.display()))
         .env("LLVM_PREFIX", &prefix)
         .env("CARGO_TARGET_DIR", root.join("target"))
-        // Half the time to build, and the time that it takes to link is hardly more.
+        // Halves the build time. Linking takes hardly longer.
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
@@ -78,9 +70,9 @@ fn install_into(root: &Path, rustc: &Rustc) -> Result<()> {
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .current_dir(root);
     run::run(&mut cargo)?;
-    fs::remove_dir_all(root.join("target")).context("remove what was needed to build")?;
-    fs::remove_dir_all(prefix).context("remove what was needed to build")?;
-    run::output(process::Command::new(root.join("bin/bpf-linker")).arg("--version")).map(drop)
+    fs::remove_dir_all(root.join("target")).context("remove the build's files")?;
+    fs::remove_dir_all(prefix).context("remove the build's files")?;
+    run::output(Command::new(root.join("bin/bpf-linker")).arg("--version")).map(drop)
 }
 
 fn libllvm(lib: &Path) -> Result<PathBuf> {
@@ -91,7 +83,7 @@ fn libllvm(lib: &Path) -> Result<PathBuf> {
     });
     found.with_context(|| {
         format!(
-            "{} has no libLLVM-*.so; toolchains of rustup have one, those of distributions may not",
+            "{} has no libLLVM-*.so; rustup's toolchains have it, those of distributions may not",
             lib.display()
         )
     })
@@ -99,5 +91,5 @@ fn libllvm(lib: &Path) -> Result<PathBuf> {
 
 fn home(rustc: &Rustc) -> Result<PathBuf> {
     let toolchain = rustc.commit.get(..12).context("the commit of rustc is too short")?;
-    Ok(super::cache()?.join(format!("bpf-linker-{VERSION}-{toolchain}")))
+    Ok(cache::folder()?.join(format!("bpf-linker-{VERSION}-{toolchain}")))
 }

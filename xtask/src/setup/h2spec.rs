@@ -1,39 +1,32 @@
-//! h2spec, which says whether a server speaks HTTP/2 as it should. A Go program that no Debian package has; the
-//! versions of it and of all that it needs are in `tests/h2spec`.
+//! h2spec, which tests HTTP/2 servers. No Debian package has it, so it is built from its Go module.
+//! `tests/h2spec` pins its version and those of its dependencies.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
-    process::{self, Command},
+    process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-use crate::run;
+use crate::{cache, go, run};
 
 const VERSION: &str = "2.2.1";
 
-/// Where it is: in PATH, or else in our cache.
+/// Its path: in PATH, or else in the cache.
 pub(crate) fn find() -> Result<Option<PathBuf>> {
     let cached = home()?.join("h2spec");
     Ok(run::find("h2spec").or_else(|| Some(cached).filter(|path| path.exists())))
 }
 
-/// Builds it unless it is there. Without a Go compiler it is not: its tests then say so.
+/// Builds it if it is missing.
 pub(crate) fn install() -> Result<()> {
-    let go = run::find("go")
-        .or_else(|| Some(PathBuf::from("/usr/local/go/bin/go")).filter(|go| go.exists()));
-    let Some(go) = go.filter(|_| matches!(find(), Ok(None))) else { return Ok(()) };
-    eprintln!("building h2spec {VERSION}: it tests HTTP/2; some seconds");
-    // Built next to its place and then renamed: it is never there by half.
-    let home = home()?;
-    let building = home.with_file_name(format!("h2spec-building-{}", process::id()));
-    let built = install_into(&building, &go);
-    if built.is_ok() && fs::rename(&building, &home).is_err() && !home.exists() {
-        bail!("can't rename {} to {}", building.display(), home.display());
+    if find()?.is_some() {
+        return Ok(());
     }
-    let _ = fs::remove_dir_all(&building);
-    built.context("build h2spec, which needs the network")
+    let go = go::compiler("h2spec")?;
+    eprintln!("building h2spec {VERSION}: it tests HTTP/2; some seconds");
+    cache::keep(&home()?, |folder| install_into(folder, &go))
+        .context("build h2spec, which needs the network")
 }
 
 fn install_into(folder: &Path, go: &Path) -> Result<()> {
@@ -43,5 +36,5 @@ fn install_into(folder: &Path, go: &Path) -> Result<()> {
 }
 
 fn home() -> Result<PathBuf> {
-    Ok(super::cache()?.join(format!("h2spec-{VERSION}")))
+    Ok(cache::folder()?.join(format!("h2spec-{VERSION}")))
 }

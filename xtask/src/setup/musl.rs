@@ -1,5 +1,6 @@
-//! What it takes to build for musl: the target's standard library, and a C compiler for the little C and assembly that
-//! comes with TLS. Linking needs nothing: the toolchain has a linker, musl itself and its start files.
+//! What builds for musl need: the target's standard library, and a C compiler for the C and
+//! assembly of the TLS library. The toolchain has the rest: a linker, musl itself and its start
+//! files.
 
 use std::env;
 
@@ -9,25 +10,25 @@ use super::{
     apt::{self, Need},
     rust,
 };
-use crate::image::Arch;
+use crate::arch::Arch;
 
-/// Programs that make machine code of C.
+/// Programs that compile C.
 pub(crate) struct Compiler {
     pub(crate) cc: &'static str,
     pub(crate) ar: &'static str,
 }
 
-/// Installs what is missing to build for these machines.
+/// Installs what is missing to build for these architectures.
 pub(crate) fn install(archs: &[Arch]) -> Result<()> {
     for arch in archs {
         rust::target(arch.target())
-            .with_context(|| format!("get ready to build for {} without libraries", arch.name()))?;
+            .with_context(|| format!("install what static programs for {} need", arch.name()))?;
     }
     let needs = archs.iter().flat_map(|arch| needs(*arch)).copied().collect::<Vec<_>>();
     apt::install(&needs)
 }
 
-/// The compiler that [`install`] sees to.
+/// The compiler that [`install`] installs.
 pub(crate) fn compiler(arch: Arch) -> Compiler {
     match arch {
         arch if is_native(arch) => Compiler { cc: "musl-gcc", ar: "ar" },
@@ -36,19 +37,19 @@ pub(crate) fn compiler(arch: Arch) -> Compiler {
     }
 }
 
-/// Debian has musl's headers for its own machine only. For others those of glibc do: what is compiled with them uses
-/// fixed-size types and `memcpy`, and says so at the link if that changes.
+/// Debian has musl's headers for its own architecture only. For others, glibc's headers do: that C
+/// uses fixed-size types and `memcpy`. If that changes, linking fails.
 fn needs(arch: Arch) -> &'static [Need] {
     const WHY: &str = "compiles the C part of TLS";
     match arch {
         arch if is_native(arch) => &[Need { program: "musl-gcc", package: "musl-tools", why: WHY }],
-        // Headers are no program, but an absolute path is found like one.
+        // Headers are no program, but `find` takes an absolute path, too.
         Arch::X86_64 => &[
             Need { program: "x86_64-linux-gnu-gcc", package: "gcc-x86-64-linux-gnu", why: WHY },
             Need {
                 program: "/usr/x86_64-linux-gnu/include/assert.h",
                 package: "libc6-dev-amd64-cross",
-                why: "headers for it",
+                why: "its headers",
             },
         ],
         Arch::Aarch64 => &[
@@ -56,7 +57,7 @@ fn needs(arch: Arch) -> &'static [Need] {
             Need {
                 program: "/usr/aarch64-linux-gnu/include/assert.h",
                 package: "libc6-dev-arm64-cross",
-                why: "headers for it",
+                why: "its headers",
             },
         ],
     }

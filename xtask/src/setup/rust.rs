@@ -1,4 +1,4 @@
-//! The pinned Rust toolchain, and its parts beyond the compiler.
+//! The pinned Rust toolchain and its components.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::run;
 
-/// What we need to know of the compiler.
+/// Properties of the compiler.
 pub(crate) struct Rustc {
     pub(crate) sysroot: PathBuf,
     pub(crate) commit: String,
@@ -31,8 +31,8 @@ impl Rustc {
         let release = field("release")?;
         ensure!(
             release == pinned,
-            "rustc is {release}, but rust-toolchain.toml wants {pinned}; rustup chooses it by itself, \
-             unless RUSTUP_TOOLCHAIN or `+toolchain` says otherwise",
+            "rustc is {release}, but rust-toolchain.toml pins {pinned}; rustup follows the file \
+             unless RUSTUP_TOOLCHAIN or `+toolchain` overrides it",
         );
         Ok(Self {
             sysroot: rustc(&["--print", "sysroot"])?.trim().into(),
@@ -42,7 +42,7 @@ impl Rustc {
     }
 }
 
-/// Adds the components that are missing.
+/// Adds missing components.
 pub(crate) fn components() -> Result<()> {
     let sysroot = Rustc::ask()?.sysroot;
     for (component, proof, why) in [
@@ -74,13 +74,13 @@ pub(crate) fn components() -> Result<()> {
     Ok(())
 }
 
-/// Adds the standard library of another target, if it is missing.
+/// Adds the standard library of another target if it is missing.
 pub(crate) fn target(triple: &str) -> Result<()> {
     let sysroot = Rustc::ask()?.sysroot;
     if sysroot.join("lib/rustlib").join(triple).join("lib").exists() {
         return Ok(());
     }
-    eprintln!("installing the Rust target {triple}: a daemon that needs no library");
+    eprintln!("installing the Rust target {triple}: it builds static programs");
     if run::find("rustup").is_none() {
         bail!("{triple} is missing in {}, and there is no rustup to add it", sysroot.display());
     }
@@ -88,7 +88,7 @@ pub(crate) fn target(triple: &str) -> Result<()> {
         .with_context(|| format!("add {triple}, which needs the network"))
 }
 
-/// The compiler that `rust-toolchain.toml` wants.
+/// The compiler version in `rust-toolchain.toml`.
 pub(crate) fn pinned() -> Result<String> {
     let file = run::workspace().join(Path::new("rust-toolchain.toml"));
     let text =
@@ -96,6 +96,6 @@ pub(crate) fn pinned() -> Result<String> {
     let channel = text
         .lines()
         .find_map(|line| line.strip_prefix("channel = "))
-        .context("no channel in it")?;
+        .context("rust-toolchain.toml has no channel")?;
     Ok(channel.trim_matches('"').to_owned())
 }

@@ -3,7 +3,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* The name of every object. With what is put behind it (`-uninstall`) it must fit into a label. */}}
+{{/* The name of every object. With a suffix such as `-uninstall` it must fit into a label. */}}
 {{- define "interceptor.fullname" -}}
 {{- $name := include "interceptor.name" . }}
 {{- if .Values.fullnameOverride }}
@@ -24,12 +24,13 @@
 {{- end }}
 {{- end }}
 
-{{/* What the API server calls the daemon's account. */}}
+{{/* The user name of the daemon's account in the API. */}}
 {{- define "interceptor.username" -}}
-{{- printf "system:serviceaccount:%s:%s" .Release.Namespace (include "interceptor.serviceAccountName" .) }}
+{{- $account := include "interceptor.serviceAccountName" . }}
+{{- printf "system:serviceaccount:%s:%s" .Release.Namespace $account }}
 {{- end }}
 
-{{/* Labels by which pods are found; they can't change in the life of a release. */}}
+{{/* Labels that select the daemon's pods. They can't change during the life of a release. */}}
 {{- define "interceptor.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "interceptor.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -40,21 +41,27 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $own := include "interceptor.selectorLabels" . | fromYaml }}
 {{- $_ := set $own "app.kubernetes.io/version" .Chart.AppVersion }}
 {{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service }}
-{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
+{{- $chart := printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- $_ := set $own "helm.sh/chart" ($chart | trunc 63 | trimSuffix "-") }}
 {{- merge $own .Values.commonLabels | toYaml }}
 {{- end }}
 
-{{/* Labels of what exists during `helm test` only. Another name: the DaemonSet must not take its pods for its own. */}}
+{{/*
+Labels of the objects that exist during `helm test` only. Their name is another one, so that the
+DaemonSet does not select their pods.
+*/}}
 {{- define "interceptor.testLabels" -}}
-{{- set (include "interceptor.labels" . | fromYaml) "app.kubernetes.io/name" (printf "%s-test" (include "interceptor.name" . | trunc 53 | trimSuffix "-")) | toYaml }}
+{{- $name := printf "%s-test" (include "interceptor.name" . | trunc 53 | trimSuffix "-") }}
+{{- set (include "interceptor.labels" . | fromYaml) "app.kubernetes.io/name" $name | toYaml }}
 {{- end }}
 
-{{/* Labels of what exists during `helm uninstall` only. */}}
+{{/* Labels of the objects that exist during `helm uninstall` only. */}}
 {{- define "interceptor.uninstallLabels" -}}
-{{- set (include "interceptor.labels" . | fromYaml) "app.kubernetes.io/name" (printf "%s-uninstall" (include "interceptor.name" . | trunc 53 | trimSuffix "-")) | toYaml }}
+{{- $name := printf "%s-uninstall" (include "interceptor.name" . | trunc 53 | trimSuffix "-") }}
+{{- set (include "interceptor.labels" . | fromYaml) "app.kubernetes.io/name" $name | toYaml }}
 {{- end }}
 
-{{/* What a container may do that only talks to the API: nothing. */}}
+{{/* The security context of a container that only uses the API: no rights at all. */}}
 {{- define "interceptor.noRights" -}}
 privileged: false
 allowPrivilegeEscalation: false
@@ -77,7 +84,7 @@ seccompProfile:
 {{- end }}
 {{- end }}
 
-{{/* The policy file: the values as they are. Absent is what "no limit" is called there. */}}
+{{/* The policy file: the values as they are. An absent `maxTtl` means "no limit" there. */}}
 {{- define "interceptor.policy" -}}
 {{- $policy := deepCopy .Values.policy }}
 {{- if not $policy.maxTtl }}
@@ -86,7 +93,7 @@ seccompProfile:
 {{- toYaml $policy }}
 {{- end }}
 
-{{/* Where pods go that belong to the daemons: to nodes that have one. */}}
+{{/* The placement of the daemons and of the hooks' pods: the nodes that run a daemon. */}}
 {{- define "interceptor.placement" -}}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:

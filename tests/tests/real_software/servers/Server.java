@@ -2,7 +2,7 @@ import com.sun.net.httpserver.HttpServer;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 
-/** Answers {@code app <caller> <called>}. */
+/** Answers {@code app <client> <server>}. */
 public final class Server {
     private static String name(InetSocketAddress address) {
         InetAddress ip = address.getAddress();
@@ -13,7 +13,8 @@ public final class Server {
     public static void main(String[] args) throws Exception {
         HttpServer server = HttpServer.create(new InetSocketAddress(8080), 128);
         server.createContext("/", exchange -> {
-            String body = "app " + name(exchange.getRemoteAddress()) + " " + name(exchange.getLocalAddress()) + "\n";
+            String client = name(exchange.getRemoteAddress());
+            String body = "app " + client + " " + name(exchange.getLocalAddress()) + "\n";
             exchange.sendResponseHeaders(200, body.length());
             exchange.getResponseBody().write(body.getBytes());
             exchange.close();

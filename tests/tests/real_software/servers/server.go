@@ -1,4 +1,4 @@
-// Answers `app <caller> <called>`.
+// Answers `app <client> <server>`.
 package main
 
 import (

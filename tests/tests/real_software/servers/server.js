@@ -1,4 +1,4 @@
-// Answers `app <caller> <called>`.
+// Answers `app <client> <server>`.
 const http = require("http");
 
 function name(ip, port) {
@@ -9,7 +9,8 @@ function name(ip, port) {
 http
   .createServer((request, response) => {
     const s = request.socket;
-    const body = `app ${name(s.remoteAddress, s.remotePort)} ${name(s.localAddress, s.localPort)}\n`;
+    const client = name(s.remoteAddress, s.remotePort);
+    const body = `app ${client} ${name(s.localAddress, s.localPort)}\n`;
     response.setHeader("Content-Length", Buffer.byteLength(body));
     response.end(body);
   })

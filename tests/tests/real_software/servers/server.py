@@ -1,4 +1,4 @@
-"""Answers `app <caller> <called>`."""
+"""Answers `app <client> <server>`."""
 
 import http.server
 import ipaddress
@@ -15,7 +15,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        # What accept said; getpeername must say the same.
+        # accept and getpeername must return the same address.
         assert self.client_address == self.connection.getpeername()
         body = f"app {name(self.client_address)} {name(self.connection.getsockname())}\n".encode()
         self.send_response(200)

@@ -1,9 +1,9 @@
-//! The machines that there are images for: what Rust, Debian and the container world call each.
+//! The architectures that have images, with their names in Rust and in the OCI.
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
-/// A kind of machine. The names of Docker's `TARGETARCH` are understood too.
+/// A machine architecture. The command line also takes the names of Docker's `TARGETARCH`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Arch {
     #[value(name = "x86_64", alias = "amd64")]
@@ -17,7 +17,7 @@ pub(crate) enum Arch {
 impl Arch {
     pub(crate) const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
 
-    /// That of this machine.
+    /// The architecture of this machine.
     pub(crate) fn host() -> Result<Self> {
         match std::env::consts::ARCH {
             "x86_64" => Ok(Self::X86_64),
@@ -28,7 +28,7 @@ impl Arch {
         }
     }
 
-    /// Rust's name.
+    /// The name in Rust.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
@@ -36,7 +36,7 @@ impl Arch {
         }
     }
 
-    /// The target of a daemon that needs no library.
+    /// The target of a static daemon.
     pub(crate) fn target(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64-unknown-linux-musl",
