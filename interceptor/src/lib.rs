@@ -1,9 +1,9 @@
 //! The node daemon as a library, for its binary, tests and benchmarks.
 //!
 //! To follow one stolen connection, read the modules in this order. [`control`] arms a namespace.
-//! [`datapath`] is the kernel's half. [`relay`] serves the connections that the kernel steers to it.
-//! [`admin`] reports the counters. [`kubernetes`] reads the rules of pods and reports their state there.
-//! `ARCHITECTURE.md` has the drawing.
+//! [`datapath`] is the kernel's half. [`relay`] serves the connections that the kernel steers to
+//! it. [`admin`] reports the counters. [`kubernetes`] reads the rules of pods and reports their
+//! state there. `ARCHITECTURE.md` has the drawing.
 
 pub mod admin;
 pub mod app;

@@ -1,8 +1,10 @@
-//! The application sees the caller: the `getpeername` programs, and the map of the relay's connections with their callers.
+//! Shows apps the client's address: the `getpeername` programs, and the map of the relay's
+//! connections with their clients.
 //!
-//! The relay passes a connection on from a socket of its own, which is what the application would see. The programs tell
-//! it the caller's address instead. They have to be attached at the root of the cgroups, above the processes of all pods,
-//! so they run for everybody on the node. They are attached only while some workload is armed.
+//! The relay passes a connection on from a socket of its own, whose address the app would see. The
+//! programs replace it by the client's address. They have to be attached at the root of the cgroup
+//! hierarchy, above the processes of all pods, so they run for every process of the node. They are
+//! attached only while a workload is armed.
 
 use std::{
     io,
@@ -37,11 +39,11 @@ use crate::netns::{self, Netns};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_CALLER"));
 
-/// The hooks.
+/// The names of the programs, one for each hook.
 const PROGRAMS: [&str; 2] = ["peer4", "peer6"];
 
 sockopt_impl!(
-    /// The kernel's number for the network namespace of a socket (Linux 5.14).
+    /// The cookie of a socket's network namespace (Linux 5.14).
     NetnsCookie,
     GetOnly,
     libc::SOL_SOCKET,
@@ -49,7 +51,7 @@ sockopt_impl!(
     u64
 );
 
-/// Callers' addresses for the applications of all workloads, or the reason why they are lost.
+/// Clients' addresses for the apps of all workloads, or the reason why they are lost.
 #[derive(Debug)]
 pub struct Callers {
     programs: Result<Programs, CallerError>,
@@ -61,19 +63,19 @@ pub struct Callers {
 pub struct NetnsCallers {
     way: Result<Way, CallerError>,
     count: Count,
-    /// Of all namespaces.
+    /// The sum over all namespaces.
     total: Arc<Count>,
 }
 
-/// An application is shown a caller, as long as this lives.
+/// Shows an app the client of one connection, as long as this lives.
 #[derive(Debug)]
-#[must_use = "the application sees the caller only while this lives"]
+#[must_use = "the app sees the client's address only while this lives"]
 pub struct ShownCaller {
     callers: Arc<NetnsCallers>,
     relayed: Relayed,
 }
 
-/// Connections that were passed on to applications.
+/// Counts connections that were passed on to apps.
 #[derive(Debug, Default)]
 pub struct Count {
     shown: AtomicU64,
@@ -86,7 +88,7 @@ struct Programs {
     object: Mutex<aya::Ebpf>,
     cgroup: CgroupRoot,
     callers: Arc<CallerMap>,
-    /// In force while some namespace needs it.
+    /// Set while a namespace needs the programs.
     attached: Mutex<Weak<Attached>>,
 }
 
@@ -94,12 +96,12 @@ struct Programs {
 #[derive(Debug)]
 struct Attached(#[expect(dead_code, reason = "held")] [CgroupSockAddrLink; 2]);
 
-/// How addresses get from the relay to the application.
+/// The path of addresses from the relay to the apps of one namespace.
 #[derive(Debug)]
 struct Way {
     cookie: u64,
     callers: Arc<CallerMap>,
-    /// As long as connections are open whose application may ask.
+    /// Held as long as an app may call `getpeername` on one of the connections.
     _attached: Arc<Attached>,
 }
 
@@ -108,20 +110,21 @@ type CallerMap = Mutex<HashMap<MapData, Relayed, Source>>;
 // === impl Callers ===
 
 impl Callers {
-    /// Loads the programs and tries them with a connection of our own. Where that fails, addresses are lost.
+    /// Loads the programs and tests them with a connection of the daemon. If that fails, addresses
+    /// are lost.
     ///
     /// Needs CAP_BPF, CAP_NET_ADMIN and a view of the node's cgroups.
     pub async fn new() -> Self {
         let callers = Self { programs: Programs::load(), count: Arc::default() };
         let Ok(programs) = &callers.programs else { return callers };
-        // In the daemon's own network namespace; attached no longer than that takes.
+        // In the daemon's own network namespace; the programs are attached only during the test.
         match Self::proven(programs, &netns::tcp_socket).await {
             Ok(_) => callers,
             Err(error) => Self { programs: Err(error), ..callers },
         }
     }
 
-    /// Without a try: addresses are lost.
+    /// Without programs: addresses are lost.
     #[must_use]
     pub fn nowhere() -> Self {
         Self { programs: Err(CallerError::Nowhere), count: Arc::default() }
@@ -135,13 +138,13 @@ impl Callers {
         self.programs.as_ref().map(drop)
     }
 
-    /// Of all namespaces.
+    /// The counts of all namespaces.
     #[must_use]
     pub fn count(&self) -> &Count {
         &self.count
     }
 
-    /// Attaches the programs if they are not, and proves that they work inside of `netns`.
+    /// Attaches the programs if necessary, and proves that they work inside `netns`.
     pub async fn enter(&self, netns: &Netns) -> Arc<NetnsCallers> {
         let way = match &self.programs {
             Ok(programs) => Self::proven(programs, &|ip| netns.tcp_socket(ip)).await,
@@ -160,7 +163,7 @@ impl Callers {
             .map_err(CallerError::Cookie)?;
         let attached = programs.attach()?;
         let way = Way { cookie, callers: Arc::clone(&programs.callers), _attached: attached };
-        // Tried connections count for nothing.
+        // The test's connections are not counted.
         let callers = NetnsCallers { way: Ok(way), count: Count::default(), total: Arc::default() };
         let callers = Arc::new(callers);
         self_test::prove(&|relay, port, caller| callers.show(relay, port, caller), socket).await?;
@@ -187,14 +190,15 @@ impl Programs {
     }
 
     fn attach(&self) -> Result<Arc<Attached>, CallerError> {
-        let mut attached = lock(&self.attached);
+        let mut attached = self.attached.lock();
         if let Some(attached) = attached.upgrade() {
             return Ok(attached);
         }
-        let mut object = lock(&self.object);
+        let mut object = self.object.lock();
         let mut link = |name| {
             let program = hook(&mut object, name)?;
-            // Links always allow others beside them; said so, the kernel refuses.
+            // Links always allow other programs beside them; the kernel refuses the flag that asks
+            // for it.
             program
                 .attach(&self.cgroup.file, CgroupAttachMode::Single)
                 .and_then(|id| program.take_link(id))
@@ -220,9 +224,9 @@ fn hook<'a>(
 // === impl NetnsCallers ===
 
 impl NetnsCallers {
-    /// From now on, an application that has a connection from `relay` to its `port` sees it come from `caller`.
+    /// From now on, an app with a connection from `relay` to its `port` sees `caller` as the peer.
     ///
-    /// `None` when that can't be had; see [`count_lost`](Self::count_lost).
+    /// `None` if that is impossible; see [`count_lost`](Self::count_lost).
     pub fn show(
         self: &Arc<Self>,
         relay: SocketAddr,
@@ -231,10 +235,10 @@ impl NetnsCallers {
     ) -> Option<ShownCaller> {
         let shown = self.way.as_ref().ok().and_then(|way| {
             let relayed = Relayed::new(way.cookie, Source::from(relay), port);
-            match lock(&way.callers).insert(relayed, Source::from(caller), 0) {
+            match way.callers.lock().insert(relayed, Source::from(caller), 0) {
                 Ok(()) => Some(ShownCaller { callers: Arc::clone(self), relayed }),
                 Err(error) => {
-                    tracing::debug!(%error, "the application sees the relay's address");
+                    tracing::debug!(%error, "the app sees the relay's address");
                     None
                 }
             }
@@ -247,7 +251,7 @@ impl NetnsCallers {
         shown
     }
 
-    /// An application has a connection whose caller it does not see.
+    /// Counts a connection on which the app does not see the client's address.
     pub fn count_lost(&self) {
         for count in [&self.count, &*self.total] {
             count.lost.fetch_add(1, Ordering::Relaxed);
@@ -262,7 +266,7 @@ impl NetnsCallers {
         self.way.as_ref().map(drop)
     }
 
-    /// Of this namespace.
+    /// The counts of this namespace.
     #[must_use]
     pub fn count(&self) -> &Count {
         &self.count
@@ -274,9 +278,9 @@ impl NetnsCallers {
 impl Drop for ShownCaller {
     fn drop(&mut self) {
         if let Ok(way) = &self.callers.way
-            && let Err(error) = lock(&way.callers).remove(&self.relayed)
+            && let Err(error) = way.callers.lock().remove(&self.relayed)
         {
-            tracing::warn!(%error, "forget whom an application was shown");
+            tracing::warn!(%error, "could not remove a client's address from the map");
         }
         for count in [&self.callers.count, &*self.callers.total] {
             count.shown.fetch_sub(1, Ordering::Relaxed);
@@ -287,20 +291,15 @@ impl Drop for ShownCaller {
 // === impl Count ===
 
 impl Count {
-    /// Connections at present that show the application their caller.
+    /// Open connections on which the app sees the client's address.
     #[must_use]
     pub fn shown(&self) -> u64 {
         self.shown.load(Ordering::Relaxed)
     }
 
-    /// Connections so far that did not.
+    /// Connections so far on which the app did not see it.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
-}
-
-/// For what can't be left half-written.
-fn lock<T>(mutex: &Mutex<T>) -> parking_lot::MutexGuard<'_, T> {
-    mutex.lock()
 }

@@ -1,4 +1,4 @@
-//! Takes the maps out of a loaded object by name, and says which map an error is about.
+//! Takes the maps out of a loaded object by name, and adds the name of the map to errors.
 
 use aya::maps::{Map, MapError};
 
@@ -14,7 +14,7 @@ pub(super) fn missing(name: &'static str) -> DatapathError {
     in_map(name)(MapError::InvalidName { name: name.into() })
 }
 
-/// Says that an error is about the map `name`.
+/// Adds the name of the map to an error.
 pub(super) fn in_map(name: &'static str) -> impl Fn(MapError) -> DatapathError {
     move |source| DatapathError::Map { name, source }
 }

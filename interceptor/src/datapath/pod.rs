@@ -1,7 +1,7 @@
 //! The kernel programs of one network namespace, behind one face.
 //!
-//! Control, registry and admin name ports and a [`Via`]. Which program carries a port, and in which maps it is entered, is known
-//! here alone.
+//! Control, registry and admin name ports and a [`Via`]. Only this file knows which program carries
+//! a port, and which maps have an entry for it.
 
 use std::{
     os::fd::{AsFd, AsRawFd},
@@ -22,10 +22,12 @@ use super::{
 
 /// Takes ports of one namespace and releases them.
 ///
-/// [`PodPrograms`] does it in the kernel. The unit tests of `control/ports.rs` record the calls instead, and need no root.
+/// [`PodPrograms`] does it in the kernel. The unit tests of `control/ports.rs` record the calls
+/// instead, and need no root.
 pub trait TakePorts {
-    /// Takes `port`, or changes how long it is taken. Its new connections go `via` until `until`; `None`: until it is
-    /// released. The kernel keeps to that time, whether or not the daemon is alive.
+    /// Takes `port`, or changes the end of a port that is taken. Its new connections go `via` until
+    /// `until`, or until the release if that is `None`. The kernel enforces the end itself, also
+    /// after the daemon's death.
     ///
     /// # Errors
     /// When [`MAX_PORTS`](interceptor_common::steal::MAX_PORTS) are taken, or the kernel refuses.
@@ -37,14 +39,15 @@ pub trait TakePorts {
     /// When the kernel refuses.
     fn release(&mut self, port: Port) -> Result<(), DatapathError>;
 
-    /// Detaches all programs from the namespace, which releases every port. Listeners and counters stay.
+    /// Detaches all programs from the namespace, which releases every port. Listeners and counters
+    /// stay.
     fn detach(&mut self);
 }
 
 /// All kernel programs of one network namespace, with their maps.
 ///
-/// They are set up in an order that never steers a connection to a worker that is not there: load, set the listeners, let the
-/// workers beat, attach, take ports. Dropping this detaches the programs.
+/// The order of the set-up never steers a connection to a missing worker: load, set the listeners,
+/// let the workers beat, attach, take ports. Dropping this detaches the programs.
 pub struct PodPrograms {
     steal: Steal,
 }
@@ -52,10 +55,11 @@ pub struct PodPrograms {
 // === impl PodPrograms ===
 
 impl PodPrograms {
-    /// Loads and verifies the programs. They are attached to nothing yet. Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+    /// Loads and verifies the programs, without attaching them. Needs CAP_BPF, CAP_NET_ADMIN and
+    /// CAP_PERFMON.
     ///
     /// # Errors
-    /// When the kernel has no `sk_lookup` (before Linux 5.9), or a right is missing.
+    /// When the kernel has no `sk_lookup` (before Linux 5.9), or a capability is missing.
     pub fn load(loader: &mut Loader) -> Result<Self, DatapathError> {
         Ok(Self { steal: Steal::load(loader)? })
     }
@@ -93,8 +97,8 @@ impl PodPrograms {
         self.steal.attach(netns)
     }
 
-    /// The programs' decisions about new connections to `port` since it was taken, by kind. Empty for a port that is not
-    /// taken.
+    /// The number of each verdict on new connections to `port` since it was taken. Empty for a port
+    /// that is not taken.
     ///
     /// # Errors
     /// When the kernel refuses.

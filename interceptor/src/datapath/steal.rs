@@ -1,4 +1,4 @@
-//! The `sk_lookup` program of one namespace with its maps: which ports it takes, and what it did with them.
+//! The `sk_lookup` program of one namespace, with its maps of ports, listeners and verdicts.
 
 use std::{os::fd::AsFd, os::fd::AsRawFd, sync::Arc};
 
@@ -26,13 +26,13 @@ use super::{
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_STEAL"));
 
-/// Loads the program, as often as there are namespaces to arm.
+/// Loads the program once for each armed namespace.
 ///
-/// One for the whole process: making one has aya read the kernel's own type information, 30 ms that this program, which
-/// relocates nothing, does not need even once.
+/// The process has one loader. It does not read the kernel's type information (BTF), which takes
+/// 30 ms: this program needs no relocation.
 pub struct Loader(EbpfLoader<'static>);
 
-/// Every number of workers, for the loader to refer to.
+/// Every possible number of workers. The loader needs a reference with a static lifetime.
 static WORKERS: [u32; MAX_WORKERS as usize + 1] = {
     let mut counts = [0; MAX_WORKERS as usize + 1];
     let mut n = 0;
@@ -45,10 +45,9 @@ static WORKERS: [u32; MAX_WORKERS as usize + 1] = {
 
 /// The program and maps of one network namespace.
 ///
-/// Built in the order that never takes a connection without somebody to serve it: load, give it listeners, let the
-/// workers beat, name ports, attach.
+/// See [`PodPrograms`](super::pod::PodPrograms) for the order of the set-up.
 pub struct Steal {
-    /// Detaches when dropped; `None` until attached. First field: the link goes before the maps.
+    /// Detaches when dropped; `None` until attached. The first field, so that it is dropped first.
     link: Option<SkLookupLink>,
     program: aya::Ebpf,
     ports: HashMap<MapData, PortKey, PortEntry>,
@@ -56,7 +55,7 @@ pub struct Steal {
     verdicts: PerCpuArray<MapData, u64>,
     heartbeats: Arc<HeartbeatPage>,
     own: Arc<Bypass>,
-    /// Which port each row of the counters belongs to.
+    /// The port of each row of counters.
     slots: [Option<Port>; MAX_PORTS as usize],
 }
 
@@ -75,13 +74,15 @@ impl Loader {
 // === impl Steal ===
 
 impl Steal {
-    /// Loads and verifies the program. Attached to nothing yet. Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+    /// Loads and verifies the program, without attaching it. Needs CAP_BPF, CAP_NET_ADMIN and
+    /// CAP_PERFMON.
     ///
     /// # Errors
-    /// When the kernel has no `sk_lookup` (before 5.9), or a right is missing.
+    /// When the kernel has no `sk_lookup` (before Linux 5.9), or a capability is missing.
     pub fn load(loader: &mut Loader) -> Result<Self, DatapathError> {
         let mut program = loader.0.load(OBJECT)?;
-        // While all maps are still open: the program refers to them by file descriptor until the kernel has it.
+        // All maps must still be open: the program refers to them by file descriptor until it is
+        // loaded.
         hook(&mut program)?.load()?;
         let heartbeats = match program.take_map("HEARTBEATS") {
             Some(Map::Array(map)) => Arc::new(HeartbeatPage::new(map.fd().as_fd())?),
@@ -109,13 +110,13 @@ impl Steal {
         Arc::clone(&self.heartbeats)
     }
 
-    /// Where the relay enters its own connections.
+    /// The map in which the relay registers its own connections.
     #[must_use]
     pub fn bypass(&self) -> Arc<Bypass> {
         Arc::clone(&self.own)
     }
 
-    /// Gives the program the listener of `worker` for `family`. The socket must be listening already.
+    /// Sets the listener of `worker` for `family`. The socket must be listening already.
     ///
     /// # Errors
     /// When the kernel refuses the socket.
@@ -128,10 +129,11 @@ impl Steal {
         self.listeners.set(listener_index(family, worker), socket, 0).map_err(in_map("LISTENERS"))
     }
 
-    /// Takes `port` from now on, until `expires_at` (`CLOCK_MONOTONIC` nanoseconds; `None`: until told otherwise).
+    /// Takes `port` until `expires_at` (`CLOCK_MONOTONIC` in nanoseconds), or until its release if
+    /// that is `None`.
     ///
     /// # Errors
-    /// When all rows are taken or the kernel refuses.
+    /// When all rows of counters are in use, or the kernel refuses.
     pub fn take_port(&mut self, port: Port, expires_at: Option<u64>) -> Result<(), DatapathError> {
         let slot = self
             .slots
@@ -149,7 +151,7 @@ impl Steal {
         Ok(())
     }
 
-    /// Gives `port` back: the next look-up passes.
+    /// Releases `port`: the next look-up passes.
     ///
     /// # Errors
     /// When the kernel refuses; a port that was not taken is no error.
@@ -175,12 +177,12 @@ impl Steal {
         Ok(())
     }
 
-    /// Detaches: from here on no look-up meets the program. Listeners and counters stay.
+    /// Detaches: no further look-up meets the program. Listeners and counters stay.
     pub fn detach(&mut self) {
         self.link = None;
     }
 
-    /// How often each verdict fell for `port` since it was taken.
+    /// The number of each verdict for `port` since it was taken.
     ///
     /// # Errors
     /// When the kernel refuses.

@@ -4,9 +4,9 @@
 //! and one to the target of each rule. Bytes pass unchanged and in order.
 //!
 //! ```text
-//! client --> requests.rs  --> app | target    finds each request, and whose it is
+//! client --> sending.rs   --> app | target    finds each request, and whose it is
 //!                turn.rs                      reuses or dials the upstream of the next request
-//! client <-- responses.rs <-- app | target    finds the end of each response
+//! client <-- receiving.rs <-- app | target    finds the end of each response
 //! ```
 //!
 //! `state.rs` decides what each event means, as one pure function ([`state::State::on`]).
@@ -135,8 +135,10 @@
 mod backlog;
 mod exchange;
 mod hand_off;
+mod receiving;
 mod requests;
 mod responses;
+mod sending;
 mod state;
 mod turn;
 mod upstreams;

@@ -5,10 +5,10 @@ use std::{error::Error as _, io, net::SocketAddr};
 use super::cgroup::CgroupError;
 use crate::datapath::error::DatapathError;
 
-/// Why applications see the relay's address instead of the caller's.
+/// Why apps see the relay's address instead of the client's.
 #[derive(Debug, thiserror::Error)]
 pub enum CallerError {
-    /// There is nothing to attach to.
+    /// There is no cgroup to attach to.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
     /// The programs could not be loaded.
@@ -17,26 +17,26 @@ pub enum CallerError {
     /// The kernel did not attach them.
     #[error("attach to {cgroup}: {source}")]
     Attach {
-        /// Where.
+        /// The path of the cgroup.
         cgroup: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: aya::programs::ProgramError,
     },
-    /// A network namespace can't be told from others.
+    /// The kernel has no cookies for network namespaces.
     #[error("SO_NETNS_COOKIE: {0}")]
     Cookie(#[source] io::Error),
-    /// A connection of our own could not be tried with.
-    #[error("try with a connection of our own: {0}")]
+    /// The connection of the self-test failed.
+    #[error("self-test connection: {0}")]
     Try(#[source] io::Error),
-    /// A connection of our own was seen to come from elsewhere.
-    #[error("a connection of our own that should be seen from {expected} was seen from {seen}")]
+    /// `accept` gave another address than the one that the self-test had set.
+    #[error("the self-test connection should come from {expected}, but `accept` gave {seen}")]
     NotShown {
-        /// Whom `accept` should have named.
+        /// The address that `accept` should have given.
         expected: SocketAddr,
-        /// Whom it named.
+        /// The address that it gave.
         seen: SocketAddr,
     },
-    /// For a single namespace: [`Callers::state`] says why.
+    /// For a single namespace: [`Callers::state`](super::Callers::state) has the reason.
     #[error("lost on the whole host")]
     Nowhere,
 }
@@ -44,7 +44,7 @@ pub enum CallerError {
 // === impl CallerError ===
 
 impl CallerError {
-    /// All of it in one line, down to what the kernel said.
+    /// The error with all its sources in one line, down to the kernel's.
     #[must_use]
     pub fn reason(&self) -> String {
         let mut reason = self.to_string();
@@ -59,24 +59,25 @@ impl CallerError {
         reason
     }
 
-    /// What to do about it.
+    /// The remedy, for the admin.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Cgroup(CgroupError::NotMounted) => {
-                "mount cgroup v2 on the host (mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified beside v1); in a container \
-                 mount the host's /sys/fs/cgroup, anywhere"
+                "mount cgroup v2 on the host (mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified beside \
+                 v1); in a container mount the host's /sys/fs/cgroup, anywhere"
             }
             Self::Cgroup(CgroupError::OwnOnly { .. }) => {
                 "mount the host's /sys/fs/cgroup into the container, read-only, anywhere"
             }
             Self::Cgroup(CgroupError::Io { .. }) => "allow the daemon to read the cgroups",
             Self::Load(_) => {
-                "run Linux 5.14 or later with CONFIG_CGROUP_BPF, and grant CAP_BPF and CAP_NET_ADMIN"
+                "run Linux 5.14 or later with CONFIG_CGROUP_BPF, and grant CAP_BPF and \
+                 CAP_NET_ADMIN"
             }
             Self::Attach { .. } => {
-                "grant CAP_BPF and CAP_NET_ADMIN; EPERM with both: somebody's program at that cgroup allows no others \
-                 beside it (bpftool cgroup show)"
+                "grant CAP_BPF and CAP_NET_ADMIN; EPERM with both: another program at that cgroup \
+                 allows no others beside it (bpftool cgroup show)"
             }
             Self::Cookie(_) => "run Linux 5.14 or later",
             Self::Try(_) => "allow TCP connections over the loopback interface",
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_ends_with_what_the_kernel_said() {
+    fn the_reason_ends_with_the_kernels_error() {
         let io_error = io::Error::from_raw_os_error(libc::EPERM);
         let source = SyscallError { call: "bpf_link_create", io_error }.into();
         let error = CallerError::Attach { cgroup: "/sys/fs/cgroup".into(), source };

@@ -1,7 +1,7 @@
-//! The relay's own connections into a namespace, which the program must let through to the application.
+//! The relay's own connections into a namespace, which bypass the program and reach the app.
 //!
-//! `sk_lookup` sees neither marks nor sockets of the caller, only addresses. So the relay binds, enters the bound
-//! source here, connects, and takes the entry out when the connection is closed.
+//! `sk_lookup` sees neither marks nor the client's socket, only addresses. So the relay binds, adds
+//! the bound source to the map, connects, and removes the entry when the connection is closed.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -15,9 +15,9 @@ pub struct Bypass {
     map: Mutex<HashMap<MapData, Source, u8>>,
 }
 
-/// One entry; taken out when this is dropped.
+/// One entry; removed when this is dropped.
 #[derive(Debug)]
-#[must_use = "the program lets the connection through only while this lives"]
+#[must_use = "the connection bypasses the program only while this lives"]
 pub struct BypassEntry {
     map: Arc<Bypass>,
     source: Source,
@@ -30,23 +30,19 @@ impl Bypass {
         Arc::new(Self { map: Mutex::new(map) })
     }
 
-    /// Lets connections from `source` through to the application, as long as the guard lives.
+    /// Lets connections from `source` bypass the program as long as the guard lives.
     ///
     /// # Errors
-    /// When the map is full or the kernel is out of memory; connecting then would come back to the relay.
+    /// When the map is full or the kernel is out of memory. A connection would then come back to
+    /// the relay.
     pub fn register(self: &Arc<Self>, source: SocketAddr) -> io::Result<BypassEntry> {
         let source = Source::from(source);
-        self.lock().insert(source, 0, 0).map_err(|error| match error {
-            // What the kernel said is what its caller goes by.
+        self.map.lock().insert(source, 0, 0).map_err(|error| match error {
+            // The relay decides by the kernel's error code.
             MapError::SyscallError(error) => error.io_error,
             error => io::Error::other(error),
         })?;
         Ok(BypassEntry { map: Arc::clone(self), source })
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<MapData, Source, u8>> {
-        // A panic elsewhere can't leave the kernel's map half-written.
-        self.map.lock()
     }
 }
 
@@ -55,7 +51,7 @@ impl Bypass {
 impl Drop for BypassEntry {
     fn drop(&mut self) {
         if let Err(error) = self.map.lock().remove(&self.source) {
-            tracing::warn!(%error, "forget a connection of the relay's own");
+            tracing::warn!(%error, "could not remove a connection of the relay from the bypass map");
         }
     }
 }

@@ -20,9 +20,6 @@ use crate::relay::{
     stolen::Stolen,
 };
 
-/// A direction gives way to other tasks after this many bytes.
-pub(super) const BURST: usize = 1 << 20;
-
 pub(super) struct Exchange<'a> {
     pub(super) stolen: &'a Stolen,
     pub(super) state: State,

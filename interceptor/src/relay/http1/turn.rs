@@ -1,14 +1,13 @@
 //! The way of the next request to its upstream: waiting for its turn, reuse of a connection, dial.
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use super::{
     exchange::Exchange,
+    requests::Dial,
     state::{Event, HandOff, Next, Sending, TurnEvent},
 };
 use crate::relay::{
@@ -16,14 +15,6 @@ use crate::relay::{
     route::Route,
     upstream::Upstream,
 };
-
-/// An upstream connection that is being made.
-pub(super) enum Dial {
-    Target(Connect<DialError>, Arc<Route>),
-    App(Connect<AppDialError>),
-}
-
-type Connect<E> = Pin<Box<dyn Future<Output = Result<Upstream, E>> + Send>>;
 
 // === impl Exchange ===
 
