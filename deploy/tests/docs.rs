@@ -64,8 +64,7 @@ fn section<'a>(text: &'a str, title: &str) -> Result<&'a str> {
     Ok(&below[..end.unwrap_or(below.len())])
 }
 
-// --- annotations
-// ------------------------------------------------------------------------------------------------------
+// --- annotations ---------------------------------------------------------------------------------
 
 #[test]
 fn every_reason_is_explained_with_its_status() -> Result<()> {
@@ -155,8 +154,7 @@ fn every_label_value_is_explained() -> Result<()> {
     Ok(())
 }
 
-// --- metrics
-// ----------------------------------------------------------------------------------------------------------
+// --- metrics -------------------------------------------------------------------------------------
 
 /// What a daemon in Kubernetes serves: the names of its metrics with their types.
 fn served() -> Result<BTreeMap<String, String>> {
@@ -243,8 +241,7 @@ fn every_alert_has_a_remedy() -> Result<()> {
     Ok(())
 }
 
-// --- all of them
-// ------------------------------------------------------------------------------------------------------
+// --- all of them ---------------------------------------------------------------------------------
 
 /// Pages beside those in `docs`.
 const PAGES: [&str; 4] = [

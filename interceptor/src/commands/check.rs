@@ -1,4 +1,5 @@
-//! Is this host able? Each thing that the daemon needs, tried rather than looked up, with the reason and the remedy.
+//! `interceptor check`: can this host run the daemon? Tries each thing that the daemon needs, and
+//! gives the reason and the remedy.
 
 use std::{fs, io, path::Path};
 
@@ -11,34 +12,34 @@ use crate::{
     limits::OpenFiles,
 };
 
-/// One thing that was tried.
+/// The result for one thing that the daemon needs.
 #[derive(Debug, Serialize)]
 pub struct Finding {
-    /// What.
+    /// The name of the thing. Stable, because scripts match on it.
     pub name: &'static str,
-    /// Whether the daemon can work.
+    /// Whether the daemon can work with it.
     pub verdict: Verdict,
-    /// What was found.
+    /// The state of the host.
     pub found: String,
-    /// What the daemon needs it for.
+    /// Why the daemon needs it.
     pub reason: &'static str,
-    /// What to do about it; empty when there is nothing to do.
+    /// How to provide it; empty while there is nothing to do.
     pub remedy: String,
 }
 
-/// How a try ended.
+/// Whether the daemon can work with one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// There.
+    /// It works.
     Ok,
-    /// The daemon works, but not as well.
+    /// The daemon works without it, but loses something.
     Warning,
-    /// The daemon can't work.
+    /// The daemon can't work without it.
     Missing,
 }
 
-/// Tries everything.
+/// Tries everything that the daemon needs.
 pub async fn run() -> Vec<Finding> {
     let mut findings = needed();
     findings.push(caller_address().await);
@@ -96,7 +97,7 @@ fn kernel() -> Finding {
         Ok(true) => Ok(format!("sk_lookup programs (Linux {release})")),
         Ok(false) => Err((format!("Linux {release} has no sk_lookup programs"), remedy)),
         Err(error) => {
-            Err((format!("can't tell on Linux {release}: {error}"), "grant CAP_BPF".to_owned()))
+            Err((format!("could not ask Linux {release}: {error}"), "grant CAP_BPF".to_owned()))
         }
     };
     finding("kernel", "selecting the relay's listener for connections to a redirected port", result)
@@ -128,7 +129,8 @@ fn capabilities() -> Vec<Finding> {
                 Ok("effective".to_owned())
             } else {
                 let remedy = format!(
-                    "run as root, or add {short} to the container's securityContext.capabilities.add",
+                    "run as root, or add {short} to the container's \
+                     securityContext.capabilities.add",
                     short = name.trim_start_matches("CAP_")
                 );
                 Err(("not in the effective set".to_owned(), remedy))
@@ -139,7 +141,7 @@ fn capabilities() -> Vec<Finding> {
 }
 
 fn enter_namespaces() -> Finding {
-    // Entering the namespace that we are in already changes nothing and needs the same right.
+    // Entering the current namespace again changes nothing, and needs the same right.
     let result = fs::File::open("/proc/thread-self/ns/net")
         .and_then(|file| setns(file, CloneFlags::CLONE_NEWNET).map_err(io::Error::from))
         .map(|()| "setns works".to_owned())
@@ -161,22 +163,26 @@ fn load_program() -> Finding {
                 "see the rights above; if all are there, report this message as a bug".to_owned(),
             )
         });
-    finding("program", "stealing: this is the very program, loaded and dropped again", result)
+    finding(
+        "program",
+        "redirecting connections; this is the real program, loaded and unloaded",
+        result,
+    )
 }
 
 fn netns_mounts() -> Finding {
     let name = "/run/netns";
-    let reason = "finding namespaces by path; workloads that name a `pid` do not need it";
+    let reason = "finding namespaces by path; workloads with a `pid` do not need it";
     if Path::new(name).is_dir() {
-        return finding(name, reason, Ok("there".to_owned()));
+        return finding(name, reason, Ok("exists".to_owned()));
     }
     Finding {
         name,
         verdict: Verdict::Warning,
-        found: "no such folder (yet)".to_owned(),
+        found: "the folder does not exist".to_owned(),
         reason,
-        remedy: "made by the first `ip netns add` or by the container runtime; in a container mount it from the host \
-                 with mountPropagation: HostToContainer"
+        remedy: "the first `ip netns add` or the container runtime creates it; \
+                 in a container, mount it from the host with mountPropagation: HostToContainer"
             .to_owned(),
     }
 }
@@ -201,7 +207,8 @@ fn open_files() -> Finding {
 
 async fn caller_address() -> Finding {
     let name = "caller's address";
-    let reason = "showing the application whom it serves when a connection is passed on to it";
+    let reason =
+        "showing the app the client's address on connections that the relay passes on to it";
     match Callers::new().await.state() {
         Ok(()) => finding(
             name,
@@ -211,19 +218,25 @@ async fn caller_address() -> Finding {
         Err(error) => Finding {
             name,
             verdict: Verdict::Warning,
-            found: format!("lost, the application sees the relay's: {}", error.reason()),
+            found: format!("lost, the app sees the relay's: {}", error.reason()),
             reason,
             remedy: error.remedy().to_owned(),
         },
     }
 }
 
-/// The rights without which [`crate::app`] does not start: told before anything is tried.
+/// A host that can't run the daemon. [`Display`](std::fmt::Display) has each missing thing with its
+/// reason and remedy.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", table(.0))]
+pub struct Unable(Vec<Finding>);
+
+/// Checks that the daemon can start, before it changes anything.
 ///
 /// # Errors
-/// What is missing and what to do.
-pub fn require() -> Result<(), String> {
+/// Something is missing.
+pub fn require() -> Result<(), Unable> {
     let missing: Vec<_> =
         needed().into_iter().filter(|finding| finding.verdict == Verdict::Missing).collect();
-    if missing.is_empty() { Ok(()) } else { Err(table(&missing)) }
+    if missing.is_empty() { Ok(()) } else { Err(Unable(missing)) }
 }

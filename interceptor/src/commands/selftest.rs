@@ -1,7 +1,8 @@
-//! `interceptor selftest`: redirects the pod that it runs in and checks what callers get. `helm test` runs it.
+//! `interceptor selftest`: redirects the pod that it runs in, and checks who answers its clients.
+//! `helm test` runs it.
 //!
-//! One process plays everybody: the app, the developer who annotates the pod, his machine, and a caller. It needs no
-//! capability, and in the API only what a developer needs for this one pod.
+//! One process is the app, the target, a client, and the developer who annotates the pod. It needs
+//! no capability. In the API it needs the rights of a developer for this one pod.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -29,14 +30,16 @@ const TARGET: &str = "target";
 
 const ANNOTATION: &str = "debug.redirect/selftest";
 const CONDITION: &str = "debug.redirect/Active-selftest";
-/// The redirect ends by itself if we don't get that far.
+/// Ends the redirect if this process dies before it removes the annotation.
 const TTL: &str = "2m";
-/// After the promise is made, each of these must be kept.
+/// Number of connections in each phase. The expected server must answer all of them.
 const CALLS: usize = 20;
-const CALL_PATIENCE: Duration = Duration::from_secs(5);
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+/// Maximum time for one answer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause between two looks at the pod.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Reasons that waiting does not change.
+/// Reasons that waiting can't change.
 const FINAL: [Reason; 9] = [
     Reason::HostNetwork,
     Reason::LimitExceeded,
@@ -64,15 +67,15 @@ pub struct Options {
     #[arg(long, value_name = "IP", env = "POD_IP")]
     pub ip: IpAddr,
 
-    /// How long to wait for the redirect to begin, and to end
+    /// Maximum time for the redirect to begin, and for it to end
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
 }
 
-/// Redirects and looks; says on stdout what holds.
+/// Redirects the pod and checks each phase. Prints a line for each one that passed.
 ///
 /// # Errors
-/// When something does not hold, with what was found instead.
+/// A phase failed; the error says what was found instead.
 pub async fn run(options: &Options) -> Result<()> {
     let client = Client::try_default().await.context("find the API server")?;
     let test = Test { pods: Api::namespaced(client, &options.namespace), options };
@@ -80,7 +83,7 @@ pub async fn run(options: &Options) -> Result<()> {
     test.serve(TARGET_PORT, TARGET).await?;
 
     test.expect(APP).await.context("before the redirect")?;
-    println!("ok  before: callers of port {APP_PORT} get the app");
+    println!("ok  before: the app answers on port {APP_PORT}");
 
     let rule = format!("{APP_PORT} -> {} ttl {TTL}", SocketAddr::new(options.ip, TARGET_PORT));
     let started = Instant::now();
@@ -93,19 +96,19 @@ pub async fn run(options: &Options) -> Result<()> {
     for _ in 0..CALLS {
         test.expect(TARGET).await.context("while the redirect is active")?;
     }
-    println!("ok  redirected: {CALLS} of {CALLS} callers get the target");
+    println!("ok  redirected: the target answers {CALLS} of {CALLS} connections");
 
     let started = Instant::now();
     test.annotate(None).await?;
     test.wait_until_gone().await?;
     println!(
-        "ok  without the annotation: the condition is gone after {} ms",
+        "ok  annotation removed: the condition is gone after {} ms",
         started.elapsed().as_millis()
     );
     for _ in 0..CALLS {
         test.expect(APP).await.context("after the redirect")?;
     }
-    println!("ok  after: {CALLS} of {CALLS} callers get the app");
+    println!("ok  after: the app answers {CALLS} of {CALLS} connections");
     Ok(())
 }
 
@@ -117,7 +120,7 @@ struct Test<'a> {
 // === impl Test ===
 
 impl Test<'_> {
-    /// Answers every caller of `port` with `name`.
+    /// Answers every connection to `port` with `name`.
     async fn serve(&self, port: u16, name: &'static str) -> Result<()> {
         let any = match self.options.ip {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -127,30 +130,30 @@ impl Test<'_> {
             .await
             .with_context(|| format!("listen on port {port}"))?;
         tokio::spawn(async move {
-            // A caller that went away is none of the test's business: it will say so itself.
-            while let Ok((mut caller, _)) = listener.accept().await {
-                let _ = caller.write_all(name.as_bytes()).await;
+            // A client whose connection fails reports that itself.
+            while let Ok((mut client, _)) = listener.accept().await {
+                let _ = client.write_all(name.as_bytes()).await;
             }
         });
         Ok(())
     }
 
-    /// Calls the app's port and says who answered.
+    /// Connects to the app's port. Returns the name of the server that answers.
     async fn call(&self) -> Result<String> {
         let address = SocketAddr::new(self.options.ip, APP_PORT);
         let mut answer = String::new();
-        timeout(CALL_PATIENCE, async {
+        timeout(CALL_TIMEOUT, async {
             TcpStream::connect(address).await?.read_to_string(&mut answer).await
         })
         .await
-        .with_context(|| format!("no answer from {address} within {CALL_PATIENCE:?}"))?
-        .with_context(|| format!("call {address}"))?;
+        .with_context(|| format!("no answer from {address} within {CALL_TIMEOUT:?}"))?
+        .with_context(|| format!("connect to {address}"))?;
         Ok(answer)
     }
 
     async fn expect(&self, name: &str) -> Result<()> {
         let answer = self.call().await?;
-        ensure!(answer == name, "a caller got `{answer}` instead of `{name}`");
+        ensure!(answer == name, "`{answer}` answered instead of `{name}`");
         Ok(())
     }
 
@@ -178,7 +181,7 @@ impl Test<'_> {
             let (condition, node) = self.look().await?;
             let problem = match condition {
                 None => anyhow!(
-                    "nobody has said anything about the annotation; does the daemon of node {node} run?"
+                    "no daemon has reported on the annotation; does the daemon run on node {node}?"
                 ),
                 Some(condition) if condition.status == "True" => return Ok(()),
                 Some(condition) => {
@@ -193,7 +196,7 @@ impl Test<'_> {
             if Instant::now() >= deadline {
                 return Err(problem.context(format!("not active after {:?}", self.options.timeout)));
             }
-            sleep(BETWEEN_LOOKS).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -202,11 +205,11 @@ impl Test<'_> {
         while let (Some(condition), _) = self.look().await? {
             ensure!(
                 Instant::now() < deadline,
-                "{CONDITION} is still there {:?} after the annotation went: {}",
+                "{CONDITION} still exists {:?} after the annotation was removed: {}",
                 self.options.timeout,
                 condition.message.unwrap_or_default()
             );
-            sleep(BETWEEN_LOOKS).await;
+            sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
@@ -214,14 +217,15 @@ impl Test<'_> {
 
 #[cfg(test)]
 mod tests {
+    use interceptor_api::{AnnotationKey, ConditionType};
     use serde_json::Value;
 
     use super::*;
     use crate::kubernetes::fake::{client, not_found};
 
-    /// Longer than it takes until something is told.
+    /// Longer than any test waits for a condition.
     const LONG: Duration = Duration::from_secs(30);
-    /// For what is told at the end.
+    /// For tests that wait until the end.
     const SHORT: Duration = Duration::from_secs(3);
 
     fn options(timeout: Duration) -> Options {
@@ -233,7 +237,7 @@ mod tests {
         }
     }
 
-    /// The pod with a condition of ours, if one is given.
+    /// The pod, with a condition of interceptor if one is given.
     fn pod(condition: Option<(&str, &str)>) -> (u16, Value) {
         let condition = condition.map(|(status, reason)| {
             json!({ "type": CONDITION, "status": status, "reason": reason, "message": "why" })
@@ -245,30 +249,36 @@ mod tests {
         )
     }
 
-    /// What waiting comes to if the pod is like this, one look after the other.
+    #[test]
+    fn the_condition_is_that_of_the_annotation() {
+        let key = AnnotationKey::new(ANNOTATION).expect("belongs to interceptor");
+        assert!(ConditionType::of(&key).any(|type_| type_.as_str() == CONDITION));
+    }
+
+    /// The result of waiting, given the pod at each look, and the number of looks.
     async fn wait(timeout: Duration, looks: Vec<(u16, Value)>) -> (Result<()>, usize) {
-        let (client, asked) = client(move |_, before| {
+        let (client, requests) = client(move |_, before| {
             looks.get(before).or(looks.last()).cloned().unwrap_or_else(not_found)
         });
         let options = options(timeout);
         let test = Test { pods: Api::namespaced(client, &options.namespace), options: &options };
         let waited = test.wait_until_active().await;
-        (waited, asked.all().len())
+        (waited, requests.all().len())
     }
 
     #[tokio::test]
-    async fn it_waits_for_what_passes() {
+    async fn it_waits_until_the_condition_is_true() {
         let (waited, looks) = wait(
             LONG,
             vec![pod(None), pod(Some(("False", "Proving"))), pod(Some(("True", "Intercepting")))],
         )
         .await;
-        waited.expect("it is active in the end");
+        waited.expect("active at last");
         assert_eq!(looks, 3);
     }
 
     #[tokio::test]
-    async fn a_refusal_is_told_at_once() {
+    async fn a_refusal_ends_the_wait_at_once() {
         let (waited, looks) =
             wait(LONG, vec![pod(None), pod(Some(("False", "TargetDenied")))]).await;
         let error = waited.expect_err("is refused").to_string();
@@ -277,9 +287,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_daemon_that_is_not_there_is_looked_for_on_the_node() {
+    async fn a_missing_daemon_is_reported_with_its_node() {
         let (waited, _) = wait(SHORT, vec![pod(None)]).await;
-        let error = format!("{:#}", waited.expect_err("nobody answers"));
+        let error = format!("{:#}", waited.expect_err("no daemon reports"));
         assert!(
             error.starts_with("not active after 3s") && error.contains("node node1"),
             "{error}"
@@ -287,9 +297,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_state_that_does_not_pass_is_told_in_the_end() {
+    async fn a_state_that_does_not_change_is_reported_at_the_end() {
         let (waited, looks) = wait(SHORT, vec![pod(Some(("False", "NetnsNotFound")))]).await;
-        let error = format!("{:#}", waited.expect_err("it does not pass"));
+        let error = format!("{:#}", waited.expect_err("it stays"));
         assert!(error.contains("NetnsNotFound: why"), "{error}");
         assert!(looks > 2, "{looks}");
     }

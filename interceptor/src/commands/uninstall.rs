@@ -1,7 +1,7 @@
-//! `interceptor uninstall`: ends the daemons while they still have the right to clean up after themselves.
+//! `interceptor uninstall`: ends the daemons while they still have the rights to clean up.
 //!
-//! `helm uninstall` deletes a release's objects all at once, the rights of the daemons among them, and what a daemon says
-//! on pods would stay there. So the chart runs this before.
+//! `helm uninstall` deletes all objects of a release at once, also the daemons' rights. Without
+//! these, the conditions on pods would stay. Therefore the chart runs this command first.
 
 use std::time::Duration;
 
@@ -13,9 +13,10 @@ use kube::{
 };
 use tokio::time::{Instant, sleep};
 
-const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// The pause between two looks at the DaemonSet.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The daemons.
+/// The daemons to end.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The DaemonSet's namespace
@@ -26,19 +27,19 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     pub daemonset: String,
 
-    /// The pod of the last `helm test`, to be deleted as well
+    /// The pod of the last `helm test`; it is deleted as well
     #[arg(long, value_name = "NAME")]
     pub test_pod: Option<String>,
 
-    /// How long its pods may take to end
+    /// Maximum time for its pods to end
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
 }
 
-/// Deletes the DaemonSet and waits until none of its pods is left. A DaemonSet that is not there is fine.
+/// Deletes the DaemonSet and waits until all of its pods are gone. A missing DaemonSet is fine.
 ///
 /// # Errors
-/// When it can't be deleted, or a pod does not end.
+/// The DaemonSet can't be deleted, or a pod does not end in time.
 pub async fn run(options: &Options) -> Result<()> {
     println!(
         "{}",
@@ -47,33 +48,33 @@ pub async fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Gives what was done.
+/// Returns a sentence about the result.
 async fn end(client: Client, options: &Options) -> Result<String> {
     let daemonsets = Api::<DaemonSet>::namespaced(client.clone(), &options.namespace);
     let pods = Api::<Pod>::namespaced(client, &options.namespace);
     if let Some(name) = &options.test_pod {
         let deleted = pods.delete(name, &DeleteParams::default()).await;
-        is_there(deleted).with_context(|| format!("delete the pod {name}"))?;
+        existed(deleted).with_context(|| format!("delete the pod {name}"))?;
     }
     let name = &options.daemonset;
-    // In the foreground: the DaemonSet is there until the last of its pods has gone.
+    // In the foreground: the DaemonSet exists until the last of its pods is gone.
     let deleted = daemonsets.delete(name, &DeleteParams::foreground()).await;
-    if !is_there(deleted).with_context(|| format!("delete the DaemonSet {name}"))? {
+    if !existed(deleted).with_context(|| format!("delete the DaemonSet {name}"))? {
         return Ok(format!("there is no DaemonSet {name}"));
     }
     let deadline = Instant::now() + options.timeout;
     while let Some(daemonset) = daemonsets.get_opt(name).await.context("look at the DaemonSet")? {
         if Instant::now() >= deadline {
             let left = left(&pods, &daemonset).await?;
-            bail!("after {:?} there are still: {}", options.timeout, left.join(", "));
+            bail!("pods still run after {:?}: {}", options.timeout, left.join(", "));
         }
-        sleep(BETWEEN_LOOKS).await;
+        sleep(POLL_INTERVAL).await;
     }
     Ok(format!("the DaemonSet {name} and its pods have ended"))
 }
 
-/// Whether what was to be deleted was there; other failures stay failures.
-fn is_there<T>(deleted: kube::Result<T>) -> kube::Result<bool> {
+/// Whether the deleted object existed. Other errors stay errors.
+fn existed<T>(deleted: kube::Result<T>) -> kube::Result<bool> {
     match deleted {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
@@ -81,10 +82,10 @@ fn is_there<T>(deleted: kube::Result<T>) -> kube::Result<bool> {
     }
 }
 
-/// Pods of the DaemonSet with their nodes, for people.
+/// The remaining pods of the DaemonSet with their nodes, for people.
 async fn left(pods: &Api<Pod>, daemonset: &DaemonSet) -> Result<Vec<String>> {
     let uid = daemonset.uid();
-    let pods = pods.list(&ListParams::default()).await.context("list the pods that are left")?;
+    let pods = pods.list(&ListParams::default()).await.context("list the remaining pods")?;
     let ours = pods.items.into_iter().filter(|pod| {
         pod.owner_references().iter().any(|owner| uid.as_ref().is_some_and(|uid| owner.uid == *uid))
     });
@@ -121,24 +122,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_there_has_ended() {
-        let (client, asked) = client(|_, _| not_found());
-        let done = end(client, &options(Some("test"))).await.expect("nothing is to do");
+    async fn a_missing_daemonset_has_ended() {
+        let (client, requests) = client(|_, _| not_found());
+        let done = end(client, &options(Some("test"))).await.expect("nothing to do");
         assert_eq!(done, "there is no DaemonSet daemons");
-        assert_eq!(asked.all(), [format!("DELETE {PODS}/test"), format!("DELETE {DAEMONSET}")]);
+        assert_eq!(requests.all(), [format!("DELETE {PODS}/test"), format!("DELETE {DAEMONSET}")]);
     }
 
     #[tokio::test]
     async fn it_waits_for_the_last_pod() {
-        let (client, asked) = client(|question, before| match (question.split_once(' '), before) {
-            (Some(("DELETE", _)), _) => (200, status(200, "")),
-            (Some(("GET", DAEMONSET)), 0..3) => daemonset(),
-            _ => not_found(),
-        });
+        let (client, requests) =
+            client(|request, before| match (request.split_once(' '), before) {
+                (Some(("DELETE", _)), _) => (200, status(200, "")),
+                (Some(("GET", DAEMONSET)), 0..3) => daemonset(),
+                _ => not_found(),
+            });
         let patient = Options { timeout: Duration::from_secs(30), ..options(None) };
         let done = end(client, &patient).await.expect("they end");
         assert_eq!(done, "the DaemonSet daemons and its pods have ended");
-        assert_eq!(asked.all().len(), 1 + 3 + 1, "{asked:?}");
+        assert_eq!(requests.all().len(), 1 + 3 + 1, "{requests:?}");
     }
 
     #[tokio::test]
@@ -152,16 +154,16 @@ mod tests {
             })
         };
         let list = json!({ "items": [pod("ours", "1"), pod("another", "2")] });
-        let (client, _) = client(move |question, _| match question.split_once(' ') {
+        let (client, _) = client(move |request, _| match request.split_once(' ') {
             Some(("GET", PODS)) => (200, list.clone()),
             _ => daemonset(),
         });
         let error = end(client, &options(None)).await.expect_err("one does not end");
-        assert_eq!(error.to_string(), "after 700ms there are still: ours on far");
+        assert_eq!(error.to_string(), "pods still run after 700ms: ours on far");
     }
 
     #[tokio::test]
-    async fn a_missing_right_is_no_end() {
+    async fn a_missing_right_is_an_error() {
         let (client, _) = client(|_, _| (403, status(403, "Forbidden")));
         let error = end(client, &options(None)).await.expect_err("it may not");
         assert!(format!("{error:#}").starts_with("delete the DaemonSet daemons"), "{error:#}");
