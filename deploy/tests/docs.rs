@@ -244,8 +244,12 @@ fn every_alert_has_a_remedy() -> Result<()> {
 // --- all of them ---------------------------------------------------------------------------------
 
 /// Pages beside those in `docs`.
-const PAGES: [&str; 4] = [
+const PAGES: [&str; 8] = [
     "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "SECURITY.md",
     "bench/README.md",
     "deploy/charts/interceptor/README.md",
     "tests/README.md",
@@ -368,5 +372,37 @@ fn values_that_are_named_exist() -> Result<()> {
             ensure!(!is_value || keys.contains(name), "{page}: there is no value {name}");
         }
     }
+    Ok(())
+}
+
+/// Every Rust file of the repository, by its path.
+fn sources(folder: &Path, found: &mut Vec<String>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name().display().to_string());
+        if entry.file_type()?.is_dir() {
+            if name != "target" && !name.starts_with('.') {
+                sources(&path, found)?;
+            }
+        } else if name.ends_with(".rs") {
+            found.push(path.display().to_string());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn files_that_are_named_exist() -> Result<()> {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut files)?;
+    let text = read("ARCHITECTURE.md")? + &read("CONTRIBUTING.md")?;
+    let named = text.split('`').skip(1).step_by(2).filter(|code| code.ends_with(".rs"));
+    let named: BTreeSet<_> = named.collect();
+    ensure!(named.len() > 30, "{named:?}");
+    let missing: Vec<_> = named
+        .into_iter()
+        .filter(|name| !files.iter().any(|file| file.ends_with(&format!("/{name}"))))
+        .collect();
+    ensure!(missing.is_empty(), "no such files: {missing:?}");
     Ok(())
 }

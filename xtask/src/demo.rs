@@ -1,4 +1,4 @@
-//! The product in five steps, in network namespaces. Each step is told in a line or two and checked.
+//! The product in five steps, in network namespaces. Each step is narrated and checked.
 
 pub(crate) mod freshness;
 mod narrator;
