@@ -55,6 +55,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "a build script has one thread")]
 fn build_objects(dir: &Path) -> Result<()> {
     // SAFETY: the process has one thread. RUSTC_BOOTSTRAP lets the stable compiler take `-Z build-std` and `-Z trim-paths`,
     // for the kernel programs alone; OUT_DIR is what aya-build goes by.

@@ -1,5 +1,7 @@
 //! The daemon's binary: command line, logging, exit code.
 
+#![forbid(unsafe_code)]
+
 use std::{io::IsTerminal as _, process::ExitCode};
 
 use anyhow::Result;

@@ -1,5 +1,7 @@
 //! Finding a pod's network namespace by its address, whatever the runtime calls it.
 
+#![forbid(unsafe_code)]
+
 use std::{
     fs,
     net::IpAddr,

@@ -1,5 +1,7 @@
 //! Which families the relay listens for in a pod's network namespace.
 
+#![forbid(unsafe_code)]
+
 use interceptor::{
     netns::{HomeNetns, Netns},
     relay::listen::open_listeners,

@@ -1,6 +1,7 @@
 //! Properties of all messages, in any reads, and of all bytes.
 
-#[allow(dead_code, reason = "other tests use the rest")]
+#![forbid(unsafe_code)]
+
 mod support;
 
 use interceptor_wire::http1::{After, Asked};

@@ -15,11 +15,11 @@ use std::{
 use bytes::Bytes;
 use h2::RecvStream;
 use http::{Request, Response};
+use interceptor_wire::opening::HTTP2_PREFACE as PREFACE;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use self::settings::{FirstFrame, PREFACE, Settings};
+use self::settings::{FirstFrame, Settings};
 
-#[allow(dead_code, reason = "the daemon uses the rest")]
 #[path = "../../../interceptor/src/relay/http2/settings.rs"]
 mod settings;
 

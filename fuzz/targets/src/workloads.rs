@@ -2,7 +2,7 @@
 //!
 //! The sources are included instead of depending on `interceptor`, which would build the kernel programs.
 
-#[allow(dead_code, unreachable_pub, unused_imports, reason = "the daemon uses the rest")]
+#[expect(dead_code, unreachable_pub, reason = "the daemon uses the rest")]
 #[path = "../../../interceptor/src/config"]
 mod config {
     pub mod annotation;
