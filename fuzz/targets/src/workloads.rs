@@ -3,6 +3,7 @@
 //! The sources are included instead of depending on `interceptor`, which would build the kernel programs.
 
 #[expect(dead_code, unreachable_pub, reason = "the daemon uses the rest")]
+#[cfg_attr(not(test), expect(unused_imports, reason = "tests of the included files use them"))]
 #[path = "../../../interceptor/src/config"]
 mod config {
     pub mod annotation;
