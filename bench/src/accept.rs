@@ -1,8 +1,9 @@
-//! What everybody on the host pays while the app of some pod is shown its callers: programs run at each `accept` and
-//! `getpeername`, of whatever process.
+//! Measures the cost of the programs that show clients' addresses to apps.
 //!
-//! A rule is written and taken away in turns, and with it the programs. Calls are timed in batches, and of many batches
-//! the fastest counts: what other work on the machine adds is never negative.
+//! While a rule is in force, these programs run at each `accept` and `getpeername` of every process
+//! on the host. The benchmark adds and removes a rule in turns, and with it the programs. It times
+//! calls in batches, and the fastest of many batches counts, because other work on the machine only
+//! adds time.
 
 use std::{
     hint::black_box,
@@ -17,30 +18,33 @@ use testbed::{Daemon, Topology, why_not};
 
 use crate::cpus;
 
-/// Calls in a batch.
+/// Calls of `getpeername` in a batch.
 const NAMES: u32 = 2_000;
+/// Calls of `accept` in a batch.
 const ACCEPTS: u32 = 100;
 
-/// What the user may choose.
+/// The options of `interceptor-bench accept`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How often each case is measured with the programs and without
+    /// Number of measurements of each case with the programs and without
     #[arg(long, default_value_t = 11)]
     rounds: usize,
-    /// Batches of a case in a round
+    /// Number of batches of each case in a round
     #[arg(long, default_value_t = 200)]
     batches: u32,
 }
 
-/// One kind of connection, and what is called.
+/// A system call and the kind of connection that it is measured with.
 struct Case {
     name: &'static str,
     listener: TcpListener,
+    /// The client's address.
     from: IpAddr,
+    /// The call is `accept`, or else `getpeername`.
     accepts: bool,
 }
 
-/// Measures and prints.
+/// Measures all cases and prints the results.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if let Some(why) = why_not() {
         anyhow::bail!("{why}");
@@ -52,10 +56,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let daemon = Daemon::start(&topology, &idle, &[])?;
     ensure!(
         daemon.state()?["caller_address"]["state"] == "kept",
-        "callers' addresses are lost on this host"
+        "this host does not preserve clients' addresses"
     );
 
-    // In another network namespace than the one that is redirected.
+    // The calls run in another network namespace than the redirected one.
     bystander.run(|| -> Result<()> {
         cpus::pin_self(&cpus::allowed()?[..1])?;
         let (elsewhere, same) = (Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::LOCALHOST);
@@ -72,10 +76,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 let wanted = if attached == 1 { "armed" } else { "idle" };
                 daemon.wait_state(wanted, |state| state["workloads"][0]["state"] == wanted)?;
                 // Given back a moment later.
-                testbed::wait_until("programs as wanted", Duration::from_secs(10), || {
+                testbed::wait_until("the programs' links", Duration::from_secs(10), || {
                     let cgroup =
                         daemon.bpf_objects().is_ok_and(|held| links(&held) == 3 * attached);
-                    if cgroup { Ok(()) } else { Err("others") }
+                    if cgroup { Ok(()) } else { Err("other links are there") }
                 })?;
                 for (case, samples) in cases.iter().zip(&mut samples) {
                     samples[attached].push(case.measure(options.batches)?);
@@ -84,7 +88,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         println!(
             "{:45} {:>10} {:>10} {:>10}",
-            "ns a call, medians of rounds", "without", "with", "more"
+            "ns per call, median of the rounds", "without", "with", "difference"
         );
         for (case, [without, with]) in cases.iter().zip(&mut samples) {
             let more = without.iter().zip(&*with).map(|(without, with)| with - without);
@@ -111,7 +115,7 @@ impl Case {
         Ok(Self { name, listener, from: from.into(), accepts })
     }
 
-    /// The fastest batch, in nanoseconds a call.
+    /// The time per call in the fastest batch, in nanoseconds.
     fn measure(&self, batches: u32) -> Result<f64> {
         let mut fastest = f64::INFINITY;
         for _ in 0..batches {
@@ -123,7 +127,7 @@ impl Case {
     }
 
     fn getpeername(&self) -> Result<Duration> {
-        let _caller = self.call()?;
+        let _client = self.connect()?;
         let (accepted, _) = self.listener.accept()?;
         let started = Instant::now();
         for _ in 0..NAMES {
@@ -133,7 +137,7 @@ impl Case {
     }
 
     fn accept(&self) -> Result<Duration> {
-        let _callers = (0..ACCEPTS).map(|_| self.call()).collect::<Result<Vec<_>>>()?;
+        let _clients = (0..ACCEPTS).map(|_| self.connect()).collect::<Result<Vec<_>>>()?;
         let mut accepted = Vec::with_capacity(ACCEPTS as usize);
         let started = Instant::now();
         for _ in 0..ACCEPTS {
@@ -142,10 +146,11 @@ impl Case {
         Ok(started.elapsed())
     }
 
-    fn call(&self) -> Result<TcpStream> {
+    /// Opens a client's connection to the listener.
+    fn connect(&self) -> Result<TcpStream> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
-        // No TIME_WAIT: there are many.
+        // A reset leaves no TIME_WAIT, which so many connections would run out of ports by.
         socket.set_linger(Some(Duration::ZERO))?;
         socket.bind(&SocketAddr::new(self.from, 0).into())?;
         socket.connect(&self.listener.local_addr()?.into())?;

@@ -1,4 +1,4 @@
-//! What the user typed, and which part of the program answers it.
+//! The command line, and the dispatch to the benchmarks.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{accept, cpus, http, load, net, serve, steal};
 
-/// Measures interceptor's data path side by side with its peers.
+/// Benchmarks of interceptor's data path in comparison with other proxies
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -18,18 +18,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The server for every load; ends on SIGTERM
+    /// Run the server for all loads until SIGTERM
     Serve(Serve),
-    /// One load against a running `serve`; prints one line of JSON
+    /// Run one load against a running `serve` and print one line of JSON
     #[command(subcommand)]
     Load(Load),
-    /// The whole comparison, in network namespaces of its own; needs root
+    /// Compare redirected connections with haproxy and iptables in network namespaces (needs root)
     Steal(steal::Options),
-    /// Requests on a port with a condition, beside haproxy and nginx that route on the same header; needs root
+    /// Compare requests on a port with a condition with haproxy and nginx (needs root)
     Http(http::Options),
-    /// What `accept` and `getpeername` cost everybody while the app of some pod is shown its callers; needs root
+    /// Measure the cost of clients' addresses for `accept` and `getpeername` (needs root)
     Accept(accept::Options),
-    /// Waits for the end of a run and removes what it left
+    /// Wait for the end of a run and remove its namespaces
     #[command(hide = true)]
     SweepAfter { pid: u32 },
 }
@@ -39,10 +39,10 @@ struct Serve {
     /// Address to listen on
     #[arg(long)]
     listen: SocketAddr,
-    /// Threads that accept and answer
+    /// Number of threads that serve connections
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Number that every answer carries, so that a load knows which server it reached
+    /// Number in every answer, by which a load knows the server
     #[arg(long, default_value_t = 0)]
     id: u8,
     /// Run on this CPU only
@@ -50,7 +50,7 @@ struct Serve {
     cpu: Option<usize>,
 }
 
-/// What every load needs to know.
+/// The options of every load.
 #[derive(Args)]
 struct Target {
     /// Address of the server
@@ -63,56 +63,56 @@ struct Target {
 
 #[derive(Subcommand)]
 enum Load {
-    /// Latency of request and response on connections that stay open
+    /// Measure the latency of request and response on connections that stay open
     Rr {
         #[command(flatten)]
         target: Target,
-        /// Bytes of each message
+        /// Size of each message in bytes
         #[arg(long, default_value_t = 64)]
         size: usize,
-        /// How long
+        /// Length of the load in seconds
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
-        /// Connections with one request under way on each
+        /// Number of connections, each with one outstanding request
         #[arg(long, default_value_t = 1)]
         connections: usize,
     },
-    /// New connections per second: connect, 64 bytes out, 64 bytes back, the server closes
+    /// Measure new connections: connect, 64 bytes out, 64 bytes back, close by the server
     Conns {
         #[command(flatten)]
         target: Target,
-        /// Connections under way at once
+        /// Number of concurrent connections
         #[arg(long, default_value_t = 8)]
         parallel: usize,
-        /// How long
+        /// Length of the load in seconds
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
     },
-    /// Bytes per second, counted where they arrive
+    /// Measure throughput at the receiver
     Bulk {
         #[command(flatten)]
         target: Target,
-        /// How long
+        /// Length of the load in seconds
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
-        /// Connections that send at once
+        /// Number of concurrent connections
         #[arg(long, default_value_t = 1)]
         streams: usize,
-        /// The server sends
+        /// Let the server send
         #[arg(long)]
         reverse: bool,
     },
-    /// Opens connections and holds them until stdin closes
+    /// Open connections and hold them until stdin closes
     Idle {
         #[command(flatten)]
         target: Target,
-        /// How many
+        /// Number of connections
         #[arg(long, default_value_t = 9000)]
         connections: usize,
     },
 }
 
-/// Parses the command line and does what it says.
+/// Parses the command line and runs the command.
 pub(crate) fn run() -> Result<()> {
     match Cli::parse().command {
         Command::Serve(Serve { listen, threads, id, cpu }) => {

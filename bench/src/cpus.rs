@@ -1,7 +1,7 @@
-//! Which CPUs a process may run on.
+//! Restricts processes to CPUs.
 //!
-//! On a small virtual machine a wake-up across CPUs costs tens of microseconds at random. Pinning everybody to
-//! one CPU takes that out of a latency, so what remains is the work that each case adds.
+//! On a small virtual machine a wake-up across CPUs costs tens of microseconds at random. With all
+//! processes pinned to one CPU, a latency shows only the work that each case adds.
 
 use std::fs;
 
@@ -16,13 +16,13 @@ pub(crate) fn allowed() -> Result<Vec<usize>> {
     Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect())
 }
 
-/// Keeps the calling thread, and those that it starts later, on `cpus`.
+/// Pins the calling thread, and the threads that it starts later, to `cpus`.
 pub(crate) fn pin_self(cpus: &[usize]) -> Result<()> {
     sched_setaffinity(Pid::from_raw(0), &set_of(cpus)?)
         .with_context(|| format!("pinning to CPU {cpus:?}"))
 }
 
-/// Keeps every thread of a process on `cpus`.
+/// Pins every thread of a process to `cpus`.
 pub(crate) fn pin_process(pid: u32, cpus: &[usize]) -> Result<()> {
     let set = set_of(cpus)?;
     for task in

@@ -1,20 +1,20 @@
-//! A histogram of nanoseconds with a bounded relative error, and the order statistics of small samples.
+//! A histogram of nanoseconds with a bounded relative error, and order statistics of small samples.
 
 use serde::{Deserialize, Serialize};
 
-/// Each power of two is cut into 2^BITS buckets, so a value is off by at most 1/256.
+/// Each power of two is divided into 2^BITS buckets, so the relative error is at most 1/256.
 const BITS: u32 = 8;
 const PER_OCTAVE: usize = 1 << BITS;
 const BUCKETS: usize = (64 - BITS as usize + 1) * PER_OCTAVE;
 
-/// Counts of values by size. Recording costs one increment, whatever the number of values.
+/// Counts of values by size. Recording a value costs one increment.
 pub(crate) struct Histogram {
     counts: Vec<u64>,
     total: u64,
     max: u64,
 }
 
-/// What reports say about a latency, in nanoseconds.
+/// The percentiles of a latency that reports contain, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Latency {
     pub(crate) p50_ns: u64,
@@ -48,7 +48,8 @@ impl Histogram {
         self.total
     }
 
-    /// The smallest recorded value that `percent` of all values do not exceed, to the bucket's precision.
+    /// The smallest recorded value that `percent` of all values do not exceed, with the precision
+    /// of a bucket.
     pub(crate) fn percentile(&self, percent: f64) -> u64 {
         let rank =
             ((self.total as f64 * percent / 100.0).ceil() as u64).clamp(1, self.total.max(1));
@@ -56,7 +57,7 @@ impl Histogram {
         for (bucket, &count) in self.counts.iter().enumerate() {
             seen += count;
             if seen >= rank {
-                // The largest value of all is known exactly.
+                // The histogram knows the largest value exactly.
                 return middle_of(bucket).min(self.max);
             }
         }
@@ -74,7 +75,7 @@ impl Histogram {
 }
 
 fn bucket_of(value: u64) -> usize {
-    // Below 2^BITS each value has its own bucket; above, the top BITS+1 bits choose.
+    // Each value below 2^BITS has a bucket of its own. For others the top BITS+1 bits choose it.
     let shift = (u64::BITS - value.leading_zeros()).saturating_sub(BITS + 1);
     shift as usize * PER_OCTAVE + (value >> shift) as usize
 }
@@ -85,7 +86,7 @@ fn middle_of(bucket: usize) -> u64 {
     (low << shift) + ((1u64 << shift) >> 1)
 }
 
-/// The value that `percent` of the samples do not exceed; `None` without samples.
+/// The smallest sample that `percent` of the samples do not exceed. `None` without samples.
 pub(crate) fn percentile(samples: &[f64], percent: f64) -> Option<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -93,7 +94,7 @@ pub(crate) fn percentile(samples: &[f64], percent: f64) -> Option<f64> {
     sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied()
 }
 
-/// The middle of the samples, the mean of the two middle ones when their number is even.
+/// The median of the samples. `None` without samples.
 pub(crate) fn median(samples: &[f64]) -> Option<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_follow_each_other_and_hold_their_values() {
+    fn buckets_are_in_order_and_represent_their_values() {
         let mut last = 0;
         for value in (0..100_000).chain((17..64).map(|bit| 1u64 << bit)).chain([u64::MAX]) {
             let bucket = bucket_of(value);
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_of_a_uniform_distribution() {
+    fn percentiles_of_a_uniform_distribution_are_right() {
         let mut histogram = Histogram::new();
         (1..=10_000).for_each(|value| histogram.record(value));
         let near = |got: u64, want: f64| (got as f64 - want).abs() <= want / 200.0;
@@ -143,12 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_recorded_is_zero() {
+    fn an_empty_histogram_is_zero() {
         assert_eq!(Histogram::new().latency(), Latency::default());
     }
 
     #[test]
-    fn order_statistics_of_small_samples() {
+    fn order_statistics_of_small_samples_are_right() {
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));

@@ -1,4 +1,4 @@
-//! The loads. Each returns one report that becomes one line of JSON.
+//! The loads. Each returns a report, which is printed as one line of JSON.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -11,8 +11,8 @@ pub(crate) mod conns;
 pub(crate) mod idle;
 pub(crate) mod rr;
 
-/// One call on a new connection; the number of the server that answered.
-pub(crate) fn call(to: SocketAddr) -> io::Result<u8> {
+/// Exchanges one message on a new connection. Returns the number of the server that answered.
+pub(crate) fn exchange(to: SocketAddr) -> io::Result<u8> {
     let mut stream = net::connect(to)?;
     stream.write_all(&[wire::ONCE; MESSAGE])?;
     let mut answer = [0; MESSAGE];

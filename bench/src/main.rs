@@ -1,7 +1,10 @@
-//! Measures interceptor's data path side by side with its peers.
+//! Benchmarks of interceptor's data path in comparison with other proxies.
 //!
-//! `serve` and `load` are a small server and load generator that work anywhere; `steal` builds network
-//! namespaces and runs the whole comparison; `accept` times what all processes of the host pay. `bench/README.md` says how to read the results.
+//! - `serve` and `load` are a small server and load generator, which work on any machine.
+//! - `steal` and `http` build network namespaces and run whole comparisons there.
+//! - `accept` measures the cost for all processes of the host.
+//!
+//! `bench/README.md` explains the method and the results.
 
 #![forbid(unsafe_code)]
 

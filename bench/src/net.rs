@@ -1,4 +1,4 @@
-//! Sockets as every load wants them: no Nagle, and never without a time limit.
+//! Sockets for the loads, without Nagle's algorithm and with timeouts.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -10,10 +10,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::{ClockId, clock_gettime};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Longest that a load waits for a connection, an answer, or the last bytes of a stream.
+/// Maximum time that a load waits for a connection, an answer, or the last bytes of a stream.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A blocking connection.
+/// Opens a connection with blocking calls and timeouts.
 pub(crate) fn connect(to: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
     stream.set_nodelay(true)?;
@@ -22,7 +22,7 @@ pub(crate) fn connect(to: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// A connection that is still being made, for epoll.
+/// Starts a non-blocking connection for use with epoll.
 pub(crate) fn start_connect(to: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(to),
@@ -37,26 +37,26 @@ pub(crate) fn start_connect(to: SocketAddr) -> io::Result<Socket> {
     }
 }
 
-/// The name of an error for counting, such as `ECONNREFUSED`.
+/// The name of an error, such as `ECONNREFUSED`, by which failures are counted.
 pub(crate) fn errno_name(error: &io::Error) -> String {
     error
         .raw_os_error()
         .map_or_else(|| format!("{:?}", error.kind()), |raw| format!("{:?}", Errno::from_raw(raw)))
 }
 
-/// Lets this process open as many files as it is allowed to ask for.
+/// Raises the limit of open files to the maximum that this process may set.
 pub(crate) fn raise_fd_limit() -> Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("raising the limit of open files")
 }
 
-/// Nanoseconds of the monotonic clock, the same in all processes of this machine.
+/// The monotonic clock in nanoseconds. All processes of the machine share it.
 pub(crate) fn monotonic_ns() -> u64 {
     // The call can't fail for this clock.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| Duration::from(time).as_nanos() as u64)
 }
 
-/// A length of time from the command line.
+/// Checks a length of time from the command line.
 pub(crate) fn duration(seconds: f64) -> Result<Duration> {
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if duration >= Duration::from_millis(10) && seconds <= 3600.0 => Ok(duration),

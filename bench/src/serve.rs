@@ -1,4 +1,4 @@
-//! The server for every load: epoll, a few threads, a few dozen bytes for an idle connection.
+//! The server for all loads. It uses epoll and a few threads, and few bytes per idle connection.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -17,16 +17,16 @@ use crate::net::monotonic_ns;
 use crate::usage;
 use crate::wire::{self, MESSAGE, Receipt};
 
-/// Token of the listener; connections have their place in the table.
+/// The epoll token of the listener. The token of a connection is its slot.
 const LISTENER: u64 = u64::MAX;
-/// Connections are accepted this many at a time, so that those already open get their turn.
+/// Maximum number of connections accepted in a row before open connections get their turn.
 const ACCEPT_BATCH: usize = 64;
 const BUFFER: usize = 256 * 1024;
 const FLOOD_CHUNK: usize = 128 * 1024;
 
-/// Serves until SIGTERM or SIGINT, then prints the CPU time used.
+/// Serves until SIGTERM or SIGINT, then prints the CPU time that it used.
 pub(crate) fn run(listen: SocketAddr, threads: usize, id: u8) -> Result<()> {
-    // Blocked before the threads start, so that only `wait` below sees them.
+    // Block the signals before the threads start, so that only `wait` below receives them.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
@@ -57,40 +57,41 @@ fn listener(listen: SocketAddr) -> io::Result<Socket> {
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit this, which saves a system call for each.
+    // Accepted sockets inherit the option, which saves a system call for each.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&listen.into())?;
     socket.listen(4096)?;
     Ok(socket)
 }
 
-/// What a client asked for with its first byte.
+/// The service that the client's first byte selects.
 enum Mode {
-    /// Nothing has arrived yet.
+    /// The first byte has not arrived.
     New,
     Echo,
     Sink(Receipt),
     Flood,
-    /// So many bytes of the message are here.
+    /// The number of bytes of the message that have arrived.
     Once(usize),
 }
 
 struct Conn {
     socket: Socket,
     mode: Mode,
-    /// An echo that the socket's buffer did not take. Nothing is read until it is gone.
+    /// The rest of an echo that the socket's buffer had no room for. The worker reads nothing until
+    /// it is sent.
     unsent: Vec<u8>,
 }
 
-/// What becomes of a connection after an event.
+/// The next step for a connection after an event.
 enum Next {
     Keep,
     Close,
-    /// Wake up for this from now on.
+    /// Wait for these events from now on.
     WaitFor(EpollFlags),
 }
 
-/// One thread: its own epoll, the listener shared with the others.
+/// A thread with an epoll of its own. All threads share the listener.
 struct Worker {
     listener: Arc<Socket>,
     epoll: Epoll,
@@ -142,10 +143,11 @@ impl Worker {
             let socket = match self.listener.accept4(flags.bits()) {
                 Ok((socket, _)) => socket,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                // The client may be gone already.
+                // The client has closed its connection already.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
                 Err(error) => {
-                    // Out of files, most likely: say so, and do not spin on the level-triggered listener.
+                    // Most likely there are too many open files. Pause, because the level-triggered
+                    // listener would wake up at once.
                     eprintln!("interceptor-bench: serve: accept: {error}");
                     thread::sleep(Duration::from_millis(20));
                     return Ok(());
@@ -161,7 +163,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Serves the connection in `slot` once. An error on it is the client's business and closes it.
+    /// Serves the connection in `slot` once. An error of the connection only closes it.
     fn turn(&mut self, slot: usize) -> Result<()> {
         let Some(conn) = self.conns.get_mut(slot).and_then(Option::as_mut) else { return Ok(()) };
         match conn.serve(self.id, &mut self.buffer, &self.flood) {
@@ -208,7 +210,7 @@ impl Conn {
         }
         match &mut self.mode {
             Mode::New => Ok(Next::Close),
-            // Nothing more is read; the next event says that there is room to write.
+            // From now on the worker only writes. The next event tells that there is room.
             Mode::Flood => Ok(Next::WaitFor(EpollFlags::EPOLLOUT)),
             Mode::Sink(receipt) if size == 0 => {
                 (&self.socket).write_all(&receipt.encode())?;
@@ -259,7 +261,7 @@ impl Conn {
     }
 
     fn flood(&self, chunk: &[u8]) -> io::Result<Next> {
-        // However much of it went: every byte is the same.
+        // The number of bytes sent does not matter, because all bytes are the same.
         (&self.socket).write(chunk).map(|_| Next::Keep)
     }
 }

@@ -1,11 +1,11 @@
-//! CPU time that this process used.
+//! The CPU time of this process.
 
 use anyhow::{Context, Result};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
 
-/// Seconds of CPU, in user space and in the kernel.
+/// CPU time in user space and in the kernel, in seconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Cpu {
     pub(crate) user: f64,
@@ -18,7 +18,7 @@ impl Cpu {
     }
 }
 
-/// All threads of this process since it started.
+/// The CPU time of all threads of this process since its start.
 pub(crate) fn of_self() -> Result<Cpu> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).context("getrusage")?;
     Ok(Cpu { user: seconds(usage.user_time()), sys: seconds(usage.system_time()) })

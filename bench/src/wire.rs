@@ -1,26 +1,29 @@
-//! The protocol between `serve` and `load`: the first byte that a client sends says what it wants.
+//! The protocol between `serve` and `load`. The client's first byte selects a service.
 //!
-//! Every answer carries the server's number, so that a load can tell whom it really reached.
+//! Every answer carries the server's number, so that a load knows which server it reached.
 
 use std::collections::BTreeMap;
 
-/// Send back what arrives. The server writes its number over the second byte of the first piece.
+/// Echo all bytes. The server replaces the second byte of the first read by its number.
 pub(crate) const ECHO: u8 = b'E';
-/// Read until the client's end, then say what arrived ([`Receipt`]).
+/// Read until the client closes its side, then answer with a [`Receipt`].
 pub(crate) const SINK: u8 = b'S';
-/// Send bytes, each with the server's number as value, until the client goes.
+/// Send bytes until the client closes. The value of each byte is the server's number.
 pub(crate) const FLOOD: u8 = b'F';
-/// Answer [`MESSAGE`] bytes with as many, the server's number in the second, and close.
+/// Read [`MESSAGE`] bytes, answer with [`MESSAGE`] bytes, and close. The second byte of the answer
+/// is the server's number.
 pub(crate) const ONCE: u8 = b'C';
 
 /// Size of the message and the answer of [`ONCE`].
 pub(crate) const MESSAGE: usize = 64;
 
-/// How many connections, or streams, each server answered.
+/// The number of connections or streams that each server answered, by the server's number.
 pub(crate) type ServedBy = BTreeMap<u8, u64>;
 
-/// What a sink received. Times are nanoseconds of the server's monotonic clock, so receipts of one server can
-/// be put together whatever the client's clock says.
+/// The result of a sink.
+///
+/// Times are nanoseconds of the server's monotonic clock, so that the receipts of one server can be
+/// combined.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Receipt {
     pub(crate) id: u8,
@@ -56,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_receipt_survives_the_wire() {
+    fn a_receipt_is_decoded_as_it_was_encoded() {
         let receipt = Receipt { id: 7, bytes: u64::MAX - 1, first_ns: 12, last_ns: 1 << 40 };
         assert_eq!(Receipt::decode(&receipt.encode()), receipt);
     }

@@ -1,4 +1,4 @@
-//! The cluster, as its admin: kubectl, helm, and its parts to stop and start.
+//! The cluster, as its admin uses it: kubectl, helm, and the parts of the cluster itself.
 
 use std::{
     env,
@@ -14,10 +14,10 @@ use testbed::{CommandOutput, wait_until};
 
 use crate::LONG_TIMEOUT;
 
-/// Where `cargo xtask cluster` keeps it.
+/// The folder in which `cargo xtask cluster` keeps the cluster.
 const STATE: &str = "/var/lib/interceptor-cluster";
 
-/// A cluster that runs.
+/// A running cluster.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     kubeconfig: PathBuf,
@@ -25,40 +25,41 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The cluster of this machine. Without one it says so loudly and returns `None`; in CI (`CI=true`) it panics, since
-    /// a test that is skipped there is a test that nobody runs.
+    /// The cluster of this machine. Without one, prints the reason and returns `None`.
     ///
     /// # Panics
-    /// In CI, when there is no cluster.
+    /// In CI (`CI=true`), if there is no cluster: a test that is skipped there never runs.
     pub fn required() -> Option<Self> {
         let state = Path::new(STATE);
         let cluster =
             Self { kubeconfig: state.join("pki/admin.kubeconfig"), bin: state.join("bin") };
         let why = match cluster.kubectl(&["get", "--raw", "/readyz", "--request-timeout=10s"]) {
             Ok(_) if nix::unistd::geteuid().is_root() => return Some(cluster),
-            Ok(_) => {
-                "callers run in network namespaces, which needs root; `cargo xtask e2e` sees to it"
-                    .to_owned()
-            }
+            Ok(_) => "clients run in network namespaces, which needs root; use `cargo xtask e2e`"
+                .to_owned(),
             Err(error) => {
                 format!("there is no cluster; `cargo xtask cluster up` starts one ({error:#})")
             }
         };
         assert!(
             !env::var("CI").is_ok_and(|value| value == "true"),
-            "can't run tests on a cluster: {why}"
+            "cannot run tests on a cluster: {why}"
         );
-        // Not `eprintln`, which the test harness hides when a test passes.
+        // The test harness would hide the output of `eprintln` when the test passes.
         let _ = writeln!(io::stderr(), "\nSKIPPED: {why}\n");
         None
     }
 
-    /// What kubectl prints; its failure is an error with its words.
+    /// Runs kubectl and returns its output.
+    ///
+    /// # Errors
+    /// If kubectl fails; the error has its output.
     pub fn kubectl(&self, words: &[&str]) -> Result<String> {
         self.command("kubectl", words, None)?.ok()
     }
 
-    /// One request to the API server with somebody's token and nothing else: the code of the answer, and its text.
+    /// Sends one request to the API server with a token and no other credentials. Returns the
+    /// status code and the body.
     pub fn request(
         &self,
         token: &str,
@@ -95,50 +96,54 @@ impl Cluster {
         }
         let output =
             curl.arg(view("server")? + path).stdin(Stdio::null()).output().context("run curl")?;
-        let told = CommandOutput::new(&format!("{method} {path}"), &output).ok()?;
-        let (body, code) = told.rsplit_once('\n').context("an answer without a code")?;
-        Ok((code.parse().context("a code")?, body.to_owned()))
+        let output = CommandOutput::new(&format!("{method} {path}"), &output).ok()?;
+        let (body, code) = output.rsplit_once('\n').context("a response without a status code")?;
+        Ok((code.parse().context("the status code")?, body.to_owned()))
     }
 
-    /// `kubectl get … -o json`.
+    /// `kubectl get … --output=json`.
     pub fn get(&self, words: &[&str]) -> Result<Value> {
-        let told = self.kubectl(&[&["get", "--output=json"], words].concat())?;
-        serde_json::from_str(&told)
-            .with_context(|| format!("read what `kubectl get {}` printed", words.join(" ")))
+        let output = self.kubectl(&[&["get", "--output=json"], words].concat())?;
+        serde_json::from_str(&output)
+            .with_context(|| format!("parse the output of `kubectl get {}`", words.join(" ")))
     }
 
-    /// A command of kubectl that reads a manifest.
+    /// Runs a command of kubectl that reads a manifest from its standard input.
     pub fn apply_with(&self, words: &[&str], manifest: &str) -> Result<String> {
         self.command("kubectl", words, Some(manifest))?
             .ok()
             .with_context(|| format!("the manifest:\n{manifest}"))
     }
 
-    /// What helm prints; its failure is an error with its words.
+    /// Runs helm and returns its output.
+    ///
+    /// # Errors
+    /// If helm fails; the error has its output.
     pub fn helm(&self, words: &[&str]) -> Result<String> {
         self.command("helm", words, None)?.ok()
     }
 
-    /// A command of kubectl to run in the background.
+    /// A command of kubectl that the test runs in the background.
     pub fn kubectl_command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(self.bin.join("kubectl"));
         command.args(words).envs(self.environment()).stdin(Stdio::null());
         command
     }
 
-    /// Stops a part of the cluster itself, as `node1-kubelet`. It starts again when this is dropped.
+    /// Stops a part of the cluster, as in `node1-kubelet`. Dropping the result starts it again.
     pub fn stop_part(&self, part: &str) -> Result<Stopped> {
         xtask(&["cluster", "stop", part])?;
         Ok(Stopped(part.to_owned()))
     }
 
-    /// Ends a part and starts it again.
+    /// Restarts a part of the cluster.
     pub fn restart_part(&self, part: &str) -> Result<()> {
         self.stop_part(part)?.start()
     }
 
-    /// Waits until the API server answers where pods ask for it: at the address of its Service, from the first node.
-    /// After an outage that is later than elsewhere, since kube-proxy asks again at its own pace, at last once a minute.
+    /// Waits until the API server answers at the address of its Service, where pods connect, from
+    /// the first node. After an outage this takes up to a minute longer than elsewhere, until
+    /// kube-proxy has asked again.
     pub fn wait_api_service(&self) -> Result<()> {
         let ask = |what: &str, words: &[&str]| {
             self.kubectl(&[words, &[&format!("--output=jsonpath={{{what}}}")]].concat())
@@ -158,8 +163,16 @@ impl Cluster {
         ]);
         curl.arg(format!("https://{address}/readyz")).stdin(Stdio::null());
         wait_until("the API server at the address of its Service", LONG_TIMEOUT * 2, || {
-            CommandOutput::new("ask it", &curl.output().context("run curl")?).ok().map(drop)
+            CommandOutput::new("curl", &curl.output().context("run curl")?).ok().map(drop)
         })
+    }
+
+    /// Drains a node of the pods of one app. Dropping the result undoes the cordon.
+    pub fn drain(&self, node: &'static str, app: &str) -> Result<Drained<'_>> {
+        let drained = Drained { cluster: self, node };
+        let selector = format!("--pod-selector=app={app}");
+        self.kubectl(&["drain", node, "--ignore-daemonsets", &selector, "--timeout=60s"])?;
+        Ok(drained)
     }
 
     /// The names of the nodes.
@@ -168,7 +181,7 @@ impl Cluster {
         Ok(nodes.lines().filter_map(|line| line.strip_prefix("node/")).map(str::to_owned).collect())
     }
 
-    /// Whether the container runtime of the first node makes user namespaces.
+    /// Whether the container runtime of the first node supports user namespaces.
     pub fn makes_user_namespaces(&self) -> Result<bool> {
         let node = self.get(&["node", "node1"])?;
         let handlers = node.pointer("/status/runtimeHandlers").and_then(Value::as_array);
@@ -178,7 +191,7 @@ impl Cluster {
         Ok(handlers.is_some_and(|handlers| handlers.iter().any(able)))
     }
 
-    /// Whether its nodes have IPv6 beside IPv4.
+    /// Whether the nodes have IPv6 beside IPv4.
     pub fn is_dual_stack(&self) -> Result<bool> {
         let nodes = self.get(&["nodes"])?;
         let nodes = nodes["items"].as_array().into_iter().flatten();
@@ -188,7 +201,7 @@ impl Cluster {
         Ok(ips.any(|ip| ip.is_ipv6()))
     }
 
-    /// Whose cluster it is, and where kubectl keeps what it has asked: not in somebody's home.
+    /// The kubeconfig, and a cache for kubectl outside of the user's home.
     fn environment(&self) -> [(&str, PathBuf); 2] {
         let cache = self.bin.with_file_name("kube-cache");
         [("KUBECONFIG", self.kubeconfig.clone()), ("KUBECACHEDIR", cache)]
@@ -198,26 +211,39 @@ impl Cluster {
         let mut command = Command::new(self.bin.join(program));
         command.args(words).envs(self.environment());
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-        let said = || format!("run {program} {}", words.join(" "));
+        let shown = || format!("run {program} {}", words.join(" "));
         let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(said)?;
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(shown)?;
         if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
-            stdin.write_all(input.as_bytes()).with_context(said)?;
+            stdin.write_all(input.as_bytes()).with_context(shown)?;
         }
-        let output = child.wait_with_output().with_context(said)?;
-        Ok(CommandOutput::new(&said(), &output))
+        let output = child.wait_with_output().with_context(shown)?;
+        Ok(CommandOutput::new(&shown(), &output))
     }
 }
 
-/// A part of the cluster that does not run for the time being.
+/// A node that was drained. Dropping it lets pods come to the node again.
+#[derive(Debug)]
+pub struct Drained<'c> {
+    cluster: &'c Cluster,
+    node: &'static str,
+}
+
+impl Drop for Drained<'_> {
+    fn drop(&mut self) {
+        let _ = self.cluster.kubectl(&["uncordon", self.node]);
+    }
+}
+
+/// A part of the cluster that is stopped. Dropping it starts the part again.
 #[derive(Debug)]
 pub struct Stopped(String);
 
 impl Stopped {
-    /// Starts it again.
+    /// Starts the part again.
     pub fn start(self) -> Result<()> {
         let started = xtask(&["cluster", "start", &self.0]);
-        // What follows would only do the same.
+        // Drop would start it a second time.
         std::mem::forget(self);
         started
     }
@@ -226,13 +252,12 @@ impl Stopped {
 impl Drop for Stopped {
     fn drop(&mut self) {
         if let Err(error) = xtask(&["cluster", "start", &self.0]) {
-            let _ = writeln!(io::stderr(), "{} does not start again: {error:#}", self.0);
+            let _ = writeln!(io::stderr(), "cannot start {} again: {error:#}", self.0);
         }
     }
 }
 
-/// Runs the command that keeps the cluster: `INTERCEPTOR_XTASK`, or else the one that was built next to the running
-/// program.
+/// Runs the xtask program: `INTERCEPTOR_XTASK`, or else the one next to the running program.
 fn xtask(words: &[&str]) -> Result<()> {
     let program = match env::var_os("INTERCEPTOR_XTASK") {
         Some(program) => PathBuf::from(program),
@@ -244,6 +269,6 @@ fn xtask(words: &[&str]) -> Result<()> {
     };
     let output = Command::new(&program).args(words).stdin(Stdio::null()).output();
     let output = output
-        .with_context(|| format!("run {}; `cargo build -p xtask` makes it", program.display()))?;
+        .with_context(|| format!("run {}; `cargo build -p xtask` builds it", program.display()))?;
     CommandOutput::new(&format!("xtask {}", words.join(" ")), &output).ok().map(drop)
 }

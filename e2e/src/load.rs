@@ -1,4 +1,4 @@
-//! A constant load: calls on new connections, one after the other, and a record of what became of each.
+//! A constant load: calls on new connections, and the outcome of each.
 
 use std::{
     collections::BTreeMap,
@@ -10,25 +10,25 @@ use std::{
 use anyhow::Result;
 use testbed::{Call, Load, Protocol, Report, RunningLoad};
 
-use crate::{TIMEOUT, laptop};
+use crate::{Killed, TIMEOUT, laptop};
 
-/// Callers at work, outside of the cluster: on the laptop. They stop when this is dropped.
+/// A load from the laptop, outside of the cluster. Dropping it stops it.
 #[derive(Debug)]
 pub struct LaptopLoad(RunningLoad);
 
 impl LaptopLoad {
-    /// Two threads that call each of the addresses in turn, every 5 ms.
+    /// Starts two threads, each of which calls the addresses in turn, every 5 ms.
     pub(crate) fn start(to: &[SocketAddr]) -> Result<Self> {
-        let caller = Load::entering(laptop::enter, to).protocol(Protocol::Http);
-        caller.threads(2).interval(Duration::from_millis(5)).start().map(Self)
+        let load = Load::entering(laptop::enter, to).protocol(Protocol::Http);
+        load.threads(2).interval(Duration::from_millis(5)).start().map(Self)
     }
 
-    /// Waits until a call that begins from now on is answered by somebody of this name.
-    pub fn wait_for(&self, who: &str) -> Result<()> {
-        self.0.wait_for_tag(who, TIMEOUT).map(drop)
+    /// Waits until the server `tag` answers a call that starts from now on.
+    pub fn wait_for(&self, tag: &str) -> Result<()> {
+        self.0.wait_for_tag(tag, TIMEOUT).map(drop)
     }
 
-    /// Waits until this many further calls ended, well or not.
+    /// Waits until `count` further calls have ended, whatever their outcome.
     pub fn wait_for_calls(&self, count: usize) -> Result<()> {
         self.0.wait_for_calls(count, TIMEOUT)
     }
@@ -38,63 +38,63 @@ impl LaptopLoad {
         Calls(self.0.report())
     }
 
-    /// Lets the calls under way end, and gives all of them.
+    /// Waits for the calls in progress, stops, and returns all calls.
     pub fn stop(self) -> Calls {
         Calls(self.0.stop())
     }
 }
 
-/// What became of calls.
+/// The outcomes of calls.
 #[derive(Clone, Debug)]
 pub struct Calls(Report);
 
 impl Calls {
-    /// How many.
+    /// The number of calls.
     pub fn len(&self) -> usize {
         self.0.calls.len()
     }
 
-    /// Whether there were none.
+    /// Whether there were no calls.
     pub fn is_empty(&self) -> bool {
         self.0.calls.is_empty()
     }
 
-    /// How many of them somebody of this name answered.
-    pub fn by(&self, who: &str) -> usize {
-        self.0.count(who)
+    /// The number of calls that the server `tag` answered.
+    pub fn by(&self, tag: &str) -> usize {
+        self.0.count(tag)
     }
 
-    /// Who answered, and how many.
+    /// The number of calls that each server answered.
     pub fn answers(&self) -> BTreeMap<&str, usize> {
         self.0.by_tag()
     }
 
-    /// Only those that began from `then` on.
+    /// Only the calls that started at `then` or later.
     pub fn since(&self, then: Instant) -> Self {
         Self(self.0.since(then))
     }
 
-    /// Those that failed.
+    /// The calls that failed.
     pub fn failures(&self) -> Vec<&Call> {
         self.0.failures()
     }
 
-    /// The longest that any of them took.
+    /// The longest duration of a call.
     pub fn longest(&self) -> Duration {
         self.0.longest()
     }
 
-    /// When the first call began that somebody of this name answered.
-    pub fn first_by(&self, who: &str) -> Option<Instant> {
-        self.0.calls.iter().filter(|call| call.tag() == Some(who)).map(|call| call.started).min()
+    /// The start of the first call that the server `tag` answered.
+    pub fn first_by(&self, tag: &str) -> Option<Instant> {
+        self.0.calls.iter().filter(|call| call.tag() == Some(tag)).map(|call| call.started).min()
     }
 
-    /// How long somebody else than `who` answered, at most: from the begin of the first such call of a row to the begin of
-    /// the next call that `who` answered.
-    pub fn longest_without(&self, who: &str) -> Duration {
+    /// The longest time during which `tag` answered no call: from the start of the first such call
+    /// to the start of the next call that `tag` answered.
+    pub fn longest_without(&self, tag: &str) -> Duration {
         let (mut longest, mut since) = (Duration::ZERO, None);
         for call in &self.0.calls {
-            match (call.tag() == Some(who), since) {
+            match (call.tag() == Some(tag), since) {
                 (false, None) => since = Some(call.started),
                 (true, Some(begin)) => {
                     longest = longest.max(call.started - begin);
@@ -106,24 +106,26 @@ impl Calls {
         longest
     }
 
-    /// Only those may have failed that a daemon carried which was being killed from `killed` to `dead`: begun before its end,
-    /// broken by it.
+    /// Asserts that each failed call had started before the daemon was dead, and ended after it was
+    /// killed: the daemon carried it.
     ///
     /// # Panics
-    /// When another one failed.
-    pub fn assert_broken_only_by_its_end(&self, killed: Instant, dead: Instant) {
+    /// If another call failed.
+    pub fn assert_broken_only_by(&self, killed: &Killed) {
         for call in self.failures() {
             assert!(
-                call.started <= dead && call.started + call.duration >= killed,
+                call.started <= killed.dead && call.started + call.duration >= killed.killed,
                 "{call}; all: {self}"
             );
         }
     }
 
+    /// Asserts that there were calls and that none failed.
+    ///
     /// # Panics
-    /// When a call failed, or none was made.
+    /// If a call failed, or if there was none.
     pub fn assert_none_failed(&self) {
-        assert!(!self.is_empty(), "nobody called");
+        assert!(!self.is_empty(), "there was no call");
         assert!(self.failures().is_empty(), "{self}");
     }
 }

@@ -1,34 +1,35 @@
-//! Workloads as YAML. Their one container is the cluster's own server, which tells who it is: the name of its pod.
+//! Manifests of workloads. The container of each runs the cluster's own server, which answers with
+//! the name of its pod.
 
 use std::fmt::Write as _;
 
-/// How its pods are made.
+/// The kind of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// With a Service, on a node port too.
+    /// A Deployment, with a Service that also has a node port.
     Deployment,
-    /// With a Service.
+    /// A StatefulSet, with a Service.
     StatefulSet,
-    /// One on each node.
+    /// A DaemonSet: one pod on each node.
     DaemonSet,
-    /// Which never completes.
+    /// A Job that never completes.
     Job,
-    /// By nobody.
+    /// A pod without a controller.
     Pod,
 }
 
-/// What kubelet asks the app for, each second; three failures are the end of the container.
+/// How kubelet probes the app, every second. After three failures it restarts the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// `GET /live`
     Http,
-    /// The health service of gRPC.
+    /// The gRPC health service.
     Grpc,
-    /// A connection.
+    /// A TCP connection.
     Tcp,
 }
 
-/// A workload to be.
+/// The manifest of a workload.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     pub(crate) kind: Kind,
@@ -46,7 +47,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// One pod that serves on port 8080.
+    /// A workload of one pod that serves on port 8080.
     pub fn new(kind: Kind, name: &str) -> Self {
         Self {
             kind,
@@ -64,58 +65,58 @@ impl Manifest {
         }
     }
 
-    /// How many pods, for a Deployment or a StatefulSet.
+    /// Sets the number of pods of a Deployment or a StatefulSet.
     pub fn replicas(self, replicas: usize) -> Self {
         Self { replicas, ..self }
     }
 
-    /// Where it listens.
+    /// Sets the ports that the app listens on.
     pub fn ports(self, ports: &[u16]) -> Self {
         Self { ports: ports.to_vec(), ..self }
     }
 
-    /// Does not say in its spec where it listens.
+    /// Leaves the ports out of the pod's spec.
     pub fn declares_no_ports(self) -> Self {
         Self { declares_ports: false, ..self }
     }
 
-    /// With a liveness and a readiness probe of this kind.
+    /// Adds a liveness and a readiness probe of this kind.
     pub fn probe(self, probe: Probe) -> Self {
         Self { probe: Some(probe), ..self }
     }
 
-    /// With an annotation from the begin.
+    /// Adds an annotation to the pod template.
     pub fn annotation(mut self, key: &str, value: &str) -> Self {
         self.annotations.push((key.to_owned(), value.to_owned()));
         self
     }
 
-    /// In the node's own network.
+    /// Puts the pod into the node's network namespace.
     pub fn host_network(self) -> Self {
         Self { host_network: true, ..self }
     }
 
-    /// With a user namespace of its own.
+    /// Gives the pod a user namespace of its own.
     pub fn own_users(self) -> Self {
         Self { own_users: true, ..self }
     }
 
-    /// On this node.
+    /// Puts the pods on this node.
     pub fn on(self, node: &str) -> Self {
         Self { node: Some(node.to_owned()), ..self }
     }
 
-    /// A shell script that has to end before the app starts.
+    /// Adds a shell script that has to end before the app starts.
     pub fn after(self, script: &str) -> Self {
         Self { init: Some(script.to_owned()), ..self }
     }
 
-    /// Its Service has an address of each family.
+    /// Gives the Service an address of each family.
     pub fn dual_stack(self) -> Self {
         Self { dual_stack: true, ..self }
     }
 
-    /// As YAML.
+    /// The manifest as YAML.
     pub(crate) fn yaml(&self) -> String {
         let Self { kind, name, replicas, .. } = self;
         let head = |api: &str, kind: &str| {
@@ -138,7 +139,8 @@ impl Manifest {
             Kind::StatefulSet => {
                 head("apps/v1", "StatefulSet")
                     + &format!(
-                        "spec:\n  replicas: {replicas}\n  serviceName: {name}\n  podManagementPolicy: Parallel\n{select}{template}{}",
+                        "spec:\n  replicas: {replicas}\n  serviceName: {name}\n  \
+                         podManagementPolicy: Parallel\n{select}{template}{}",
                         self.service("ClusterIP"),
                     )
             }
@@ -157,7 +159,7 @@ impl Manifest {
                 let _ = writeln!(pod, "    {key}: {value:?}");
             }
         }
-        // There is no DNS in the cluster.
+        // The cluster has no DNS.
         pod += "spec:\n  terminationGracePeriodSeconds: 5\n  dnsPolicy: Default\n";
         if self.host_network {
             pod += "  hostNetwork: true\n";
@@ -171,7 +173,8 @@ impl Manifest {
         if let Some(script) = &self.init {
             let _ = writeln!(
                 pod,
-                "  initContainers:\n    - {{name: first, image: 'localhost/guest:1', imagePullPolicy: Never, command: [sh, -c, {script:?}]}}"
+                "  initContainers:\n    - {{name: first, image: 'localhost/guest:1', \
+                 imagePullPolicy: Never, command: [sh, -c, {script:?}]}}"
             );
         }
         let ports = self
@@ -203,7 +206,7 @@ impl Manifest {
         }
         let port = self.ports[0];
         if let Some(probe) = self.probe {
-            let ask = match probe {
+            let action = match probe {
                 Probe::Http => format!("httpGet: {{path: /live, port: {port}}}"),
                 Probe::Grpc => format!("grpc: {{port: {port}}}"),
                 Probe::Tcp => format!("tcpSocket: {{port: {port}}}"),
@@ -211,7 +214,8 @@ impl Manifest {
             for which in ["livenessProbe", "readinessProbe"] {
                 let _ = writeln!(
                     pod,
-                    "      {which}: {{{ask}, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 3}}"
+                    "      {which}: {{{action}, periodSeconds: 1, timeoutSeconds: 1, \
+                     failureThreshold: 3}}"
                 );
             }
         } else if !self.host_network {
@@ -231,7 +235,8 @@ impl Manifest {
 apiVersion: v1
 kind: Service
 metadata: {{name: {name}}}
-spec: {{type: {kind}, {families}selector: {{app: {name}}}, ports: [{{port: 80, targetPort: {}}}]}}
+spec:
+  {{type: {kind}, {families}selector: {{app: {name}}}, ports: [{{port: 80, targetPort: {}}}]}}
 ",
             ports[0]
         )

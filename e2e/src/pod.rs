@@ -1,4 +1,4 @@
-//! One pod: what is written on it, and what kubectl says about it.
+//! A pod: its annotations, and its status as kubectl shows it.
 
 use std::{
     collections::BTreeMap,
@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use interceptor_api::{Action, AnnotationKey, ConditionType};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -17,10 +18,7 @@ use testbed::{Answer, Protocol, wait_until};
 
 use crate::{Cluster, TIMEOUT, Workload, on_laptop};
 
-/// The condition that tells of all redirects of a pod.
-const ACTIVE: &str = "debug.redirect/Active";
-
-/// A pod that has an address.
+/// A pod with an address.
 #[derive(Clone, Debug)]
 pub struct Pod {
     cluster: Cluster,
@@ -32,14 +30,14 @@ pub struct Pod {
     port: u16,
 }
 
-/// One of a pod's conditions, as far as people read it.
+/// A condition of a pod, as kubectl shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// `True`, `False` or `Unknown`.
     pub status: String,
-    /// A word.
+    /// One word for programs.
     pub reason: String,
-    /// A sentence.
+    /// A sentence for users.
     pub message: String,
 }
 
@@ -49,9 +47,9 @@ impl fmt::Display for Condition {
     }
 }
 
-/// All of a pod that must be the same before, during and after a redirect.
+/// Everything of a pod that must be the same before, during and after a redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Looks {
+pub struct PodSnapshot {
     uid: String,
     restarts: Vec<u64>,
     containers: Value,
@@ -77,56 +75,61 @@ impl Pod {
         })
     }
 
-    /// The only pod of a workload, be it ready or not.
+    /// The only pod of a workload, ready or not.
     pub fn of(workload: &Workload) -> Result<Self> {
         let pods = workload.list()?;
-        Self::new(&workload.cluster, pods.first().context("no pod yet")?)
+        Self::new(&workload.cluster, pods.first().context("the workload has no pod yet")?)
     }
 
-    /// Its name, which its app tells too.
+    /// The name, with which its app answers.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Which pod it is, among all of the same name.
+    /// The uid, which differs between pods of the same name.
     pub fn uid(&self) -> &str {
         &self.uid
     }
 
-    /// Where it runs.
+    /// The node on which it runs.
     pub fn node(&self) -> &str {
         &self.node
     }
 
-    /// Its main address, and the first port of its app.
+    /// The pod's primary address, with the first port of the app.
     ///
     /// # Panics
-    /// When it has none.
+    /// If the pod has no address.
     pub fn address(&self) -> SocketAddr {
         let addresses = self.addresses();
         *addresses.first().unwrap_or_else(|| panic!("{} has no address", self.name))
     }
 
-    /// Its addresses of all families, the main one first, and the first port of its app.
+    /// The pod's addresses of all families, the primary one first, with the first port of the app.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.ips.iter().map(|ip| SocketAddr::new(*ip, self.port)).collect()
     }
 
-    /// Ends the process that holds its sandbox, on this machine's kernel: the kubelet makes another, with other addresses.
+    /// Kills the process that holds the pod's sandbox. The kubelet then creates another sandbox,
+    /// with other addresses.
     pub fn kill_sandbox(&self) -> Result<()> {
         let address = self.address().ip().to_string();
-        let is_its = |process: &Path| {
+        let holds_sandbox = |process: &Path| {
             let read = |file: &str| fs::read_to_string(process.join(file)).unwrap_or_default();
             read("cmdline").split('\0').any(|word| word == "pause")
                 && read("net/fib_trie").split_whitespace().any(|word| word == address)
         };
         let processes =
             fs::read_dir("/proc").context("list processes")?.flatten().map(|entry| entry.path());
-        let found = processes.filter(|process| is_its(process)).collect::<Vec<_>>();
-        let [pause] = &found[..] else { bail!("processes that hold {address}: {found:?}") };
-        let pid =
-            pause.file_name().and_then(|name| name.to_str()?.parse().ok()).context("a number")?;
-        kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("end process {pid}"))
+        let found = processes.filter(|process| holds_sandbox(process)).collect::<Vec<_>>();
+        let [pause] = &found[..] else {
+            bail!("expected one process that holds {address}, found {found:?}")
+        };
+        let pid = pause
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok())
+            .context("the process id")?;
+        kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("kill process {pid}"))
     }
 
     /// `kubectl annotate`.
@@ -134,17 +137,17 @@ impl Pod {
         self.kubectl("annotate", &["--overwrite", &format!("{key}={value}")]).map(drop)
     }
 
-    /// `kubectl annotate` that removes.
+    /// `kubectl annotate`, to remove an annotation.
     pub fn unannotate(&self, key: &str) -> Result<()> {
         self.kubectl("annotate", &[&format!("{key}-")]).map(drop)
     }
 
-    /// `kubectl wait` until it is intercepted.
+    /// `kubectl wait` until the pod's redirects are active.
     pub fn wait_active(&self) -> Result<()> {
-        self.wait_for(&format!("condition={ACTIVE}"))
+        self.wait_for(&format!("condition={}", active_type()))
     }
 
-    /// `kubectl wait --for=…`; its failure shows what stands on the pod.
+    /// `kubectl wait --for=…`. Its error has the pod's conditions.
     pub fn wait_for(&self, what: &str) -> Result<()> {
         let timeout = format!("--timeout={}s", TIMEOUT.as_secs());
         self.kubectl("wait", &[&format!("--for={what}"), &timeout])
@@ -152,31 +155,32 @@ impl Pod {
             .with_context(|| format!("{}: {:?}", self.name, self.conditions().unwrap_or_default()))
     }
 
-    /// The condition of its redirects, if it has one.
+    /// The condition of the pod's redirects, if there is one.
     pub fn active(&self) -> Result<Option<Condition>> {
-        Ok(self.conditions()?.remove(ACTIVE))
+        Ok(self.conditions()?.remove(active_type().as_str()))
     }
 
-    /// Waits until the condition of its redirects is `False`, for this reason.
+    /// Waits until the condition of the pod's redirects is `False` for this reason.
     pub fn wait_refused(&self, reason: &str) -> Result<Condition> {
-        wait_until(&format!("{}: {ACTIVE} False {reason}", self.name), TIMEOUT, || {
+        wait_until(&format!("{}: {} False {reason}", self.name, active_type()), TIMEOUT, || {
             let condition = self.active()?.context("no condition")?;
             ensure!(condition.status == "False" && condition.reason == reason, "{condition}");
             Ok(condition)
         })
     }
 
-    /// Waits until nothing of ours stands in its status.
+    /// Waits until the pod's status has no condition of the product.
     pub fn wait_untouched(&self) -> Result<()> {
-        wait_until(&format!("{} without conditions of ours", self.name), TIMEOUT, || {
+        wait_until(&format!("{} without conditions of the product", self.name), TIMEOUT, || {
             let conditions = self.conditions()?;
-            let ours = conditions.keys().filter(|kind| is_ours(kind)).collect::<Vec<_>>();
+            let ours =
+                conditions.keys().filter(|type_| ConditionType::is_ours(type_)).collect::<Vec<_>>();
             ensure!(ours.is_empty(), "{ours:?}");
             Ok(())
         })
     }
 
-    /// All its conditions by type.
+    /// All conditions of the pod, by type.
     pub fn conditions(&self) -> Result<BTreeMap<String, Condition>> {
         let pod = self.get()?;
         let conditions = pod
@@ -198,7 +202,7 @@ impl Pod {
         Ok(conditions.collect())
     }
 
-    /// Waits for an Event of ours on it, of this reason.
+    /// Waits for an Event of the product about the pod, with this reason.
     pub fn wait_event(&self, reason: &str) -> Result<Value> {
         wait_until(&format!("an Event {reason} on {}", self.name), TIMEOUT, || {
             let events = self.events()?;
@@ -212,7 +216,7 @@ impl Pod {
         })
     }
 
-    /// All Events of ours on it.
+    /// All Events of the product about the pod.
     pub fn events(&self) -> Result<Vec<Value>> {
         let about = format!("--field-selector=regarding.uid={}", self.uid);
         let events = self.cluster.get(&[
@@ -225,14 +229,17 @@ impl Pod {
         Ok(all.into_iter().filter(|event| event["reportingController"] == "interceptor").collect())
     }
 
-    /// As it looks to whoever has nothing to do with redirects.
-    pub fn looks(&self) -> Result<Looks> {
+    /// The parts of the pod that the product must not change.
+    pub fn snapshot(&self) -> Result<PodSnapshot> {
         let pod = self.get()?;
         let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array).cloned();
         let annotations = pod.pointer("/metadata/annotations").and_then(Value::as_object).cloned();
-        let foreign = annotations.unwrap_or_default().into_iter().filter(|(key, _)| !is_ours(key));
+        let foreign = annotations
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|(key, _)| AnnotationKey::new(key).is_none());
         let conditions = self.conditions()?;
-        Ok(Looks {
+        Ok(PodSnapshot {
             uid: pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
             restarts: statuses
                 .unwrap_or_default()
@@ -244,68 +251,74 @@ impl Pod {
             foreign_annotations: foreign.map(|(key, value)| (key, value.to_string())).collect(),
             foreign_conditions: conditions
                 .iter()
-                .filter(|(kind, _)| !is_ours(kind))
-                .map(|(kind, condition)| format!("{kind} {condition}"))
+                .filter(|(type_, _)| !ConditionType::is_ours(type_))
+                .map(|(type_, condition)| format!("{type_} {condition}"))
                 .collect(),
         })
     }
 
-    /// How often its containers were started again.
+    /// The number of restarts of its containers.
     pub fn restarts(&self) -> Result<u64> {
-        Ok(self.looks()?.restarts.iter().sum())
+        Ok(self.snapshot()?.restarts.iter().sum())
     }
 
-    /// Who answers one call from the laptop.
+    /// The answer to a call from the laptop.
     pub fn ask(&self) -> Result<Answer> {
         ask(self.address())
     }
 
-    /// Who answers one call from the laptop: a name.
-    pub fn who(&self) -> Result<String> {
+    /// The name of the server that answers a call from the laptop.
+    pub fn served_by(&self) -> Result<String> {
         Ok(self.ask()?.tag)
     }
 
-    /// Waits until somebody of this name answers.
-    pub fn wait_for_answer(&self, who: &str) -> Result<()> {
-        wait_until(&format!("an answer by {who:?}"), TIMEOUT, || {
+    /// Waits until the server `tag` answers.
+    pub fn wait_for_answer(&self, tag: &str) -> Result<()> {
+        wait_until(&format!("an answer by {tag:?}"), TIMEOUT, || {
             let answer = self.ask()?;
-            ensure!(answer.tag == who, "{} answered", answer.tag);
+            ensure!(answer.tag == tag, "{} answered", answer.tag);
             Ok(())
         })
     }
 
-    /// Asks kubectl about it: `kubectl VERB pod NAME …`.
+    /// `kubectl VERB pod NAME …`.
     pub fn kubectl(&self, verb: &str, words: &[&str]) -> Result<String> {
         let pod = format!("pod/{}", self.name);
         self.cluster.kubectl(&[&[verb, "--namespace", &self.namespace, &pod], words].concat())
     }
 
-    /// What a command inside prints.
+    /// The output of a command inside of the pod.
     pub fn exec(&self, command: &[&str]) -> Result<String> {
         let words = ["exec", "--namespace", &self.namespace, &self.name, "--"];
         self.cluster.kubectl(&[&words, command].concat())
     }
 
-    /// Its object in the API.
+    /// The pod's object in the API.
     pub fn get(&self) -> Result<Value> {
         self.cluster.get(&["--namespace", &self.namespace, "pod", &self.name])
     }
 
-    /// The namespace that it is in.
+    /// The pod's namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 }
 
-/// Asks once, from the laptop.
+/// One call from the laptop.
 pub(crate) fn ask(to: SocketAddr) -> Result<Answer> {
-    let asked = on_laptop(|| {
+    let answer = on_laptop(|| {
         testbed::Connection::open_here(to, Protocol::Http).and_then(|mut to| to.ask())
     });
-    asked.with_context(|| format!("ask {to}"))
+    answer.with_context(|| format!("call {to}"))
 }
 
-fn is_ours(name: &str) -> bool {
-    let name = name.split('/').next().unwrap_or(name);
-    name == "debug.redirect" || name == "debug.mirror"
+/// Whether the pod of the API has the condition `Ready`.
+pub(crate) fn is_ready(pod: &Value) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
+
+/// The type of the condition that sums up all redirects of a pod.
+fn active_type() -> ConditionType {
+    ConditionType::summary(Action::Redirect)
 }

@@ -1,10 +1,10 @@
-//! interceptor as an admin has it: a release of helm, and its pods.
+//! The product as an admin installs it: a helm release, and its pods.
 
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,13 +15,13 @@ use nix::{
 use serde_json::Value;
 use testbed::{Metrics, wait_until};
 
-use crate::{Cluster, LONG_TIMEOUT, TIMEOUT};
+use crate::{Cluster, LONG_TIMEOUT, TIMEOUT, pod::is_ready};
 
 const NAMESPACE: &str = "interceptor-system";
 const RELEASE: &str = "interceptor";
 const PODS: &str = "app.kubernetes.io/name=interceptor,app.kubernetes.io/instance=interceptor";
 
-/// The release.
+/// The helm release.
 #[derive(Clone, Debug)]
 pub struct Product {
     cluster: Cluster,
@@ -32,8 +32,8 @@ impl Product {
         Self { cluster: cluster.clone() }
     }
 
-    /// `helm install`, or `helm upgrade` to these values; returns when the daemons are ready. Nothing happens if it is
-    /// installed with just these values.
+    /// `helm install`, or `helm upgrade` to these values. Returns when the daemons are ready. Does
+    /// nothing if the release is installed with the same values already.
     pub fn install(&self, values: &[&str]) -> Result<()> {
         let values =
             [&["image.repository=localhost/interceptor", "image.pullPolicy=Never"], values]
@@ -43,7 +43,7 @@ impl Product {
             return Ok(());
         }
         let chart = chart();
-        let chart = chart.to_str().context("a path that is not UTF-8")?;
+        let chart = chart.to_str().context("the path of the chart is not UTF-8")?;
         let mut words = vec![
             "upgrade",
             RELEASE,
@@ -59,18 +59,18 @@ impl Product {
         self.daemons().map(drop)
     }
 
-    /// `helm rollback` to the revision before.
+    /// `helm rollback` to the previous revision.
     pub fn rollback(&self) -> Result<()> {
         let words = ["rollback", RELEASE, "--namespace", NAMESPACE, "--wait", "--timeout=90s"];
         self.cluster.helm(&words).map(drop).with_context(|| self.explain(NAMESPACE))
     }
 
-    /// `helm uninstall`; returns when the last of its pods is gone.
+    /// `helm uninstall`. Returns when the last pod of the product is gone.
     pub fn uninstall(&self) -> Result<()> {
         let words =
             ["uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait"];
         self.cluster.helm(&words)?;
-        wait_until("the last pod of the product to go", LONG_TIMEOUT, || {
+        wait_until("the end of the product's pods", LONG_TIMEOUT, || {
             let pods = self.pods()?;
             ensure!(pods.is_empty(), "{} pods", pods.len());
             Ok(())
@@ -82,12 +82,12 @@ impl Product {
         self.cluster.helm(&["test", RELEASE, "--namespace", NAMESPACE, "--timeout=90s", "--logs"])
     }
 
-    /// What helm keeps of it.
+    /// The manifest that helm has of the release.
     pub fn manifest(&self) -> Result<String> {
         self.cluster.helm(&["get", "manifest", RELEASE, "--namespace", NAMESPACE])
     }
 
-    /// Its daemons, one per node, once all of them are ready.
+    /// The daemons, one per node, once all of them are ready.
     pub fn daemons(&self) -> Result<Vec<Daemon>> {
         let nodes = self.cluster.nodes()?;
         wait_until("a ready daemon on every node", LONG_TIMEOUT, || {
@@ -108,13 +108,22 @@ impl Product {
         daemons.into_iter().find(|daemon| daemon.node == "node1").context("no daemon on node1")
     }
 
-    /// For failures: what its pods say about a namespace.
+    /// Waits until another pod than `daemon` is ready on `node1`.
+    pub fn wait_successor(&self, daemon: &Daemon) -> Result<()> {
+        wait_until(&format!("a successor of {}", daemon.name), LONG_TIMEOUT, || {
+            let now = self.first_daemon()?;
+            ensure!(now.uid != daemon.uid, "{} is still there", daemon.name);
+            Ok(())
+        })
+    }
+
+    /// For failures: the product's pods, and the lines of their logs about a namespace.
     pub fn explain(&self, namespace: &str) -> String {
-        let say = |words: &[&str]| {
+        let output = |words: &[&str]| {
             self.cluster.kubectl(words).unwrap_or_else(|error| format!("{error:#}\n"))
         };
-        let pods = say(&["get", "pods", "--namespace", NAMESPACE, "--output=wide"]);
-        let logs = say(&["logs", "--namespace", NAMESPACE, "--selector", PODS, "--tail=500"]);
+        let pods = output(&["get", "pods", "--namespace", NAMESPACE, "--output=wide"]);
+        let logs = output(&["logs", "--namespace", NAMESPACE, "--selector", PODS, "--tail=500"]);
         let about = |line: &&str| line.contains(namespace) || !line.contains("workload=");
         let logs = logs.lines().filter(about).collect::<Vec<_>>();
         let last = logs[logs.len().saturating_sub(40)..].join("\n");
@@ -123,9 +132,9 @@ impl Product {
 
     fn is_installed_as(&self, note: &str) -> bool {
         let history = ["history", RELEASE, "--namespace", NAMESPACE, "--output=json"];
-        // Without a release it fails.
-        let Ok(told) = self.cluster.helm(&history) else { return false };
-        let history: Value = serde_json::from_str(&told).unwrap_or_default();
+        // helm fails if there is no release.
+        let Ok(history) = self.cluster.helm(&history) else { return false };
+        let history: Value = serde_json::from_str(&history).unwrap_or_default();
         let last = history.as_array().and_then(|all| all.last());
         last.is_some_and(|last| last["status"] == "deployed" && last["description"] == note)
     }
@@ -135,11 +144,9 @@ impl Product {
         Ok(pods["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// A pod of the DaemonSet that is ready, and not on its way out.
+    /// The daemon of a pod that is ready and not being deleted.
     fn daemon(&self, pod: &Value) -> Option<Daemon> {
-        let conditions = pod.pointer("/status/conditions")?.as_array()?;
-        let ready = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
-        if !ready || !pod["metadata"]["deletionTimestamp"].is_null() {
+        if !is_ready(pod) || !pod["metadata"]["deletionTimestamp"].is_null() {
             return None;
         }
         let ports = pod.pointer("/spec/containers/0/ports")?.as_array()?;
@@ -163,6 +170,17 @@ fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/charts/interceptor")
 }
 
+/// A daemon's process that was killed.
+#[derive(Clone, Copy, Debug)]
+pub struct Killed {
+    /// The process id.
+    pub pid: Pid,
+    /// The time just before SIGKILL was sent.
+    pub killed: Instant,
+    /// The time when the process had ended.
+    pub dead: Instant,
+}
+
 /// The daemon of one node.
 #[derive(Clone, Debug)]
 pub struct Daemon {
@@ -174,24 +192,24 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Its pod's name.
+    /// The name of its pod.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its pod's identity.
+    /// The uid of its pod.
     pub fn uid(&self) -> &str {
         &self.uid
     }
 
-    /// Its node.
+    /// The node on which it runs.
     pub fn node(&self) -> &str {
         &self.node
     }
 
-    /// Its process, as the machine sees it.
+    /// The id of its process on this machine.
     pub fn pid(&self) -> Result<Pid> {
-        // The control group of a pod has its uid in its name.
+        // The name of a pod's cgroup contains the pod's uid.
         for process in Path::new("/proc").read_dir().context("list /proc")?.flatten() {
             let read =
                 |file: &str| fs::read_to_string(process.path().join(file)).unwrap_or_default();
@@ -205,18 +223,27 @@ impl Daemon {
         anyhow::bail!("{} has no process", self.name)
     }
 
-    /// SIGKILL: it has no chance to put anything in order.
+    /// Sends SIGKILL.
     pub fn kill(&self) -> Result<()> {
         kill(self.pid()?, Signal::SIGKILL).with_context(|| format!("kill {}", self.name))
     }
 
-    /// Waits until nothing of a process is left that was killed: its files are closed when the last of its threads has
-    /// ended, which need not be the first one.
-    pub fn wait_ended(&self, pid: Pid) -> Result<()> {
+    /// Sends SIGKILL, and waits until the process has ended.
+    pub fn kill_and_wait(&self) -> Result<Killed> {
+        let (pid, killed) = (self.pid()?, Instant::now());
+        self.kill()?;
+        self.wait_ended(pid)?;
+        Ok(Killed { pid, killed, dead: Instant::now() })
+    }
+
+    /// Waits until a killed process has ended. The kernel closes its files with the last thread,
+    /// which need not be the main thread.
+    fn wait_ended(&self, pid: Pid) -> Result<()> {
         wait_until(&format!("the end of the process of {}", self.name), TIMEOUT, || {
             let process = PathBuf::from(format!("/proc/{pid}"));
             let threads = process.join("task").read_dir().map_or(0, Iterator::count);
-            // The state comes after the name, which may contain anything. Files are closed before it is that of the dead.
+            // The state follows the name, which may contain anything. Files are closed before the
+            // state is Z or X.
             let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
             let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
             ensure!(
@@ -227,14 +254,14 @@ impl Daemon {
         })
     }
 
-    /// `kubectl delete pod`; does not wait until it is gone.
+    /// `kubectl delete pod`, without waiting until the pod is gone.
     pub fn delete(&self) -> Result<()> {
         self.cluster
             .kubectl(&["delete", "pod", "--namespace", NAMESPACE, &self.name, "--wait=false"])
             .map(drop)
     }
 
-    /// Waits until another process of the same pod is ready.
+    /// Waits until the pod has another process, and that is ready.
     pub fn wait_restarted(&self, before: Pid) -> Result<()> {
         wait_until(&format!("another process of {}", self.name), LONG_TIMEOUT, || {
             let now = self.pid()?;
@@ -243,7 +270,7 @@ impl Daemon {
         })
     }
 
-    /// `GET` of its metrics port.
+    /// `GET` of a path of its metrics port.
     pub fn get(&self, path: &str) -> Result<String> {
         let url = format!("http://{}{path}", self.metrics);
         let curl = std::process::Command::new("curl")
@@ -255,20 +282,20 @@ impl Daemon {
             "{url}: {}",
             String::from_utf8_lossy(&output.stderr).trim()
         );
-        String::from_utf8(output.stdout).context("read the answer")
+        String::from_utf8(output.stdout).context("the response is not UTF-8")
     }
 
-    /// Where Prometheus finds it.
+    /// The address that Prometheus scrapes.
     pub fn metrics_address(&self) -> SocketAddr {
         self.metrics
     }
 
-    /// What it counts.
+    /// Its metrics.
     pub fn metrics(&self) -> Result<Metrics> {
         Metrics::parse(&self.get("/metrics")?)
     }
 
-    /// The memory that it has resident, in KiB.
+    /// Its resident memory, in KiB.
     pub fn rss_kib(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))
             .context("read its status")?;
@@ -290,7 +317,7 @@ impl Daemon {
         )
     }
 
-    /// A token as the one that is mounted into the pod: bound to it.
+    /// A token that is bound to the pod, as the one that is mounted into it.
     pub fn token(&self) -> Result<String> {
         let pod = self.cluster.get(&["pod", "--namespace", NAMESPACE, &self.name])?;
         let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or("default");
@@ -300,7 +327,7 @@ impl Daemon {
         Ok(self.cluster.kubectl(&[&words[..], &to[..]].concat())?.trim().to_owned())
     }
 
-    /// A token of its account that is bound to nothing.
+    /// A token of the same account that is not bound to a pod.
     pub fn loose_token(&self) -> Result<String> {
         let pod = self.cluster.get(&["pod", "--namespace", NAMESPACE, &self.name])?;
         let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or("default");
@@ -311,7 +338,7 @@ impl Daemon {
             .to_owned())
     }
 
-    /// Waits until a number of its metrics is as wanted.
+    /// Waits until `wanted` accepts a number of its metrics, and returns it.
     pub fn wait_metric(
         &self,
         name: &str,
@@ -321,15 +348,15 @@ impl Daemon {
         self.wait_metric_for(TIMEOUT, name, labels, wanted)
     }
 
-    /// As [`wait_metric`](Self::wait_metric), with a patience of your own.
+    /// As [`wait_metric`](Self::wait_metric), with another timeout.
     pub fn wait_metric_for(
         &self,
-        patience: Duration,
+        timeout: Duration,
         name: &str,
         labels: &[(&str, &str)],
         wanted: impl Fn(f64) -> bool,
     ) -> Result<f64> {
-        wait_until(&format!("{name}{labels:?}"), patience, || {
+        wait_until(&format!("{name}{labels:?}"), timeout, || {
             let value = self.metrics()?.sum(name, labels);
             ensure!(wanted(value), "{value}");
             Ok(value)

@@ -1,4 +1,5 @@
-//! A real Prometheus that scrapes the product's daemons, with the chart's alerts. Debian's can't ask the API who they are.
+//! A real Prometheus that scrapes the product's daemons, with the chart's alerts. Debian's package
+//! cannot discover the daemons by the Kubernetes API, so they are listed as static targets.
 
 use std::{
     env, fs,
@@ -14,7 +15,7 @@ use crate::{Daemon, LONG_TIMEOUT};
 
 const ADDRESS: &str = "127.0.0.1:19090";
 
-/// It ends when this is dropped.
+/// A running Prometheus. Dropping it ends it.
 #[derive(Debug)]
 pub struct Prometheus {
     child: Child,
@@ -22,13 +23,13 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts it with these targets, and waits until it answers.
+    /// Starts Prometheus with these targets, and waits until it is ready.
     pub fn start(daemons: &[Daemon]) -> Result<Self> {
         let folder = env::temp_dir().join(format!("interceptor-prometheus-{}", process::id()));
-        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         let config = folder.join("prometheus.yml");
         fs::write(&config, configuration(daemons)).context("write its configuration")?;
-        let log = fs::File::create(folder.join("log")).context("make its log")?;
+        let log = fs::File::create(folder.join("log")).context("create its log")?;
         let child = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
@@ -40,7 +41,8 @@ impl Prometheus {
             .context("start prometheus; `cargo xtask setup e2e` installs it")?;
         let mut prometheus = Self { child, folder };
         wait_until("Prometheus to be ready", LONG_TIMEOUT, || {
-            let ended = prometheus.child.try_wait().context("look after Prometheus")?;
+            let ended =
+                prometheus.child.try_wait().context("check whether Prometheus has ended")?;
             Ok::<_, anyhow::Error>(match ended {
                 Some(status) => Err(anyhow::anyhow!("Prometheus ended: {status}")),
                 None => Ok(prometheus.get("/-/ready", &[])?),
@@ -49,10 +51,10 @@ impl Prometheus {
         Ok(prometheus)
     }
 
-    /// The health of each target of the product: `up`, or else the error of the last scrape.
+    /// The health of each target: `up`, or the error of the last scrape.
     pub fn targets(&self) -> Result<Vec<String>> {
-        let told = self.api("/api/v1/targets", &[("state", "active")])?;
-        let targets = told["activeTargets"].as_array().cloned().unwrap_or_default();
+        let response = self.api("/api/v1/targets", &[("state", "active")])?;
+        let targets = response["activeTargets"].as_array().cloned().unwrap_or_default();
         let health = targets.iter().map(|target| match target["health"].as_str() {
             Some("up") => "up".to_owned(),
             _ => format!("{} {}", target["health"], target["lastError"]),
@@ -60,31 +62,31 @@ impl Prometheus {
         Ok(health.collect())
     }
 
-    /// The names of the alerts that it loaded, each with its health.
+    /// The names of all loaded alerts, each with its health.
     pub fn alerts(&self) -> Result<Vec<(String, String)>> {
-        let told = self.api("/api/v1/rules", &[("type", "alert")])?;
-        let groups = told["groups"].as_array().cloned().unwrap_or_default();
+        let response = self.api("/api/v1/rules", &[("type", "alert")])?;
+        let groups = response["groups"].as_array().cloned().unwrap_or_default();
         let rules =
             groups.iter().flat_map(|group| group["rules"].as_array().cloned().unwrap_or_default());
         let word = |rule: &Value, key: &str| rule[key].as_str().unwrap_or_default().to_owned();
         Ok(rules.map(|rule| (word(&rule, "name"), word(&rule, "health"))).collect())
     }
 
-    /// The values that a query gives, those that are a number.
+    /// The values of a query, without NaN.
     pub fn query(&self, query: &str) -> Result<Vec<f64>> {
-        let told = self
+        let response = self
             .api("/api/v1/query", &[("query", query)])
             .with_context(|| format!("query {query}"))?;
-        let series = told["result"].as_array().cloned().unwrap_or_default();
+        let series = response["result"].as_array().cloned().unwrap_or_default();
         let values = series.iter().filter_map(|one| one["value"][1].as_str()?.parse::<f64>().ok());
         Ok(values.filter(|value| !value.is_nan()).collect())
     }
 
     fn api(&self, path: &str, form: &[(&str, &str)]) -> Result<Value> {
-        let told: Value =
-            serde_json::from_str(&self.get(path, form)?).context("read what Prometheus said")?;
-        ensure!(told["status"] == "success", "{told}");
-        Ok(told["data"].clone())
+        let response: Value = serde_json::from_str(&self.get(path, form)?)
+            .context("parse the response of Prometheus")?;
+        ensure!(response["status"] == "success", "{response}");
+        Ok(response["data"].clone())
     }
 
     fn get(&self, path: &str, form: &[(&str, &str)]) -> Result<String> {
@@ -108,7 +110,7 @@ impl Prometheus {
             String::from_utf8_lossy(&output.stderr),
             log()
         );
-        String::from_utf8(output.stdout).context("read the answer")
+        String::from_utf8(output.stdout).context("the response is not UTF-8")
     }
 }
 
@@ -120,7 +122,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// What the chart's PodMonitor amounts to.
+/// The configuration that the chart's PodMonitor leads to.
 fn configuration(daemons: &[Daemon]) -> String {
     let alerts = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../deploy/charts/interceptor/alerts/interceptor.yaml");

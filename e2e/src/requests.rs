@@ -1,4 +1,4 @@
-//! Requests on one connection, for rules that tell them apart.
+//! Several requests on one connection, for rules with conditions.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{TIMEOUT, on_laptop};
 
-/// Asks several times on one connection, in the name of each of these users (`X-User`); gives who answered each, and the
-/// callers that they saw.
+/// Sends a request for each of these users (`X-User`) on one connection. Returns for each the name
+/// of the server, and the client's address as the server sees it.
 pub fn ask_as(to: SocketAddr, users: &[&str]) -> Result<Vec<(String, SocketAddr)>> {
     on_laptop(|| {
         let mut stream = TcpStream::connect(to)?;

@@ -1,4 +1,4 @@
-//! What makes pods, and what they have in common.
+//! A workload, its pods and its Service.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use testbed::wait_until;
 
-use crate::{Cluster, LONG_TIMEOUT, Manifest, Pod};
+use crate::{Cluster, LONG_TIMEOUT, Manifest, Pod, pod::is_ready};
 
-/// The first node, in each family: a node port is called there.
+/// The addresses of the first node, which clients use for node ports.
 const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 99, 0, 1));
 const NODE6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd3e, 0x9c51, 0xa7d2, 0x99, 0, 0, 0, 1));
 
@@ -21,7 +21,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Its pods, all that it wants, once they are ready; in the order of their names.
+    /// All pods of the workload, once they are ready, ordered by name.
     pub fn pods(&self) -> Result<Vec<Pod>> {
         let wanted = match self.manifest.kind {
             crate::Kind::DaemonSet if self.manifest.node.is_none() => self.cluster.nodes()?.len(),
@@ -41,13 +41,13 @@ impl Workload {
         })
     }
 
-    /// Its only pod, once it is ready.
+    /// The only pod of the workload, once it is ready.
     pub fn pod(&self) -> Result<Pod> {
-        let [pod] = self.pods()?.try_into().ok().context("more than one pod")?;
+        let [pod] = self.pods()?.try_into().ok().context("the workload has more than one pod")?;
         Ok(pod)
     }
 
-    /// Its pods as they are, be they ready or not, in the order of their names.
+    /// All pods of the workload, ready or not, ordered by name.
     pub fn list(&self) -> Result<Vec<Value>> {
         let app = format!("app={}", self.manifest.name);
         let pods =
@@ -55,26 +55,26 @@ impl Workload {
         Ok(pods["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Annotates all of its pods with one command, as somebody who types it would: `key=value`, or `key-`.
+    /// Annotates all pods by one command: `key=value`, or `key-` to remove.
     pub fn annotate(&self, annotation: &str) -> Result<()> {
         let app = format!("--selector=app={}", self.manifest.name);
         let words = ["annotate", "pods", "--namespace", &self.namespace, &app, annotation];
         self.cluster.kubectl(&words).map(drop)
     }
 
-    /// Where its Service is: the cluster's address for it.
+    /// The cluster address of the Service.
     pub fn cluster_ip(&self) -> Result<SocketAddr> {
         let ip = self.service()?["spec"]["clusterIP"].as_str().unwrap_or_default().parse();
         Ok(SocketAddr::new(ip.context("the Service has no address")?, 80))
     }
 
-    /// Where its Service is, from outside.
+    /// The node port of the Service, on the first node.
     pub fn node_port(&self) -> Result<SocketAddr> {
         Ok(SocketAddr::new(NODE, node_port(&self.service()?)?))
     }
 
-    /// All ways to its Service: the cluster's addresses for it, and node ports, of both families.
-    pub fn ways(&self) -> Result<Vec<SocketAddr>> {
+    /// All addresses of the Service: cluster addresses and node ports, of both families.
+    pub fn service_addresses(&self) -> Result<Vec<SocketAddr>> {
         let service = self.service()?;
         let ips =
             service.pointer("/spec/clusterIPs").and_then(Value::as_array).into_iter().flatten();
@@ -93,9 +93,4 @@ impl Workload {
 fn node_port(service: &Value) -> Result<u16> {
     let port = service.pointer("/spec/ports/0/nodePort").and_then(Value::as_u64);
     Ok(port.context("the Service has no node port")?.try_into()?)
-}
-
-fn is_ready(pod: &Value) -> bool {
-    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
 }

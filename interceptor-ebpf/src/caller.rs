@@ -1,16 +1,19 @@
-//! `cgroup/getpeername4` and `6`: an application that is passed a connection by the relay sees the caller's address.
+//! `cgroup/getpeername4` and `getpeername6`: the app sees the client's address on connections that
+//! the relay passes on to it.
 //!
-//! The kernel runs these when it fills in the address of a TCP connection's other end: at `accept`, with io_uring too,
-//! and at `getpeername`. They are attached at the root of the cgroups, so they run for every process of the host, and
-//! the way out of those that have nothing to do with us comes first: two words are compared, no helper is called.
+//! The kernel runs these programs when it fills in the address of a TCP connection's peer: at
+//! `accept`, with io_uring too, and at `getpeername`. They are attached at the root of the cgroup
+//! hierarchy, so they run for every process of the host. The check that lets unrelated processes
+//! out comes first: it compares two words and calls no helper.
 //!
-//! A socket of either family may have an IPv4 caller: what listens on IPv6 and IPv4 at once has sockets of the first
-//! kind and sees IPv4 callers in their mapped form, which is also the form that the map has them in.
-//! (Linux 5.8. A program of this kind must return 1, the verifier sees to it.)
+//! A socket of either family may have an IPv4 client. A dual-stack listener has IPv6 sockets and
+//! sees IPv4 clients in their IPv4-mapped form. The map stores that form, too.
+//!
+//! Needs Linux 5.8. A program of this type must return 1, which the verifier enforces.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code, reason = "kernel maps and the context are raw memory")]
-#![allow(missing_docs, reason = "the hook macro makes functions that nobody can document")]
+#![allow(missing_docs, reason = "the hook macro makes functions that take no doc comment")]
 
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
@@ -26,7 +29,8 @@ use interceptor_common::{
     caller::{MAX_CALLERS, Relayed},
 };
 
-/// For whom the relay made its connections to applications. Filled before each connect, emptied at its close.
+/// The client behind each connection of the relay to an app. The daemon adds an entry before it
+/// connects and removes it before it closes.
 #[map(name = "CALLERS")]
 static CALLERS: HashMap<Relayed, Source> =
     HashMap::with_max_entries(MAX_CALLERS, BPF_F_NO_PREALLOC);
@@ -39,12 +43,12 @@ const IPPROTO_TCP: u32 = 6;
 #[expect(clippy::needless_pass_by_value, reason = "the macro calls it so")]
 pub fn peer4(ctx: SockAddrContext) -> i32 {
     let addr = ctx.sock_addr;
-    // SAFETY: the kernel passes a valid context, of which the verifier lets us read and write these words, one by one;
-    // the socket in it is never null.
+    // SAFETY: the kernel passes a valid context. The verifier allows reads and writes of these
+    // words, one by one. The context's socket is never null.
     unsafe {
         let peer = read_volatile(addr_of!((*addr).user_ip4));
         let sk = read_volatile(addr_of!((*addr).__bindgen_anon_1.sk));
-        // The relay calls an application from the very address that it calls; hardly anybody else does.
+        // The relay connects to the app from the app's own address. Other clients rarely do.
         if peer == read_volatile(addr_of!((*sk).src_ip4))
             && let Some(caller) = caller(addr, sk, |port| Source::from_ip4(peer, port))
             && let Some(ip4) = caller.ip4()
@@ -67,7 +71,7 @@ pub fn peer6(ctx: SockAddrContext) -> i32 {
         let words = addr_of!((*addr).user_ip6).cast::<u32>();
         let last = read_volatile(words.add(3));
         let sk = read_volatile(addr_of!((*addr).__bindgen_anon_1.sk));
-        // The last words are different enough, and the map has the last word.
+        // Comparing the last words is enough here: the map look-up compares the whole address.
         if last == read_volatile(addr_of!((*sk).src_ip6).cast::<u32>().add(3))
             && let Some(caller) = caller(addr, sk, |port| {
                 let [a, b, c] = [0, 1, 2].map(|n| read_volatile(words.add(n)));
@@ -86,7 +90,7 @@ pub fn peer6(ctx: SockAddrContext) -> i32 {
     1
 }
 
-/// For whom the connection was made, if the relay made it.
+/// The client behind the connection, if the relay made it.
 ///
 /// # Safety
 /// `addr` must be the context that the kernel passed to the program, and `sk` the socket in it.
@@ -96,7 +100,7 @@ unsafe fn caller(
     sk: *const bpf_sock,
     peer: impl FnOnce(u16) -> Source,
 ) -> Option<Source> {
-    // SAFETY: see above; the value is copied at once, and the daemon replaces values whole.
+    // SAFETY: see above. The value is copied at once, and the daemon only replaces whole values.
     unsafe {
         // UDP has the same port numbers.
         if read_volatile(addr_of!((*addr).protocol)) != IPPROTO_TCP {

@@ -1,9 +1,11 @@
-//! `sk_lookup`: new connections to a redirected port get the relay's listener instead of the application's.
+//! `sk_lookup`: selects the relay's listener for new connections to a redirected port.
 //!
-//! The program is attached to one pod's network namespace and runs when TCP looks for a *listener*, so established
-//! connections never meet it. It always returns `SK_PASS`: without a selection the kernel goes on to find the
-//! application's socket by itself, so every way out of here that is not "steered" is the way to the application.
-//! (Kernel documentation: `Documentation/bpf/prog_sk_lookup.rst`; Linux 5.9.)
+//! The program is attached to one pod's network namespace. It runs when TCP looks for a *listener*,
+//! so established connections never meet it. It always returns `SK_PASS`. Without a selection the
+//! kernel finds the app's socket by itself, so every verdict except "steered" leaves the connection
+//! with the app.
+//!
+//! Needs Linux 5.9. Kernel documentation: `Documentation/bpf/prog_sk_lookup.rst`.
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
@@ -12,7 +14,7 @@
     reason = "core offers no atomic arithmetic on a target without compare-and-swap"
 )]
 #![allow(unsafe_code, reason = "kernel maps and the context are raw memory")]
-#![allow(missing_docs, reason = "the hook macro makes functions that nobody can document")]
+#![allow(missing_docs, reason = "the hook macro makes functions that take no doc comment")]
 
 use core::{
     intrinsics::{AtomicOrdering, atomic_xadd},
@@ -42,15 +44,17 @@ use interceptor_common::{
 #[map(name = "PORTS")]
 static PORTS: HashMap<PortKey, PortEntry> = HashMap::with_max_entries(MAX_PORTS, 0);
 
-/// The workers' listening sockets. A listener that is closed leaves this map by itself.
+/// The workers' listening sockets. The kernel removes a socket from this map when it is closed.
 #[map(name = "LISTENERS")]
 static LISTENER_SOCKETS: SockMap = SockMap::with_max_entries(LISTENERS, 0);
 
-/// When each worker was last seen accepting, and how much room it has; the daemon stores through a memory mapping (Linux 5.5).
+/// Time of each worker's last beat, and its credit. The daemon stores both through a memory mapping
+/// (Linux 5.5).
 #[map(name = "HEARTBEATS")]
 static HEARTBEATS: Array<Pulse> = Array::with_max_entries(MAX_WORKERS, BPF_F_MMAPABLE);
 
-/// Sources of the relay's own connections to this namespace. Filled before each connect, emptied at its close.
+/// Sources of the relay's own connections to this namespace: they bypass the program. The daemon
+/// adds an entry before it connects and removes it after the close.
 #[map(name = "BYPASS")]
 static BYPASS: HashMap<Source, u8> = HashMap::with_max_entries(MAX_BYPASS, BPF_F_NO_PREALLOC);
 
@@ -58,7 +62,7 @@ static BYPASS: HashMap<Source, u8> = HashMap::with_max_entries(MAX_BYPASS, BPF_F
 #[map(name = "VERDICTS")]
 static VERDICTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 
-/// How many workers the daemon runs; a constant to the verifier.
+/// Number of the daemon's workers. The loader sets it, and the verifier sees a constant.
 #[unsafe(no_mangle)]
 static WORKERS: u32 = 1;
 
@@ -72,10 +76,10 @@ const ENOENT: i32 = 2;
 pub fn steal(ctx: SkLookupContext) -> u32 {
     // SAFETY: the kernel passes a valid context, which the verifier checks.
     let lookup = unsafe { Lookup::read(ctx.lookup) };
-    // Every datagram to a UDP socket that is not connected meets this program. As long as no UDP port can be redirected, they
-    // cost one comparison.
+    // Every datagram to an unconnected UDP socket meets this program. No UDP port can be redirected
+    // at present, so a datagram costs one comparison.
     if lookup.protocol == u32::from(Protocol::Tcp.number())
-        // SAFETY: the value is copied at once, and the daemon replaces values whole.
+        // SAFETY: the value is copied at once, and the daemon only replaces whole values.
         && let Some(port) =
             unsafe { PORTS.get(PortKey::new(Protocol::Tcp, lookup.local_port)) }.copied()
     {
@@ -97,15 +101,16 @@ fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64) -> Verdict {
         return Verdict::Own;
     }
     let mut verdict = Verdict::Stale;
-    // SAFETY: the daemon set this constant before loading; a volatile read keeps the compiler from assuming 1.
+    // SAFETY: the daemon set this constant before loading. A volatile read keeps the compiler from
+    // assuming 1.
     let workers = unsafe { read_volatile(&raw const WORKERS) };
     let mut attempt = 0;
     while attempt < MAX_WORKERS && attempt < workers {
         let worker = worker_for(lookup.source_port, attempt, workers);
         attempt += 1;
         let Some(pulse) = HEARTBEATS.get_ptr_mut(worker) else { continue };
-        // SAFETY: array values live as long as the map; the daemon and other CPUs store to this one at any time, so
-        // its words are read one by one.
+        // SAFETY: array values live as long as the map. The daemon and other CPUs store to this one
+        // at any time, so its words are read one by one.
         let (beat, room) = unsafe {
             (read_volatile(addr_of!((*pulse).beat)), read_volatile(addr_of!((*pulse).room)))
         };
@@ -119,8 +124,8 @@ fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64) -> Verdict {
             verdict = Verdict::AtLimit;
             continue;
         }
-        // REPLACE: an earlier program in this namespace may have selected a socket, for example that of the daemon
-        // that this one takes over from.
+        // REPLACE: an earlier program in this namespace may have selected a socket, for example the
+        // program of the daemon that this one replaces.
         let index = listener_index(lookup.family, worker);
         match LISTENER_SOCKETS.redirect_sk_lookup(ctx, index, u64::from(BPF_SK_LOOKUP_F_REPLACE)) {
             Ok(()) => {
@@ -134,11 +139,11 @@ fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64) -> Verdict {
     verdict
 }
 
-/// One connection less that the worker can take. `pulse` is a value of the heartbeat array.
+/// Takes one connection off the worker's credit. `pulse` is a value of the heartbeat array.
 #[inline(always)]
 fn take_off(pulse: *mut Pulse) {
-    // SAFETY: aligned, and array values live as long as the map. The result is not used, so this is the atomic addition
-    // that every kernel with BPF has; those that fetch came with Linux 5.12.
+    // SAFETY: aligned, and array values live as long as the map. The result is not used, so this
+    // compiles to the atomic addition that every BPF kernel has. Fetching ones need Linux 5.12.
     unsafe {
         atomic_xadd::<i64, i64, { AtomicOrdering::Relaxed }>(addr_of_mut!((*pulse).room), -1)
     };
@@ -147,12 +152,12 @@ fn take_off(pulse: *mut Pulse) {
 #[inline(always)]
 fn count(slot: u32, verdict: Verdict) {
     if let Some(counter) = VERDICTS.get_ptr_mut(counter_index(slot, verdict)) {
-        // SAFETY: a per-CPU cell, and this program is not re-entered on the same CPU.
+        // SAFETY: a per-CPU cell, and the kernel does not re-enter this program on the same CPU.
         unsafe { *counter += 1 };
     }
 }
 
-/// What the program needs of the context.
+/// The fields of the context that the program needs.
 struct Lookup {
     family: Family,
     protocol: u32,
@@ -166,9 +171,10 @@ struct Lookup {
 // === impl Lookup ===
 
 impl Lookup {
-    /// Reads each field by itself: the verifier knows the context only by field, so a copy of the whole is refused.
-    /// Both addresses are read whatever the family (the other one reads as zero): in two branches LLVM would make one
-    /// load from a computed address of them, which is refused too.
+    /// Reads each field by itself: the verifier checks context accesses by field and refuses a copy
+    /// of the whole. Both addresses are read whatever the family; the unused one reads as zero.
+    /// From two branches LLVM would make one load at a computed address, which the verifier
+    /// refuses, too.
     ///
     /// # Safety
     /// `ctx` must be the context that the kernel passed to the program.

@@ -195,7 +195,7 @@ async fn control(start: Start) -> Result<(), Failure> {
     let admin = Arc::new(admin);
     tokio::spawn(server::serve(listener, Arc::clone(&admin)));
     if let Some(listener) = strangers {
-        tokio::spawn(server::serve_strangers(listener, admin));
+        tokio::spawn(server::serve_public(listener, admin));
     }
     let tasks = match (&cluster, &args.node_name) {
         (Some(cluster), Some(node)) => {

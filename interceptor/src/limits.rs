@@ -1,4 +1,4 @@
-//! What the process may use, and how many connections that is.
+//! The limits of the process, and the maximum number of connections that follows from them.
 
 mod memory;
 
@@ -9,34 +9,35 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use self::memory::Memory;
 use crate::relay::socket_pool;
 
-/// A connection is two sockets: the caller's and the upstream.
+/// A connection has two sockets: the client's and the upstream.
 const FILES_PER_CONNECTION: usize = 2;
 /// Program, maps, link and namespace of one armed workload.
 const FILES_PER_WORKLOAD: usize = 16;
 /// Its listeners.
 const FILES_PER_WORKER: usize = 2;
 
-/// What this process may use, as it was at start.
+/// The limits of this process, read at start.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     files: OpenFiles,
     memory: Memory,
 }
 
-/// How many files this process may have open, as it was at start.
+/// Maximum open files of this process, read at start.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenFiles(usize);
 
-/// Lets maps be as large as they are: before Linux 5.11 they count as locked memory. Later kernels do not ask.
+/// Lifts the limit of locked memory. Before Linux 5.11 the kernel counts BPF maps as locked memory;
+/// later kernels do not.
 pub fn raise_locked_memory() {
-    // Without the right to raise it, and on a kernel that asks, loading fails with a message of its own.
+    // Without the right to raise it, loading fails on an old kernel with a message of its own.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
 // === impl Limits ===
 
 impl Limits {
-    /// Raises what can be raised. Gives what it is then.
+    /// Raises the limits that can be raised, and gives the result.
     ///
     /// # Errors
     /// When the limits can't be read or set.
@@ -44,7 +45,7 @@ impl Limits {
         Ok(Self { files: OpenFiles::raise()?, memory: Memory::of_this_process() })
     }
 
-    /// How many connections this many workers may have open, beside this many armed workloads.
+    /// Maximum open connections with this number of armed workloads and workers.
     #[must_use]
     pub fn connections(self, workloads: usize, workers: u32) -> usize {
         self.files.connections(workloads, workers).min(self.memory.connections())
@@ -60,7 +61,7 @@ impl fmt::Display for OpenFiles {
 }
 
 impl OpenFiles {
-    /// Raises the soft limit to the hard one. Gives what it is then.
+    /// Raises the soft limit to the hard limit, and gives the result.
     ///
     /// # Errors
     /// When the limits can't be read or set.
@@ -72,11 +73,12 @@ impl OpenFiles {
         Ok(Self(usize::try_from(hard).unwrap_or(usize::MAX)))
     }
 
-    /// How many connections of this many workers they are enough for, beside this many armed workloads.
+    /// Maximum connections for which the files suffice, with this number of workloads and workers.
     #[must_use]
     pub fn connections(self, workloads: usize, workers: u32) -> usize {
-        // Standard streams, event loops, admin connections, name look-ups, and connections that are being passed on
-        // while the kernel learns that there is no room; and spare sockets.
+        // For standard streams, event loops, admin connections, name look-ups and spare sockets.
+        // Also for connections that a worker accepts before the kernel sees that the limit is
+        // reached.
         let reserve = (self.0 / 16).clamp(64, 1024) + socket_pool::MAX_SPARE;
         let per_workload = FILES_PER_WORKLOAD + workers as usize * FILES_PER_WORKER;
         self.0.saturating_sub(reserve + workloads * per_workload) / FILES_PER_CONNECTION

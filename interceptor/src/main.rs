@@ -6,12 +6,12 @@ use std::{io::IsTerminal as _, process::ExitCode};
 
 use anyhow::Result;
 use interceptor::{
-    admin::state::StateReport,
     app::{Failure, run},
     cli::{self, Cli, Command, LogFormat, Output},
     commands::{check, rule, selftest, status, uninstall},
     exit::Exit,
 };
+use interceptor_api::StateReport;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {

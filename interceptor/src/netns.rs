@@ -1,8 +1,9 @@
 //! Network namespaces: what identifies one, and the only way into one.
 //!
-//! A namespace is identified by the device and inode of its file, never by its path: a pod sandbox that is made
-//! again comes back under a path of the same form with another inode. [`Netns::enter`] is the only `setns` in the
-//! daemon. It takes a plain closure, so no `await` can happen inside, and the thread is home again when it returns.
+//! A namespace is identified by the device and inode of its file, never by its path: the runtime
+//! may reuse the path for a recreated sandbox, whose namespace has another inode. [`Netns::enter`]
+//! is the only `setns` in the daemon. It takes a plain closure, so no `await` can happen inside,
+//! and the thread is back in the daemon's namespace when it returns.
 
 use std::{
     fmt,
@@ -29,24 +30,25 @@ pub use self::socket::tcp_socket;
 /// `NSFS_MAGIC` of `linux/magic.h`: the file system that namespace files live in.
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
 
-/// What makes a namespace the same one: device and inode of its nsfs file.
+/// The identity of a namespace: device and inode of its nsfs file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NetnsId {
     device: u64,
     inode: u64,
 }
 
-/// The namespace that the daemon itself lives in; every thread starts here and returns here.
+/// The daemon's own network namespace. Every thread starts here and returns here.
 #[derive(Debug)]
 pub struct HomeNetns {
     file: File,
     id: NetnsId,
-    /// The namespace of process 1, when it can be seen and is another one.
+    /// The namespace of process 1, if it is readable and is another one.
     init: Option<NetnsId>,
     addresses: Addresses,
 }
 
-/// Somebody's network namespace, held open. It lives at least as long as this value: release it promptly.
+/// The network namespace of a workload, held open. The kernel keeps it at least as long as this
+/// value lives: drop it promptly.
 #[derive(Debug)]
 pub struct Netns {
     file: File,
@@ -58,43 +60,55 @@ pub struct Netns {
 /// Why a network namespace can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum NetnsError {
-    /// Nothing is there (yet).
+    /// The path does not exist, at least not yet.
     #[error("{path}: no such network namespace", path = path.display())]
     NotFound {
-        /// Where it was looked for.
+        /// The path.
         path: PathBuf,
     },
-    /// Something is there, but no namespace is mounted on it (yet).
+    /// The path exists, but no namespace is mounted on it, at least not yet.
     #[error("{path}: not a network namespace", path = path.display())]
     NotANetns {
-        /// Where it was looked for.
+        /// The path.
         path: PathBuf,
     },
-    /// No namespace that can be seen has an address of the pod's (yet).
-    #[error("no network namespace in {} has the pod's address {}{}", listed(.folders), comma(.ips), processes_hint(*.processes))]
+    /// No visible namespace has the pod's addresses, at least not yet.
+    #[error(
+        "no network namespace in {} has the pod's address {}{}",
+        listed(.folders),
+        comma(.ips),
+        processes_hint(*.processes)
+    )]
     NoneHasAddress {
         /// The pod's addresses.
         ips: Vec<IpAddr>,
-        /// Where it was looked for.
+        /// The folders that were searched.
         folders: Vec<PathBuf>,
-        /// Whether processes were looked at, too.
+        /// Whether the namespaces of processes were searched, too.
         processes: bool,
     },
-    /// More than one namespace has the pod's address: which one is the pod's can't be told.
-    #[error("the pod's address {} is in more than one network namespace: {}", comma(.ips), listed(.paths))]
+    /// More than one namespace has the pod's address, so none of them is known to be the pod's.
+    #[error(
+        "the pod's address {} is in more than one network namespace: {}",
+        comma(.ips),
+        listed(.paths)
+    )]
     Ambiguous {
         /// The pod's addresses.
         ips: Vec<IpAddr>,
-        /// Where they are.
+        /// The namespaces that have them.
         paths: Vec<PathBuf>,
     },
     /// The pod is being deleted.
     #[error("the pod is being deleted")]
     Terminating,
-    /// The node's own namespace, where everybody's traffic passes.
-    #[error("{path} is the node's own network namespace (hostNetwork?); it is never touched", path = path.display())]
+    /// The node's own namespace, which all traffic of the node passes.
+    #[error(
+        "{path} is the node's own network namespace (hostNetwork?); it is never touched",
+        path = path.display()
+    )]
     Host {
-        /// The path that led there.
+        /// The path that led to it.
         path: PathBuf,
     },
     /// The file can't be opened.
@@ -102,7 +116,7 @@ pub enum NetnsError {
     Open {
         /// The file.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// `setns` failed.
@@ -114,7 +128,7 @@ pub enum NetnsError {
     Enter {
         /// The namespace.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: nix::Error,
     },
 }
@@ -137,21 +151,23 @@ impl fmt::Display for NetnsId {
 // === impl HomeNetns ===
 
 impl HomeNetns {
-    /// Notes where this thread, and so the daemon, lives. Call it once, before any thread is started.
+    /// Records the namespace of this thread as the daemon's. Call it once, before any thread
+    /// starts.
     ///
     /// # Errors
     /// When `/proc` is not mounted.
     pub fn capture() -> io::Result<&'static Self> {
         let file = File::open("/proc/thread-self/ns/net")?;
         let id = NetnsId::of(&file)?;
-        // Not readable without CAP_SYS_PTRACE over process 1; then the daemon's own namespace is what can be told.
+        // Not readable without CAP_SYS_PTRACE over process 1. Then only the daemon's own namespace
+        // is recognised as the node's.
         let init = File::open("/proc/1/ns/net").and_then(|file| NetnsId::of(&file)).ok();
         let init = init.filter(|&init| init != id);
         Ok(Box::leak(Box::new(Self { file, id, init, addresses: Addresses::default() })))
     }
 
-    /// Whether `ip` is one of this namespace's own addresses. When the kernel can't be asked, the answer is yes, which
-    /// refuses rather than allows.
+    /// Whether `ip` is one of this namespace's own addresses. If the kernel gives no answer, the
+    /// answer is yes: callers then refuse the address.
     #[must_use]
     pub fn has_address(&self, ip: IpAddr) -> bool {
         self.addresses.contain(ip).unwrap_or(true)
@@ -161,10 +177,11 @@ impl HomeNetns {
 // === impl Netns ===
 
 impl Netns {
-    /// Opens the namespace that is mounted on `path`, or that `path` leads to in `/proc`.
+    /// Opens the namespace that is mounted on `path`, or to which `path` leads in `/proc`.
     ///
     /// # Errors
-    /// When nothing usable is there, see [`NetnsError`]; above all when it is the node's own.
+    /// When `path` leads to no usable namespace, above all when it is the node's own: see
+    /// [`NetnsError`].
     pub fn open(path: &Path, home: &'static HomeNetns) -> Result<Self, NetnsError> {
         let io_error = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => NetnsError::NotFound { path: path.to_owned() },
@@ -182,13 +199,13 @@ impl Netns {
         Ok(Self { file, id, path: path.to_owned(), home })
     }
 
-    /// What identifies this namespace.
+    /// The identity of this namespace.
     #[must_use]
     pub fn id(&self) -> NetnsId {
         self.id
     }
 
-    /// Where it was opened.
+    /// The path at which it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -197,14 +214,16 @@ impl Netns {
     /// Runs `f` with the calling thread inside this namespace.
     ///
     /// # Errors
-    /// When the namespace can't be entered; `f` was not called then.
+    /// When the namespace can't be entered. Then `f` was not called.
     pub fn enter<T>(&self, f: impl FnOnce() -> T) -> Result<T, NetnsError> {
-        /// Brings the thread home on every way out, a panic in `f` included.
+        /// Returns the thread to the daemon's namespace on every way out, also after a panic in
+        /// `f`.
         struct Return<'a>(&'a HomeNetns);
         impl Drop for Return<'_> {
             fn drop(&mut self) {
                 if let Err(error) = setns(&self.0.file, CloneFlags::CLONE_NEWNET) {
-                    // A thread lost in a pod would open the node's next sockets there. Our death gives the traffic back.
+                    // A thread that stays in a pod would open the node's next sockets there. The
+                    // end of the process gives all traffic back.
                     tracing::error!(%error, "can't return to the node's network namespace");
                     std::process::abort();
                 }
@@ -216,10 +235,11 @@ impl Netns {
         Ok(f())
     }
 
-    /// A TCP socket that belongs to this namespace whoever uses it: non-blocking, of the family of `ip`.
+    /// A non-blocking TCP socket of the family of `ip`. It belongs to this namespace, whichever
+    /// thread uses it.
     ///
     /// # Errors
-    /// When the namespace can't be entered or the kernel has no socket to give.
+    /// When the namespace can't be entered or the kernel is out of sockets.
     pub fn tcp_socket(&self, ip: IpAddr) -> io::Result<Socket> {
         self.enter(|| tcp_socket(ip)).map_err(io::Error::other)?
     }
@@ -227,15 +247,16 @@ impl Netns {
     /// Whether `ip` is an address of this namespace.
     ///
     /// # Errors
-    /// When the kernel can't be asked.
+    /// When the kernel gives no answer.
     pub fn has_address(&self, ip: IpAddr) -> io::Result<bool> {
         self.enter(|| Addresses::default().contain(ip)).map_err(io::Error::other)?
     }
 }
 
-/// Whether the namespace `id` is gone, judged by what opening its path gave just now.
+/// Whether the namespace `id` is gone, judged by the result of opening its path just now.
 ///
-/// A failure that says nothing about the namespace (out of files, for example) is no reason to give it up.
+/// A failure of another kind, such as a shortage of file descriptors, does not mean that it is
+/// gone.
 #[must_use]
 pub fn is_gone(opened: &Result<Netns, NetnsError>, id: NetnsId) -> bool {
     match opened {
@@ -261,7 +282,7 @@ fn comma(ips: &[IpAddr]) -> String {
 }
 
 fn processes_hint(processes: bool) -> &'static str {
-    if processes { ", and none that a process lives in" } else { "" }
+    if processes { "; nor has the namespace of any process" } else { "" }
 }
 
 impl AsFd for Netns {
@@ -294,7 +315,7 @@ mod tests {
     fn own_addresses_are_told_from_others() {
         let home = HomeNetns::capture().expect("procfs");
         assert!(home.has_address("127.0.0.1".parse().expect("address")));
-        // TEST-NET-3 of RFC 5737: nobody's address.
+        // TEST-NET-3 of RFC 5737: an address that no host has.
         assert!(!home.has_address("203.0.113.9".parse().expect("address")));
     }
 }

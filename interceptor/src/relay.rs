@@ -25,6 +25,8 @@ pub mod detect;
 pub mod dial;
 pub mod direction;
 pub mod filter;
+#[cfg(test)]
+mod future_sizes;
 pub mod health;
 mod http1;
 mod http2;

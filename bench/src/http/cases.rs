@@ -1,16 +1,18 @@
-//! What is compared with what.
+//! The cases and loads of the comparison.
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// One way for requests to reach a server. All but `direct` route on the header `x-user`; requests of bystanders have
-/// another value there than those of the developer.
+/// A path of requests to a server.
+///
+/// All cases but `direct` route on the header `x-user`. Bystanders send another value than the
+/// developer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Case {
-    /// A bystander to the app, nothing in between
+    /// A bystander directly to the app
     Direct,
-    /// `direct` once more: how far equal things lie apart here
+    /// `direct` again, to show the noise of the machine
     DirectAgain,
     /// A bystander through the daemon with one worker
     #[value(name = "interceptor-1t")]
@@ -46,7 +48,7 @@ pub(crate) enum Case {
     HaproxyMatched,
 }
 
-/// What is asked for.
+/// A protocol, the use of connections, and the size of the response.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Load {
@@ -67,7 +69,7 @@ pub(crate) enum Load {
     H2,
 }
 
-/// What stands between the client and the servers.
+/// The proxy between the client and the servers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Middle {
     Nothing,
@@ -93,17 +95,17 @@ impl Case {
         }
     }
 
-    /// The developer's requests, not a bystander's.
+    /// Tells if the requests are the developer's and match the condition.
     pub(crate) fn is_matched(self) -> bool {
         matches!(self, Self::InterceptorMatched | Self::HaproxyMatched)
     }
 
-    /// nginx does not speak HTTP/2 to servers.
+    /// Tells if the case supports the load. nginx does not use HTTP/2 for its upstreams.
     pub(crate) fn can(self, load: Load) -> bool {
         load != Load::H2 || !matches!(self.middle(), Middle::Nginx { .. })
     }
 
-    /// The peer that the daemon is to be as good as.
+    /// The case that a goal compares this case with.
     pub(crate) fn peer(self) -> Option<Self> {
         match self {
             Self::Interceptor1 => Some(Self::Haproxy1),
@@ -119,7 +121,7 @@ impl Load {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
     }
 
-    /// What is asked for.
+    /// The path of the requests.
     pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Keep0 => "/0",

@@ -1,4 +1,4 @@
-//! wrk and h2load, and what they say.
+//! Runs wrk and h2load, and parses their results.
 
 use std::{fs, process::Command};
 
@@ -8,18 +8,18 @@ use testbed::Namespace;
 
 use super::cases::Load;
 
-/// What one load measured.
+/// The results of one load.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Figures {
     pub(crate) requests: f64,
     pub(crate) requests_per_second: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
-    /// Of what stands in between, if anything does.
+    /// CPU time of the proxy per request. `None` for a case without a proxy.
     pub(crate) cpu_us_per_request: Option<f64>,
 }
 
-/// Runs a load from inside `client`. A single failed request is an error.
+/// Runs a load in the namespace `client`. A single failed request is an error.
 pub(crate) fn run(
     client: &Namespace,
     load: Load,
@@ -33,7 +33,7 @@ pub(crate) fn run(
     }
 }
 
-/// One request, to be sure that it gets where the case says.
+/// Sends one request to check that the expected server answers.
 pub(crate) fn check(
     client: &Namespace,
     load: Load,
@@ -110,7 +110,7 @@ fn h2load(client: &Namespace, url: &str, user: &str, seconds: u32) -> Result<Fig
     let text = output(&mut command)?;
     let line = text.lines().find(|line| line.starts_with("requests: ")).context("no requests")?;
     ensure!(line.contains(" 0 failed, 0 errored, 0 timeout"), "requests failed: {text}");
-    // Start, status, microseconds.
+    // Each line has the start, the status and the microseconds of a request.
     let log = fs::read_to_string(&log).context("the log of h2load")?;
     let mut latencies: Vec<f64> =
         log.lines().filter_map(|line| line.split('\t').nth(2)?.trim().parse().ok()).collect();
@@ -137,7 +137,7 @@ fn output(command: &mut Command) -> Result<String> {
     Ok(text)
 }
 
-/// `81.00us`, `1.23ms` or `2.00s` as wrk writes them.
+/// Parses a time in wrk's format: `81.00us`, `1.23ms`, `2.00s`.
 fn microseconds(text: &str) -> Result<f64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match &text[digits.len()..] {
@@ -145,7 +145,7 @@ fn microseconds(text: &str) -> Result<f64> {
         "ms" => 1e3,
         "s" => 1e6,
         "m" => 60e6,
-        unit => anyhow::bail!("{text}: a unit {unit:?}"),
+        unit => anyhow::bail!("{text}: unknown unit {unit:?}"),
     };
     Ok(digits.parse::<f64>()? * factor)
 }
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_of_wrk_are_read() {
+    fn times_of_wrk_are_parsed() {
         for (text, expected) in [("81.00us", 81.0), ("1.25ms", 1250.0), ("2.00s", 2e6)] {
             assert_eq!(microseconds(text).expect("a time"), expected);
         }

@@ -1,4 +1,4 @@
-//! The run as people read it, and as programs do.
+//! The report, as text and as JSON.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{histogram::median, steal::facts::Facts};
 
-/// The numbers of one case under one load in one round.
+/// The results of one case under one load in one round.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Sample {
     pub(crate) round: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Sample {
     pub(crate) figures: Figures,
 }
 
-/// Everything about one run.
+/// The results of a whole run.
 #[derive(Serialize)]
 pub(crate) struct Report {
     pub(crate) command: String,
@@ -32,7 +32,7 @@ pub(crate) struct Report {
 
 type Figure = fn(&Figures) -> Option<f64>;
 
-/// What is shown, and whether more of it is better.
+/// The figures that have goals, and whether a larger value is better.
 const FIGURES: [(&str, Figure, bool); 3] = [
     ("requests/s", |figures| Some(figures.requests_per_second), true),
     ("p99", |figures| Some(figures.p99_us), false),
@@ -42,7 +42,8 @@ const FIGURES: [(&str, Figure, bool); 3] = [
 impl Report {
     pub(crate) fn text(&self, cases: &[Case], loads: &[Load]) -> String {
         let mut text = format!(
-            "{}\n{}\n{} rounds, {} s for each load; medians, and in brackets the median ratio to `direct` in the same round\n",
+            "{}\n{}\n{} rounds, {} s per load. Medians; in brackets the median of the ratios to \
+             `direct` in the same round\n",
             self.command,
             self.machine.line(),
             self.rounds,
@@ -84,10 +85,10 @@ impl Report {
         text + &self.goals(cases, loads)
     }
 
-    /// At least as many requests as haproxy, at most its CPU for each and its p99.
+    /// Compares the daemon with its peers: requests per second, p99, and CPU time per request.
     fn goals(&self, cases: &[Case], loads: &[Load]) -> String {
         let mut text =
-            "\ngoals: at least haproxy's requests/s, at most its p99 and its CPU for each request\n"
+            "\ngoals: at least haproxy's requests/s, at most its p99 and its CPU time per request\n"
                 .to_owned();
         for &load in loads {
             for (case, peer) in cases.iter().filter_map(|case| Some((*case, case.peer()?))) {
@@ -127,7 +128,7 @@ impl Report {
         )
     }
 
-    /// `case / base`, round by round: what drifts with the machine's other work drifts in both.
+    /// The ratios `case / base` per round. Other work of the machine affects both sides of a ratio.
     fn ratios(&self, case: Case, base: Case, load: Load, figure: Figure) -> Vec<f64> {
         let ratio = |sample: &Sample| {
             let other = self.of(base, load).find(|other| other.round == sample.round)?;
@@ -140,7 +141,9 @@ impl Report {
         median(&self.ratios(case, base, load, figure))
     }
 
-    /// How far two equal cases lay apart at the median; what has no such pair is taken for as noisy as the requests/s.
+    /// The noise of a ratio: the median distance from 1 of two equal cases.
+    ///
+    /// A figure that the pair does not have is assumed to be as noisy as the requests per second.
     fn noise(&self, load: Load, figure: Figure) -> f64 {
         let apart = |figure: Figure| {
             let ratios = self.ratios(Case::DirectAgain, Case::Direct, load, figure);

@@ -1,4 +1,4 @@
-//! Bytes per second, counted where they arrive and timed by the receiver's clock.
+//! The load `bulk`: throughput, counted at the receiver and timed by its clock.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use crate::wire::{self, Receipt, ServedBy};
 
 const CHUNK: usize = 128 * 1024;
 
-/// What the load saw.
+/// The results of the load.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
     load: String,
@@ -27,7 +27,8 @@ pub(crate) struct Report {
     pub(crate) cpu: Cpu,
 }
 
-/// Runs the load for `length`; all streams in one thread, so that their number does not change the client.
+/// Runs the load for `length`. All streams share one thread, so that more streams do not get more
+/// CPUs.
 pub(crate) fn run(
     to: SocketAddr,
     length: Duration,
@@ -61,7 +62,7 @@ pub(crate) fn run(
     })
 }
 
-/// All bytes, and the seconds from the first that arrived on any stream to the last.
+/// The sum of all bytes, and the seconds from the first arrival on any stream to the last.
 fn goodput(receipts: &[Receipt]) -> (u64, f64) {
     let bytes = receipts.iter().map(|receipt| receipt.bytes).sum();
     let first = receipts.iter().map(|receipt| receipt.first_ns).min().unwrap_or_default();
@@ -88,7 +89,7 @@ fn send(connections: &mut [TcpStream], length: Duration) -> Result<Vec<Receipt>>
             }
         }
     }
-    // The bytes still under way belong to the measurement: the receiver's last byte ends it.
+    // Bytes in flight belong to the measurement, which ends with the last byte at the receiver.
     for connection in connections.iter() {
         connection.shutdown(Shutdown::Write)?;
         connection.set_nonblocking(false)?;
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goodput_spans_all_streams() {
+    fn goodput_covers_all_streams() {
         let receipt = |bytes, first_ns, last_ns| Receipt { id: 0, bytes, first_ns, last_ns };
         let (bytes, seconds) = goodput(&[
             receipt(100, 1_000_000_000, 2_000_000_000),

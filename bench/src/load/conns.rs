@@ -1,6 +1,6 @@
-//! New connections per second: connect, 64 bytes out, 64 bytes back, the server closes.
+//! The load `conns`: connect, 64 bytes out, 64 bytes back, close by the server.
 //!
-//! The server closes first, so TIME_WAIT stays with it and the client's ports are free again at once.
+//! The server closes first, so it keeps TIME_WAIT and the client's port is free again at once.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,10 +18,10 @@ use crate::net;
 use crate::usage::{self, Cpu};
 use crate::wire::{self, MESSAGE, ServedBy};
 
-/// A connection that takes longer has failed. Longer than the first retransmission of a lost SYN.
+/// Maximum time for one connection. It is longer than the first retransmission of a lost SYN.
 const GIVE_UP: Duration = Duration::from_secs(3);
 
-/// What the load saw.
+/// The results of the load.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
     load: String,
@@ -30,14 +30,14 @@ pub(crate) struct Report {
     pub(crate) completed: u64,
     pub(crate) per_second: f64,
     pub(crate) failures: BTreeMap<String, u64>,
-    /// From `connect` to the server's close, which follows its answer.
+    /// The time from `connect` to the server's close, which follows its answer.
     #[serde(flatten)]
     pub(crate) latency: Latency,
     pub(crate) served_by: ServedBy,
     pub(crate) cpu: Cpu,
 }
 
-/// One connection under way.
+/// A connection in progress.
 struct Conn {
     socket: Socket,
     start: Instant,
@@ -46,7 +46,7 @@ struct Conn {
     got: usize,
 }
 
-/// Runs the load for `length`. Failures are counted, not returned.
+/// Runs the load for `length`. Failed connections are counted in the report.
 pub(crate) fn run(to: SocketAddr, parallel: usize, length: Duration) -> Result<Report> {
     if parallel == 0 {
         bail!("--parallel must be at least 1");
@@ -75,7 +75,7 @@ pub(crate) fn run(to: SocketAddr, parallel: usize, length: Duration) -> Result<R
                 }
                 Err(error) => *failures.entry(net::errno_name(&error)).or_default() += 1,
             }
-            // The old one closes before the new one opens.
+            // Close the old connection before the new one opens.
             conns[slot] = None;
             conns[slot] = open(&epoll, to, slot, &mut failures)?;
         }
@@ -107,8 +107,10 @@ pub(crate) fn run(to: SocketAddr, parallel: usize, length: Duration) -> Result<R
     })
 }
 
-/// Starts one connection. One that fails at once is counted and its place filled at the next sweep, so that a
-/// full port range does not turn into a busy loop.
+/// Starts a connection.
+///
+/// If it fails at once, the failure is counted, and the next sweep tries again. Trying again at
+/// once would become a busy loop when all ports are in use.
 fn open(
     epoll: &Epoll,
     to: SocketAddr,
@@ -122,21 +124,21 @@ fn open(
             return Ok(None);
         }
     };
-    // Edge-triggered for both directions: one epoll_ctl in a connection's life.
+    // With edge-triggered events for both directions, a connection needs only one epoll_ctl.
     let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
     epoll.add(&socket, EpollEvent::new(flags, slot as u64))?;
     Ok(Some(Conn { socket, start: Instant::now(), sent: false, answer: [0; MESSAGE], got: 0 }))
 }
 
 impl Conn {
-    /// Goes as far as the socket lets it; true when the server has answered and closed.
+    /// Writes and reads as far as the socket allows. True when the server has answered and closed.
     fn turn(&mut self) -> io::Result<bool> {
         if !self.sent {
             match (&self.socket).write(&[wire::ONCE; MESSAGE]) {
                 Ok(MESSAGE) => self.sent = true,
                 Ok(_) => return Err(ErrorKind::WriteZero.into()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                // A failed connect shows here under its own name.
+                // A failed connect shows here. The socket has the reason.
                 Err(error) => return Err(self.socket.take_error()?.unwrap_or(error)),
             }
         }

@@ -1,4 +1,4 @@
-//! Many connections that are open and say nothing: what each costs whoever holds it.
+//! The load `idle`: many silent connections, to measure the memory of a relay that holds them.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,25 +11,25 @@ use crate::net;
 use crate::usage::{self, Cpu};
 use crate::wire::{self, MESSAGE, ServedBy};
 
-/// Printed when all connections are open.
+/// The report, which is printed when all connections are open.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
     load: String,
     connections: usize,
     ready: bool,
-    /// Time it took to open them.
+    /// The time for opening all connections.
     pub(crate) seconds: f64,
     pub(crate) served_by: ServedBy,
     cpu: Cpu,
 }
 
-/// The open connections.
+/// The open connections and their report.
 pub(crate) struct Idle {
     report: Report,
     connections: Vec<TcpStream>,
 }
 
-/// Opens the connections, one after the other; each has exchanged a message.
+/// Opens the connections one after the other. Each exchanges one message.
 pub(crate) fn open(to: SocketAddr, connections: usize) -> Result<Idle> {
     let start = Instant::now();
     let mut served_by = ServedBy::new();
@@ -61,7 +61,7 @@ impl Idle {
         &self.report
     }
 
-    /// Keeps the connections until stdin closes.
+    /// Keeps the connections open until stdin closes.
     pub(crate) fn hold(self) -> Result<()> {
         io::copy(&mut io::stdin().lock(), &mut io::sink()).context("reading stdin")?;
         drop(self.connections);

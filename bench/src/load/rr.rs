@@ -1,4 +1,4 @@
-//! Request and response on connections that stay open: the latency that each message sees.
+//! The load `rr`: the latency of request and response on connections that stay open.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -13,10 +13,11 @@ use crate::net;
 use crate::usage::{self, Cpu};
 use crate::wire::{self, ServedBy};
 
-/// Messages on each connection before the clock starts: caches, congestion window, buffers of a relay.
+/// Messages on each connection before the measurement, which warm up caches, the congestion window
+/// and the buffers of a relay.
 const WARM_UP: usize = 50;
 
-/// What the load saw.
+/// The results of the load.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
     load: String,
@@ -38,7 +39,7 @@ pub(crate) fn run(
     length: Duration,
     connections: usize,
 ) -> Result<Report> {
-    // The server's number takes the second byte.
+    // The server writes its number into the second byte.
     if size < 2 || connections == 0 {
         bail!("--size must be at least 2 and --connections at least 1");
     }
@@ -61,7 +62,7 @@ pub(crate) fn run(
     let mut histogram = Histogram::new();
     let start = Instant::now();
     match streams.as_mut_slice() {
-        // Blocking calls: with one connection, epoll would only add a system call to what is measured.
+        // With one connection, blocking calls save the system call of epoll.
         [stream] => one(stream, size, length, &mut histogram)?,
         streams => many(streams, size, length, &mut histogram)?,
     }
@@ -106,10 +107,10 @@ fn many(
 ) -> Result<()> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let mut message = vec![wire::ECHO; size];
-    // Per connection: when its request left, and how much of the answer is still to come.
-    let mut under_way = Vec::with_capacity(streams.len());
+    // For each connection: the time of its request, and the missing bytes of the answer.
+    let mut pending = Vec::with_capacity(streams.len());
     for (slot, stream) in streams.iter_mut().enumerate() {
-        under_way.push((Instant::now(), size));
+        pending.push((Instant::now(), size));
         stream.write_all(&message)?;
         stream.set_nonblocking(true)?;
         epoll.add(&*stream, EpollEvent::new(EpollFlags::EPOLLIN, slot as u64))?;
@@ -121,7 +122,7 @@ fn many(
         let count = epoll.wait(&mut events, EpollTimeout::from(100u8))?;
         for event in &events[..count] {
             let slot = event.data() as usize;
-            let (sent, missing) = &mut under_way[slot];
+            let (sent, missing) = &mut pending[slot];
             let got = match streams[slot].read(&mut message[..*missing]) {
                 Ok(0) => bail!("the server closed a connection"),
                 Ok(got) => got,
@@ -133,7 +134,7 @@ fn many(
                 last_answer = Instant::now();
                 histogram.record(last_answer.duration_since(*sent).as_nanos() as u64);
                 (*sent, *missing) = (last_answer, size);
-                // One message always fits into an empty send buffer, unless it is huge.
+                // A message fits into an empty send buffer unless it is huge.
                 streams[slot]
                     .write_all(&message)
                     .context("sending a request; is --size too large?")?;

@@ -1,4 +1,4 @@
-//! From a change of the rule to the first connection that goes the new way.
+//! Measures the time from a change of the rule to the first connection that follows it.
 
 use std::time::{Duration, Instant};
 
@@ -6,16 +6,16 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::cases::Path;
-use super::ground::{APP, Ground, LAPTOP};
+use super::fixture::{APP, Fixture, LAPTOP};
 use crate::histogram::percentile;
 use crate::load;
 
-/// A change that has no effect for so long never will.
+/// Maximum time for a change to take effect.
 const GIVE_UP: Duration = Duration::from_secs(10);
-/// Between two calls, so that the caller does not take the CPU that the daemon needs.
+/// Time between two connections, which leaves CPU time to the daemon.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// What was measured.
+/// The times of all changes.
 #[derive(Debug, Serialize)]
 pub(crate) struct Arming {
     pub(crate) changes: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Arming {
     pub(crate) off: Times,
 }
 
-/// Milliseconds, of many changes of one kind.
+/// The times of all changes of one kind, in milliseconds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Times {
     pub(crate) p50_ms: f64,
@@ -39,31 +39,31 @@ impl Times {
     }
 }
 
-/// Adds and removes the rule `changes` times, while a client calls all the time.
-pub(crate) fn run(ground: &Ground, changes: usize) -> Result<Arming> {
-    let daemon = ground.daemon(&ground.disarmed())?;
-    let (armed, disarmed) = (ground.armed(), ground.disarmed());
+/// Adds and removes the rule `changes` times, while a client keeps connecting.
+pub(crate) fn run(fixture: &Fixture, changes: usize) -> Result<Arming> {
+    let daemon = fixture.daemon(&fixture.disarmed())?;
+    let (armed, disarmed) = (fixture.armed(), fixture.disarmed());
     let (mut on, mut off) = (Vec::with_capacity(changes), Vec::with_capacity(changes));
-    wait_for(ground, APP)?;
+    wait_for(fixture, APP)?;
     for _ in 0..changes {
         for (workloads, who, times) in [(&armed, LAPTOP, &mut on), (&disarmed, APP, &mut off)] {
             let start = Instant::now();
             daemon.rewrite_workloads(workloads)?;
-            let answered = wait_for(ground, who)?;
+            let answered = wait_for(fixture, who)?;
             times.push(answered.duration_since(start).as_secs_f64() * 1e3);
         }
     }
     Ok(Arming { changes, on: Times::of(on)?, off: Times::of(off)? })
 }
 
-/// Calls until server `who` answers, and gives the time of that answer.
-fn wait_for(ground: &Ground, who: u8) -> Result<Instant> {
-    let (to, _) = ground.path(Path::Redirected);
-    ground.in_client(|| {
+/// Connects until server `who` answers, and returns the time of that answer.
+fn wait_for(fixture: &Fixture, who: u8) -> Result<Instant> {
+    let (to, _) = fixture.path(Path::Redirected);
+    fixture.in_client(|| {
         let start = Instant::now();
         while start.elapsed() < GIVE_UP {
-            // A call that fails is a broken promise, not a thing to retry.
-            if load::call(to).context("a call while the rule changes")? == who {
+            // No connection may fail while the rule changes, so an error is not retried.
+            if load::exchange(to).context("a connection during a change of the rule")? == who {
                 return Ok(Instant::now());
             }
             std::thread::sleep(PAUSE);

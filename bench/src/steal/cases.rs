@@ -1,20 +1,22 @@
-//! What is compared with what.
+//! The cases and loads of the comparison.
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// One way for a client's bytes to reach a server. The order is that of the first round: what is compared closely
-/// stands close together, so that the machine has little time to drift in between.
+/// A path of a client's bytes to a server.
+///
+/// The order is that of the first round. Cases that are compared with each other are close
+/// together, so that the machine has little time to drift between them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Case {
-    /// Client to laptop, nothing in between
+    /// Client directly to the laptop
     Direct,
-    /// `direct` once more: how far equal things lie apart here
+    /// `direct` again, to show the noise of the machine
     DirectAgain,
     /// Client to the pod's port 8080, which the daemon redirects to the laptop
     Interceptor,
-    /// An iptables REDIRECT of the pod's port 8080 to haproxy, one thread
+    /// Client to the pod's port 8080, which iptables redirects to haproxy, one thread
     #[value(name = "iptables+haproxy-1t")]
     #[serde(rename = "iptables+haproxy-1t")]
     IptablesHaproxy1,
@@ -30,31 +32,31 @@ pub(crate) enum Case {
     #[value(name = "haproxy-2t")]
     #[serde(rename = "haproxy-2t")]
     Haproxy2,
-    /// Client to another port of the pod; nothing of ours runs
+    /// Client to another port of the pod, without a daemon
     BystanderBase,
     /// `bystander-base` while port 8080 of the same pod is redirected
     Bystander,
 }
 
-/// What is measured.
+/// A kind of measurement.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Load {
     /// New connections per second
     Conns,
-    /// Latency of 64 bytes there and back
+    /// Latency of a request and a response of 64 bytes
     Rr,
     /// Throughput of one and of eight streams
     Bulk,
-    /// Time from a change of the rule to the first connection that goes the new way
+    /// Time from a change of the rule to the first connection that follows it
     Arming,
-    /// A daemon with 100 armed workloads and nothing to do
+    /// Cost of a daemon with 100 armed workloads and no traffic
     Idle,
-    /// Memory of connections that are open and silent
+    /// Memory of silent connections
     Held,
 }
 
-/// What a case puts in the way of the client.
+/// The relay between the client and the server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Middle {
     Nothing,
@@ -62,16 +64,16 @@ pub(crate) enum Middle {
     Daemon,
 }
 
-/// Where the client connects to, and who must answer.
+/// The address that the client connects to, and the server that must answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Path {
     Laptop,
     Haproxy,
-    /// The pod's redirected port; the laptop answers.
+    /// The pod's redirected port. The laptop answers.
     Redirected,
-    /// The same port of the pod with the iptables rule; the laptop answers.
+    /// The same port of the pod with the iptables rule. The laptop answers.
     RedirectedByIptables,
-    /// The pod's other port; the app answers.
+    /// The pod's other port. The app answers.
     Bystander,
 }
 
@@ -101,7 +103,7 @@ impl Case {
         }
     }
 
-    /// The case that its ratios are taken to.
+    /// The case that this one's ratios refer to.
     pub(crate) fn base(self) -> Self {
         match self.path() {
             Path::Bystander => Self::BystanderBase,
@@ -109,13 +111,13 @@ impl Case {
         }
     }
 
-    /// Whether the middle carries the bytes, so that its CPU time is the price of them.
+    /// Tells if the relay carries the bytes, so that its CPU time is their cost.
     pub(crate) fn relays(self) -> bool {
         self.middle() != Middle::Nothing && self.path() != Path::Bystander
     }
 }
 
-/// The order of a round: each starts one case later than the one before it.
+/// The order of a round. Each round starts one case later than the one before.
 pub(crate) fn rotated(cases: &[Case], round: usize) -> Vec<Case> {
     let mut order = cases.to_vec();
     if !order.is_empty() {
@@ -129,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_case_is_first_once_in_as_many_rounds() {
+    fn every_case_is_the_first_of_a_round_once() {
         let cases = Case::value_variants();
         let mut firsts: Vec<String> =
             (0..cases.len()).map(|round| rotated(cases, round)[0].name()).collect();
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn both_close_pairs_are_next_to_each_other() {
+    fn compared_cases_are_next_to_each_other() {
         let place =
             |case| Case::value_variants().iter().position(|other| *other == case).expect("listed");
         assert_eq!(place(Case::DirectAgain), place(Case::Direct) + 1);

@@ -1,4 +1,4 @@
-//! The machine that the numbers belong to.
+//! Describes the machine that the numbers belong to.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cpus;
 
-/// What a reader must know to compare two runs.
+/// The facts that a reader needs to compare two runs.
 #[derive(Serialize)]
 pub(crate) struct Facts {
     kernel: String,
@@ -19,7 +19,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Collects the facts; the load average is that of this moment, before the run adds its own.
+    /// Collects the facts. The load average is that of this moment, before the run adds to it.
     pub(crate) fn collect() -> Self {
         Self {
             kernel: read("/proc/sys/kernel/osrelease"),
@@ -34,13 +34,13 @@ impl Facts {
         }
     }
 
-    /// One line for the head of the report.
+    /// The lines for the head of the report.
     pub(crate) fn line(&self) -> String {
         let Self { kernel, cpu, cpus, memory_gib, load_average, haproxy, iptables } = self;
         let peer = |version: &Option<String>| version.clone().unwrap_or_else(|| "none".into());
         format!(
-            "Linux {kernel}, {cpus} x {cpu}, {memory_gib} GiB; load average before the run {load_average}\n\
-             peers: {}; {}",
+            "Linux {kernel}, {cpus} x {cpu}, {memory_gib} GiB; \
+             load average before the run {load_average}\npeers: {}; {}",
             peer(haproxy),
             peer(iptables)
         )

@@ -1,4 +1,4 @@
-//! The goals, and whether this run met them.
+//! The goals, and their evaluation for a run.
 
 use serde::Serialize;
 
@@ -7,27 +7,27 @@ use super::cases::Case;
 use super::idle::Held;
 use super::samples::{Metric, Samples};
 
-/// Lowest acceptable share of direct throughput in one stream.
+/// Minimum throughput of one stream, as a share of direct.
 const BULK_SHARE: f64 = 0.75;
-/// Most that a message may take longer than direct, at the median.
+/// Maximum additional latency of a message compared with direct, at the median, in microseconds.
 const RR_EXTRA_US: f64 = 10.0;
-/// Lowest acceptable factor of new connections per second over the best iptables REDIRECT + haproxy.
+/// Minimum factor of new connections per second over the best iptables REDIRECT with haproxy.
 const CONNS_FACTOR: f64 = 1.3;
-/// Longest until a change of a rule is in force.
+/// Maximum time until a change of a rule is in force, at the 99th percentile, in milliseconds.
 const ARMING_P99_MS: f64 = 150.0;
-/// Most memory for a connection that is open and silent.
+/// Maximum memory of a silent connection, in KiB.
 const HELD_KIB: f64 = 20.0;
 
-/// Beyond this A/A noise, "within the noise" says nothing.
+/// Maximum A/A noise with which "within the noise" has a meaning.
 const TOO_NOISY: f64 = 0.2;
 
-/// How a goal was met.
+/// The result of a goal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Verdict {
     Pass,
     Miss,
-    /// This machine was too busy to tell.
+    /// The machine was too busy for a result.
     Noisy,
 }
 
@@ -41,7 +41,7 @@ impl Verdict {
     }
 }
 
-/// One goal beside what was measured.
+/// A goal with the measured value and the result.
 #[derive(Debug, Serialize)]
 pub(crate) struct Goal {
     pub(crate) goal: String,
@@ -59,7 +59,7 @@ impl Goal {
     }
 }
 
-/// Judges everything that was measured; a goal without numbers is left out.
+/// Evaluates all goals. A goal without numbers is left out.
 pub(crate) fn judge(samples: &Samples, arming: Option<&Arming>, held: Option<&Held>) -> Vec<Goal> {
     let mut goals = bystander(samples);
     goals.extend(bulk(samples));
@@ -130,7 +130,7 @@ fn latency(samples: &Samples) -> Option<Goal> {
 }
 
 fn connections(samples: &Samples) -> Option<Goal> {
-    // The peer is allowed its better number of threads.
+    // Compare with the peer's better number of threads.
     let peers = [Case::IptablesHaproxy1, Case::IptablesHaproxy2].into_iter();
     let (best, _) = peers
         .filter_map(|peer| Some((peer, samples.median(peer, Metric::ConnsPerSecond)?)))
@@ -161,12 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_measured_is_nothing_judged() {
+    fn a_goal_without_numbers_is_left_out() {
         assert!(judge(&Samples::default(), None, None).is_empty());
     }
 
     #[test]
-    fn a_bystander_may_be_better_but_not_worse_than_the_noise() {
+    fn a_bystander_passes_when_it_is_faster_and_misses_beyond_the_noise() {
         let mut samples = Samples::default();
         push(&mut samples, Case::Direct, Metric::RrPinnedP50Us, &[10.0, 10.0, 10.0]);
         push(&mut samples, Case::DirectAgain, Metric::RrPinnedP50Us, &[10.5, 10.5, 10.5]);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_that_hides_everything_is_no_pass() {
+    fn a_goal_met_only_by_large_noise_does_not_pass() {
         let mut samples = Samples::default();
         for (case, value) in [
             (Case::Direct, 10.0),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_peer_is_the_better_of_the_two() {
+    fn the_peer_is_the_better_of_the_two_haproxies() {
         let mut samples = Samples::default();
         push(&mut samples, Case::IptablesHaproxy1, Metric::ConnsPerSecond, &[100.0]);
         push(&mut samples, Case::IptablesHaproxy2, Metric::ConnsPerSecond, &[120.0]);

@@ -1,4 +1,4 @@
-//! What the daemon costs while nothing happens: armed workloads without traffic, and connections that are silent.
+//! Measures the cost of an idle daemon: with armed workloads, and with silent connections.
 
 use std::io::{BufRead, BufReader};
 use std::process::Child;
@@ -10,21 +10,21 @@ use serde::Serialize;
 use testbed::Daemon;
 
 use super::cases::Path;
-use super::ground::{Ground, LAPTOP};
+use super::fixture::{Fixture, LAPTOP};
 use super::process;
 use crate::load::idle;
 
-/// For start-up work to end before counting, and for buffers of silent connections to shrink.
+/// Time before a measurement, in which start-up work ends and buffers of silent connections shrink.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// How long it may take to arm many workloads.
+/// Maximum time for arming all workloads.
 const ARM: Duration = Duration::from_secs(30);
 
-/// A daemon with many armed workloads and nothing to do.
+/// The cost of a daemon with many armed workloads and no traffic.
 #[derive(Debug, Serialize)]
 pub(crate) struct Idle {
     pub(crate) workloads: usize,
-    /// From the start of the daemon until all were active.
+    /// The time from the start of the daemon until all workloads are active.
     pub(crate) seconds_to_arm: f64,
     pub(crate) seconds: f64,
     pub(crate) rss_mib: f64,
@@ -32,7 +32,7 @@ pub(crate) struct Idle {
     pub(crate) wake_ups_per_second: f64,
 }
 
-/// A daemon that holds many silent connections.
+/// The memory of a daemon that holds many silent connections.
 #[derive(Debug, Serialize)]
 pub(crate) struct Held {
     pub(crate) connections: u64,
@@ -41,11 +41,11 @@ pub(crate) struct Held {
     pub(crate) bytes_per_connection: f64,
 }
 
-/// Arms `workloads` pods and watches the daemon for a while.
-pub(crate) fn workloads(ground: &Ground, workloads: usize, length: Duration) -> Result<Idle> {
-    let file = ground.many(workloads)?;
+/// Arms `workloads` pods and observes the daemon for `length`.
+pub(crate) fn workloads(fixture: &Fixture, workloads: usize, length: Duration) -> Result<Idle> {
+    let file = fixture.many(workloads)?;
     let start = Instant::now();
-    let daemon = ground.daemon(&file)?;
+    let daemon = fixture.daemon(&file)?;
     wait_active(&daemon, workloads)?;
     let seconds_to_arm = start.elapsed().as_secs_f64();
     thread::sleep(SETTLE);
@@ -65,7 +65,7 @@ pub(crate) fn workloads(ground: &Ground, workloads: usize, length: Duration) -> 
     })
 }
 
-/// Waits until all workloads are active; on a busy machine so many may take a while.
+/// Waits until all workloads are active, which may take a while on a busy machine.
 fn wait_active(daemon: &Daemon, workloads: usize) -> Result<()> {
     testbed::wait_until("all workloads to be active", ARM, || {
         let state = daemon.state()?;
@@ -90,16 +90,16 @@ fn wait_active(daemon: &Daemon, workloads: usize) -> Result<()> {
     })
 }
 
-/// Opens `connections` through the daemon and weighs it before and after.
-pub(crate) fn held(ground: &Ground, connections: usize) -> Result<Held> {
-    let daemon = ground.daemon(&ground.armed())?;
+/// Opens `connections` through the daemon, and measures its memory before and after.
+pub(crate) fn held(fixture: &Fixture, connections: usize) -> Result<Held> {
+    let daemon = fixture.daemon(&fixture.armed())?;
     daemon.wait_active("web")?;
     let pid = daemon.pid();
     let before = process::rss_bytes(pid)?;
 
-    let (to, _) = ground.path(Path::Redirected);
+    let (to, _) = fixture.path(Path::Redirected);
     let args = ["idle", "--to", &to.to_string(), "--connections", &connections.to_string()];
-    let mut load = Guard(ground.spawn_load(&args)?);
+    let mut load = Guard(fixture.spawn_load(&args)?);
     let stdout = load.0.stdout.take().context("the load's output")?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
@@ -108,7 +108,7 @@ pub(crate) fn held(ground: &Ground, connections: usize) -> Result<Held> {
     thread::sleep(SETTLE);
 
     let after = process::rss_bytes(pid)?;
-    // The daemon has a limit, beyond which it leaves connections to the app.
+    // Beyond its limit, the daemon leaves connections to the app.
     let stolen = report.served_by.get(&LAPTOP).copied().unwrap_or_default();
     ensure!(stolen > 0, "no connection was redirected: {:?}", report.served_by);
     Ok(Held {
@@ -123,12 +123,12 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// Ends the load also when something fails in between.
+/// Ends the load when it is dropped, also after an error.
 struct Guard(Child);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Its connections close with it.
+        // The end of the process closes its connections.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

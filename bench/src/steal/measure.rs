@@ -1,29 +1,31 @@
-//! One case in one round: the loads one after the other, and what the relay's CPU had to do for each.
+//! Measures one case in one round: runs the loads in turn, with the CPU time that each costs.
 
 use anyhow::{Result, ensure};
 use serde::de::DeserializeOwned;
 
 use super::cases::{Case, Load};
-use super::ground::{Ground, Relay};
+use super::fixture::{Fixture, Relay};
 use super::process;
 use super::samples::Metric;
 use crate::load::{bulk, conns, rr};
 use crate::usage::Cpu;
 use crate::wire::ServedBy;
 
-/// How long, what, and on which CPUs.
+/// The settings of all measurements.
 pub(crate) struct Plan {
     pub(crate) loads: Vec<Load>,
+    /// The length of each load.
     pub(crate) seconds: f64,
+    /// The CPUs that this process may use.
     pub(crate) cpus: Vec<usize>,
 }
 
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// Starts what the case needs, measures, and ends it again: no case sees anything of another.
-pub(crate) fn case(ground: &Ground, case: Case, plan: &Plan) -> Result<Vec<(Metric, f64)>> {
-    let relay = ground.start(case)?;
-    let run = Run { ground, relay: &relay, case, plan };
+/// Starts the relay of the case, measures the loads, and stops the relay again.
+pub(crate) fn case(fixture: &Fixture, case: Case, plan: &Plan) -> Result<Vec<(Metric, f64)>> {
+    let relay = fixture.start(case)?;
+    let run = Run { fixture, relay: &relay, case, plan };
     let mut values = Vec::new();
     for load in &plan.loads {
         match load {
@@ -37,22 +39,23 @@ pub(crate) fn case(ground: &Ground, case: Case, plan: &Plan) -> Result<Vec<(Metr
 }
 
 struct Run<'a> {
-    ground: &'a Ground,
+    fixture: &'a Fixture,
     relay: &'a Relay,
     case: Case,
     plan: &'a Plan,
 }
 
-/// A load's report, and the CPU seconds that others spent meanwhile.
+/// A load's report, and the CPU time of the other processes meanwhile.
 struct Outcome<T> {
     report: T,
-    /// The relay, if there is one.
+    /// CPU seconds of the relay. `None` for a case without a relay.
     relay: Option<f64>,
+    /// CPU seconds of all servers.
     servers: f64,
 }
 
 impl<T> Outcome<T> {
-    /// Adds what each of `count` units cost the relay, and what it cost everybody.
+    /// Adds the CPU time per unit of the relay (`own`) and of all processes (`all`).
     fn price(
         &self,
         client: Cpu,
@@ -74,7 +77,7 @@ impl Run<'_> {
     fn conns(&self, values: &mut Vec<(Metric, f64)>) -> Result<()> {
         let outcome: Outcome<conns::Report> = self.load(&["conns"])?;
         let report = &outcome.report;
-        self.honest(&report.served_by)?;
+        self.check_server(&report.served_by)?;
         values.push((Metric::ConnsPerSecond, report.per_second));
         values.push((Metric::ConnsP50Us, report.latency.p50_us()));
         values.push((Metric::ConnsP99Us, report.latency.p99_us()));
@@ -86,18 +89,18 @@ impl Run<'_> {
 
     fn rr(&self, values: &mut Vec<(Metric, f64)>) -> Result<()> {
         let report = self.load::<rr::Report>(&["rr", "--size", "64"])?.report;
-        self.honest(&report.served_by)?;
+        self.check_server(&report.served_by)?;
         values.push((Metric::RrP50Us, report.latency.p50_us()));
         values.push((Metric::RrP99Us, report.latency.p99_us()));
 
-        // Everybody on one CPU. The last: the first has more of the machine's own work.
+        // Pin all processes to one CPU. Take the last one, because the first has more other work.
         let Some(&cpu) = self.plan.cpus.last() else { return Ok(()) };
-        self.ground.pin(self.relay, &[cpu])?;
+        self.fixture.pin(self.relay, &[cpu])?;
         let outcome = self.load::<rr::Report>(&["rr", "--size", "64", "--cpu", &cpu.to_string()]);
-        self.ground.pin(self.relay, &self.plan.cpus)?;
+        self.fixture.pin(self.relay, &self.plan.cpus)?;
         let outcome = outcome?;
         let report = &outcome.report;
-        self.honest(&report.served_by)?;
+        self.check_server(&report.served_by)?;
         values.push((Metric::RrPinnedP50Us, report.latency.p50_us()));
         values.push((Metric::RrPinnedP99Us, report.latency.p99_us()));
         let prices = [Metric::CpuUsPerRequest, Metric::AllCpuUsPerRequest];
@@ -111,7 +114,7 @@ impl Run<'_> {
         for (streams, (gbit, prices)) in [("1", one), ("8", eight)] {
             let outcome: Outcome<bulk::Report> = self.load(&["bulk", "--streams", streams])?;
             let report = &outcome.report;
-            self.honest(&report.served_by)?;
+            self.check_server(&report.served_by)?;
             values.push((gbit, report.gbit_per_second));
             outcome.price(report.cpu, report.bytes as f64 / GIB, prices, values);
         }
@@ -119,29 +122,29 @@ impl Run<'_> {
     }
 
     fn load<T: DeserializeOwned>(&self, args: &[&str]) -> Result<Outcome<T>> {
-        let (to, _) = self.ground.path(self.case.path());
+        let (to, _) = self.fixture.path(self.case.path());
         let (to, seconds) = (to.to_string(), self.plan.seconds.to_string());
         let mut all = args.to_vec();
         all.extend(["--to", &to, "--seconds", &seconds]);
         let pid = self.relay.pid().filter(|_| self.case.relays());
         let relay_cpu = || pid.map(process::cpu_seconds).transpose();
-        let (relay, servers) = (relay_cpu()?, self.ground.servers_cpu()?);
-        let report = self.ground.load(&all)?;
+        let (relay, servers) = (relay_cpu()?, self.fixture.servers_cpu()?);
+        let report = self.fixture.load(&all)?;
         Ok(Outcome {
             report,
             relay: relay_cpu()?.zip(relay).map(|(after, before)| after - before),
-            servers: self.ground.servers_cpu()? - servers,
+            servers: self.fixture.servers_cpu()? - servers,
         })
     }
 
-    /// A path that leads elsewhere is fast for nothing.
-    fn honest(&self, served_by: &ServedBy) -> Result<()> {
-        let (_, id) = self.ground.path(self.case.path());
-        let strangers: u64 =
+    /// Checks that only the expected server answered.
+    fn check_server(&self, served_by: &ServedBy) -> Result<()> {
+        let (_, id) = self.fixture.path(self.case.path());
+        let others: u64 =
             served_by.iter().filter(|(who, _)| **who != id).map(|(_, count)| count).sum();
         ensure!(
-            strangers == 0,
-            "{}: server {id} should have answered, but it was {served_by:?}",
+            others == 0,
+            "{}: server {id} should have answered, but the answers are {served_by:?}",
             self.case.name()
         );
         Ok(())

@@ -1,4 +1,4 @@
-//! The run as people read it, and as programs do.
+//! The report, as text and as JSON.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,7 +14,7 @@ use super::goals::Goal;
 use super::idle::{Held, Idle};
 use super::samples::{Metric, Samples};
 
-/// Everything about one run.
+/// The results of a whole run.
 #[derive(Serialize)]
 pub(crate) struct Report {
     pub(crate) command: String,
@@ -31,7 +31,7 @@ pub(crate) struct Report {
     pub(crate) samples: Samples,
 }
 
-/// A table whose columns are as wide as they need.
+/// A text table whose columns are as wide as their widest cell.
 struct Table {
     rows: Vec<Vec<String>>,
 }
@@ -60,7 +60,7 @@ impl Table {
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
                 let wide = widths[column];
-                // Names to the left, numbers to the right.
+                // Align names to the left and numbers to the right.
                 let _ = match column {
                     0 => write!(line, "{cell:<wide$}"),
                     _ => write!(line, "  {cell:>wide$}"),
@@ -74,20 +74,20 @@ impl Table {
 }
 
 impl Report {
-    /// Writes the whole run, samples included.
+    /// Writes the report with all samples as JSON.
     pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
         fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
     }
 
-    /// The run as text.
+    /// The report as text.
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();
         let _ = writeln!(out, "{}", self.machine.line());
         let _ = writeln!(
             out,
-            "medians of {} interleaved rounds, {} s for each load; in brackets the median of the ratios to the\n\
-             case's base (direct, or bystander-base) in the same round\n",
+            "medians of {} interleaved rounds, {} s per load; in brackets the median of the ratios \
+             to the\ncase's base (direct, or bystander-base) in the same round\n",
             self.rounds, self.seconds_per_load
         );
         self.throughput(&mut out);
@@ -177,7 +177,7 @@ impl Report {
         if shown.is_empty() {
             return;
         }
-        let mut head = vec!["CPU time of all"];
+        let mut head = vec!["CPU time of all processes"];
         head.extend(shown.iter().flat_map(|(_, _, name, _)| [*name, "", "relay"]));
         let mut table = Table::new(&head);
         for &case in &self.cases {
@@ -196,8 +196,9 @@ impl Report {
         if let Some(Arming { changes, on, off }) = &self.arming {
             let _ = writeln!(
                 out,
-                "a rule added: {:.1} ms p50, {:.1} ms p99 to the first connection at the laptop; removed: {:.1} ms \
-                 p50, {:.1} ms p99 to the first at the app ({changes} times each)",
+                "rule added: {:.1} ms p50, {:.1} ms p99 to the first connection at the laptop; \
+                 removed: {:.1} ms p50, {:.1} ms p99 to the first at the app \
+                 ({changes} times each)",
                 on.p50_ms, on.p99_ms, off.p50_ms, off.p99_ms
             );
         }
@@ -212,8 +213,9 @@ impl Report {
         {
             let _ = writeln!(
                 out,
-                "idle daemon, {workloads} workloads armed (in {seconds_to_arm:.1} s): {rss_mib:.1} MiB resident, \
-                 {cpu_percent:.2} % of one CPU, {wake_ups_per_second:.1} wake-ups/s (over {seconds:.0} s)"
+                "idle daemon, {workloads} workloads armed (in {seconds_to_arm:.1} s): \
+                 {rss_mib:.1} MiB resident, {cpu_percent:.2} % of one CPU, \
+                 {wake_ups_per_second:.1} wake-ups/s (over {seconds:.0} s)"
             );
         }
         if let Some(Held { connections, bytes_per_connection, rss_mib, seconds_to_open }) =
@@ -221,8 +223,8 @@ impl Report {
         {
             let _ = writeln!(
                 out,
-                "{connections} silent connections: {:.1} KiB of the daemon's memory for each ({rss_mib:.1} MiB \
-                 resident in all), opened in {seconds_to_open:.1} s",
+                "{connections} silent connections: {:.1} KiB of the daemon's memory each \
+                 ({rss_mib:.1} MiB resident in all), opened in {seconds_to_open:.1} s",
                 bytes_per_connection / 1024.0
             );
         }
@@ -231,7 +233,7 @@ impl Report {
         }
     }
 
-    /// The ratio to the case's base in brackets; nothing for the base itself.
+    /// The ratio to the case's base in brackets. Empty for the base itself.
     fn bracket(&self, case: Case, metric: Metric) -> String {
         let base = case.base();
         if case == base {
@@ -252,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up() {
+    fn columns_are_aligned() {
         let mut table = Table::new(&["case", "rate"]);
         table.row(vec!["direct".into(), "12".into()]);
         table.row(vec!["a".into(), "12345".into()]);

@@ -1,11 +1,11 @@
-//! Every number of a run, and the statistics that the report is made of.
+//! The numbers of a run and their statistics.
 
 use serde::Serialize;
 
 use super::cases::Case;
 use crate::histogram::median;
 
-/// What was measured.
+/// A measured quantity.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Metric {
@@ -19,12 +19,16 @@ pub(crate) enum Metric {
     RrPinnedP99Us,
     Bulk1Gbit,
     Bulk8Gbit,
-    /// CPU of the relay process: per GiB moved in one and in eight streams, per connection, per request.
+    /// CPU time of the relay per GiB in one stream, in seconds.
     CpuPerGib1,
+    /// CPU time of the relay per GiB in eight streams, in seconds.
     CpuPerGib8,
+    /// CPU time of the relay per connection.
     CpuUsPerConn,
+    /// CPU time of the relay per request.
     CpuUsPerRequest,
-    /// The same of everybody: client, relay, server.
+    /// CPU time of client, relay and server together, per GiB in one stream. The next three follow
+    /// the same scheme.
     AllCpuPerGib1,
     AllCpuPerGib8,
     AllCpuUsPerConn,
@@ -63,8 +67,8 @@ impl Samples {
         self.values(case, metric).iter().sum()
     }
 
-    /// The values of `case` beside those of `base` in the same round: what drifts with the machine's other work
-    /// drifts in both.
+    /// The values of `case`, each with the value of `base` in the same round. Other work of the
+    /// machine affects both.
     fn pairs(&self, case: Case, base: Case, metric: Metric) -> Vec<(f64, f64)> {
         let of =
             |wanted: Case| self.0.iter().filter(move |s| s.case == wanted && s.metric == metric);
@@ -73,7 +77,7 @@ impl Samples {
             .collect()
     }
 
-    /// `case / base`, one for each round.
+    /// The ratios `case / base` per round.
     pub(crate) fn ratios(&self, case: Case, base: Case, metric: Metric) -> Vec<f64> {
         let pairs = self.pairs(case, base, metric).into_iter();
         pairs.filter(|(_, base)| *base > 0.0).map(|(value, base)| value / base).collect()
@@ -89,8 +93,10 @@ impl Samples {
         median(&pairs.map(|(value, base)| value - base).collect::<Vec<_>>())
     }
 
-    /// How far the median ratio of two equal cases may lie from 1: two and a half standard errors of a median over
-    /// so many rounds. They are estimated from the A/A pair, or from the ratios in question if these vary more.
+    /// The noise of a ratio: the maximum distance from 1 that the median ratio of equal cases has.
+    ///
+    /// It is two and a half standard errors of a median over the number of rounds. The error is
+    /// estimated from the A/A pair, or from the ratios in question if these vary more.
     pub(crate) fn noise(&self, case: Case, base: Case, metric: Metric) -> Option<f64> {
         let equal = self.ratios(Case::DirectAgain, Case::Direct, metric);
         let asked = self.ratios(case, base, metric);
@@ -99,18 +105,18 @@ impl Samples {
     }
 }
 
-/// The standard error of the median of samples that lie around `middle`.
+/// The standard error of the median of samples around `middle`.
 fn error_around(middle: f64, samples: &[f64]) -> Option<f64> {
     let distance =
         median(&samples.iter().map(|sample| (sample - middle).abs()).collect::<Vec<_>>())?;
     Some(MEDIAN_ERROR * DEVIATION * distance / (samples.len() as f64).sqrt())
 }
 
-/// No machine is quieter than this; a few rounds may agree by chance.
+/// Minimum noise. A few rounds may agree by chance, but no machine is quieter than this.
 const LEAST_NOISE: f64 = 0.03;
-/// Standard deviation in units of the median distance from the middle, of a normal distribution.
+/// Ratio of the standard deviation to the median absolute deviation, for a normal distribution.
 const DEVIATION: f64 = 1.4826;
-/// Standard error of a median in units of that of a mean, of a normal distribution.
+/// Ratio of the standard error of a median to that of a mean, for a normal distribution.
 const MEDIAN_ERROR: f64 = 1.2533;
 
 #[cfg(test)]
@@ -127,7 +133,7 @@ mod tests {
 
     #[test]
     fn ratios_are_paired_by_round() {
-        // The machine is twice as slow in round 1; the ratio does not see it.
+        // The machine is half as fast in round 1. The ratio does not change.
         let samples = samples(&[
             (0, Case::Direct, 10.0),
             (0, Case::Interceptor, 8.0),
@@ -152,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outlier_does_not_blow_up_the_noise() {
+    fn an_outlier_hardly_changes_the_noise() {
         let equal = [1.1, 0.95, 3.0, 1.05];
         // The distances from 1 are 0.1, 0.05, 2 and 0.05.
         let error = error_around(1.0, &equal).expect("samples");
@@ -160,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_that_of_the_pair_that_varies_more() {
+    fn the_noise_is_that_of_the_pair_that_varies_more() {
         let pair = |round, one, other, ratio| [(round, one, 10.0), (round, other, 10.0 * ratio)];
         let noise = |equal: [f64; 2], asked: [f64; 2]| {
             let mut rows = Vec::new();

@@ -1,7 +1,7 @@
-//! Removes the namespaces of a run that was ended from outside.
+//! Removes the namespaces of a run that was killed.
 //!
-//! A handler for Ctrl-C would have to block signals, and every program started from here would inherit that. So
-//! a second process of ours waits for the first to be gone, however it went.
+//! A handler for Ctrl-C would have to block signals, and every program started from here would
+//! inherit that. So a second process waits for the end of the first and then cleans up.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// The other process; it ends when this is dropped, or when this process ends.
+/// The watchdog process. It ends when this is dropped, or when this process ends.
 pub(crate) struct Watchdog {
     pipe: Option<ChildStdin>,
     child: Child,
@@ -21,7 +21,7 @@ impl Watchdog {
     pub(crate) fn start() -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["sweep-after", &std::process::id().to_string()]);
-        // A group of its own: Ctrl-C in the terminal does not reach it.
+        // In a process group of its own, it does not get the terminal's Ctrl-C.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
         let mut child = command.spawn().context("starting the watchdog")?;
         Ok(Self { pipe: child.stdin.take(), child })
@@ -30,14 +30,16 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // This run removed its own; the watchdog is not to wait for a process that lives on.
+        // The run has removed its own namespaces, so the watchdog has nothing to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
         drop(self.pipe.take());
     }
 }
 
-/// The watchdog's side: waits for the end of `pid`, whose pipe is our stdin, and removes what it left.
+/// Runs the watchdog: waits for the end of `pid` and removes its namespaces.
+///
+/// Our stdin is a pipe from that process, which closes when it ends.
 pub(crate) fn sweep_after(pid: u32) -> Result<()> {
     io::copy(&mut io::stdin().lock(), &mut io::sink())?;
     let process = Path::new("/proc").join(pid.to_string());

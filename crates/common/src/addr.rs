@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-/// The source address and port of a TCP connection, as the kernel's `bpf_sk_lookup` context shows them.
+/// The source address and port of a TCP connection, as in the kernel's `bpf_sk_lookup` context.
 ///
 /// IPv4 is stored in its IPv4-mapped IPv6 form, so that one map serves both families.
 #[repr(C)]

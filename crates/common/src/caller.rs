@@ -1,21 +1,22 @@
-//! Showing the application whom it serves: what the relay tells the `getpeername` programs.
+//! The map by which the relay gives clients' addresses to the `getpeername` programs.
 
 use crate::addr::Source;
 
-/// Most connections of the relay to applications that show their caller, over all network namespaces.
+/// Maximum connections of the relay to apps that show the client's address, over all network
+/// namespaces.
 pub const MAX_CALLERS: u32 = 131_072;
 
-/// A connection of the relay to an application: key of the map whose values are the callers' addresses.
+/// A connection of the relay to an app: the key of the map whose values are clients' addresses.
 ///
-/// The relay calls from the very address that it calls, so both ends have the one in `source`.
+/// The relay connects from the app's own address, so both ends have the address in `source`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Relayed {
-    /// The network namespace of both ends, as the kernel numbers them (`SO_NETNS_COOKIE`); no number is used again.
+    /// The cookie of both ends' network namespace (`SO_NETNS_COOKIE`). The kernel never reuses one.
     netns: u64,
     /// The relay's end.
     source: Source,
-    /// The application's port in host byte order; 32 bits wide to leave no padding.
+    /// The app's port in host byte order; 32 bits wide to leave no padding.
     port: u32,
 }
 
@@ -24,7 +25,7 @@ const _: () = assert!(size_of::<Relayed>() == 32);
 // === impl Relayed ===
 
 impl Relayed {
-    /// The connection from `source` to the application's `port`, inside the namespace with this cookie.
+    /// The connection from `source` to the app's `port`, inside the namespace with this cookie.
     #[inline(always)]
     #[must_use]
     pub const fn new(netns: u64, source: Source, port: u16) -> Self {
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_of_it_counts() {
+    fn keys_differ_by_namespace_source_and_port() {
         let source = Source::from_ip4(1, 40_000);
         let relayed = Relayed::new(1, source, 8080);
         assert_eq!(relayed, Relayed::new(1, source, 8080));

@@ -1,40 +1,43 @@
 //! The heartbeat: how the kernel knows that a worker still accepts.
 //!
-//! A dead daemon takes its sockets and links with it, so the kernel needs no word of that. A daemon that *hangs*
-//! (stopped, blocked, starved) keeps both. Each worker's accept loop therefore stores the time in its cell of a
-//! shared array, and the program steers to no worker whose cell is stale: the application serves. Beside it stands how
-//! many connections the worker can still take.
+//! The kernel closes the sockets and links of a dead daemon, which needs no heartbeat. A daemon
+//! that
+//! *hangs* (stopped, blocked, starved) keeps both. Each worker's accept loop therefore stores the
+//! time in its cell of a shared array. The program steers to no worker whose cell is stale: the app
+//! serves. The cell also has the worker's credit: the number of connections that it can still take.
 
 /// How often an accept loop stores the time, in milliseconds.
 pub const PERIOD_MS: u64 = 100;
 
 /// A cell older than this is stale, in milliseconds.
 ///
-/// Six missed beats: below the promised second with room for the last SYN, above what a busy scheduler does to a
-/// healthy thread.
+/// Six missed beats. That is below the promised second, with time for the last SYN, and above the
+/// delays of a healthy thread under a busy scheduler.
 pub const STALE_AFTER_MS: u64 = 600;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// The time of a worker's last beat, `CLOCK_MONOTONIC` in nanoseconds (`bpf_ktime_get_ns` reads the same clock).
+/// The time of a worker's last beat: `CLOCK_MONOTONIC` in nanoseconds, the clock that
+/// `bpf_ktime_get_ns` reads.
 pub type Beat = u64;
 
-/// The cell of a worker that does not accept, from the start or because it stopped on purpose.
+/// The cell of a worker that does not accept: it has not begun, or stopped on purpose.
 pub const NO_BEAT: Beat = 0;
 
 /// The cell of a worker that is alive and has no room for another connection.
 pub const AT_LIMIT: Beat = 1;
 
-/// What a worker stores for the program: one cell of the heartbeat array.
+/// One cell of the heartbeat array, which a worker stores and the program reads.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pulse {
-    /// When it last went round its loop.
+    /// The time of the worker's last beat.
     pub beat: Beat,
-    /// How many connections it can still take; the program takes one off for each that it steers.
+    /// The number of connections that the worker can still take. The program subtracts one for each
+    /// connection that it steers. Falls below zero when CPUs race.
     ///
-    /// Connections wait in the accept queue between the hand-shake and the worker, where nobody counts them. Without
-    /// this a burst would put more of them there than there are file descriptors. Falls below zero when CPUs race.
+    /// Between the handshake and the worker, connections wait in the accept queue and have no file
+    /// descriptor. Without this limit a burst would queue more of them than the process can open.
     pub room: i64,
 }
 
@@ -44,7 +47,7 @@ const _: () = assert!(size_of::<Pulse>() == 16);
 #[inline(always)]
 #[must_use]
 pub const fn is_fresh(now: u64, beat: Beat) -> bool {
-    // A beat "from the future" is one stored on another CPU since `now` was read.
+    // Another CPU may have stored a beat since `now` was read, so a beat may be newer than `now`.
     beat > AT_LIMIT && now.saturating_sub(beat) < STALE_AFTER_MS * NANOS_PER_MILLI
 }
 

@@ -1,13 +1,13 @@
-//! What the kernel programs and the daemon must agree on, and the decisions that both sides can make.
+//! Types that the kernel programs and the daemon share, and decisions that both sides make.
 //!
-//! Everything here is `no_std`, allocation-free and without I/O, so that the same function runs in the kernel and
-//! under a unit test. Layout rules: `repr(C)`, no implicit padding, sizes asserted beside each type, the byte order
-//! of every field stated.
+//! Everything here is `no_std`, allocation-free and without I/O, so that the same function runs in
+//! the kernel and under a unit test. Layout rules: `repr(C)`, no implicit padding, sizes asserted
+//! beside each type, the byte order of every field stated.
 //!
 //! | module | shared between |
 //! |---|---|
 //! | [`steal`] | `interceptor-ebpf/src/steal.rs` and `interceptor/src/datapath` |
-//! | [`heartbeat`] | the same two: the proof that somebody is there to accept |
+//! | [`heartbeat`] | the same two: whether a worker still accepts |
 //! | [`caller`] | `interceptor-ebpf/src/caller.rs` and `interceptor/src/datapath/caller.rs` |
 //! | [`addr`] | map keys made of addresses |
 //! | [`port`] | every crate that names a port: a number with its protocol |

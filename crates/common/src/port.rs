@@ -13,8 +13,8 @@ pub enum Protocol {
 
 /// A port of a workload. Ports of two protocols with the same number are different ports.
 ///
-/// [`Display`](fmt::Display) is the form of the rule language: `8080` for TCP, `8125/udp` for UDP. Ports are ordered by
-/// number, then by protocol.
+/// [`Display`](fmt::Display) is the form of the rule language: `8080` for TCP, `8125/udp` for UDP.
+/// Ports are ordered by number, then by protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Port {
     number: NonZeroU16,

@@ -1,22 +1,23 @@
-//! Stealing a port: the maps' types and sizes, and the choices that the `sk_lookup` program makes.
+//! Stealing a port: the types and sizes of the maps, and the decisions of the `sk_lookup` program.
 
 use crate::port::{Port, Protocol};
 
-/// Most workers that one daemon runs; the width of the listener and heartbeat arrays.
+/// Maximum workers of one daemon: the width of the listener and heartbeat arrays.
 pub const MAX_WORKERS: u32 = 16;
 
-/// Most ports that are redirected in one network namespace.
+/// Maximum redirected ports in one network namespace.
 pub const MAX_PORTS: u32 = 64;
 
-/// Most connections of the relay's own to addresses inside one network namespace, at one time.
+/// Maximum open connections of the relay itself to addresses inside one network namespace.
 pub const MAX_BYPASS: u32 = 65_536;
 
 /// An `expires_at` that never comes.
 pub const NEVER: u64 = u64::MAX;
 
-/// The key of a redirected port: the protocol's number in the upper half, the port in host byte order in the lower.
+/// The key of a redirected port: the protocol's number in the upper half, the port in host byte
+/// order in the lower half.
 ///
-/// One word, so that there is no padding and the kernel hashes it at once.
+/// One word, so that it has no padding and is hashed in one step.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PortKey(u32);
@@ -45,14 +46,14 @@ impl From<Port> for PortKey {
 // SAFETY: `repr(transparent)` over an integer.
 unsafe impl aya::Pod for PortKey {}
 
-/// What the program knows of a redirected port.
+/// The map's entry for a redirected port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortEntry {
-    /// From this time on the port is the application's again, whether or not anybody is left to say so.
-    /// `CLOCK_MONOTONIC` in nanoseconds, or [`NEVER`].
+    /// From this time on the port is the app's again, even if the daemon is gone. `CLOCK_MONOTONIC`
+    /// in nanoseconds, or [`NEVER`].
     pub expires_at: u64,
-    /// Which row of the counters is this port's, below [`MAX_PORTS`].
+    /// The port's row of counters, below [`MAX_PORTS`].
     pub slot: u32,
     /// Always zero; spells out what would be padding.
     pub reserved: u32,
@@ -65,15 +66,15 @@ const _: () = assert!(size_of::<PortEntry>() == 16);
 // SAFETY: `repr(C)`, only integers, and the size assertion above shows that there is no padding.
 unsafe impl aya::Pod for PortEntry {}
 
-/// What became of one look-up for a redirected port.
+/// The outcome of one look-up for a redirected port.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Given to a worker's listener.
     Steered = 0,
-    /// One of the relay's own connections, on its way to the application.
+    /// One of the relay's own connections, on its way to the app.
     Own = 1,
-    /// The rule's time is over.
+    /// The rule's ttl has expired.
     Expired = 2,
     /// No worker's heartbeat is fresh.
     Stale = 3,
@@ -81,7 +82,7 @@ pub enum Verdict {
     NoListener = 4,
     /// The kernel refused the listener.
     AssignFailed = 5,
-    /// The daemon is alive and has no room for another connection.
+    /// The daemon is alive and has no credit left for another connection.
     AtLimit = 6,
 }
 
@@ -102,13 +103,13 @@ impl Verdict {
     /// Cells that one port has in the counters: a power of two, so that the index is a shift.
     pub const STRIDE: u32 = 8;
 
-    /// Whether a caller's connection was left with the application although its port is redirected.
+    /// Whether the client's connection stayed with the app although its port is redirected.
     #[must_use]
     pub const fn is_passed(self) -> bool {
         !matches!(self, Self::Steered | Self::Own)
     }
 
-    /// The name that metrics and status give to this verdict.
+    /// The word for this verdict in metrics and status.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -146,17 +147,18 @@ pub enum Family {
 /// Entries of the listener map.
 pub const LISTENERS: u32 = 2 * MAX_WORKERS;
 
-/// Where the listener of `worker` for `family` stands in the listener map.
+/// The index of `worker`'s listener for `family` in the listener map.
 #[inline(always)]
 #[must_use]
 pub const fn listener_index(family: Family, worker: u32) -> u32 {
     family as u32 * MAX_WORKERS + worker
 }
 
-/// The worker to try at a given `attempt` for a caller with this source port.
+/// The worker to try at a given `attempt` for a client with this source port.
 ///
-/// The choice depends on the caller alone: a retransmitted SYN, or the ACK that answers a SYN cookie, must find the
-/// listener that its connection began at. Ephemeral ports step by two on Linux, hence the shift.
+/// The choice depends on the client alone: a retransmitted SYN, or the ACK that answers a SYN
+/// cookie, must find the listener that received the first SYN. Linux picks ephemeral ports in steps
+/// of two, hence the shift.
 #[inline(always)]
 #[must_use]
 pub const fn worker_for(source_port: u16, attempt: u32, workers: u32) -> u32 {
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn every_listener_has_its_own_place() {
+    fn every_listener_has_its_own_index() {
         let mut seen = [false; LISTENERS as usize];
         for family in [Family::V4, Family::V6] {
             for worker in 0..MAX_WORKERS {
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn all_workers_are_tried_once_whatever_the_caller() {
+    fn all_workers_are_tried_once_for_every_client() {
         for workers in 1..=MAX_WORKERS {
             for port in [0, 1, 32_768, 60_999, u16::MAX] {
                 let mut tried = [false; MAX_WORKERS as usize];

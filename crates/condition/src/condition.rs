@@ -28,9 +28,10 @@ impl Condition {
     /// Compiles the CEL expression `source`.
     ///
     /// # Errors
-    /// `source` is not an expression of the language, has a part of a wrong type, names an unknown
-    /// attribute or function, or exceeds one of the [`limits`](crate::limits). Also an error: a
-    /// comparison that can only have one result, and a constant part without a value.
+    /// - `source` is not an expression of the language.
+    /// - A part has the wrong type, or names an unknown attribute or function.
+    /// - `source` exceeds one of the [`limits`](crate::limits).
+    /// - A comparison can only have one result, or a constant part has no value.
     pub fn compile(source: &str) -> Result<Self, ConditionError> {
         let compile = || {
             if source.len() > MAX_SOURCE {

@@ -1,6 +1,6 @@
 //! Splits a rule into words and punctuation, and finds the end of a condition.
 //!
-//! Each call looks at each character a fixed number of times and does not recurse, so the cost is
+//! Each call looks at each character a fixed number of times and does not recurse. So the cost is
 //! linear in the length of the text.
 
 use crate::span::Span;

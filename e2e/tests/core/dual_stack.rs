@@ -1,4 +1,5 @@
-//! A pod with an address of each family is taken by both of them, and given back by both.
+//! A pod with an address of each family is redirected at both, and served by the app at both
+//! afterwards.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -12,22 +13,22 @@ use interceptor_e2e::{
 use rstest::rstest;
 use testbed::wait_until;
 
-/// The address of the same family as another one.
+/// The address with the same family as `of`.
 fn of_family(of: IpAddr, addresses: &[SocketAddr]) -> Result<SocketAddr> {
     let found = addresses.iter().find(|address| address.is_ipv4() == of.is_ipv4());
     found.copied().with_context(|| format!("{addresses:?} has none of the family of {of}"))
 }
 
-/// Which of the pod's addresses the app sees as the caller's, and who answered, without us: each by one call.
-fn callers_seen(
+/// The client's addresses that the app sees, by one call to each address of the pod.
+fn client_addresses_seen(
     app: &Pod,
     ask: impl Fn(SocketAddr) -> Result<(String, IpAddr)>,
 ) -> Result<Vec<IpAddr>> {
     let seen = app.addresses().into_iter().map(|address| {
-        let (who, caller) = ask(address)?;
-        ensure!(who == app.name(), "{who} answered at {address}");
-        ensure!(caller.is_ipv4() == address.is_ipv4(), "{caller} called {address}");
-        Ok(caller)
+        let (server, client) = ask(address)?;
+        ensure!(server == app.name(), "{server} answered at {address}");
+        ensure!(client.is_ipv4() == address.is_ipv4(), "{client} called {address}");
+        Ok(client)
     });
     seen.collect()
 }
@@ -35,19 +36,22 @@ fn callers_seen(
 #[rstest]
 #[case::to_ipv4(LAPTOP.into())]
 #[case::to_ipv6(LAPTOP6.into())]
-fn both_families_are_taken_by_every_way_there_whatever_the_targets_family(#[case] laptop: IpAddr) {
+fn both_families_are_redirected_at_every_address_to_a_target_of_either_family(
+    #[case] laptop: IpAddr,
+) {
     run_dual_stack("dual-stack", |f| {
         f.installed(&[])?;
         let web = f.start(Manifest::new(Kind::Deployment, "web").on("node1").dual_stack())?;
         let app = web.pod()?;
-        let ways = [app.addresses(), web.ways()?].concat();
+        let addresses = [app.addresses(), web.service_addresses()?].concat();
         ensure!(
-            ways.len() == 6 && ways.iter().filter(|way| way.is_ipv6()).count() == 3,
-            "{ways:?}"
+            addresses.len() == 6
+                && addresses.iter().filter(|address| address.is_ipv6()).count() == 3,
+            "{addresses:?}"
         );
-        ways.iter().try_for_each(|way| f.wait_answering(*way))?;
-        let looked = app.looks()?;
-        let callers = f.callers_of(&ways)?;
+        addresses.iter().try_for_each(|address| f.wait_answering(*address))?;
+        let before_rule = app.snapshot()?;
+        let load = f.load_on(&addresses)?;
 
         app.annotate(
             "debug.redirect",
@@ -55,25 +59,25 @@ fn both_families_are_taken_by_every_way_there_whatever_the_targets_family(#[case
         )?;
         app.wait_active()?;
         let active = Instant::now();
-        for way in &ways {
-            let answer = f.ask(*way)?;
-            assert_eq!(answer.tag, "laptop", "by {way}");
-            // It is called from the pod's place in the network, in its own family.
-            let caller = answer.peer.context("no address in the answer")?;
-            assert_eq!(caller.ip(), of_family(laptop, &app.addresses())?.ip(), "by {way}");
+        for address in &addresses {
+            let answer = f.ask(*address)?;
+            assert_eq!(answer.tag, "laptop", "at {address}");
+            // The relay connects from the pod's network, in the family of the target.
+            let client = answer.peer.context("no address in the answer")?;
+            assert_eq!(client.ip(), of_family(laptop, &app.addresses())?.ip(), "at {address}");
         }
-        callers.wait_for_calls(ways.len() * 10)?;
-        let calls = callers.so_far().since(active);
+        load.wait_for_calls(addresses.len() * 10)?;
+        let calls = load.so_far().since(active);
         assert_eq!(calls.by("laptop"), calls.len(), "{calls}");
 
         app.unannotate("debug.redirect")?;
         app.wait_untouched()?;
         let ended = Instant::now();
-        for way in &ways {
-            assert_eq!(f.ask(*way)?.tag, app.name(), "by {way}");
+        for address in &addresses {
+            assert_eq!(f.ask(*address)?.tag, app.name(), "at {address}");
         }
-        assert_eq!(app.looks()?, looked);
-        let calls = callers.stop();
+        assert_eq!(app.snapshot()?, before_rule);
+        let calls = load.stop();
         calls.assert_none_failed();
         assert_eq!(calls.since(ended).by("laptop"), 0, "{calls}");
         Ok(())
@@ -81,18 +85,18 @@ fn both_families_are_taken_by_every_way_there_whatever_the_targets_family(#[case
 }
 
 #[test]
-fn the_app_sees_the_callers_of_both_families_as_it_does_without_us() {
-    run_dual_stack("dual-callers", |f| {
+fn the_app_sees_the_clients_addresses_of_both_families() {
+    run_dual_stack("dual-address", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
         let once = |to: SocketAddr| {
             let answer = f.ask(to)?;
             Ok((answer.tag, answer.peer.context("no address in the answer")?.ip()))
         };
-        let directly = callers_seen(&app, once)?;
+        let directly = client_addresses_seen(&app, once)?;
         ensure!(directly.len() == 2, "{directly:?}");
 
-        // Requests that don't match, one after the other on a connection with one that does.
+        // A request that does not match, on a connection with one that does.
         let laptop = SocketAddr::from((LAPTOP6, LAPTOP_PORT));
         app.annotate(
             "debug.redirect",
@@ -100,18 +104,18 @@ fn the_app_sees_the_callers_of_both_families_as_it_does_without_us() {
         )?;
         app.wait_active()?;
         let users = |to: SocketAddr| {
-            let mut answers = ask_as(to, &["debug", "somebody"])?.into_iter();
-            let (taken, left) = answers.next().zip(answers.next()).context("two answers")?;
-            ensure!(taken.0 == "laptop", "{} answered whom the laptop should", taken.0);
-            Ok((left.0, left.1.ip()))
+            let mut answers = ask_as(to, &["debug", "other"])?.into_iter();
+            let (matching, other) = answers.next().zip(answers.next()).context("two answers")?;
+            ensure!(matching.0 == "laptop", "{} answered a matching request", matching.0);
+            Ok((other.0, other.1.ip()))
         };
-        assert_eq!(callers_seen(&app, users)?, directly);
+        assert_eq!(client_addresses_seen(&app, users)?, directly);
 
-        // Nobody listens there.
+        // Nothing listens on this port.
         app.annotate("debug.redirect", &format!("8080 -> [{LAPTOP6}]:1"))?;
         app.wait_event("RedirectChanged")?;
         wait_until("the app to answer for the target", TIMEOUT, || {
-            ensure!(callers_seen(&app, once)? == directly, "other callers");
+            ensure!(client_addresses_seen(&app, once)? == directly, "the app sees other clients");
             Ok(())
         })?;
         let daemon = f.product.first_daemon()?;
@@ -120,7 +124,7 @@ fn the_app_sees_the_callers_of_both_families_as_it_does_without_us() {
         let refused = [("workload", workload.as_str()), ("reason", "target_refused")];
         daemon.wait_metric("interceptor_connections_total", &refused, |counted| counted >= 2.0)?;
 
-        // The node is no target, by no address of its own.
+        // The node is refused as target by each of its addresses.
         app.annotate("debug.redirect", "8080 -> [fd3e:9c51:a7d2:99::1]:3000")?;
         let condition = app.wait_refused("TargetDenied")?;
         ensure!(condition.message.contains("node"), "{condition}");
@@ -129,40 +133,35 @@ fn the_app_sees_the_callers_of_both_families_as_it_does_without_us() {
 }
 
 #[test]
-fn a_daemon_that_is_killed_gives_both_families_back_within_a_second_and_takes_both_again() {
+fn the_app_serves_both_families_within_a_second_of_sigkill_and_the_target_serves_again() {
     run_dual_stack("dual-killed", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
         let families = app.addresses();
         ensure!(families.len() == 2, "{families:?}");
-        let callers =
-            families.iter().map(|family| f.callers(*family)).collect::<Result<Vec<_>>>()?;
+        let loads = families.iter().map(|family| f.load(*family)).collect::<Result<Vec<_>>>()?;
         app.annotate("debug.redirect", &f.to_laptop())?;
         app.wait_active()?;
-        callers.iter().try_for_each(|callers| callers.wait_for("laptop"))?;
+        loads.iter().try_for_each(|load| load.wait_for("laptop"))?;
 
         let daemon = f.product.first_daemon()?;
-        let pid = daemon.pid()?;
-        let killed = Instant::now();
-        daemon.kill()?;
-        daemon.wait_ended(pid)?;
-        let dead = Instant::now();
-        for (family, callers) in families.iter().zip(&callers) {
-            callers.wait_for_calls(20)?;
-            let calls = callers.so_far().since(killed);
+        let killed = daemon.kill_and_wait()?;
+        for (family, load) in families.iter().zip(&loads) {
+            load.wait_for_calls(20)?;
+            let calls = load.so_far().since(killed.killed);
             let back = calls
                 .first_by("app")
-                .with_context(|| format!("{family} is not given back: {calls}"))?;
+                .with_context(|| format!("the app does not serve {family}: {calls}"))?;
             ensure!(
-                back - killed < Duration::from_secs(1),
-                "{family} is given back after {:?}",
-                back - killed
+                back - killed.killed < Duration::from_secs(1),
+                "the app serves {family} after {:?}",
+                back - killed.killed
             );
         }
-        daemon.wait_restarted(pid)?;
-        for callers in callers {
-            callers.wait_for("laptop")?;
-            callers.stop().assert_broken_only_by_its_end(killed, dead);
+        daemon.wait_restarted(killed.pid)?;
+        for load in loads {
+            load.wait_for("laptop")?;
+            load.stop().assert_broken_only_by(&killed);
         }
         Ok(())
     });

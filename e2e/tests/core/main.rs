@@ -1,16 +1,16 @@
-//! What everybody relies on, each a few seconds: `cargo xtask e2e`.
+//! Tests of the product's main promises, a few seconds each: `cargo xtask e2e`.
 
 #![forbid(unsafe_code)]
 
 mod baseline;
-mod callers;
+mod client_address;
 mod conditions;
 mod dual_stack;
-mod leaving;
 mod policy;
 mod probes;
-mod refusing;
+mod refusals;
 mod rights;
 mod scraping;
 mod shutdown;
 mod taking;
+mod uninstall;

@@ -1,16 +1,17 @@
-//! What the admin's values forbid, a developer is told with the name of the value.
+//! Rules that the admin's values forbid are refused with the name of the value.
 
 use anyhow::Result;
 use interceptor_e2e::{Condition, Fixture, Kind, LAPTOP, Manifest, Pod, run};
 use rstest::rstest;
 
+/// Installs the product with these values, and waits until the rule is refused.
 fn refused(f: &Fixture, values: &[&str], rule: &str, reason: &str) -> Result<(Pod, Condition)> {
     f.installed(values)?;
     let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
     app.annotate("debug.redirect", rule)?;
     let condition = app.wait_refused(reason)?;
     app.wait_event("RedirectRefused")?;
-    assert_eq!(app.who()?, "app");
+    assert_eq!(app.served_by()?, "app");
     Ok((app, condition))
 }
 
@@ -42,21 +43,21 @@ fn refused(f: &Fixture, values: &[&str], rule: &str, reason: &str) -> Result<(Po
     "LimitExceeded",
     "maxRules"
 )]
-fn a_refusal_names_the_value_that_refused(
+fn a_refusal_names_the_value_that_forbids_the_rule(
     #[case] value: &str,
     #[case] rule: &str,
     #[case] reason: &str,
-    #[case] says: &str,
+    #[case] word: &str,
 ) {
     run("policy", |f| {
         let (_, condition) = refused(f, &[value], rule, reason)?;
-        assert!(condition.message.contains(says), "{condition}");
+        assert!(condition.message.contains(word), "{condition}");
         Ok(())
     });
 }
 
 #[test]
-fn only_namespaces_with_the_label_are_served_from_the_moment_they_have_it() {
+fn a_rule_is_active_while_its_namespace_has_the_label() {
     run("labelled", |f| {
         let (app, condition) =
             refused(f, &["policy.namespaces=debug=allowed"], &f.to_laptop(), "NotAllowed")?;
@@ -72,18 +73,18 @@ fn only_namespaces_with_the_label_are_served_from_the_moment_they_have_it() {
 }
 
 #[test]
-fn a_ttl_ends_a_rule_and_says_so() {
+fn the_end_of_a_ttl_is_reported_and_the_app_serves() {
     run("ttl", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
-        let callers = f.callers(app.address())?;
+        let load = f.load(app.address())?;
         app.annotate("debug.redirect", &format!("8080 -> {LAPTOP}:3000 ttl 10s"))?;
         app.wait_active()?;
-        callers.wait_for("laptop")?;
+        load.wait_for("laptop")?;
         app.wait_refused("TtlExpired")?;
         app.wait_event("RedirectExpired")?;
-        callers.wait_for("app")?;
-        callers.stop().assert_none_failed();
+        load.wait_for("app")?;
+        load.stop().assert_none_failed();
         Ok(())
     });
 }

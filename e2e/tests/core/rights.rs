@@ -1,4 +1,4 @@
-//! A token that was stolen from a daemon's pod is worth little.
+//! The rights of the daemon: a token that is stolen from its pod is worth little.
 
 use anyhow::{Context as _, Result, ensure};
 use interceptor_e2e::{Cluster, Kind, Manifest, Pod, run};
@@ -6,16 +6,21 @@ use serde_json::{Value, json};
 
 const MERGE: &str = "application/strategic-merge-patch+json";
 
+/// The path of a pod in the API.
 fn path(pod: &Pod) -> String {
     format!("/api/v1/namespaces/{}/pods/{}", pod.namespace(), pod.name())
 }
 
+/// A patch that sets a condition.
 fn condition(kind: &str) -> String {
     format!(
-        r#"{{"status": {{"conditions": [{{"type": "{kind}", "status": "True", "reason": "X", "message": "x"}}]}}}}"#
+        r#"{{"status": {{"conditions": [
+            {{"type": "{kind}", "status": "True", "reason": "X", "message": "x"}}
+        ]}}}}"#
     )
 }
 
+/// Fails unless the API server refuses the request.
 fn refused(
     cluster: &Cluster,
     token: &str,
@@ -23,25 +28,25 @@ fn refused(
     path: &str,
     body: Option<&str>,
 ) -> Result<()> {
-    let (code, told) = cluster.request(token, method, path, body.map(|body| (MERGE, body)))?;
-    // By the rules of RBAC, or by the chart's admission policy.
-    ensure!(code == 403, "{method} {path} {body:?}: {code} {told}");
+    let (code, response) = cluster.request(token, method, path, body.map(|body| (MERGE, body)))?;
+    // RBAC refuses it, or the chart's admission policy.
+    ensure!(code == 403, "{method} {path} {body:?}: {code} {response}");
     Ok(())
 }
 
 #[test]
-fn its_token_sets_its_own_conditions_and_nothing_else() {
+fn the_token_may_set_the_products_conditions_and_nothing_else() {
     run("rights", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
         let daemon = f.product.first_daemon()?;
         let token = daemon.token()?;
-        let looked = app.looks()?;
+        let before_rule = app.snapshot()?;
         let (pod, status) = (path(&app), path(&app) + "/status");
 
         let own = condition("debug.redirect/Active-e2e");
-        let (code, told) = f.cluster.request(&token, "PATCH", &status, Some((MERGE, &own)))?;
-        assert_eq!(code, 200, "{told}");
+        let (code, response) = f.cluster.request(&token, "PATCH", &status, Some((MERGE, &own)))?;
+        assert_eq!(code, 200, "{response}");
         for body in [
             &condition("Ready"),
             &condition("example.com/Active"),
@@ -69,15 +74,15 @@ fn its_token_sets_its_own_conditions_and_nothing_else() {
         ] {
             refused(&f.cluster, &token, method, path, None)?;
         }
-        // A token that is bound to no pod names no node, and so has no pods at all.
+        // A token that is not bound to a pod names no node, so it has no rights on any pod.
         refused(&f.cluster, &daemon.loose_token()?, "PATCH", &status, Some(&own))?;
-        assert_eq!(app.looks()?, looked);
+        assert_eq!(app.snapshot()?, before_rule);
         Ok(())
     });
 }
 
 #[test]
-fn its_token_writes_events_of_its_own_node_about_pods_and_no_others() {
+fn the_token_may_write_events_about_pods_of_its_own_node_and_no_others() {
     run("event-rights", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
@@ -95,7 +100,10 @@ fn its_token_writes_events_of_its_own_node_about_pods_and_no_others() {
                 "type": "Normal",
                 "note": "by a test",
                 "regarding": {
-                    "apiVersion": "v1", "kind": kind, "namespace": app.namespace(), "name": app.name(),
+                    "apiVersion": "v1",
+                    "kind": kind,
+                    "namespace": app.namespace(),
+                    "name": app.name(),
                 },
                 "reportingController": controller,
                 "reportingInstance": node,
@@ -106,23 +114,23 @@ fn its_token_writes_events_of_its_own_node_about_pods_and_no_others() {
             f.cluster.request(token, "POST", &path, Some(("application/json", event)))
         };
         let own = event("own", "interceptor", "node1", "Pod");
-        let (code, told) = post(&token, &own)?;
-        assert_eq!(code, 201, "{told}");
+        let (code, response) = post(&token, &own)?;
+        assert_eq!(code, 201, "{response}");
         for (token, event, why) in [
             (&token, event("a", "kubelet", "node1", "Pod"), "only its own Events"),
             (&token, event("b", "interceptor", "node2", "Pod"), "in the name of that node only"),
             (&token, event("c", "interceptor", "node1", "Service"), "only Events about pods"),
             (&daemon.loose_token()?, event("d", "interceptor", "node1", "Pod"), "bound to a pod"),
         ] {
-            let (code, told) = post(token, &event)?;
-            ensure!(code == 403 && told.contains(why), "{event}: {code} {told}");
+            let (code, response) = post(token, &event)?;
+            ensure!(code == 403 && response.contains(why), "{event}: {code} {response}");
         }
         refused(&f.cluster, &token, "PATCH", &format!("{path}/own"), Some(r#"{"note": "other"}"#))
     });
 }
 
 #[test]
-fn the_account_has_these_rights_and_no_other() {
+fn the_account_has_only_the_documented_rights() {
     run("account", |f| {
         f.installed(&[])?;
         let token = f.product.first_daemon()?.token()?;
@@ -139,14 +147,19 @@ fn the_account_has_these_rights_and_no_other() {
     });
 }
 
-/// What an account may do, beyond what everybody may, namely ask about himself.
+/// The rights of an account, except those of every account to review its own rights.
 fn rights(cluster: &Cluster, token: &str) -> Result<Vec<String>> {
     let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
-    let question = r#"{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": "kube-system"}}"#;
-    let (code, told) =
-        cluster.request(token, "POST", path, Some(("application/json", question)))?;
-    ensure!(code == 201, "{code} {told}");
-    let told: Value = serde_json::from_str(&told)?;
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": { "namespace": "kube-system" },
+    })
+    .to_string();
+    let (code, response) =
+        cluster.request(token, "POST", path, Some(("application/json", &review)))?;
+    ensure!(code == 201, "{code} {response}");
+    let response: Value = serde_json::from_str(&response)?;
     let words = |value: &Value| {
         let words = value.as_array().into_iter().flatten().filter_map(Value::as_str);
         let mut words = words.map(str::to_owned).collect::<Vec<_>>();
@@ -154,7 +167,7 @@ fn rights(cluster: &Cluster, token: &str) -> Result<Vec<String>> {
         words
     };
     let mut rights = Vec::new();
-    for rule in told["status"]["resourceRules"].as_array().context("no rules")? {
+    for rule in response["status"]["resourceRules"].as_array().context("no rules")? {
         for group in words(&rule["apiGroups"]) {
             for resource in words(&rule["resources"]) {
                 if !resource.starts_with("selfsubject") {
@@ -169,7 +182,7 @@ fn rights(cluster: &Cluster, token: &str) -> Result<Vec<String>> {
 }
 
 #[test]
-fn the_pod_of_the_daemon_has_these_capabilities_and_no_other() {
+fn the_daemon_has_only_the_documented_capabilities() {
     run("capabilities", |f| {
         f.installed(&[])?;
         let daemon = f.product.first_daemon()?;
@@ -178,13 +191,13 @@ fn the_pod_of_the_daemon_has_these_capabilities_and_no_other() {
             let line = status
                 .lines()
                 .find_map(|line| line.strip_prefix(field))
-                .context("a field of its status")?;
+                .context("no such field in the status")?;
             Ok(u64::from_str_radix(line.trim(), 16)?)
         };
-        // NET_ADMIN, SYS_ADMIN, PERFMON, BPF, by their numbers.
-        let wanted = [12, 21, 38, 39].iter().fold(0, |all, number| all | 1_u64 << number);
-        assert_eq!(has("CapEff:")?, wanted);
-        assert_eq!(has("CapBnd:")?, wanted);
+        // NET_ADMIN, SYS_ADMIN, PERFMON and BPF, by their numbers.
+        let expected = [12, 21, 38, 39].iter().fold(0, |all, number| all | 1_u64 << number);
+        assert_eq!(has("CapEff:")?, expected);
+        assert_eq!(has("CapBnd:")?, expected);
         assert_eq!(has("NoNewPrivs:")?, 1);
         Ok(())
     });

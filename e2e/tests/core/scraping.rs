@@ -1,4 +1,5 @@
-//! A real Prometheus scrapes the daemons, reads the chart's alerts, and has data for the chart's dashboard.
+//! A real Prometheus scrapes the daemons, reads the chart's alerts, and has data for the chart's
+//! dashboard.
 
 use std::{fs, path::Path, process::Command};
 
@@ -7,6 +8,7 @@ use interceptor_e2e::{Kind, LONG_TIMEOUT, Manifest, Probe, Prometheus, TIMEOUT, 
 use serde_json::Value;
 use testbed::wait_until;
 
+/// A file of the chart.
 fn chart(file: &str) -> Result<String> {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/charts/interceptor").join(file);
@@ -33,7 +35,7 @@ fn queries() -> Result<Vec<(String, String)>> {
 }
 
 #[test]
-fn prometheus_finds_the_daemons_reads_the_alerts_and_fills_the_dashboard() {
+fn prometheus_scrapes_the_daemons_and_has_data_for_alerts_and_dashboard() {
     run("scraped", |f| {
         f.installed(&[])?;
         let daemons = f.product.daemons()?;
@@ -47,35 +49,39 @@ fn prometheus_finds_the_daemons_reads_the_alerts_and_fills_the_dashboard() {
             Ok(())
         })?;
 
-        // All that a dashboard shows: redirected calls, and others that fell back because nobody listens at the target.
-        // (kubelet's HTTP probes reach the app and are counted apart; bare connections would be counted with the callers'.)
-        let taken = f.start(Manifest::new(Kind::Pod, "taken").probe(Probe::Http))?.pod()?;
-        let away = f.start(Manifest::new(Kind::Pod, "away"))?.pod()?;
-        taken.annotate("debug.redirect", &f.to_laptop())?;
-        away.annotate("debug.redirect", &f.to_laptop().replace("3000", "3666"))?;
-        taken.wait_active()?;
-        away.wait_active()?;
-        let callers = f.callers_of(&[taken.address(), away.address()])?;
+        // Data for the whole dashboard: redirected calls, and calls that fall back because nothing
+        // listens at the target. HTTP probes of kubelet reach the app and have a counter of their
+        // own. TCP probes would count as calls.
+        let redirected =
+            f.start(Manifest::new(Kind::Pod, "redirected").probe(Probe::Http))?.pod()?;
+        let fallen_back = f.start(Manifest::new(Kind::Pod, "fallen-back"))?.pod()?;
+        redirected.annotate("debug.redirect", &f.to_laptop())?;
+        fallen_back.annotate("debug.redirect", &f.to_laptop().replace("3000", "3666"))?;
+        redirected.wait_active()?;
+        fallen_back.wait_active()?;
+        let load = f.load_on(&[redirected.address(), fallen_back.address()])?;
         for (title, query) in queries()? {
             wait_until(&format!("data for {title:?}: {query}"), LONG_TIMEOUT, || {
                 let values = prometheus.query(&query)?;
-                ensure!(!values.is_empty(), "nothing");
+                ensure!(!values.is_empty(), "no data");
                 Ok(())
             })?;
         }
 
-        // Prometheus counts what the callers counted.
-        let calls = callers.stop();
+        // Prometheus has the same count as the load.
+        let calls = load.stop();
         calls.assert_none_failed();
-        let workload = format!("{}/{}", taken.namespace(), taken.name());
+        let workload = format!("{}/{}", redirected.namespace(), redirected.name());
         let count = format!(
-            r#"sum(interceptor_connections_total{{job="interceptor",workload="{workload}",outcome="redirected"}})"#
+            r#"sum(interceptor_connections_total{{{job},workload="{workload}",{outcome}}})"#,
+            job = r#"job="interceptor""#,
+            outcome = r#"outcome="redirected""#,
         );
-        wait_until("Prometheus to know of all calls", TIMEOUT, || {
+        wait_until("Prometheus to have all calls", TIMEOUT, || {
             let counted = prometheus.query(&count)?;
             ensure!(
                 counted == [calls.by("laptop") as f64],
-                "{counted:?}, and the callers {}",
+                "Prometheus has {counted:?}, the load {}",
                 calls.by("laptop")
             );
             Ok(())
@@ -85,16 +91,16 @@ fn prometheus_finds_the_daemons_reads_the_alerts_and_fills_the_dashboard() {
         let written = chart("alerts/interceptor.yaml")?.matches("- alert: ").count();
         ensure!(
             written > 0 && alerts.len() == written,
-            "{written} alerts are written, and {alerts:?} loaded"
+            "the chart has {written} alerts, and Prometheus loaded {alerts:?}"
         );
         wait_until("all alerts to be evaluated", TIMEOUT, || {
             let alerts = prometheus.alerts()?;
-            let ill = alerts.iter().filter(|(_, health)| health != "ok").collect::<Vec<_>>();
-            ensure!(ill.is_empty(), "{ill:?}");
+            let unhealthy = alerts.iter().filter(|(_, health)| health != "ok").collect::<Vec<_>>();
+            ensure!(unhealthy.is_empty(), "{unhealthy:?}");
             Ok(())
         })?;
         let firing = prometheus.query(r#"ALERTS{alertstate="firing",severity!="info"}"#)?;
-        assert!(firing.is_empty(), "alerts fire while all is well");
+        assert!(firing.is_empty(), "alerts fire without a fault");
         Ok(())
     });
 }
@@ -104,8 +110,8 @@ fn promtool_accepts_alerts_and_metrics() {
     run("promtool", |f| {
         let rules = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../deploy/charts/interceptor/alerts/interceptor.yaml");
-        let told = Command::new("promtool").args(["check", "rules"]).arg(rules).output()?;
-        ensure!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        let output = Command::new("promtool").args(["check", "rules"]).arg(rules).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
         f.installed(&[])?;
         let metrics = f.product.first_daemon()?.get("/metrics")?;

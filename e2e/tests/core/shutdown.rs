@@ -1,4 +1,4 @@
-//! Anything of ours ends, at any moment: the app serves, and the redirect comes back by itself.
+//! A daemon, a target or a pod ends: the app serves, and the redirect comes back by itself.
 
 use std::{
     net::Ipv4Addr,
@@ -7,57 +7,48 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use interceptor_e2e::{Kind, LAPTOP_PORT, Manifest, TIMEOUT, run};
-use testbed::wait_until;
+use interceptor_e2e::{Kind, LAPTOP_PORT, Manifest, run};
 
 #[test]
-fn a_daemon_that_is_killed_breaks_only_what_it_carried_and_takes_again() {
+fn a_killed_daemon_breaks_only_its_own_connections_and_redirects_again() {
     run("killed", |f| {
-        let (_app, callers) = f.redirected()?;
+        let (_app, load) = f.redirected()?;
         let daemon = f.product.first_daemon()?;
-        let pid = daemon.pid()?;
-        let killed = Instant::now();
-        daemon.kill()?;
-        daemon.wait_ended(pid)?;
-        let dead = Instant::now();
-        callers.wait_for("app")?;
-        daemon.wait_restarted(pid)?;
-        callers.wait_for("laptop")?;
-        let calls = callers.stop();
-        calls.assert_broken_only_by_its_end(killed, dead);
-        calls.since(dead).assert_none_failed();
+        let killed = daemon.kill_and_wait()?;
+        load.wait_for("app")?;
+        daemon.wait_restarted(killed.pid)?;
+        load.wait_for("laptop")?;
+        let calls = load.stop();
+        calls.assert_broken_only_by(&killed);
+        calls.since(killed.dead).assert_none_failed();
         Ok(())
     });
 }
 
 #[test]
-fn a_daemon_pod_that_is_deleted_fails_no_call_and_its_successor_takes_again() {
+fn no_call_fails_when_a_daemon_pod_is_deleted_and_its_successor_redirects_again() {
     run("deleted", |f| {
-        let (app, callers) = f.redirected()?;
+        let (app, load) = f.redirected()?;
         let daemon = f.product.first_daemon()?;
         daemon.delete()?;
-        wait_until("its successor", TIMEOUT * 3, || {
-            let now = f.product.first_daemon()?;
-            ensure!(now.uid() != daemon.uid(), "still the same");
-            Ok(())
-        })?;
+        f.product.wait_successor(&daemon)?;
         app.wait_active()?;
-        callers.wait_for("laptop")?;
-        callers.stop().assert_none_failed();
+        load.wait_for("laptop")?;
+        load.stop().assert_none_failed();
         Ok(())
     });
 }
 
 #[test]
-fn a_laptop_where_nobody_listens_costs_callers_nothing() {
+fn the_app_serves_when_the_target_refuses() {
     run("refusing-laptop", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
-        let callers = f.callers(app.address())?;
+        let load = f.load(app.address())?;
         app.annotate("debug.redirect", &f.to_laptop().replace("3000", "3666"))?;
         app.wait_active()?;
-        callers.wait_for_calls(100)?;
-        let calls = callers.stop();
+        load.wait_for_calls(100)?;
+        let calls = load.stop();
         calls.assert_none_failed();
         assert_eq!(calls.by("app"), calls.len(), "{calls}");
         let daemon = f.product.first_daemon()?;
@@ -68,31 +59,31 @@ fn a_laptop_where_nobody_listens_costs_callers_nothing() {
 }
 
 #[test]
-fn a_laptop_that_is_asleep_is_told_and_taken_up_again_when_it_wakes() {
+fn a_target_that_is_asleep_is_reported_and_serves_again_when_it_wakes_up() {
     run("asleep", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
-        let callers = f.callers(app.address())?;
-        // Nobody has this address yet.
+        let load = f.load(app.address())?;
+        // No host has this address yet.
         let asleep = Ipv4Addr::new(10, 99, 0, 101);
         app.annotate("debug.redirect", &format!("8080 -> {asleep}:{LAPTOP_PORT}"))?;
         app.wait_active()?;
         app.wait_event("RedirectFellBack")?;
         let open = Instant::now();
-        callers.wait_for_calls(100)?;
-        let calls = callers.so_far();
+        load.wait_for_calls(100)?;
+        let calls = load.so_far();
         assert_eq!(calls.by("app"), calls.len(), "{calls}");
         assert!(calls.since(open).longest() < Duration::from_millis(500), "{calls}");
 
         let _awake = Address::of_laptop(asleep)?;
-        callers.wait_for("laptop")?;
+        load.wait_for("laptop")?;
         app.wait_event("RedirectRecovered")?;
-        callers.stop().assert_none_failed();
+        load.stop().assert_none_failed();
         Ok(())
     });
 }
 
-/// One more address of the laptop, until this is dropped.
+/// An additional address of the laptop. Dropping it removes the address.
 struct Address(Ipv4Addr);
 
 impl Address {
@@ -119,7 +110,7 @@ impl Drop for Address {
 }
 
 #[test]
-fn a_pod_that_is_deleted_while_it_is_redirected_takes_nobody_else_with_it() {
+fn deleting_a_redirected_pod_does_not_affect_another_one() {
     run("pod-deleted", |f| {
         f.installed(&[])?;
         let web = f.deployment("web", 2)?;
@@ -128,13 +119,13 @@ fn a_pod_that_is_deleted_while_it_is_redirected_takes_nobody_else_with_it() {
             pod.annotate("debug.redirect", &f.to_laptop())?;
             pod.wait_active()?;
         }
-        let callers = f.callers(second.address())?;
+        let load = f.load(second.address())?;
         first.kubectl("delete", &[])?;
         let pods = web.pods()?;
         let successor = pods.iter().find(|pod| pod.uid() != second.uid()).expect("another pod");
-        // The annotation was on the pod, and not in the template.
-        assert_eq!(successor.who()?, successor.name());
-        let calls = callers.stop();
+        // The annotation was on the pod and not in the template, so the successor has none.
+        assert_eq!(successor.served_by()?, successor.name());
+        let calls = load.stop();
         calls.assert_none_failed();
         assert_eq!(calls.by("laptop"), calls.len(), "{calls}");
         Ok(())

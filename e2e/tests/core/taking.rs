@@ -1,4 +1,4 @@
-//! A pod is taken, and nobody else.
+//! A pod is redirected, and no other pod is affected.
 
 use std::{
     collections::BTreeSet,
@@ -13,56 +13,57 @@ use rstest::rstest;
 use testbed::wait_until;
 
 #[test]
-fn one_of_three_pods_is_taken_by_every_way_there_and_kubectl_works_meanwhile() {
+fn one_of_three_pods_is_redirected_at_every_address_while_kubectl_works() {
     run("one-of-three", |f| {
         f.installed(&[])?;
         let web = f.deployment("web", 3)?;
         let pods = web.pods()?;
-        let [taken, others @ ..] = pods.as_slice() else { unreachable!("three pods") };
-        taken.annotate("example.com/owner", "somebody else")?;
-        let looked = pods.iter().map(Pod::looks).collect::<Result<Vec<_>>>()?;
+        let [redirected, others @ ..] = pods.as_slice() else { unreachable!("three pods") };
+        redirected.annotate("example.com/owner", "another team")?;
+        let before_rule = pods.iter().map(Pod::snapshot).collect::<Result<Vec<_>>>()?;
         let (service, node_port) = (web.cluster_ip()?, web.node_port()?);
         f.wait_answering(service)?;
         f.wait_answering(node_port)?;
-        let callers = f.callers_of(&[taken.address(), service, node_port])?;
+        let load = f.load_on(&[redirected.address(), service, node_port])?;
 
-        taken.annotate("debug.redirect", &f.to_laptop())?;
-        taken.wait_active()?;
+        redirected.annotate("debug.redirect", &f.to_laptop())?;
+        redirected.wait_active()?;
         let active = Instant::now();
-        callers.wait_for_calls(400)?;
+        load.wait_for_calls(400)?;
 
-        // By its own address, it is the laptop; by those of the Service, the laptop is one of three.
-        assert_eq!(taken.who()?, "laptop");
+        // At the pod's own address the laptop answers. At the addresses of the Service, it is one
+        // of three servers.
+        assert_eq!(redirected.served_by()?, "laptop");
         let names = others
             .iter()
             .map(|pod| pod.name().to_owned())
             .chain(["laptop".to_owned()])
             .collect::<BTreeSet<_>>();
-        for way in [service, node_port] {
+        for address in [service, node_port] {
             let mut seen = BTreeSet::new();
-            wait_until(&format!("all three by {way}"), TIMEOUT, || {
-                seen.insert(f.ask(way)?.tag);
+            wait_until(&format!("all three servers at {address}"), TIMEOUT, || {
+                seen.insert(f.ask(address)?.tag);
                 ensure!(seen.len() == 3, "{seen:?}");
                 Ok(())
             })?;
-            assert_eq!(seen, names, "by {way}");
+            assert_eq!(seen, names, "at {address}");
         }
-        let calls = callers.so_far().since(active);
-        assert_eq!(calls.by(taken.name()), 0, "{calls}");
+        let calls = load.so_far().since(active);
+        assert_eq!(calls.by(redirected.name()), 0, "{calls}");
         for pod in others {
-            assert_eq!(pod.who()?, pod.name());
+            assert_eq!(pod.served_by()?, pod.name());
             assert_eq!(pod.active()?, None);
         }
 
-        // What people do with their pods goes on, with the app itself.
-        assert_eq!(taken.exec(&["hostname"])?.trim(), taken.name());
-        let logs = f.cluster.kubectl(&["logs", "--namespace", f.namespace(), taken.name()])?;
+        // exec and logs still reach the app's container.
+        assert_eq!(redirected.exec(&["hostname"])?.trim(), redirected.name());
+        let logs = f.cluster.kubectl(&["logs", "--namespace", f.namespace(), redirected.name()])?;
         ensure!(logs.contains("serves on 8080"), "{logs}");
         let forward = [
             "port-forward",
             "--namespace",
             f.namespace(),
-            &format!("pod/{}", taken.name()),
+            &format!("pod/{}", redirected.name()),
             "18080:8080",
         ];
         let mut forward = f
@@ -80,21 +81,21 @@ fn one_of_three_pods_is_taken_by_every_way_there_and_kubectl_works_meanwhile() {
         });
         forward.kill()?;
         forward.wait()?;
-        // It connects to the port from inside the pod, and so is taken like everybody.
+        // port-forward connects from inside the pod, so it is redirected, too.
         assert_eq!(forwarded?.tag, "laptop");
         ensure!(
-            taken.kubectl("describe", &[])?.contains("debug.redirect/Active"),
-            "describe shows the condition"
+            redirected.kubectl("describe", &[])?.contains("debug.redirect/Active"),
+            "`kubectl describe` does not show the condition"
         );
-        taken.wait_event("RedirectActive")?;
+        redirected.wait_event("RedirectActive")?;
 
-        taken.unannotate("debug.redirect")?;
-        taken.wait_untouched()?;
-        callers.wait_for(taken.name())?;
-        taken.wait_event("RedirectEnded")?;
-        let looks = pods.iter().map(Pod::looks).collect::<Result<Vec<_>>>()?;
-        assert_eq!(looks, looked);
-        callers.stop().assert_none_failed();
+        redirected.unannotate("debug.redirect")?;
+        redirected.wait_untouched()?;
+        load.wait_for(redirected.name())?;
+        redirected.wait_event("RedirectEnded")?;
+        let now = pods.iter().map(Pod::snapshot).collect::<Result<Vec<_>>>()?;
+        assert_eq!(now, before_rule);
+        load.stop().assert_none_failed();
         Ok(())
     });
 }
@@ -104,24 +105,24 @@ fn one_of_three_pods_is_taken_by_every_way_there_and_kubectl_works_meanwhile() {
 #[case::daemon_set(Kind::DaemonSet)]
 #[case::job(Kind::Job)]
 #[case::bare_pod(Kind::Pod)]
-fn every_kind_of_pod_is_taken_and_given_back(#[case] kind: Kind) {
+fn pods_of_every_kind_are_redirected_and_served_by_the_app_afterwards(#[case] kind: Kind) {
     run(&format!("kind-{kind:?}").to_lowercase(), |f| {
         f.installed(&[])?;
         let pod = f.start(Manifest::new(kind, "app"))?.pods()?.remove(0);
-        let callers = f.callers(pod.address())?;
+        let load = f.load(pod.address())?;
         pod.annotate("debug.redirect", &f.to_laptop())?;
         pod.wait_active()?;
-        callers.wait_for("laptop")?;
+        load.wait_for("laptop")?;
         pod.unannotate("debug.redirect")?;
-        callers.wait_for(pod.name())?;
+        load.wait_for(pod.name())?;
         pod.wait_untouched()?;
-        callers.stop().assert_none_failed();
+        load.stop().assert_none_failed();
         Ok(())
     });
 }
 
 #[test]
-fn a_pod_that_is_annotated_before_it_runs_is_taken_within_a_second_of_its_start() {
+fn a_pod_that_is_annotated_before_it_runs_is_redirected_within_a_second_of_its_start() {
     run("early", |f| {
         f.installed(&[])?;
         let gate = "until [ -e /tmp/open ]; do sleep 0.1; done";
@@ -129,12 +130,12 @@ fn a_pod_that_is_annotated_before_it_runs_is_taken_within_a_second_of_its_start(
             .annotation("debug.redirect", &f.to_laptop())
             .after(gate);
         let workload = f.start(early)?;
-        wait_until("the pod to wait at its gate", TIMEOUT, || {
+        wait_until("the init container to run", TIMEOUT, || {
             let pods = workload.list()?;
             let state = pods
                 .first()
                 .and_then(|pod| pod.pointer("/status/initContainerStatuses/0/state/running"));
-            state.cloned().context("its first container does not run")
+            state.cloned().context("the init container does not run")
         })?;
 
         let open = [
@@ -149,14 +150,14 @@ fn a_pod_that_is_annotated_before_it_runs_is_taken_within_a_second_of_its_start(
             ":>/tmp/open",
         ];
         f.cluster.kubectl(&open)?;
-        let started = wait_until("its app to run", TIMEOUT, || {
+        let started = wait_until("the app to run", TIMEOUT, || {
             let pods = workload.list()?;
             let state = pods
                 .first()
                 .and_then(|pod| pod.pointer("/status/containerStatuses/0/state/running"));
-            state.cloned().context("it does not").map(|_| Instant::now())
+            state.cloned().context("the app does not run").map(|_| Instant::now())
         })?;
-        wait_until("the laptop to answer for it", TIMEOUT, || {
+        wait_until("the rule to be active", TIMEOUT, || {
             let pod = Pod::of(&workload)?;
             let condition = pod.active()?.context("no condition")?;
             ensure!(condition.status == "True", "{condition}");
@@ -164,13 +165,13 @@ fn a_pod_that_is_annotated_before_it_runs_is_taken_within_a_second_of_its_start(
         })?;
         let waited = started.elapsed();
         ensure!(waited < Duration::from_secs(1), "active only {waited:?} after the start");
-        assert_eq!(workload.pod()?.who()?, "laptop");
+        assert_eq!(workload.pod()?.served_by()?, "laptop");
         Ok(())
     });
 }
 
 #[test]
-fn a_pod_whose_sandbox_is_made_again_is_taken_again() {
+fn a_pod_with_a_recreated_sandbox_is_redirected_again() {
     run("sandbox", |f| {
         f.installed(&[])?;
         let workload = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?;
@@ -195,20 +196,20 @@ fn a_pod_whose_sandbox_is_made_again_is_taken_again() {
 }
 
 #[test]
-fn two_developers_share_a_pod() {
+fn rules_of_two_developers_share_a_pod() {
     run("two-developers", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app").ports(&[8080, 9090]))?.pod()?;
         let (first, second) = (app.address(), SocketAddr::new(app.address().ip(), 9090));
         app.annotate("debug.redirect/alice", &f.to_laptop())?;
         app.annotate("debug.redirect/bob", &f.to_laptop().replace("8080", "9090"))?;
-        for who in ["alice", "bob"] {
-            app.wait_for(&format!("condition=debug.redirect/Active-{who}"))?;
+        for name in ["alice", "bob"] {
+            app.wait_for(&format!("condition=debug.redirect/Active-{name}"))?;
         }
         assert_eq!((f.ask(first)?.tag, f.ask(second)?.tag), ("laptop".into(), "laptop".into()));
 
         app.unannotate("debug.redirect/alice")?;
-        wait_until("only bob's", TIMEOUT, || {
+        wait_until("only the condition of bob", TIMEOUT, || {
             let kinds = app
                 .conditions()?
                 .into_keys()
@@ -224,21 +225,21 @@ fn two_developers_share_a_pod() {
 }
 
 #[test]
-fn a_rule_that_changes_takes_effect_without_a_failed_call() {
+fn no_call_fails_when_a_rule_changes() {
     run("changed", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
         let other = f.start(Manifest::new(Kind::Pod, "other"))?.pod()?;
-        let callers = f.callers(app.address())?;
+        let load = f.load(app.address())?;
         app.annotate("debug.redirect", &f.to_laptop())?;
         app.wait_active()?;
-        callers.wait_for("laptop")?;
+        load.wait_for("laptop")?;
 
         app.annotate("debug.redirect", &format!("8080 -> {}", other.address()))?;
-        callers.wait_for("other")?;
+        load.wait_for("other")?;
         app.wait_event("RedirectChanged")?;
         assert_eq!(app.active()?.map(|condition| condition.status), Some("True".to_owned()));
-        callers.stop().assert_none_failed();
+        load.stop().assert_none_failed();
         Ok(())
     });
 }

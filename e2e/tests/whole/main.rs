@@ -1,4 +1,4 @@
-//! What takes longer, or disturbs the cluster itself: `cargo xtask e2e --all`.
+//! Tests that take longer or disturb the cluster itself: `cargo xtask e2e --all`.
 
 #![forbid(unsafe_code)]
 

@@ -1,9 +1,9 @@
-//! The node's own software restarts, or is drained, under load.
+//! A node under load: its software restarts, or it is drained.
 
 use std::time::Instant;
 
 use anyhow::ensure;
-use interceptor_e2e::{Fixture, Kind, LONG_TIMEOUT, Manifest, run};
+use interceptor_e2e::{Kind, LONG_TIMEOUT, Manifest, run};
 use rstest::rstest;
 use testbed::wait_until;
 
@@ -11,9 +11,9 @@ use testbed::wait_until;
 #[case::kubelet("node1-kubelet")]
 #[case::containerd("node1-containerd")]
 #[case::proxy("node1-proxy")]
-fn a_restart_of_the_nodes_software_changes_nothing_for_callers(#[case] part: &str) {
+fn clients_do_not_notice_a_restart_of_the_nodes_software(#[case] part: &str) {
     run(&format!("restart-{part}"), |f| {
-        let (app, callers) = f.redirected()?;
+        let (app, load) = f.redirected()?;
         let daemon = f.product.first_daemon()?;
         let pid = daemon.pid()?;
         let restarted = Instant::now();
@@ -21,23 +21,23 @@ fn a_restart_of_the_nodes_software_changes_nothing_for_callers(#[case] part: &st
         let nodes = ["wait", "--for=condition=Ready", "node/node1", "--timeout=60s"];
         f.cluster.kubectl(&nodes)?;
 
-        // Whatever is annotated now is served by the new one.
+        // A pod that is annotated now is handled by the restarted part.
         let late = f.start(Manifest::new(Kind::Pod, "late").on("node1"))?.pod()?;
         late.annotate("debug.redirect", &f.to_laptop())?;
         late.wait_active()?;
         late.wait_for_answer("laptop")?;
-        let calls = callers.stop();
+        let calls = load.stop();
         calls.assert_none_failed();
         let after = calls.since(restarted);
         assert_eq!(after.by("laptop"), after.len(), "{after}");
         assert_eq!(app.restarts()?, 0);
-        assert_eq!(daemon.pid()?, pid, "the daemon stays");
+        assert_eq!(daemon.pid()?, pid, "the daemon has restarted");
         Ok(())
     });
 }
 
 #[test]
-fn a_drained_node_keeps_its_daemon_and_what_that_carries() {
+fn a_drained_node_keeps_its_daemon_and_the_redirects_of_other_pods() {
     run("drain", |f| {
         f.installed(&[])?;
         let web = f.start(Manifest::new(Kind::Deployment, "drained").replicas(2).on("node1"))?;
@@ -51,17 +51,9 @@ fn a_drained_node_keeps_its_daemon_and_what_that_carries() {
             f.start(Manifest::new(Kind::DaemonSet, "bystander").on("node1"))?.pods()?.remove(0);
         bystander.annotate("debug.redirect", &f.to_laptop())?;
         bystander.wait_active()?;
-        let callers = f.callers(bystander.address())?;
+        let load = f.load(bystander.address())?;
 
-        let uncordon = Uncordon(f);
-        let drain = [
-            "drain",
-            "node1",
-            "--ignore-daemonsets",
-            "--pod-selector=app=drained",
-            "--timeout=60s",
-        ];
-        f.cluster.kubectl(&drain)?;
+        let drained = f.cluster.drain("node1", "drained")?;
         wait_until("the pods of the Deployment to be gone", LONG_TIMEOUT, || {
             let left = web.list()?;
             let old = left
@@ -71,15 +63,15 @@ fn a_drained_node_keeps_its_daemon_and_what_that_carries() {
             ensure!(old == 0, "{old} left");
             Ok(())
         })?;
-        // Pods of DaemonSets stay, the daemon's among them.
+        // Pods of DaemonSets stay, the daemon's pod included.
         assert_eq!(f.product.first_daemon()?.uid(), daemon.uid());
-        callers.wait_for("laptop")?;
-        drop(uncordon);
+        load.wait_for("laptop")?;
+        drop(drained);
 
         for pod in web.pods()? {
-            assert_eq!(pod.who()?, pod.name());
+            assert_eq!(pod.served_by()?, pod.name());
         }
-        let calls = callers.stop();
+        let calls = load.stop();
         calls.assert_none_failed();
         assert_eq!(calls.by("laptop"), calls.len(), "{calls}");
         Ok(())
@@ -87,9 +79,9 @@ fn a_drained_node_keeps_its_daemon_and_what_that_carries() {
 }
 
 #[test]
-fn a_daemon_pod_that_is_evicted_comes_back_and_fails_no_call() {
+fn no_call_fails_when_a_daemon_pod_is_evicted() {
     run("evicted", |f| {
-        let (app, callers) = f.redirected()?;
+        let (app, load) = f.redirected()?;
         let daemon = f.product.first_daemon()?;
         let path = format!("/api/v1/namespaces/interceptor-system/pods/{}/eviction", daemon.name());
         let name = daemon.name();
@@ -98,23 +90,10 @@ fn a_daemon_pod_that_is_evicted_comes_back_and_fails_no_call() {
                 "metadata": {{"name": "{name}", "namespace": "interceptor-system"}}}}"#
         );
         f.cluster.apply_with(&["create", "--raw", &path, "--filename=-"], &eviction)?;
-        wait_until("its successor", LONG_TIMEOUT, || {
-            let now = f.product.first_daemon()?;
-            ensure!(now.uid() != daemon.uid(), "still the same");
-            Ok(())
-        })?;
+        f.product.wait_successor(&daemon)?;
         app.wait_active()?;
-        callers.wait_for("laptop")?;
-        callers.stop().assert_none_failed();
+        load.wait_for("laptop")?;
+        load.stop().assert_none_failed();
         Ok(())
     });
-}
-
-/// Lets pods come to the node again, whatever happens.
-struct Uncordon<'f>(&'f Fixture);
-
-impl Drop for Uncordon<'_> {
-    fn drop(&mut self) {
-        let _ = self.0.cluster.kubectl(&["uncordon", "node1"]);
-    }
 }

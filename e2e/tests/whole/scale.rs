@@ -1,4 +1,4 @@
-//! Very many pods on one node.
+//! Two hundred redirected pods on one node.
 
 use std::time::Instant;
 
@@ -8,40 +8,42 @@ use serde_json::Value;
 use testbed::wait_until;
 
 const PODS: usize = 200;
-/// Of the API, for each pod that is annotated: its condition while it is being proven, its condition then, and an Event.
+/// Maximum number of API requests per annotated pod: its condition during the probe, its condition
+/// afterwards, an Event, and a margin.
 const REQUESTS_PER_POD: f64 = 5.0;
 
 #[test]
-fn two_hundred_pods_are_annotated_at_once() {
-    run("crowd", |f| {
+fn two_hundred_pods_are_redirected_within_the_budget_of_memory_and_requests() {
+    run("scale", |f| {
         f.installed(&[])?;
         let daemon = f.product.first_daemon()?;
-        let crowd = f.start(Manifest::new(Kind::Deployment, "crowd").replicas(PODS).on("node1"))?;
-        let pods = wait_until("all pods to be ready", LONG_TIMEOUT * 4, || crowd.pods())?;
+        let workload =
+            f.start(Manifest::new(Kind::Deployment, "scale").replicas(PODS).on("node1"))?;
+        let pods = wait_until("all pods to be ready", LONG_TIMEOUT * 4, || workload.pods())?;
         let requests =
             || daemon.metrics().map(|metrics| metrics.sum("interceptor_api_requests_total", &[]));
         let before = requests()?;
-        let callers = f.callers_of(
+        let load = f.load_on(
             &pods.iter().step_by(20).map(interceptor_e2e::Pod::address).collect::<Vec<_>>(),
         )?;
 
         let began = Instant::now();
         let rule = format!("debug.redirect={}", f.to_laptop());
-        crowd.annotate(&rule)?;
+        workload.annotate(&rule)?;
         let annotated = began.elapsed();
-        // Not `kubectl wait`, which asks for one pod after the other, five a second.
+        // Not `kubectl wait`, which asks for one pod after the other, five per second.
         let is_active = |pod: &Value| {
             let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
             conditions.any(|one| one["type"] == "debug.redirect/Active" && one["status"] == "True")
         };
         wait_until("all pods to be active", LONG_TIMEOUT, || {
-            let active = crowd.list()?.iter().filter(|pod| is_active(pod)).count();
+            let active = workload.list()?.iter().filter(|pod| is_active(pod)).count();
             ensure!(active == PODS, "{active}");
             Ok(())
         })?;
         println!("annotated in {annotated:.1?}, all active after {:.1?}", began.elapsed());
         for pod in pods.iter().step_by(10) {
-            assert_eq!(pod.who()?, "laptop");
+            assert_eq!(pod.served_by()?, "laptop");
         }
 
         let rss = daemon.rss_kib()?;
@@ -52,16 +54,16 @@ fn two_hundred_pods_are_annotated_at_once() {
         ensure!(spent > 0.0, "requests are not counted");
         assert!(spent <= REQUESTS_PER_POD * PODS as f64, "{spent} requests");
         let throttled = daemon.metrics()?.sum("interceptor_api_requests_total", &[("code", "429")]);
-        assert_eq!(throttled, 0.0, "the server said: too many");
+        assert_eq!(throttled, 0.0, "the API server throttled the daemon");
 
-        // Without a change, no request: the watch alone stays open.
+        // Without a change there are no requests; only the watch stays open.
         let calm = requests()?;
-        callers.wait_for_calls(1000)?;
-        assert_eq!(requests()?, calm, "requests although nothing changed");
+        load.wait_for_calls(1000)?;
+        assert_eq!(requests()?, calm, "there were requests without a change");
 
-        crowd.annotate("debug.redirect-")?;
-        wait_until("no condition of ours", LONG_TIMEOUT, || {
-            let all = crowd.list()?;
+        workload.annotate("debug.redirect-")?;
+        wait_until("the end of the product's conditions", LONG_TIMEOUT, || {
+            let all = workload.list()?;
             let of = |pod: &Value| {
                 pod["status"]["conditions"].as_array().cloned().context("no conditions")
             };
@@ -71,10 +73,10 @@ fn two_hundred_pods_are_annotated_at_once() {
                     one["type"].as_str().is_some_and(|kind| kind.starts_with("debug."))
                 }));
             }
-            ensure!(left == 0, "{left} pods have one");
+            ensure!(left == 0, "{left} pods have a condition");
             Ok(())
         })?;
-        callers.stop().assert_none_failed();
+        load.stop().assert_none_failed();
         Ok(())
     });
 }

@@ -1,21 +1,11 @@
 //! Which annotations are ours, and what they say. The same for pods and for the workloads file.
 
-use std::fmt;
 use std::num::NonZeroU16;
-use std::sync::Arc;
 
+use interceptor_api::Action;
+pub use interceptor_api::AnnotationKey;
 use interceptor_condition::{Condition, ConditionError};
 use interceptor_rule::{ParseError, Ports, Rule, SessionName, Span, Unsupported};
-
-/// Takes connections away from the workload.
-const REDIRECT: &str = "debug.redirect";
-/// Copies connections.
-const MIRROR: &str = "debug.mirror";
-
-/// The key of an annotation of ours: `debug.redirect`, `debug.mirror`, either with `/developer` behind it. It
-/// keeps what was written, even if that is misspelt.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AnnotationKey(Arc<str>);
 
 /// Why an annotation has no effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,63 +47,42 @@ pub enum Problem {
     Misspelt(&'static str),
 }
 
-impl AnnotationKey {
-    /// The key without a developer's name.
-    pub fn redirect() -> Self {
-        Self(REDIRECT.into())
+/// The rules that the annotation `key` with this `value` gives a workload with `declared` ports.
+///
+/// An annotation that asks for anything unsupported is refused as a whole.
+///
+/// # Errors
+/// The first problem of the key or the value.
+pub fn parse(
+    key: &AnnotationKey,
+    value: &str,
+    declared: &[NonZeroU16],
+) -> Result<Vec<Rule>, Problem> {
+    if let Some(meant) = key.misspelt() {
+        return Err(Problem::Misspelt(meant));
     }
-
-    /// Nothing if `key` is none of our business. A key that is nearly ours is ours, so that somebody is told.
-    pub fn new(key: &str) -> Option<Self> {
-        let kind = key.split('/').next().unwrap_or(key);
-        (kind == REDIRECT || kind == MIRROR || near(kind).is_some()).then(|| Self(key.into()))
+    // A developer's name has the form of a session's name.
+    if key.developer().is_some_and(|developer| SessionName::new(developer).is_err()) {
+        return Err(Problem::Developer);
     }
-
-    /// The key as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    match key.action() {
+        Action::Redirect => {}
+        Action::Mirror => return Err(Problem::Mirror),
     }
-
-    /// Whether it asks for copies, however it is spelt.
-    pub fn is_mirror(&self) -> bool {
-        let kind = self.0.split('/').next().unwrap_or(&self.0);
-        near(kind).unwrap_or(kind) == MIRROR
-    }
-
-    /// The part behind the `/`.
-    pub fn developer(&self) -> Option<&str> {
-        self.0.split_once('/').map(|(_, developer)| developer)
-    }
-
-    /// The rules that `value` gives a workload with `declared` ports. Rules that ask for more than we can do
-    /// are refused, never thinned out.
-    pub fn rules(&self, value: &str, declared: &[NonZeroU16]) -> Result<Vec<Rule>, Problem> {
-        let kind = self.0.split('/').next().unwrap_or(&self.0);
-        if let Some(meant) = near(kind) {
-            return Err(Problem::Misspelt(meant));
+    let rules = interceptor_rule::parse(value)?;
+    for rule in &rules {
+        if let Some(unsupported) = rule.unsupported() {
+            return Err(unsupported.into());
         }
-        // A session's name has the form of a developer's name.
-        if self.developer().is_some_and(|developer| SessionName::new(developer).is_err()) {
-            return Err(Problem::Developer);
+        if let Some((error, span)) = wrong_condition(rule) {
+            return Err(Problem::Condition { error, span });
         }
-        if kind == MIRROR {
-            return Err(Problem::Mirror);
+        if rule.ports == Ports::Declared && declared.is_empty() {
+            let target = rule.places().target;
+            return Err(Problem::NoPorts { target: target.of(value).to_owned(), span: target });
         }
-        let rules = interceptor_rule::parse(value)?;
-        for rule in &rules {
-            if let Some(unsupported) = rule.unsupported() {
-                return Err(unsupported.into());
-            }
-            if let Some((error, span)) = wrong_condition(rule) {
-                return Err(Problem::Condition { error, span });
-            }
-            if rule.ports == Ports::Declared && declared.is_empty() {
-                let target = rule.places().target;
-                return Err(Problem::NoPorts { target: target.of(value).to_owned(), span: target });
-            }
-        }
-        Ok(rules)
     }
+    Ok(rules)
 }
 
 impl Problem {
@@ -125,12 +94,6 @@ impl Problem {
             Self::Condition { span, .. } | Self::NoPorts { span, .. } => Some(*span),
             Self::Mirror | Self::Developer | Self::Misspelt(_) => None,
         }
-    }
-}
-
-impl fmt::Display for AnnotationKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.escape_debug().fmt(f)
     }
 }
 
@@ -146,65 +109,11 @@ pub fn wrong_condition(rule: &Rule) -> Option<(ConditionError, Span)> {
     Some((error, Span { start: start + span.start, end: start + span.end }))
 }
 
-/// The key that somebody who wrote `kind` probably meant; nothing for the keys themselves.
-fn near(kind: &str) -> Option<&'static str> {
-    let word = kind.strip_prefix("debug.").or_else(|| kind.strip_prefix("debug-"))?;
-    // Annotations of others, e.g. `debug.example.com/level`, are not looked at.
-    if word.contains('.') || word.len() > "redirect".len() + 2 {
-        return None;
-    }
-    let mistakes = |meant: &str| {
-        let (same_start, same_end) =
-            (same(word.chars(), meant.chars()), same(word.chars().rev(), meant.chars().rev()));
-        let longest = word.chars().count().max(meant.chars().count());
-        longest.saturating_sub(same_start + same_end)
-    };
-    [REDIRECT, MIRROR].into_iter().find(|key| {
-        let meant = &key["debug.".len()..];
-        // One letter wrong, missing or too many, or two that changed places.
-        *key != kind
-            && (mistakes(meant) <= 1 || (mistakes(meant) == 2 && letters(word) == letters(meant)))
-    })
-}
-
-fn letters(word: &str) -> Vec<char> {
-    let mut letters: Vec<char> = word.chars().collect();
-    letters.sort_unstable();
-    letters
-}
-
-/// How many characters are the same from the beginning on.
-fn same(a: impl Iterator<Item = char>, b: impl Iterator<Item = char>) -> usize {
-    a.zip(b).take_while(|(a, b)| a == b).count()
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
 
     use super::*;
-
-    #[rstest]
-    #[case("debug.redirect", true)]
-    #[case("debug.redirect/alice", true)]
-    #[case("debug.mirror", true)]
-    #[case("debug.redirct", true)]
-    #[case("debug.redirects/alice", true)]
-    #[case("debug.Mirror", true)]
-    #[case("debug-redirect", true)]
-    #[case("debug.redierct", true)]
-    #[case("debug.level", false)]
-    #[case("debug.error", false)]
-    #[case("debug.minor", false)]
-    #[case("debug.direct", false)]
-    #[case("debug.example.com/redirect", false)]
-    #[case("debug.", false)]
-    #[case("redirect", false)]
-    #[case("other.example/foo", false)]
-    #[case("", false)]
-    fn keys_of_ours(#[case] key: &str, #[case] ours: bool) {
-        assert_eq!(AnnotationKey::new(key).is_some(), ours);
-    }
 
     #[rstest]
     #[case("debug.redirect", "8080 -> a:1", None)]
@@ -229,7 +138,7 @@ mod tests {
         #[case] problem: Option<(&str, Option<&str>)>,
     ) {
         let key = AnnotationKey::new(key).expect("is ours");
-        let found = key.rules(value, &[]).err();
+        let found = parse(&key, value, &[]).err();
         let found =
             found.map(|problem| (problem.to_string(), problem.span().map(|span| span.of(value))));
         assert_eq!(found, problem.map(|(message, place)| (message.to_owned(), place)));
@@ -237,7 +146,8 @@ mod tests {
 
     #[test]
     fn a_rule_without_ports_takes_the_declared_ones() {
-        let rules = AnnotationKey::redirect().rules("a:1", &[NonZeroU16::MIN]).expect("has ports");
+        let rules =
+            parse(&AnnotationKey::redirect(), "a:1", &[NonZeroU16::MIN]).expect("has ports");
         assert_eq!(rules[0].ports, Ports::Declared);
     }
 }

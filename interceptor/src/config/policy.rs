@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use interceptor_api::Action;
 use ipnet::IpNet;
 
 mod file;
@@ -44,15 +45,6 @@ pub enum Dial {
     Pod,
     /// From that of the daemon.
     Node,
-}
-
-/// What a rule does with connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Takes them away: `debug.redirect`.
-    Redirect,
-    /// Copies them: `debug.mirror`.
-    Mirror,
 }
 
 /// Addresses that are refused unless the admin allows their kind.
@@ -338,16 +330,6 @@ const RESERVED: [(&str, Reserved); 5] = [
     ("unspecified", Reserved::Unspecified),
     ("node", Reserved::Node),
 ];
-
-/// What the file calls them.
-const ACTIONS: [(&str, Action); 2] = [("redirect", Action::Redirect), ("mirror", Action::Mirror)];
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = ACTIONS.iter().find(|(_, action)| action == self).map_or("", |(name, _)| name);
-        f.write_str(name)
-    }
-}
 
 impl fmt::Display for Reserved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

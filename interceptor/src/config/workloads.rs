@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use interceptor_rule::{MAX_RULE_TEXT, Position, Rule, quoted};
 
-use super::annotation::{AnnotationKey, Problem};
+use super::annotation::{self, AnnotationKey, Problem};
 pub use super::yaml::{FileError, Location, MAX_FILE, ReadError};
 
 mod file;
@@ -255,7 +255,7 @@ impl AnnotatedRules {
     ) -> Self {
         // A pod may say far more than is ever looked at, and all of it would be kept.
         let value = &value[..value.floor_char_boundary(MAX_RULE_TEXT + char::MAX_LEN_UTF8)];
-        let rules = key.rules(value, declared).map_err(|problem| {
+        let rules = annotation::parse(&key, value, declared).map_err(|problem| {
             let span = problem.span();
             AnnotationError {
                 origin: Origin::Pod,
@@ -304,11 +304,12 @@ impl WorkloadSpec {
             .collect::<Vec<_>>()
             .join("; ");
         // A wrong text is shown for itself: its author knows the columns of that, not of all together.
-        let wrong = texts.iter().copied().find(|text| key.rules(text, &[]).is_err());
+        let wrong = texts.iter().copied().find(|text| annotation::parse(&key, text, &[]).is_err());
         let text = wrong.unwrap_or(&value);
         let column = (!text.contains('\n')).then_some(1);
         let source = AnnotationSource { file: &flag, location, column };
-        let read = key.rules(text, &[]).map_err(|problem| source.error(&key, text, problem));
+        let read =
+            annotation::parse(&key, text, &[]).map_err(|problem| source.error(&key, text, problem));
         let annotation = AnnotatedRules { key, value, written: None, rules: read };
         let rules = if texts.is_empty() { Vec::new() } else { vec![annotation] };
         Ok(Self {

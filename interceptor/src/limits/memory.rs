@@ -1,29 +1,30 @@
-//! How many connections the daemon's memory is enough for.
+//! The maximum number of connections for which the daemon's memory suffices.
 //!
-//! Idle connections cost whoever holds them next to nothing. Without us they fill the memory of the application's own
-//! container; through us they would fill the node's, whose kernel then ends everybody else first.
+//! A client can hold idle connections at hardly any cost. Without the daemon they fill the memory
+//! of the app's own container. Through the daemon they would fill the node's memory, and the kernel
+//! might then kill other processes first.
 
 use std::{fs, path::Path};
 
-/// What a connection takes in bytes: of ours at most 24 KiB while it is idle, and of the kernel's for two sockets; some are
-/// busy, and hold up to 256 KiB for a reader who does not read.
+/// Budget of one connection, in bytes. An idle one takes at most 24 KiB of the daemon's memory, and
+/// the kernel's memory for two sockets. A busy one holds up to 256 KiB for a slow reader.
 const PER_CONNECTION: u64 = 64 * 1024;
 
-/// What there is.
+/// The memory that the daemon may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Memory {
     /// The limit of the daemon's own control group, in bytes.
     Own(u64),
-    /// That of the machine, in bytes.
+    /// The memory of the machine, in bytes.
     Machine(u64),
-    /// The kernel does not say.
+    /// Neither is readable.
     Unknown,
 }
 
 // === impl Memory ===
 
 impl Memory {
-    /// What there is for this process.
+    /// The memory that this process may use.
     #[must_use]
     pub(super) fn of_this_process() -> Self {
         let read = |path: &Path| fs::read_to_string(path).ok();
@@ -31,7 +32,7 @@ impl Memory {
         let own = limit_files(&groups).iter().find_map(|file| limit(&read(Path::new(file))?));
         let machine = || total(&read(Path::new("/proc/meminfo"))?);
         match (own, machine()) {
-            // A limit that is beyond the machine is none.
+            // A limit beyond the memory of the machine limits nothing.
             (Some(own), Some(machine)) if own < machine => Self::Own(own),
             (_, Some(machine)) => Self::Machine(machine),
             (Some(own), None) => Self::Own(own),
@@ -39,7 +40,8 @@ impl Memory {
         }
     }
 
-    /// Connections that half of what is the daemon's own is enough for, or an eighth of what is everybody's.
+    /// Maximum connections: from half of the daemon's own limit, or an eighth of the machine's
+    /// memory.
     #[must_use]
     pub(super) fn connections(self) -> usize {
         let share = match self {
@@ -51,7 +53,8 @@ impl Memory {
     }
 }
 
-/// Files that may have the limit, by what `/proc/self/cgroup` says. In a container its own group may be the root of the mount.
+/// Files that may have the limit, from the contents of `/proc/self/cgroup`. In a container its own
+/// group may be the root of the mount.
 fn limit_files(groups: &str) -> Vec<String> {
     let mut files = Vec::new();
     for line in groups.lines() {
@@ -70,7 +73,7 @@ fn limit_files(groups: &str) -> Vec<String> {
     files
 }
 
-/// A limit as a control group has it: a number, or `max`.
+/// Parses the limit of a control group: a number, or `max` for no limit.
 fn limit(text: &str) -> Option<u64> {
     text.trim().parse().ok()
 }

@@ -1,8 +1,9 @@
 //! Which addresses are a namespace's own.
 //!
-//! The kernel is asked by binding to one, which is always current. Two settings make it say yes to addresses of others, and
-//! only then are the interfaces looked at: with `ip_nonlocal_bind` (keepalived and the like) every address can be bound, and
-//! kube-proxy in its IPVS mode gives the node the addresses of all Services.
+//! A bind to the address gives the kernel's current answer. Two settings make a bind succeed for
+//! addresses of other hosts, and only then the interfaces are listed. With `ip_nonlocal_bind`
+//! (keepalived and the like) every address can be bound. In its IPVS mode kube-proxy gives the node
+//! the addresses of all Services.
 
 use std::{
     collections::HashMap,
@@ -18,34 +19,36 @@ use socket2::{SockAddr, Socket};
 
 use super::socket::tcp_socket;
 
-/// Where kube-proxy puts the addresses of Services in its IPVS mode. Connections to them go on to pods.
+/// The interface to which kube-proxy adds the addresses of Services in its IPVS mode. Connections
+/// to them go on to pods.
 const IPVS: &str = "kube-ipvs0";
-/// Nobody's addresses: TEST-NET-3 of RFC 5737, and of RFC 3849.
+/// Addresses that no host has: from TEST-NET-3 (RFC 5737) and the documentation prefix (RFC 3849).
 const NOBODY: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9)),
 ];
-/// For so long the interfaces are as they were: to list those of a node with many pods takes a millisecond.
+/// Maximum age of a list of interfaces. Listing those of a node with many pods takes a millisecond.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The addresses of a namespace's interfaces, as they were a moment ago.
+/// The addresses of a namespace's interfaces, at most [`FRESH`] old.
 #[derive(Debug, Default)]
 pub struct Addresses(ArcSwapOption<Listed>);
 
 #[derive(Debug)]
 struct Listed {
     at: Instant,
-    /// Each with whether an interface has it whose addresses are the namespace's own.
+    /// Address -> whether it is on an interface other than kube-proxy's IPVS device.
     ips: HashMap<IpAddr, bool>,
 }
 
 // === impl Addresses ===
 
 impl Addresses {
-    /// Whether `ip` is an address of the calling thread's namespace, which is always the same.
+    /// Whether `ip` is an address of the calling thread's namespace. Call it for one value of this
+    /// type always from the same namespace.
     ///
     /// # Errors
-    /// When the kernel can't be asked.
+    /// When the kernel gives no answer.
     pub fn contain(&self, ip: IpAddr) -> io::Result<bool> {
         let ip = ip.to_canonical();
         if ip.is_loopback() || !is_bindable(ip)? {
@@ -59,7 +62,7 @@ impl Addresses {
         self.0.store(Some(Arc::clone(&listed)));
         match listed.ips.get(&ip) {
             Some(is_own) => Ok(*is_own),
-            // One that a route makes local.
+            // On no interface: a route may make it local.
             None => Ok(!binds_anything_like(ip)?),
         }
     }
@@ -79,15 +82,16 @@ impl Listed {
     }
 }
 
-/// The IP address that an interface is listed with, if it is one.
+/// The IP address of an entry of the interface list, if it has one.
 pub(crate) fn ip_of(interface: &InterfaceAddress) -> Option<IpAddr> {
     let address = interface.address?;
     let ip4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
     ip4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
-/// Binds `socket` to `ip` with any port, and tells whether that worked: it does for an address of the socket's own
-/// namespace only (`EADDRNOTAVAIL` otherwise), unless the namespace [`binds_anything_like`] it.
+/// Binds `socket` to `ip` with any port. Gives whether that worked. It works for an address of the
+/// socket's own namespace (`EADDRNOTAVAIL` otherwise), or if the namespace
+/// [`binds_anything_like`] it.
 pub fn bind_to_own(socket: &Socket, ip: IpAddr) -> bool {
     socket.bind(&SockAddr::from(SocketAddr::new(ip, 0))).is_ok()
 }

@@ -1,8 +1,9 @@
-//! Which network namespace is a pod's: the one that has the pod's address.
+//! Finds a pod's network namespace: the one that has the pod's address.
 //!
-//! Runtimes mount each pod's namespace under a folder of their own making (containerd `/run/netns/cni-<uuid>`, CRI-O
-//! `/run/netns/<uuid>`, cri-dockerd `/run/docker/netns/<hash>`), and the names tell nothing. The address does, and it is
-//! what a rule is about. So no runtime's socket is asked, and no process is looked at unless the admin allows it.
+//! Runtimes mount each pod's namespace in a folder of their choice: containerd
+//! `/run/netns/cni-<uuid>`, CRI-O `/run/netns/<uuid>`, cri-dockerd `/run/docker/netns/<hash>`. The
+//! names do not identify the pod. The address does. So the finder needs no runtime's socket, and
+//! searches the namespaces of processes only if the admin allows it.
 
 use std::{
     collections::HashMap,
@@ -17,43 +18,45 @@ use parking_lot::Mutex;
 
 use super::{HomeNetns, Netns, NetnsError, NetnsId, addresses::ip_of};
 
-/// Where runtimes mount the namespaces of pods, unless the admin says otherwise.
+/// The folders in which runtimes mount the namespaces of pods, unless the admin names others.
 pub const DEFAULT_FOLDERS: [&str; 2] = ["/run/netns", "/run/docker/netns"];
 
-/// All namespaces are looked into at most this often; a pod that is not there is not there for the others either.
+/// Minimum time between two sweeps of all namespaces. Pods that are missing at one time share a
+/// sweep.
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 
-/// Finds pods' namespaces, and remembers what it saw on the way.
+/// Finds pods' namespaces, and remembers the addresses of those that it has read.
 #[derive(Debug)]
 pub struct Finder {
     folders: Vec<PathBuf>,
-    /// Also by the processes that live in them, for runtimes that mount nothing. Needs the node's process ids.
+    /// Whether to search the namespaces of processes, too: some runtimes mount none. Needs the
+    /// node's process ids.
     processes: bool,
     home: &'static HomeNetns,
     seen: Mutex<Seen>,
 }
 
-/// What was seen on the way.
+/// The namespaces that were read so far.
 #[derive(Debug, Default)]
 struct Seen {
     namespaces: HashMap<PathBuf, Known>,
-    /// When all of them were last looked into.
+    /// Time of the last sweep of all namespaces.
     swept: Option<Instant>,
 }
 
-/// A namespace as it was when it was last looked into.
+/// A namespace, as last read.
 #[derive(Debug)]
 struct Known {
     id: NetnsId,
     addresses: Vec<IpAddr>,
-    /// When it was looked into.
+    /// Time of the reading.
     at: Instant,
 }
 
-/// Which namespaces to look into.
+/// Which namespaces to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
-    /// Those of which something new may be known.
+    /// Those that are not settled: see [`Known::is_settled`].
     Unknown,
     All,
 }
@@ -61,21 +64,21 @@ enum Which {
 // === impl Known ===
 
 impl Known {
-    /// Whether it has nothing new to tell: it had an address that others know it by, which a runtime gives it after it has
-    /// mounted it, or it was looked into a moment ago.
+    /// Whether another reading would give nothing new: it was read a moment ago, or it had an
+    /// address that is not link-local. A runtime adds the latter after the mount.
     fn is_settled(&self) -> bool {
-        let is_known_by = |ip: &IpAddr| match ip {
+        let is_assigned = |ip: &IpAddr| match ip {
             IpAddr::V4(_) => true,
             IpAddr::V6(ip) => !ip.is_unicast_link_local(),
         };
-        self.addresses.iter().any(is_known_by) || self.at.elapsed() < SWEEP_PAUSE
+        self.addresses.iter().any(is_assigned) || self.at.elapsed() < SWEEP_PAUSE
     }
 }
 
 // === impl Finder ===
 
 impl Finder {
-    /// Looks in `folders`, and then in `/proc` if `processes`.
+    /// A finder that searches `folders`, and then `/proc` if `processes`.
     #[must_use]
     pub fn new(folders: Vec<PathBuf>, processes: bool, home: &'static HomeNetns) -> Self {
         Self { folders, processes, home, seen: Mutex::default() }
@@ -84,15 +87,16 @@ impl Finder {
     /// The namespace that has all of `ips`.
     ///
     /// # Errors
-    /// When none has (yet), or more than one, or one can't be looked into.
+    /// When no namespace has them, at least not yet; when several have; or when one can't be read.
     pub fn find(&self, ips: &[IpAddr]) -> Result<Netns, NetnsError> {
         let mut seen = self.seen.lock();
         let mounted = self.mounted();
-        // One that was seen may have been left behind by a pod that had the address before: those that are new count, too.
+        // A cached namespace may be a leftover of an earlier pod with this address, so newly
+        // mounted ones are examined, too.
         let mut failure = self.look(&mut seen, &mounted, Which::Unknown);
         let mut found = self.with(&seen, ips);
         if found.is_empty() {
-            // Many pods may be looked for at a time; what was seen a moment ago is answer enough for all of them.
+            // Many pods may be missing at one time: a sweep a moment ago answers for all of them.
             if seen.swept.is_none_or(|swept| swept.elapsed() >= SWEEP_PAUSE) {
                 failure = self.look(&mut seen, &mounted, Which::All);
                 found = self.with(&seen, ips);
@@ -111,7 +115,7 @@ impl Finder {
                 Err(NetnsError::Ambiguous { ips: ips.to_vec(), paths })
             }
             Some(netns) => Ok(netns),
-            // One that can't be looked into may be the one.
+            // The namespace that can't be read may be the pod's.
             None => Err(failure.unwrap_or_else(|| NetnsError::NoneHasAddress {
                 ips: ips.to_vec(),
                 folders: self.folders.clone(),
@@ -120,7 +124,8 @@ impl Finder {
         }
     }
 
-    /// Those that had the pod's addresses when they were looked into, if they are the same and still have them.
+    /// The namespaces that had the pod's addresses when read, if they still exist and still have
+    /// them.
     fn with(&self, seen: &Seen, ips: &[IpAddr]) -> Vec<Netns> {
         let known = seen.namespaces.iter().filter(|(_, known)| has_all(&known.addresses, ips));
         let still = known.filter_map(|(path, known)| {
@@ -128,12 +133,13 @@ impl Finder {
             has_all(&addresses(&netns).ok()?, ips).then_some(netns)
         });
         let mut still: Vec<_> = still.collect();
-        // A mount is as old as its namespace; a process may end before.
+        // A mounted path stays as long as the namespace; a process may end before.
         still.sort_by_key(|netns| !netns.path().starts_with("/proc"));
         still
     }
 
-    /// Looks into the namespaces of `paths`. Gives why one can't be looked into.
+    /// Reads the addresses of the namespaces at `paths`. Gives the last failure, if one can't be
+    /// read.
     fn look(&self, seen: &mut Seen, paths: &[PathBuf], which: Which) -> Option<NetnsError> {
         let mut failure = None;
         seen.namespaces.retain(|path, _| path.exists());
@@ -141,7 +147,7 @@ impl Finder {
             if which == Which::Unknown && seen.namespaces.get(path).is_some_and(Known::is_settled) {
                 continue;
             }
-            // Gone since the folder was listed, or not mounted on yet, or the node's own.
+            // Gone since the folder was listed, or not mounted yet, or the node's own.
             let Ok(netns) = Netns::open(path, self.home) else { continue };
             match addresses(&netns) {
                 Ok(addresses) => {
@@ -156,21 +162,21 @@ impl Finder {
         failure
     }
 
-    /// What is mounted in the folders.
+    /// The paths in the folders.
     fn mounted(&self) -> Vec<PathBuf> {
         let entries = self.folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
         entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
     }
 }
 
-/// One path to each namespace that a process lives in.
+/// One path to each namespace that has a process.
 fn by_process() -> Result<Vec<PathBuf>, NetnsError> {
     let proc = Path::new("/proc");
     let entries =
         fs::read_dir(proc).map_err(|source| NetnsError::Open { path: proc.to_owned(), source })?;
     let mut pids: Vec<u32> =
         entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    // The first process of a pod is its sandbox, which lives longest.
+    // The first process of a pod is usually its sandbox, which lives longest.
     pids.sort_unstable();
     let mut known = Vec::new();
     let paths = pids.into_iter().map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")));
@@ -186,7 +192,7 @@ fn by_process() -> Result<Vec<PathBuf>, NetnsError> {
         .collect())
 }
 
-/// The addresses of a namespace, without those that every namespace has.
+/// The addresses of a namespace, without loopback.
 fn addresses(netns: &Netns) -> Result<Vec<IpAddr>, NetnsError> {
     let open_error = |error: nix::Error| NetnsError::Open {
         path: netns.path().to_owned(),

@@ -1,69 +1,84 @@
-//! A connection to a port whose rules look at what is sent: most of it is the application's, and
-//! must not notice.
+//! Detects the protocol of a connection to a port whose rules depend on what the client sends.
 //!
-//! Unless the caller has spoken by the time that he is accepted, the application's connection is
-//! opened at once, and the first byte of either side decides what this is. A server that speaks
-//! first, and a caller who speaks neither HTTP nor TLS, get a plain pipe to the application without
-//! any wait. TLS shows a name and hides the rest. HTTP goes where each of its requests is wanted.
+//! To the left: [`serve`](super::serve), for rules that can't decide by addresses alone. To the
+//! right: a target, the app, or [`http1`] and [`http2`], which route each request by itself.
+//!
+//! Most of this traffic is the app's, and must not notice:
+//! - If the client's first bytes have arrived when the connection is accepted, as is usual, the
+//!   rules are evaluated first, and the app is dialled only if it gets something.
+//! - Otherwise the app is dialled at once, and the first bytes of either side decide. No clock does:
+//!   the app may send first, and gets a plain pipe then.
+//! - A client that speaks neither HTTP nor TLS gets a plain pipe to the app.
+//! - TLS shows the server name and hides the rest.
 
 use interceptor_condition::Needs;
 use interceptor_wire::{Opening, Parsed, Reason, hello, http1::MAX_HEAD, opening};
 
 use super::{
-    dial::Ack, http1, http2, pipe::Before, select::Choice, stats::Piped, stolen::Stolen,
-    stream::Stream, upstream::Upstream,
+    dial::Ack,
+    http1, http2,
+    pipe::Before,
+    select::Choice,
+    stats::{Outcome, Piped},
+    stolen::Stolen,
+    stream::Stream,
+    upstream::Upstream,
 };
 
-/// A caller who says only empty lines for so long, in bytes, says nothing.
+/// Maximum number of bytes without an answer from [`opening()`]: the client sends only empty lines.
 const MAX_OPENING: usize = 1024;
+/// Capacity for the first bytes of most clients, in bytes.
+const USUAL_OPENING: usize = 2048;
+/// How much is examined of what an app sends before the client does, in bytes.
+const APP_OPENING: usize = 64;
 
-/// What the first bytes on a connection say.
+/// The protocol of a connection.
 enum Detected {
     Http1,
     Http2,
-    /// With the name that the caller asks for, if he does.
+    /// TLS, with the server name of the ClientHello if it has one.
     Tls(Option<Box<str>>),
-    /// Nothing that could be looked into.
+    /// Neither HTTP nor TLS, or the app sent first.
     Other(Piped),
-    /// The caller has ended, or the application: a pipe meets that end by itself.
-    End,
+    /// The client or the app ended before. A pipe meets that end by itself.
+    Ended,
+}
+
+/// What an app did before the client sent anything that decides.
+enum AppFirst {
+    /// It sent bytes that may be its SETTINGS: some servers open HTTP/2 before the client does.
+    MaybeHttp2,
+    /// It sent something else.
+    Other,
+    /// It ended.
+    Ended,
 }
 
 /// Serves a connection until its end.
 pub async fn serve(stolen: Stolen) {
-    // Most of what callers say first.
-    let mut said = Vec::with_capacity(2048);
-    let Some((first, app)) = detect(&stolen, &mut said).await else { return };
-    let (server_name, known) = match &first {
-        Detected::Http1 | Detected::Http2 => ("", Needs::ServerName),
-        // Requests are hidden, or there are none: no more will be known.
-        Detected::Tls(name) => (name.as_deref().unwrap_or_default(), Needs::Request),
-        Detected::Other(_) | Detected::End => ("", Needs::Request),
-    };
-    let choice = match first {
-        Detected::End => Choice::App,
-        _ => stolen.choose(Some(server_name), known),
-    };
-    // With the preface alone, the next word is still the caller's.
-    let is_ours = !said.is_empty() && !matches!(first, Detected::Http2);
-    let ack = if is_ours { Ack::Delayed } else { Ack::Immediate };
-    let mut failure = None;
-    match (&choice, &first) {
+    let mut received = Vec::with_capacity(USUAL_OPENING);
+    let Some((detected, app)) = detect(&stolen, &mut received).await else { return };
+    let choice = choose(&stolen, &detected);
+    // After the preface of HTTP/2 alone, the client sends the next bytes.
+    let sends_at_once = !received.is_empty() && !matches!(detected, Detected::Http2);
+    let ack = if sends_at_once { Ack::Delayed } else { Ack::Immediate };
+    let mut failure: Option<(_, Outcome)> = None;
+    match (&choice, &detected) {
         (Choice::Target(route), _) => match stolen.dial(route, ack).await {
             Ok(target) => {
                 stolen.reached(route);
-                return stolen.hand_over(route, &target, said).await;
+                return stolen.hand_over(route, &target, received).await;
             }
             Err(error) => failure = Some((route, error.into())),
         },
-        (Choice::Later, Detected::Http1) => return http1::serve(&stolen, app, said).await,
+        (Choice::Later, Detected::Http1) => return http1::serve(&stolen, app, received).await,
         (_, Detected::Tls(_)) => stolen.record.pipe(Piped::Tls),
         (_, Detected::Other(why)) => stolen.record.pipe(*why),
-        (_, Detected::Http1 | Detected::Http2 | Detected::End) => {}
+        (_, Detected::Http1 | Detected::Http2 | Detected::Ended) => {}
     }
     let app = match app {
         Some(app) => app,
-        None => match call_app(&stolen, ack).await {
+        None => match dial_app(&stolen, ack).await {
             Some(app) => app,
             None => return,
         },
@@ -71,32 +86,44 @@ pub async fn serve(stolen: Stolen) {
     if let Some((route, outcome)) = failure {
         stolen.failed(route, outcome);
     }
-    match (&choice, first) {
-        // Boxed, since HTTP/1 needs less.
-        (Choice::Later, Detected::Http2) => Box::pin(http2::serve(&stolen, &app, said)).await,
-        _ => stolen.pass_on(&app, Before { up: said, ..Before::default() }).await,
+    match (&choice, detected) {
+        // Boxed: HTTP/1 needs less memory.
+        (Choice::Later, Detected::Http2) => Box::pin(http2::serve(&stolen, &app, received)).await,
+        _ => stolen.pass_on(&app, Before { up: received, ..Before::default() }).await,
     }
 }
 
-/// Finds out what a caller speaks. Who has spoken by the time that he is accepted waits for
-/// nobody's first word: for him no server is called before it is known which.
-async fn detect(stolen: &Stolen, said: &mut Vec<u8>) -> Option<(Detected, Option<Upstream>)> {
-    let read = stolen.client.read_now(said, MAX_HEAD);
-    if let (Ok(()), Some(first)) = (&read, Detected::said_by(said)) {
-        return Some((first, None));
+/// Asks the rules, which learn no more of a connection that is not HTTP.
+fn choose(stolen: &Stolen, detected: &Detected) -> Choice {
+    match detected {
+        Detected::Http1 | Detected::Http2 => stolen.choose(Some(""), Needs::ServerName),
+        Detected::Tls(name) => {
+            stolen.choose(Some(name.as_deref().unwrap_or_default()), Needs::Request)
+        }
+        Detected::Other(_) => stolen.choose(Some(""), Needs::Request),
+        Detected::Ended => Choice::App,
     }
-    let app = call_app(stolen, Ack::Immediate).await?;
+}
+
+/// Detects the protocol, and appends what was read of the client to `received`. Gives the app's
+/// connection if the client sent too little by the time that it was accepted.
+async fn detect(stolen: &Stolen, received: &mut Vec<u8>) -> Option<(Detected, Option<Upstream>)> {
+    let read = stolen.client.read_now(received, MAX_HEAD);
+    if let (Ok(()), Some(detected)) = (&read, Detected::by_client(received)) {
+        return Some((detected, None));
+    }
+    let app = dial_app(stolen, Ack::Immediate).await?;
     if read.is_err() {
-        // He is gone again, which the application sees as it would have without us.
+        // The client is gone already. The app sees a connection that is reset, as without us.
         app.stream.reset_on_close();
         return None;
     }
-    let first = first(&stolen.client, &app.stream, said).await;
-    Some((first, Some(app)))
+    let detected = first_bytes(&stolen.client, &app.stream, received).await;
+    Some((detected, Some(app)))
 }
 
-/// Calls the application, whose refusal becomes the caller's.
-async fn call_app(stolen: &Stolen, ack: Ack) -> Option<Upstream> {
+/// Dials the app. If it refuses, the client is refused, too.
+async fn dial_app(stolen: &Stolen, ack: Ack) -> Option<Upstream> {
     match stolen.dial_app(ack).await {
         Ok(app) => Some(app),
         Err(error) => {
@@ -107,18 +134,41 @@ async fn call_app(stolen: &Stolen, ack: Ack) -> Option<Upstream> {
     }
 }
 
+/// Reads from the client until its protocol is known, unless the app sends or ends before.
+async fn first_bytes(client: &Stream, app: &Stream, received: &mut Vec<u8>) -> Detected {
+    let mut app_may_speak_http2 = false;
+    loop {
+        tokio::select! {
+            biased;
+            read = client.read_more(received) => match read {
+                Ok(0) | Err(_) => return Detected::Ended,
+                Ok(_) => {}
+            },
+            first = AppFirst::of(app), if !app_may_speak_http2 => match first {
+                // The client has not waited for it: its own first bytes are on their way.
+                AppFirst::MaybeHttp2 => app_may_speak_http2 = true,
+                AppFirst::Other => return Detected::Other(Piped::ServerSpoke),
+                AppFirst::Ended => return Detected::Ended,
+            },
+        }
+        if let Some(detected) = Detected::by_client(received) {
+            return detected;
+        }
+    }
+}
+
 // === impl Detected ===
 
 impl Detected {
-    /// None if more bytes are needed.
-    fn said_by(said: &[u8]) -> Option<Self> {
-        Some(match opening(said) {
-            Opening::Undecided if said.len() < MAX_OPENING => return None,
+    /// The protocol of a client that sent these bytes. None if more are needed.
+    fn by_client(received: &[u8]) -> Option<Self> {
+        Some(match opening(received) {
+            Opening::Undecided if received.len() < MAX_OPENING => return None,
             Opening::Undecided => Self::Other(Piped::Request(Reason::HeadTooLong)),
             Opening::Http1 => Self::Http1,
             Opening::Http2Preface => Self::Http2,
             Opening::Other => Self::Other(Piped::Request(Reason::NotHttp)),
-            Opening::Tls => match hello::client_hello(said) {
+            Opening::Tls => match hello::client_hello(received) {
                 Parsed::Partial => return None,
                 Parsed::Complete { head, .. } => Self::Tls(head.server_name.map(Box::from)),
                 Parsed::Unframed(reason) => Self::Other(Piped::Request(reason)),
@@ -127,42 +177,16 @@ impl Detected {
     }
 }
 
-/// Reads from the caller until it is known what he speaks, unless the application speaks before.
-async fn first(client: &Stream, app: &Stream, said: &mut Vec<u8>) -> Detected {
-    let mut spoke = false;
-    loop {
-        tokio::select! {
-            biased;
-            read = client.read_more(said) => match read {
-                Ok(0) | Err(_) => return Detected::End,
-                Ok(_) => {}
-            },
-            // Some servers open HTTP/2 before the caller does. He waits for nothing all the same.
-            spoken = speaks(app), if !spoke => match spoken {
-                Spoken::MaybeHttp2 => spoke = true,
-                Spoken::Other => return Detected::Other(Piped::ServerSpoke),
-                Spoken::Nothing => return Detected::End,
-            },
-        }
-        if let Some(first) = Detected::said_by(said) {
-            return first;
-        }
-    }
-}
+// === impl AppFirst ===
 
-/// What a server says before it has been asked.
-enum Spoken {
-    MaybeHttp2,
-    Other,
-    /// It has ended.
-    Nothing,
-}
-
-async fn speaks(app: &Stream) -> Spoken {
-    let mut head = [0; 64];
-    match app.peek(&mut head).await {
-        Ok(0) | Err(_) => Spoken::Nothing,
-        Ok(n) if http2::may_begin(&head[..n]) => Spoken::MaybeHttp2,
-        Ok(_) => Spoken::Other,
+impl AppFirst {
+    /// Waits for the app to send or to end.
+    async fn of(app: &Stream) -> Self {
+        let look = |head: &[u8]| match head {
+            [] => Self::Ended,
+            head if http2::may_begin(head) => Self::MaybeHttp2,
+            _ => Self::Other,
+        };
+        app.peek(APP_OPENING, look).await.unwrap_or(Self::Ended)
     }
 }

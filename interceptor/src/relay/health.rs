@@ -42,18 +42,19 @@ pub async fn is_probe(
 
 /// Reads ahead until the bytes show one of the signs, or can show none of them.
 async fn shows_any(signs: &[&HealthSign], client: &Stream) -> io::Result<bool> {
-    let mut head = [0; MAX_HEAD];
-    loop {
-        let length = client.peek(&mut head).await?;
-        if length == 0 {
-            return Ok(false);
+    let look = |head: &[u8]| match head.len() {
+        0 => Some(false),
+        length => {
+            let shown = signs.iter().map(|sign| sign.is_shown_by(head)).reduce(either).flatten();
+            shown.or((length == MAX_HEAD).then_some(false))
         }
-        match signs.iter().map(|sign| sign.is_shown_by(&head[..length])).reduce(either) {
-            Some(Some(shown)) => return Ok(shown),
-            _ if length == MAX_HEAD => return Ok(false),
+    };
+    loop {
+        match client.peek(MAX_HEAD, look).await? {
+            Some(shown) => return Ok(shown),
             // The bytes that were peeked at keep the stream readable, so the event loop can't wait
             // for more.
-            _ => sleep(PAUSE).await,
+            None => sleep(PAUSE).await,
         }
     }
 }

@@ -1,8 +1,7 @@
-//! Where a connection that a worker accepted goes: the first decision about it.
+//! The first decision about a connection that a worker accepted.
 //!
-//! To the left: the worker that accepted it. To the right: the app (`pass`), a target
-//! ([`Stolen::redirect`]), or protocol detection ([`detect::serve`]) when the rules need to see
-//! what is sent.
+//! To the left: the worker. To the right: the app ([`pass`]), a target ([`Stolen::redirect`]), or
+//! protocol detection ([`detect::serve`]) if the rules depend on what the client sends.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -24,7 +23,7 @@ use super::{
     workload::Workload,
 };
 
-/// Serves the connection that `client` made to a redirected port of `workload`.
+/// Serves the connection that a client made to a redirected port of `workload`.
 pub async fn serve(
     workload: Arc<Workload>,
     stream: Stream,
@@ -33,11 +32,12 @@ pub async fn serve(
 ) {
     let client = NetnsStream::new(stream, &workload.gone);
     if workload.listeners.contains(&original.0) && !workload.is_redirected(original.port()) {
+        // A connection straight to the relay's own listener: there is no app behind it.
         workload.strays.fetch_add(1, Ordering::Relaxed);
         return client.reset_on_close();
     }
     if let Some(token) = workload.canaries.answer(client_addr) {
-        // A probe that hung up has its answer already: none.
+        // A canary that has closed its end does not need the answer.
         let _ = client.write_all(&token).await;
         return;
     }
@@ -61,8 +61,7 @@ pub async fn serve(
     match stolen.choose(None, Needs::Connection) {
         Choice::Target(route) => stolen.redirect(&route).await,
         Choice::App => pass(&stolen, Passed::NotMatched).await,
-        // Boxed: it needs more memory than a connection that is not looked into, which would have
-        // it too.
+        // Boxed: else every connection would take the memory that only these need.
         Choice::Later => Box::pin(detect::serve(stolen)).await,
     }
 }

@@ -24,6 +24,7 @@ use std::{
 };
 
 use tokio::{
+    io::ReadBuf,
     net::TcpStream,
     time::{Instant, sleep, timeout},
 };
@@ -101,16 +102,13 @@ impl Stream {
         }
     }
 
-    /// Waits for bytes and copies the first of them into `buffer`; they stay in the receive queue.
-    /// Zero bytes are the peer's FIN.
-    ///
-    /// # Errors
-    /// When the stream has failed.
-    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Copies the first bytes that have arrived; they stay in the receive queue. Zero bytes are the
+    /// peer's FIN.
+    fn poll_peek(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(stream) => stream.peek(buffer).await,
+            Self::Tcp(stream) => stream.poll_peek(cx, &mut ReadBuf::new(buffer)),
             #[cfg(test)]
-            Self::Memory(stream) => poll_fn(|cx| stream.poll_peek(cx, buffer)).await,
+            Self::Memory(stream) => stream.poll_peek(cx, buffer),
         }
     }
 
@@ -180,6 +178,22 @@ impl Stream {
                 let n = ready!(self.poll_read(cx, scratch))?;
                 to.extend_from_slice(&scratch[..n]);
                 Poll::Ready(Ok(n))
+            })
+        })
+        .await
+    }
+
+    /// Waits for bytes and shows the first of them, at most `limit`, to `look`; they stay in the
+    /// receive queue. No bytes are the peer's FIN. The future owns no buffer.
+    ///
+    /// # Errors
+    /// When the stream has failed.
+    pub async fn peek<T>(&self, limit: usize, mut look: impl FnMut(&[u8]) -> T) -> io::Result<T> {
+        poll_fn(|cx| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let scratch = &mut scratch[..limit];
+                let n = ready!(self.poll_peek(cx, scratch))?;
+                Poll::Ready(Ok(look(&scratch[..n])))
             })
         })
         .await

@@ -36,12 +36,61 @@ fn the_log_at_trace_has_connections_and_no_payload() {
         connection.ask()?;
         connection.stream().write_all(b"password=correct-horse\n")?;
         connection.answer()?;
+        drop(connection);
         let logs = wait_until("a line about the connection", TIMEOUT, || {
             let logs = daemon.logs();
             logs.contains("redirected").then_some(logs)
         })?;
         ensure!(logs.contains(&f.client.ip4().to_string()), "{logs}");
         ensure!(!logs.contains("correct-horse"), "{logs}");
+        Ok(())
+    });
+}
+
+#[test]
+fn the_access_log_has_one_line_for_each_complete_connection() {
+    run(|f| {
+        let daemon = f.daemon_with(&f.rule(), &["--log", "info,access=debug"])?;
+        let lines = || -> Vec<String> {
+            let logs = daemon.logs();
+            let complete = logs.lines().filter(|line| line.contains("connection complete"));
+            complete.map(str::to_owned).collect()
+        };
+        let before = lines().len();
+        let mut open = Connection::open(&f.client, f.port(), Protocol::Line)?;
+        open.ask()?;
+        open.answer()?;
+        for _ in 0..3 {
+            f.served_by()?;
+        }
+        let complete = wait_until("three lines", TIMEOUT, || {
+            let lines = lines();
+            (lines.len() == before + 3).then_some(lines)
+        })?;
+        let client = format!("client={}:", f.client.ip4());
+        let destination = format!("destination={}", f.port());
+        let target = format!("target={}:3000", f.laptop.ip4());
+        for line in &complete[before..] {
+            for field in [
+                "connection=",
+                "workload=web",
+                &client,
+                &destination,
+                "port=8080",
+                "rule=debug.redirect",
+                &target,
+                "outcome=\"redirected\"",
+                "bytes_from_client=",
+                "bytes_to_client=",
+                "requests=0",
+                "seconds=",
+            ] {
+                ensure!(line.contains(field), "no {field} in {line}");
+            }
+            ensure!(!line.contains("bytes_to_client=0"), "{line}");
+        }
+        drop(open);
+        wait_until("the line of the open connection", TIMEOUT, || lines().len() == before + 4)?;
         Ok(())
     });
 }

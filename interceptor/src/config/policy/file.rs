@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
 use super::super::yaml::{Document, FileError, Location, ReadError, one_of, read as read_text};
-use super::{Dial, Place, Policy, Setting, Spoken};
+use super::{Action, Dial, Place, Policy, Setting, Spoken};
 
 /// Longest and shortest `connectTimeout`.
 const CONNECT_TIMEOUT: std::ops::RangeInclusive<Duration> =
@@ -90,8 +90,9 @@ impl Policy {
         }
         if let Some(actions) = &raw.actions {
             let allowed = actions.value.iter();
+            let choices = Action::ALL.map(|action| (action.as_str(), action));
             let allowed =
-                allowed.map(|action| reader.choice(action, &super::ACTIONS, "actions: [redirect]"));
+                allowed.map(|action| reader.choice(action, &choices, "actions: [redirect]"));
             policy.actions = Some(reader.setting(actions, allowed.collect::<Result<_, _>>()?));
         }
         // An empty selector selects everything, in Kubernetes as here.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::super::annotation::AnnotationKey;
+use super::super::annotation::{self, AnnotationKey};
 use super::super::yaml::{Document, FileError, Location, ReadError, read as read_text};
 use super::{
     AnnotatedRules, AnnotationSource, MAX_DECLARED_PORTS, MAX_WORKLOADS, NetnsSource, WorkloadName,
@@ -203,7 +203,7 @@ fn annotated(
     // `debug.redirect:` with nothing behind it is an annotation without a rule, which the parser reports.
     let value = raw.value.clone().unwrap_or_default();
     let location = Location::from(raw.referenced);
-    let rules = key.rules(&value, declared).map_err(|problem| {
+    let rules = annotation::parse(&key, &value, declared).map_err(|problem| {
         let source =
             AnnotationSource { file: &document.file, location, column: text_column(document, raw) };
         source.error(&key, &value, problem)

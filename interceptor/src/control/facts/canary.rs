@@ -74,7 +74,9 @@ async fn prove_once(workload: &Workload, ports: &[Port]) -> Result<(), String> {
             continue;
         }
         for port in ports {
-            send_canary(workload, family, port.number()).await.map_err(|error| error.to_string())?;
+            send_canary(workload, family, port.number())
+                .await
+                .map_err(|error| error.to_string())?;
         }
     }
     Ok(())

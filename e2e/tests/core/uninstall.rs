@@ -1,4 +1,4 @@
-//! `helm uninstall`, under load: nothing of ours remains, and nobody notices.
+//! `helm uninstall` under load: nothing of the product remains, and no call fails.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use interceptor_e2e::{Kind, Manifest, Pod, TIMEOUT, run};
 use testbed::{bpf_inventory, wait_until};
 
-/// The processes of the product on this machine, by name.
+/// The ids of the product's processes on this machine.
 fn processes() -> Result<Vec<String>> {
     let mut found = Vec::new();
     for process in Path::new("/proc").read_dir().context("list /proc")?.flatten() {
@@ -19,9 +19,10 @@ fn processes() -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// What the cluster has of the product, by kind and name.
+/// The product's objects in the cluster, by kind and name.
 fn objects(f: &interceptor_e2e::Fixture) -> Result<BTreeSet<String>> {
-    let kinds = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings";
+    let kinds = "clusterroles,clusterrolebindings,\
+                 validatingadmissionpolicies,validatingadmissionpolicybindings";
     let wide = f.cluster.kubectl(&["get", kinds, "--output=name"])?;
     let own = "all,configmaps,serviceaccounts,secrets,roles,rolebindings";
     let own =
@@ -32,27 +33,27 @@ fn objects(f: &interceptor_e2e::Fixture) -> Result<BTreeSet<String>> {
 }
 
 #[test]
-fn after_helm_uninstall_nothing_is_left_and_no_call_failed() {
+fn helm_uninstall_leaves_nothing_behind_and_fails_no_call() {
     run("uninstall", |f| {
         f.product.uninstall()?;
         let before = bpf_inventory()?;
-        assert_eq!(objects(f)?, BTreeSet::new(), "left by an earlier release");
+        assert_eq!(objects(f)?, BTreeSet::new(), "an earlier release left objects behind");
 
         f.installed(&[])?;
-        ensure!(!objects(f)?.is_empty(), "objects should be there now");
+        ensure!(!objects(f)?.is_empty(), "the release has no objects");
         let web = f.deployment("web", 2)?;
         let refused = f.start(Manifest::new(Kind::Pod, "refused"))?.pod()?;
         let pods = web.pods()?;
-        let looked = pods.iter().map(Pod::looks).collect::<Result<Vec<_>>>()?;
+        let before_rule = pods.iter().map(Pod::snapshot).collect::<Result<Vec<_>>>()?;
         for pod in &pods {
             pod.annotate("debug.redirect", &f.to_laptop())?;
             pod.wait_active()?;
         }
         refused.annotate("debug.redirect", "8080 => x")?;
         refused.wait_refused("RuleInvalid")?;
-        ensure!(bpf_inventory()? != before, "programs should be there now");
-        ensure!(!processes()?.is_empty(), "a process should be there now");
-        let callers = f.callers_of(&pods.iter().map(Pod::address).collect::<Vec<_>>())?;
+        ensure!(bpf_inventory()? != before, "the kernel has no programs of the product");
+        ensure!(!processes()?.is_empty(), "the product has no process");
+        let load = f.load_on(&pods.iter().map(Pod::address).collect::<Vec<_>>())?;
 
         f.product.uninstall()?;
         wait_until("no process of the product", TIMEOUT, || {
@@ -62,10 +63,10 @@ fn after_helm_uninstall_nothing_is_left_and_no_call_failed() {
         })?;
         wait_until("programs, maps and links as before", TIMEOUT, || {
             let now = bpf_inventory()?;
-            ensure!(now == before, "{now:?} and before {before:?}");
+            ensure!(now == before, "{now:?}, and before: {before:?}");
             Ok(())
         })?;
-        // What helm does not wait for is collected: the pod of its hook.
+        // helm does not wait for the pod of its hook, which is deleted later.
         wait_until("no object of the product", TIMEOUT, || {
             let left = objects(f)?;
             ensure!(left.is_empty(), "{left:?}");
@@ -73,24 +74,24 @@ fn after_helm_uninstall_nothing_is_left_and_no_call_failed() {
         })?;
         for pod in pods.iter().chain([&refused]) {
             pod.wait_untouched()?;
-            assert_eq!(pod.who()?, pod.name());
+            assert_eq!(pod.served_by()?, pod.name());
         }
         let events = f.events()?.lines().count();
-        callers.wait_for_calls(300)?;
-        assert_eq!(f.events()?.lines().count(), events, "Events go on");
-        callers.stop().assert_none_failed();
-        let looks = pods.iter().map(Pod::looks).collect::<Result<Vec<_>>>()?;
-        assert_eq!(looks, looked);
+        load.wait_for_calls(300)?;
+        assert_eq!(f.events()?.lines().count(), events, "there are new Events");
+        load.stop().assert_none_failed();
+        let now = pods.iter().map(Pod::snapshot).collect::<Result<Vec<_>>>()?;
+        assert_eq!(now, before_rule);
         Ok(())
     });
 }
 
 #[test]
-fn helm_test_proves_the_installation() {
+fn helm_test_succeeds() {
     run("helm-test", |f| {
         f.installed(&[])?;
-        let told = f.product.test()?;
-        ensure!(told.contains("Succeeded"), "{told}");
+        let output = f.product.test()?;
+        ensure!(output.contains("Succeeded"), "{output}");
         Ok(())
     });
 }

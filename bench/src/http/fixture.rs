@@ -1,9 +1,10 @@
-//! The namespaces of a run, the servers in them, and what stands in between.
+//! The namespaces of a run, and the servers and proxies in them.
 //!
 //! ```text
-//!   client ── node (router; the daemon runs here) ── laptop   nginx :3000 (HTTP/1.1), :3002 (HTTP/2)
+//!   client ── node (router, runs the daemon) ── laptop   nginx :3000 (HTTP/1.1), :3002 (HTTP/2)
 //!                │
-//!                └── web    nginx :8080 and :8082, the same; haproxy or nginx :9001 and :9002 while measured
+//!                └── web    nginx :8080 (HTTP/1.1), :8082 (HTTP/2)
+//!                           haproxy or nginx :9001, :9002 (while a case measures it)
 //! ```
 
 use std::{fs, path::Path, time::Duration};
@@ -17,16 +18,18 @@ use super::{
 };
 use crate::steal::process;
 
-/// Ports of the app, and of a proxy in front of it, by whether HTTP/2 is spoken.
+/// Ports of the app: for HTTP/1.1 and for HTTP/2.
 const APP: [u16; 2] = [8080, 8082];
+/// Ports of the developer's server: for HTTP/1.1 and for HTTP/2.
 const LAPTOP: [u16; 2] = [3000, 3002];
+/// Ports of the measured proxy: for HTTP/1.1 and for HTTP/2.
 const PROXY: [u16; 2] = [9001, 9002];
 
-/// How long a program may take to start.
+/// Maximum time for the start of a program.
 const START: Duration = Duration::from_secs(10);
 
-/// Everything that stands for the whole run.
-pub(crate) struct Ground {
+/// The namespaces and servers, which last for the whole run.
+pub(crate) struct Fixture {
     _servers: [Process; 2],
     client: Namespace,
     web: Namespace,
@@ -34,7 +37,7 @@ pub(crate) struct Ground {
     topology: Topology,
 }
 
-/// What stands in the way for one case.
+/// The proxy of one case, which stops when this is dropped.
 enum Proxy {
     Nothing,
     Process(Process),
@@ -51,7 +54,7 @@ impl Proxy {
     }
 }
 
-impl Ground {
+impl Fixture {
     pub(crate) fn build() -> Result<Self> {
         let topology = Topology::new("bench http")?;
         let (web, laptop, client) =
@@ -60,7 +63,7 @@ impl Ground {
         Ok(Self { _servers: servers, client, web, laptop, topology })
     }
 
-    /// Starts what the case needs, measures, and ends it again: no case sees anything of another.
+    /// Starts the proxy of the case, measures the loads, and stops the proxy again.
     pub(crate) fn measure(
         &self,
         case: Case,
@@ -73,7 +76,7 @@ impl Ground {
             Middle::Haproxy { threads } => (Proxy::Process(self.haproxy(threads)?), PROXY),
             Middle::Nginx { workers } => (Proxy::Process(self.nginx(workers)?), PROXY),
         };
-        let user = if case.is_matched() { "debug" } else { "somebody" };
+        let user = if case.is_matched() { "debug" } else { "bystander" };
         let served_by = if case.is_matched() { self.laptop.label() } else { self.web.label() };
         let mut all = Vec::new();
         for &load in loads {
@@ -105,17 +108,22 @@ impl Ground {
         Ok(daemon)
     }
 
-    /// No logs, time limits that never end a test, connections to servers kept and never shared among callers: as for the
-    /// daemon, who keeps what belongs to a connection on that connection.
+    /// haproxy without logs, and with timeouts that never end a load.
+    ///
+    /// It keeps its connections to servers, but does not share them among clients. The daemon does
+    /// the same: a client's connection has upstream connections of its own.
     fn haproxy(&self, threads: u32) -> Result<Process> {
         let (app, laptop) = (self.web.ip4(), self.laptop.ip4());
         let mut config = format!(
             "global\n  maxconn 9000\n  nbthread {threads}\n\
-             defaults\n  mode http\n  http-reuse never\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n"
+             defaults\n  mode http\n  http-reuse never\n\
+             \x20 timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n"
         );
         for (n, proto) in ["", " proto h2"].into_iter().enumerate() {
             config += &format!(
-                "frontend in{n}\n  bind 0.0.0.0:{}{proto}\n  use_backend laptop{n} if {{ req.hdr(x-user) -m str debug }}\n  default_backend app{n}\n\
+                "frontend in{n}\n  bind 0.0.0.0:{}{proto}\n\
+                 \x20 use_backend laptop{n} if {{ req.hdr(x-user) -m str debug }}\n\
+                 \x20 default_backend app{n}\n\
                  backend app{n}\n  server app {app}:{}{proto}\n\
                  backend laptop{n}\n  server laptop {laptop}:{}{proto}\n",
                 PROXY[n], APP[n], LAPTOP[n],
@@ -136,7 +144,8 @@ impl Ground {
             "map $http_x_user $server {{ default app; debug laptop; }}\n\
              upstream app {{ server {}:{}; keepalive 64; }}\n\
              upstream laptop {{ server {}:{}; keepalive 64; }}\n\
-             server {{ listen {}; location / {{ proxy_pass http://$server; proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }}\n",
+             server {{ listen {}; location / {{ proxy_pass http://$server; \
+             proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }}\n",
             self.web.ip4(),
             APP[0],
             self.laptop.ip4(),
@@ -149,7 +158,7 @@ impl Ground {
     }
 }
 
-/// An app, or the developer's server, that says who it is.
+/// Starts an nginx as the app or the developer's server. Its answers carry its name.
 fn server(netns: &Namespace, ports: [u16; 2]) -> Result<Process> {
     let dir = netns.dir().join(format!("files-{}", netns.label()));
     fs::create_dir_all(&dir)?;
@@ -169,6 +178,7 @@ fn server(netns: &Namespace, ports: [u16; 2]) -> Result<Process> {
     Ok(nginx)
 }
 
+/// Starts an nginx with the given `http` section.
 fn nginx(netns: &Namespace, name: &str, workers: u32, http: &str) -> Result<Process> {
     let dir = netns.dir().join(format!("nginx-{}-{name}", netns.label()));
     fs::create_dir_all(&dir)?;
@@ -178,7 +188,8 @@ fn nginx(netns: &Namespace, name: &str, workers: u32, http: &str) -> Result<Proc
     let config = format!(
         "daemon off;\nuser root;\nworker_processes {workers};\nerror_log stderr;\npid {}/pid;\n\
          events {{ worker_connections 4096; }}\n\
-         http {{\naccess_log off;\nkeepalive_requests 100000000;\nkeepalive_timeout 1h;\nopen_file_cache max=16;\n{paths}{http}}}\n",
+         http {{\naccess_log off;\nkeepalive_requests 100000000;\nkeepalive_timeout 1h;\n\
+         open_file_cache max=16;\n{paths}{http}}}\n",
         dir.display(),
     );
     let file = dir.join("nginx.conf");
@@ -188,7 +199,7 @@ fn nginx(netns: &Namespace, name: &str, workers: u32, http: &str) -> Result<Proc
     netns.spawn(&mut command).context("`cargo xtask setup bench` installs nginx")
 }
 
-/// CPU seconds of a process and of those that it started.
+/// CPU seconds of a process and its children.
 fn cpu_seconds(pid: u32) -> Result<f64> {
     let mut sum = process::cpu_seconds(pid)?;
     let children = Path::new("/proc")

@@ -1,4 +1,4 @@
-//! Rules that can't be: the pod says why, and the app never notices.
+//! Rules that are refused: the pod shows the reason, and the app serves.
 
 use interceptor_e2e::{Kind, LAPTOP, Manifest, run};
 use rstest::rstest;
@@ -7,37 +7,37 @@ use rstest::rstest;
 #[case::typo("8080 => 10.99.0.100:3000", "RuleInvalid", "did you mean `->`?")]
 #[case::no_target("8080 ->", "RuleInvalid", "target")]
 #[case::loopback("8080 -> 127.0.0.1:3000", "TargetDenied", "loopback")]
-#[case::the_node("8080 -> 10.99.0.1:3000", "TargetDenied", "node")]
+#[case::node("8080 -> 10.99.0.1:3000", "TargetDenied", "node")]
 #[case::metadata("8080 -> 169.254.169.254:80", "TargetDenied", "linkLocal")]
 #[case::metadata_ipv6("8080 -> [fd00:ec2::254]:80", "TargetDenied", "linkLocal")]
-#[case::not_built_yet("8080 -> alice", "NotSupported", "session")]
+#[case::not_supported_yet("8080 -> alice", "NotSupported", "session")]
 #[case::condition(
     "8080 -> 10.99.0.100:3000 when request.pth == \"/\"",
     "RuleInvalid",
     "request.path"
 )]
-fn a_rule_that_can_not_be_is_refused_with_its_reason(
+fn a_refused_rule_has_a_condition_and_an_event_with_the_reason(
     #[case] rule: &str,
     #[case] reason: &str,
-    #[case] says: &str,
+    #[case] word: &str,
 ) {
     run("refused", |f| {
         f.installed(&[])?;
-        // For one of the rules it matters which node is its own.
+        // The rule with the node's address needs a pod on that node.
         let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
-        let looked = app.looks()?;
-        let callers = f.callers(app.address())?;
+        let before_rule = app.snapshot()?;
+        let load = f.load(app.address())?;
         app.annotate("debug.redirect", rule)?;
         let condition = app.wait_refused(reason)?;
-        assert!(condition.message.contains(says), "{condition}");
+        assert!(condition.message.contains(word), "{condition}");
         let event = app.wait_event("RedirectRefused")?;
-        assert!(event["note"].to_string().contains(says), "{event}");
+        assert!(event["note"].to_string().contains(word), "{event}");
         assert_eq!(event["type"], "Warning");
 
         app.unannotate("debug.redirect")?;
         app.wait_untouched()?;
-        assert_eq!(app.looks()?, looked);
-        let calls = callers.stop();
+        assert_eq!(app.snapshot()?, before_rule);
+        let calls = load.stop();
         calls.assert_none_failed();
         assert_eq!(calls.by("app"), calls.len(), "{calls}");
         Ok(())
@@ -45,13 +45,13 @@ fn a_rule_that_can_not_be_is_refused_with_its_reason(
 }
 
 #[test]
-fn more_annotations_than_a_pod_can_be_told_of_are_refused_and_the_rest_goes_on() {
+fn too_many_annotations_of_a_pod_are_refused_and_other_pods_are_served() {
     run("many", |f| {
         f.installed(&[])?;
         let [many, other] =
             ["many", "other"].map(|name| f.start(Manifest::new(Kind::Pod, name).on("node1")));
         let (many, other) = (many?.pod()?, other?.pod()?);
-        // What an annotation may hold in all: 256 KiB.
+        // As many as fit into the 256 KiB of all annotations.
         let all: Vec<_> =
             (0..3000).map(|n| format!("debug.redirect/dev{n}=9000 -> {LAPTOP}:3000")).collect();
         many.kubectl("annotate", &all.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -68,22 +68,22 @@ fn more_annotations_than_a_pod_can_be_told_of_are_refused_and_the_rest_goes_on()
         let none: Vec<_> = (0..3000).map(|n| format!("debug.redirect/dev{n}-")).collect();
         many.kubectl("annotate", &none.iter().map(String::as_str).collect::<Vec<_>>())?;
         many.wait_untouched()?;
-        assert_eq!(many.who()?, "many");
+        assert_eq!(many.served_by()?, "many");
         Ok(())
     });
 }
 
 #[test]
-fn a_rule_without_ports_needs_a_pod_that_declares_some() {
+fn a_rule_without_ports_is_refused_for_a_pod_that_declares_none() {
     run("no-ports", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app").declares_no_ports())?.pod()?;
         app.annotate("debug.redirect", &format!("{LAPTOP}:3000"))?;
         app.wait_refused("NoPorts")?;
         app.wait_event("RedirectRefused")?;
-        assert_eq!(app.who()?, "app");
+        assert_eq!(app.served_by()?, "app");
 
-        // A port that it names itself needs no declaration.
+        // A port that the rule names needs no declaration.
         app.annotate("debug.redirect", &f.to_laptop())?;
         app.wait_active()?;
         app.wait_for_answer("laptop")?;
@@ -96,10 +96,10 @@ fn the_second_rule_for_a_port_is_refused_and_the_first_stays() {
     run("taken-port", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
-        let callers = f.callers(app.address())?;
+        let load = f.load(app.address())?;
         app.annotate("debug.redirect/alice", &f.to_laptop())?;
         app.wait_for("condition=debug.redirect/Active-alice")?;
-        callers.wait_for("laptop")?;
+        load.wait_for("laptop")?;
 
         app.annotate("debug.redirect/bob", &f.to_laptop().replace("3000", "3001"))?;
         app.wait_for("condition=debug.redirect/Active-bob=False")?;
@@ -108,14 +108,14 @@ fn the_second_rule_for_a_port_is_refused_and_the_first_stays() {
             bobs.is_some_and(|bobs| bobs.reason == "PortTaken" && bobs.message.contains("alice"))
         );
         app.wait_event("RedirectRefused")?;
-        assert_eq!(app.who()?, "laptop");
-        callers.stop().assert_none_failed();
+        assert_eq!(app.served_by()?, "laptop");
+        load.stop().assert_none_failed();
         Ok(())
     });
 }
 
 #[test]
-fn of_two_rules_for_a_port_in_one_annotation_the_first_holds() {
+fn the_first_of_two_rules_for_a_port_in_one_annotation_is_active() {
     run("port-twice", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
@@ -129,31 +129,31 @@ fn of_two_rules_for_a_port_in_one_annotation_the_first_holds() {
 }
 
 #[test]
-fn a_pod_in_the_nodes_own_network_is_refused() {
+fn a_pod_in_the_host_network_is_refused() {
     run("host-network", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app").ports(&[18099]).host_network())?.pod()?;
         app.annotate("debug.redirect", &f.to_laptop().replace("8080", "18099"))?;
         app.wait_refused("HostNetwork")?;
         app.wait_event("RedirectRefused")?;
-        assert_eq!(app.who()?, "app");
+        assert_eq!(app.served_by()?, "app");
         Ok(())
     });
 }
 
 #[test]
-fn after_a_mistake_the_rule_before_stays_in_force() {
+fn the_previous_rule_stays_in_force_after_a_mistake() {
     run("mistake", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
         app.annotate("debug.redirect", &f.to_laptop())?;
         app.wait_active()?;
-        let callers = f.callers(app.address())?;
+        let load = f.load(app.address())?;
 
         app.annotate("debug.redirect", "8080 => 10.99.0.100:3000")?;
         app.wait_event("RedirectRefused")?;
-        callers.wait_for_calls(100)?;
-        let calls = callers.stop();
+        load.wait_for_calls(100)?;
+        let calls = load.stop();
         calls.assert_none_failed();
         assert_eq!(calls.by("laptop"), calls.len(), "{calls}");
         Ok(())

@@ -1,14 +1,14 @@
-//! The namespaces of a run, the servers in them, and how a load is started from the client's.
+//! The namespaces of a run, the servers in them, and the start of relays and loads.
 //!
 //! ```text
-//!   client ── node (router; the daemon runs here) ── laptop   serve :3000
+//!   client ── node (router, runs the daemon) ── laptop   serve :3000
 //!                │
-//!                ├── web    serve :8080 and :8081, haproxy :9001 while it is measured
+//!                ├── web    serve :8080 and :8081, haproxy :9001 (while a case measures it)
 //!                └── peer   haproxy :9001 behind an iptables REDIRECT of :8080
 //! ```
 //!
-//! The rule of iptables has a pod of its own: it switches on connection tracking, which stays on for the whole
-//! namespace and would slow down every other case.
+//! The iptables rule has a pod of its own, because it enables connection tracking. That stays
+//! enabled for the whole namespace and would slow down every other case.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,9 +24,11 @@ use super::process;
 use crate::cpus;
 use crate::load;
 
-/// Who answered, as the servers' numbers say.
+/// The number of the app's server.
 pub(crate) const APP: u8 = 1;
+/// The number of the developer's server.
 pub(crate) const LAPTOP: u8 = 2;
+/// The number of the server on the pod's other port.
 pub(crate) const OTHER_PORT: u8 = 3;
 
 const REDIRECTED_PORT: u16 = 8080;
@@ -34,11 +36,11 @@ const BYSTANDER_PORT: u16 = 8081;
 const LAPTOP_PORT: u16 = 3000;
 const HAPROXY_PORT: u16 = 9001;
 
-/// How long a program may take to start.
+/// Maximum time for the start of a program.
 const START: Duration = Duration::from_secs(10);
 
-/// Everything that stands for the whole run.
-pub(crate) struct Ground {
+/// The namespaces and servers, which last for the whole run.
+pub(crate) struct Fixture {
     servers: Vec<Process>,
     client: Namespace,
     web: Namespace,
@@ -47,7 +49,7 @@ pub(crate) struct Ground {
     topology: Topology,
 }
 
-/// What stands in the client's way for one case.
+/// The relay of one case, which stops when this is dropped.
 pub(crate) enum Relay {
     Nothing,
     Haproxy(Process),
@@ -64,16 +66,16 @@ impl Relay {
     }
 }
 
-impl Ground {
+impl Fixture {
     pub(crate) fn build() -> Result<Self> {
         let topology = Topology::new("bench steal")?;
         let (web, peer) = (topology.pod("web")?, topology.pod("peer")?);
         let (laptop, client) = (topology.host("laptop")?, topology.host("client")?);
-        let mut ground = Self { servers: Vec::new(), client, web, peer, laptop, topology };
-        ground.serve(&ground.web.clone(), REDIRECTED_PORT, APP)?;
-        ground.serve(&ground.web.clone(), BYSTANDER_PORT, OTHER_PORT)?;
-        ground.serve(&ground.laptop.clone(), LAPTOP_PORT, LAPTOP)?;
-        Ok(ground)
+        let mut fixture = Self { servers: Vec::new(), client, web, peer, laptop, topology };
+        fixture.serve(&fixture.web.clone(), REDIRECTED_PORT, APP)?;
+        fixture.serve(&fixture.web.clone(), BYSTANDER_PORT, OTHER_PORT)?;
+        fixture.serve(&fixture.laptop.clone(), LAPTOP_PORT, LAPTOP)?;
+        Ok(fixture)
     }
 
     fn serve(&mut self, netns: &Namespace, port: u16, id: u8) -> Result<()> {
@@ -85,7 +87,7 @@ impl Ground {
         Ok(())
     }
 
-    /// The iptables rule of the peer, for the whole run.
+    /// Adds the iptables rule of the peer, which stays for the whole run.
     pub(crate) fn redirect_peer(&self) -> Result<()> {
         let mut iptables = self.peer.command("iptables");
         iptables.args(["--wait", "--table", "nat", "--append", "PREROUTING", "--protocol", "tcp"]);
@@ -102,7 +104,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Starts what stands in the way in `case`, and returns when it works.
+    /// Starts the relay of `case`, and returns when the expected server answers.
     pub(crate) fn start(&self, case: Case) -> Result<Relay> {
         let relay = match case.middle() {
             Middle::Nothing => Relay::Nothing,
@@ -123,7 +125,7 @@ impl Ground {
         let config = self.topology.dir().join(format!("haproxy-{threads}.cfg"));
         fs::write(&config, haproxy_config(threads, self.laptop.ip4()))?;
         let mut command = netns.command("haproxy");
-        // `-db`: one process, in the foreground.
+        // `-db` runs one process in the foreground.
         command.arg("-db").arg("-f").arg(&config);
         let mut haproxy =
             netns.spawn(&mut command).context("`cargo xtask setup bench` installs haproxy")?;
@@ -131,17 +133,17 @@ impl Ground {
         Ok(haproxy)
     }
 
-    /// A daemon with these workloads, once its admin endpoint answers.
+    /// Starts a daemon with these workloads, and returns when its admin endpoint answers.
     pub(crate) fn daemon(&self, workloads: &str) -> Result<Daemon> {
         Daemon::start(&self.topology, workloads, &[])
     }
 
-    /// Workloads: the pod's port goes to the laptop.
+    /// A workloads file in which the pod's port is redirected to the laptop.
     pub(crate) fn armed(&self) -> String {
         testbed::workload(&self.web, &self.rule())
     }
 
-    /// Workloads: the pod without a rule.
+    /// A workloads file in which the pod has no rule.
     pub(crate) fn disarmed(&self) -> String {
         format!(
             "workloads:\n  - name: {}\n    netns: {}\n",
@@ -150,7 +152,7 @@ impl Ground {
         )
     }
 
-    /// Workloads: `count` more pods, made here, and the same rule for each.
+    /// Makes `count` more pods. Returns a workloads file with the same rule for each.
     pub(crate) fn many(&self, count: usize) -> Result<String> {
         let mut text = String::from("workloads:\n");
         for number in 0..count {
@@ -165,7 +167,7 @@ impl Ground {
         format!("{REDIRECTED_PORT} -> {}:{LAPTOP_PORT}", self.laptop.ip4())
     }
 
-    /// Where the client connects to, and who must answer.
+    /// The address that the client connects to, and the number of the server that must answer.
     pub(crate) fn path(&self, path: Path) -> (SocketAddr, u8) {
         let (ip, port, id) = match path {
             Path::Laptop => (self.laptop.ip4(), LAPTOP_PORT, LAPTOP),
@@ -177,19 +179,19 @@ impl Ground {
         ((ip, port).into(), id)
     }
 
-    /// One call, to be sure that the path leads where the case says. Also: who answers at all.
+    /// Connects until the expected server answers, to check that the path is right.
     fn check(&self, case: Case) -> Result<()> {
         let (to, id) = self.path(case.path());
-        let call = || self.client.run(|| load::call(to)).map_err(|error| error.to_string());
+        let exchange = || self.client.run(|| load::exchange(to)).map_err(|error| error.to_string());
         let right = || {
-            call().and_then(|who| {
-                if who == id { Ok(()) } else { Err(format!("{who} answered, not {id}")) }
+            exchange().and_then(|who| {
+                if who == id { Ok(()) } else { Err(format!("server {who} answered, not {id}")) }
             })
         };
-        testbed::wait_until(&format!("{} to lead to server {id}", case.name()), START, right)
+        testbed::wait_until(&format!("{} to reach server {id}", case.name()), START, right)
     }
 
-    /// Runs a load in the client's namespace and reads its report.
+    /// Runs a load in the client's namespace, and parses its report.
     pub(crate) fn load<T: DeserializeOwned>(&self, args: &[&str]) -> Result<T> {
         let mut command = self.load_command(args)?;
         let output = command.stderr(Stdio::piped()).output().context("starting a load")?;
@@ -200,7 +202,7 @@ impl Ground {
             .with_context(|| format!("the report of load {}", args.join(" ")))
     }
 
-    /// A load that stays until its stdin closes.
+    /// Starts a load that runs until its stdin closes.
     pub(crate) fn spawn_load(&self, args: &[&str]) -> Result<Child> {
         let mut command = self.load_command(args)?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting a load")
@@ -217,21 +219,23 @@ impl Ground {
         self.client.run(body)
     }
 
-    /// CPU seconds of all servers so far.
+    /// The CPU time of all servers so far, in seconds.
     pub(crate) fn servers_cpu(&self) -> Result<f64> {
         self.servers.iter().map(|server| process::cpu_seconds(server.pid())).sum()
     }
 
-    /// Keeps the servers and the relay on these CPUs.
+    /// Pins the servers and the relay to these CPUs.
     pub(crate) fn pin(&self, relay: &Relay, cpus: &[usize]) -> Result<()> {
         let servers = self.servers.iter().map(Process::pid);
         servers.chain(relay.pid()).try_for_each(|pid| cpus::pin_process(pid, cpus))
     }
 }
 
-/// haproxy at its best on this path: no logs, time limits that never end a test, and buffers as large as those
-/// of the daemon, which give it half as much throughput again as its default of 16 KiB. Splicing was tried and
-/// is not better all in all (bench/README.md).
+/// The configuration of haproxy that performs best here.
+///
+/// It has no logs, and timeouts that never end a load. Its buffers are as large as the daemon's,
+/// which gives it half as much throughput again as its default of 16 KiB. Splicing is not better on
+/// the whole (see bench/README.md).
 fn haproxy_config(threads: usize, laptop: Ipv4Addr) -> String {
     format!(
         "global\n  maxconn 9000\n  nbthread {threads}\n  tune.bufsize 262144\n\
