@@ -16,7 +16,7 @@ use nix::{
 use serde_json::Value;
 use testbed::{Answer, Protocol, wait_until};
 
-use crate::{Cluster, TIMEOUT, Workload, on_laptop};
+use crate::{Cluster, TIMEOUT, on_laptop};
 
 /// A pod with an address.
 #[derive(Clone, Debug)]
@@ -73,12 +73,6 @@ impl Pod {
             ips: ips.filter_map(|ip| ip["ip"].as_str()?.parse().ok()).collect(),
             port: port.and_then(|port| port.parse().ok()).unwrap_or(8080),
         })
-    }
-
-    /// The only pod of a workload, ready or not.
-    pub fn of(workload: &Workload) -> Result<Self> {
-        let pods = workload.list()?;
-        Self::new(&workload.cluster, pods.first().context("the workload has no pod yet")?)
     }
 
     /// The name, with which its app answers.

@@ -1,13 +1,6 @@
 //! `interceptor run`: puts the parts together, and takes them apart in the order in which no call fails.
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use parking_lot::Mutex;
@@ -16,7 +9,6 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
-    time::sleep,
 };
 
 use crate::{
@@ -32,8 +24,9 @@ use crate::{
         source::{FileSource, FlagSource, Source},
     },
     datapath::{Callers, Loader},
+    drain::GRACE_AT_EXIT,
     exit::Exit,
-    kubernetes::{Cluster, client},
+    kubernetes::{Cluster, Tasks, client},
     limits::{self, Limits},
     netns::{
         HomeNetns,
@@ -44,9 +37,6 @@ use crate::{
         worker::{Shared, Workers},
     },
 };
-
-/// Handshakes that were under way at SIGTERM have this long: a SYN-ACK that was lost is sent again after a second.
-const HANDSHAKES: Duration = Duration::from_millis(1_500);
 
 /// More workers than this have not been seen to help one node.
 const DEFAULT_WORKERS_AT_MOST: usize = 4;
@@ -145,79 +135,20 @@ impl Signals {
     }
 }
 
+/// The control side, in four steps: listen, load, spawn, drain.
 async fn control(start: Start) -> Result<(), Failure> {
-    let Start { args, signals, home, policy, limits, workers, cluster, source, workloads } = start;
-    let Signals { mut terminate, mut interrupt, mut hangup } = signals;
-    let listener = listen(args.admin, "--admin").await?;
-    let strangers = match args.metrics {
-        Some(address) => Some(listen(address, "--metrics").await?),
-        None => None,
-    };
-    let shared = Arc::clone(workers.shared());
-    let registry = Arc::new(Registry::default());
-    let callers = Arc::new(Callers::new().await);
-    if let Err(error) = callers.state() {
-        tracing::warn!(
-            reason = error.reason(),
-            remedy = error.remedy(),
-            "applications won't see callers' addresses"
-        );
-    }
-    let (wakes, woken) = mpsc::unbounded_channel();
-    let context = Arc::new(Context {
-        home,
-        loader: Mutex::new(Loader::new(workers.count())),
-        policy: Arc::clone(&policy),
-        limits,
-        finder: Finder::new(netns_folders(&args), args.proc_netns, home),
-        workers,
-        callers: Arc::clone(&callers),
-        loop_guard: Arc::new(LoopGuard::default()),
-        arm_seconds: Histogram::new([
-            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5,
-        ]),
-        wakes: wakes.clone(),
-        claims: Claims::default(),
-        draining: Mutex::default(),
-    });
-    let admin = server::Admin {
-        registry: Arc::clone(&registry),
-        shared: Arc::clone(&shared),
-        callers: Arc::clone(&callers),
-        metrics: metrics::registry(
-            Arc::clone(&registry),
-            Arc::clone(&shared),
-            callers,
-            context.arm_seconds.clone(),
-            cluster.clone(),
-        ),
-    };
-    let admin = Arc::new(admin);
-    tokio::spawn(server::serve(listener, Arc::clone(&admin)));
-    if let Some(listener) = strangers {
-        tokio::spawn(server::serve_public(listener, admin));
-    }
-    let tasks = match (&cluster, &args.node_name) {
-        (Some(cluster), Some(node)) => {
-            let client = client::connect(Arc::clone(&cluster.requests))
-                .await
-                .context(
-                    "reach the API server of Kubernetes (in a pod: its service account; else KUBECONFIG)",
-                )
-                .or_exit(Exit::NoInput)?;
-            Some(cluster.start(&client, node, &policy, &registry, &wakes))
-        }
-        _ => None,
-    };
+    let endpoints = Endpoints::listen(&start.args).await?;
+    let (loaded, args, signals) = load(start).await;
+    let Signals { mut terminate, mut interrupt, hangup } = signals;
+    let Loaded { context, registry, cluster, reconciler, woken, .. } = loaded;
 
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() && wakes.send(Wake::Source).is_ok() {}
-    });
-
+    endpoints.serve(admin(&context, &registry, cluster.as_ref()));
+    let reports = spawn_cluster(&args, &context, &registry, cluster.as_ref()).await?;
+    spawn_reload(hangup, context.wakes.clone());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         workers = context.workers.count(),
-        workloads = workloads.len(),
+        workloads = loaded.workloads,
         admin = %args.admin,
         "started"
     );
@@ -229,16 +160,137 @@ async fn control(start: Start) -> Result<(), Failure> {
     };
     // Workers end with the last reference to them, and stolen connections with the workers.
     let workers = Arc::clone(&context.workers);
-    let reconciler = Reconciler::new(context, registry, source, workloads);
+    drop(context);
     reconciler.run(woken, shutdown).await;
     let farewell = async {
-        if let Some(tasks) = tasks {
-            tasks.end().await;
+        if let Some(reports) = reports {
+            reports.end().await;
         }
     };
-    tokio::join!(drain(&shared, args.drain_timeout), farewell);
+    tokio::join!(drain(workers.shared(), args.drain_timeout), farewell);
     drop(workers);
     Ok(())
+}
+
+/// The sockets of the admin endpoint, bound before anything else is done: a second daemon fails here.
+struct Endpoints {
+    admin: TcpListener,
+    metrics: Option<TcpListener>,
+}
+
+// === impl Endpoints ===
+
+impl Endpoints {
+    async fn listen(args: &Run) -> Result<Self, Failure> {
+        let admin = listen(args.admin, "--admin").await?;
+        let metrics = match args.metrics {
+            Some(address) => Some(listen(address, "--metrics").await?),
+            None => None,
+        };
+        Ok(Self { admin, metrics })
+    }
+
+    fn serve(self, admin: server::Admin) {
+        let admin = Arc::new(admin);
+        tokio::spawn(server::serve(self.admin, Arc::clone(&admin)));
+        if let Some(metrics) = self.metrics {
+            tokio::spawn(server::serve_public(metrics, admin));
+        }
+    }
+}
+
+/// The parts of the control side, put together and not started.
+struct Loaded {
+    context: Arc<Context>,
+    registry: Arc<Registry>,
+    cluster: Option<Cluster>,
+    reconciler: Reconciler,
+    woken: mpsc::UnboundedReceiver<Wake>,
+    /// How many workloads the source had at start.
+    workloads: usize,
+}
+
+async fn load(start: Start) -> (Loaded, Run, Signals) {
+    let Start { args, signals, home, policy, limits, workers, cluster, source, workloads } = start;
+    let registry = Arc::new(Registry::default());
+    // Held until the reconciler has registered what it waits for, so that the daemon is not ready too early.
+    let self_test = registry.readiness().task("self-test of client addresses");
+    let callers = load_callers().await;
+    let (wakes, woken) = mpsc::unbounded_channel();
+    let context = Arc::new(Context {
+        home,
+        loader: Mutex::new(Loader::new(workers.count())),
+        policy,
+        limits,
+        finder: Finder::new(netns_folders(&args), args.proc_netns, home),
+        workers,
+        callers,
+        loop_guard: Arc::new(LoopGuard::default()),
+        arm_seconds: Histogram::new([
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5,
+        ]),
+        wakes,
+        claims: Claims::default(),
+        draining: Mutex::default(),
+    });
+    let count = workloads.len();
+    let reconciler =
+        Reconciler::new(Arc::clone(&context), Arc::clone(&registry), source, workloads);
+    drop(self_test);
+    (Loaded { context, registry, cluster, reconciler, woken, workloads: count }, args, signals)
+}
+
+/// Loads the programs that show apps their clients, and tries them. Without them the daemon still works.
+async fn load_callers() -> Arc<Callers> {
+    let callers = Callers::new().await;
+    if let Err(error) = callers.state() {
+        tracing::warn!(
+            reason = error.reason(),
+            remedy = error.remedy(),
+            "applications won't see callers' addresses"
+        );
+    }
+    Arc::new(callers)
+}
+
+fn admin(context: &Context, registry: &Arc<Registry>, cluster: Option<&Cluster>) -> server::Admin {
+    let (shared, callers) = (context.workers.shared(), &context.callers);
+    server::Admin {
+        registry: Arc::clone(registry),
+        shared: Arc::clone(shared),
+        callers: Arc::clone(callers),
+        metrics: metrics::registry(
+            Arc::clone(registry),
+            Arc::clone(shared),
+            Arc::clone(callers),
+            context.arm_seconds.clone(),
+            cluster.cloned(),
+        ),
+    }
+}
+
+/// Starts the watches of the cluster and the reports on its pods. `None` without a cluster.
+async fn spawn_cluster(
+    args: &Run,
+    context: &Context,
+    registry: &Arc<Registry>,
+    cluster: Option<&Cluster>,
+) -> Result<Option<Tasks>, Failure> {
+    let (Some(cluster), Some(node)) = (cluster, &args.node_name) else { return Ok(None) };
+    let client = client::connect(Arc::clone(&cluster.requests))
+        .await
+        .context(
+            "reach the API server of Kubernetes (in a pod: its service account; else KUBECONFIG)",
+        )
+        .or_exit(Exit::NoInput)?;
+    Ok(Some(cluster.start(&client, node, &context.policy, registry, &context.wakes)))
+}
+
+/// Has the source read again at each SIGHUP.
+fn spawn_reload(mut hangup: Signal, wakes: mpsc::UnboundedSender<Wake>) {
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() && wakes.send(Wake::Source).is_ok() {}
+    });
 }
 
 async fn listen(address: SocketAddr, option: &str) -> Result<TcpListener, Failure> {
@@ -255,26 +307,17 @@ fn netns_folders(args: &Run) -> Vec<PathBuf> {
     args.netns_dir.clone()
 }
 
-/// Lets stolen connections end. Nothing is steered to us any more, but handshakes may still be under way.
+/// Lets stolen connections end. The kernel steers no more of them here, but handshakes may still be under way.
 async fn drain(shared: &Shared, timeout: Duration) {
     tracing::info!(
         connections = shared.open(),
         ?timeout,
         "given back; letting stolen connections end"
     );
-    let started = Instant::now();
-    let handshakes = HANDSHAKES.min(timeout);
-    loop {
-        let elapsed = started.elapsed();
-        if elapsed >= timeout || (shared.open() == 0 && elapsed >= handshakes) {
-            break;
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-    match shared.open() {
+    match shared.open_connections().drain(GRACE_AT_EXIT, timeout).await {
         0 => tracing::info!("ended"),
         connections => {
-            tracing::warn!(connections, "ended; connections that were still open are cut")
+            tracing::warn!(connections, "ended; connections that were still open are cut");
         }
     }
 }

@@ -6,10 +6,14 @@
 pub mod caller;
 mod error;
 mod object;
+pub mod pod;
 pub mod steal;
+mod via;
 
 pub use self::{
     caller::{Callers, NetnsCallers},
     error::DatapathError,
-    steal::{Loader, Steal, bypass::Bypass, heartbeat::HeartbeatPage},
+    pod::{PodPrograms, TakePorts},
+    steal::{Loader, bypass::Bypass, heartbeat::HeartbeatPage},
+    via::Via,
 };

@@ -43,7 +43,7 @@ impl AnnotationKey {
         Self(Action::Redirect.key().into())
     }
 
-    /// Reads a key. `None` if it belongs to somebody else.
+    /// Reads a key. `None` if it does not belong to interceptor.
     ///
     /// A key that is nearly right is accepted, so that its author gets an error instead of silence.
     #[must_use]
@@ -70,7 +70,7 @@ impl AnnotationKey {
         (stem(&self.0) != meant).then_some(meant)
     }
 
-    /// The part behind the `/`. It may be empty, or no valid name.
+    /// The part after the `/`. It may be empty, or no valid name.
     #[must_use]
     pub fn developer(&self) -> Option<&str> {
         self.0.split_once('/').map(|(_, developer)| developer)
@@ -83,7 +83,7 @@ impl fmt::Display for AnnotationKey {
     }
 }
 
-/// The part in front of the `/`.
+/// The part before the `/`.
 fn stem(key: &str) -> &str {
     key.split('/').next().unwrap_or(key)
 }
@@ -149,7 +149,7 @@ mod tests {
     #[case("redirect", false)]
     #[case("other.example/foo", false)]
     #[case("", false)]
-    fn keys_of_ours(#[case] key: &str, #[case] ours: bool) {
+    fn keys_of_interceptor_are_recognised(#[case] key: &str, #[case] ours: bool) {
         assert_eq!(AnnotationKey::new(key).is_some(), ours);
     }
 

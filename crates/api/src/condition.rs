@@ -4,9 +4,9 @@ use std::fmt;
 
 use crate::{Action, AnnotationKey};
 
-/// The part behind the `/` in the condition of all annotations of an action.
+/// The part after the `/` in the condition of all annotations of an action.
 const ACTIVE: &str = "Active";
-/// Maximum length of the part behind the `/`, in characters. The API server refuses longer ones.
+/// Maximum length of the part after the `/`, in characters. The API server refuses longer ones.
 const MAX_NAME: usize = 63;
 
 /// The type of a condition on a pod: `debug.redirect/Active`, or `debug.redirect/Active-alice` for
@@ -26,7 +26,7 @@ impl ConditionType {
     /// The condition of one developer's annotation.
     ///
     /// The name becomes what the API server accepts: other characters than letters, digits, `.` and
-    /// `_` become `-`, and the part behind the `/` is cut to 63 characters, `Active-` included.
+    /// `_` become `-`, and the part after the `/` is cut to 63 characters, `Active-` included.
     #[must_use]
     pub fn of_developer(action: Action, developer: &str) -> Self {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');

@@ -1,8 +1,8 @@
 //! The connections of the admin endpoint, bounded in number.
 //!
-//! One listener may be exposed to other hosts. Connections it holds compete with redirected ones for
-//! file descriptors. When the maximum is reached, the oldest connection is closed. Clients that get
-//! their answer at once, such as the kubelet and Prometheus, are served even then.
+//! One listener may be exposed to other hosts. Connections it holds compete with redirected ones
+//! for file descriptors. When the maximum is reached, the oldest connection is closed. Clients that
+//! get their answer at once, such as the kubelet and Prometheus, are served even then.
 
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 

@@ -13,8 +13,8 @@ use crate::{
     },
 };
 
-/// A workload with an active rule and an invalid one, and a workload that waits. The guard keeps one
-/// connection open.
+/// A workload with an active rule and an invalid one, and a workload that waits. The guard keeps
+/// one connection open.
 pub(super) fn registry() -> (Registry, Active) {
     let registry = Registry::default();
     let (first, second) = (stats(1), stats(2));

@@ -1,7 +1,7 @@
 //! Prometheus metrics, read from the same counters as the status at the moment of the scrape.
 //!
-//! Labels name workloads, annotations and ports. There are as many series as rules in force, and they
-//! go when the rules go. No label has a client's address, or anything else that a client sent.
+//! Labels name workloads, annotations and ports. There are as many series as rules in force, and
+//! they go when the rules go. No label has a client's address, or anything else that a client sent.
 
 use std::{fmt, sync::Arc, sync::atomic::Ordering};
 
@@ -17,7 +17,7 @@ use prometheus_client::{
 use self::writer::Writer;
 use super::state::port_outcomes;
 use crate::{
-    control::registry::{Registry, WorkloadEntry},
+    control::registry::{Armed, Registry, WorkloadEntry},
     datapath::Callers,
     kubernetes::Cluster,
     relay::{
@@ -163,7 +163,7 @@ fn write_connections(
         }
     }
     for entry in workloads {
-        let Some((workload, _)) = &entry.armed else { continue };
+        let Some(Armed { workload, .. }) = &entry.armed else { continue };
         // These connections belong to no rule.
         for (outcome, count) in [
             (Outcome::Refused(Refused::RelayAddress), &workload.strays),

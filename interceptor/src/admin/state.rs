@@ -72,7 +72,7 @@ fn workload(entry: &WorkloadEntry) -> WorkloadStatus {
         (None, None) => (WorkloadState::Idle, "no rule is in force".into()),
     };
     let counter = |of: fn(&Workload) -> &AtomicU64| {
-        entry.armed.as_ref().map_or(0, |(workload, _)| of(workload).load(Ordering::Relaxed))
+        entry.armed.as_ref().map_or(0, |armed| of(&armed.workload).load(Ordering::Relaxed))
     };
     WorkloadStatus {
         name: entry.name.to_string(),
@@ -81,8 +81,9 @@ fn workload(entry: &WorkloadEntry) -> WorkloadStatus {
         message,
         relay_address: counter(|workload| &workload.strays),
         unrouted: counter(|workload| &workload.unrouted),
-        caller_address: entry.armed.as_ref().map(|(workload, _)| {
-            caller_address(workload.callers.state(), workload.callers.count())
+        caller_address: entry.armed.as_ref().map(|armed| {
+            let callers = &armed.workload.callers;
+            caller_address(callers.state(), callers.count())
         }),
         rules: entry.rules.iter().map(|rule| rule_status(entry, rule)).collect(),
     }
@@ -154,8 +155,8 @@ pub(super) fn port_outcomes(
     let relayed =
         Outcome::ALL.into_iter().filter(|outcome| outcome.counted_by() == CountedBy::Relay);
     let mut all: Vec<_> = relayed.map(|outcome| (outcome, stats.get(outcome))).collect();
-    if let Some((_, steal)) = &entry.armed {
-        let verdicts = steal.lock().verdicts(port).unwrap_or_default().into_iter();
+    if let Some(armed) = &entry.armed {
+        let verdicts = armed.programs.lock().counters(port).unwrap_or_default().into_iter();
         let left = verdicts.filter_map(|(verdict, count)| Some((left_to_app(verdict)?, count)));
         all.extend(left.map(|(reason, count)| (Outcome::Passed(reason), count)));
     }

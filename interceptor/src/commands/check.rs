@@ -7,7 +7,7 @@ use nix::sched::{CloneFlags, setns};
 use serde::Serialize;
 
 use crate::{
-    datapath::{Callers, Loader, Steal},
+    datapath::{Callers, Loader, PodPrograms},
     limits::OpenFiles,
 };
 
@@ -153,7 +153,7 @@ fn enter_namespaces() -> Finding {
 }
 
 fn load_program() -> Finding {
-    let result = Steal::load(&mut Loader::new(1))
+    let result = PodPrograms::load(&mut Loader::new(1))
         .map(|_| "the kernel's verifier accepts it".to_owned())
         .map_err(|error| {
             (

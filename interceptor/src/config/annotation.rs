@@ -1,4 +1,4 @@
-//! Which annotations are ours, and what they say. The same for pods and for the workloads file.
+//! Reads the rules in an annotation. The same for pods and for the workloads file.
 
 use std::num::NonZeroU16;
 
@@ -13,36 +13,38 @@ pub enum Problem {
     /// The value is not a list of rules.
     #[error("{}", .0.message())]
     Parse(#[from] ParseError),
-    /// A rule asks for something that can't be done yet.
+    /// A rule asks for something that is not built yet.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
-    /// The condition of a rule is wrong.
+    /// The condition of a rule is invalid.
     #[error("{}", .error.message())]
     Condition {
-        /// What is wrong with it.
+        /// What is wrong with the condition.
         error: ConditionError,
-        /// Where, in the value.
+        /// The place in the annotation's value.
         span: Span,
     },
     /// A rule without ports, on a workload that declares none.
     #[error(
-        "expected ports in front of the target, because the workload declares none (example: `8080 -> {target}`)"
+        "expected ports before the target, because the workload declares none \
+         (example: `8080 -> {target}`)"
     )]
     NoPorts {
-        /// The rule's target as it was written.
+        /// The rule's target, in the words of its author.
         target: String,
-        /// The place of the rule.
+        /// The place of the target in the annotation's value.
         span: Span,
     },
-    /// `debug.mirror`
+    /// The annotation is `debug.mirror`, which is not built yet.
     #[error("`debug.mirror` is not supported yet")]
     Mirror,
-    /// The part behind the `/` is not a developer's name.
+    /// The part after the `/` is no developer's name.
     #[error(
-        "expected a name of lower-case letters, digits and `-` behind the `/` (example: `debug.redirect/alice`)"
+        "expected a name of lower-case letters, digits and `-` after the `/` \
+         (example: `debug.redirect/alice`)"
     )]
     Developer,
-    /// Probably meant to be one of ours.
+    /// The key is nearly one of interceptor's keys.
     #[error("unknown annotation, did you mean `{0}`?")]
     Misspelt(&'static str),
 }
@@ -86,7 +88,7 @@ pub fn parse(
 }
 
 impl Problem {
-    /// The place in the annotation's value, if it is there and not in the key.
+    /// The place in the annotation's value; `None` if the key is wrong.
     pub fn span(&self) -> Option<Span> {
         match self {
             Self::Parse(error) => Some(error.span()),
@@ -97,7 +99,9 @@ impl Problem {
     }
 }
 
-/// What is wrong with the rule's condition, and where in the text that the rule was read from.
+/// The error of the rule's condition, and its place in the text that the rule was parsed from.
+///
+/// `None` if the condition is valid, or if the rule has none.
 #[must_use]
 pub fn wrong_condition(rule: &Rule) -> Option<(ConditionError, Span)> {
     let when = rule.when.as_ref()?;
@@ -119,16 +123,16 @@ mod tests {
     #[case("debug.redirect", "8080 -> a:1", None)]
     #[case("debug.redirect/alice", "8080 -> a:1; 80 -> b:2", None)]
     #[case("debug.redirect/Alice", "8080 -> a:1", Some(("expected a name of lower-case letters, digits and `-` \
-        behind the `/` (example: `debug.redirect/alice`)", None)))]
+        after the `/` (example: `debug.redirect/alice`)", None)))]
     #[case("debug.redirect/", "8080 -> a:1", Some(("expected a name of lower-case letters, digits and `-` \
-        behind the `/` (example: `debug.redirect/alice`)", None)))]
+        after the `/` (example: `debug.redirect/alice`)", None)))]
     #[case("debug.redirct", "8080 -> a:1", Some(("unknown annotation, did you mean `debug.redirect`?", None)))]
     #[case("debug.miror/bob", "8080 -> a:1", Some(("unknown annotation, did you mean `debug.mirror`?", None)))]
     #[case("debug.mirror", "8080 -> a:1", Some(("`debug.mirror` is not supported yet", None)))]
     #[case("debug.redirect", "8080 -> alice", Some(("a session name as target is not supported yet", Some("alice"))))]
     #[case("debug.redirect", "8 -> a:1; 9 -> a:1 when true && x", Some(("there is no attribute `x`; write strings in quotes", Some("x"))))]
     #[case("debug.redirect", "8 -> a:1 when source.port == 1 percent 5", None)]
-    #[case("debug.redirect", " a:1", Some(("expected ports in front of the target, because the workload declares none \
+    #[case("debug.redirect", " a:1", Some(("expected ports before the target, because the workload declares none \
         (example: `8080 -> a:1`)", Some("a:1"))))]
     #[case("debug.redirect", "8080", Some(("expected a target: `host:port`, `[ipv6]:port` or a session name, found \
         `8080`; did you mean `8080 -> host:port`? (example: `8080 -> 10.20.0.7:3000`)", Some("8080"))))]
@@ -145,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_without_ports_takes_the_declared_ones() {
+    fn a_rule_without_ports_takes_the_declared_ports() {
         let rules =
             parse(&AnnotationKey::redirect(), "a:1", &[NonZeroU16::MIN]).expect("has ports");
         assert_eq!(rules[0].ports, Ports::Declared);

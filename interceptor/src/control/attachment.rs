@@ -1,7 +1,7 @@
 //! A namespace with our program in it: from a plan to rules in force.
 //!
 //! [`Attachment::arm`] brings listeners and program into a namespace, [`Attachment::apply`] starts and ends rules there, and
-//! [`Attachment::disarm`] leaves it. Listeners outlive the program by [`GRACE`], for connections whose handshake was under
+//! [`Attachment::disarm`] leaves it. Listeners outlive the program by [`GRACE`](crate::drain::GRACE), for connections whose handshake was under
 //! way.
 
 use std::{
@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use interceptor_common::port::Port;
 use interceptor_rule::{Rule, Target};
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{
     claims::{Claim, ClaimedError},
@@ -27,12 +27,14 @@ use super::{
     draining::Draining,
     plan::{Plan, Planned},
     ports::{Applied, Ports},
+    registry::Armed,
     rule::{ActiveRule, RefusedRule, RuleReport, loop_message},
     status::{Reason, Standing},
 };
 use crate::{
     config::{annotation::AnnotationKey, workloads::WorkloadSpec},
-    datapath::{DatapathError, Steal},
+    datapath::{DatapathError, PodPrograms, TakePorts as _},
+    drain::after_grace,
     netns::{Netns, NetnsError, NetnsId},
     relay::{
         listen::open_listeners,
@@ -40,10 +42,6 @@ use crate::{
         workload::{Routes, Workload, WorkloadId},
     },
 };
-
-/// How long a namespace keeps its listeners, and a released port its route, after the kernel stopped steering: time for
-/// handshakes that were under way (two retransmissions of a SYN-ACK on a slow path).
-const GRACE: Duration = Duration::from_secs(3);
 
 /// Maximum time for the workers to answer: they are asked between two beats.
 const WORKERS_PATIENCE: Duration = Duration::from_secs(2);
@@ -54,8 +52,8 @@ pub struct Attachment {
     pub workload: Arc<Workload>,
     /// No other workload has these ports of the namespace.
     claims: HashMap<Port, Claim>,
-    /// The kernel side.
-    pub steal: Arc<Mutex<Steal>>,
+    /// What runs in the kernel.
+    programs: Arc<Mutex<PodPrograms>>,
     /// Takes and releases ports.
     ports: Ports,
     /// Rules in force.
@@ -106,12 +104,12 @@ impl Attachment {
     ) -> Result<Self, ArmError> {
         let started = Instant::now();
         let workers = &context.workers;
-        let mut steal = Steal::load(&mut context.loader.lock())?;
-        let Opened { listeners, addresses } = open(&netns, workers.count(), &mut steal)?;
-        let workload = Arc::new(workload(spec, netns, context, addresses, &steal).await);
+        let mut programs = PodPrograms::load(&mut context.loader.lock())?;
+        let Opened { listeners, addresses } = open(&netns, workers.count(), &mut programs)?;
+        let workload = Arc::new(workload(spec, netns, context, addresses, &programs).await);
         let beating = workers.serve(&workload, listeners);
         let attached = match tokio::time::timeout(WORKERS_PATIENCE, beating).await {
-            Ok(()) => steal.attach(&workload.netns).map_err(ArmError::from),
+            Ok(()) => programs.attach(&workload.netns).map_err(ArmError::from),
             Err(_elapsed) => Err(ArmError::Workers),
         };
         if let Err(error) = attached {
@@ -119,9 +117,15 @@ impl Attachment {
             return Err(error);
         }
         context.arm_seconds.observe(started.elapsed().as_secs_f64());
-        let steal = Arc::new(Mutex::new(steal));
-        let ports = Ports::new(&workload.name, &steal);
-        Ok(Self { workload, claims: HashMap::new(), steal, ports, rules: Vec::new() })
+        let programs = Arc::new(Mutex::new(programs));
+        let ports = Ports::new(&workload.name, &programs);
+        Ok(Self { workload, claims: HashMap::new(), programs, ports, rules: Vec::new() })
+    }
+
+    /// What the registry publishes of it.
+    #[must_use]
+    pub fn published(&self) -> Armed {
+        Armed { workload: Arc::clone(&self.workload), programs: Arc::clone(&self.programs) }
     }
 
     /// Which namespace this is.
@@ -194,26 +198,23 @@ impl Attachment {
         self.rules.iter().filter_map(|active| active.expires_at).min()
     }
 
-    /// Stops stealing. Connections that were stolen go on. Listeners are closed after [`GRACE`].
+    /// Stops stealing. Connections that were stolen go on. Listeners are closed after [`GRACE`](crate::drain::GRACE).
     pub fn disarm(mut self, context: &Context) -> Draining {
         let draining = Draining::new(&self.workload);
         self.rules.clear();
-        self.steal.lock().detach();
+        self.programs.lock().detach();
         self.claims.clear();
         for route in self.workload.routes.load().values().flat_map(|routes| routes.iter()) {
             route.withdraw();
         }
         let workers = Arc::clone(&context.workers);
-        tokio::spawn(async move {
-            sleep(GRACE).await;
-            workers.retire(self.workload.id);
-        });
+        after_grace(move || workers.retire(self.workload.id));
         draining
     }
 
     /// Leaves a namespace that is gone. Its connections have no peer any more and would keep it alive, so they are closed.
     pub fn cut(self, context: &Context) {
-        self.steal.lock().detach();
+        self.programs.lock().detach();
         self.workload.gone.set();
         context.workers.cut(self.workload.id);
     }
@@ -264,8 +265,7 @@ impl Attachment {
     /// Keeps the withdrawn routes of a port for connections that were on their way, then drops them with their counters.
     fn forget_later(&self, port: Port) {
         let workload = Arc::clone(&self.workload);
-        tokio::spawn(async move {
-            sleep(GRACE).await;
+        after_grace(move || {
             workload.routes.rcu(|routes| {
                 let mut routes = Routes::clone(routes);
                 if routes.get(&port).is_some_and(|now| now.iter().all(|route| route.is_withdrawn()))
@@ -278,14 +278,14 @@ impl Attachment {
     }
 }
 
-/// Opens each worker's listeners inside `netns` and gives them to the program.
-fn open(netns: &Netns, workers: u32, steal: &mut Steal) -> Result<Opened, ArmError> {
+/// Opens each worker's listeners inside `netns` and gives them to the programs.
+fn open(netns: &Netns, workers: u32, programs: &mut PodPrograms) -> Result<Opened, ArmError> {
     let mut opened = Opened { listeners: Vec::new(), addresses: Vec::new() };
     for worker in 0..workers {
         let listeners = netns.enter(open_listeners)?.map_err(ArmError::Listen)?;
         for (family, listener) in &listeners {
             opened.addresses.push(listener.local_addr().map_err(ArmError::Listen)?);
-            steal.set_listener(*family, worker, listener)?;
+            programs.set_listener(*family, worker, listener)?;
         }
         opened.listeners.push(listeners.into_iter().map(|(_, listener)| listener).collect());
     }
@@ -298,7 +298,7 @@ async fn workload(
     netns: Netns,
     context: &Context,
     listeners: Vec<SocketAddr>,
-    steal: &Steal,
+    programs: &PodPrograms,
 ) -> Workload {
     static NEXT_ID: AtomicU32 = AtomicU32::new(1);
     let callers = context.callers.enter(&netns).await;
@@ -308,7 +308,7 @@ async fn workload(
     Workload {
         id: WorkloadId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
         name: Arc::from(spec.name.as_str()),
-        bypass: steal.bypass(),
+        bypass: programs.bypass(),
         callers,
         netns,
         sockets: Default::default(),
@@ -317,7 +317,7 @@ async fn workload(
         canaries: Default::default(),
         loop_guard: Arc::clone(&context.loop_guard),
         pressure: Arc::clone(context.workers.shared().pressure()),
-        heartbeats: steal.heartbeats(),
+        heartbeats: programs.heartbeats(),
         health_checks: spec.health_checks.clone(),
         home: context.home,
         dial: context.policy.dial,

@@ -78,13 +78,19 @@ impl Context {
     /// A waker for the workload `name`.
     #[must_use]
     pub fn waker(&self, name: &Arc<str>) -> Waker {
-        Waker { name: Arc::clone(name), wakes: self.wakes.clone() }
+        Waker::new(name, &self.wakes)
     }
 }
 
 // === impl Waker ===
 
 impl Waker {
+    /// Wakes the reconciler at the other end of `wakes` for the workload `name`.
+    #[must_use]
+    pub fn new(name: &Arc<str>, wakes: &UnboundedSender<Wake>) -> Self {
+        Self { name: Arc::clone(name), wakes: wakes.clone() }
+    }
+
     /// Has the workload stepped soon.
     pub fn wake(&self) {
         // The reconciler has ended if this fails: the daemon is ending, and there is nothing to step.

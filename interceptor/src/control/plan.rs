@@ -6,10 +6,13 @@ use interceptor_common::{port::Port, steal::MAX_PORTS};
 use interceptor_rule::{Ports, Rule, Target};
 
 use super::status::{Reason, Standing};
-use crate::config::{
-    annotation::{AnnotationKey, Problem},
-    policy::{Action, Policy},
-    workloads::{MAX_ANNOTATIONS, Obstacle, WorkloadSpec},
+use crate::{
+    config::{
+        annotation::{AnnotationKey, Problem},
+        policy::{Action, Policy},
+        workloads::{MAX_ANNOTATIONS, Obstacle, WorkloadSpec},
+    },
+    datapath::Via,
 };
 
 /// What a workload's annotations amount to.
@@ -17,8 +20,17 @@ use crate::config::{
 pub struct Plan {
     /// Every rule that is in force or was refused, in the order in which they are told.
     pub rules: Vec<Planned>,
-    /// By port, which of `rules` take from it, in the order in which they are asked.
-    pub ports: BTreeMap<Port, Vec<usize>>,
+    /// What happens with each port that a rule takes from.
+    pub ports: BTreeMap<Port, PortPlan>,
+}
+
+/// What happens with one port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortPlan {
+    /// The rules of the plan that take from it, by index, in the order in which they are asked. At least one.
+    pub rules: Vec<usize>,
+    /// How its connections get to their targets.
+    pub via: Via,
 }
 
 /// One rule of a plan.
@@ -137,7 +149,7 @@ impl Planner {
             });
             !takers.is_empty()
         });
-        let mut ports: BTreeMap<Port, Vec<usize>> = BTreeMap::new();
+        let mut orders: BTreeMap<Port, Vec<usize>> = BTreeMap::new();
         let mut accepted: Vec<Option<usize>> = vec![None; claims.len()];
         for (n, claim) in claims.iter().enumerate() {
             let before = |port| self.asked_before(claims, port, n);
@@ -149,10 +161,10 @@ impl Planner {
                 let message = others.find_map(|other| claims[other].leaves_nothing_to(claim, port));
                 message.map(|message| Standing::refused(Reason::PortTaken, message))
             });
-            let more = claim.ports.iter().filter(|port| !ports.contains_key(port)).count();
+            let more = claim.ports.iter().filter(|port| !orders.contains_key(port)).count();
             let refusal = refusal.or_else(|| {
                 let message = || format!("more than {MAX_PORTS} redirected ports in one workload");
-                (ports.len() + more > MAX_PORTS as usize)
+                (orders.len() + more > MAX_PORTS as usize)
                     .then(|| Standing::refused(Reason::LimitExceeded, message()))
             });
             if let Some(refusal) = refusal {
@@ -161,7 +173,7 @@ impl Planner {
             }
             accepted[n] = Some(rules.len());
             for &port in &claim.ports {
-                let order = ports.entry(port).or_default();
+                let order = orders.entry(port).or_default();
                 let before = before(port).into_iter();
                 let at = before.filter(|&other| other < n && accepted[other].is_some()).count();
                 order.insert(at, rules.len());
@@ -173,7 +185,7 @@ impl Planner {
                 refusal: None,
             });
         }
-        for (&port, order) in &ports {
+        for (&port, order) in &orders {
             let takers = self.takers.entry(port).or_default();
             takers.clear();
             for &rule in order {
@@ -182,8 +194,9 @@ impl Planner {
                 }
             }
         }
-        self.takers.retain(|port, _| ports.contains_key(port));
-        Plan { rules, ports }
+        self.takers.retain(|port, _| orders.contains_key(port));
+        let ports = orders.into_iter().map(|(port, order)| (port, PortPlan::new(order)));
+        Plan { ports: ports.collect(), rules }
     }
 
     /// The claims to `port` that are asked before the claim `n`.
@@ -194,6 +207,16 @@ impl Planner {
         };
         let claimants = (0..claims.len()).filter(|&other| claims[other].ports.contains(&port));
         claimants.filter(|&other| came(other) < came(n)).collect()
+    }
+}
+
+// === impl PortPlan ===
+
+impl PortPlan {
+    /// Decides how the connections of a port with these rules are carried.
+    fn new(rules: Vec<usize>) -> Self {
+        // The relay carries every rule of the language. A faster way that carries fewer will be decided for here.
+        Self { rules, via: Via::Relay }
     }
 }
 

@@ -4,29 +4,28 @@
 //! So the routes of a port are published before the program takes it. They stay after the program has released it, for
 //! connections whose handshake was under way.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use interceptor_common::port::Port;
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::{
-    plan::{Plan, Planned},
+    plan::{Plan, Planned, PortPlan},
     rule::ActiveRule,
 };
 use crate::{
     config::annotation::AnnotationKey,
-    datapath::{DatapathError, Steal, steal::heartbeat},
+    datapath::{DatapathError, PodPrograms, TakePorts},
     relay::{route::Route, stats::PortStats, workload::Routes},
 };
 
-/// Takes and releases the ports of one namespace.
-pub(super) struct Ports {
+/// Takes and releases the ports of one namespace, in the kernel unless a test puts something else in place of [`PodPrograms`].
+pub(super) struct Ports<P = PodPrograms> {
     /// The workload's name, for logs.
     name: Arc<str>,
     /// `metrics` reads its counters while the reconciler changes its ports.
-    steal: Arc<Mutex<Steal>>,
+    programs: Arc<Mutex<P>>,
     /// The counters of each annotation's rules for a port: a rule that replaces another one goes on counting.
     stats: HashMap<(AnnotationKey, Port), Arc<PortStats>>,
 }
@@ -44,10 +43,10 @@ pub(super) struct Applied {
 
 // === impl Ports ===
 
-impl Ports {
+impl<P: TakePorts> Ports<P> {
     /// The ports of the workload `name`: none is taken yet.
-    pub(super) fn new(name: &Arc<str>, steal: &Arc<Mutex<Steal>>) -> Self {
-        Self { name: Arc::clone(name), steal: Arc::clone(steal), stats: HashMap::new() }
+    pub(super) fn new(name: &Arc<str>, programs: &Arc<Mutex<P>>) -> Self {
+        Self { name: Arc::clone(name), programs: Arc::clone(programs), stats: HashMap::new() }
     }
 
     /// Brings `routes` and the program to what `plan` says of `rules`, the rules in force. `removed` are those that were
@@ -79,8 +78,8 @@ impl Ports {
         let ready = rules.iter().filter(|rule| rule.is_ready() && !rule.taken);
         let changed = ready.chain(removed).flat_map(|rule| rule.ports.iter().copied());
         let changed: Vec<_> = changed.collect();
-        let (taken, failed) = self.take_ready(rules);
-        self.renew(&changed, rules);
+        let (taken, failed) = self.take_ready(plan, rules);
+        self.renew(&changed, plan, rules);
         Applied { released, taken, failed }
     }
 
@@ -88,7 +87,7 @@ impl Ports {
     fn routes(&mut self, before: &Routes, plan: &Plan, rules: &[ActiveRule]) -> Routes {
         let mut routes = Routes::default();
         let mut stats: HashMap<_, Arc<PortStats>> = HashMap::new();
-        for (port, order) in &plan.ports {
+        for (port, PortPlan { rules: order, via: _ }) in &plan.ports {
             let old = before.get(port).map_or(&[][..], |routes| &**routes);
             let in_force = order.iter().filter_map(|&n| in_force(&plan.rules[n], rules));
             let ready = in_force.filter(|rule| rule.is_ready());
@@ -112,23 +111,27 @@ impl Ports {
     /// must not stay taken.
     fn release(&self, ports: &[Port]) {
         for &port in ports {
-            let mut steal = self.steal.lock();
-            if let Err(error) = steal.release_port(port) {
+            let mut programs = self.programs.lock();
+            if let Err(error) = programs.release(port) {
                 tracing::error!(workload = %self.name, %port, %error, "release a port; detaching from the workload");
-                steal.detach();
+                programs.detach();
             }
         }
     }
 
     /// Has the program take the ports of rules that are ready. Returns the rules whose ports were taken, and those of
     /// which one could not be.
-    fn take_ready(&self, rules: &mut [ActiveRule]) -> (Vec<usize>, Vec<(usize, DatapathError)>) {
+    fn take_ready(
+        &self,
+        plan: &Plan,
+        rules: &mut [ActiveRule],
+    ) -> (Vec<usize>, Vec<(usize, DatapathError)>) {
         let (mut taken, mut failed) = (Vec::new(), Vec::new());
         for n in 0..rules.len() {
             if rules[n].taken || !rules[n].is_ready() {
                 continue;
             }
-            match rules[n].ports.iter().try_for_each(|&port| self.take(port, rules)) {
+            match rules[n].ports.iter().try_for_each(|&port| self.take(port, plan, rules)) {
                 Ok(()) => {
                     rules[n].taken = true;
                     taken.push(n);
@@ -140,18 +143,20 @@ impl Ports {
     }
 
     /// Tells the program anew when it is to release these ports by itself, where it still has them.
-    fn renew(&self, ports: &[Port], rules: &[ActiveRule]) {
+    fn renew(&self, ports: &[Port], plan: &Plan, rules: &[ActiveRule]) {
         for &port in ports {
             if rules.iter().any(|rule| rule.taken && rule.ports.contains(&port))
-                && let Err(error) = self.take(port, rules)
+                && let Err(error) = self.take(port, plan, rules)
             {
                 tracing::error!(workload = %self.name, %port, %error, "set the end of a port's ttl");
             }
         }
     }
 
-    fn take(&self, port: Port, rules: &[ActiveRule]) -> Result<(), DatapathError> {
-        self.steal.lock().take_port(port, expires_at(port, rules))
+    /// Takes one port of a rule, the way that the plan says. A port that the plan has no rules for is left alone.
+    fn take(&self, port: Port, plan: &Plan, rules: &[ActiveRule]) -> Result<(), DatapathError> {
+        let Some(PortPlan { via, .. }) = plan.ports.get(&port) else { return Ok(()) };
+        self.programs.lock().take(port, *via, expires_at(port, rules))
     }
 }
 
@@ -172,9 +177,12 @@ fn withdrawn(before: &Routes, next: &Routes) -> Vec<Arc<Route>> {
     live.filter(|(port, route)| !goes_on(port, route)).map(|(_, route)| Arc::clone(route)).collect()
 }
 
-/// When the last rule of a port ends, in the kernel's time. `None` while one of them has no end.
-fn expires_at(port: Port, rules: &[ActiveRule]) -> Option<u64> {
+/// When the last rule of a port ends. `None` while one of them has no end.
+fn expires_at(port: Port, rules: &[ActiveRule]) -> Option<Instant> {
     let rules = rules.iter().filter(|rule| rule.ports.contains(&port) && rule.is_ready());
     let last = rules.map(|rule| rule.expires_at).reduce(|a, b| Some(a?.max(b?))).flatten()?;
-    Some(heartbeat::now() + last.saturating_duration_since(Instant::now()).as_nanos() as u64)
+    Some(last.into_std())
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,10 @@ use super::{
     task::OwnedTask,
     workload::WorkloadController,
 };
-use crate::config::workloads::{NetnsSource, WorkloadSpec};
+use crate::{
+    config::workloads::{NetnsSource, WorkloadSpec},
+    readiness::ReadyTask,
+};
 
 /// How often a process that is not there is looked for.
 const ABSENT_RETRY: Duration = Duration::from_secs(1);
@@ -38,6 +41,10 @@ pub struct Reconciler {
     workloads: BTreeMap<Arc<str>, Slot>,
     /// Rules that were admitted, of all workloads.
     rules: usize,
+    /// Held until the source has been heard in full.
+    source_task: Option<ReadyTask>,
+    /// Held until every workload has had its first step.
+    first_steps: Option<ReadyTask>,
 }
 
 struct Slot {
@@ -62,8 +69,19 @@ impl Reconciler {
         source: Arc<dyn Source>,
         workloads: Vec<WorkloadSpec>,
     ) -> Self {
-        let mut reconciler =
-            Self { context, registry, source, workloads: BTreeMap::new(), rules: 0 };
+        let (source_task, first_steps) = {
+            let readiness = registry.readiness();
+            (Some(readiness.task("source")), Some(readiness.task("first steps")))
+        };
+        let mut reconciler = Self {
+            context,
+            registry,
+            source,
+            workloads: BTreeMap::new(),
+            rules: 0,
+            source_task,
+            first_steps,
+        };
         reconciler.adopt(workloads);
         reconciler
     }
@@ -87,8 +105,11 @@ impl Reconciler {
                 }
                 self.listen(None, &mut wakes, &mut due);
             }
-            if due.is_empty() && self.source.is_complete() {
-                self.registry.set_ready();
+            if self.source.is_complete() {
+                self.source_task = None;
+                if due.is_empty() {
+                    self.first_steps = None;
+                }
             }
             let next = self.workloads.values().filter_map(|slot| slot.next).min();
             tokio::select! {

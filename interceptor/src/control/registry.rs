@@ -2,10 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use interceptor_common::port::Port;
@@ -13,7 +10,8 @@ use parking_lot::Mutex;
 
 use super::status::Standing;
 use crate::{
-    datapath::Steal,
+    datapath::PodPrograms,
+    readiness::Readiness,
     relay::{stats::PortStats, workload::Workload},
 };
 
@@ -23,8 +21,8 @@ pub struct Registry {
     workloads: Mutex<BTreeMap<Arc<str>, Arc<WorkloadEntry>>>,
     /// Why the workloads file as it stands now is not in force.
     source_error: Mutex<Option<String>>,
-    /// Every workload has had its first step.
-    ready: AtomicBool,
+    /// What the daemon waits for before it is ready.
+    readiness: Readiness,
     /// Hears the name of each workload that is published or forgotten.
     listener: OnceLock<Listener>,
 }
@@ -39,12 +37,20 @@ pub struct WorkloadEntry {
     pub uid: Option<Arc<str>>,
     /// Where its namespace is looked for.
     pub netns: String,
-    /// Both sides of what is in force, if something is.
-    pub armed: Option<(Arc<Workload>, Arc<Mutex<Steal>>)>,
+    /// Both sides of its attachment, if it is armed.
+    pub armed: Option<Armed>,
     /// Why nothing is, when something should be.
     pub failure: Option<Standing>,
     /// Its rules.
     pub rules: Vec<RuleEntry>,
+}
+
+/// The two sides of an armed workload, for their counters.
+pub struct Armed {
+    /// What the workers see.
+    pub workload: Arc<Workload>,
+    /// What runs in the kernel. The reconciler takes and releases ports with it meanwhile.
+    pub programs: Arc<Mutex<PodPrograms>>,
 }
 
 /// One rule as published.
@@ -146,15 +152,16 @@ impl Registry {
         self.source_error.lock().clone()
     }
 
-    /// Notes that every workload has had its first step.
-    pub fn set_ready(&self) {
-        self.ready.store(true, Ordering::Release);
+    /// What the daemon waits for before it is ready.
+    #[must_use]
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
-    /// Whether every workload has had its first step.
+    /// Whether the daemon is ready: every workload has had its first step, among others.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.readiness.is_ready()
     }
 
     fn lock(&self) -> parking_lot::MutexGuard<'_, BTreeMap<Arc<str>, Arc<WorkloadEntry>>> {

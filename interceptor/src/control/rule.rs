@@ -81,6 +81,25 @@ struct SharedFacts {
 // === impl ActiveRule ===
 
 impl ActiveRule {
+    /// A rule of which nothing is known and no port is taken. `waker` is used when something becomes known.
+    fn new(planned: &Planned, rule: &Rule, expires_at: Option<Instant>, waker: Waker) -> Self {
+        let (addresses, resolution) = match &rule.target {
+            Target::Address(address) => (Addresses::Known(vec![*address]), Resolution::Usable),
+            Target::Name { .. } => (Addresses::Unresolved, Resolution::FirstLookup),
+            Target::Session(_) => unreachable!("the plan refuses what is not supported"),
+        };
+        Self {
+            key: planned.key.clone(),
+            rule: rule.clone(),
+            ports: planned.ports.clone(),
+            expires_at,
+            target: target::Target::new(rule.target.to_string(), addresses),
+            taken: false,
+            facts: SharedFacts::new(resolution, waker),
+            tasks: Vec::new(),
+        }
+    }
+
     /// Begins to find out what its target is; its ports are not taken yet.
     pub(super) fn start(
         workload: &Arc<Workload>,
@@ -89,21 +108,7 @@ impl ActiveRule {
         expires_at: Option<Instant>,
         context: &Context,
     ) -> Self {
-        let (addresses, resolution) = match &rule.target {
-            Target::Address(address) => (Addresses::Known(vec![*address]), Resolution::Usable),
-            Target::Name { .. } => (Addresses::Unresolved, Resolution::FirstLookup),
-            Target::Session(_) => unreachable!("the plan refuses what is not supported"),
-        };
-        let mut active = Self {
-            key: planned.key.clone(),
-            rule: rule.clone(),
-            ports: planned.ports.clone(),
-            expires_at,
-            target: target::Target::new(rule.target.to_string(), addresses),
-            taken: false,
-            facts: SharedFacts::new(resolution, context.waker(&workload.name)),
-            tasks: Vec::new(),
-        };
+        let mut active = Self::new(planned, rule, expires_at, context.waker(&workload.name));
         if let Target::Name { host, port } = &rule.target {
             active.tasks.push(active.resolve(host.clone(), *port, workload, context));
         }
@@ -238,6 +243,21 @@ impl ActiveRule {
                 })
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl ActiveRule {
+    /// A rule in force without tasks.
+    pub(super) fn idle(planned: &Planned, expires_at: Option<Instant>) -> Self {
+        let (wakes, _) = tokio::sync::mpsc::unbounded_channel();
+        let rule = planned.rule.as_ref().expect("a rule that could be read");
+        Self::new(planned, rule, expires_at, Waker::new(&Arc::from("web"), &wakes))
+    }
+
+    /// Its target's name has an address from now on.
+    pub(super) fn resolve_now(&self) {
+        self.facts.lock().resolution = Resolution::Usable;
     }
 }
 

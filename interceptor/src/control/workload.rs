@@ -24,6 +24,7 @@ use super::{
     status::{Reason, Standing, State},
 };
 use crate::{
+    backoff::Backoff,
     config::{
         annotation::AnnotationKey,
         workloads::{NetnsSource, WorkloadSpec},
@@ -32,9 +33,8 @@ use crate::{
     relay::stats::PortStats,
 };
 
-/// The first retry after a failure; doubles up to [`SLOWEST_RETRY`].
-const FIRST_RETRY: Duration = Duration::from_millis(10);
-const SLOWEST_RETRY: Duration = Duration::from_secs(5);
+/// The delays before arming is tried again.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(5));
 
 /// A rule's identity as people see it: whose it is and what it says.
 type RuleId = (AnnotationKey, String);
@@ -60,8 +60,8 @@ pub struct WorkloadController {
     moved: bool,
     /// The process that the workload is known by has ended: its number may be somebody else's by now.
     ended: bool,
-    /// Failures in a row.
-    failures: u32,
+    /// Failures to arm, in a row.
+    retry: Backoff,
     /// What was last said of the workload and its rules, so that each change is logged once.
     said: HashMap<Option<(String, String)>, (State, Reason)>,
 }
@@ -80,7 +80,7 @@ impl WorkloadController {
             refused: Vec::new(),
             moved: false,
             ended: false,
-            failures: 0,
+            retry: RETRY,
             said: HashMap::new(),
         }
     }
@@ -88,7 +88,7 @@ impl WorkloadController {
     /// Replaces what is written.
     pub fn set_spec(&mut self, spec: WorkloadSpec) {
         if self.spec.netns != spec.netns {
-            self.failures = 0;
+            self.retry.reset();
             self.moved = self.armed.is_some();
             self.ended = false;
         }
@@ -103,7 +103,7 @@ impl WorkloadController {
 
     /// Forgets past failures: something has changed that may have been their cause.
     pub fn hurry(&mut self) {
-        self.failures = 0;
+        self.retry.reset();
     }
 
     /// One step towards what is written. Gives what to publish, and when to step again at the latest.
@@ -140,15 +140,10 @@ impl WorkloadController {
         }
         let retry = match &result {
             Ok(()) => {
-                self.failures = 0;
+                self.retry.reset();
                 self.armed.as_ref().and_then(Attachment::next_expiry)
             }
-            Err(_) => {
-                let pause =
-                    SLOWEST_RETRY.min(FIRST_RETRY * 2_u32.saturating_pow(self.failures.min(16)));
-                self.failures += 1;
-                Some(Instant::now() + pause)
-            }
+            Err(_) => Some(Instant::now() + self.retry.failed()),
         };
         let entry = self.entry(&plan, result.err());
         self.log_changes(&entry);
@@ -250,10 +245,7 @@ impl WorkloadController {
             name: Arc::from(self.spec.name.as_str()),
             uid: self.spec.uid().cloned(),
             netns: self.netns_name(),
-            armed: self
-                .armed
-                .as_ref()
-                .map(|armed| (Arc::clone(&armed.workload), Arc::clone(&armed.steal))),
+            armed: self.armed.as_ref().map(Attachment::published),
             failure,
             rules,
         }

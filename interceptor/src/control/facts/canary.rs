@@ -15,11 +15,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::relay::{canary::Token, workload::Workload};
+use crate::{
+    backoff::Backoff,
+    relay::{canary::Token, workload::Workload},
+};
 
-/// The pause after a canary that failed; doubles up to [`SLOWEST`].
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-const SLOWEST: Duration = Duration::from_secs(5);
+/// The delays after a canary that failed.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 
 /// Maximum time that a canary may take: it never leaves the node.
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -57,14 +59,13 @@ enum CanaryError {
 /// Sends canaries to `ports` in every family that the workload has listeners for, until all ports
 /// are proven. Tells `report` of every change.
 pub async fn prove(workload: Arc<Workload>, ports: Vec<Port>, report: impl Fn(Proof)) {
-    let mut pause = FIRST_RETRY;
+    let mut retry = RETRY;
     loop {
         match prove_once(&workload, &ports).await {
             Ok(()) => return report(Proof::Proven),
             Err(message) => report(Proof::Failed(message)),
         }
-        sleep(pause).await;
-        pause = SLOWEST.min(pause * 2);
+        sleep(retry.failed()).await;
     }
 }
 

@@ -4,15 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use crate::relay::{
-    dial::{Ack, Purpose},
-    target::Target,
-    workload::Workload,
+use crate::{
+    backoff::Backoff,
+    relay::{
+        dial::{Ack, Purpose},
+        target::Target,
+        workload::Workload,
+    },
 };
 
-/// The first try after the circuit opened; each later one waits twice as long, up to [`SLOWEST`].
-const FIRST: Duration = Duration::from_millis(250);
-const SLOWEST: Duration = Duration::from_secs(2);
+/// The delays between tries, the first one from when the circuit opened.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(2));
 
 /// Waits for the target's circuit to open, tries the target until it answers, and again.
 ///
@@ -21,10 +23,9 @@ pub async fn keep_trying(workload: Arc<Workload>, target: Arc<Target>, report: i
     loop {
         target.tripped().await;
         report(true);
-        let mut pause = FIRST;
+        let mut retry = RETRY;
         while target.is_silent() {
-            sleep(pause).await;
-            pause = SLOWEST.min(pause * 2);
+            sleep(retry.failed()).await;
             // An answer, even a refusal, closes the circuit.
             let _ = target.dial(&workload, Purpose::HalfOpen, Ack::Immediate).await;
         }

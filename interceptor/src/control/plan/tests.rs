@@ -124,7 +124,8 @@ fn two_rules_of_one_annotation_can_not_share_a_port() {
 /// The developers behind the rules of port 8080, in the order in which they are asked.
 fn order(plan: &Plan) -> Vec<&str> {
     let port = Port::tcp(NonZeroU16::new(8080).expect("not zero"));
-    let rules = plan.ports.get(&port).into_iter().flatten().map(|&n| &plan.rules[n]);
+    let rules =
+        plan.ports.get(&port).into_iter().flat_map(|port| &port.rules).map(|&n| &plan.rules[n]);
     rules.map(|rule| rule.key.developer().unwrap_or_default()).collect()
 }
 
@@ -195,12 +196,21 @@ fn two_rules_of_one_annotation_share_a_port_in_the_order_of_the_text() {
     )]);
     let port = Port::tcp(NonZeroU16::new(8080).expect("not zero"));
     let targets: Vec<_> = both.ports[&port]
+        .rules
         .iter()
         .map(|&n| {
             both.rules[n].rule.as_ref().map(|rule| rule.target.to_string()).unwrap_or_default()
         })
         .collect();
     assert_eq!(targets, ["10.20.0.7:3000", "10.20.0.8:3000"]);
+}
+
+#[test]
+fn the_relay_carries_every_port() {
+    let rules = "8080 -> 10.20.0.7:3000; 9090 -> laptop.example:1 when source.port == 1 percent 5";
+    let plan = plan(&[("debug.redirect", rules)]);
+    let vias: Vec<_> = plan.ports.iter().map(|(port, plan)| (port.to_string(), plan.via)).collect();
+    assert_eq!(vias, [("8080".to_owned(), Via::Relay), ("9090".to_owned(), Via::Relay)]);
 }
 
 #[test]

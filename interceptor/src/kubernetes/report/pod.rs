@@ -17,6 +17,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
+    backoff::Backoff,
     control::registry::{RuleEntry, WorkloadEntry},
     kubernetes::pod::SeenPod,
 };
@@ -34,9 +35,10 @@ const RESTORE_DELAY: Duration = Duration::from_secs(5);
 /// Maximum number of Events per pod that wait for the API server. The oldest ones are dropped, and
 /// counted as suppressed.
 const MAX_WAITING_EVENTS: usize = 64;
-/// The pause after the first failed request. It doubles up to [`SLOWEST_RETRY`].
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const SLOWEST_RETRY: Duration = Duration::from_secs(15);
+/// The pauses after a failed write of conditions.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
+/// The pauses after a failed creation of an Event.
+const EVENT_RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(4));
 /// Maximum number of attempts in a row to create an Event. After that, all waiting Events are
 /// dropped, and counted as failed.
 const MAX_EVENT_ATTEMPTS: u32 = 4;
@@ -53,10 +55,10 @@ struct PodReporter {
     condition_budget: Budget,
     /// Since when a rule has been in a transient state.
     transient_since: Option<Instant>,
-    /// Failed writes of conditions in a row.
-    condition_failures: u32,
-    /// Failed creations of Events in a row.
-    event_failures: u32,
+    /// Counts failed writes of conditions in a row.
+    condition_retry: Backoff,
+    /// Counts failed creations of Events in a row.
+    event_retry: Backoff,
 }
 
 /// The last successful write of conditions.
@@ -149,8 +151,8 @@ impl PodReporter {
             event_budget: Budget::new(EVENT_BUDGET.0, EVENT_BUDGET.1),
             condition_budget: Budget::new(CONDITION_BUDGET.0, CONDITION_BUDGET.1),
             transient_since: None,
-            condition_failures: 0,
-            event_failures: 0,
+            condition_retry: RETRY,
+            event_retry: EVENT_RETRY,
             shared,
         }
     }
@@ -240,20 +242,18 @@ impl PodReporter {
         let _permit = self.shared.condition_permits.acquire().await;
         match api::apply_conditions(&self.shared.client, pod, &list).await {
             Ok(SeenPod { conditions: on_pod, version, .. }) => {
-                self.condition_failures = 0;
+                self.condition_retry.reset();
                 let specs = wanted.to_vec();
                 self.last_write = Some(LastWrite { specs, on_pod, version, at: now });
                 Ok(())
             }
             Err(error) => {
                 // If the pod is gone, the watch soon shows that, so it is not worth a warning.
-                if let (RequestError::Other(error), 0) = (&error, self.condition_failures) {
+                if let (RequestError::Other(error), 0) = (&error, self.condition_retry.failures()) {
                     let workload = format_args!("{}/{}", pod.namespace, pod.name);
                     tracing::warn!(%workload, error, "could not write conditions; retrying");
                 }
-                let factor = 2_u32.saturating_pow(self.condition_failures.min(16));
-                self.condition_failures += 1;
-                Err(Instant::now() + SLOWEST_RETRY.min(FIRST_RETRY * factor))
+                Err(Instant::now() + self.condition_retry.failed())
             }
         }
     }
@@ -295,7 +295,7 @@ impl PodReporter {
                     return self.retry_later(std::iter::once(event).chain(waiting).collect());
                 }
             }
-            self.event_failures = 0;
+            self.event_retry.reset();
         }
         None
     }
@@ -303,16 +303,16 @@ impl PodReporter {
     /// Keeps Events for a later attempt, and returns its time. Drops them after the last attempt,
     /// or if the daemon ends.
     fn retry_later(&mut self, events: Vec<PodEvent>) -> Option<Instant> {
-        self.event_failures += 1;
-        if self.event_failures == MAX_EVENT_ATTEMPTS || self.shared.is_ending() {
-            self.event_failures = 0;
+        let pause = self.event_retry.failed();
+        if self.event_retry.failures() == MAX_EVENT_ATTEMPTS || self.shared.is_ending() {
+            self.event_retry.reset();
             for event in events {
                 self.shared.events.count(event.reason, EventOutcome::Failed);
             }
             return None;
         }
         self.waiting_events = events;
-        Some(Instant::now() + FIRST_RETRY * 2_u32.pow(self.event_failures))
+        Some(Instant::now() + pause)
     }
 }
 

@@ -2,17 +2,17 @@
 
 use std::{
     error::Error as _,
-    hash::{BuildHasher as _, RandomState},
     time::{Duration, Instant},
 };
 
 use kube::runtime::watcher::Error;
 
-/// The pause after the first failure. It doubles up to [`SLOWEST_RETRY`].
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-/// Maximum pause, and so the time until the return of the API server is noticed. Every node retries
-/// then, so the pauses are spread at random.
-const SLOWEST_RETRY: Duration = Duration::from_secs(5);
+use crate::backoff::Backoff;
+
+/// The pauses before a broken watch is retried. The return of the API server is noticed within the
+/// longest of them. Every node retries then, so the pauses are spread at random.
+const RETRY: Backoff =
+    Backoff::new(Duration::from_millis(250), Duration::from_secs(5)).with_jitter();
 /// A failure this long after the one before starts with the first pause again.
 const CALM: Duration = Duration::from_secs(60);
 /// The time between two warnings while the watch stays broken.
@@ -43,7 +43,7 @@ struct Broken {
 struct Row {
     /// The status code of the API server's answer; `None` without an answer.
     code: Option<u16>,
-    failures: u32,
+    retry: Backoff,
     last: Instant,
 }
 
@@ -60,13 +60,11 @@ impl Outage {
         let code = code(error);
         self.log(error, code, now);
         // Another answer than before is progress: the API server may be ready soon.
-        let same = self.row.as_ref().filter(|row| row.code == code && now < row.last + CALM);
-        let before = same.map_or(0, |row| row.failures);
-        self.row = Some(Row { code, failures: (before + 1).min(16), last: now });
-        let pause = SLOWEST_RETRY.min(FIRST_RETRY * 2_u32.saturating_pow(before));
-        // A random point in the second half of the pause.
-        let share = RandomState::new().hash_one(before) % 1000;
-        pause / 2 + pause / 2000 * share as u32
+        let same = self.row.take().filter(|row| row.code == code && now < row.last + CALM);
+        let mut retry = same.map_or(RETRY, |row| row.retry);
+        let pause = retry.failed();
+        self.row = Some(Row { code, retry, last: now });
+        pause
     }
 
     /// Notes that the API server accepted the watch.
@@ -133,6 +131,9 @@ fn with_cause(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FIRST_RETRY: Duration = Duration::from_millis(250);
+    const SLOWEST_RETRY: Duration = Duration::from_secs(5);
 
     /// The pauses after `count` failures with the same error, one after the other.
     fn pauses(

@@ -11,13 +11,13 @@ use std::{
 use interceptor_common::heartbeat::{Beat, NO_BEAT};
 
 use super::credit::Available;
-use crate::{datapath::steal::heartbeat, relay::pressure::Pressure};
+use crate::{datapath::steal::heartbeat, drain::OpenConnections, relay::pressure::Pressure};
 
 /// What all workers have in common.
 #[derive(Debug)]
 pub struct Shared {
     /// Connections open at present, over all workloads.
-    open: AtomicUsize,
+    open: OpenConnections,
     /// How many may be open; beyond that the kernel leaves new ones with the application.
     limit: AtomicUsize,
     /// Connection tasks that panicked.
@@ -36,7 +36,7 @@ pub struct Shared {
 impl Shared {
     pub(super) fn new(workers: u32, limit: usize) -> Arc<Self> {
         Arc::new(Self {
-            open: AtomicUsize::new(0),
+            open: OpenConnections::default(),
             limit: AtomicUsize::new(limit),
             panics: AtomicU64::new(0),
             pressure: Arc::default(),
@@ -48,17 +48,23 @@ impl Shared {
     /// Connections open at present.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.open.count()
+    }
+
+    /// The same, to wait for their end.
+    #[must_use]
+    pub fn open_connections(&self) -> &OpenConnections {
+        &self.open
     }
 
     /// There is one more connection open.
     pub(super) fn opened(&self) {
-        self.open.fetch_add(1, Ordering::Relaxed);
+        self.open.opened();
     }
 
     /// There is one less.
     pub(super) fn closed(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.open.closed();
     }
 
     /// Sets how many connections may be open.
