@@ -58,6 +58,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "a build script has one thread")]
 fn build_objects(dir: &Path) -> Result<()> {
     // SAFETY: the process has one thread. RUSTC_BOOTSTRAP lets the stable compiler accept
     // `-Z build-std` and `-Z trim-paths`, for the kernel programs only. aya-build writes to

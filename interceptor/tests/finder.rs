@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+#![forbid(unsafe_code)]
+
 use std::{
     fs,
     net::IpAddr,

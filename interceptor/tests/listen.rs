@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+#![forbid(unsafe_code)]
+
 use interceptor::{
     netns::{HomeNetns, Netns},
     relay::listen::open_listeners,

@@ -1,8 +1,8 @@
 //! The documentation as a site: the pages by mkdocs, and what rustdoc makes beside them.
 //!
 //! Pages lie where their readers expect them on a code host: some at the root, some in `docs`, some
-//! beside the code. mkdocs wants one folder. So the pages are gathered into one with the
-//! tree's own structure, together with every file that they link to. Links stay as they are.
+//! beside the code. mkdocs wants one folder. So this command copies the pages into one, with the
+//! tree's own structure and every file that they link to. Links stay as they are.
 
 use std::{
     collections::BTreeSet,

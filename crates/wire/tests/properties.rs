@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-#[allow(dead_code, reason = "other tests use the rest")]
 mod support;
 
 use interceptor_wire::http1::{After, Asked};

@@ -371,7 +371,7 @@ fn the_image_has_the_digest_or_else_the_tag_or_else_the_version() {
         let digest = format!("sha256:{}", "a".repeat(64));
         let by_digest = format!("image.digest={digest}");
         for (more, image) in [
-            (&[][..], "interceptor:0.1.0".to_owned()),
+            (&[][..], concat!("interceptor:", env!("CARGO_PKG_VERSION")).to_owned()),
             (&["--set", "image.tag=v7"], "interceptor:v7".to_owned()),
             (&["--set", "image.tag=v7", "--set", &by_digest], format!("interceptor@{digest}")),
         ] {

@@ -22,7 +22,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::settings::{FirstFrame, Settings};
 
-#[allow(dead_code, reason = "the daemon uses the rest")]
 #[path = "../../../interceptor/src/relay/http2/settings.rs"]
 mod settings;
 

@@ -5,6 +5,8 @@
 //! Each line is the minimum of many rounds, because other work of the machine only adds to the
 //! time.
 
+#![forbid(unsafe_code)]
+
 mod browser;
 
 use std::hint::black_box;

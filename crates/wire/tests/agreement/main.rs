@@ -10,7 +10,6 @@ mod corpus;
 mod peers;
 mod requests;
 mod responses;
-#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -17,13 +17,8 @@ use crate::{datapath::steal::heartbeat, drain::OpenConnections, relay::pressure:
 #[derive(Debug)]
 pub struct Shared {
     /// Connections open at present, over all workloads.
-<<<<<<< ours
     open: OpenConnections,
-    /// How many may be open; beyond that the kernel leaves new ones with the application.
-=======
-    open: AtomicUsize,
     /// Maximum number of open connections; beyond it the kernel leaves new ones with the app.
->>>>>>> theirs
     limit: AtomicUsize,
     /// Connection tasks that panicked.
     panics: AtomicU64,
