@@ -28,7 +28,7 @@ use super::{
     plan::{Plan, Planned},
     ports::{Applied, Ports},
     registry::Armed,
-    rule::{ActiveRule, RefusedRule, RuleReport, loop_message},
+    rule::{ActiveRule, LoopError, RefusedRule, RuleReport},
     status::{Reason, Standing},
 };
 use crate::{
@@ -160,7 +160,7 @@ impl Attachment {
             // First, also for a rule that is in force: another rule may have taken the port that this one leads to.
             let is_loop = self.is_loop(rule, plan);
             if let Ok(Some(address)) = is_loop {
-                let standing = Standing::refused(Reason::Loop, loop_message(address));
+                let standing = Standing::refused(Reason::Loop, LoopError(address).to_string());
                 let (key, rule) = (planned.key.clone(), rule.clone());
                 refused.push(RefusedRule { key, rule, standing });
             } else if let Some(at) = before.iter().position(same) {

@@ -55,6 +55,16 @@ pub struct Planner {
     takers: BTreeMap<Port, Vec<AnnotationKey>>,
 }
 
+/// The node for which a workload is planned.
+pub struct Node<'a> {
+    /// The admin's limits.
+    pub policy: &'a Policy,
+    /// The number of admitted rules of other workloads.
+    pub elsewhere: usize,
+    /// Whether an address is one of the node's own.
+    pub is_node_address: &'a dyn Fn(IpAddr) -> bool,
+}
+
 /// A rule that nothing speaks against but, maybe, other rules.
 struct Claim {
     key: AnnotationKey,
@@ -71,9 +81,7 @@ impl Planner {
     pub fn plan(
         &mut self,
         spec: &WorkloadSpec,
-        policy: &Policy,
-        elsewhere: usize,
-        is_node_address: impl Fn(IpAddr) -> bool,
+        node: &Node<'_>,
         mut expired: impl FnMut(&AnnotationKey, &Rule) -> Option<Standing>,
     ) -> Plan {
         let mut rules = Vec::new();
@@ -87,7 +95,7 @@ impl Planner {
             let ports = ports_of(rule, spec);
             let judged = match &obstacle {
                 Some(obstacle) => Err(obstacle.clone()),
-                None => judge(rule, admitted.len(), elsewhere, &ports, policy, &is_node_address),
+                None => node.judge(rule, admitted.len(), &ports),
             };
             // A rule whose time is over holds no port and takes no room.
             let judged = judged.and_then(|()| expired(key, rule).map_or(Ok(()), Err));
@@ -242,6 +250,42 @@ impl Claim {
     }
 }
 
+// === impl Node ===
+
+impl Node<'_> {
+    /// Judges a rule by itself, when `before` rules of its workload were admitted before it.
+    ///
+    /// # Errors
+    /// The reason why the rule takes no port.
+    fn judge(&self, rule: &Rule, before: usize, ports: &[Port]) -> Result<(), Standing> {
+        let Self { policy, elsewhere, is_node_address } = self;
+        if let Some(unsupported) = rule.unsupported() {
+            return Err(Standing::refused(Reason::NotSupported, unsupported.to_string()));
+        }
+        if ports.is_empty() {
+            let message =
+                "the rule names no ports and the workload declares none; write `8080 -> …`";
+            return Err(Standing::refused(Reason::NoPorts, message));
+        }
+        policy
+            .judge_action(Action::Redirect)
+            .map_err(|refusal| Standing::refused(Reason::NotAllowed, refusal.to_string()))?;
+        policy
+            .judge_rules(before + 1)
+            .and_then(|()| policy.judge_rules_per_node(elsewhere + before + 1))
+            .map_err(|refusal| Standing::refused(Reason::LimitExceeded, refusal.to_string()))?;
+        policy
+            .judge_ttl(rule.ttl)
+            .map_err(|refusal| Standing::refused(Reason::LimitExceeded, refusal.to_string()))?;
+        if let Target::Address(address) = &rule.target {
+            policy
+                .judge_target(address.ip(), is_node_address)
+                .map_err(|refusal| Standing::refused(Reason::TargetDenied, refusal.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
 // === impl Planned ===
 
 impl Planned {
@@ -259,40 +303,6 @@ impl Planned {
     pub fn ttl(&self) -> Option<Duration> {
         self.rule.as_ref().and_then(|rule| rule.ttl)
     }
-}
-
-/// What can be said of a rule by itself.
-fn judge(
-    rule: &Rule,
-    before: usize,
-    elsewhere: usize,
-    ports: &[Port],
-    policy: &Policy,
-    is_node_address: impl Fn(IpAddr) -> bool,
-) -> Result<(), Standing> {
-    if let Some(unsupported) = rule.unsupported() {
-        return Err(Standing::refused(Reason::NotSupported, unsupported.to_string()));
-    }
-    if ports.is_empty() {
-        let message = "the rule names no ports and the workload declares none; write `8080 -> …`";
-        return Err(Standing::refused(Reason::NoPorts, message));
-    }
-    policy
-        .judge_action(Action::Redirect)
-        .map_err(|refusal| Standing::refused(Reason::NotAllowed, refusal.to_string()))?;
-    policy
-        .judge_rules(before + 1)
-        .and_then(|()| policy.judge_rules_per_node(elsewhere + before + 1))
-        .map_err(|refusal| Standing::refused(Reason::LimitExceeded, refusal.to_string()))?;
-    policy
-        .judge_ttl(rule.ttl)
-        .map_err(|refusal| Standing::refused(Reason::LimitExceeded, refusal.to_string()))?;
-    if let Target::Address(address) = &rule.target {
-        policy
-            .judge_target(address.ip(), is_node_address)
-            .map_err(|refusal| Standing::refused(Reason::TargetDenied, refusal.to_string()))?;
-    }
-    Ok(())
 }
 
 /// Why a workload has no rules in force, whatever they say.

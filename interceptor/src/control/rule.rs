@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::{
-    config::annotation::AnnotationKey,
+    config::{annotation::AnnotationKey, policy::Refusal},
     control::{
         context::{Context, Waker},
         facts::{
@@ -61,6 +61,22 @@ pub struct RuleReport {
     pub fell_back: bool,
     /// Its ports with their counters.
     pub ports: Vec<(Port, Arc<PortStats>)>,
+}
+
+/// A target is a redirected port of its own workload: its connections would be stolen again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is a redirected port of this workload: connections would loop")]
+pub(super) struct LoopError(pub(super) SocketAddr);
+
+/// Why an address behind a target's name is not used.
+#[derive(Debug, thiserror::Error)]
+enum AddressError {
+    /// The policy refuses it.
+    #[error(transparent)]
+    Policy(#[from] Refusal),
+    /// It leads back to the workload.
+    #[error(transparent)]
+    Loop(#[from] LoopError),
 }
 
 /// What is known of a rule in force.
@@ -154,17 +170,15 @@ impl ActiveRule {
         let own_ports = self.ports.clone();
         let policy = Arc::clone(&context.policy);
         let home = context.home;
-        let judge = move |address: SocketAddr| {
-            policy
-                .judge_target(address.ip(), |ip| home.has_address(ip))
-                .map_err(|refusal| refusal.to_string())?;
+        let judge = move |address: SocketAddr| -> Result<(), AddressError> {
+            policy.judge_target(address.ip(), |ip| home.has_address(ip))?;
             let loops = workload.upgrade().is_some_and(|workload| {
                 // The rule's own ports are not redirected yet when its target is looked up for the first time.
                 let redirected = own_ports.iter().any(|port| Some(*port) == Port::tcp_of(&address))
                     || workload.is_redirected(address.port());
                 redirected && workload.netns.has_address(address.ip()).unwrap_or(true)
             });
-            if loops { Err(loop_message(address)) } else { Ok(()) }
+            if loops { Err(LoopError(address).into()) } else { Ok(()) }
         };
         let report = self.facts.reporter(|facts, resolution| facts.resolution = resolution);
         let target = Arc::clone(&self.target);
@@ -284,11 +298,4 @@ impl SharedFacts {
             this.waker.wake();
         }
     }
-}
-
-/// Why a rule with this target is refused.
-pub(super) fn loop_message(address: SocketAddr) -> String {
-    format!(
-        "{address} is a redirected port of this workload itself: connections would come back for ever"
-    )
 }

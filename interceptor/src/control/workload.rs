@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::{
     attachment::{ArmError, Attachment},
     context::Context,
-    plan::{Plan, Planned, Planner},
+    plan::{Node, Plan, Planned, Planner},
     registry::{RuleEntry, WorkloadEntry},
     rule::RefusedRule,
     status::{Reason, Standing, State},
@@ -115,6 +115,7 @@ impl WorkloadController {
         elsewhere: usize,
     ) -> (WorkloadEntry, Option<Duration>) {
         let is_node_address = |ip| context.home.has_address(ip);
+        let node = Node { policy: &context.policy, elsewhere, is_node_address: &is_node_address };
         let now = Instant::now();
         let (spec, ends) = (&self.spec, &mut self.ends);
         let expired = |key: &AnnotationKey, rule: &Rule| {
@@ -129,7 +130,7 @@ impl WorkloadController {
             }
             (now >= end.at).then(|| expired(ttl))
         };
-        let plan = self.planner.plan(spec, &context.policy, elsewhere, is_node_address, expired);
+        let plan = self.planner.plan(spec, &node, expired);
         self.ends
             .retain(|id, _| plan.rules.iter().any(|planned| id_of(planned).as_ref() == Some(id)));
         let wanted = plan.rules.iter().any(|planned| !planned.ports.is_empty());

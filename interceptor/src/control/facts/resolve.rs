@@ -1,6 +1,7 @@
 //! The addresses behind a target's name, kept as fresh as the name's TTL says.
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -37,11 +38,11 @@ pub enum Resolution {
 /// Looks `host` up for ever, keeping `target` current, and tells `report` whenever the outcome changes.
 ///
 /// `judge` is asked about every address of every answer; the sentence of a refusal reaches `report`.
-pub async fn keep_resolved(
+pub async fn keep_resolved<E: fmt::Display>(
     host: HostName,
     port: u16,
     target: Arc<Target>,
-    judge: impl Fn(SocketAddr) -> Result<(), String>,
+    judge: impl Fn(SocketAddr) -> Result<(), E>,
     report: impl Fn(Resolution),
 ) {
     let mut last = Resolution::FirstLookup;
@@ -75,12 +76,12 @@ pub async fn keep_resolved(
 }
 
 /// Splits an answer into what may be used and what may not, and publishes the former.
-fn publish(
+fn publish<E: fmt::Display>(
     host: &HostName,
     port: u16,
     ips: &[IpAddr],
     target: &Target,
-    judge: &impl Fn(SocketAddr) -> Result<(), String>,
+    judge: &impl Fn(SocketAddr) -> Result<(), E>,
 ) -> Resolution {
     let mut usable = Vec::new();
     let mut refusals = Vec::new();
@@ -88,7 +89,7 @@ fn publish(
         let address = SocketAddr::new(ip, port);
         match judge(address) {
             Ok(()) => usable.push(address),
-            Err(refusal) => refusals.push(refusal),
+            Err(refusal) => refusals.push(refusal.to_string()),
         }
     }
     if !usable.is_empty() {

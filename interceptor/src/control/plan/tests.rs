@@ -20,6 +20,11 @@ fn no_node(_: IpAddr) -> bool {
     false
 }
 
+/// A node without other workloads.
+fn node(policy: &Policy) -> Node<'_> {
+    Node { policy, elsewhere: 0, is_node_address: &no_node }
+}
+
 fn forever(_: &AnnotationKey, _: &Rule) -> Option<Standing> {
     None
 }
@@ -43,7 +48,7 @@ fn told(plan: &Plan) -> Vec<String> {
 }
 
 fn plan_with(planner: &mut Planner, policy: &Policy, annotations: &[(&str, &str)]) -> Plan {
-    planner.plan(&workload(annotations), policy, 0, no_node, forever)
+    planner.plan(&workload(annotations), &node(policy), forever)
 }
 
 fn plan(annotations: &[(&str, &str)]) -> Plan {
@@ -274,7 +279,9 @@ fn targets_are_judged_by_the_policy() {
 #[test]
 fn the_nodes_own_addresses_are_no_targets() {
     let spec = workload(&[("debug.redirect", "8080 -> 10.20.0.7:3000")]);
-    let plan = Planner::default().plan(&spec, &Policy::default(), 0, |_| true, forever);
+    let policy = Policy::default();
+    let node = Node { is_node_address: &|_| true, ..node(&policy) };
+    let plan = Planner::default().plan(&spec, &node, forever);
     assert_eq!(told(&plan), ["debug.redirect refused TargetDenied"]);
 }
 
@@ -322,7 +329,7 @@ fn a_rule_whose_time_is_over_leaves_its_port_to_the_next() {
         ("debug.redirect/bob", "8080 -> 10.0.0.2:2"),
     ]);
     let policy = Policy::default();
-    let held = planner.plan(&both, &policy, 0, no_node, forever);
+    let held = planner.plan(&both, &node(&policy), forever);
     assert_eq!(
         told(&held),
         ["debug.redirect/alice takes [8080]", "debug.redirect/bob refused PortTaken"]
@@ -330,7 +337,7 @@ fn a_rule_whose_time_is_over_leaves_its_port_to_the_next() {
     let over = |key: &AnnotationKey, _: &Rule| {
         (key.developer() == Some("alice")).then(|| Standing::expired("over"))
     };
-    let freed = planner.plan(&both, &policy, 0, no_node, over);
+    let freed = planner.plan(&both, &node(&policy), over);
     assert_eq!(
         told(&freed),
         ["debug.redirect/alice expired TtlExpired", "debug.redirect/bob takes [8080]"]
@@ -341,8 +348,10 @@ fn a_rule_whose_time_is_over_leaves_its_port_to_the_next() {
 fn rules_elsewhere_count_for_the_nodes_limit() {
     let policy = Policy::parse("maxRulesPerNode: 3", "policy.yaml").expect("a policy");
     let spec = workload(&[("debug.redirect", "8080 -> 10.0.0.1:1; 9090 -> 10.0.0.1:2")]);
-    let plan =
-        |elsewhere| told(&Planner::default().plan(&spec, &policy, elsewhere, no_node, forever));
+    let plan = |elsewhere| {
+        let node = Node { elsewhere, ..node(&policy) };
+        told(&Planner::default().plan(&spec, &node, forever))
+    };
     assert_eq!(plan(1), ["debug.redirect takes [8080]", "debug.redirect takes [9090]"]);
     assert_eq!(plan(2), ["debug.redirect refused LimitExceeded", "debug.redirect takes [8080]"]);
 }

@@ -10,7 +10,7 @@ use crate::{
         policy::Policy,
         workloads::{self, WorkloadSpec},
     },
-    control::plan::Planner,
+    control::plan::{Node, Planner},
     datapath::Via,
 };
 
@@ -97,7 +97,9 @@ impl Fixture {
     /// Applies the rules of these developers.
     fn apply(&mut self, developers: &[(&str, &str)]) -> Applied {
         let spec = spec(developers);
-        let plan = self.planner.plan(&spec, &Policy::default(), 0, |_| false, |_, _| None);
+        let policy = Policy::default();
+        let node = Node { policy: &policy, elsewhere: 0, is_node_address: &|_| false };
+        let plan = self.planner.plan(&spec, &node, |_, _| None);
         let mut before = std::mem::take(&mut self.rules);
         for planned in &plan.rules {
             assert_eq!(planned.refusal, None);
