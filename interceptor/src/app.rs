@@ -1,4 +1,5 @@
-//! `interceptor run`: puts the parts together, and takes them apart in the order in which no call fails.
+//! `interceptor run`: puts the parts together, and takes them apart in an order that fails no
+//! connection.
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
@@ -38,15 +39,15 @@ use crate::{
     },
 };
 
-/// More workers than this have not been seen to help one node.
-const DEFAULT_WORKERS_AT_MOST: usize = 4;
+/// Maximum workers by default. More have not been seen to help on one node.
+const MAX_DEFAULT_WORKERS: usize = 4;
 
 /// A failure to start, with the code that the process ends with.
 #[derive(Debug)]
 pub struct Failure {
-    /// What to print.
+    /// The error to print.
     pub error: anyhow::Error,
-    /// What to exit with.
+    /// The code to exit with.
     pub exit: Exit,
 }
 
@@ -63,7 +64,7 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When it can't start: the command line, a file, a right, a resource.
+/// When it can't start because of the command line, a file, a right or a resource.
 pub fn run(args: Run) -> Result<(), Failure> {
     let home = HomeNetns::capture()
         .context("look at the daemon's own network namespace")
@@ -100,7 +101,7 @@ pub fn run(args: Run) -> Result<(), Failure> {
     runtime.block_on(control(start))
 }
 
-/// What the control side begins with.
+/// The parts that exist before the control side starts.
 struct Start {
     args: Run,
     signals: Signals,
@@ -113,10 +114,11 @@ struct Start {
     workloads: Vec<WorkloadSpec>,
 }
 
-/// What the daemon is told from outside.
+/// The signals that the daemon handles.
 ///
-/// They are listened for before anything else: process 1 of a container, which we are, gets no signal that nobody listens
-/// for, and an end that is asked for while the daemon begins would be one by force.
+/// Their handlers are installed before anything else. The daemon is process 1 of its container,
+/// where the kernel drops signals without a handler. A SIGTERM at start would be lost, and SIGKILL
+/// would follow.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -172,7 +174,7 @@ async fn control(start: Start) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The sockets of the admin endpoint, bound before anything else is done: a second daemon fails here.
+/// The sockets of the admin endpoint. They are bound early: a second daemon fails here.
 struct Endpoints {
     admin: TcpListener,
     metrics: Option<TcpListener>,
@@ -199,21 +201,21 @@ impl Endpoints {
     }
 }
 
-/// The parts of the control side, put together and not started.
+/// The parts of the control side, before any of them starts.
 struct Loaded {
     context: Arc<Context>,
     registry: Arc<Registry>,
     cluster: Option<Cluster>,
     reconciler: Reconciler,
     woken: mpsc::UnboundedReceiver<Wake>,
-    /// How many workloads the source had at start.
+    /// The number of workloads at start.
     workloads: usize,
 }
 
 async fn load(start: Start) -> (Loaded, Run, Signals) {
     let Start { args, signals, home, policy, limits, workers, cluster, source, workloads } = start;
     let registry = Arc::new(Registry::default());
-    // Held until the reconciler has registered what it waits for, so that the daemon is not ready too early.
+    // Held until the reconciler has registered its own tasks. The daemon would be ready too early.
     let self_test = registry.readiness().task("self-test of client addresses");
     let callers = load_callers().await;
     let (wakes, woken) = mpsc::unbounded_channel();
@@ -240,14 +242,14 @@ async fn load(start: Start) -> (Loaded, Run, Signals) {
     (Loaded { context, registry, cluster, reconciler, woken, workloads: count }, args, signals)
 }
 
-/// Loads the programs that show apps their clients, and tries them. Without them the daemon still works.
+/// Loads and tests the programs that show client addresses to apps. The daemon works without them.
 async fn load_callers() -> Arc<Callers> {
     let callers = Callers::new().await;
     if let Err(error) = callers.state() {
         tracing::warn!(
             reason = error.reason(),
             remedy = error.remedy(),
-            "applications won't see callers' addresses"
+            "apps won't see client addresses"
         );
     }
     Arc::new(callers)
@@ -286,7 +288,7 @@ async fn spawn_cluster(
     Ok(Some(cluster.start(&client, node, &context.policy, registry, &context.wakes)))
 }
 
-/// Has the source read again at each SIGHUP.
+/// Has the reconciler read the source again at each SIGHUP.
 fn spawn_reload(mut hangup: Signal, wakes: mpsc::UnboundedSender<Wake>) {
     tokio::spawn(async move {
         while hangup.recv().await.is_some() && wakes.send(Wake::Source).is_ok() {}
@@ -307,12 +309,12 @@ fn netns_folders(args: &Run) -> Vec<PathBuf> {
     args.netns_dir.clone()
 }
 
-/// Lets stolen connections end. The kernel steers no more of them here, but handshakes may still be under way.
+/// Lets stolen connections end. The kernel steers no more of them, but handshakes may be under way.
 async fn drain(shared: &Shared, timeout: Duration) {
     tracing::info!(
         connections = shared.open(),
         ?timeout,
-        "given back; letting stolen connections end"
+        "draining: stolen connections may end by themselves"
     );
     match shared.open_connections().drain(GRACE_AT_EXIT, timeout).await {
         0 => tracing::info!("ended"),
@@ -339,7 +341,7 @@ fn specs_of_flags(args: &Run) -> Result<Vec<WorkloadSpec>, Failure> {
     }
     let specs = args.pairs.iter().map(|(path, rules)| WorkloadSpec::from_flag(path, rules));
     let specs = specs.collect::<Result<Vec<_>, _>>().or_exit(Exit::Usage)?;
-    // Unlike a file, the command line will not be corrected while the daemon runs.
+    // Unlike a file, the command line can't be corrected while the daemon runs.
     let mut rules = specs.iter().flat_map(|spec| &spec.rules);
     if let Some(error) = rules.find_map(|annotated| annotated.rules.as_ref().err()) {
         let caret = error.caret.as_deref().map(|caret| format!("\n\n{caret}")).unwrap_or_default();
@@ -348,7 +350,7 @@ fn specs_of_flags(args: &Run) -> Result<Vec<WorkloadSpec>, Failure> {
     Ok(specs)
 }
 
-/// How the daemon ends without a file that it was told to read.
+/// The failure to start without a file that the command line names.
 fn unread(error: ReadError) -> Failure {
     let exit = match error {
         ReadError::Io { .. } => Exit::NoInput,
@@ -359,5 +361,5 @@ fn unread(error: ReadError) -> Failure {
 
 fn worker_count(args: &Run) -> u32 {
     let cpus = thread::available_parallelism().map_or(1, usize::from);
-    args.workers.unwrap_or_else(|| cpus.min(DEFAULT_WORKERS_AT_MOST) as u32)
+    args.workers.unwrap_or_else(|| cpus.min(MAX_DEFAULT_WORKERS) as u32)
 }

@@ -1,4 +1,4 @@
-//! How long to wait before something that failed is tried again.
+//! The delays before another try after a failure.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -15,7 +15,7 @@ pub struct Backoff {
     failures: u32,
 }
 
-/// Doublings after which the delay stays as it is. No maximum here is that far from its initial delay.
+/// Maximum doublings. Every maximum in use is reached earlier.
 const MAX_DOUBLINGS: u32 = 16;
 
 // === impl Backoff ===
@@ -27,14 +27,14 @@ impl Backoff {
         Self { initial, maximum, jitter: false, failures: 0 }
     }
 
-    /// The same with each delay shortened at random to between half of it and all of it, so that many clients of one server
-    /// do not come back at the same moment.
+    /// Shortens each delay at random, to between half of it and all of it. So many clients of one
+    /// server do not come back at the same moment.
     #[must_use]
     pub const fn with_jitter(self) -> Self {
         Self { jitter: true, ..self }
     }
 
-    /// Notes a failure. Returns how long to wait before the next try.
+    /// Counts a failure. Returns the delay before the next try.
     pub fn failed(&mut self) -> Duration {
         let doublings = self.failures.min(MAX_DOUBLINGS);
         self.failures = self.failures.saturating_add(1);
@@ -42,7 +42,7 @@ impl Backoff {
         if self.jitter { jittered(delay) } else { delay }
     }
 
-    /// Begins again with the initial delay: a try has succeeded, or what stood in the way may have changed.
+    /// Starts again with the initial delay, after a success or when the cause may have changed.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

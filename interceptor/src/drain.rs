@@ -1,8 +1,8 @@
-//! Time for connections to end by themselves.
+//! Gives connections time to end by themselves.
 //!
-//! After the kernel has stopped steering, two kinds of connections still need the relay: those that are open, and those whose
-//! handshake was under way, which nobody has counted yet. So a drain has a grace time, in which it ends on no account, and a
-//! deadline for the rest.
+//! After the kernel has stopped steering, two kinds of connections still need the relay. Some are
+//! open. Others are in their handshake and not counted yet. So a drain lasts at least for a grace
+//! time, and at most until a deadline.
 
 use std::{
     pin::pin,
@@ -15,14 +15,14 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-/// How long a namespace that was disarmed keeps its listeners, and a released port its routes: time for handshakes that were
-/// under way (two retransmissions of a SYN-ACK on a slow path).
+/// How long a disarmed namespace keeps its listeners, and a released port its routes: time for
+/// handshakes that were under way (two retransmissions of a SYN-ACK on a slow path).
 pub const GRACE: Duration = Duration::from_secs(3);
 
-/// The same at the end of the daemon: a SYN-ACK that was lost is sent again after a second.
+/// The grace time at the end of the daemon. A lost SYN-ACK is sent again after a second.
 pub const GRACE_AT_EXIT: Duration = Duration::from_millis(1_500);
 
-/// Connections that are open. Wakes whoever waits for the last one to end.
+/// Counts open connections, and wakes tasks that wait for the last one to end.
 #[derive(Debug, Default)]
 pub struct OpenConnections {
     count: AtomicUsize,
@@ -32,7 +32,7 @@ pub struct OpenConnections {
 // === impl OpenConnections ===
 
 impl OpenConnections {
-    /// How many there are.
+    /// The number of open connections.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
@@ -54,7 +54,7 @@ impl OpenConnections {
     pub async fn all_ended(&self) {
         loop {
             let mut ended = pin!(self.all_ended.notified());
-            // From here on a wake-up is not missed, so the count may be read.
+            // From here on, no wake-up is missed. So read the count now.
             ended.as_mut().enable();
             if self.count() == 0 {
                 return;
@@ -63,8 +63,8 @@ impl OpenConnections {
         }
     }
 
-    /// Waits until all have ended, but at least for `grace` and at most for `deadline`, which may be shorter than `grace`.
-    /// Returns how many are still open.
+    /// Waits until all have ended, but at least for `grace`. Gives up after `deadline`, even within
+    /// `grace`. Returns the number of connections that are still open.
     pub async fn drain(&self, grace: Duration, deadline: Duration) -> usize {
         let end = Instant::now() + deadline;
         let drained = async {
@@ -78,7 +78,7 @@ impl OpenConnections {
     }
 }
 
-/// Runs `then` on the current runtime when handshakes that are under way have had their [`GRACE`].
+/// Runs `then` on the current runtime after [`GRACE`].
 pub fn after_grace(then: impl FnOnce() + Send + 'static) {
     tokio::spawn(async move {
         sleep(GRACE).await;

@@ -1,45 +1,47 @@
-//! The words that status gives for the state of rules and workloads. Stable: people and scripts match on them.
+//! States and reasons of rules and workloads, as status and conditions show them.
+//!
+//! Stable: users and scripts match on these words.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Where a rule or a workload stands.
+/// The state of a rule or a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// A probe connection proved that the ports are intercepted.
+    /// A canary connection has proved that the ports are intercepted.
     Active,
-    /// It will be, when what the reason names is over.
+    /// It becomes active by itself when the cause in the reason ends.
     Pending,
-    /// It will not be, until somebody changes what the reason names.
+    /// It stays refused until a user changes the cause in the reason.
     Refused,
-    /// Its time is over.
+    /// Its `ttl` has expired.
     Expired,
 }
 
-/// Why something is in its state: one CamelCase word.
+/// The reason for a state: one CamelCase word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Reason {
-    /// Proven to intercept.
+    /// The ports are proven to be intercepted.
     Intercepting,
-    /// Program and listeners are in place; the proof is under way.
+    /// Program and listeners are in place, and the proof is under way.
     Proving,
-    /// A probe connection did not arrive at the relay.
+    /// A canary connection did not arrive at the relay.
     ProbeFailed,
-    /// There is no such namespace (yet).
+    /// The namespace does not exist, or does not exist yet.
     NetnsNotFound,
     /// The path leads to the node's own namespace.
     HostNetwork,
-    /// The pod's runtime keeps its network to itself (gVisor, Kata): nothing here sees its connections.
+    /// The pod's runtime (gVisor, Kata) hides its connections from the node's kernel.
     NoNetns,
     /// The pod has no address yet, or has ended.
     PodNotRunning,
-    /// The policy allows no such rule in this namespace, or nowhere.
+    /// The policy does not allow the rule, in this namespace or at all.
     NotAllowed,
-    /// The kernel or a missing right stands in the way.
+    /// The kernel refused, or the daemon lacks a right.
     KernelRefused,
-    /// The target's name is being looked up for the first time.
+    /// The first look-up of the target's name is under way.
     Resolving,
     /// The target's name has no address.
     NameNotResolved,
@@ -51,13 +53,13 @@ pub enum Reason {
     PortTaken,
     /// The rule names no ports, and the workload declares none.
     NoPorts,
-    /// The text of the rule can't be read.
+    /// The text of the rule can't be parsed.
     RuleInvalid,
-    /// The rule asks for something that is not built yet.
+    /// The rule uses a feature that is not built yet.
     NotSupported,
     /// The policy or a limit refuses the rule.
     LimitExceeded,
-    /// The rule's `ttl` is over.
+    /// The rule's `ttl` has expired.
     TtlExpired,
 }
 
@@ -65,7 +67,7 @@ pub enum Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The variants' names are the words.
+        // Each variant has the name of its word.
         fmt::Debug::fmt(self, f)
     }
 }
@@ -81,36 +83,36 @@ impl fmt::Display for State {
     }
 }
 
-/// A state with its reason, for machines and for people.
+/// A state with its reason, for programs and for users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Standing {
-    /// Where it stands.
+    /// The state.
     pub state: State,
-    /// Why, in one word.
+    /// The reason, as one word.
     pub reason: Reason,
-    /// Why, in a sentence.
+    /// The reason, as a sentence.
     pub message: String,
 }
 
 // === impl Standing ===
 
 impl Standing {
-    /// A rule that takes connections.
+    /// The standing of a rule that takes connections.
     pub fn active(message: impl Into<String>) -> Self {
         Self { state: State::Active, reason: Reason::Intercepting, message: message.into() }
     }
 
-    /// Something that waits.
+    /// The standing of a rule or workload that waits.
     pub fn pending(reason: Reason, message: impl Into<String>) -> Self {
         Self { state: State::Pending, reason, message: message.into() }
     }
 
-    /// Something that will not happen as it is written.
+    /// The standing of a rule or workload that is refused.
     pub fn refused(reason: Reason, message: impl Into<String>) -> Self {
         Self { state: State::Refused, reason, message: message.into() }
     }
 
-    /// A rule whose time is over.
+    /// The standing of a rule whose `ttl` has expired.
     pub fn expired(message: impl Into<String>) -> Self {
         Self { state: State::Expired, reason: Reason::TtlExpired, message: message.into() }
     }

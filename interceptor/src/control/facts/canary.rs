@@ -41,7 +41,7 @@ pub enum Proof {
 #[derive(Debug, thiserror::Error)]
 enum CanaryError {
     /// The connection could not be made.
-    #[error("probe connection to {to}: {source}")]
+    #[error("test connection to {to}: {source}")]
     Io {
         /// The redirected address.
         to: SocketAddr,
@@ -49,7 +49,7 @@ enum CanaryError {
         source: io::Error,
     },
     /// The connection was made, but no worker answered it.
-    #[error("a probe connection to {to} did not arrive at the relay")]
+    #[error("a test connection to {to} did not arrive at the relay")]
     NotIntercepted {
         /// The redirected address.
         to: SocketAddr,
