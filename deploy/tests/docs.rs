@@ -19,12 +19,11 @@ use interceptor::{
     datapath::Callers,
     exit::Exit,
     kubernetes::Cluster,
-    relay::{
-        stats::{Decision, Outcome, Piped},
-        worker::Workers,
-    },
+    relay::{stats::Piped, worker::Workers},
 };
-use interceptor_common::steal::Verdict;
+use interceptor_api::{
+    Decision, Direction, EventOutcome, EventReason, Outcome, PodGroup, Reason, Server, Side, State,
+};
 use interceptor_condition::Condition;
 use interceptor_deploy::values::Values;
 use prometheus_client::{encoding::text::encode, metrics::histogram::Histogram};
@@ -43,6 +42,13 @@ fn rows(text: &str) -> Vec<(String, Vec<String>)> {
     rows.map(|cells| (word(&cells[0]), cells[1..].to_vec())).collect()
 }
 
+/// The table below the heading `title` of `page`: the word in the first cell of each row, and the
+/// cell after it.
+fn table(page: &str, title: &str) -> Result<BTreeMap<String, String>> {
+    let rows = rows(section(&read(page)?, title)?).into_iter();
+    Ok(rows.map(|(word, cells)| (word, cells.first().cloned().unwrap_or_default())).collect())
+}
+
 /// The text without the backticks around it.
 fn word(cell: &str) -> String {
     cell.trim_matches('`').to_owned()
@@ -58,35 +64,22 @@ fn section<'a>(text: &'a str, title: &str) -> Result<&'a str> {
     Ok(&below[..end.unwrap_or(below.len())])
 }
 
-// --- annotations ------------------------------------------------------------------------------------------------------
+// --- annotations
+// ------------------------------------------------------------------------------------------------------
 
 #[test]
-fn every_reason_is_explained() -> Result<()> {
-    let source = read("interceptor/src/control/status.rs")?;
-    let (_, body) = source.split_once("pub enum Reason {").context("no Reason")?;
-    let (body, _) = body.split_once("\n}").context("no end of Reason")?;
-    let variants = body.lines().map(str::trim).filter(|line| line.starts_with(char::is_uppercase));
-    let reasons: BTreeSet<_> = variants.map(|line| line.trim_end_matches(',').to_owned()).collect();
-    ensure!(reasons.len() > 15, "{reasons:?}");
-
-    let docs = read("docs/annotations.md")?;
-    let documented: BTreeSet<_> =
-        rows(section(&docs, "### Reasons")?).into_iter().map(|(reason, _)| reason).collect();
-    assert_eq!(documented, reasons);
+fn every_reason_is_explained_with_its_status() -> Result<()> {
+    let status = |reason| if reason == Reason::Intercepting { "True" } else { "False" };
+    let reasons = Reason::ALL.map(|reason| (reason.to_string(), status(reason).to_owned()));
+    assert_eq!(table("docs/annotations.md", "### Reasons")?, reasons.into());
     Ok(())
 }
 
 #[test]
-fn every_event_is_explained() -> Result<()> {
-    let source = read("interceptor/src/kubernetes/report/event.rs")?;
-    let words = source.split('"').filter(|word| word.starts_with("Redirect"));
-    let events: BTreeSet<_> = words.map(str::to_owned).collect();
-    ensure!(events.len() > 5, "{events:?}");
-
-    let docs = read("docs/annotations.md")?;
-    let documented: BTreeSet<_> =
-        rows(section(&docs, "### Events")?).into_iter().map(|(event, _)| event).collect();
-    assert_eq!(documented, events);
+fn every_event_is_explained_with_its_type() -> Result<()> {
+    let type_ = |event: EventReason| if event.is_warning() { "Warning" } else { "Normal" };
+    let events = EventReason::ALL.map(|event| (event.to_string(), type_(event).to_owned()));
+    assert_eq!(table("docs/annotations.md", "### Events")?, events.into());
     Ok(())
 }
 
@@ -135,7 +128,35 @@ fn every_decision_and_every_reason_for_a_pipe_is_explained() -> Result<()> {
     Ok(())
 }
 
-// --- metrics ----------------------------------------------------------------------------------------------------------
+#[test]
+fn every_label_value_is_explained() -> Result<()> {
+    let docs = read("docs/metrics.md")?;
+    let row = |metric: &str| {
+        let row = docs.lines().find(|line| line.starts_with(&format!("| `{metric}` |")));
+        row.with_context(|| format!("no row of {metric}"))
+    };
+    let words = |all: &[&'static str]| all.to_vec();
+    for (metric, values) in [
+        ("interceptor_bytes_total", words(&Direction::ALL.map(Direction::as_str))),
+        ("interceptor_response_seconds", words(&Server::ALL.map(Server::as_str))),
+        ("interceptor_rules", words(&State::ALL.map(State::as_str))),
+        ("interceptor_pods", words(&PodGroup::ALL.map(PodGroup::as_str))),
+        ("interceptor_events_total", words(&EventOutcome::ALL.map(EventOutcome::as_str))),
+    ] {
+        let row = row(metric)?;
+        for value in values {
+            ensure!(row.contains(&format!("`{value}`")), "{metric}: {value}");
+        }
+    }
+    let block = section(&docs, "## Conditions and shares")?;
+    for side in Side::ALL {
+        ensure!(block.contains(&format!("`{side}`")), "{side}");
+    }
+    Ok(())
+}
+
+// --- metrics
+// ----------------------------------------------------------------------------------------------------------
 
 /// What a daemon in Kubernetes serves: the names of its metrics with their types.
 fn served() -> Result<BTreeMap<String, String>> {
@@ -173,15 +194,9 @@ fn every_metric_is_explained_with_its_type() -> Result<()> {
 
 #[test]
 fn every_outcome_is_explained() -> Result<()> {
-    let relayed = Outcome::ALL.map(|outcome| (outcome.outcome(), outcome.reason()));
-    let left = Verdict::ALL.into_iter().filter(|verdict| verdict.is_passed());
-    let left = left.map(|verdict| ("passed", verdict.as_str()));
-    // Those that belong to no rule.
-    let others = [("refused", "relay_address"), ("passed", "unrouted")];
-    let all: BTreeSet<_> = relayed.into_iter().chain(left).chain(others).collect();
-    let all: BTreeSet<_> =
-        all.into_iter().map(|(outcome, reason)| (outcome.to_owned(), reason.to_owned())).collect();
-
+    let all: BTreeSet<_> = Outcome::ALL
+        .map(|outcome| (outcome.outcome().to_owned(), outcome.reason().to_owned()))
+        .into();
     let docs = read("docs/metrics.md")?;
     let rows = rows(section(&docs, "## Outcomes")?);
     let documented: BTreeSet<_> =
@@ -228,7 +243,8 @@ fn every_alert_has_a_remedy() -> Result<()> {
     Ok(())
 }
 
-// --- all of them ------------------------------------------------------------------------------------------------------
+// --- all of them
+// ------------------------------------------------------------------------------------------------------
 
 /// Pages beside those in `docs`.
 const PAGES: [&str; 4] = [

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use interceptor_api::{Action, AnnotationKey, ConditionType};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -15,10 +16,7 @@ use nix::{
 use serde_json::Value;
 use testbed::{Answer, Protocol, wait_until};
 
-use crate::{Cluster, TIMEOUT, Workload, on_laptop};
-
-/// The condition of all redirects of a pod.
-const ACTIVE: &str = "debug.redirect/Active";
+use crate::{Cluster, TIMEOUT, on_laptop};
 
 /// A pod with an address.
 #[derive(Clone, Debug)]
@@ -75,12 +73,6 @@ impl Pod {
             ips: ips.filter_map(|ip| ip["ip"].as_str()?.parse().ok()).collect(),
             port: port.and_then(|port| port.parse().ok()).unwrap_or(8080),
         })
-    }
-
-    /// The only pod of a workload, ready or not.
-    pub fn of(workload: &Workload) -> Result<Self> {
-        let pods = workload.list()?;
-        Self::new(&workload.cluster, pods.first().context("the workload has no pod yet")?)
     }
 
     /// The name, with which its app answers.
@@ -146,7 +138,7 @@ impl Pod {
 
     /// `kubectl wait` until the pod's redirects are active.
     pub fn wait_active(&self) -> Result<()> {
-        self.wait_for(&format!("condition={ACTIVE}"))
+        self.wait_for(&format!("condition={}", active_type()))
     }
 
     /// `kubectl wait --for=…`. Its error has the pod's conditions.
@@ -159,12 +151,12 @@ impl Pod {
 
     /// The condition of the pod's redirects, if there is one.
     pub fn active(&self) -> Result<Option<Condition>> {
-        Ok(self.conditions()?.remove(ACTIVE))
+        Ok(self.conditions()?.remove(active_type().as_str()))
     }
 
     /// Waits until the condition of the pod's redirects is `False` for this reason.
     pub fn wait_refused(&self, reason: &str) -> Result<Condition> {
-        wait_until(&format!("{}: {ACTIVE} False {reason}", self.name), TIMEOUT, || {
+        wait_until(&format!("{}: {} False {reason}", self.name, active_type()), TIMEOUT, || {
             let condition = self.active()?.context("no condition")?;
             ensure!(condition.status == "False" && condition.reason == reason, "{condition}");
             Ok(condition)
@@ -175,7 +167,8 @@ impl Pod {
     pub fn wait_untouched(&self) -> Result<()> {
         wait_until(&format!("{} without conditions of the product", self.name), TIMEOUT, || {
             let conditions = self.conditions()?;
-            let ours = conditions.keys().filter(|kind| is_ours(kind)).collect::<Vec<_>>();
+            let ours =
+                conditions.keys().filter(|type_| ConditionType::is_ours(type_)).collect::<Vec<_>>();
             ensure!(ours.is_empty(), "{ours:?}");
             Ok(())
         })
@@ -235,7 +228,10 @@ impl Pod {
         let pod = self.get()?;
         let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array).cloned();
         let annotations = pod.pointer("/metadata/annotations").and_then(Value::as_object).cloned();
-        let foreign = annotations.unwrap_or_default().into_iter().filter(|(key, _)| !is_ours(key));
+        let foreign = annotations
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|(key, _)| AnnotationKey::new(key).is_none());
         let conditions = self.conditions()?;
         Ok(PodSnapshot {
             uid: pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
@@ -249,8 +245,8 @@ impl Pod {
             foreign_annotations: foreign.map(|(key, value)| (key, value.to_string())).collect(),
             foreign_conditions: conditions
                 .iter()
-                .filter(|(kind, _)| !is_ours(kind))
-                .map(|(kind, condition)| format!("{kind} {condition}"))
+                .filter(|(type_, _)| !ConditionType::is_ours(type_))
+                .map(|(type_, condition)| format!("{type_} {condition}"))
                 .collect(),
         })
     }
@@ -316,8 +312,7 @@ pub(crate) fn is_ready(pod: &Value) -> bool {
     conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
-/// Whether the name of a condition or an annotation is one of the product's.
-fn is_ours(name: &str) -> bool {
-    let name = name.split('/').next().unwrap_or(name);
-    name == "debug.redirect" || name == "debug.mirror"
+/// The type of the condition that sums up all redirects of a pod.
+fn active_type() -> ConditionType {
+    ConditionType::summary(Action::Redirect)
 }

@@ -297,11 +297,7 @@ impl Daemon {
 
     /// Its resident memory, in KiB.
     pub fn rss_kib(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))
-            .context("read its status")?;
-        let line =
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        line.trim().trim_end_matches(" kB").parse().context("read VmRSS")
+        testbed::rss_kib(self.pid()?.as_raw().cast_unsigned())
     }
 
     /// `kubectl logs`.

@@ -1,11 +1,12 @@
 //! Several requests on one connection, for rules with conditions.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufReader, Write as _},
     net::{SocketAddr, TcpStream},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
+use testbed::read_message;
 
 use crate::{TIMEOUT, on_laptop};
 
@@ -20,23 +21,15 @@ pub fn ask_as(to: SocketAddr, users: &[&str]) -> Result<Vec<(String, SocketAddr)
             .iter()
             .map(|user| {
                 write!(stream, "GET / HTTP/1.1\r\nHost: app\r\nX-User: {user}\r\n\r\n")?;
-                let (mut line, mut length) = (String::new(), 0);
-                while line != "\r\n" {
-                    line.clear();
-                    ensure!(answers.read_line(&mut line)? > 0, "the connection ended");
-                    if let Some(value) = line.strip_prefix("Content-Length: ") {
-                        length = value.trim().parse()?;
-                    }
-                }
-                let mut body = vec![0; length];
-                answers.read_exact(&mut body)?;
+                let body = read_message(&mut answers)?.context("the connection ended")?;
                 let body = String::from_utf8(body)?;
                 let mut words = body.split_ascii_whitespace();
-                let (who, peer) = words
+                let (server, client) = words
                     .next()
                     .zip(words.next())
-                    .with_context(|| format!("an answer {body:?}"))?;
-                Ok((who.to_owned(), peer.parse().with_context(|| format!("an answer {body:?}"))?))
+                    .with_context(|| format!("the answer {body:?}"))?;
+                let client = client.parse().with_context(|| format!("the answer {body:?}"))?;
+                Ok((server.to_owned(), client))
             })
             .collect()
     })

@@ -47,6 +47,12 @@ impl Workload {
         Ok(pod)
     }
 
+    /// The first pod of the workload, ready or not.
+    pub fn first_pod(&self) -> Result<Pod> {
+        let pods = self.list()?;
+        Pod::new(&self.cluster, pods.first().context("the workload has no pod yet")?)
+    }
+
     /// All pods of the workload, ready or not, ordered by name.
     pub fn list(&self) -> Result<Vec<Value>> {
         let app = format!("app={}", self.manifest.name);

@@ -196,7 +196,7 @@ impl Endpoints {
         let admin = Arc::new(admin);
         tokio::spawn(server::serve(self.admin, Arc::clone(&admin)));
         if let Some(metrics) = self.metrics {
-            tokio::spawn(server::serve_strangers(metrics, admin));
+            tokio::spawn(server::serve_public(metrics, admin));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The commands beside `interceptor run`: each answers one question or does one thing, and ends.
+//! The commands other than `interceptor run`. Each answers one question or does one thing, and ends.
 //!
 //! ```text
 //! check.rs      `check`: is this host able to run the daemon?

@@ -1,13 +1,14 @@
-//! What people configure: the workloads of the stand-alone mode, the annotations on them, and the admin's
-//! limits.
+//! Configuration: the workloads of the stand-alone mode, annotations, and the admin's policy.
 //!
-//! Text becomes types here and nowhere else; each mistake is answered with its place in the file. Nothing
-//! here knows the network, and only the `read` functions do I/O.
+//! Text becomes types here and nowhere else. Each error has the place of its mistake. Nothing here
+//! uses the network, and only the `read` functions do I/O.
 //!
-//! - [`workloads`]: the file of `--workloads`
-//! - [`annotation`]: which annotations are ours and what they say; the same on pods and in that file
-//! - [`policy`]: the file of `--policy`
-//! - [`yaml`]: what both files have in common
+//! ```text
+//! workloads.rs    the file of `--workloads`, and the flag `--netns`
+//! annotation.rs   the rules in an annotation, of a pod or of that file
+//! policy.rs       the file of `--policy`
+//! yaml.rs         reads YAML files and finds the places of mistakes; used by both files
+//! ```
 
 pub mod annotation;
 pub mod policy;

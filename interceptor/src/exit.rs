@@ -2,22 +2,22 @@
 
 use std::process::ExitCode;
 
-/// How the process ends.
+/// The exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// All is well.
+    /// The command succeeded.
     Ok = 0,
-    /// The answer is no: a check failed, the daemon can't be reached.
+    /// The answer is no: a check failed, no rule matches, or the daemon can't be reached.
     Failure = 1,
-    /// A rule can't be read, or the command line is wrong.
+    /// A rule or the command line is invalid.
     Usage = 2,
-    /// A file is there and can't be understood (EX_DATAERR).
+    /// A file is invalid (EX_DATAERR).
     Data = 65,
     /// A file can't be read (EX_NOINPUT).
     NoInput = 66,
-    /// The system gives no thread, socket or event loop (EX_OSERR).
+    /// The system refused a thread, a socket or an event loop (EX_OSERR).
     Os = 71,
-    /// A right is missing, or the kernel can't do it (EX_NOPERM).
+    /// The daemon lacks a right, or the kernel lacks a feature (EX_NOPERM).
     NoPermission = 77,
 }
 

@@ -1,18 +1,19 @@
-//! Kubernetes: rules from the annotations of this node's pods, and what became of them back to where people look.
+//! Kubernetes: reads rules from annotations of this node's pods, and reports their state there.
 //!
 //! ```text
-//! client.rs      the API server; every request is counted
-//! watch.rs       one watch for the pods of this node, and one for namespaces if the policy chooses among them
-//!   outage.rs      when a watch that broke is begun again, and what the log says of it
-//!   pod.rs         what a pod's object says to us (pure)
-//!   store.rs       the pods as they were last seen; the reconciler reads its workloads there
-//!   boot.rs        from when on it is true what is said of pods
-//! report.rs      conditions and Events, when something has changed and not too often
-//!   condition.rs   what is to be said of a pod (pure)
-//!   event.rs       what is worth an Event (pure)
+//! client.rs      the client for the API server; every request is counted
+//! watch.rs       one watch for the node's pods, and one for namespaces if the policy selects some
+//!   outage.rs      when a broken watch is retried, and what the log says about it
+//!   pod.rs         reads a pod's object (pure)
+//!   store.rs       the pods as last seen; the reconciler reads its workloads there
+//!   boot.rs        which statuses of pods describe the time before the node's boot
+//! report.rs      conditions and Events on pods, at a bounded rate
+//!   condition.rs   which conditions a pod should have (pure)
+//!   event.rs       which changes deserve an Event (pure)
 //! ```
 //!
-//! The API server is needed to hear of changes and to tell of them. While it is away, what was in force stays in force.
+//! The daemon needs the API server to see changes and to report states. While the API server is
+//! away, all rules stay as they are.
 
 pub mod boot;
 pub mod client;
@@ -40,20 +41,20 @@ use crate::{
     control::{context::Wake, registry::Registry},
 };
 
-/// What is known of the cluster and of the talk with its API server.
+/// What the daemon knows about the cluster, and counters of its requests to the API server.
 #[derive(Clone)]
 pub struct Cluster {
     /// The pods of this node.
     pub store: Arc<Store>,
-    /// Requests so far.
+    /// The number of requests so far.
     pub requests: Arc<Requests>,
-    /// Events so far.
+    /// The number of Events so far.
     pub events: Arc<EventCounts>,
-    /// Watches that broke so far.
+    /// The number of broken watches so far.
     pub watch_errors: Arc<WatchErrors>,
 }
 
-/// The end of the tasks that talk to the API server.
+/// Ends the tasks that [`Cluster::start`] started.
 pub struct Tasks {
     changes: mpsc::UnboundedSender<Change>,
     reports: JoinHandle<()>,
@@ -62,7 +63,7 @@ pub struct Tasks {
 // === impl Cluster ===
 
 impl Cluster {
-    /// Nothing known yet.
+    /// A cluster of which nothing is known yet.
     #[must_use]
     pub fn new(policy: &Arc<Policy>) -> Self {
         Self {
@@ -73,7 +74,7 @@ impl Cluster {
         }
     }
 
-    /// Begins to hear of the pods of `node` and to tell on them what `registry` publishes.
+    /// Starts to watch the pods of `node`, and to report on them what `registry` publishes.
     pub fn start(
         &self,
         client: &Client,
@@ -89,7 +90,7 @@ impl Cluster {
         });
         let changed = {
             let (changes, wakes) = (changes.clone(), wakes.clone());
-            // Nobody listens any more when the daemon ends.
+            // The receivers are gone only when the daemon ends.
             move |change: Option<PodChange>| {
                 if change.as_ref().is_none_or(|change| change.workload) {
                     let _ = wakes.send(Wake::Source);
@@ -98,10 +99,10 @@ impl Cluster {
                     changes.send(change.map_or(Change::Pods, |change| Change::Pod(change.name)));
             }
         };
-        let end_of_doubt = wakes.clone();
+        let grace_over = wakes.clone();
         tokio::spawn(async move {
             tokio::time::sleep(STATUS_GRACE).await;
-            let _ = end_of_doubt.send(Wake::Source);
+            let _ = grace_over.send(Wake::Source);
         });
         let (store, errors) = (Arc::clone(&self.store), Arc::clone(&self.watch_errors));
         if let Some(selector) = policy.namespaces() {
@@ -126,14 +127,15 @@ impl Cluster {
     }
 }
 
-/// Starts a task that the daemon is of no use without: should it panic, so does the daemon, which gives all traffic back.
-/// Otherwise nobody would ever hear that a rule is to end.
+/// Starts a task that the daemon can't work without. If it panics, the daemon aborts, and all
+/// traffic reaches the apps again. Otherwise a rule whose annotation is removed would stay in
+/// force.
 fn vital(task: impl Future<Output = ()> + Send + 'static) {
     struct Guard;
     impl Drop for Guard {
         fn drop(&mut self) {
             if std::thread::panicking() {
-                tracing::error!("the daemon can't hear of changes any more, and ends");
+                tracing::error!("a watch panicked, so the daemon ends: it would miss changes");
                 std::process::abort();
             }
         }
@@ -147,11 +149,11 @@ fn vital(task: impl Future<Output = ()> + Send + 'static) {
 // === impl Tasks ===
 
 impl Tasks {
-    /// Takes what is ours off the pods; gives up after a few seconds.
+    /// Removes the conditions from the pods. Gives up after a few seconds.
     pub async fn end(self) {
         let _ = self.changes.send(Change::End);
         if let Err(error) = self.reports.await {
-            tracing::error!(%error, "the reports ended by themselves");
+            tracing::error!(%error, "the task of the reports panicked");
         }
     }
 }

@@ -1,8 +1,9 @@
-//! The node daemon as a library: what the binary puts together, and what tests and benchmarks reach into.
+//! The node daemon as a library, for its binary, tests and benchmarks.
 //!
-//! Read in this order to follow one stolen connection: [`control`] arms a namespace, [`datapath`] is the kernel's
-//! half, [`relay`] serves what the kernel steers to it, [`admin`] tells of it; [`kubernetes`] brings the rules from pods and
-//! tells there what became of them. `ARCHITECTURE.md` has the drawing.
+//! To follow one stolen connection, read the modules in this order. [`control`] arms a namespace.
+//! [`datapath`] is the kernel's half. [`relay`] serves the connections that the kernel steers to it.
+//! [`admin`] reports the counters. [`kubernetes`] reads the rules of pods and reports their state there.
+//! `ARCHITECTURE.md` has the drawing.
 
 pub mod admin;
 pub mod app;

@@ -1,15 +1,17 @@
 //! The daemon's binary: command line, logging, exit code.
 
+#![forbid(unsafe_code)]
+
 use std::{io::IsTerminal as _, process::ExitCode};
 
 use anyhow::Result;
 use interceptor::{
-    admin::state::StateReport,
     app::{Failure, run},
     cli::{self, Cli, Command, LogFormat, Output},
     commands::{check, rule, selftest, status, uninstall},
     exit::Exit,
 };
+use interceptor_api::StateReport;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
     exit.into()
 }
 
-/// Runs what needs a runtime to its end.
+/// Runs an asynchronous command to its end.
 fn finish<F: Future<Output = Result<()>>>(work: impl FnOnce() -> F) -> Exit {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(work())) {
@@ -98,10 +100,10 @@ fn print_check(output: Output) -> Result<Exit> {
 
 fn print_rule(options: cli::Rule) -> Exit {
     let (rule, trial) = options.read();
-    let told = rule::explain(&rule, trial.as_ref());
-    print!("{}", told.out);
-    eprint!("{}", told.err);
-    told.exit
+    let explanation = rule::explain(&rule, trial.as_ref());
+    print!("{}", explanation.out);
+    eprint!("{}", explanation.err);
+    explanation.exit
 }
 
 fn print_status(admin: std::net::SocketAddr, output: Output) -> Result<()> {

@@ -1,4 +1,6 @@
-//! Finding a pod's network namespace by its address, whatever the runtime calls it.
+//! Tests of finding a pod's network namespace by its address, for any name of the namespace.
+
+#![forbid(unsafe_code)]
 
 use std::{
     fs,
@@ -12,7 +14,8 @@ use anyhow::{Context as _, Result};
 use interceptor::netns::{HomeNetns, Netns, NetnsError, finder::Finder};
 use testbed::{Namespace, Topology, netns_test, wait_until};
 
-/// A folder such as a runtime's, with links to namespaces: those of other tests have the same addresses.
+/// A folder like that of a container runtime. It has links to this test's namespaces only, because
+/// namespaces of other tests have the same addresses.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -35,7 +38,8 @@ fn found(netns: &Netns) -> Option<&str> {
     netns.path().file_name()?.to_str()
 }
 
-/// What is found when it is not too soon after the last look.
+/// The name of the namespace with the address `ip`. Waits, because the finder limits how often it
+/// searches.
 fn find_soon(finder: &Finder, ip: IpAddr) -> Result<String> {
     find_all_soon(finder, &[ip])
 }
@@ -98,7 +102,7 @@ fn what_was_remembered_is_not_believed() {
         let finder = folder.finder(HomeNetns::capture()?);
         assert_eq!(found(&finder.find(&[ips(&web).0])?), Some("a"));
 
-        // The sandbox was made again: other names, other namespaces, and the address is somebody else's.
+        // The sandbox is made again: the address moves to another namespace with another name.
         fs::remove_file(folder.0.join("a"))?;
         folder.add("a", &cart)?;
         assert!(finder.find(&[ips(&web).0]).is_err());
@@ -118,7 +122,7 @@ fn an_address_in_two_namespaces_is_nobodys() {
         folder.add("b", &cart)?;
         let error = folder.finder(HomeNetns::capture()?).find(&[ip4]).expect_err("which of them?");
         assert!(matches!(error, NetnsError::Ambiguous { .. }), "{error}");
-        // All addresses of the pod tell them apart.
+        // The set of all addresses of the pod is unambiguous.
         let (ip4, ip6) = ips(&web);
         assert_eq!(find_all_soon(&folder.finder(HomeNetns::capture()?), &[ip4, ip6])?, "a");
         Ok(())
@@ -133,7 +137,7 @@ fn a_namespace_that_was_left_behind_is_not_taken_for_the_pods() {
         let (ip4, _) = ips(&web);
         old.ip(&format!("addr add {ip4}/32 dev lo"))?;
         folder.add("old", &old)?;
-        assert_eq!(found(&finder.find(&[ip4])?), Some("old"), "nobody else has it");
+        assert_eq!(found(&finder.find(&[ip4])?), Some("old"), "no other namespace has the address");
         folder.add("new", &web)?;
         let error = finder.find(&[ip4]).expect_err("which of them?");
         assert!(matches!(error, NetnsError::Ambiguous { .. }), "{error}");
@@ -149,7 +153,7 @@ fn the_nodes_own_namespace_is_never_a_pods() {
         let folder = Folder::new(t)?;
         symlink(Path::new("/proc/self/ns/net"), folder.0.join("default")).context("a link")?;
         let home = HomeNetns::capture()?;
-        // An address of the node, if it has one beside loopback.
+        // Addresses of the node: one that it may have, and loopback.
         let own = ["10.99.0.1", "127.0.0.1"].map(|ip| ip.parse::<IpAddr>().expect("an address"));
         assert!(folder.finder(home).find(&own).is_err());
         Ok(())

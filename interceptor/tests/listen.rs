@@ -1,4 +1,6 @@
-//! Which families the relay listens for in a pod's network namespace.
+//! Tests of the address families for which the relay listens in a pod's network namespace.
+
+#![forbid(unsafe_code)]
 
 use interceptor::{
     netns::{HomeNetns, Netns},
@@ -19,7 +21,8 @@ fn a_family_by_which_a_pod_is_called_and_that_can_not_be_served_is_an_error() {
         };
         assert_eq!(families()?, [Family::V4, Family::V6]);
 
-        // The pod still has an address of IPv6, and callers by it would get the app while the rule is told to be active.
+        // The pod still has an IPv6 address. Without an error the rule would be active, but clients
+        // of that address would reach the app.
         pod.sysctl("net/ipv6/conf/lo/disable_ipv6", "1")?;
         let error = families().expect_err("no ::1").to_string();
         assert!(error.contains("not ::1"), "{error}");

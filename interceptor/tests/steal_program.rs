@@ -1,5 +1,6 @@
-//! The `sk_lookup` program by itself, run by `BPF_PROG_TEST_RUN` (Linux 5.14) on look-ups that are made up here: which
-//! listener it selects, and what it counts. Nothing is attached, so no namespace is needed.
+//! Tests of the `sk_lookup` program by `BPF_PROG_TEST_RUN` (Linux 5.14) with artificial look-ups:
+//! the listener that it selects, and the verdicts that it counts. The program is not attached, so
+//! the tests need no namespace.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -18,20 +19,20 @@ use rstest::rstest;
 use socket2::SockRef;
 
 const WORKERS: u32 = 2;
-/// More connections than a test makes.
+/// Room for more connections than any test makes.
 const ROOM: i64 = 1_000;
 const TAKEN: Port = Port::tcp(NonZeroU16::new(8080).expect("not zero"));
 const OTHER: Port = Port::tcp(NonZeroU16::new(8081).expect("not zero"));
-/// [`OTHER`] by UDP.
+/// The UDP port with the number of [`OTHER`].
 const OTHER_UDP: Port = Port::udp(NonZeroU16::new(8081).expect("not zero"));
 const CALLER4: &str = "10.0.0.9:40000";
 const CALLER6: &str = "[fd00::9]:40000";
 
-/// The program with two workers, both with listeners and neither with a heartbeat yet.
+/// The program with two workers, which have listeners but no heartbeat.
 struct Scene {
     programs: PodPrograms,
     program: test_run::Program,
-    /// By family and worker.
+    /// The listeners, by family and worker.
     listeners: [Vec<TcpListener>; 2],
 }
 
@@ -50,7 +51,7 @@ impl Scene {
         Ok(Self { programs, program, listeners })
     }
 
-    /// The same with both workers alive and port [`TAKEN`] taken.
+    /// The same, but both workers are alive and port [`TAKEN`] is taken.
     fn ready() -> Result<Self> {
         let mut scene = Self::new()?;
         scene.beat([alive(); WORKERS as usize]);
@@ -65,7 +66,7 @@ impl Scene {
         }
     }
 
-    /// The worker whose listener is selected for a TCP connection by `caller` to `port`.
+    /// The worker whose listener the program selects for a TCP connection from `caller` to `port`.
     fn call(&self, caller: &str, port: Port) -> Result<Option<usize>> {
         let caller: SocketAddr = caller.parse()?;
         let Some(cookie) = self.program.look_up(test_run::TCP, caller, port.number())? else {
@@ -78,7 +79,7 @@ impl Scene {
         worker.map(Some).context("a listener that is of the other family, or not ours at all")
     }
 
-    /// All verdicts on [`TAKEN`] that fell at all.
+    /// The verdicts on [`TAKEN`] with a count above zero.
     fn verdicts(&self) -> Result<Vec<(Verdict, u64)>> {
         let mut verdicts = self.programs.counters(TAKEN)?;
         verdicts.retain(|(_, count)| *count > 0);
@@ -86,7 +87,7 @@ impl Scene {
     }
 }
 
-/// Runs `body` where this machine can.
+/// Runs `body` if this machine allows it.
 fn program_test(body: impl FnOnce() -> Result<()>) {
     if testbed::require_root().is_some()
         && let Err(error) = body()
@@ -95,13 +96,13 @@ fn program_test(body: impl FnOnce() -> Result<()>) {
     }
 }
 
-/// The worker that a caller is meant for, as long as all are alive.
+/// The worker of a client while all workers are alive.
 fn first_choice(caller: &str) -> usize {
     let caller: SocketAddr = caller.parse().expect("an address");
     worker_for(caller.port(), 0, WORKERS) as usize
 }
 
-/// A beat that does not grow old while a test is kept waiting for the processor.
+/// A heartbeat in the future, which does not become stale while a test waits for the CPU.
 fn alive() -> u64 {
     heartbeat::now() + Duration::from_secs(60).as_nanos() as u64
 }
@@ -126,7 +127,7 @@ fn a_taken_port_goes_to_the_callers_worker(
 ) {
     program_test(|| {
         let scene = Scene::ready()?;
-        // Always the same: a SYN that is sent again must not meet another listener.
+        // Always the same worker, because a retransmitted SYN must reach the same listener.
         for _ in 0..3 {
             assert_eq!(scene.call(caller, TAKEN)?, Some(first_choice(caller)));
         }
@@ -175,7 +176,8 @@ fn no_heartbeat_or_an_old_one_leaves_the_port_to_the_app(#[values(CALLER4, CALLE
         }
         assert_eq!(scene.verdicts()?, [(Verdict::Stale, 4)]);
 
-        // And is taken again with the first beat. Half of the limit is room enough for a slow machine.
+        // The first new heartbeat takes the port again. Half of the limit is enough for a slow
+        // machine.
         scene.beat([millis_ago(STALE_AFTER_MS / 2); 2]);
         assert_eq!(scene.call(caller, TAKEN)?, Some(first_choice(caller)));
         Ok(())
@@ -206,7 +208,7 @@ fn a_daemon_without_room_leaves_the_port_to_the_app_and_says_so() {
         scene.beat([AT_LIMIT; 2]);
         assert_eq!(scene.call(CALLER4, TAKEN)?, None);
         assert_eq!(scene.verdicts()?, [(Verdict::AtLimit, 1)]);
-        // One is full and the other hangs: that there is no room is what people can do something about.
+        // One worker is full and the other hangs. The verdict is the one that users can act on.
         for beats in [[AT_LIMIT, NO_BEAT], [NO_BEAT, AT_LIMIT]] {
             scene.beat(beats);
             assert_eq!(scene.call(CALLER4, TAKEN)?, None);
@@ -225,7 +227,7 @@ fn a_rule_whose_time_is_over_leaves_the_port_to_the_app() {
         assert!(scene.call(CALLER4, TAKEN)?.is_some());
         scene.programs.take(TAKEN, Via::Relay, Some(Instant::now()))?;
         assert_eq!(scene.call(CALLER4, TAKEN)?, None);
-        // A new time does not begin a new count.
+        // A new time limit does not reset the counts.
         assert_eq!(scene.verdicts()?, [(Verdict::Steered, 1), (Verdict::Expired, 1)]);
         Ok(())
     });
@@ -260,12 +262,13 @@ fn the_relays_own_connection_passes_as_long_as_it_is_registered(
         let source: SocketAddr = caller.parse()?;
         let own = scene.programs.bypass().register(source)?;
         assert_eq!(scene.call(caller, TAKEN)?, None);
-        // Neither another port of the same address nor another address with the same port is ours.
+        // Another port of the same address does not bypass, nor does another address with the same
+        // port.
         let mut neighbour = source;
         neighbour.set_port(source.port() + 2);
         assert!(scene.call(&neighbour.to_string(), TAKEN)?.is_some());
-        for stranger in ["10.0.0.8:40000", "[fd00::8]:40000", "[::10.0.0.9]:40000"] {
-            assert!(scene.call(stranger, TAKEN)?.is_some(), "{stranger}");
+        for other in ["10.0.0.8:40000", "[fd00::8]:40000", "[::10.0.0.9]:40000"] {
+            assert!(scene.call(other, TAKEN)?.is_some(), "{other}");
         }
         drop(own);
         assert!(scene.call(caller, TAKEN)?.is_some());
@@ -286,7 +289,7 @@ fn a_closed_listener_leaves_its_family_to_the_app(
         let mut scene = Scene::ready()?;
         let first = first_choice(caller);
         drop(scene.listeners[family as usize].remove(first));
-        // The other worker's is the only one left in the list.
+        // The list now has only the other worker's listener.
         assert_eq!(scene.call(caller, TAKEN)?, Some(0));
         scene.listeners[family as usize].clear();
         assert_eq!(scene.call(caller, TAKEN)?, None);
@@ -337,31 +340,31 @@ mod test_run {
     const SK_PASS: u32 = 1;
     const BPF_PROG_TEST_RUN: libc::c_int = 10;
 
-    /// `struct bpf_sk_lookup` of <linux/bpf.h>.
+    /// `struct bpf_sk_lookup` of `<linux/bpf.h>`.
     #[repr(C)]
     #[derive(Clone, Copy, Debug, Default)]
     struct Context {
-        /// Of the selected socket, in the answer only.
+        /// The cookie of the selected socket. The kernel sets it in the output.
         cookie: u64,
         family: u32,
         protocol: u32,
         remote_ip4: [u8; 4],
         remote_ip6: [u8; 16],
-        /// Network byte order.
+        /// The client's port, in network byte order.
         remote_port: [u8; 2],
         padding: u16,
         local_ip4: [u8; 4],
         local_ip6: [u8; 16],
-        /// Host byte order.
+        /// The destination port, in host byte order.
         local_port: u32,
-        /// Has to be zero, and so what would be padding after it.
+        /// Must be zero, like the padding after it.
         ingress_ifindex: u32,
         tail: u32,
     }
 
     const _: () = assert!(size_of::<Context>() == 72);
 
-    /// The part of `union bpf_attr` that this command reads.
+    /// The part of `union bpf_attr` for this command.
     #[repr(C)]
     #[derive(Debug, Default)]
     struct Attr {
@@ -387,12 +390,13 @@ mod test_run {
     pub(super) struct Program(OwnedFd);
 
     impl Program {
-        /// The program that `make` loads. It keeps its file descriptor to itself, but it is one of this process.
+        /// Finds the program that `make` loads, among the file descriptors of this process. The
+        /// result of `make` has no access to its file descriptor.
         pub(super) fn made_by<T, E>(make: impl FnOnce() -> Result<T, E>) -> Result<(T, Self)>
         where
             E: std::error::Error + Send + Sync + 'static,
         {
-            // Tests run side by side, and another one's program is not meant.
+            // Tests run in parallel. The lock keeps out the programs of others.
             static LOADING: Mutex<()> = Mutex::new(());
             let _alone = LOADING.lock();
             let before = open_programs()?;
@@ -401,7 +405,7 @@ mod test_run {
             new.retain(|id, _| !before.contains_key(id));
             ensure!(new.len() == 1, "new programs: {new:?}");
             let fd = new.into_values().next().context("one program")?;
-            // SAFETY: it is open, as `made` lives, and is borrowed only to make a copy of it.
+            // SAFETY: the descriptor is open while `made` lives, and is borrowed only for the copy.
             let program = unsafe { BorrowedFd::borrow_raw(fd) };
             Ok((made, Self(program.try_clone_to_owned()?)))
         }
@@ -439,7 +443,7 @@ mod test_run {
                 context_out: &raw mut answer as u64,
                 ..Attr::default()
             };
-            // SAFETY: both contexts and the attributes are of the size that is told, and outlive the call.
+            // SAFETY: both contexts and the attributes have the given sizes and outlive the call.
             let result = unsafe {
                 libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attr, size_of::<Attr>())
             };
@@ -451,14 +455,14 @@ mod test_run {
         }
     }
 
-    /// The programs that this process has open, by the kernel's number, which is never used again.
+    /// The programs that this process has open, by the kernel's ID, which is never reused.
     fn open_programs() -> Result<BTreeMap<u32, RawFd>> {
         let mut programs = BTreeMap::new();
         for entry in fs::read_dir("/proc/self/fdinfo").context("list own files")?.flatten() {
-            // Other tests open and close files meanwhile.
+            // Other tests open and close files at the same time.
             let Ok(info) = fs::read_to_string(entry.path()) else { continue };
             if let Some(id) = info.lines().find_map(|line| line.strip_prefix("prog_id:"))
-                // A link names its program, too.
+                // A link also has the ID of its program.
                 && !info.contains("link_type:")
             {
                 programs.insert(id.trim().parse()?, entry.file_name().to_string_lossy().parse()?);

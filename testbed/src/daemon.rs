@@ -15,7 +15,9 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::{BpfKind, Metrics, Namespace, Process, Topology, bpf, http, wait_until};
+use crate::{
+    BpfKind, Metrics, Namespace, Process, Topology, bpf, http, process::rss_kib, wait_until,
+};
 
 /// Maximum time for anything that the daemon should do at once, on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -233,10 +235,7 @@ impl Daemon {
 
     /// Its resident memory, in KiB.
     pub fn rss_kib(&self) -> Result<u64> {
-        let status = self.proc("status")?;
-        let line =
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        line.trim().trim_end_matches(" kB").parse().context("read VmRSS")
+        rss_kib(self.pid())
     }
 
     /// The processor time that it has used, user and system.

@@ -34,7 +34,7 @@ pub(crate) fn get(netns: &Namespace, to: SocketAddr, path: &str) -> Result<Strin
 
 /// Reads one message, framed by `Content-Length` or without a body, and returns its body. `None` at
 /// the end of the stream.
-pub(crate) fn read_message(stream: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+pub fn read_message(stream: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut length = 0;
     let mut line = String::new();
     for number in 0.. {

@@ -1,7 +1,7 @@
 //! Network namespaces with real sockets, for the demo, the tests and the benchmarks.
 //!
-//! A test builds a small cluster node out of network namespaces, puts servers and clients into it,
-//! runs the daemon, and asserts what users would see: bytes, counters, status.
+//! A test builds a small cluster node out of network namespaces. It puts servers and clients into
+//! the node, runs the daemon, and asserts what users would see: bytes, counters, status.
 //!
 //! ```no_run
 //! # use std::time::Duration;
@@ -60,13 +60,14 @@ pub use self::{
     cgroup::Cgroup,
     command::{Capability, CommandExt},
     daemon::{Daemon, binary, workload},
+    http::read_message,
     inventory::{NetnsInventory, netns_inventory},
     load::{Call, Load, Report, RunningLoad},
     metrics::{Metrics, Sample},
     namespace::Namespace,
     nginx::{nginx, nginx_command, nginx_with},
     output::CommandOutput,
-    process::Process,
+    process::{Process, rss_kib},
     requires::{require_root, why_not},
     service::{TcpService, Traffic},
     sockets::{TcpSocket, TcpState, tcp_sockets},

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::sched::{CloneFlags, setns};
 
-use crate::{command, ip, process::Process};
+use crate::{command, ip};
 
 /// A handle to a namespace, cheap to clone. The namespace belongs to its
 /// [`Topology`](crate::Topology).
@@ -131,12 +131,6 @@ impl Namespace {
         let mut command = Command::new(program);
         command::enter_netns(&mut command, netns);
         command
-    }
-
-    /// Starts a [`command`](Self::command) in the background. Its output goes to a log; dropping
-    /// the returned process ends it.
-    pub fn spawn(&self, command: &mut Command) -> Result<Process> {
-        Process::spawn(self, command)
     }
 
     /// Runs lines of `ip` inside, as in `node.ip("route add blackhole 10.0.0.0/8")`.

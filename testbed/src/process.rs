@@ -26,13 +26,15 @@ pub struct Process {
     netns: Namespace,
 }
 
-impl Process {
-    pub(crate) fn spawn(netns: &Namespace, command: &mut Command) -> Result<Self> {
+impl Namespace {
+    /// Starts a [`command`](Self::command) in the background. Its output goes to a log; dropping
+    /// the returned process ends it.
+    pub fn spawn(&self, command: &mut Command) -> Result<Process> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let program = Path::new(command.get_program()).file_name().unwrap_or_default();
         let name = program.to_string_lossy().into_owned();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let log = netns.dir().join(format!("{}-{name}-{number}.log", netns.label()));
+        let log = self.dir().join(format!("{}-{name}-{number}.log", self.label()));
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let child = command
             .stdin(Stdio::null())
@@ -42,10 +44,12 @@ impl Process {
             // terminal does not reach it.
             .process_group(0)
             .spawn()
-            .with_context(|| format!("start {name} in {}", netns.label()))?;
-        Ok(Self { name, child, log, netns: netns.clone() })
+            .with_context(|| format!("start {name} in {}", self.label()))?;
+        Ok(Process { name, child, log, netns: self.clone() })
     }
+}
 
+impl Process {
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -133,6 +137,14 @@ impl Drop for Process {
         let _ = killpg(group, Signal::SIGKILL);
         let _ = self.child.wait();
     }
+}
+
+/// The resident memory of a process, in KiB.
+pub fn rss_kib(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    line.trim().trim_end_matches(" kB").parse().with_context(|| format!("VmRSS in {path}"))
 }
 
 /// Whether a TCP socket listens on `port` in the namespace of the calling thread.

@@ -22,7 +22,7 @@ pub(crate) fn create(netns: &Namespace) -> Result<Process> {
     sleep.arg("infinity");
     command::own_users_and_netns(&mut sleep);
     // Both namespaces exist when this returns: spawning returns after exec.
-    let sandbox = Process::spawn(netns, &mut sleep)?;
+    let sandbox = netns.spawn(&mut sleep)?;
     let process = Path::new("/proc").join(sandbox.pid().to_string());
     for map in ["uid_map", "gid_map"] {
         fs::write(process.join(map), IDS).with_context(|| format!("write {map}"))?;

@@ -176,8 +176,8 @@ fn run_h2spec(f: &Fixture, h2spec: &OsString, port: u16, seconds: u32) -> Result
 
 // --- nghttp -----------------------------------------------------------------------------------
 
-/// The fields of heads and trailers that nghttp or nghttpd prints as received, by stream and in
-/// order, without those that differ from call to call.
+/// The fields of heads and trailers that nghttp or nghttpd prints as received, with their streams,
+/// in order. Fields that differ from call to call are left out.
 fn received_fields(output: &str) -> Vec<(u32, String)> {
     let mut fields = Vec::new();
     for line in output.lines() {

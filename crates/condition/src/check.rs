@@ -2,6 +2,7 @@
 
 mod call;
 mod compare;
+mod function;
 mod header;
 mod pattern;
 
@@ -174,7 +175,7 @@ impl Checker<'_> {
                         field.text
                     ),
                 );
-                return Err(match call::meant(&field.text) {
+                return Err(match function::meant(&field.text) {
                     Some(function) => mistake.did_you_mean(&format!("{function}(…)")),
                     None => mistake,
                 });

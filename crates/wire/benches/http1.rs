@@ -2,6 +2,8 @@
 //!
 //!     cargo bench -p interceptor-wire
 
+#![forbid(unsafe_code)]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,7 @@
 //! Properties of all messages, in any reads, and of all bytes.
 
+#![forbid(unsafe_code)]
+
 #[allow(dead_code, reason = "other tests use the rest")]
 mod support;
 

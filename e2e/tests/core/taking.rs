@@ -158,7 +158,7 @@ fn a_pod_that_is_annotated_before_it_runs_is_redirected_within_a_second_of_its_s
             state.cloned().context("the app does not run").map(|_| Instant::now())
         })?;
         wait_until("the rule to be active", TIMEOUT, || {
-            let pod = Pod::of(&workload)?;
+            let pod = workload.first_pod()?;
             let condition = pod.active()?.context("no condition")?;
             ensure!(condition.status == "True", "{condition}");
             Ok(())
@@ -182,7 +182,7 @@ fn a_pod_with_a_recreated_sandbox_is_redirected_again() {
 
         app.kill_sandbox()?;
         let again = wait_until("the pod to have another address", LONG_TIMEOUT, || {
-            let again = Pod::of(&workload)?;
+            let again = workload.first_pod()?;
             ensure!(!again.addresses().is_empty() && again.address() != app.address(), "{again:?}");
             anyhow::Ok(again)
         })?;

@@ -1,13 +1,16 @@
-//! Any text is either a condition that is decided in bounded time, or an error whose place is in the text.
+//! Any text is a condition that is evaluated in bounded time, or an error whose place is in the
+//! text.
 
 use std::{net::SocketAddr, time::Duration};
 
 use interceptor_condition::{Condition, Facts, Needs, Request};
 use nix::time::{ClockId, clock_gettime};
 
-/// Far above what anything takes, and far below a hang; of the processor, since the machine may be busy.
-const LONG: Duration = Duration::from_millis(500);
+/// Maximum CPU time of each step. It is far above the usual time and far below a hang. The clock
+/// counts CPU time, because the machine may be busy.
+const MAXIMUM_TIME: Duration = Duration::from_millis(500);
 
+/// The head of a request.
 struct Head {
     path: String,
     host: Option<&'static str>,
@@ -42,6 +45,7 @@ impl Request for Head {
     }
 }
 
+/// An ordinary request, a costly one, and an empty one.
 fn heads() -> [Head; 3] {
     let ordinary = Head {
         path: "/shop/cart?item=7#x".to_owned(),
@@ -52,7 +56,7 @@ fn heads() -> [Head; 3] {
             ("accept", b"caf\xe9".to_vec()),
         ],
     };
-    // Costly: as much as is looked at, of a kind that regular expressions find hard.
+    // The costly request has texts of the maximum length that are hard for regular expressions.
     let mut random = 1u32;
     let bits = std::iter::repeat_with(|| {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -71,7 +75,7 @@ fn heads() -> [Head; 3] {
 pub fn run(text: &str) {
     let start = cpu_time();
     let compiled = Condition::compile(text);
-    assert!(cpu_time() - start < LONG, "took {:?} to compile", cpu_time() - start);
+    assert!(cpu_time() - start < MAXIMUM_TIME, "took {:?} to compile", cpu_time() - start);
     let condition = match compiled {
         Ok(condition) => condition,
         Err(error) => {
@@ -92,14 +96,14 @@ pub fn run(text: &str) {
         };
         let start = cpu_time();
         let answer = condition.matches(&all);
-        assert!(cpu_time() - start < LONG, "took {:?} to decide", cpu_time() - start);
+        assert!(cpu_time() - start < MAXIMUM_TIME, "took {:?} to evaluate", cpu_time() - start);
         if let Err(error) = answer {
             assert!(!error.span.of(text).is_empty(), "{error:?}");
         }
         if let Some(constant) = condition.constant() {
             assert_eq!(answer, Ok(constant));
         }
-        // An answer is final, and what is needed is enough.
+        // A result is final, and the facts that the condition needs are enough for it.
         let hello = Facts { request: None, ..all };
         let connection = Facts { server_name: None, ..hello };
         for (needed, less) in [(Needs::Connection, connection), (Needs::ServerName, hello)] {
@@ -111,7 +115,7 @@ pub fn run(text: &str) {
     }
 }
 
-/// What this thread has had of the processor.
+/// The CPU time of this thread.
 fn cpu_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock that every Linux has").into()
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every Linux has this clock").into()
 }

@@ -1,4 +1,5 @@
-//! Any bytes are a ClientHello, the beginning of one, or neither; and a beginning of them is not something else.
+//! Any bytes are a ClientHello, the beginning of one, or neither. A beginning of the bytes gives
+//! the same answer, or is incomplete.
 
 use interceptor_wire::hello::{MAX_HELLO, MAX_RECORDS, client_hello};
 use interceptor_wire::{Opening, Parsed, opening};
@@ -13,7 +14,7 @@ pub fn run(bytes: &[u8]) {
             assert!(!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()));
         }
         assert!(head.protocols().all(|protocol| !protocol.is_empty()));
-        // What follows does not matter.
+        // Bytes after the ClientHello do not matter.
         assert_eq!(client_hello(&bytes[..*len]), whole);
     }
     for end in 0..bytes.len().min(2000) {

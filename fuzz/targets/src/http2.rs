@@ -1,10 +1,12 @@
-//! Any bytes are the first frame of a side, the beginning of one, or neither; what a side announces makes a client and a
-//! server that promise no more than they may; and these come to an end whatever they are told.
+//! Any bytes are the first frame of a side, the beginning of one, or neither. The settings of a
+//! side configure a client and a server that promise no more than they may. Client and server end
+//! for any bytes from their peer.
 //!
-//! The first byte says how large the pieces are. The second one whether the rest is what a caller says after the preface
-//! or what an application says; each is also taken for the announcement of the other side.
+//! The first byte is the size of the reads. The second one selects the sender of the rest: a
+//! client, after its preface, or an app. The rest also serves as the settings of the other side.
 //!
-//! The sources are included instead of depending on `interceptor`, which would build the kernel programs.
+//! The daemon's source is included here, because a dependency on `interceptor` would build the
+//! kernel programs.
 
 use std::{
     io,
@@ -15,28 +17,31 @@ use std::{
 use bytes::Bytes;
 use h2::RecvStream;
 use http::{Request, Response};
+use interceptor_wire::opening::HTTP2_PREFACE as PREFACE;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use self::settings::{FirstFrame, PREFACE, Settings};
+use self::settings::{FirstFrame, Settings};
 
 #[allow(dead_code, reason = "the daemon uses the rest")]
 #[path = "../../../interceptor/src/relay/http2/settings.rs"]
 mod settings;
 
-/// Far above what any input takes, each of whose bytes is at most one frame's beginning.
-const MANY: usize = 100_000;
+/// Maximum number of polls. It is far above the number for any input, each byte of which can begin
+/// one frame.
+const MAXIMUM_POLLS: usize = 100_000;
 
-/// A peer that has said all at once and hears everything.
+/// A peer that has sent all its bytes and receives everything.
 struct Peer<'a> {
-    says: &'a [u8],
-    /// In pieces of so many bytes.
+    /// The bytes that were not read yet.
+    sent: &'a [u8],
+    /// Maximum size of one read or write, in bytes.
     size: usize,
-    heard: Vec<u8>,
+    received: Vec<u8>,
 }
 
 /// Runs the target.
 pub fn run(bytes: &[u8]) {
-    let [size, is_caller, bytes @ ..] = bytes else { return };
+    let [size, is_client, bytes @ ..] = bytes else { return };
     let size = 1 + 4 * usize::from(*size);
     let first = FirstFrame::read(bytes);
     for end in 0..bytes.len().min(200) {
@@ -54,14 +59,15 @@ pub fn run(bytes: &[u8]) {
         }
         FirstFrame::Partial | FirstFrame::Other => Settings::default(),
     };
-    if is_caller % 2 == 0 {
-        serve(&settings, [PREFACE, bytes].concat().as_slice(), size);
+    if is_client % 2 == 0 {
+        run_server(&settings, [PREFACE, bytes].concat().as_slice(), size);
     } else {
-        call(&settings, bytes, size);
+        run_client(&settings, bytes, size);
     }
 }
 
-/// What is announced again is the same, and within bounds once it is guarded.
+/// Checks that settings stay the same when they are encoded and read again, and that guarded ones
+/// are within bounds.
 fn check(settings: &Settings) {
     let guarded = settings.guarded();
     for settings in [settings, &guarded] {
@@ -78,11 +84,11 @@ fn check(settings: &Settings) {
     assert!(settings.server_stream_window() <= 4 << 20 && guarded.stream_window() <= 4 << 20);
 }
 
-/// Says all of it to a server, which answers each request and reads its content.
-fn serve(settings: &Settings, says: &[u8], size: usize) {
+/// Sends all bytes to a server, which answers each request and reads its content.
+fn run_server(settings: &Settings, sent: &[u8], size: usize) {
     let cx = &mut Context::from_waker(Waker::noop());
     let mut handshake =
-        pin!(settings.server().handshake::<_, Bytes>(Peer { says, size, heard: Vec::new() }));
+        pin!(settings.server().handshake::<_, Bytes>(Peer { sent, size, received: Vec::new() }));
     let Some(mut connection) = until_ready(|| handshake.as_mut().poll(cx)).ok() else { return };
     let mut bodies = Vec::new();
     until_ready(|| {
@@ -94,7 +100,7 @@ fn serve(settings: &Settings, says: &[u8], size: usize) {
                     }
                     bodies.push(request.into_body());
                 }
-                // An error of the connection is its end.
+                // An error ends the connection.
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
                 Poll::Pending => break,
             }
@@ -104,11 +110,11 @@ fn serve(settings: &Settings, says: &[u8], size: usize) {
     });
 }
 
-/// Says all of it to a client that has two requests.
-fn call(settings: &Settings, says: &[u8], size: usize) {
+/// Sends all bytes to a client that has two requests.
+fn run_client(settings: &Settings, sent: &[u8], size: usize) {
     let cx = &mut Context::from_waker(Waker::noop());
     let mut handshake =
-        pin!(settings.client().handshake::<_, Bytes>(Peer { says, size, heard: Vec::new() }));
+        pin!(settings.client().handshake::<_, Bytes>(Peer { sent, size, received: Vec::new() }));
     let Some((mut sender, connection)) = until_ready(|| handshake.as_mut().poll(cx)).ok() else {
         return;
     };
@@ -139,16 +145,16 @@ fn call(settings: &Settings, says: &[u8], size: usize) {
         bodies.retain_mut(|body| drain(body, cx).is_pending());
         end.map(drop)
     });
-    // Nothing waits for a connection that is over.
+    // No response or body waits for a connection that has ended.
     assert!(responses.is_empty() && bodies.is_empty(), "{} and {}", responses.len(), bodies.len());
 }
 
-/// Reads what there is of a body. Ready at its end.
+/// Reads the available part of a body. Ready at its end.
 fn drain(body: &mut RecvStream, cx: &mut Context<'_>) -> Poll<()> {
     while let Poll::Ready(data) = body.poll_data(cx) {
         match data {
             Some(Ok(data)) => {
-                body.flow_control().release_capacity(data.len()).expect("as much as was read");
+                body.flow_control().release_capacity(data.len()).expect("these bytes were read");
             }
             Some(Err(_)) => return Poll::Ready(()),
             None => return body.poll_trailers(cx).map(drop),
@@ -157,14 +163,14 @@ fn drain(body: &mut RecvStream, cx: &mut Context<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-/// Polls as long as it takes: nothing wakes anybody here.
+/// Polls until the future is ready, because there are no wake-ups here.
 fn until_ready<T>(mut poll: impl FnMut() -> Poll<T>) -> T {
-    for _ in 0..MANY {
+    for _ in 0..MAXIMUM_POLLS {
         if let Poll::Ready(ready) = poll() {
             return ready;
         }
     }
-    panic!("it does not come to an end");
+    panic!("the connection does not end");
 }
 
 // === impl Peer ===
@@ -175,10 +181,10 @@ impl AsyncRead for Peer<'_> {
         _: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let n = self.size.min(self.says.len()).min(buffer.remaining());
-        let (piece, rest) = self.says.split_at(n);
+        let n = self.size.min(self.sent.len()).min(buffer.remaining());
+        let (piece, rest) = self.sent.split_at(n);
         buffer.put_slice(piece);
-        self.says = rest;
+        self.sent = rest;
         Poll::Ready(Ok(()))
     }
 }
@@ -190,7 +196,7 @@ impl AsyncWrite for Peer<'_> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let n = bytes.len().min(self.size);
-        self.heard.extend_from_slice(&bytes[..n]);
+        self.received.extend_from_slice(&bytes[..n]);
         Poll::Ready(Ok(n))
     }
 
@@ -205,9 +211,9 @@ impl AsyncWrite for Peer<'_> {
 
 impl Drop for Peer<'_> {
     fn drop(&mut self) {
-        // Whatever else is said, each side begins as it has to.
-        let said = self.heard.strip_prefix(PREFACE).unwrap_or(&self.heard);
-        let first = FirstFrame::read(said);
+        // Each side begins with its settings.
+        let frames = self.received.strip_prefix(PREFACE).unwrap_or(&self.received);
+        let first = FirstFrame::read(frames);
         assert!(matches!(first, FirstFrame::Settings(..) | FirstFrame::Partial), "{first:?}");
     }
 }

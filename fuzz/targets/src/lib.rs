@@ -1,6 +1,8 @@
-//! What the fuzz targets do with their input. Each checks more than "no panic": see its first lines.
+//! The code of the fuzz targets. Each checks more than "no panic": its first lines list the
+//! properties.
 //!
-//! `cargo xtask fuzz` runs them for long, guided by coverage; `tests/mutations.rs` for a moment with every `cargo test`.
+//! `cargo xtask fuzz` runs the targets for a long time, guided by coverage. `tests/mutations.rs`
+//! runs them for a moment with every `cargo test`.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! Any text is either rules that print and parse back to the same, or an error whose place is in the text.
+//! Any text is a list of rules that parse again to equal ones when printed, or an error whose place
+//! is in the text.
 
 use interceptor_rule::{Position, Rule, parse};
 
@@ -7,7 +8,7 @@ pub fn run(text: &str) {
     match parse(text) {
         Ok(rules) => {
             let printed: Vec<String> = rules.iter().map(Rule::to_string).collect();
-            // The canonical form may be longer than the limit where the text was just below it.
+            // The canonical form of a text just below the limit may be longer than the limit.
             let printed = printed.join(";");
             if printed.len() <= interceptor_rule::MAX_RULE_TEXT {
                 assert_eq!(parse(&printed), Ok(rules.clone()), "{printed:?}");

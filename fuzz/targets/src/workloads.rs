@@ -1,6 +1,7 @@
-//! Any text is either a workloads file (or policy) or an error whose place is in the text.
+//! Any text is a workloads file (or policy), or an error whose place is in the text.
 //!
-//! The sources are included instead of depending on `interceptor`, which would build the kernel programs.
+//! The daemon's sources are included here, because a dependency on `interceptor` would build the
+//! kernel programs.
 
 #[allow(dead_code, unreachable_pub, unused_imports, reason = "the daemon uses the rest")]
 #[path = "../../../interceptor/src/config"]
@@ -43,12 +44,13 @@ fn check(text: &str, error: &FileError) {
 }
 
 fn check_place(text: &str, line: usize) {
-    // YAML ends a line at `\r` as well, and the end of the text is a place too.
+    // In YAML `\r` ends a line, too, and the end of the text is a valid place.
     let lines = text.matches(['\n', '\r']).count() + 1;
     assert!((1..=lines).contains(&line), "line {line} of {lines}");
 }
 
-/// What is called exact has to be the place in the file of the character that the rule's error is about.
+/// Checks that an exact place is that of the character at which the error begins. `wrong` is the
+/// rule from there on.
 fn check_character(text: &str, location: Location, wrong: &str) {
     if text.contains('\r') {
         return;

@@ -1,7 +1,8 @@
-//! Each target with its seeds, and for some seconds with what becomes of them by chance: not as good as `cargo xtask fuzz`,
-//! which sees what is covered, but it needs nothing that is not compiled anyway.
+//! Runs each target with its seeds, and for some seconds with random changes of them.
 //!
-//! Other inputs each time. One that fails is shown, and makes a test case or a seed.
+//! This finds less than `cargo xtask fuzz`, which is guided by coverage, but it needs no other
+//! compiler flags. The inputs are different each time. A failing input is printed, so that it can
+//! become a test case or a seed.
 
 #![forbid(unsafe_code)]
 
@@ -15,10 +16,10 @@ use std::{
 use interceptor_fuzz_targets::{condition, framer, hello, http1, http2, rule, workloads};
 use rstest::rstest;
 
-/// For each target, in seconds; `FUZZ_SECONDS` says otherwise.
+/// Time for each target in seconds. `FUZZ_SECONDS` overrides it.
 const SECONDS: u64 = 3;
-/// Inputs do not grow longer than that, in bytes.
-const LONG: usize = 9000;
+/// Maximum length of an input, in bytes.
+const MAXIMUM_LENGTH: usize = 9000;
 
 #[rstest]
 #[case::condition("condition", |bytes: &[u8]| text(bytes, condition::run))]
@@ -28,7 +29,10 @@ const LONG: usize = 9000;
 #[case::http2("http2", http2::run)]
 #[case::rule("rule", |bytes: &[u8]| text(bytes, rule::run))]
 #[case::workloads("workloads", |bytes: &[u8]| text(bytes, workloads::run))]
-fn what_is_promised_of_any_input_is_true_of(#[case] target: &str, #[case] run: fn(&[u8])) {
+fn a_target_holds_for_its_seeds_and_random_changes_of_them(
+    #[case] target: &str,
+    #[case] run: fn(&[u8]),
+) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../seeds").join(target);
     let files =
         fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -47,7 +51,7 @@ fn what_is_promised_of_any_input_is_true_of(#[case] target: &str, #[case] run: f
         for _ in 0..=dice.below(8) {
             dice.change(&mut input, &seeds);
         }
-        input.truncate(LONG);
+        input.truncate(MAXIMUM_LENGTH);
         attempt(run, &input);
         runs += 1;
     }
@@ -55,7 +59,7 @@ fn what_is_promised_of_any_input_is_true_of(#[case] target: &str, #[case] run: f
     assert!(runs > 10, "only {runs} runs");
 }
 
-/// Shows the input if it fails.
+/// Runs a target, and prints the input if it fails.
 fn attempt(run: fn(&[u8]), input: &[u8]) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(input))) {
         eprintln!("the input was b\"{}\"", input.escape_ascii());
@@ -69,7 +73,7 @@ fn text(bytes: &[u8], run: fn(&str)) {
     }
 }
 
-/// Chance (xorshift64).
+/// A random number generator (xorshift64).
 struct Dice(u64);
 
 impl Dice {
@@ -85,9 +89,9 @@ impl Dice {
         (self.0 >> 11) as usize % limit.max(1)
     }
 
-    /// Changes something somewhere.
+    /// Makes one random change to `input`.
     fn change(&mut self, input: &mut Vec<u8>, seeds: &[Vec<u8>]) {
-        /// Where limits and signs are.
+        /// Bytes at limits, and delimiters.
         const EDGES: [u8; 9] = [0, 1, b'\r', b'\n', b'"', 0x7f, 0x80, 0xfe, 0xff];
         let at = self.below(input.len() + 1);
         let some = 1 + self.below(16);
@@ -98,13 +102,13 @@ impl Dice {
             2 => input.insert(at, EDGES[self.below(EDGES.len())]),
             3 if at < input.len() => input[at] = EDGES[self.below(EDGES.len())],
             4 if at < input.len() => input[at] ^= 1 << self.below(8),
-            // A piece of it once more.
+            // Repeat a piece of the input.
             5 => {
                 let piece = input[at..until].to_vec();
                 let to = self.below(input.len() + 1);
                 input.splice(to..to, piece);
             }
-            // A piece of another one.
+            // Insert a piece of another seed.
             6 => {
                 let other = &seeds[self.below(seeds.len())];
                 let from = self.below(other.len() + 1);

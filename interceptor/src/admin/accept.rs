@@ -1,7 +1,8 @@
-//! The connections of the admin endpoint: few, and none that only waits.
+//! The connections of the admin endpoint, bounded in number.
 //!
-//! Strangers may reach one of its addresses, and what they use up is what redirected connections need. When there are as
-//! many as may be, the oldest goes: whoever asks and is answered, as the kubelet and Prometheus are, gets through.
+//! One listener may be exposed to other hosts. Connections it holds compete with redirected ones
+//! for file descriptors. When the maximum is reached, the oldest connection is closed. Clients that
+//! get their answer at once, such as the kubelet and Prometheus, are served even then.
 
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
@@ -17,12 +18,13 @@ use tokio::{
     time::sleep,
 };
 
-/// Connections at one time. Their files are part of the reserve that relayed connections leave (`limits.rs`).
+/// Maximum number of connections at one time. Their file descriptors are part of the reserve that
+/// relayed connections leave (`limits.rs`).
 const MAX_CONNECTIONS: usize = 16;
-/// A connection without a whole request for this long is closed.
-const IDLE: Duration = Duration::from_secs(60);
-/// After the kernel had no connection to give, as when files run out.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Maximum time for a whole request head to arrive.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The pause after a failed accept, as when file descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until the runtime ends.
 pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
@@ -31,8 +33,8 @@ pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::debug!(%error, "accept at the admin endpoint");
-                sleep(PAUSE).await;
+                tracing::debug!(%error, "could not accept a connection to the admin endpoint");
+                sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
@@ -44,15 +46,15 @@ pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
         }
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(IDLE)
+            .header_read_timeout(HEAD_TIMEOUT)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection of the admin endpoint");
+                tracing::debug!(%error, "a connection to the admin endpoint failed");
             }
         });
         open.push_back(task.abort_handle());
-        // Whoever has asked is answered before the next one comes, however many come.
+        // Lets the connections answer before the next one is accepted.
         yield_now().await;
     }
 }

@@ -1,31 +1,35 @@
 //! Prometheus metrics, read from the same counters as the status at the moment of the scrape.
 //!
-//! Labels name workloads, annotations and ports: as many as there are rules in force, gone when these are. Never a
-//! caller's address, and nothing that a caller sent.
+//! Labels name workloads, annotations and ports. There are as many series as rules in force, and
+//! they go when the rules go. No label has a client's address, or anything else that a client sent.
 
 use std::{fmt, sync::Arc, sync::atomic::Ordering};
 
+use interceptor_api::{Decision, Outcome, Passed, PodGroup, Refused, Server, State};
 use interceptor_common::port::Port;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric as _},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge, histogram::Histogram},
+    encoding::DescriptorEncoder,
+    metrics::histogram::Histogram,
     registry::{Registry as MetricRegistry, Unit},
 };
 
+use self::writer::Writer;
 use super::state::port_outcomes;
 use crate::{
-    control::registry::{Armed, Registry, RuleEntry, WorkloadEntry},
+    control::registry::{Armed, Registry, WorkloadEntry},
     datapath::Callers,
     kubernetes::Cluster,
     relay::{
         direction::Direction,
-        stats::{Decision, Piped},
+        stats::{Piped, PortStats},
         worker::Shared,
     },
 };
 
-/// Everything that is measured, under the prefix `interceptor_`.
+mod writer;
+
+/// Every metric of the daemon, under the prefix `interceptor_`.
 #[must_use]
 pub fn registry(
     published: Arc<Registry>,
@@ -35,17 +39,13 @@ pub fn registry(
     cluster: Option<Cluster>,
 ) -> MetricRegistry {
     let mut metrics = MetricRegistry::with_prefix("interceptor");
-    metrics.register_with_unit(
-        "arm",
-        "From looking at a workload to its program being attached",
-        Unit::Seconds,
-        arm_seconds,
-    );
+    let help = "Time from starting on a workload to its program being attached";
+    metrics.register_with_unit("arm", help, Unit::Seconds, arm_seconds);
     metrics.register_collector(Box::new(Published { published, shared, callers, cluster }));
     metrics
 }
 
-/// Turns what is published into metrics.
+/// Turns the published state into metrics.
 struct Published {
     published: Arc<Registry>,
     shared: Arc<Shared>,
@@ -59,269 +59,224 @@ impl fmt::Debug for Published {
     }
 }
 
-type Ports<'a> = Vec<(&'a WorkloadEntry, &'a RuleEntry, Port, &'a crate::relay::stats::PortStats)>;
-
 impl Collector for Published {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut to = Writer::new(encoder);
         let workloads = self.published.workloads();
-        let ports: Ports<'_> = workloads
-            .iter()
-            .flat_map(|entry| entry.rules.iter().map(move |rule| (&**entry, rule)))
-            .flat_map(|(entry, rule)| {
-                rule.ports.iter().map(move |(port, stats)| (entry, rule, *port, &**stats))
-            })
-            .collect();
-
-        encode_connections(&mut encoder, &workloads, &ports)?;
-        encode_per_port(&mut encoder, &ports)?;
-        encode_requests(&mut encoder, &ports)?;
-        encode_rules(&mut encoder, &workloads)?;
+        let ports: Vec<_> = workloads.iter().flat_map(|entry| RulePort::of(entry)).collect();
+        write_connections(&mut to, &workloads, &ports)?;
+        write_traffic(&mut to, &ports)?;
+        let filtered: Vec<_> = ports.iter().filter(|port| port.is_choosy).collect();
+        write_decisions(&mut to, &filtered)?;
+        write_request_times(&mut to, &filtered)?;
+        write_rules(&mut to, &workloads)?;
         if let Some(cluster) = &self.cluster {
-            encode_cluster(&mut encoder, cluster)?;
+            write_cluster(&mut to, cluster)?;
         }
-
-        let mut gauge = |name, help, unit: Option<&Unit>, value: f64| {
-            let metric = ConstGauge::new(value);
-            metric.encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)
-        };
-        gauge(
-            "heartbeat_age",
-            "Since the slowest worker went round its loop",
-            Some(&Unit::Seconds),
-            self.shared.heartbeat_age().as_secs_f64(),
-        )?;
-        gauge(
-            "open_connections",
-            "Connections open at present, each once",
-            None,
-            self.shared.open() as f64,
-        )?;
-        gauge(
-            "connection_limit",
-            "Connections that may be open; further ones go to the application",
-            None,
-            self.shared.limit() as f64,
-        )?;
-        let broken = f64::from(u8::from(self.published.source_error().is_some()));
-        gauge(
-            "workloads_file_invalid",
-            "1 while the workloads file can't be read and what was stays",
-            None,
-            broken,
-        )?;
-
-        let kept = f64::from(u8::from(self.callers.state().is_ok()));
-        let help = "1 while applications see the callers of connections that are passed on to them";
-        gauge("caller_address_kept", help, None, kept)?;
-        let shown = self.callers.count().shown() as f64;
-        gauge(
-            "callers_shown",
-            "Connections at present whose caller the application sees",
-            None,
-            shown,
-        )?;
-        let not_shown = ConstCounter::new(self.callers.count().lost());
-        let help = "Connections passed on to an application that did not see their caller";
-        not_shown.encode(encoder.encode_descriptor(
-            "callers_not_shown",
-            help,
-            None,
-            MetricType::Counter,
-        )?)?;
-
-        let panics = ConstCounter::new(self.shared.panics());
+        self.write_relay(&mut to)?;
+        self.write_caller_addresses(&mut to)?;
         let help = "Connections that ended because of a bug in the relay";
-        panics.encode(encoder.encode_descriptor("panics", help, None, MetricType::Counter)?)?;
-
-        let info = ConstGauge::new(1_u64);
-        let mut family = encoder.encode_descriptor(
-            "build_info",
-            "The daemon's version",
-            None,
-            MetricType::Gauge,
-        )?;
-        info.encode(family.encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?)
+        to.counter("panics", help, self.shared.panics())?;
+        let mut family = to.gauges("build_info", "Version of the daemon")?;
+        family.set(&[("version", env!("CARGO_PKG_VERSION"))], 1_u64)
     }
 }
 
-fn encode_connections(
-    encoder: &mut DescriptorEncoder<'_>,
+impl Published {
+    fn write_relay(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let help = "Age of the oldest worker heartbeat";
+        let age = self.shared.heartbeat_age().as_secs_f64();
+        to.gauge("heartbeat_age", help, Some(&Unit::Seconds), age)?;
+        let help = "Connections open at present, each counted once";
+        to.gauge("open_connections", help, None, self.shared.open() as f64)?;
+        let help = "Maximum number of open connections; further ones stay with the app";
+        to.gauge("connection_limit", help, None, self.shared.limit() as f64)?;
+        let help =
+            "1 while the workloads file is invalid and the last valid version stays in force";
+        let is_invalid = self.published.source_error().is_some();
+        to.gauge("workloads_file_invalid", help, None, f64::from(u8::from(is_invalid)))
+    }
+
+    fn write_caller_addresses(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let help = "1 while apps see the addresses of clients whose connections are passed on";
+        let is_kept = self.callers.state().is_ok();
+        to.gauge("caller_address_kept", help, None, f64::from(u8::from(is_kept)))?;
+        let count = self.callers.count();
+        let help = "Connections open at present whose client the app sees";
+        to.gauge("callers_shown", help, None, count.shown() as f64)?;
+        let help = "Connections passed on to an app that did not see their client";
+        to.counter("callers_not_shown", help, count.lost())
+    }
+}
+
+/// A port of a rule, with its labels and counters.
+struct RulePort<'a> {
+    entry: &'a WorkloadEntry,
+    annotation: &'a str,
+    port: Port,
+    number: String,
+    stats: &'a PortStats,
+    /// Whether the rule has a condition or a share.
+    is_choosy: bool,
+}
+
+// === impl RulePort ===
+
+impl<'a> RulePort<'a> {
+    /// Every port of every rule of a workload.
+    fn of(entry: &'a WorkloadEntry) -> impl Iterator<Item = Self> {
+        entry.rules.iter().flat_map(move |rule| {
+            rule.ports.iter().map(move |(port, stats)| Self {
+                entry,
+                annotation: &rule.annotation,
+                port: *port,
+                number: port.number().to_string(),
+                stats,
+                is_choosy: rule.is_choosy,
+            })
+        })
+    }
+
+    /// The labels `workload`, `annotation` and `port`, and further ones.
+    fn labels<'l>(&'l self, more: &[(&'l str, &'l str)]) -> Vec<(&'l str, &'l str)> {
+        let mut labels = vec![
+            ("workload", &*self.entry.name),
+            ("annotation", self.annotation),
+            ("port", &*self.number),
+        ];
+        labels.extend(more);
+        labels
+    }
+}
+
+fn write_connections(
+    to: &mut Writer<'_>,
     workloads: &[Arc<WorkloadEntry>],
-    ports: &Ports<'_>,
+    ports: &[RulePort<'_>],
 ) -> fmt::Result {
-    let help = "Connections to redirected ports, by what became of them";
-    let mut family = encoder.encode_descriptor("connections", help, None, MetricType::Counter)?;
-    for (entry, rule, port, stats) in ports {
-        let outcomes = port_outcomes(entry, *port, stats);
-        let port = port.number().to_string();
-        for (outcome, reason, count) in outcomes {
-            let labels = [
-                ("workload", &*entry.name),
-                ("annotation", &rule.annotation),
-                ("port", &port),
-                ("outcome", outcome),
-                ("reason", reason),
-            ];
-            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    let help = "Connections to redirected ports, by outcome";
+    let mut family = to.counters("connections", help)?;
+    for port in ports {
+        for (outcome, count) in port_outcomes(port.entry, port.port, port.stats) {
+            let more = [("outcome", outcome.outcome()), ("reason", outcome.reason())];
+            family.count(&port.labels(&more), count)?;
         }
     }
     for entry in workloads {
         let Some(Armed { workload, .. }) = &entry.armed else { continue };
-        // These belong to no rule.
-        for (outcome, reason, count) in [
-            ("refused", "relay_address", &workload.strays),
-            ("passed", "unrouted", &workload.unrouted),
+        // These connections belong to no rule.
+        for (outcome, count) in [
+            (Outcome::Refused(Refused::RelayAddress), &workload.strays),
+            (Outcome::Passed(Passed::Unrouted), &workload.unrouted),
         ] {
             let labels = [
                 ("workload", &*entry.name),
                 ("annotation", ""),
                 ("port", ""),
-                ("outcome", outcome),
-                ("reason", reason),
+                ("outcome", outcome.outcome()),
+                ("reason", outcome.reason()),
             ];
-            ConstCounter::new(count.load(Ordering::Relaxed))
-                .encode(family.encode_family(&labels)?)?;
+            family.count(&labels, count.load(Ordering::Relaxed))?;
         }
     }
     Ok(())
 }
 
-fn encode_per_port(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fmt::Result {
-    let help = "Bytes between callers and the target";
-    let mut family = encoder.encode_descriptor("bytes", help, None, MetricType::Counter)?;
-    for (entry, rule, port, stats) in ports {
+fn write_traffic(to: &mut Writer<'_>, ports: &[RulePort<'_>]) -> fmt::Result {
+    let mut family = to.counters("bytes", "Bytes between clients and targets")?;
+    for port in ports {
         for direction in Direction::ALL {
-            let port = port.number().to_string();
-            let labels = [
-                ("workload", &*entry.name),
-                ("annotation", &*rule.annotation),
-                ("port", &*port),
-                ("direction", direction.label()),
-            ];
-            ConstCounter::new(stats.bytes(direction)).encode(family.encode_family(&labels)?)?;
+            let more = [("direction", direction.label().as_str())];
+            family.count(&port.labels(&more), port.stats.bytes(direction))?;
         }
     }
-    let help = "Connections open at present, whoever serves them";
-    let mut family =
-        encoder.encode_descriptor("active_connections", help, None, MetricType::Gauge)?;
-    for (entry, rule, port, stats) in ports {
-        let port = port.number().to_string();
-        let labels =
-            [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
-        ConstGauge::new(stats.active()).encode(family.encode_family(&labels)?)?;
+    let help = "Connections open at present, to the target or to the app";
+    let mut family = to.gauges("active_connections", help)?;
+    for port in ports {
+        family.set(&port.labels(&[]), port.stats.active())?;
     }
-    let help = "From a target being called for a caller to its connection being open";
-    let mut family =
-        encoder.encode_descriptor("connect", help, Some(&Unit::Seconds), MetricType::Histogram)?;
-    for (entry, rule, port, stats) in ports {
-        let port = port.number().to_string();
-        let labels =
-            [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
-        stats.connect_seconds.encode(family.encode_family(&labels)?)?;
+    let help = "Time from dialling a target to its connection being open";
+    let mut family = to.histograms("connect", help)?;
+    for port in ports {
+        family.sample(&port.labels(&[]), &port.stats.connect_seconds)?;
     }
     Ok(())
 }
 
-/// What rules that look at requests do. Rules that take all have none of it.
-fn encode_requests(encoder: &mut DescriptorEncoder<'_>, ports: &Ports<'_>) -> fmt::Result {
-    let ports: Vec<_> = ports.iter().filter(|(_, rule, ..)| rule.is_choosy).collect();
-    let help = "What rules made of the connections and requests that they were asked about";
-    let mut family = encoder.encode_descriptor("decisions", help, None, MetricType::Counter)?;
-    for (entry, rule, port, stats) in &ports {
-        let port = port.number().to_string();
+/// The decisions of rules with a condition or a share.
+fn write_decisions(to: &mut Writer<'_>, ports: &[&RulePort<'_>]) -> fmt::Result {
+    let help = "Decisions of rules about connections and requests";
+    let mut family = to.counters("decisions", help)?;
+    for port in ports {
         for decision in Decision::ALL {
-            let labels = [
-                ("workload", &*entry.name),
-                ("annotation", &*rule.annotation),
-                ("port", &*port),
-                ("decision", decision.as_str()),
-            ];
-            ConstCounter::new(stats.decided(decision)).encode(family.encode_family(&labels)?)?;
+            let more = [("decision", decision.as_str())];
+            family.count(&port.labels(&more), port.stats.decided(decision))?;
         }
     }
-    let help = "Connections that were not looked into, from some byte on";
-    let mut family =
-        encoder.encode_descriptor("piped_connections", help, None, MetricType::Counter)?;
-    for (entry, rule, port, stats) in &ports {
-        let port = port.number().to_string();
-        // There are many reasons, and hardly any ever occurs.
-        for why in Piped::all().filter(|why| stats.piped(*why) > 0) {
-            let labels = [
-                ("workload", &*entry.name),
-                ("annotation", &*rule.annotation),
-                ("port", &*port),
-                ("side", why.side()),
-                ("reason", why.reason()),
-            ];
-            ConstCounter::new(stats.piped(why)).encode(family.encode_family(&labels)?)?;
-        }
-    }
-    let help = "From a request's head being read to its being known whose it is";
-    let mut family =
-        encoder.encode_descriptor("decision", help, Some(&Unit::Seconds), MetricType::Histogram)?;
-    for (entry, rule, port, stats) in &ports {
-        let port = port.number().to_string();
-        let labels =
-            [("workload", &*entry.name), ("annotation", &*rule.annotation), ("port", &*port)];
-        stats.decision_seconds.encode(family.encode_family(&labels)?)?;
-    }
-    let help = "From a request's head being sent on to the first byte of its response";
-    let mut family =
-        encoder.encode_descriptor("response", help, Some(&Unit::Seconds), MetricType::Histogram)?;
-    for (entry, rule, port, stats) in &ports {
-        let port = port.number().to_string();
-        for (server, seconds) in [("app", &stats.app_seconds), ("target", &stats.target_seconds)] {
-            let labels = [
-                ("workload", &*entry.name),
-                ("annotation", &*rule.annotation),
-                ("port", &*port),
-                ("server", server),
-            ];
-            seconds.encode(family.encode_family(&labels)?)?;
+    let help = "Connections that became a plain pipe, whose requests are not read any more";
+    let mut family = to.counters("piped_connections", help)?;
+    for port in ports {
+        // Only reasons that occurred: there are many, and most never occur.
+        for why in Piped::all().filter(|why| port.stats.piped(*why) > 0) {
+            let more = [("side", why.side().as_str()), ("reason", why.reason())];
+            family.count(&port.labels(&more), port.stats.piped(why))?;
         }
     }
     Ok(())
 }
 
-fn encode_rules(
-    encoder: &mut DescriptorEncoder<'_>,
-    workloads: &[Arc<WorkloadEntry>],
-) -> fmt::Result {
-    use crate::control::status::State;
+/// The times of requests that rules with a condition or a share read.
+fn write_request_times(to: &mut Writer<'_>, ports: &[&RulePort<'_>]) -> fmt::Result {
+    let help = "Time from reading a request head to choosing its target";
+    let mut family = to.histograms("decision", help)?;
+    for port in ports {
+        family.sample(&port.labels(&[]), &port.stats.decision_seconds)?;
+    }
+    let help = "Time from forwarding a request head to the first byte of its response";
+    let mut family = to.histograms("response", help)?;
+    for port in ports {
+        let stats = port.stats;
+        for (server, seconds) in
+            [(Server::App, &stats.app_seconds), (Server::Target, &stats.target_seconds)]
+        {
+            family.sample(&port.labels(&[("server", server.as_str())]), seconds)?;
+        }
+    }
+    Ok(())
+}
 
-    let mut family =
-        encoder.encode_descriptor("rules", "Rules by their state", None, MetricType::Gauge)?;
-    for state in [State::Active, State::Pending, State::Refused, State::Expired] {
+fn write_rules(to: &mut Writer<'_>, workloads: &[Arc<WorkloadEntry>]) -> fmt::Result {
+    let mut family = to.gauges("rules", "Rules by state")?;
+    for state in State::ALL {
         let rules = workloads.iter().flat_map(|entry| &entry.rules);
         let count = rules.filter(|rule| rule.condition.state == state).count() as u64;
-        let name = state.to_string();
-        ConstGauge::new(count).encode(family.encode_family(&[("state", &*name)])?)?;
+        family.set(&[("state", state.as_str())], count)?;
     }
     Ok(())
 }
 
-fn encode_cluster(encoder: &mut DescriptorEncoder<'_>, cluster: &Cluster) -> fmt::Result {
-    let help = "Requests to the API server";
-    let mut family = encoder.encode_descriptor("api_requests", help, None, MetricType::Counter)?;
-    for (verb, resource, code, count) in cluster.requests.counts() {
-        let labels = [("verb", verb), ("resource", &*resource), ("code", &*code)];
-        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+fn write_cluster(to: &mut Writer<'_>, cluster: &Cluster) -> fmt::Result {
+    let mut family = to.counters("api_requests", "Requests to the API server")?;
+    for (kind, count) in cluster.requests.counts() {
+        let labels = [("verb", kind.verb), ("resource", &kind.resource), ("code", &kind.code)];
+        family.count(&labels, count)?;
     }
-    let help = "Events on pods, by what became of them";
-    let mut family = encoder.encode_descriptor("events", help, None, MetricType::Counter)?;
-    for (reason, outcome, count) in cluster.events.counts() {
-        ConstCounter::new(count)
-            .encode(family.encode_family(&[("reason", reason), ("outcome", outcome)])?)?;
+    let mut family = to.counters("events", "Events on pods, by outcome")?;
+    for event in cluster.events.counts() {
+        let labels = [("reason", event.reason.as_str()), ("outcome", event.outcome.as_str())];
+        family.count(&labels, event.count)?;
     }
-    let help = "Watches of the API server that broke and were begun again";
-    let errors = ConstCounter::new(cluster.watch_errors.count());
-    errors.encode(encoder.encode_descriptor("watch_errors", help, None, MetricType::Counter)?)?;
+    let help = "Watches of the API server that broke and were retried";
+    to.counter("watch_errors", help, cluster.watch_errors.count())?;
 
-    let (seen, annotated) = cluster.store.counts();
-    let help = "Pods of this node, by whether they have annotations of ours";
-    let mut family = encoder.encode_descriptor("pods", help, None, MetricType::Gauge)?;
-    for (state, count) in [("annotated", annotated), ("other", seen - annotated)] {
-        ConstGauge::new(count as u64).encode(family.encode_family(&[("state", state)])?)?;
+    let (all, annotated) = cluster.store.counts();
+    let help = "Pods of this node, by whether they have annotations of interceptor";
+    let mut family = to.gauges("pods", help)?;
+    for (group, count) in [(PodGroup::Annotated, annotated), (PodGroup::Other, all - annotated)] {
+        family.set(&[("state", group.as_str())], count as u64)?;
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

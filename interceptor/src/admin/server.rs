@@ -1,4 +1,4 @@
-//! The admin endpoint.
+//! The paths of the admin endpoint and their answers.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,33 +16,33 @@ use tokio::net::TcpListener;
 use super::{accept, state::report};
 use crate::{control::registry::Registry, datapath::Callers, relay::worker::Shared};
 
-/// The address that is used when none is asked for. Loopback: nothing here is for strangers.
+/// The default address. Loopback, because `/state` names targets.
 pub const DEFAULT_ADDR: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9469);
 
-/// What the answers are made of.
+/// The sources of the answers.
 pub struct Admin {
-    /// What the control side publishes.
+    /// The state that the control side publishes.
     pub registry: Arc<Registry>,
-    /// What the workers publish.
+    /// The state that the workers publish.
     pub shared: Arc<Shared>,
-    /// Whether applications see callers' addresses.
+    /// Whether apps see clients' addresses.
     pub callers: Arc<Callers>,
-    /// What is measured.
+    /// The metrics.
     pub metrics: MetricRegistry,
 }
 
-/// Serves everything until the runtime ends.
+/// Serves every path until the runtime ends.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
-    accept::serve(listener, for_strangers().route("/state", get(state)).with_state(admin)).await;
+    accept::serve(listener, public_paths().route("/state", get(state)).with_state(admin)).await;
 }
 
-/// Serves what may be seen from outside of the node, until the runtime ends.
-pub async fn serve_strangers(listener: TcpListener, admin: Arc<Admin>) {
-    accept::serve(listener, for_strangers().with_state(admin)).await;
+/// Serves the paths that other hosts may see, until the runtime ends: all but `/state`.
+pub async fn serve_public(listener: TcpListener, admin: Arc<Admin>) {
+    accept::serve(listener, public_paths().with_state(admin)).await;
 }
 
-fn for_strangers() -> Router<Arc<Admin>> {
+fn public_paths() -> Router<Arc<Admin>> {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
@@ -60,7 +60,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     }
 }
 
-/// Alive as the kernel program sees it: every worker goes round its loop.
+/// Alive, by the rule of the kernel program: the heartbeat of every worker is fresh.
 async fn livez(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     let age = admin.shared.heartbeat_age();
     if age < Duration::from_millis(STALE_AFTER_MS) {
@@ -70,7 +70,7 @@ async fn livez(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     }
 }
 
-/// Ready: every workload that was written at start has been looked at.
+/// Ready: the reconciler has looked at every workload that was specified at the start.
 async fn readyz(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     if admin.registry.is_ready() {
         (StatusCode::OK, "ok\n")

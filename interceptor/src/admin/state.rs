@@ -1,12 +1,21 @@
-//! The document behind `/state` and `interceptor status`: stable, and the only source of both.
+//! Gathers the document behind `/state` and `interceptor status`.
+//!
+//! [`interceptor_api::state`] has its types. The counters are those that `/metrics` reads.
 
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use interceptor_common::port::Port;
-use serde::{Deserialize, Serialize};
+use interceptor_api::{
+    Decision, Outcome, Passed, State, StateReport, Word,
+    outcome::CountedBy,
+    state::{
+        CallerAddressState, CallerAddressStatus, ConnectionCounts, ConnectionLimit, OutcomeCount,
+        PipeCount, RuleStatus, WorkloadState, WorkloadStatus,
+    },
+};
+use interceptor_common::{port::Port, steal::Verdict};
 
 use crate::{
     control::registry::{Registry, RuleEntry, WorkloadEntry},
@@ -16,152 +25,11 @@ use crate::{
     },
     relay::{
         direction::Direction,
-        stats::{Decision, Outcome, Piped},
+        stats::{Piped, PortStats},
         worker::Shared,
         workload::Workload,
     },
 };
-
-/// The daemon as a whole.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct StateReport {
-    /// Of the daemon.
-    pub version: String,
-    /// Of the daemon.
-    pub pid: u32,
-    /// Why the workloads file as it stands is not in force; absent when it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source_error: Option<String>,
-    /// Connections of all workloads.
-    pub connections: ConnectionRoom,
-    /// Seconds since the slowest worker went round its loop.
-    pub heartbeat_age_seconds: f64,
-    /// What applications see of those whose connections are passed on to them.
-    pub caller_address: CallerAddressReport,
-    /// By name.
-    pub workloads: Vec<WorkloadReport>,
-}
-
-/// Whether applications see callers' addresses.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct CallerAddressReport {
-    /// `kept` or `lost`.
-    pub state: String,
-    /// Why it is lost.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// What to do about it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub remedy: String,
-    /// Connections at present whose caller the application sees.
-    pub shown: u64,
-    /// Connections so far whose caller it did not see.
-    pub not_shown: u64,
-}
-
-/// How many connections there are and may be.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ConnectionRoom {
-    /// Open at present.
-    pub open: usize,
-    /// At most; further ones go to the application.
-    pub limit: usize,
-}
-
-/// One workload.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct WorkloadReport {
-    /// Its name.
-    pub name: String,
-    /// Where its namespace is looked for.
-    pub netns: String,
-    /// `armed`, `idle` (nothing to do) or `pending`.
-    pub state: String,
-    /// Why it is not armed.
-    pub message: String,
-    /// Connections that were made straight to the relay's own listeners, and closed.
-    pub relay_address: u64,
-    /// Connections to a port that had been given back before they were accepted; the application served them.
-    pub unrouted: u64,
-    /// What its application sees of callers; absent when it is not armed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub caller_address: Option<CallerAddressReport>,
-    /// Its rules.
-    pub rules: Vec<RuleReport>,
-}
-
-/// One rule.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct RuleReport {
-    /// The annotation it stands in.
-    pub annotation: String,
-    /// Its canonical form; absent when it can't be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
-    /// The ports that it takes, or is to take.
-    pub ports: Vec<u16>,
-    /// Where to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
-    /// `active`, `pending`, `refused` or `expired`.
-    pub state: String,
-    /// Why, in one CamelCase word.
-    pub reason: String,
-    /// Why, in a sentence.
-    pub message: String,
-    /// What became of the connections to its ports.
-    pub connections: ConnectionReport,
-    /// The same in detail: outcome and reason with their count, without those that are zero.
-    pub outcomes: Vec<OutcomeReport>,
-    /// What the rule made of connections and requests that it was asked about, as in `interceptor_decisions_total`.
-    /// Empty for a rule that takes all.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub decisions: BTreeMap<String, u64>,
-    /// Connections that were not looked into (any more), without reasons that did not occur.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub piped: Vec<PipeReport>,
-    /// Bytes from callers to the target.
-    pub bytes_to_target: u64,
-    /// Bytes from the target to callers.
-    pub bytes_from_target: u64,
-}
-
-/// Connections by outcome.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct ConnectionReport {
-    /// Open at present, whoever serves them.
-    pub active: u64,
-    /// Reached the target.
-    pub redirected: u64,
-    /// Meant for the target, served by the application.
-    pub fell_back: u64,
-    /// Left with the application.
-    pub passed: u64,
-    /// Served by nobody.
-    pub refused: u64,
-}
-
-/// One counter.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct OutcomeReport {
-    /// As in `interceptor_connections_total`.
-    pub outcome: String,
-    /// As in `interceptor_connections_total`.
-    pub reason: String,
-    /// How many.
-    pub count: u64,
-}
-
-/// Connections that became a plain pipe, for one reason.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct PipeReport {
-    /// Whose bytes were the reason, as in `interceptor_piped_connections_total`.
-    pub side: String,
-    /// As in `interceptor_piped_connections_total`.
-    pub reason: String,
-    /// How many.
-    pub count: u64,
-}
 
 /// Gathers the document.
 #[must_use]
@@ -170,19 +38,19 @@ pub fn report(registry: &Registry, shared: &Shared, callers: &Callers) -> StateR
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
         source_error: registry.source_error(),
-        connections: ConnectionRoom { open: shared.open(), limit: shared.limit() },
+        connections: ConnectionLimit { open: shared.open(), limit: shared.limit() },
         heartbeat_age_seconds: shared.heartbeat_age().as_secs_f64(),
         caller_address: caller_address(callers.state(), callers.count()),
         workloads: registry.workloads().iter().map(|entry| workload(entry)).collect(),
     }
 }
 
-fn caller_address(state: Result<(), &CallerError>, count: &Count) -> CallerAddressReport {
+fn caller_address(state: Result<(), &CallerError>, count: &Count) -> CallerAddressStatus {
     let (state, reason, remedy) = match state {
-        Ok(()) => ("kept", String::new(), ""),
-        Err(error) => ("lost", error.reason(), error.remedy()),
+        Ok(()) => (CallerAddressState::Kept, String::new(), ""),
+        Err(error) => (CallerAddressState::Lost, error.reason(), error.remedy()),
     };
-    CallerAddressReport {
+    CallerAddressStatus {
         state: state.into(),
         reason,
         remedy: remedy.into(),
@@ -191,19 +59,25 @@ fn caller_address(state: Result<(), &CallerError>, count: &Count) -> CallerAddre
     }
 }
 
-fn workload(entry: &WorkloadEntry) -> WorkloadReport {
+fn workload(entry: &WorkloadEntry) -> WorkloadStatus {
     let (state, message) = match (&entry.failure, &entry.armed) {
-        (Some(failure), _) => (failure.state.to_string(), failure.message.clone()),
-        (None, Some(_)) => ("armed".into(), String::new()),
-        (None, None) => ("idle".into(), "no rule is in force".into()),
+        (Some(failure), _) => {
+            let state = match failure.state {
+                State::Refused => WorkloadState::Refused,
+                State::Pending | State::Active | State::Expired => WorkloadState::Pending,
+            };
+            (state, failure.message.clone())
+        }
+        (None, Some(_)) => (WorkloadState::Armed, String::new()),
+        (None, None) => (WorkloadState::Idle, "no rule is in force".into()),
     };
     let counter = |of: fn(&Workload) -> &AtomicU64| {
         entry.armed.as_ref().map_or(0, |armed| of(&armed.workload).load(Ordering::Relaxed))
     };
-    WorkloadReport {
+    WorkloadStatus {
         name: entry.name.to_string(),
         netns: entry.netns.clone(),
-        state,
+        state: state.into(),
         message,
         relay_address: counter(|workload| &workload.strays),
         unrouted: counter(|workload| &workload.unrouted),
@@ -211,54 +85,45 @@ fn workload(entry: &WorkloadEntry) -> WorkloadReport {
             let callers = &armed.workload.callers;
             caller_address(callers.state(), callers.count())
         }),
-        rules: entry.rules.iter().map(|rule| rule_report(entry, rule)).collect(),
+        rules: entry.rules.iter().map(|rule| rule_status(entry, rule)).collect(),
     }
 }
 
-fn rule_report(entry: &WorkloadEntry, rule: &RuleEntry) -> RuleReport {
-    let mut connections = ConnectionReport::default();
-    let mut outcomes = Vec::new();
-    for (outcome, reason, count) in outcomes_of(entry, rule) {
-        let total = match outcome {
-            "redirected" => &mut connections.redirected,
-            "fell_back" => &mut connections.fell_back,
-            "passed" => &mut connections.passed,
-            _ => &mut connections.refused,
-        };
-        *total += count;
-        if count > 0 {
-            outcomes.push(OutcomeReport { outcome: outcome.into(), reason: reason.into(), count });
-        }
-    }
-    connections.active = rule.ports.iter().map(|(_, stats)| stats.active()).sum();
-    let [bytes_to_target, bytes_from_target] = Direction::ALL
-        .map(|direction| rule.ports.iter().map(|(_, stats)| stats.bytes(direction)).sum());
-    RuleReport {
+fn rule_status(entry: &WorkloadEntry, rule: &RuleEntry) -> RuleStatus {
+    let outcomes = outcomes(entry, rule);
+    let mut connections = ConnectionCounts {
+        active: rule.ports.iter().map(|(_, stats)| stats.active()).sum(),
+        ..ConnectionCounts::default()
+    };
+    outcomes.iter().for_each(|(outcome, count)| connections.add(*outcome, *count));
+    let outcomes = outcomes.into_iter().filter(|(_, count)| *count > 0);
+    let bytes = |direction| rule.ports.iter().map(|(_, stats)| stats.bytes(direction)).sum();
+    RuleStatus {
         annotation: rule.annotation.clone(),
         rule: rule.text.clone(),
         ports: rule.declared.iter().map(|port| port.number()).collect(),
         target: rule.target.clone(),
-        state: rule.condition.state.to_string(),
-        reason: rule.condition.reason.to_string(),
+        state: rule.condition.state.into(),
+        reason: rule.condition.reason.into(),
         message: rule.condition.message.clone(),
         connections,
-        outcomes,
+        outcomes: outcomes.map(|(outcome, count)| OutcomeCount::new(outcome, count)).collect(),
         decisions: decisions(rule),
         piped: piped(rule),
-        bytes_to_target,
-        bytes_from_target,
+        bytes_to_target: bytes(Direction::Up),
+        bytes_from_target: bytes(Direction::Down),
     }
 }
 
-fn decisions(rule: &RuleEntry) -> BTreeMap<String, u64> {
+fn decisions(rule: &RuleEntry) -> BTreeMap<Word<Decision>, u64> {
     let count = |decision| rule.ports.iter().map(|(_, stats)| stats.decided(decision)).sum();
-    let all = Decision::ALL.map(|decision| (decision.as_str().to_owned(), count(decision)));
+    let all = Decision::ALL.map(|decision| (Word::Known(decision), count(decision)));
     if rule.is_choosy { all.into() } else { BTreeMap::new() }
 }
 
-fn piped(rule: &RuleEntry) -> Vec<PipeReport> {
+fn piped(rule: &RuleEntry) -> Vec<PipeCount> {
     let count = |why| rule.ports.iter().map(|(_, stats)| stats.piped(why)).sum();
-    let report = |why: Piped| PipeReport {
+    let report = |why: Piped| PipeCount {
         side: why.side().into(),
         reason: why.reason().into(),
         count: count(why),
@@ -266,34 +131,49 @@ fn piped(rule: &RuleEntry) -> Vec<PipeReport> {
     Piped::all().map(report).filter(|report| report.count > 0).collect()
 }
 
-/// Every counter of a rule, those of the kernel program included, summed over its ports.
-fn outcomes_of(entry: &WorkloadEntry, rule: &RuleEntry) -> Vec<(&'static str, &'static str, u64)> {
-    let mut all: Vec<(&'static str, &'static str, u64)> = Vec::new();
+/// Every counter of a rule, summed over its ports.
+fn outcomes(entry: &WorkloadEntry, rule: &RuleEntry) -> Vec<(Outcome, u64)> {
+    let mut all: Vec<(Outcome, u64)> = Vec::new();
     for (port, stats) in &rule.ports {
-        for (outcome, reason, count) in port_outcomes(entry, *port, stats) {
-            match all.iter_mut().find(|(o, r, _)| (*o, *r) == (outcome, reason)) {
-                Some((.., total)) => *total += count,
-                None => all.push((outcome, reason, count)),
+        for (outcome, count) in port_outcomes(entry, *port, stats) {
+            match all.iter_mut().find(|(other, _)| *other == outcome) {
+                Some((_, total)) => *total += count,
+                None => all.push((outcome, count)),
             }
         }
     }
     all
 }
 
-/// Every counter of one port: what the relay did, and what the kernel program left to the application.
-pub fn port_outcomes(
+/// Every counter of one port: those of the relay, and those of the kernel program while it is
+/// attached.
+pub(super) fn port_outcomes(
     entry: &WorkloadEntry,
     port: Port,
-    stats: &crate::relay::stats::PortStats,
-) -> Vec<(&'static str, &'static str, u64)> {
+    stats: &PortStats,
+) -> Vec<(Outcome, u64)> {
     let relayed =
-        Outcome::ALL.map(|outcome| (outcome.outcome(), outcome.reason(), stats.get(outcome)));
-    let mut all = relayed.to_vec();
+        Outcome::ALL.into_iter().filter(|outcome| outcome.counted_by() == CountedBy::Relay);
+    let mut all: Vec<_> = relayed.map(|outcome| (outcome, stats.get(outcome))).collect();
     if let Some(armed) = &entry.armed {
-        // A panic elsewhere leaves the maps readable.
-        let verdicts = armed.programs.lock().counters(port).unwrap_or_default();
-        let passed = verdicts.into_iter().filter(|(verdict, _)| verdict.is_passed());
-        all.extend(passed.map(|(verdict, count)| ("passed", verdict.as_str(), count)));
+        let verdicts = armed.programs.lock().counters(port).unwrap_or_default().into_iter();
+        let left = verdicts.filter_map(|(verdict, count)| Some((left_to_app(verdict)?, count)));
+        all.extend(left.map(|(reason, count)| (Outcome::Passed(reason), count)));
     }
     all
 }
+
+/// Why the kernel program left a connection to the app; `None` for verdicts that did not.
+fn left_to_app(verdict: Verdict) -> Option<Passed> {
+    match verdict {
+        Verdict::Steered | Verdict::Own => None,
+        Verdict::Expired => Some(Passed::Expired),
+        Verdict::Stale => Some(Passed::DaemonHung),
+        Verdict::NoListener => Some(Passed::NoListener),
+        Verdict::AssignFailed => Some(Passed::AssignFailed),
+        Verdict::AtLimit => Some(Passed::AtLimit),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! `interceptor rule`: what a rule means, where it is wrong, and which requests its condition takes.
+//! `interceptor rule`: explains a rule, shows its mistakes, and tries it with a request.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,31 +8,31 @@ use interceptor_rule::{Ports, Rule};
 
 use crate::{config::annotation::wrong_condition, exit::Exit};
 
-/// What is printed, and how the command ends.
+/// The output of the command, and its exit code.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct Explanation {
     /// For standard output.
     pub out: String,
     /// For standard error.
     pub err: String,
-    /// Wrong, or taken or not.
+    /// [`Exit::Usage`] for a mistake, [`Exit::Failure`] if no rule matches the trial.
     pub exit: Exit,
 }
 
-/// A connection, and perhaps a request on it, that rules are asked about.
+/// A connection, perhaps with a request, that rules are tried with.
 #[derive(Clone, Debug)]
 pub struct Trial {
-    /// Whose it is.
+    /// The client's address.
     pub source: SocketAddr,
-    /// What was called; if not given, the first port of the rule.
+    /// The destination of the connection. By default 127.0.0.1 and the first port of the rule.
     pub destination: Option<SocketAddr>,
-    /// The name in the ClientHello, if it is TLS.
+    /// The name in the ClientHello, for TLS.
     pub server_name: Option<String>,
     /// The request.
     pub request: Option<Head>,
 }
 
-/// The head of a request, as it is given on the command line.
+/// The head of a request, from the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     method: String,
@@ -42,72 +42,88 @@ pub struct Head {
     headers: Vec<Header>,
 }
 
-/// A header: its name in lower case, and its value.
+/// A header of the trial: its name in lower case, and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header(String, String);
 
-/// The ports that callers have.
+/// Why a text is no head of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// It does not have two or three words.
+    #[error("expected a method and a path (example: 'GET /cart?id=7')")]
+    Words,
+    /// Its third word is not a protocol.
+    #[error("a protocol is one of {}", PROTOCOLS.join(", "))]
+    Protocol,
+}
+
+/// Why a text is no header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a name and a value (example: 'x-user: debug')")]
+pub struct HeaderError;
+
+/// The default address of the client.
 const SOURCE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000);
 
 const PROTOCOLS: [&str; 3] = ["HTTP/1.0", "HTTP/1.1", "HTTP/2"];
 
-/// Says what `text` means, and whether `trial` is taken.
+/// Explains the rules in `text`, and tries them with `trial`.
 #[must_use]
-pub fn explain(text: &str, trial: Option<&Trial>) -> Told {
-    let mut told = Told { out: String::new(), err: String::new(), exit: Exit::Ok };
+pub fn explain(text: &str, trial: Option<&Trial>) -> Explanation {
+    let mut explanation = Explanation { out: String::new(), err: String::new(), exit: Exit::Ok };
     let rules = match interceptor_rule::parse(text) {
         Ok(rules) => rules,
         Err(error) => {
-            told.wrong(&error.to_string(), &error.caret(text));
-            return told;
+            explanation.error(&error.to_string(), &error.caret(text));
+            return explanation;
         }
     };
-    let mut taken = false;
+    let mut matches = false;
     for rule in &rules {
-        taken |= told.rule(rule, text, trial);
+        matches |= explanation.rule(rule, text, trial);
     }
-    if trial.is_some() && !taken && told.exit == Exit::Ok {
-        told.exit = Exit::Failure;
+    if trial.is_some() && !matches && explanation.exit == Exit::Ok {
+        explanation.exit = Exit::Failure;
     }
-    told
+    explanation
 }
 
-// === impl Told ===
+// === impl Explanation ===
 
-impl Told {
-    /// Says what a rule means; returns whether it takes what is tried.
+impl Explanation {
+    /// Explains a rule. Returns whether it matches the trial.
     fn rule(&mut self, rule: &Rule, text: &str, trial: Option<&Trial>) -> bool {
-        self.say(&rule.to_string());
-        self.say(&format!("  ports:  {}", rule.ports));
-        self.say(&format!("  target: {}", rule.target));
+        self.line(&rule.to_string());
+        self.line(&format!("  ports:  {}", rule.ports));
+        self.line(&format!("  target: {}", rule.target));
         if let Some(unsupported) = rule.unsupported() {
-            self.wrong(&unsupported.to_string(), &interceptor_rule::caret(text, unsupported.span));
+            self.error(&unsupported.to_string(), &interceptor_rule::caret(text, unsupported.span));
         }
         if let Some((error, span)) = wrong_condition(rule) {
             let place = interceptor_rule::Position::of(text, span.start);
             let message =
                 format!("line {}, column {}: {}", place.line, place.column, error.message());
-            self.wrong(&message, &interceptor_rule::caret(text, span));
+            self.error(&message, &interceptor_rule::caret(text, span));
             return false;
         }
         let condition = rule.when.as_ref().and_then(|when| Condition::compile(when.source()).ok());
         if let Some(condition) = &condition {
-            self.say(&format!("  when:   {}", decided(condition)));
+            self.line(&format!("  when:   {}", decided(condition)));
         }
         let Some(trial) = trial else { return false };
-        let (taken, reason) = trial.taken(rule, condition.as_ref());
-        self.say(&format!("  try:    {}: {reason}", trial.describe(rule)));
-        taken
+        let (matches, reason) = trial.result(rule, condition.as_ref());
+        self.line(&format!("  try:    {}: {reason}", trial.describe(rule)));
+        matches
     }
 
-    fn say(&mut self, line: &str) {
+    fn line(&mut self, line: &str) {
         self.out.push_str(line);
         self.out.push('\n');
     }
 
-    fn wrong(&mut self, message: &str, picture: &str) {
+    fn error(&mut self, message: &str, caret: &str) {
         // Writing to a string does not fail.
-        let _ = writeln!(self.err, "error: {message}\n\n{picture}");
+        let _ = writeln!(self.err, "error: {message}\n\n{caret}");
         self.exit = Exit::Usage;
     }
 }
@@ -123,7 +139,7 @@ fn decided(condition: &Condition) -> String {
 // === impl Trial ===
 
 impl Trial {
-    /// A connection of nobody in particular.
+    /// A connection from the default address to the default destination.
     #[must_use]
     pub fn new() -> Self {
         Self { source: SOURCE, destination: None, server_name: None, request: None }
@@ -137,13 +153,16 @@ impl Trial {
         self.destination.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, port).into())
     }
 
-    /// Whether the rule takes it, and why or why not.
-    fn taken(&self, rule: &Rule, condition: Option<&Condition>) -> (bool, String) {
+    /// Whether the rule matches, with the reason.
+    fn result(&self, rule: &Rule, condition: Option<&Condition>) -> (bool, String) {
         let destination = self.destination(rule);
         if let Ports::Listed(ports) = &rule.ports
             && !ports.iter().any(|port| port.number() == destination.port())
         {
-            return (false, format!("no match: port {} is none of the rule's", destination.port()));
+            return (
+                false,
+                format!("no match: the rule does not have port {}", destination.port()),
+            );
         }
         let facts = Facts {
             source: self.source,
@@ -153,13 +172,21 @@ impl Trial {
         };
         match condition.map_or(Ok(true), |condition| condition.matches(&facts)) {
             Ok(true) => match rule.percent {
-                Some(percent) => (true, format!("match, of which {percent} percent are taken")),
+                Some(percent) => {
+                    (true, format!("match; the rule takes {percent} percent of all matches"))
+                }
                 None => (true, "match".to_owned()),
             },
             Ok(false) => (false, "no match".to_owned()),
             Err(error) => {
                 let source = condition.map_or("", Condition::source);
-                (false, format!("no match, because there is no answer: {}", error.describe(source)))
+                (
+                    false,
+                    format!(
+                        "no match, because the condition has no value: {}",
+                        error.describe(source)
+                    ),
+                )
             }
         }
     }
@@ -187,7 +214,7 @@ impl Default for Trial {
 // === impl Head ===
 
 impl Head {
-    /// The same with these headers, and with TLS or without.
+    /// Adds headers, and says whether the connection uses TLS.
     #[must_use]
     pub fn with(mut self, headers: Vec<Header>, tls: bool) -> Self {
         self.headers = headers;
@@ -197,17 +224,17 @@ impl Head {
 }
 
 impl std::str::FromStr for Head {
-    type Err = String;
+    type Err = HeadError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, HeadError> {
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let (method, path, protocol) = match words[..] {
             [method, path] => (method, path, "HTTP/1.1"),
             [method, path, protocol] => (method, path, protocol),
-            _ => return Err("expected a method and a path (example: 'GET /cart?id=7')".to_owned()),
+            _ => return Err(HeadError::Words),
         };
         let Some(protocol) = PROTOCOLS.into_iter().find(|known| *known == protocol) else {
-            return Err(format!("a protocol is one of {}", PROTOCOLS.join(", ")));
+            return Err(HeadError::Protocol);
         };
         let (method, path) = (method.to_owned(), path.to_owned());
         Ok(Self { method, path, protocol, scheme: "http", headers: Vec::new() })
@@ -247,17 +274,17 @@ impl Request for Head {
 // === impl Header ===
 
 impl std::str::FromStr for Header {
-    type Err = String;
+    type Err = HeaderError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        // The first `:` of `:authority: a` is a part of the name.
+    fn from_str(text: &str) -> Result<Self, HeaderError> {
+        // The first `:` of `:authority: a` belongs to the name.
         let after = usize::from(text.starts_with(':'));
         let colon = text[after..].find(':').map(|colon| colon + after);
         match colon.map(|colon| (text[..colon].trim(), text[colon + 1..].trim())) {
             Some((name, value)) if !name.is_empty() => {
                 Ok(Self(name.to_ascii_lowercase(), value.to_owned()))
             }
-            _ => Err("expected a name and a value (example: 'x-user: debug')".to_owned()),
+            _ => Err(HeaderError),
         }
     }
 }
@@ -286,20 +313,24 @@ mod tests {
     )]
     #[case("true", "always true")]
     #[case("1 == 2", "never true")]
-    fn tells_when_it_is_decided(#[case] condition: &str, #[case] expected: &str) {
+    fn a_condition_is_explained_with_the_time_of_its_decision(
+        #[case] condition: &str,
+        #[case] expected: &str,
+    ) {
         let rule = format!("8080 -> 10.20.0.7:3000 when {condition}");
-        let told = explain(&rule, None);
+        let explained = explain(&rule, None);
         let out =
             format!("{rule}\n  ports:  8080\n  target: 10.20.0.7:3000\n  when:   {expected}\n");
-        assert_eq!(told, Told { out, err: String::new(), exit: Exit::Ok });
+        assert_eq!(explained, Explanation { out, err: String::new(), exit: Exit::Ok });
     }
 
     #[test]
     fn a_wrong_condition_has_its_place_in_the_rule() {
-        let told = explain("80 -> a:1;\n  8080 -> b:1 when  request.header == 'ä' ttl 5m", None);
-        assert_eq!(told.exit, Exit::Usage);
+        let explained =
+            explain("80 -> a:1;\n  8080 -> b:1 when  request.header == 'ä' ttl 5m", None);
+        assert_eq!(explained.exit, Exit::Usage);
         assert_eq!(
-            told.err,
+            explained.err,
             "error: line 2, column 21: there is no attribute `request.header`; did you mean `request.headers`?\n\n\
              \u{20} 8080 -> b:1 when  request.header == 'ä' ttl 5m\n\
              \u{20}                   ^^^^^^^^^^^^^^\n"
@@ -308,14 +339,14 @@ mod tests {
 
     #[test]
     fn a_udp_port_is_understood_and_refused() {
-        let told = explain("8125/udp -> 10.0.0.1:53", None);
-        assert_eq!(told.exit, Exit::Usage);
+        let explained = explain("8125/udp -> 10.0.0.1:53", None);
+        assert_eq!(explained.exit, Exit::Usage);
         assert_eq!(
-            told.out,
+            explained.out,
             "8125/udp -> 10.0.0.1:53\n  ports:  8125/udp\n  target: 10.0.0.1:53\n"
         );
         assert_eq!(
-            told.err,
+            explained.err,
             "error: a UDP port is not supported yet\n\n8125/udp -> 10.0.0.1:53\n^^^^^^^^\n"
         );
     }
@@ -329,27 +360,27 @@ mod tests {
         RULE,
         &[],
         Exit::Failure,
-        "no match, because there is no answer: `request.headers[\"x-user\"]`: the request has no such header"
+        "no match, because the condition has no value: `request.headers[\"x-user\"]`: the request has no such header"
     )]
-    #[case("8080 -> a:1 when request.host == 'h:1' percent 5", &["host: h:1"], Exit::Ok, "match, of which 5 percent are taken")]
+    #[case("8080 -> a:1 when request.host == 'h:1' percent 5", &["host: h:1"], Exit::Ok, "match; the rule takes 5 percent of all matches")]
     #[case("8080 -> a:1 when request.host == 'h'", &[":authority: h", "host: x"], Exit::Ok, "match")]
     #[case("8080 -> a:1", &[], Exit::Ok, "match")]
     #[case("8080 -> a:1 when source.port == 40000 && destination.port == 8080", &[], Exit::Ok, "match")]
     #[case("8080 -> a:1 when request.path == '/x' && request.method == 'GET'", &[], Exit::Ok, "match")]
-    fn tries(
+    fn rules_are_tried_with_a_request(
         #[case] rule: &str,
         #[case] headers: &[&str],
         #[case] exit: Exit,
         #[case] answer: &str,
     ) {
-        let told = explain(rule, Some(&trial("GET /x", headers)));
-        assert_eq!((told.exit, &*told.err), (exit, ""));
+        let explained = explain(rule, Some(&trial("GET /x", headers)));
+        assert_eq!((explained.exit, &*explained.err), (exit, ""));
         let last = format!("  try:    GET `/x` from 127.0.0.1:40000 to 127.0.0.1:8080: {answer}");
-        assert_eq!(told.out.lines().last(), Some(&*last));
+        assert_eq!(explained.out.lines().last(), Some(&*last));
     }
 
     #[test]
-    fn of_several_rules_one_is_enough() {
+    fn one_matching_rule_of_several_is_enough() {
         let rules = format!("{RULE}; 9090 -> b:1 when source.port == 1");
         assert_eq!(explain(&rules, Some(&trial("GET /", &["x-user: debug"]))).exit, Exit::Ok);
         assert_eq!(explain(&rules, Some(&trial("GET /", &["x-user: alice"]))).exit, Exit::Failure);
@@ -359,18 +390,26 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_has_no_request() {
+    fn a_connection_without_a_request_is_tried() {
         let tls = Trial { server_name: Some("shop.example".to_owned()), ..Trial::new() };
-        let told =
+        let explained =
             explain("a:1 when connection.requested_server_name.endsWith('.example')", Some(&tls));
-        assert_eq!(told.exit, Exit::Ok, "{}", told.out);
-        let told = explain(RULE, Some(&tls));
-        assert_eq!(told.exit, Exit::Failure);
-        assert!(told.out.ends_with("the value is not known for this connection\n"), "{}", told.out);
+        assert_eq!(explained.exit, Exit::Ok, "{}", explained.out);
+        let explained = explain(RULE, Some(&tls));
+        assert_eq!(explained.exit, Exit::Failure);
+        assert!(
+            explained.out.ends_with("the value is not known for this connection\n"),
+            "{}",
+            explained.out
+        );
         let elsewhere = Trial { destination: Some(([10, 0, 0, 1], 80).into()), ..Trial::new() };
-        let told = explain("8080 -> a:1", Some(&elsewhere));
-        assert_eq!(told.exit, Exit::Failure);
-        assert!(told.out.ends_with("no match: port 80 is none of the rule's\n"), "{}", told.out);
+        let explained = explain("8080 -> a:1", Some(&elsewhere));
+        assert_eq!(explained.exit, Exit::Failure);
+        assert!(
+            explained.out.ends_with("no match: the rule does not have port 80\n"),
+            "{}",
+            explained.out
+        );
     }
 
     #[rstest]
@@ -378,8 +417,8 @@ mod tests {
     #[case("/x", "expected a method and a path")]
     #[case("GET /x HTTP/3", "a protocol is one of")]
     #[case("GET /x y z", "expected a method and a path")]
-    fn no_requests(#[case] text: &str, #[case] message: &str) {
-        let error = text.parse::<Head>().expect_err("is no request");
+    fn texts_that_are_no_request(#[case] text: &str, #[case] message: &str) {
+        let error = text.parse::<Head>().expect_err("is no request").to_string();
         assert!(error.starts_with(message), "{error}");
     }
 
@@ -387,7 +426,7 @@ mod tests {
     #[case("x")]
     #[case(": x")]
     #[case(":authority")]
-    fn no_headers(#[case] text: &str) {
+    fn texts_that_are_no_header(#[case] text: &str) {
         assert!(text.parse::<Header>().is_err());
     }
 }

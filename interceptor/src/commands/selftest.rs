@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use interceptor_api::Reason;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use kube::{
     Api, Client,
@@ -20,8 +21,6 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, sleep, timeout},
 };
-
-use crate::control::status::Reason;
 
 const APP_PORT: u16 = 8080;
 const TARGET_PORT: u16 = 8081;

@@ -8,7 +8,10 @@ use hyper::{Request, StatusCode, body::Bytes, header::HOST};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::admin::state::{CallerAddressReport, StateReport};
+use interceptor_api::{
+    StateReport,
+    state::{CallerAddressState, CallerAddressStatus},
+};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -49,8 +52,8 @@ pub fn table(state: &StateReport) -> String {
     if let Some(error) = &state.source_error {
         text += &format!("! {error}\n\n");
     }
-    let CallerAddressReport { state: kept, reason, remedy, .. } = &state.caller_address;
-    if kept != "kept" {
+    let CallerAddressStatus { state: kept, reason, remedy, .. } = &state.caller_address;
+    if *kept != CallerAddressState::Kept {
         text += &format!(
             "! applications see the relay's address, not the caller's: {reason}\n  remedy: {remedy}\n\n"
         );
@@ -64,9 +67,9 @@ pub fn table(state: &StateReport) -> String {
             text += &format!(": {}", workload.message);
         }
         text.push('\n');
-        if let Some(CallerAddressReport { state: here, reason, remedy, .. }) =
+        if let Some(CallerAddressStatus { state: here, reason, remedy, .. }) =
             &workload.caller_address
-            && kept == "kept"
+            && *kept == CallerAddressState::Kept
             && here != kept
         {
             text += &format!("  caller's address: {here}: {reason}\n    remedy: {remedy}\n");
@@ -94,7 +97,9 @@ pub fn table(state: &StateReport) -> String {
             if !rule.decisions.is_empty() {
                 let said = rule.decisions.iter().filter(|(_, count)| **count > 0);
                 let said: Vec<_> = said
-                    .map(|(decision, count)| format!("{count} {}", decision.replace('_', " ")))
+                    .map(|(decision, count)| {
+                        format!("{count} {}", decision.as_str().replace('_', " "))
+                    })
                     .collect();
                 let said = if said.is_empty() { "nothing yet".to_owned() } else { said.join(", ") };
                 text += &format!("    asked about: {said}\n");

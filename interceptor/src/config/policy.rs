@@ -1,30 +1,31 @@
-//! The admin's limits: where connections may go, how many rules a workload may have, and for how long.
+//! The admin's limits: the allowed targets, and how many rules a workload may have for how long.
 //!
-//! A refusal names the line of the policy that it comes from, so that a developer knows what to ask the admin
-//! for.
+//! A refusal names the line of the policy that it comes from. A developer then knows what to ask
+//! the admin for.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use interceptor_api::Action;
 use ipnet::IpNet;
 
 mod file;
 #[cfg(test)]
 mod tests;
 
-/// What holds without a policy file.
+/// The limits without a policy file.
 const DEFAULT_MAX_RULES: usize = 16;
 const DEFAULT_MAX_RULES_PER_NODE: usize = 1024;
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The admin's limits. The default is that of a daemon without a policy file.
+/// The admin's limits. The default is the policy of a daemon without a policy file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// From which network namespace targets are dialled.
+    /// The network namespace from which the daemon dials targets.
     pub dial: Dial,
-    /// How long a target may take to accept a connection.
+    /// Maximum time for a target to accept a connection.
     pub connect_timeout: Duration,
     max_rules: Setting<usize>,
     max_rules_per_node: Setting<usize>,
@@ -36,46 +37,39 @@ pub struct Policy {
     allow_reserved: Vec<Reserved>,
 }
 
-/// From which network namespace targets are dialled.
+/// The network namespace from which the daemon dials targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Dial {
-    /// From that of the workload: its routes and network policies hold.
+    /// That of the workload, with its routes and network policies.
     #[default]
     Pod,
-    /// From that of the daemon.
+    /// That of the daemon.
     Node,
 }
 
-/// What a rule does with connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Takes them away: `debug.redirect`.
-    Redirect,
-    /// Copies them: `debug.mirror`.
-    Mirror,
-}
-
-/// Addresses that are refused unless the admin allows their kind.
+/// Kinds of addresses that are refused unless the admin allows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reserved {
-    /// The machine itself.
+    /// The loopback addresses.
     Loopback,
-    /// Only this link, e.g. the metadata service of a cloud; and where clouds have that in IPv6.
+    /// Link-local addresses, such as a cloud's metadata service, and the IPv6 addresses of such
+    /// services.
     LinkLocal,
-    /// Groups, and the IPv4 broadcast address.
+    /// Multicast addresses, and the IPv4 broadcast address.
     Multicast,
-    /// No address at all.
+    /// `0.0.0.0/8` and `::`.
     Unspecified,
-    /// An address of the node that the daemon runs on.
+    /// Addresses of the node that the daemon runs on.
     Node,
 }
 
-/// Why something is refused. [`Display`](fmt::Display) names the line of the policy.
+/// Why the policy refuses something. [`Display`](fmt::Display) names the line of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// An address of a kind that is not allowed.
+    /// The address is of a reserved kind.
     #[error(
-        "{ip} is refused: {kind} (built in; an admin can allow it with targets.allowReserved: [{kind}])"
+        "{ip} is refused: {kind} \
+         (built in; an admin can allow it with targets.allowReserved: [{kind}])"
     )]
     Reserved {
         /// The address.
@@ -83,88 +77,88 @@ pub enum Refusal {
         /// Its kind.
         kind: Reserved,
     },
-    /// An address in a denied network.
+    /// The address is in a denied network.
     #[error("{ip} is refused by {place} (targets.deny: {net})")]
     Denied {
         /// The address.
         ip: IpAddr,
         /// The network.
         net: IpNet,
-        /// Where that is written.
+        /// The place of the limit.
         place: Place,
     },
-    /// An address outside of all allowed networks.
+    /// The address is in no allowed network.
     #[error("{ip} is not in targets.allow ({place})")]
     NotAllowed {
         /// The address.
         ip: IpAddr,
-        /// Where the allowed networks are written.
+        /// The place of the allowed networks.
         place: Place,
     },
-    /// A rule that holds too long.
-    #[error("ttl {} is refused by {place} (maxTtl: {})", Spoken(*.ttl), Spoken(*.max))]
+    /// The rule's `ttl` is too long.
+    #[error("ttl {} is refused by {place} (maxTtl: {})", Short(*.ttl), Short(*.max))]
     Ttl {
-        /// What the rule asks for.
+        /// The rule's `ttl`.
         ttl: Duration,
-        /// What is allowed.
+        /// The maximum.
         max: Duration,
-        /// Where that is written.
+        /// The place of the limit.
         place: Place,
     },
-    /// A rule that holds for ever.
-    #[error("a rule without ttl is refused by {place} (maxTtl: {})", Spoken(*.max))]
+    /// The rule has no `ttl`, although there is a maximum.
+    #[error("a rule without ttl is refused by {place} (maxTtl: {})", Short(*.max))]
     NoTtl {
-        /// What is allowed.
+        /// The maximum.
         max: Duration,
-        /// Where that is written.
+        /// The place of the limit.
         place: Place,
     },
-    /// Something that rules may not do here.
+    /// The action is not allowed.
     #[error("`debug.{action}` is refused by {place} (actions: {allowed})")]
     Action {
-        /// What the rule does.
+        /// The rule's action.
         action: Action,
-        /// What rules may do.
+        /// The allowed actions.
         allowed: String,
-        /// Where that is written.
+        /// The place of the limit.
         place: Place,
     },
-    /// A pod of a namespace that was not chosen.
+    /// The pod's namespace is not selected.
     #[error("namespace {namespace} is refused by {place} (namespaces: {selector})")]
     Namespace {
         /// The pod's namespace.
         namespace: String,
-        /// The label selector of those that are allowed.
+        /// The label selector of the allowed namespaces.
         selector: String,
-        /// Where that is written.
+        /// The place of the limit.
         place: Place,
     },
-    /// More rules than one node may have.
+    /// The node would have too many rules.
     #[error("{rules} rules on one node are refused by {place} (maxRulesPerNode: {max})")]
     RulesPerNode {
-        /// How many there would be.
+        /// The number of rules.
         rules: usize,
-        /// How many are allowed.
+        /// The maximum.
         max: usize,
-        /// Where that is written.
+        /// The place of the limit.
         place: Place,
     },
-    /// More rules than a workload may have.
+    /// The workload has too many rules.
     #[error("{rules} rules on one workload are refused by {place} (maxRules: {max})")]
     Rules {
-        /// How many there are.
+        /// The number of rules.
         rules: usize,
-        /// How many are allowed.
+        /// The maximum.
         max: usize,
-        /// Where that is written.
+        /// The place of the limit.
         place: Place,
     },
 }
 
-/// Where a limit comes from.
+/// The place of a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// Nobody set it.
+    /// The limit is the default.
     Default,
     /// A line of the policy file.
     Line {
@@ -175,7 +169,7 @@ pub enum Place {
     },
 }
 
-/// A value and where it comes from.
+/// A value and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Setting<T> {
     value: T,
@@ -205,8 +199,13 @@ impl Default for Policy {
 // === judging ===
 
 impl Policy {
-    /// May connections go to `ip`? Reserved addresses come first, then `deny`, then `allow`; an IPv4 address
-    /// in IPv6 form is judged as what it is. `is_node_address` is asked at most once.
+    /// Decides whether `ip` may be a target: first by reserved kinds, then by `deny`, then by
+    /// `allow`.
+    ///
+    /// An IPv4 address in IPv6 form counts as IPv4. `is_node_address` is called at most once.
+    ///
+    /// # Errors
+    /// The policy refuses the address.
     pub fn judge_target(
         &self,
         ip: IpAddr,
@@ -228,7 +227,10 @@ impl Policy {
         }
     }
 
-    /// May a rule hold for `ttl`, or for ever?
+    /// Decides whether a rule may have this `ttl`, or none.
+    ///
+    /// # Errors
+    /// The `ttl` is longer than the maximum, or missing although there is a maximum.
     pub fn judge_ttl(&self, ttl: Option<Duration>) -> Result<(), Refusal> {
         let Some(Setting { value: max, place }) = &self.max_ttl else { return Ok(()) };
         match ttl {
@@ -238,7 +240,10 @@ impl Policy {
         }
     }
 
-    /// May one workload have `rules` rules?
+    /// Decides whether one workload may have this number of rules.
+    ///
+    /// # Errors
+    /// The number is above the maximum.
     pub fn judge_rules(&self, rules: usize) -> Result<(), Refusal> {
         let Setting { value: max, place } = &self.max_rules;
         if rules > *max {
@@ -247,7 +252,10 @@ impl Policy {
         Ok(())
     }
 
-    /// May all workloads together have `rules` rules?
+    /// Decides whether all workloads together may have this number of rules.
+    ///
+    /// # Errors
+    /// The number is above the maximum.
     pub fn judge_rules_per_node(&self, rules: usize) -> Result<(), Refusal> {
         let Setting { value: max, place } = &self.max_rules_per_node;
         if rules > *max {
@@ -256,7 +264,10 @@ impl Policy {
         Ok(())
     }
 
-    /// May rules do this?
+    /// Decides whether rules may have this action.
+    ///
+    /// # Errors
+    /// The policy does not list the action.
     pub fn judge_action(&self, action: Action) -> Result<(), Refusal> {
         match &self.actions {
             Some(actions) if !actions.value.contains(&action) => {
@@ -268,12 +279,12 @@ impl Policy {
         }
     }
 
-    /// The label selector of the namespaces whose pods may have rules; nothing if all may.
+    /// The label selector of the namespaces whose pods may have rules; `None` if all may.
     pub fn namespaces(&self) -> Option<&str> {
         self.namespaces.as_ref().map(|selector| selector.value.as_str())
     }
 
-    /// Why a pod of `namespace`, which the selector does not choose, has no rules.
+    /// Why a pod of `namespace`, which the selector does not select, has no rules.
     pub fn refuse_namespace(&self, namespace: &str) -> Option<Refusal> {
         let Setting { value: selector, place } = self.namespaces.as_ref()?;
         Some(Refusal::Namespace {
@@ -283,18 +294,18 @@ impl Policy {
         })
     }
 
-    /// The most rules that one workload may have.
+    /// Maximum number of rules that one workload may have.
     pub fn max_rules(&self) -> usize {
         self.max_rules.value
     }
 
-    /// The longest time that a rule may hold.
+    /// Maximum `ttl` of a rule; `None` if rules may stay in force for ever.
     pub fn max_ttl(&self) -> Option<Duration> {
         self.max_ttl.as_ref().map(|setting| setting.value)
     }
 }
 
-/// The kind of a reserved address that can be told from the address alone. `ip` is not IPv4 in IPv6 form.
+/// The reserved kind that the address alone shows. `ip` must not be IPv4 in IPv6 form.
 fn reserved(ip: IpAddr) -> Option<Reserved> {
     if ip.is_loopback() {
         return Some(Reserved::Loopback);
@@ -305,7 +316,9 @@ fn reserved(ip: IpAddr) -> Option<Reserved> {
     let (link_local, unspecified) = match ip {
         // All of 0.0.0.0/8 means "this host" (RFC 1122).
         IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[0] == 0),
-        IpAddr::V6(ip) => (ip.is_unicast_link_local() || is_of_cloud(ip), ip.is_unspecified()),
+        IpAddr::V6(ip) => {
+            (ip.is_unicast_link_local() || is_cloud_metadata(ip), ip.is_unspecified())
+        }
     };
     match (link_local, unspecified) {
         (true, _) => Some(Reserved::LinkLocal),
@@ -314,11 +327,13 @@ fn reserved(ip: IpAddr) -> Option<Reserved> {
     }
 }
 
-/// Whether a cloud gives instances their metadata and credentials there. In IPv4 these are link-local addresses; in IPv6,
-/// where each needs the name of a link, clouds took unique local ones (RFC 4193) in their place.
-fn is_of_cloud(ip: Ipv6Addr) -> bool {
+/// Whether a cloud serves metadata and credentials of instances at this address.
+///
+/// In IPv4 these are link-local addresses. In IPv6 those need the name of a link, so clouds use
+/// unique local addresses (RFC 4193) instead.
+fn is_cloud_metadata(ip: Ipv6Addr) -> bool {
     match ip.segments() {
-        // AWS: ::254, ::23 for EKS' Pod Identity, and other services of its own in the same network.
+        // AWS: ::254, ::23 for Pod Identity of EKS, and other services in the same network.
         [0xfd00, 0x0ec2, ..] => true,
         // Google Cloud.
         [0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254] => true,
@@ -330,7 +345,7 @@ fn is_of_cloud(ip: Ipv6Addr) -> bool {
 
 // === printing ===
 
-/// What the file calls them.
+/// The words of the policy file.
 const RESERVED: [(&str, Reserved); 5] = [
     ("loopback", Reserved::Loopback),
     ("linkLocal", Reserved::LinkLocal),
@@ -338,16 +353,6 @@ const RESERVED: [(&str, Reserved); 5] = [
     ("unspecified", Reserved::Unspecified),
     ("node", Reserved::Node),
 ];
-
-/// What the file calls them.
-const ACTIONS: [(&str, Action); 2] = [("redirect", Action::Redirect), ("mirror", Action::Mirror)];
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = ACTIONS.iter().find(|(_, action)| action == self).map_or("", |(name, _)| name);
-        f.write_str(name)
-    }
-}
 
 impl fmt::Display for Reserved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -366,9 +371,9 @@ impl fmt::Display for Place {
 }
 
 /// A duration as one word, as in rules.
-struct Spoken(Duration);
+struct Short(Duration);
 
-impl fmt::Display for Spoken {
+impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&humantime::format_duration(self.0).to_string().replace(' ', ""))
     }

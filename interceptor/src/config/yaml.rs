@@ -1,4 +1,4 @@
-//! Reads YAML files and says where their mistakes are.
+//! Reads YAML files and finds the places of their mistakes.
 
 use std::fmt;
 use std::fs::File;
@@ -10,13 +10,14 @@ use interceptor_rule::{Position, Span, quoted};
 use serde::de::DeserializeOwned;
 use serde_saphyr::{Error, Spanned};
 
-/// Bytes in one configuration file.
+/// Maximum size of a configuration file, in bytes.
 pub const MAX_FILE: usize = 1024 * 1024;
 
-/// Mappings and lists in each other. Our files need four; more could only exhaust the stack.
+/// Maximum depth of nested mappings and lists. Valid files need four; deeper ones could exhaust the
+/// stack.
 const MAX_DEPTH: usize = 16;
 
-/// A place in a file; both numbers begin with 1, and a column is one character.
+/// A place in a file. Both numbers start at 1, and a column is one character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     /// The line.
@@ -25,25 +26,25 @@ pub struct Location {
     pub column: usize,
 }
 
-/// A file that can't be used, and the first reason.
+/// The first mistake in a file.
 ///
-/// [`Display`](fmt::Display) is one line for logs: place, problem with what was expected, example.
+/// [`Display`](fmt::Display) is one line for logs: the place, the problem and an example.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{location}: {problem} (example: `{example}`)")]
 pub struct FileError {
-    /// The file as its reader called it.
+    /// The name of the file, for messages.
     pub file: Arc<str>,
     /// The place of the mistake.
     pub location: Location,
-    /// What is wrong, and what was expected.
+    /// What was found, and what was expected.
     pub problem: String,
-    /// How it is right.
+    /// A valid example.
     pub example: &'static str,
-    /// The line of the file with `^^^` under the place, for terminals.
+    /// The line of the file with `^^^` under the mistake, for terminals.
     pub caret: String,
 }
 
-/// A file that can't be read or can't be used.
+/// A file that can't be read, or has a mistake.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file can't be read.
@@ -54,12 +55,12 @@ pub enum ReadError {
         /// The reason.
         source: io::Error,
     },
-    /// The file was read, but its content is wrong.
+    /// The file has a mistake.
     #[error(transparent)]
     Content(#[from] FileError),
 }
 
-/// The text of a file while it is turned into types.
+/// The text of a file while it becomes types.
 #[derive(Debug, Clone)]
 pub(super) struct Document<'a> {
     pub(super) text: &'a str,
@@ -67,7 +68,7 @@ pub(super) struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// Reads the YAML of `text`; nothing if there is only white space and comments.
+    /// Reads the YAML in `text`. The value is `None` if there are only white space and comments.
     pub(super) fn load<T: DeserializeOwned>(
         text: &'a str,
         file: &str,
@@ -82,9 +83,13 @@ impl<'a> Document<'a> {
         }
         let options = serde_saphyr::options! {
             with_snippet: false,
-            // With aliases a small file could describe gigabytes.
+            // With aliases, a small file could describe gigabytes.
             merge_keys: serde_saphyr::MergeKeyPolicy::Error,
-            budget: serde_saphyr::budget! { max_aliases: 0, max_depth: MAX_DEPTH, flow_nesting_limit: MAX_DEPTH },
+            budget: serde_saphyr::budget! {
+                max_aliases: 0,
+                max_depth: MAX_DEPTH,
+                flow_nesting_limit: MAX_DEPTH,
+            },
         };
         match serde_saphyr::from_str_with_options(text, options) {
             Ok(value) => Ok((document, Some(value))),
@@ -93,7 +98,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// `problem` is about `value`.
+    /// An error about `value`.
     pub(super) fn error<T>(
         &self,
         value: &Spanned<T>,
@@ -116,7 +121,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The bytes of a value; with the quotes, if it has any.
+    /// The place of a value, with its quotes if it has any.
     pub(super) fn span(&self, location: serde_saphyr::Location) -> Option<Span> {
         let start = usize::try_from(location.span().byte_offset()?).ok()?;
         let length = usize::try_from(location.span().byte_len()?).ok()?;
@@ -124,7 +129,8 @@ impl<'a> Document<'a> {
         self.text.get(start..end).map(|_| Span { start, end })
     }
 
-    /// The library speaks to programmers; this is for people who edit the file.
+    /// Turns an error of the YAML library, which is for programmers, into one for authors of the
+    /// file.
     fn explain(&self, error: &Error, example: &'static str) -> FileError {
         let error = error.without_snippet();
         let location = error.location();
@@ -132,7 +138,7 @@ impl<'a> Document<'a> {
             .and_then(|location| self.span(location))
             .or_else(|| Some(self.line_and_column(location?)))
             .unwrap_or(Span { start: self.text.len(), end: self.text.len() });
-        // The place of a missing field is the whole mapping; its beginning is enough.
+        // The place of a missing field is the whole mapping; only its beginning is shown.
         let span = match error {
             Error::SerdeMissingField { .. } => Span { start: span.start, end: span.start },
             _ => span,
@@ -180,7 +186,7 @@ fn problem(error: &Error) -> String {
             "found an alias (`*name`), expected none in this file".to_owned()
         }
         other => {
-            // The message ends in the place, which we print in front.
+            // The message ends with the place, which `FileError` prints first.
             let text = other.to_string();
             let place = other.location().map(|location| {
                 format!(" at line {}, column {}", location.line(), location.column())
@@ -208,10 +214,10 @@ fn is_blank(text: &str) -> bool {
     text.lines().all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#'))
 }
 
-/// The text of a file that is not too large.
+/// Reads a file of at most [`MAX_FILE`] bytes.
 pub(super) fn read(path: &Path, example: &'static str) -> Result<String, ReadError> {
     let mut bytes = Vec::new();
-    // One byte more than allowed, so that a file that is too large is seen as such.
+    // One byte above the maximum shows that the file is too large.
     File::open(path)
         .and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes))
         .map_err(|source| ReadError::Io { path: path.into(), source })?;
@@ -238,7 +244,7 @@ impl From<Position> for Location {
 
 impl From<serde_saphyr::Location> for Location {
     fn from(location: serde_saphyr::Location) -> Self {
-        // The library says 0 where it does not know.
+        // The library reports 0 for an unknown place.
         let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX).max(1);
         Self { line: number(location.line()), column: number(location.column()) }
     }

@@ -1,15 +1,17 @@
-//! When the node was started. What is said of a pod from before then is not true of its network any more: another pod may
-//! have its address by now.
+//! When the node booted. Until the kubelet has refreshed the status of a pod, the status describes
+//! the pod's network before the boot. Another pod may have its address by now.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::time::{ClockId, clock_gettime};
 
-/// So long after the daemon's start the kubelet has renewed what is said of the node's pods. It also ends what a clock does
-/// that was set since the node or its pods were started.
+/// How long after its start the daemon distrusts statuses from before the boot.
+///
+/// By then the kubelet has refreshed the status of the node's pods. It also bounds the effect of a
+/// clock change since boot.
 pub const STATUS_GRACE: Duration = Duration::from_secs(600);
 
-/// The start of the node, as long as it matters.
+/// The time of the boot, and until when it matters.
 #[derive(Clone, Copy, Debug)]
 pub struct Boot {
     at: SystemTime,
@@ -19,21 +21,23 @@ pub struct Boot {
 // === impl Boot ===
 
 impl Boot {
-    /// The start of this node, which matters from now on for as long as there is [`STATUS_GRACE`]. Nothing if the kernel can't say.
+    /// The boot of this node. It matters for [`STATUS_GRACE`] from now on.
+    ///
+    /// `None` if the kernel does not report the time since the boot.
     #[must_use]
     pub fn of_this_node() -> Option<Self> {
-        // Goes on while the machine sleeps.
+        // CLOCK_BOOTTIME includes the time that the machine was suspended.
         let uptime = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
         Some(Self::new(SystemTime::now().checked_sub(uptime)?, Instant::now() + STATUS_GRACE))
     }
 
-    /// A start at `at` that matters until `until`.
+    /// A boot at `at` that matters until `until`.
     #[must_use]
     pub fn new(at: SystemTime, until: Instant) -> Self {
         Self { at, until }
     }
 
-    /// Whether what was `started` then has not been started since, as far as it matters.
+    /// Whether the boot came after `started`, and still matters.
     #[must_use]
     pub fn is_after(&self, started: SystemTime) -> bool {
         Instant::now() < self.until && started < self.at

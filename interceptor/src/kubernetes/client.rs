@@ -1,4 +1,4 @@
-//! The API server, and the count of what it is asked.
+//! The client for the API server. Every request is counted.
 
 use std::{
     collections::BTreeMap,
@@ -16,34 +16,42 @@ use kube::{
 use parking_lot::Mutex;
 use tower::{Layer, Service};
 
-/// Requests to the API server, by what was asked and what it answered.
+/// The number of requests to the API server, by kind.
 #[derive(Debug, Default)]
-pub struct Requests(Mutex<BTreeMap<Kind, u64>>);
+pub struct Requests(Mutex<BTreeMap<RequestKind, u64>>);
 
-/// One kind of request: verb and resource as in RBAC, and the status code (`error` without an answer).
-type Kind = (&'static str, String, String);
+/// What a request asked for, and the answer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestKind {
+    /// The verb, as RBAC calls it.
+    pub verb: &'static str,
+    /// The resource, as RBAC calls it: `pods`, `pods/status`.
+    pub resource: String,
+    /// The status code of the answer; `error` if there was none.
+    pub code: String,
+}
 
-/// No answer, and nothing on a watch, for this long.
-const SILENCE: Duration = Duration::from_secs(120);
-/// An API server that does not even take a connection is tried again after this.
+/// Maximum time without an answer, or without an event on a watch.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
+/// Maximum time for the API server to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client for the API server that this process is configured for: the service account's in a pod, else the
-/// kubeconfig's.
+/// A client for the API server that this process is configured for: by the service account in a
+/// pod, by the kubeconfig elsewhere.
 ///
 /// # Errors
-/// When neither is there, or can't be read.
+/// Neither configuration exists, or it is invalid.
 pub async fn connect(requests: Arc<Requests>) -> anyhow::Result<Client> {
     build(Config::infer().await?, requests)
 }
 
 fn build(mut config: Config, requests: Arc<Requests>) -> anyhow::Result<Client> {
-    // A watch has a bookmark a minute: one that is silent for longer has lost its server without being told.
-    config.read_timeout = Some(SILENCE);
+    // A watch receives a bookmark every minute. One without any has lost its server unnoticed.
+    config.read_timeout = Some(READ_TIMEOUT);
     config.reset_reader_on_write = true;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    // Who asks also decides when to ask again: retries underneath would be neither counted nor told of, and may sleep for
-    // as long as a `Retry-After` says.
+    // The sender of a request decides about retries. Retries in the client would not be counted,
+    // and may sleep for the time of a `Retry-After` header.
     config.default_retry = false;
     Ok(ClientBuilder::try_from(config)?.with_layer(&Counting(requests)).build())
 }
@@ -51,25 +59,23 @@ fn build(mut config: Config, requests: Arc<Requests>) -> anyhow::Result<Client> 
 // === impl Requests ===
 
 impl Requests {
-    /// Every kind of request so far with its count: verb, resource, code.
+    /// Every kind of request that occurred, with its number.
     #[must_use]
-    pub fn counts(&self) -> Vec<(&'static str, String, String, u64)> {
-        let counts = self.0.lock();
-        counts
-            .iter()
-            .map(|((verb, resource, code), n)| (*verb, resource.clone(), code.clone(), *n))
-            .collect()
+    pub fn counts(&self) -> Vec<(RequestKind, u64)> {
+        self.0.lock().iter().map(|(kind, count)| (kind.clone(), *count)).collect()
     }
 
-    fn count(&self, verb: &'static str, resource: String, code: String) {
-        *self.0.lock().entry((verb, resource, code)).or_default() += 1;
+    fn count(&self, kind: RequestKind) {
+        *self.0.lock().entry(kind).or_default() += 1;
     }
 }
 
-/// The verb and the resource of a request, as RBAC calls them. The number of resources is that of the API's kinds.
+/// The verb and the resource of a request, as RBAC calls them. Names of objects are left out, so
+/// there are few resources.
 fn classify(method: &Method, uri: &Uri) -> (&'static str, String) {
     let parts: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
-    // /api/v1/… or /apis/GROUP/VERSION/…, then maybe namespaces/NAME/…, then RESOURCE[/NAME[/SUBRESOURCE]].
+    // /api/v1/… or /apis/GROUP/VERSION/…, then perhaps namespaces/NAME/…, then
+    // RESOURCE[/NAME[/SUBRESOURCE]].
     let rest = match parts.as_slice() {
         ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
         _ => &[],
@@ -97,16 +103,16 @@ fn classify(method: &Method, uri: &Uri) -> (&'static str, String) {
     (verb, resource)
 }
 
-/// Whether a `GET` of this is a watch.
+/// Whether a `GET` of this URI is a watch.
 pub(super) fn is_watch(uri: &Uri) -> bool {
     uri.query().unwrap_or_default().split('&').any(|pair| pair == "watch=true" || pair == "watch=1")
 }
 
-/// Counts what passes.
+/// Adds [`Counted`] to a service.
 #[derive(Clone, Debug)]
 struct Counting(Arc<Requests>);
 
-/// [`Counting`] around a service.
+/// A service whose requests are counted.
 #[derive(Clone, Debug)]
 struct Counted<S> {
     inner: S,
@@ -146,7 +152,7 @@ where
                 Ok(response) => response.status().as_u16().to_string(),
                 Err(_) => "error".to_owned(),
             };
-            requests.count(verb, resource, code);
+            requests.count(RequestKind { verb, resource, code });
             answer
         })
     }
@@ -167,7 +173,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn each_request_is_made_once_and_counted_once_whatever_is_answered() {
+    async fn each_request_is_sent_once_and_counted_once_even_if_it_fails() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its number");
         let throttled =
@@ -179,9 +185,10 @@ mod tests {
         let client = build(Config::new(url), Arc::clone(&requests)).expect("a client");
         let (pods, all) = (Api::<Pod>::all(client), ListParams::default());
         let answer = tokio::time::timeout(Duration::from_millis(900), pods.list(&all)).await;
-        let answer = answer.expect("an answer at once");
+        let answer = answer.expect("an answer without retries");
         assert!(answer.is_err(), "{answer:?}");
-        assert_eq!(requests.counts(), [("list", "pods".to_owned(), "429".to_owned(), 1)]);
+        let kind = RequestKind { verb: "list", resource: "pods".into(), code: "429".into() };
+        assert_eq!(requests.counts(), [(kind, 1)]);
     }
 
     #[rstest]

@@ -1,4 +1,4 @@
-//! An API server that answers by heart.
+//! An API server with prepared answers, for tests.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -9,32 +9,34 @@ use serde_json::{Value, json};
 
 use super::client::is_watch;
 
-/// What was asked so far: method (of a watch, `WATCH`) and path.
+/// Every request so far: method (`WATCH` for a watch) and path.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Asked(Arc<Mutex<Vec<String>>>);
+pub(crate) struct RequestLog(Arc<Mutex<Vec<String>>>);
 
-// === impl Asked ===
+// === impl RequestLog ===
 
-impl Asked {
-    /// All of it, in order.
+impl RequestLog {
+    /// Every request so far, oldest first.
     pub(crate) fn all(&self) -> Vec<String> {
         self.0.lock().clone()
     }
 }
 
-/// A client whose questions are answered by `answer`: it gets method and path, and how often that was asked before.
+/// A client whose requests `answer` answers with a status code and a body.
+///
+/// It gets method and path of the request, and the number of equal requests before it.
 pub(crate) fn client(
     answer: impl Fn(&str, usize) -> (u16, Value) + Clone + Send + Sync + 'static,
-) -> (Client, Asked) {
-    let asked = Asked::default();
-    let log = asked.clone();
+) -> (Client, RequestLog) {
+    let requests = RequestLog::default();
+    let log = requests.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
         let method = if is_watch(request.uri()) { "WATCH" } else { request.method().as_str() };
-        let question = format!("{method} {}", request.uri().path());
+        let request = format!("{method} {}", request.uri().path());
         let mut log = log.0.lock();
-        let before = log.iter().filter(|asked| **asked == question).count();
-        log.push(question.clone());
-        let (code, body) = answer(&question, before);
+        let before = log.iter().filter(|one| **one == request).count();
+        log.push(request.clone());
+        let (code, body) = answer(&request, before);
         async move {
             let body = Body::from(body.to_string().into_bytes());
             let mut response = Response::new(body);
@@ -42,16 +44,19 @@ pub(crate) fn client(
             Ok::<_, Infallible>(response)
         }
     });
-    (Client::new(service, "default"), asked)
+    (Client::new(service, "default"), requests)
 }
 
-/// What the API server says of what is not there.
+/// The API server's answer about an object that does not exist.
 pub(crate) fn not_found() -> (u16, Value) {
     (404, status(404, "NotFound"))
 }
 
-/// A status of the API server.
+/// A `Status` object of the API server.
 pub(crate) fn status(code: u16, reason: &str) -> Value {
     let status = if code < 300 { "Success" } else { "Failure" };
-    json!({ "kind": "Status", "apiVersion": "v1", "status": status, "code": code, "reason": reason, "message": reason })
+    json!({
+        "kind": "Status", "apiVersion": "v1",
+        "status": status, "code": code, "reason": reason, "message": reason,
+    })
 }

@@ -1,60 +1,59 @@
-//! What a pod's object says to us. No I/O: the same object gives the same answer.
+//! Reads the object of a pod. No I/O: the same object gives the same result.
 
 use std::{net::IpAddr, num::NonZeroU16, sync::Arc, time::SystemTime};
 
+use interceptor_api::{AnnotationKey, ConditionType};
 use k8s_openapi::{
     api::core::v1::{Container, ContainerPort, HTTPGetAction, Pod, PodCondition, Probe},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::report::condition::is_ours;
-use crate::config::{
-    annotation::AnnotationKey,
-    workloads::{
-        AnnotatedRules, HealthCheck, HealthSign, MAX_ANNOTATIONS, MAX_DECLARED_PORTS, NetnsSource,
-        Obstacle, WorkloadName, WorkloadSpec,
-    },
+use crate::config::workloads::{
+    AnnotatedRules, HealthCheck, HealthSign, MAX_ANNOTATIONS, MAX_DECLARED_PORTS, NetnsSource,
+    Obstacle, WorkloadName, WorkloadSpec,
 };
 
-/// What the kubelet calls itself in the requests of its probes.
+/// The `User-Agent` of the kubelet's probes begins with this.
 const KUBE_PROBE: &str = "kube-probe/";
-/// And in those of its hooks.
+/// The `User-Agent` of the kubelet's lifecycle hooks begins with this.
 const KUBE_LIFECYCLE: &str = "kube-lifecycle/";
-/// Words in the names of runtime classes whose pods keep their network to themselves.
+/// Parts of the names of runtime classes whose pods have no network namespace in the node's kernel.
 const SANDBOXES: [&str; 4] = ["gvisor", "runsc", "kata", "firecracker"];
 
-/// A pod of this node, as far as it is of interest.
+/// What the daemon reads from a pod of this node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeenPod {
     /// Its namespace.
     pub namespace: Arc<str>,
     /// Its name, unique in the namespace.
     pub name: Arc<str>,
-    /// Its identity: a StatefulSet gives a new pod an old name.
+    /// Its identity. A StatefulSet gives the name of an old pod to a new one.
     pub uid: Arc<str>,
-    /// Grows with each change of the object; 0 if it can't be read.
+    /// Its resource version, which grows with each change of the object. 0 if that is no number.
     pub version: u64,
-    /// Addresses that are its own by what is said of it: none in the node's network, or at its end.
+    /// The addresses in its status, as far as they are its own. Empty for a pod in the node's
+    /// network and for one that has ended or is being deleted.
     pub addresses: Vec<IpAddr>,
-    /// When the last of its containers was started that are said to run.
+    /// When the youngest of its running containers started, by its status.
     pub started: Option<SystemTime>,
-    /// Conditions of ours that it carries.
+    /// Its conditions of interceptor.
     pub conditions: Vec<PodCondition>,
-    /// What its annotations ask for; nothing if it has none of ours.
+    /// What its annotations ask for. `None` without annotations of interceptor.
     pub workload: Option<WorkloadSpec>,
 }
 
 // === impl SeenPod ===
 
 impl SeenPod {
-    /// Whether it carries conditions of ours without asking for anything: left by a daemon that could not clean up.
+    /// Whether it has conditions of interceptor but no annotations: a daemon could not clean up.
     #[must_use]
     pub fn is_leftover(&self) -> bool {
         self.workload.is_none() && !self.conditions.is_empty()
     }
 }
 
-/// Reads a pod's object. Nothing if it has no name or no identity, which the API server never sends.
+/// Reads a pod's object. `None` without a name, namespace or uid, which the API server always
+/// sends.
 #[must_use]
 pub fn read(pod: &Pod) -> Option<SeenPod> {
     let namespace: Arc<str> = pod.metadata.namespace.as_deref()?.into();
@@ -62,28 +61,29 @@ pub fn read(pod: &Pod) -> Option<SeenPod> {
     let uid: Arc<str> = pod.metadata.uid.as_deref()?.into();
     let version = pod.metadata.resource_version.as_deref().and_then(|version| version.parse().ok());
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let conditions = conditions.filter(|condition| is_ours(&condition.type_)).cloned().collect();
+    let conditions =
+        conditions.filter(|condition| ConditionType::is_ours(&condition.type_)).cloned().collect();
     let ips = addresses(pod);
     let obstacle = obstacle(pod, &ips);
-    let has_them = obstacle.is_none() && pod.metadata.deletion_timestamp.is_none();
-    Some(SeenPod {
+    let owns_addresses = obstacle.is_none() && pod.metadata.deletion_timestamp.is_none();
+    let mut seen = SeenPod {
         version: version.unwrap_or_default(),
         conditions,
-        workload: workload(pod, &namespace, &name, &uid, &ips, obstacle),
-        addresses: if has_them { ips } else { Vec::new() },
+        workload: None,
+        addresses: if owns_addresses { ips.clone() } else { Vec::new() },
         started: last_start(pod),
         namespace,
         name,
         uid,
-    })
+    };
+    seen.workload = workload(pod, &seen, ips, obstacle);
+    Some(seen)
 }
 
 fn workload(
     pod: &Pod,
-    namespace: &str,
-    name: &str,
-    uid: &Arc<str>,
-    ips: &[IpAddr],
+    seen: &SeenPod,
+    ips: Vec<IpAddr>,
     obstacle: Option<Obstacle>,
 ) -> Option<WorkloadSpec> {
     let annotations = pod.metadata.annotations.iter().flatten();
@@ -102,8 +102,8 @@ fn workload(
         if count > MAX_ANNOTATIONS { Some(Obstacle::TooManyAnnotations(count)) } else { obstacle };
     Some(WorkloadSpec {
         terminating: pod.metadata.deletion_timestamp.is_some(),
-        name: WorkloadName::of_pod(namespace, name),
-        netns: NetnsSource::Pod { uid: Arc::clone(uid), ips: ips.to_vec() },
+        name: WorkloadName::of_pod(&seen.namespace, &seen.name),
+        netns: NetnsSource::Pod { uid: Arc::clone(&seen.uid), ips },
         ports,
         rules,
         health_checks: health_checks(pod),
@@ -111,7 +111,7 @@ fn workload(
     })
 }
 
-/// When the annotation `key` was last written, by the API server's own books.
+/// When the annotation `key` was last written, according to `managedFields` of the pod.
 fn written_at(pod: &Pod, key: &str) -> Option<SystemTime> {
     let field = format!("f:{key}");
     let owners = pod.metadata.managed_fields.iter().flatten().filter(|entry| {
@@ -141,8 +141,9 @@ fn obstacle(pod: &Pod, ips: &[IpAddr]) -> Option<Obstacle> {
     }
 }
 
-/// Whether the kubelet says that the pod's sandbox, to which the address belonged, is gone (Kubernetes 1.29). A pod that is
-/// being deleted has nothing to wait for.
+/// Whether the pod's sandbox, which had its address, is gone. The kubelet reports that since
+/// Kubernetes 1.29 (`PodReadyToStartContainers`). A pod that is being deleted does not get another
+/// sandbox.
 fn is_without_sandbox(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let mut ready = conditions.filter(|condition| condition.type_ == "PodReadyToStartContainers");
@@ -173,7 +174,7 @@ fn addresses(pod: &Pod) -> Vec<IpAddr> {
     ips
 }
 
-/// Containers that run beside each other: the main ones, and init containers that stay (sidecars).
+/// Containers that run at the same time: the main ones, and init containers that stay (sidecars).
 fn running_containers(pod: &Pod) -> impl Iterator<Item = &Container> {
     let spec = pod.spec.iter();
     spec.flat_map(|spec| {
@@ -222,8 +223,9 @@ fn health_checks(pod: &Pod) -> Vec<HealthCheck> {
     checks
 }
 
-/// How a probe's connections are told; nothing for those that read and write nothing (`tcpSocket`: the relay accepts
-/// whether the target is there or not) or make none (`exec`).
+/// How to recognise a probe's connections. `None` for probes that send nothing and for those
+/// without a connection (`exec`). The relay accepts `tcpSocket` probes itself, even if the target
+/// is away.
 fn health_check(container: &Container, probe: &Probe) -> Option<HealthCheck> {
     if let Some(grpc) = &probe.grpc {
         return Some(HealthCheck { port: port_number(grpc.port)?, sign: HealthSign::Http2 });
@@ -231,7 +233,7 @@ fn health_check(container: &Container, probe: &Probe) -> Option<HealthCheck> {
     http_check(container, probe.http_get.as_ref()?, KUBE_PROBE)
 }
 
-/// What the kubelet tells a container when it starts and before it ends, which is the application's business as well.
+/// The requests of `postStart` and `preStop` hooks, which belong to the app as well.
 fn hooks(container: &Container) -> impl Iterator<Item = HealthCheck> {
     let hooks = container
         .lifecycle
@@ -260,7 +262,7 @@ fn http_sign(http: &HTTPGetAction, agent: &str) -> Option<HealthSign> {
     let mut headers = http.http_headers.iter().flatten();
     let own = headers.find(|header| header.name.eq_ignore_ascii_case("user-agent"));
     let agent = own.map_or(agent, |header| header.value.as_str());
-    // An empty one is not sent at all: nothing tells such a request.
+    // The kubelet sends no empty `User-Agent`, so such a request can't be recognised.
     (!agent.is_empty()).then(|| HealthSign::UserAgent(agent.to_owned()))
 }
 

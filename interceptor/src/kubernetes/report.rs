@@ -1,24 +1,32 @@
-//! Conditions and Events on pods, when something has changed and not too often.
+//! Conditions and Events on pods, written when a rule changes its state and at a bounded rate.
 //!
-//! Each pod with annotations of ours has a task. It compares what is to be said with what the pod carries, and asks the
-//! API server only if they differ. A budget for each pod bounds how often that can be, whatever flaps.
+//! Each pod with annotations of interceptor has a task. The task compares the conditions that the
+//! pod should have with those that it has, and sends a request only if they differ. A budget per
+//! pod bounds the rate of requests, even if a state changes all the time.
+//!
+//! ```text
+//! pod.rs         the task of one pod
+//! shared.rs      what the tasks of all pods have in common
+//! condition.rs   which conditions a pod should have (pure)
+//! event.rs       which changes deserve an Event (pure)
+//! budget.rs      a token bucket
+//! api.rs         the two requests
+//! ```
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use kube::Client;
 use tokio::{
-    sync::{Notify, Semaphore, mpsc::UnboundedReceiver},
+    sync::{Notify, mpsc::UnboundedReceiver},
     task::JoinSet,
     time::timeout,
 };
 
+use self::shared::Shared;
 use super::{pod::SeenPod, store::Store};
 use crate::control::registry::Registry;
 
@@ -27,52 +35,38 @@ mod budget;
 pub mod condition;
 pub mod event;
 mod pod;
+mod shared;
 #[cfg(test)]
 mod tests;
 
-pub use api::EventCounts;
+pub use api::{EventCount, EventCounts};
 
-/// Requests under way at one time: 200 pods that change at once are no reason for 200 requests at once.
-const AT_ONCE: usize = 8;
-/// How long the last conditions may take when the daemon ends.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// Maximum time that the removal of conditions may take when the daemon ends.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What every pod's task may use.
-struct Shared {
-    client: Client,
-    node: String,
-    store: Arc<Store>,
-    registry: Arc<Registry>,
-    permits: Semaphore,
-    /// For Events: conditions do not wait for them.
-    event_permits: Semaphore,
-    events: Arc<EventCounts>,
-    /// The daemon ends: nothing of ours is in force any more.
-    ending: AtomicBool,
-}
-
-/// Tells on pods what became of their rules.
+/// Reports on pods which state their rules are in.
 pub struct Reports {
-    desk: Arc<Shared>,
-    /// Wakes the task of each pod that has one.
-    wakers: HashMap<Arc<str>, Waker>,
+    shared: Arc<Shared>,
+    /// The task of each pod that has one, by workload name.
+    pods: HashMap<Arc<str>, PodTask>,
     tasks: JoinSet<pod::Done>,
-    /// Workloads whose pods were cleaned, as long as something is seen on them.
+    /// Pods that were cleaned, as long as the watch shows a leftover on them.
     cleaned: HashMap<Arc<str>, pod::Cleaned>,
 }
 
-/// Wakes a pod's task.
-struct Waker {
+/// The task of one pod.
+struct PodTask {
+    /// Wakes it.
     changed: Arc<Notify>,
-    task: tokio::task::Id,
+    id: tokio::task::Id,
 }
 
 /// What wakes [`Reports`].
 #[derive(Debug)]
 pub enum Change {
-    /// The reconciler has published or forgotten this workload, or its pod has changed or gone.
+    /// The reconciler published or removed this workload, or the watch shows a change of its pod.
     Pod(Arc<str>),
-    /// Any of them may have.
+    /// Any pod may have changed.
     Pods,
     /// The daemon ends.
     End,
@@ -81,7 +75,8 @@ pub enum Change {
 // === impl Reports ===
 
 impl Reports {
-    /// Nothing told yet.
+    /// Reports on the pods in `store` what `registry` publishes. Nothing happens before
+    /// [`run`](Self::run).
     #[must_use]
     pub fn new(
         client: Client,
@@ -90,84 +85,76 @@ impl Reports {
         registry: Arc<Registry>,
         events: Arc<EventCounts>,
     ) -> Self {
-        let desk = Shared {
-            client,
-            node,
-            store,
-            registry,
-            permits: Semaphore::new(AT_ONCE),
-            event_permits: Semaphore::new(AT_ONCE),
-            events,
-            ending: AtomicBool::new(false),
-        };
-        Self::of(Arc::new(desk))
+        Self::from_shared(Arc::new(Shared::new(client, node, store, registry, events)))
     }
 
-    fn of(desk: Arc<Shared>) -> Self {
-        Self { desk, wakers: HashMap::new(), tasks: JoinSet::new(), cleaned: HashMap::new() }
+    fn from_shared(shared: Arc<Shared>) -> Self {
+        Self { shared, pods: HashMap::new(), tasks: JoinSet::new(), cleaned: HashMap::new() }
     }
 
-    /// Tells until the end; then takes everything of ours off the pods.
+    /// Reports until the daemon ends; then removes every condition of interceptor from the pods.
     pub async fn run(mut self, mut changes: UnboundedReceiver<Change>) {
         loop {
             tokio::select! {
-                poke = changes.recv() => match poke {
-                    Some(Change::Pod(name)) => self.wake_if_any(&name),
+                change = changes.recv() => match change {
+                    Some(Change::Pod(name)) => self.wake_if_needed(&name),
                     Some(Change::Pods) => self.wake_all(),
                     Some(Change::End) | None => break,
                 },
                 Some(ended) = self.tasks.join_next() => match ended {
                     Ok(done) => {
-                        self.wakers.remove(&done.name);
-                        self.cleaned.extend(done.cleaned.map(|cleaned| (Arc::clone(&done.name), cleaned)));
-                        // What came between its last look and its end.
-                        self.wake_if_any(&done.name);
+                        self.pods.remove(&done.name);
+                        let cleaned = done.cleaned.map(|pod| (Arc::clone(&done.name), pod));
+                        self.cleaned.extend(cleaned);
+                        // For changes between its last step and its end.
+                        self.wake_if_needed(&done.name);
                     }
-                    // A task that panicked has said so; the next poke begins another.
-                    Err(panicked) => self.wakers.retain(|_, waker| waker.task != panicked.id()),
+                    // The panic hook has logged it. The next change starts a new task.
+                    Err(panicked) => self.pods.retain(|_, task| task.id != panicked.id()),
                 }
             }
         }
-        self.desk.ending.store(true, Ordering::Relaxed);
+        self.shared.end();
         self.wake_all();
         let rest = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(FAREWELL, rest).await.is_err() {
+        if timeout(SHUTDOWN_TIMEOUT, rest).await.is_err() {
             tracing::warn!(
-                "the API server does not answer; conditions stay on pods until the daemon is back"
+                "the API server does not answer; \
+                 conditions stay on the pods until the daemon runs again"
             );
         }
     }
 
-    /// Wakes the pod's task, unless it has none and there is nothing to tell or to clean.
-    fn wake_if_any(&mut self, name: &Arc<str>) {
-        let pod = self.desk.store.pod(name);
+    /// Wakes the pod's task. Starts one if the pod has something to report or a leftover to remove.
+    fn wake_if_needed(&mut self, name: &Arc<str>) {
+        let pod = self.shared.store.pod(name);
         let leftover = pod.as_ref().filter(|pod| pod.is_leftover());
         if leftover.is_none() {
             self.cleaned.remove(name);
         }
         let is_clean =
             |pod: &SeenPod| self.cleaned.get(name).is_some_and(|cleaned| cleaned.still_is(pod));
-        let to_clean = leftover.is_some_and(|pod| !is_clean(pod));
-        let to_tell = pod.is_some_and(|pod| pod.workload.is_some());
-        if to_tell || to_clean || self.wakers.contains_key(name) {
+        let must_clean = leftover.is_some_and(|pod| !is_clean(pod));
+        let must_report = pod.is_some_and(|pod| pod.workload.is_some());
+        if must_report || must_clean || self.pods.contains_key(name) {
             self.wake(name);
         }
     }
 
     fn wake(&mut self, name: &Arc<str>) {
-        if let Some(waker) = self.wakers.get(name) {
-            return waker.changed.notify_one();
+        if let Some(task) = self.pods.get(name) {
+            return task.changed.notify_one();
         }
         let changed = Arc::new(Notify::new());
         changed.notify_one();
-        let tell = pod::tell(Arc::clone(&self.desk), Arc::clone(name), Arc::clone(&changed));
-        let task = self.tasks.spawn(tell).id();
-        self.wakers.insert(Arc::clone(name), Waker { changed, task });
+        let report = pod::report(Arc::clone(&self.shared), Arc::clone(name), Arc::clone(&changed));
+        let id = self.tasks.spawn(report).id();
+        self.pods.insert(Arc::clone(name), PodTask { changed, id });
     }
 
     fn wake_all(&mut self) {
-        let known = self.wakers.keys().chain(self.cleaned.keys()).cloned();
-        let all: HashSet<_> = known.chain(self.desk.store.leftovers()).collect();
-        all.iter().for_each(|name| self.wake_if_any(name));
+        let known = self.pods.keys().chain(self.cleaned.keys()).cloned();
+        let all: HashSet<_> = known.chain(self.shared.store.leftovers()).collect();
+        all.iter().for_each(|name| self.wake_if_needed(name));
     }
 }

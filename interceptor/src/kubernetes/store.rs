@@ -1,4 +1,5 @@
-//! The pods of this node as they were last seen. The watch writes, the reconciler and the reports read.
+//! The pods of this node as last seen. The watches write them; the reconciler and the reports read
+//! them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,79 +21,80 @@ use crate::{
     control::source::Source,
 };
 
-/// What is known of the cluster.
+/// The pods of this node, and the namespaces that the policy selects.
 #[derive(Debug)]
 pub struct Store {
     policy: Arc<Policy>,
-    /// When the node was started.
+    /// When the node booted, if that is known.
     boot: Option<Boot>,
     known: Mutex<Known>,
 }
 
-/// What has changed about a pod.
+/// A change of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodChange {
-    /// The pod, as its workload is called.
+    /// The name of the pod's workload.
     pub name: Arc<str>,
-    /// What it asks for, or what stands in the way of that or of another pod's, beside the conditions that it carries.
+    /// Whether more than its conditions changed: what it asks for, or an obstacle of this pod or
+    /// of another one.
     pub workload: bool,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// By namespace and name.
+    /// The pods, by namespace and name.
     pods: BTreeMap<(Arc<str>, Arc<str>), SeenPod>,
-    /// Pods are known, as opposed to not heard of yet.
+    /// Whether the first list of pods has arrived.
     listed: bool,
-    /// Namespaces that the policy chooses; `None` until they are known.
+    /// The namespaces that the policy selects; `None` until their first list has arrived.
     namespaces: Option<BTreeSet<String>>,
 }
 
 // === impl Store ===
 
 impl Store {
-    /// A store of nothing, on a node that was started at `boot`, if that is known.
+    /// An empty store, on a node with this `boot`, if that is known.
     #[must_use]
     pub fn new(policy: Arc<Policy>, boot: Option<Boot>) -> Self {
         Self { policy, boot, known: Mutex::default() }
     }
 
-    /// Whether enough is known to act on: without the list of namespaces, all pods would look refused.
+    /// Whether every list has arrived. Without the list of namespaces, all pods would look refused.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let known = self.lock();
         known.listed && (self.policy.namespaces().is_none() || known.namespaces.is_some())
     }
 
-    /// Every pod with annotations of ours, as the reconciler wants it.
+    /// Every pod with annotations of interceptor, as a workload.
     #[must_use]
     pub fn workloads(&self) -> Vec<WorkloadSpec> {
         let known = self.lock();
         known.pods.values().filter_map(|pod| self.admit(pod, &known)).collect()
     }
 
-    /// The pod that a workload is called after.
+    /// The pod of the workload with this name.
     #[must_use]
     pub fn pod(&self, workload: &str) -> Option<SeenPod> {
         let (namespace, name) = workload.split_once('/')?;
         self.lock().pods.get(&(namespace.into(), name.into())).cloned()
     }
 
-    /// Pods with something left on them, as their workloads would be called.
+    /// Pods with conditions of interceptor but without annotations, by workload name.
     #[must_use]
     pub fn leftovers(&self) -> Vec<Arc<str>> {
         let known = self.lock();
         known.pods.values().filter(|pod| pod.is_leftover()).map(SeenPod::workload_name).collect()
     }
 
-    /// How many pods there are, and how many of them have annotations of ours.
+    /// The number of pods, and of pods with annotations of interceptor.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         let known = self.lock();
         (known.pods.len(), known.pods.values().filter(|pod| pod.workload.is_some()).count())
     }
 
-    /// Takes in a pod as it is now. Gives what has changed.
+    /// Adds or replaces a pod. Returns what changed, if anything did.
     pub fn apply(&self, mut pod: SeenPod) -> Option<PodChange> {
         let mut known = self.lock();
         let before = known.pods.remove(&pod.key());
@@ -102,14 +104,14 @@ impl Store {
         change
     }
 
-    /// Forgets a pod. Gives what has changed.
+    /// Removes a pod. Returns what changed, if anything did.
     pub fn delete(&self, pod: &SeenPod) -> Option<PodChange> {
         let mut known = self.lock();
         let before = known.pods.remove(&pod.key());
         known.change(before.as_ref(), None)
     }
 
-    /// Replaces everything: the watch has begun anew.
+    /// Replaces all pods, after the watch has listed them again.
     pub fn replace(&self, pods: Vec<SeenPod>) {
         let mut known = self.lock();
         let before = std::mem::take(&mut known.pods);
@@ -123,15 +125,15 @@ impl Store {
         known.listed = true;
     }
 
-    /// Replaces the set of namespaces that the policy chooses.
+    /// Replaces the set of namespaces that the policy selects.
     pub fn replace_namespaces(&self, names: BTreeSet<String>) {
         self.lock().namespaces = Some(names);
     }
 
-    /// Adds a namespace to those that the policy chooses, or takes it out.
-    pub fn set_namespace(&self, name: String, chosen: bool) {
+    /// Adds a namespace to the selected ones, or removes it.
+    pub fn set_namespace(&self, name: String, selected: bool) {
         if let Some(namespaces) = &mut self.lock().namespaces {
-            if chosen {
+            if selected {
                 namespaces.insert(name);
             } else {
                 namespaces.remove(&name);
@@ -139,11 +141,12 @@ impl Store {
         }
     }
 
-    /// The pod's workload, with what stands in its way beside the pod's own object.
+    /// The pod's workload, with the obstacles that the pod's own object does not show.
     fn admit(&self, pod: &SeenPod, known: &Known) -> Option<WorkloadSpec> {
         let mut workload = pod.workload.clone()?;
-        let chosen = known.namespaces.as_ref().is_none_or(|names| names.contains(&*pod.namespace));
-        let refusal = if chosen { None } else { self.policy.refuse_namespace(&pod.namespace) };
+        let selected =
+            known.namespaces.as_ref().is_none_or(|names| names.contains(&*pod.namespace));
+        let refusal = if selected { None } else { self.policy.refuse_namespace(&pod.namespace) };
         let is_stale =
             || self.boot.zip(pod.started).is_some_and(|(boot, started)| boot.is_after(started));
         if let Some(refusal) = refusal {
@@ -160,7 +163,7 @@ impl Store {
     }
 }
 
-/// The watch sends the wakes.
+/// The watches wake the reconciler.
 impl Source for Store {
     fn workloads(&self) -> Result<Vec<WorkloadSpec>, ReadError> {
         Ok(self.workloads())
@@ -174,7 +177,7 @@ impl Source for Store {
 // === impl Known ===
 
 impl Known {
-    /// A pod that is said to have an address of `pod`'s.
+    /// Another pod that reports an address of `pod`.
     fn rival(&self, pod: &SeenPod) -> Option<Obstacle> {
         let shared =
             |other: &SeenPod| pod.addresses.iter().find(|ip| other.addresses.contains(ip)).copied();
@@ -184,10 +187,10 @@ impl Known {
         Some(Obstacle::SharedAddress { ip, with: with.to_string() })
     }
 
-    /// What has changed about a pod, which is not among the others.
+    /// What changed about a pod. `self` has all other pods.
     fn change(&self, before: Option<&SeenPod>, now: Option<&SeenPod>) -> Option<PodChange> {
         let pod = now.or(before)?;
-        fn asks(pod: Option<&SeenPod>) -> Option<(&WorkloadSpec, Option<SystemTime>)> {
+        fn spec(pod: Option<&SeenPod>) -> Option<(&WorkloadSpec, Option<SystemTime>)> {
             pod.and_then(|pod| Some((pod.workload.as_ref()?, pod.started)))
         }
         fn addresses(pod: Option<&SeenPod>) -> &[IpAddr] {
@@ -196,13 +199,13 @@ impl Known {
         fn conditions(pod: Option<&SeenPod>) -> &[PodCondition] {
             pod.map_or(&[], |pod| &pod.conditions)
         }
-        let (left, come) = (addresses(before), addresses(now));
+        let (old, new) = (addresses(before), addresses(now));
         let concerns = |other: &SeenPod| {
             other.workload.is_some()
-                && other.addresses.iter().any(|ip| left.contains(ip) || come.contains(ip))
+                && other.addresses.iter().any(|ip| old.contains(ip) || new.contains(ip))
         };
-        let concerns_others = left != come && self.pods.values().any(concerns);
-        let workload = asks(before) != asks(now) || concerns_others;
+        let concerns_others = old != new && self.pods.values().any(concerns);
+        let workload = spec(before) != spec(now) || concerns_others;
         (workload || conditions(before) != conditions(now))
             .then(|| PodChange { name: pod.workload_name(), workload })
     }
@@ -211,7 +214,7 @@ impl Known {
 // === impl SeenPod ===
 
 impl SeenPod {
-    /// What the pod's workload is called.
+    /// The name of the pod's workload.
     fn workload_name(&self) -> Arc<str> {
         format!("{}/{}", self.namespace, self.name).into()
     }
@@ -220,8 +223,10 @@ impl SeenPod {
         (Arc::clone(&self.namespace), Arc::clone(&self.name))
     }
 
-    /// What stands there as it stood `before` was written when it was written then: the API server keeps one time for all
-    /// that a tool has written on the pod, and a `ttl` does not begin again because of something else.
+    /// Keeps the times of annotations that have not changed since `before`.
+    ///
+    /// The API server keeps one time for everything that a tool wrote on the pod. A `ttl` must not
+    /// start again because the tool wrote something else.
     fn keep_times(&mut self, before: &Self) {
         if self.uid != before.uid {
             return;

@@ -1,5 +1,7 @@
-//! One watch for the pods of this node; one for namespaces if the policy chooses among them. Nothing is polled, and
-//! the number of requests depends neither on the size of the cluster nor on time.
+//! One watch for the pods of this node, and one for namespaces if the policy selects some of them.
+//!
+//! Nothing is polled. The number of requests depends neither on the size of the cluster nor on
+//! time.
 
 use std::{
     collections::BTreeSet,
@@ -40,25 +42,26 @@ mod outage;
 #[cfg(test)]
 mod tests;
 
-/// From the begin of a watch that was accepted to that of the next one, at the least.
-const APART: Duration = Duration::from_secs(1);
+/// Minimum time between the starts of two watches that the API server accepted.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Watches that broke; each is begun again.
+/// The number of broken watches. Each of them is retried.
 #[derive(Debug, Default)]
 pub struct WatchErrors(AtomicU64);
 
 // === impl WatchErrors ===
 
 impl WatchErrors {
-    /// How many so far.
+    /// The number so far.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Keeps `store` as the pods of `node` are, for ever. Tells `changed` of each change, or of nothing in
-/// particular when all of them may have changed.
+/// Keeps the pods in `store` up to date with those of `node`, for ever.
+///
+/// Calls `changed` with each change, or with `None` when any pod may have changed.
 pub async fn watch_pods(
     client: Client,
     node: String,
@@ -89,7 +92,8 @@ pub async fn watch_pods(
     .await;
 }
 
-/// Keeps `store` told of the namespaces that `selector` chooses, for ever.
+/// Keeps the namespaces in `store` up to date with those that the label `selector` selects, for
+/// ever.
 pub async fn watch_namespaces(
     client: Client,
     selector: String,
@@ -118,9 +122,9 @@ pub async fn watch_namespaces(
     .await;
 }
 
-/// Gives all events of a watch, which is begun again whenever it breaks.
+/// Passes all events of a watch to `on_event`. Retries the watch whenever it breaks.
 async fn follow<K>(
-    what: &'static str,
+    resource: &'static str,
     client: Client,
     config: Config,
     errors: &WatchErrors,
@@ -129,15 +133,15 @@ async fn follow<K>(
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let accepted = Arc::new(AtomicBool::new(false));
-    let client = noting_accepted(client, Arc::clone(&accepted));
+    let client = noting_acceptance(client, Arc::clone(&accepted));
     let mut events = pin!(watcher(Api::<K>::all(client), config));
-    let mut outage = Outage::new(what);
+    let mut outage = Outage::new(resource);
     loop {
         let event = poll_fn(|cx| {
             let event = events.as_mut().poll_next(cx);
-            // What comes next may be hours away, or an error again.
+            // Noted here because the next event may take hours, or be an error.
             if accepted.swap(false, Ordering::Relaxed) {
-                outage.is_over(Instant::now());
+                outage.accepted(Instant::now());
             }
             event
         });
@@ -145,17 +149,20 @@ async fn follow<K>(
             Some(Ok(event)) => on_event(event),
             Some(Err(error)) => {
                 errors.0.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(outage.broke(&error, Instant::now())).await;
+                tokio::time::sleep(outage.failed(&error, Instant::now())).await;
             }
-            // It never ends.
+            // The watcher never ends.
             None => return,
         }
     }
 }
 
-/// A client that sets `accepted` when the API server accepts a watch, which the watcher keeps to itself. Nor does the watcher
-/// wait when one that was accepted ends at once, in order and with nothing said: such watches are begun [`APART`].
-fn noting_accepted(client: Client, accepted: Arc<AtomicBool>) -> Client {
+/// A client that sets `accepted` when the API server accepts a watch. The watcher does not report
+/// that.
+///
+/// Nor does the watcher pause after a watch that was accepted and ended at once, without an event
+/// and without an error. The client starts such watches at most once per [`MIN_INTERVAL`].
+fn noting_acceptance(client: Client, accepted: Arc<AtomicBool>) -> Client {
     let namespace = client.default_namespace().to_owned();
     let next = Arc::new(Mutex::new(Instant::now()));
     let service = service_fn(move |request: Request<Body>| {
@@ -169,7 +176,7 @@ fn noting_accepted(client: Client, accepted: Arc<AtomicBool>) -> Client {
             sleep_until(at.into()).await;
             let response = client.send(request).await?;
             if response.status().is_success() {
-                *next.lock() = Instant::now() + APART;
+                *next.lock() = Instant::now() + MIN_INTERVAL;
                 accepted.store(true, Ordering::Relaxed);
             }
             Ok::<_, kube::Error>(response)

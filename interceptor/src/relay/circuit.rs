@@ -1,14 +1,14 @@
-//! The circuit breaker of a target: no caller waits for a laptop that is asleep.
+//! The circuit breaker of a target: no client waits for a laptop that is asleep.
 //!
-//! Only silence counts (time-outs, unreachable): a target that *refuses* costs its caller nothing
-//! and is back the moment it listens, so it is asked every time.
+//! Only silence counts (time-outs, unreachable). A target that *refuses* costs its client nothing
+//! and is back as soon as it listens, so it is dialled for every connection.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// This many failures in a row open the circuit.
+/// The number of failures in a row that opens the circuit.
 pub const THRESHOLD: u32 = 3;
 
-/// Consecutive failures of one target, shared by all workers.
+/// The failures in a row of one target, shared by all workers.
 #[derive(Debug, Default)]
 pub struct Circuit {
     failures: AtomicU32,
@@ -17,20 +17,20 @@ pub struct Circuit {
 // === impl Circuit ===
 
 impl Circuit {
-    /// Whether callers should not wait for this target.
+    /// Whether clients go to the app without waiting for this target.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.failures.load(Ordering::Relaxed) >= THRESHOLD
     }
 
-    /// The target answered, were it by refusing. True if that closed the circuit.
+    /// Notes that the target answered, if only by a refusal. True if that closed the circuit.
     pub fn answered(&self) -> bool {
-        // The common case must not write to a cache line that all workers read.
+        // The usual case must not write to a cache line that all workers read.
         self.failures.load(Ordering::Relaxed) != 0
             && self.failures.swap(0, Ordering::Relaxed) >= THRESHOLD
     }
 
-    /// The target was silent. True if that opened the circuit.
+    /// Notes that the target was silent. True if that opened the circuit.
     pub fn silent(&self) -> bool {
         self.failures.fetch_add(1, Ordering::Relaxed) + 1 == THRESHOLD
     }

@@ -17,10 +17,10 @@ impl Direction {
 
     /// The value of the metric label `direction`, for bytes between clients and a target.
     #[must_use]
-    pub const fn label(self) -> &'static str {
+    pub const fn label(self) -> interceptor_api::Direction {
         match self {
-            Self::Up => "to_target",
-            Self::Down => "from_target",
+            Self::Up => interceptor_api::Direction::ToTarget,
+            Self::Down => interceptor_api::Direction::FromTarget,
         }
     }
 }

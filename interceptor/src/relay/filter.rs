@@ -1,28 +1,27 @@
-//! Which connections and requests a rule takes: those for which its condition is true, and of these
-//! its share.
+//! Which connections and requests a rule takes: its share of those for which its condition is true.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use interceptor_condition::{Condition, Facts, Needs};
 use interceptor_rule::{Percent, Rule};
 
-/// What a rule says of the connections and requests that it wants.
+/// The condition and the share of a rule.
 #[derive(Debug)]
 pub struct Filter {
     condition: Option<Condition>,
     share: Option<Share>,
 }
 
-/// What a condition says of a connection or a request.
+/// The answer of a condition for a connection or a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// True, or there is none.
+    /// The condition is true, or the rule has none.
     Yes,
-    /// False.
+    /// The condition is false.
     No,
-    /// It has no answer, and will not have one.
+    /// The condition has no answer, and will not have one.
     Error,
-    /// More has to be known.
+    /// More must be known of the connection.
     Later,
 }
 
@@ -31,11 +30,11 @@ pub enum Judgement {
 #[derive(Debug)]
 struct Share {
     parts_per_million: u64,
-    /// How many were asked for so far.
+    /// The number of calls so far.
     asked: AtomicU64,
 }
 
-/// Asked for in a row, each of them gets a place of its own among as many.
+/// Each of this many calls in a row gets a place of its own, from 0 up to here.
 const WINDOW: u64 = 10_000;
 /// The step from one place to the next: near the golden ratio of [`WINDOW`], so that few in a row
 /// are spread evenly too, and without a divisor in common with it, so that all places have their
@@ -66,13 +65,13 @@ impl Filter {
         Self { condition: None, share: None }
     }
 
-    /// Whether there is anything to decide.
+    /// Whether the rule takes everything: it has neither a condition nor a share.
     #[must_use]
     pub fn takes_all(&self) -> bool {
         self.condition.is_none() && self.share.is_none()
     }
 
-    /// What the condition says of a connection or request of which `known` can be told at most.
+    /// The condition's answer for a connection or request. `known` limits what `facts` can contain.
     #[must_use]
     pub fn judge(&self, facts: &Facts<'_>, known: Needs) -> Judgement {
         let Some(condition) = &self.condition else { return Judgement::Yes };
@@ -84,13 +83,14 @@ impl Filter {
         }
     }
 
-    /// Whether it takes only a part of those that match.
+    /// Whether the rule takes only a part of those that match.
     #[must_use]
     pub fn has_share(&self) -> bool {
         self.share.is_some()
     }
 
-    /// Whether the next one that matches belongs to the rule's share. Asked once for each.
+    /// Whether the next connection or request that matches belongs to the rule's share. Call this
+    /// once for each.
     #[must_use]
     pub fn takes_next(&self) -> bool {
         self.share.as_ref().is_none_or(Share::takes_next)

@@ -1,322 +1,168 @@
-//! HTTP/1 on a connection whose requests have different owners: bytes pass as they are, in the
-//! order in which they came, and each request with its response passes between the caller and the
-//! one server that the rules say.
+//! HTTP/1 on a connection whose requests may go to different upstreams.
 //!
-//! The caller sees one connection to one server. So responses keep the order of requests: a request
-//! for another server waits until all responses before it are through. The application is called
-//! with the first request that is its own, with the first head that is not there as a whole, or
-//! when the caller has no other server left; that connection is open as long as the caller's, and
-//! whatever it says without being asked is the caller's too. A target's is opened with the first
-//! request for it and kept for further ones.
+//! The client sees one connection to one server. Behind it are at most one connection to the app
+//! and one to the target of each rule. Bytes pass unchanged and in order.
 //!
 //! ```text
-//! caller --> requests.rs --> application | target        where each request ends, and whose it is
-//! caller <-- responses.rs <-- application | target       where each response ends
+//! client --> requests.rs  --> app | target    finds each request, and whose it is
+//!                turn.rs                      reuses or dials the upstream of the next request
+//! client <-- responses.rs <-- app | target    finds the end of each response
 //! ```
 //!
-//! Where framing ends (a tunnel, a message in doubt, the end of one side) the rest of the
-//! connection is a plain pipe to whom it belongs: see [`Leave`].
+//! `state.rs` decides what each event means, as one pure function ([`state::State::on`]).
+//! `exchange.rs` runs both directions and does what that function says. `hand_off.rs` takes over
+//! when framing ends.
+//!
+//! # One upstream at a time
+//!
+//! Responses keep the order of their requests. So one upstream is *current*: requests go to it, and
+//! its responses pass. A request for another upstream waits until all responses that are due have
+//! passed.
+//!
+//! - The app is dialled for its first request, when a request head arrives incomplete, or when no
+//!   other upstream is left. From then on its end is the client's end. The exception is an app that
+//!   was idle while a target served the client: the client does not see how that connection ends.
+//! - A target is dialled for the first request of its rule, and kept for further ones. If it can't
+//!   be reached, the app gets the request.
+//!
+//! ```mermaid
+//! stateDiagram-v2
+//!     [*] --> None: the client spoke first
+//!     [*] --> App: the app was dialled before the client spoke
+//!     None --> App: a request for the app, or no whole request
+//!     None --> Target: a request for a rule
+//!     App --> Target: a request for a rule
+//!     Target --> SpareApp: all responses have passed
+//!     Target --> None: all responses have passed, and the app has no connection
+//!     SpareApp --> App: a request for the app
+//!     SpareApp --> Target: a request for a rule
+//!     SpareApp --> None: the app closes
+//!     App --> [*]: pipe, or the app ends
+//!     Target --> [*]: pipe, or the target ends
+//! ```
+//!
+//! # Events and actions
+//!
+//! The names are those of `state.rs`. "Pipe" means [`HandOff::Pipe`](state::HandOff::Pipe): the
+//! relay stops framing, and passes the rest between the client and the current upstream. A pipe
+//! meets the same FIN or RST that the row names, and passes it on.
+//!
+//! The upstream's side, by current upstream. With `None`, the relay watches the last idle target:
+//!
+//! ```text
+//! event                    | None            | App           | SpareApp      | Target
+//! -------------------------+-----------------+---------------+---------------+--------------------
+//! response agrees to       |                 | Pipe          |               | Pipe
+//!   Upgrade or CONNECT     |                 |               |               |
+//! response until close     |                 | Pipe          |               | passes
+//! response ends            |                 | passes        |               | passes
+//! last response ends       |                 | Pipe          |               | Over
+//! response in doubt        |                 | Pipe          |               | Count, InDoubt;
+//!                          |                 |               |               |   in Answer: Pipe
+//! bytes, no response due   | DropTargets,    | Pipe          | DropApp, None | Over
+//!                          |   Turn(Idle)    |               |               |
+//! FIN                      | DropTargets,    | Pipe          | DropApp, None | Over
+//!                          |   Turn(Idle)    |               |               |
+//! RST                      | DropTargets,    | UpstreamBroke | UpstreamBroke | UpstreamBroke
+//!                          |   Turn(Idle)    |               |               |
+//! write to it fails        |                 | Pipe          |               | Pipe
+//! ```
+//!
+//! The client's side, by [`Sending`](state::Sending):
+//!
+//! ```text
+//! event                    | state                          | action          | next state
+//! -------------------------+--------------------------------+-----------------+------------------
+//! head for the current one | Between                        | Send            | Body
+//! head for another one     | Between                        | Wait            | Turn
+//! request ends             | Body                           |                 | Between
+//!   with Upgrade, CONNECT  | Body, a response is due        |                 | Answer
+//!                          | Body, no response is due       |                 | Between
+//!   with close             | Body, App                      |                 | AfterLast
+//!                          | Body, Target                   |                 | Stopped
+//! Upgrade is declined      | Answer                         |                 | Between
+//! doubt in a head          | Between, App or SpareApp       |                 | Unframed: Pipe
+//!                          | Between, None or Target        |                 | Turn(Unframed)
+//! doubt in a body          | Body                           | Pipe            |
+//! head not complete        | Between, None                  |                 | Turn(Idle)
+//! bytes                    | Dial(Idle)                     | CancelDial      | Between
+//!                          | Turn, Dial, Answer, Stopped    | Wait            |
+//! FIN, all bytes sent      | Answer, Stopped                | Pipe            |
+//!                          | Between, Body, AfterLast       | Pipe            |
+//!                          | Between, None                  |                 | Over
+//! FIN, some bytes left     | Answer, App                    | Pipe            |
+//!                          | Answer, Stopped; Target        | FinishTarget    |
+//!                          | Between, Target                |                 | Turn(Idle)
+//! FIN                      | Turn, Dial; Target             | FinishTarget    |
+//!                          | Turn, Dial; otherwise          | Wait            |
+//! RST, write to it fails   | any                            | ClientBroke     |
+//! ```
+//!
+//! The way of the next request to its upstream:
+//!
+//! ```text
+//! event                    | state                          | action          | next state
+//! -------------------------+--------------------------------+-----------------+------------------
+//! all responses passed     | Target                         |                 | SpareApp or None
+//! examined                 | Turn, a response is due        | Wait            |
+//!                          | Turn, InDoubt                  | Wait            | Over
+//!                          | Turn(Target)                   | OpenTarget      | Dial(Target)
+//!                          | Turn(others), App or SpareApp  |                 | Between, Unframed
+//!                          | Turn(others), None             | DialApp         | Dial
+//! target is open           | Dial(Target)                   |                 | Target, Between
+//! target fails, rule ends  | Dial(Target)                   |                 | Turn(App)
+//! app is open              | Dial                           |                 | App, Between,
+//!                          |                                |                 |   Unframed
+//! app fails                | Dial(Idle), all bytes sent     |                 | Over
+//!                          | Dial, otherwise                | UpstreamBroke   |
+//! ```
+//!
+//! # When a target dies in the middle of a response
+//!
+//! The client sees the end that it would see of one server that dies, and no other upstream gets
+//! the request: the target may have acted on it.
+//!
+//! - FIN (row "FIN", column `Target`): the state is `Over`. The client gets all bytes that arrived,
+//!   even the beginning of a head, then FIN ([`HandOff::Close`](state::HandOff::Close)).
+//! - RST (row "RST"): the client gets all bytes that arrived, then RST
+//!   ([`HandOff::UpstreamBroke`](state::HandOff::UpstreamBroke)).
+//! - A write to the target fails first: a pipe passes what the target still sends, and then ends
+//!   as the target did.
+//!
+//! Requests that wait for another upstream are dropped with the connection. An idle target that
+//! dies (column `None`) is only forgotten.
 
+mod backlog;
+mod exchange;
+mod hand_off;
 mod requests;
 mod responses;
+mod state;
+mod turn;
+mod upstreams;
 
-use std::{
-    collections::VecDeque,
-    future::{Future as _, poll_fn},
-    io,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll, ready},
+use std::collections::VecDeque;
+
+use self::{
+    exchange::Exchange, hand_off::Ends, requests::Requests, responses::Responses, state::State,
+    upstreams::Upstreams,
 };
+use super::{stolen::Stolen, upstream::Upstream};
 
-use interceptor_wire::http1::{After, Asked};
-
-use self::{requests::Requests, responses::Responses};
-use crate::relay::{
-    dial::{AppDialError, DialError},
-    observe::{Counters, ResponseClock},
-    pipe::Before,
-    route::Route,
-    select::Decided,
-    stats::Piped,
-    stolen::Stolen,
-    stream::Stream,
-    upstream::Upstream,
-};
-
-/// A direction gives way to others after this many bytes.
-const BURST: usize = 1 << 20;
-
-/// Serves a connection on which the caller speaks HTTP/1; `said` is what he has said. The
-/// application need not have been called.
-pub(super) async fn serve(stolen: &Stolen, app: Option<Upstream>, said: Vec<u8>) {
-    let mut exchange = Exchange {
-        stolen,
-        side: if app.is_some() { Side::App } else { Side::Nobody },
-        app,
-        targets: Vec::new(),
-        last: Side::App,
-        pending: VecDeque::new(),
-        requests: Requests::new(said),
-        responses: Responses::default(),
-        turns: 0,
-    };
-    let leave = exchange.run().await;
-    let Exchange { requests, responses, mut targets, side, app, .. } = exchange;
-    let target = if side == Side::Target { targets.pop() } else { None };
-    drop(targets);
-    match leave {
-        Leave::Pipe { why, was_reset } => {
-            why.iter().for_each(|&why| stolen.record.pipe(why));
-            let before = Before {
-                up: requests.rest(),
-                down: responses.rest(),
-                upstream_was_reset: was_reset,
-            };
-            match (target, app) {
-                (Some(target), app) => {
-                    drop(app);
-                    stolen.tunnel(&target.route, &target.upstream, before).await;
-                }
-                (None, Some(app)) => stolen.pass_on(&app, before).await,
-                (None, None) => stolen.client.reset_on_close(),
-            }
-        }
-        Leave::CallerBroke => {
-            let rest = requests.unsent();
-            for (stream, words) in [
-                (target.as_ref().map(|target| &target.upstream.stream), &*rest),
-                (app.as_ref().map(|app| &app.stream), if target.is_some() { &[] } else { &*rest }),
-            ] {
-                if let Some(stream) = stream {
-                    stream.last_words(words).await;
-                    stream.reset_on_close();
-                }
-            }
-        }
-        Leave::ServerBroke => {
-            // What the server said before is in the send queue, which a reset would throw away.
-            stolen.client.last_words(&responses.rest()).await;
-            stolen.client.reset_on_close();
-        }
-        Leave::ServerEnded => stolen.client.linger().await,
-    }
-}
-
-/// Whose responses the caller reads at present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    /// It is called. So it is when there are no responses to come: its end is the caller's.
-    App,
-    /// The last one.
-    Target,
-    /// No request is under way, and there is no application: of the last target it is seen whether
-    /// it can still be used.
-    Nobody,
-}
-
-/// How framing ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leave {
-    /// What is still to come passes unseen between the caller and the present side.
-    Pipe {
-        why: Option<Piped>,
-        /// Writing to that side met a reset.
-        was_reset: bool,
-    },
-    /// The caller's connection failed.
-    CallerBroke,
-    /// The connection failed that the caller is to have a response from.
-    ServerBroke,
-    /// The target closed its connection, or nobody is left who would answer: so ends the caller's,
-    /// who sees one server.
-    ServerEnded,
-}
-
-/// A connection to the target of a rule.
-struct Target {
-    route: Arc<Route>,
-    upstream: Upstream,
-    /// It was told that there is no more to come, so it gets no further request.
-    is_finished: bool,
-}
-
-/// A request whose response is not through.
-struct Pending {
-    asked: Asked,
-    /// What may follow it if the response agrees.
-    after: After,
-    /// Runs until the response begins.
-    clock: ResponseClock,
-}
-
-struct Exchange<'a> {
-    stolen: &'a Stolen,
-    /// None as long as only targets have had requests, and when it ended meanwhile: the next
-    /// request for it calls it.
-    app: Option<Upstream>,
-    /// Each rule's target that is open; the last one is the one that requests go to.
-    targets: Vec<Target>,
-    side: Side,
-    /// Who gave the last response.
-    last: Side,
-    pending: VecDeque<Pending>,
-    requests: Requests,
-    responses: Responses,
-    /// Counts what one direction did that the other one may have waited for.
-    turns: u64,
-}
-
-// === impl Leave ===
-
-impl Leave {
-    const PIPE: Self = Self::Pipe { why: None, was_reset: false };
-
-    fn piped(why: Piped) -> Self {
-        Self::Pipe { why: Some(why), was_reset: false }
-    }
-}
-
-// === impl Exchange ===
-
-impl Exchange<'_> {
-    async fn run(&mut self) -> Leave {
-        let client = &self.stolen.client;
-        let mut broken = pin!(client.failed());
-        poll_fn(|cx| match self.poll(cx) {
-            // A caller who is not being read can't show by a failed read that he is gone.
-            Poll::Pending if !self.requests.is_reading() => {
-                broken.as_mut().poll(cx).map(|()| Leave::CallerBroke)
-            }
-            poll => poll,
-        })
-        .await
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Leave> {
-        loop {
-            let turns = self.turns;
-            if let Poll::Ready(leave) = self.poll_requests(cx) {
-                return Poll::Ready(leave);
-            }
-            if let Poll::Ready(leave) = self.poll_responses(cx) {
-                return Poll::Ready(leave);
-            }
-            if self.turns == turns {
-                return Poll::Pending;
-            }
-        }
-    }
-
-    /// The server that requests go to, and responses come from; none if the application has ended
-    /// meanwhile.
-    fn server(&self) -> Option<&Stream> {
-        server(self.app.as_ref(), &self.targets, self.side)
-    }
-
-    /// Whether a request of this owner may follow those that are under way.
-    fn is_turn_of(&self, owner: &Decided) -> bool {
-        match (&owner.target, self.side, self.targets.last()) {
-            (Some(route), Side::Target, Some(target)) => Arc::ptr_eq(route, &target.route),
-            (None, Side::App, _) => true,
-            _ => false,
-        }
-    }
-
-    fn turn_to(&mut self, side: Side) {
-        self.side = side;
-        self.turns += 1;
-    }
-
-    /// Whether the target has had whole requests and given all responses: what it does next, were
-    /// it to end, is no part of what the caller sees.
-    fn is_target_done(&self) -> bool {
-        self.side == Side::Target && self.pending.is_empty() && self.requests.is_between()
-    }
-
-    /// Whether there is an open connection to the rule's target that can be used again; it is the
-    /// last one then.
-    fn has_target(&mut self, route: &Arc<Route>) -> bool {
-        // Whatever a target says unasked, its end above all, makes it no server for another
-        // request.
-        self.targets.retain(|target| !target.is_finished && target.upstream.stream.is_idle());
-        let Some(at) = self.targets.iter().position(|target| Arc::ptr_eq(&target.route, route))
-        else {
-            return false;
+/// Serves a connection on which the client speaks HTTP/1, until its end. `received` was read from
+/// the client. `app` is the app's connection, if it is open.
+pub(super) async fn serve(stolen: &Stolen, app: Option<Upstream>, received: Vec<u8>) {
+    let (mut ends, hand_off) = {
+        let mut exchange = Exchange {
+            stolen,
+            state: State::new(app.is_some()),
+            upstreams: Upstreams::new(app),
+            sent: VecDeque::new(),
+            requests: Requests::new(received),
+            responses: Responses::default(),
         };
-        let last = self.targets.len() - 1;
-        self.targets.swap(at, last);
-        true
-    }
-
-    /// Observes the side that serves the caller.
-    fn observer(&self) -> Counters<'_> {
-        observer(self.stolen, &self.targets, self.side)
-    }
+        let hand_off = exchange.run().await;
+        (Ends::of(exchange), hand_off)
+    };
+    ends.finish(stolen, hand_off).await;
 }
-
-fn server<'a>(app: Option<&'a Upstream>, targets: &'a [Target], side: Side) -> Option<&'a Stream> {
-    match side {
-        Side::App => app.map(|app| &*app.stream),
-        Side::Target | Side::Nobody => targets.last().map(|target| &*target.upstream.stream),
-    }
-}
-
-fn observer<'a>(stolen: &'a Stolen, targets: &'a [Target], side: Side) -> Counters<'a> {
-    match (side, targets.last()) {
-        (Side::Target, Some(target)) => stolen.observe_target(&target.route),
-        _ => stolen.observe_app(),
-    }
-}
-
-/// Bytes on their way to a stream that has no room for them at present.
-#[derive(Debug, Default)]
-struct Backlog {
-    bytes: Vec<u8>,
-    written: usize,
-}
-
-// === impl Backlog ===
-
-impl Backlog {
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// Keeps bytes that go before all others.
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Writes `bytes` as far as there is room, and keeps the rest.
-    fn write(&mut self, cx: &mut Context<'_>, sink: &Stream, bytes: &[u8]) -> io::Result<()> {
-        let mut written = 0;
-        if self.is_empty() && !bytes.is_empty() {
-            written = match sink.poll_write(cx, bytes) {
-                Poll::Ready(result) => result?,
-                Poll::Pending => sink.write_now(bytes)?,
-            };
-        }
-        self.push(&bytes[written..]);
-        Ok(())
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>, sink: &Stream) -> Poll<io::Result<()>> {
-        while self.written < self.bytes.len() {
-            self.written += ready!(sink.poll_write(cx, &self.bytes[self.written..]))?;
-        }
-        // Gives the memory back, not only the contents.
-        *self = Self::default();
-        Poll::Ready(Ok(()))
-    }
-
-    fn rest(mut self) -> Vec<u8> {
-        self.bytes.drain(..self.written);
-        self.bytes
-    }
-}
-
-/// An upstream connection that is being made.
-type Dial<E> = Pin<Box<dyn Future<Output = Result<Upstream, E>> + Send>>;
-type TargetDial = Dial<DialError>;
-type AppDial = Dial<AppDialError>;

@@ -18,12 +18,12 @@ const BACKLOG: i32 = 4096;
 
 const PORT_TRIES: u64 = 16;
 
-/// One listener per family that the calling thread's namespace has, on an address that only its own
-/// processes reach.
+/// Opens one listener per address family of the calling thread's namespace, on a loopback address:
+/// only the namespace's own processes reach it.
 ///
 /// # Errors
-/// When it has none, or when one that it has is not to be served: callers of that family would pass
-/// unnoticed.
+/// When the namespace has no family at all, or one that can't be served: connections of that family
+/// would not be intercepted.
 pub fn open_listeners() -> io::Result<Vec<(Family, TcpListener)>> {
     let mut opened = Vec::new();
     let mut failure = None;
@@ -47,7 +47,7 @@ pub fn open_listeners() -> io::Result<Vec<(Family, TcpListener)>> {
     }
 }
 
-/// Whether others reach the calling thread's namespace by this family, as far as can be told.
+/// Whether the calling thread's namespace has addresses of this family that other hosts may reach.
 fn has_address(family: Family) -> bool {
     let ips = getifaddrs().into_iter().flatten().filter_map(|interface| ip_of(&interface));
     ips.filter(|ip| ip.is_ipv4() == (family == Family::V4)).any(|ip| match ip {
@@ -61,13 +61,12 @@ fn open_listener(ip: IpAddr) -> io::Result<TcpListener> {
     if ip.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Accepted sockets inherit all of these. They stand in the way of an application that binds the
-    // redirected port anew (it was restarted, say) unless they may share it.
+    // Accepted sockets inherit all of these. They have the redirected port as their local port: an
+    // app that restarts can bind it only if they share it.
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
-    // Above the usual range of ephemeral ports, where few applications want to listen; any port if
-    // these are taken.
+    // Above the usual range of ephemeral ports, where few apps listen; any port if these are taken.
     let seed = RandomState::new().hash_one(ip);
     let quiet = (0..PORT_TRIES).map(|n| {
         QUIET_PORTS.start() + (seed.wrapping_add(n * 101) % QUIET_PORTS.len() as u64) as u16

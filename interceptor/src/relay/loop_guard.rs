@@ -1,14 +1,16 @@
-//! Connections of our own that come back to us.
+//! Finds connections of our own that come back to us.
 //!
-//! The relay's connection to a target may meet another redirected port, and that one's target the
-//! first again. A caller's source address that equals the local address of one of our upstream
-//! connections shows it: each upstream is remembered with the ports that led to it, and a
-//! connection that is about to visit a port twice goes to the application instead. Address
-//! translation on the way (SNAT) hides the source; see `ARCHITECTURE.md` for that limit.
+//! The relay's connection to a target may meet another redirected port, whose target may be the
+//! first port again. A client address that equals the local address of one of our upstream
+//! connections shows it. Each upstream connection is registered with the ports that led to it, and
+//! a connection that is about to visit a port twice goes to the app instead. Address translation
+//! on the way (SNAT) hides the source; see `ARCHITECTURE.md` for that limit.
 //!
-//! The local address is known only once the SYN is sent, and another worker may accept what the SYN
-//! leads to before this one has noted it. So dialling holds a lock for reading, and a worker that
-//! does not know a caller from one of our own addresses looks again when nobody is between the two.
+//! The local address is known only after the SYN is sent, and another worker may accept the
+//! resulting connection before this one has registered it. Dialling therefore holds a read lock
+//! from before the SYN until the source address is registered. A worker that sees an unknown
+//! client from one of our addresses takes the write lock, which waits for dials in progress, and
+//! looks again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,9 +25,9 @@ use super::{addr::ClientAddr, workload_id::WorkloadId};
 /// A redirected port of one workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hop {
-    /// Whose port.
+    /// The workload.
     pub workload: WorkloadId,
-    /// Which port.
+    /// Its port.
     pub port: u16,
 }
 
@@ -41,25 +43,25 @@ pub struct Hops {
 /// Every open upstream connection of the daemon, by its local address.
 #[derive(Debug, Default)]
 pub struct LoopGuard {
-    /// Usually one path for an address. Connections to different ends may share a local port, and
-    /// namespaces addresses.
+    /// Usually one path per address. Connections to different destinations may share a local port,
+    /// and namespaces may share addresses.
     upstreams: Mutex<HashMap<SocketAddr, Vec<Arc<Hops>>>>,
-    /// Addresses, loopback aside, that upstream connections have been made from: a caller from
-    /// elsewhere is a stranger for sure.
+    /// Source addresses of upstream connections so far, except loopback. A client from any other
+    /// address can't be one of ours.
     sources: RwLock<HashSet<IpAddr>>,
-    /// Held for reading from before a SYN is sent until its source is in `upstreams`.
+    /// Read-locked from before a SYN is sent until its source is in `upstreams`.
     dialling: RwLock<()>,
 }
 
-/// A connection that is being made; its source is not known to others yet.
+/// A dial in progress, whose source address is not registered yet.
 #[derive(Debug)]
-#[must_use = "others wait while this lives"]
+#[must_use = "workers that accept may wait while this lives"]
 pub struct Dialling<'a> {
     loop_guard: &'a Arc<LoopGuard>,
     _lock: RwLockReadGuard<'a, ()>,
 }
 
-/// Forgets an upstream connection when dropped.
+/// An upstream connection that can be recognised; forgotten when dropped.
 #[derive(Debug)]
 pub struct Registration {
     loop_guard: Arc<LoopGuard>,
@@ -106,7 +108,7 @@ impl LoopGuard {
         self.lock().get(&client).cloned().unwrap_or_default()
     }
 
-    /// Call this before connecting, probably from the address `source`.
+    /// Announces a dial. Call this before connecting; `source` is the probable source address.
     pub fn dialling(self: &Arc<Self>, source: IpAddr) -> Dialling<'_> {
         self.note_source(source);
         Dialling { loop_guard: self, _lock: self.dialling.read() }
@@ -116,7 +118,7 @@ impl LoopGuard {
         ip.is_loopback() || self.sources.read().contains(&ip)
     }
 
-    /// The set only grows, by the addresses that armed pods are called at: a few each.
+    /// The set only grows, by the few addresses of each attached pod.
     fn note_source(&self, ip: IpAddr) {
         if !self.is_source(ip) {
             self.sources.write().insert(ip);
@@ -131,8 +133,9 @@ impl LoopGuard {
 // === impl Dialling ===
 
 impl Dialling<'_> {
-    /// Call this when the SYN is sent: the connection with this local address was made for `path`.
-    pub fn remember(self, local: SocketAddr, path: Arc<Hops>) -> Registration {
+    /// Registers the connection with this local address. Call this when its SYN is sent; `path` led
+    /// to it.
+    pub fn register(self, local: SocketAddr, path: Arc<Hops>) -> Registration {
         self.loop_guard.note_source(local.ip());
         self.loop_guard.lock().entry(local).or_default().push(Arc::clone(&path));
         Registration { loop_guard: Arc::clone(self.loop_guard), local, path }
@@ -157,30 +160,30 @@ impl Drop for Registration {
 mod tests {
     use super::*;
 
-    const CALLER: &str = "10.0.0.1:40000";
+    const CLIENT: &str = "10.0.0.1:40000";
 
     fn hop(workload: u32, port: u16) -> Hop {
         Hop { workload: WorkloadId(workload), port }
     }
 
     #[test]
-    fn a_stranger_has_no_past() {
+    fn a_client_that_is_not_ours_is_no_loop() {
         let loop_guard = LoopGuard::default();
         assert!(
-            !loop_guard.extend(ClientAddr(CALLER.parse().expect("address")), hop(1, 80)).is_loop()
+            !loop_guard.extend(ClientAddr(CLIENT.parse().expect("address")), hop(1, 80)).is_loop()
         );
     }
 
     #[test]
     fn a_chain_may_be_long_but_visits_no_port_twice() {
         let loop_guard = Arc::new(LoopGuard::default());
-        let mut peer: SocketAddr = CALLER.parse().expect("address");
+        let mut peer: SocketAddr = CLIENT.parse().expect("address");
         let mut guards = Vec::new();
         for n in 1..=3 {
             let path = loop_guard.extend(ClientAddr(peer), hop(n, 80));
             assert!(!path.is_loop(), "not visited yet");
             peer.set_port(peer.port() + 1);
-            guards.push(loop_guard.dialling(peer.ip()).remember(peer, path));
+            guards.push(loop_guard.dialling(peer.ip()).register(peer, path));
         }
         assert!(
             !loop_guard.extend(ClientAddr(peer), hop(1, 81)).is_loop(),
@@ -197,19 +200,19 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_being_made_is_waited_for() {
+    fn a_dial_in_progress_is_waited_for() {
         let loop_guard = Arc::new(LoopGuard::default());
-        let caller: SocketAddr = CALLER.parse().expect("address");
+        let client: SocketAddr = CLIENT.parse().expect("address");
         let ours: SocketAddr = "10.0.0.2:50000".parse().expect("address");
-        let path = loop_guard.extend(ClientAddr(caller), hop(1, 80));
+        let path = loop_guard.extend(ClientAddr(client), hop(1, 80));
         let dialling = loop_guard.dialling(ours.ip());
         std::thread::scope(|scope| {
-            let asked = scope.spawn(|| loop_guard.extend(ClientAddr(ours), hop(1, 80)).is_loop());
+            let answer = scope.spawn(|| loop_guard.extend(ClientAddr(ours), hop(1, 80)).is_loop());
             // However long connecting takes, the other worker must not conclude anything before it
             // is noted.
             std::thread::sleep(std::time::Duration::from_millis(20));
-            let _remembered = dialling.remember(ours, path);
-            assert!(asked.join().expect("no panic"), "the loop was not seen");
+            let _registration = dialling.register(ours, path);
+            assert!(answer.join().expect("no panic"), "the loop was not seen");
         });
     }
 }

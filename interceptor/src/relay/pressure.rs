@@ -1,9 +1,9 @@
-//! Out of file descriptors or memory: what is left is for those already accepted.
+//! A shortage of file descriptors or memory: what is left is for connections that are accepted.
 //!
-//! The limit of open connections keeps the process away from this. It happens all the same when the
-//! limit is lowered under us, or the system as a whole runs out. Then the kernel leaves new
-//! connections with the application for a moment, and connections in hand are passed on with file
-//! descriptors that were put aside for that.
+//! The limit of open connections keeps the process away from a shortage. It happens all the same
+//! when the limit is lowered under us, or when the whole system runs out. Then the kernel leaves
+//! new connections with the app for a moment, and accepted ones are passed on with file
+//! descriptors that were reserved for this.
 
 use std::{
     fs::File,
@@ -15,19 +15,19 @@ use parking_lot::Mutex;
 
 use crate::datapath::steal::heartbeat;
 
-/// New connections stay with the application for this long after a shortage was met.
+/// How long new connections stay with the app after a shortage.
 const PAUSE: Duration = Duration::from_millis(200);
-/// One line in the log for each of these.
+/// The minimum interval between two log lines about shortages.
 const QUIET: Duration = Duration::from_secs(10);
-/// File descriptors put aside: connections that were on their way when the shortage was met.
+/// File descriptors in reserve, for connections that are on their way when a shortage begins.
 const SPARES: usize = 16;
 
-/// The state of the whole process.
+/// The shortage of the whole process, shared by all workers.
 #[derive(Debug)]
 pub struct Pressure {
-    /// `CLOCK_MONOTONIC` nanoseconds.
+    /// The end of the last [`PAUSE`], in nanoseconds of `CLOCK_MONOTONIC`.
     until: AtomicU64,
-    /// The log has been told; not again before this time.
+    /// No log line before this time, in nanoseconds of `CLOCK_MONOTONIC`.
     quiet_until: AtomicU64,
     spares: Mutex<Vec<File>>,
 }
@@ -47,7 +47,7 @@ impl Default for Pressure {
 }
 
 impl Pressure {
-    /// A system call said that something has run out.
+    /// Notes that a system call failed for want of file descriptors or memory.
     pub fn report(&self) {
         let now = heartbeat::now();
         self.until.store(now + nanos(PAUSE), Ordering::Relaxed);
@@ -59,25 +59,23 @@ impl Pressure {
                 .compare_exchange(ours.0, ours.1, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         {
-            tracing::warn!(
-                "out of file descriptors or memory; new connections go to the application"
-            );
+            tracing::warn!("out of file descriptors or memory; new connections go to the app");
         }
     }
 
-    /// Whether it was met a moment ago.
+    /// Whether a shortage was reported within the last [`PAUSE`].
     #[must_use]
     pub fn is_on(&self) -> bool {
         heartbeat::now() < self.until.load(Ordering::Relaxed)
     }
 
-    /// Frees a file descriptor for a connection that is in hand. False when none is left.
+    /// Frees a file descriptor of the reserve for an accepted connection. False if none is left.
     #[must_use]
     pub fn lend(&self) -> bool {
         self.lock().pop().is_some()
     }
 
-    /// Puts aside what was lent, as far as there is any.
+    /// Fills the reserve again, as far as the system allows.
     pub fn refill(&self) {
         let mut spares = self.lock();
         while spares.len() < SPARES {
@@ -102,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lends_what_it_has_and_takes_it_back() {
+    fn the_reserve_is_lent_and_refilled() {
         let pressure = Pressure::default();
         assert_eq!((0..SPARES + 5).filter(|_| pressure.lend()).count(), SPARES);
         pressure.refill();
@@ -110,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn is_on_for_a_moment_after_a_report() {
+    fn pressure_is_on_after_a_report() {
         let pressure = Pressure::default();
         assert!(!pressure.is_on());
         pressure.report();

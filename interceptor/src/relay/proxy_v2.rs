@@ -1,4 +1,4 @@
-//! The PROXY protocol header, version 2, that tells a target who the caller was.
+//! The PROXY protocol header, version 2, by which a target learns the client's address.
 //!
 //! Specification: <https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>, section 2.2.
 

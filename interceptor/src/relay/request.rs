@@ -1,4 +1,4 @@
-//! Requests as conditions see them.
+//! HTTP requests as conditions see them.
 
 use std::cell::OnceCell;
 
@@ -30,7 +30,7 @@ impl Request for Http1<'_> {
     }
 
     fn scheme(&self) -> &str {
-        // What comes in TLS is not framed.
+        // Requests inside TLS are not visible.
         "http"
     }
 
@@ -46,8 +46,8 @@ impl Request for Http1<'_> {
 /// The head of an HTTP/2 request.
 pub(super) struct Http2<'a> {
     head: &'a Parts,
-    /// Of several fields called `cookie`, the one that they were cut from (RFC 9113, section
-    /// 8.2.3).
+    /// The header that a client may split into several fields `cookie`, joined again (RFC 9113,
+    /// section 8.2.3).
     cookie: OnceCell<Vec<u8>>,
 }
 
@@ -72,7 +72,7 @@ impl Request for Http2<'_> {
     }
 
     fn path(&self) -> &str {
-        // CONNECT has none.
+        // CONNECT has no path.
         self.head.uri.path_and_query().map_or("", PathAndQuery::as_str)
     }
 

@@ -1,5 +1,5 @@
-//! Who gets a connection or a request: the first of a port's rules that wants it, else the
-//! application.
+//! Which rule of a port takes a connection or a request: the first one that matches. The app gets
+//! the rest.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use tokio::time::Instant;
 
 use super::{filter::Judgement, observe::ResponseClock, route::Route, stats::Decision};
 
-/// Whose it is.
+/// What the rules of a port decided about a connection.
 #[derive(Clone, Debug)]
 pub enum Choice {
-    /// A rule's target.
+    /// The target of this rule gets it.
     Target(Arc<Route>),
-    /// Nobody's but the application's.
+    /// The app gets it.
     App,
-    /// Not to be told before more is known.
+    /// Undecided until more is known.
     Later,
 }
 
@@ -28,10 +28,10 @@ pub struct Decided {
     pub clock: ResponseClock,
 }
 
-/// Asks `routes` in their order, and counts what each says but the one that is chosen, whose target
+/// Asks `routes` in their order, and counts the decision of each except the chosen one, whose target
 /// may still fail.
 ///
-/// `known` says what `facts` can tell at most. With [`Needs::Request`] there is always an answer.
+/// `known` limits what `facts` can contain. With [`Needs::Request`] there is always a decision.
 #[must_use]
 pub fn select(routes: &[Arc<Route>], facts: &Facts<'_>, known: Needs) -> Choice {
     let live = routes.iter().filter(|route| !route.is_over());
@@ -48,7 +48,7 @@ pub fn select(routes: &[Arc<Route>], facts: &Facts<'_>, known: Needs) -> Choice 
             (Judgement::Yes, None) => Decision::OutsideShare,
             (Judgement::Yes, Some(_)) => Decision::EarlierRule,
             (Judgement::No, _) => Decision::NoMatch,
-            // It was not asked to the end: an earlier rule has it, whatever this one would say.
+            // An earlier rule takes it, so this one is not asked to the end.
             (Judgement::Later, _) if known < Needs::Request => continue,
             (Judgement::Error | Judgement::Later, _) => Decision::Error,
         };
@@ -73,8 +73,8 @@ pub fn decide(routes: &[Arc<Route>], facts: &Facts<'_>) -> Decided {
     Decided { target, clock: ResponseClock::new(first) }
 }
 
-/// Whether more to know would change nothing. Asks for nobody's share: that is taken once, when all
-/// is decided.
+/// Whether more facts would change nothing. Takes nothing of a rule's share: [`select`] does that
+/// once it is decided.
 fn is_decided<'a>(
     routes: impl Iterator<Item = &'a Arc<Route>>,
     facts: &Facts<'_>,

@@ -1,9 +1,10 @@
-//! Sockets of a pod's network namespace, made before they are wanted. Entering a namespace and
-//! leaving it again costs about as much as making a socket, so somebody who is in there for one of
-//! many makes some more.
+//! Sockets of a pod's network namespace, created before they are needed.
 //!
-//! Only callers who come one after the other fill a shelf, and what nobody takes is closed soon: a
-//! quiet pod has none. No worker ever waits for another one here.
+//! Entering a namespace and leaving it again costs about as much as creating a socket. A thread that
+//! enters it for one of many connections therefore creates several sockets.
+//!
+//! Only a series of connections fills the pool, and unused sockets are closed soon: a quiet pod has
+//! none. A worker never waits for another one here.
 
 use std::{
     io,
@@ -16,30 +17,30 @@ use socket2::Socket;
 
 use crate::netns::{self, Netns};
 
-/// As many sockets are made at once at most.
+/// Maximum number of sockets created per visit to a namespace.
 const BATCH: usize = 8;
 
-/// As many lie unused at most, of all namespaces.
+/// Maximum number of unused sockets over all namespaces.
 pub const MAX_SPARE: usize = 16;
 
-/// How many do.
+/// The number of unused sockets at present.
 static SPARE: AtomicUsize = AtomicUsize::new(0);
 
-/// Unused sockets of one namespace, by family.
+/// The unused sockets of one namespace, IPv4 and IPv6.
 #[derive(Debug, Default)]
 pub struct Pool([Mutex<FamilyPool>; 2]);
 
-/// Those of one family.
+/// The unused sockets of one family.
 #[derive(Debug, Default)]
 struct FamilyPool {
     spare: Vec<Spare>,
-    /// How many were taken since the last look.
+    /// The number of sockets taken since the last [`Pool::clear_unwanted`].
     taken: usize,
-    /// Nobody looks any more.
+    /// The workload is detached: no call of [`Pool::clear_unwanted`] will follow.
     is_closed: bool,
 }
 
-/// Counted as long as it is unused.
+/// An unused socket, counted in [`SPARE`].
 #[derive(Debug)]
 struct Spare(Option<Socket>);
 
@@ -51,37 +52,38 @@ impl Pool {
     /// # Errors
     /// When the namespace can't be entered or the kernel has no socket to give.
     pub fn take(&self, netns: &Netns, ip: IpAddr) -> io::Result<Socket> {
-        let Some(mut shelf) = self.0[usize::from(ip.is_ipv6())].try_lock() else {
+        let Some(mut family) = self.0[usize::from(ip.is_ipv6())].try_lock() else {
             return netns.tcp_socket(ip);
         };
-        shelf.taken += 1;
-        if let Some(socket) = shelf.spare.pop().and_then(Spare::take) {
+        family.taken += 1;
+        if let Some(socket) = family.spare.pop().and_then(Spare::take) {
             return Ok(socket);
         }
-        let more = if shelf.is_closed { 0 } else { shelf.taken.min(BATCH) - 1 };
+        let more = if family.is_closed { 0 } else { family.taken.min(BATCH) - 1 };
         let made = netns.enter(|| {
             let first = netns::tcp_socket(ip)?;
-            // That there are no more is said to who wants one.
-            shelf.spare.extend((0..more).map_while(|_| Spare::make(ip)));
+            // An error here is reported when a connection needs the socket.
+            family.spare.extend((0..more).map_while(|_| Spare::make(ip)));
             Ok(first)
         });
         made.map_err(io::Error::other)?
     }
 
-    /// Closes what nobody has wanted since the last time. Is called some times in a second.
+    /// Closes the sockets of a family of which none was taken since the last call. A worker calls
+    /// this several times a second.
     pub fn clear_unwanted(&self) {
-        // Where somebody is at it, something is wanted.
-        for mut shelf in self.0.iter().filter_map(|shelf| shelf.try_lock()) {
-            if std::mem::take(&mut shelf.taken) == 0 {
-                shelf.spare.clear();
+        // A family that is locked is in use.
+        for mut family in self.0.iter().filter_map(|family| family.try_lock()) {
+            if std::mem::take(&mut family.taken) == 0 {
+                family.spare.clear();
             }
         }
     }
 
-    /// Closes all, and makes none any more but those that are taken.
+    /// Closes all unused sockets. From now on only sockets that are taken are created.
     pub fn close(&self) {
-        for shelf in &self.0 {
-            *shelf.lock() = FamilyPool { is_closed: true, ..FamilyPool::default() };
+        for family in &self.0 {
+            *family.lock() = FamilyPool { is_closed: true, ..FamilyPool::default() };
         }
     }
 }
@@ -89,10 +91,10 @@ impl Pool {
 // === impl Spare ===
 
 impl Spare {
-    /// In the thread's namespace. None when there are enough, or the kernel has none to give.
+    /// Creates a socket in the thread's namespace. None if there are enough, or the kernel refuses.
     fn make(ip: IpAddr) -> Option<Self> {
         let counted = SPARE.fetch_add(1, Ordering::Relaxed);
-        // Takes the count back when it is dropped.
+        // Its drop takes the count back.
         let mut spare = Self(None);
         if counted < MAX_SPARE {
             spare.0 = netns::tcp_socket(ip).ok();

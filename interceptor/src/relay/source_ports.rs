@@ -1,9 +1,9 @@
-//! The ports that the relay calls an application from.
+//! The source ports of the relay's connections to an app.
 //!
-//! A port that somebody has bound to is not chosen for other connections of the namespace, wherever
-//! they lead, and if the caller ends first it stays bound for a minute longer. Taken from the range
-//! of ephemeral ports, those of the callers of a busy application would be missing where that
-//! application calls others itself.
+//! The kernel does not choose a bound port for other connections of the namespace, wherever they
+//! lead. If the client ends first, the port stays bound for another minute. Taken from the range of
+//! ephemeral ports, the source ports of a busy app's clients would be missing for the app's own
+//! connections.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -11,15 +11,15 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// Beyond `net.ipv4.ip_local_port_range` as it usually is, where few applications listen either.
+/// The ports above the usual `net.ipv4.ip_local_port_range`. Few apps listen there either.
 pub const QUIET_PORTS: RangeInclusive<u16> = 61_000..=65_535;
-/// So many of them are tried for a connection: one that is in use leads to the next.
+/// Maximum number of quiet ports that are tried for a connection.
 const QUIET_TRIES: u32 = 8;
-/// And then so many of all ports.
+/// Maximum number of other ports that are tried after these.
 const TRIES: u64 = 64;
 const UNPRIVILEGED: u64 = 1024;
 
-/// The ports of one namespace. They can be shared by connections to different ends
+/// The source ports of one namespace. Connections to different destinations can share a port
 /// (`SO_REUSEADDR`).
 #[derive(Debug, Default)]
 pub struct SourcePorts(AtomicU32);
@@ -32,7 +32,7 @@ impl SourcePorts {
     pub fn candidates(&self) -> impl Iterator<Item = u16> + use<> {
         let turn = self.0.fetch_add(1, Ordering::Relaxed);
         let quiet = (0..QUIET_TRIES).map(move |n| {
-            // Apart, so that two connections in a row do not meet in their tries.
+            // Far apart, so that two connections in a row do not try the same ports.
             let offset = turn.wrapping_add(n * 601) % QUIET_PORTS.len() as u32;
             QUIET_PORTS.start() + offset as u16
         });

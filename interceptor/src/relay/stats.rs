@@ -6,86 +6,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use interceptor_api::Side;
+pub use interceptor_api::{Decision, FellBack, Outcome, Passed, Refused};
 use interceptor_wire::Reason;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::direction::Direction;
-
-/// How a connection that the kernel steered to the relay ended up where it did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// Reached the target.
-    Redirected,
-    /// Meant for the target, served by the application.
-    FellBack(FellBack),
-    /// Not meant for the target (any more), served by the application.
-    Passed(Passed),
-    /// Served by nobody.
-    Refused(Refused),
-}
-
-/// Why the target did not get its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FellBack {
-    /// Nobody listens there (RST).
-    TargetRefused,
-    /// No answer within the connect time-out.
-    TargetTimeout,
-    /// No route, or a router said so (ICMP).
-    TargetUnreachable,
-    /// Recent connections failed; the target was not asked.
-    CircuitOpen,
-    /// The name has no address at present.
-    Unresolved,
-    /// The name's addresses are outside of the policy.
-    TargetDenied,
-    /// No file descriptors, ports or memory on our side.
-    Exhausted,
-    /// Anything else that connecting can say.
-    ConnectFailed,
-}
-
-/// Why a connection went to the application without the target being meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Passed {
-    /// The rule was taken away while the connection was on its way.
-    RuleRemoved,
-    /// One of the relay's own connections came back to where it started.
-    Loop,
-    /// The kubelet asks whether the application is well.
-    HealthCheck,
-    /// The rule wanted none of it, or an earlier rule had it.
-    NotMatched,
-}
-
-/// What a rule with a condition or a share made of a connection or a request that it was asked
-/// about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Decision {
-    /// Went to the target.
-    Matched,
-    /// Meant for the target, which could not be reached: the application has it.
-    FellBack,
-    /// The condition is true, but a rule that is asked earlier has it.
-    EarlierRule,
-    /// The condition is true, but it belongs to the share that the rule leaves alone.
-    OutsideShare,
-    /// The condition is false.
-    NoMatch,
-    /// The condition has no answer, as when a header is missing: no match.
-    Error,
-}
-
-/// Why nobody serves a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refused {
-    /// The application refused it.
-    AppRefused,
-    /// The application could not be asked: no file descriptors, ports or memory on our side.
-    Exhausted,
-    /// Anything else that connecting to the application can say.
-    AppFailed,
-}
 
 /// Counters of one redirected port.
 #[derive(Debug)]
@@ -131,75 +57,6 @@ pub enum Piped {
 #[derive(Debug)]
 pub struct Active(Arc<PortStats>);
 
-// === impl Outcome ===
-
-impl Outcome {
-    /// Every outcome; the order is that of the counters.
-    pub const ALL: [Self; 16] = [
-        Self::Redirected,
-        Self::FellBack(FellBack::TargetRefused),
-        Self::FellBack(FellBack::TargetTimeout),
-        Self::FellBack(FellBack::TargetUnreachable),
-        Self::FellBack(FellBack::CircuitOpen),
-        Self::FellBack(FellBack::Unresolved),
-        Self::FellBack(FellBack::TargetDenied),
-        Self::FellBack(FellBack::Exhausted),
-        Self::FellBack(FellBack::ConnectFailed),
-        Self::Passed(Passed::RuleRemoved),
-        Self::Passed(Passed::Loop),
-        Self::Passed(Passed::HealthCheck),
-        Self::Passed(Passed::NotMatched),
-        Self::Refused(Refused::AppRefused),
-        Self::Refused(Refused::Exhausted),
-        Self::Refused(Refused::AppFailed),
-    ];
-
-    /// The value of the label `outcome`.
-    #[must_use]
-    pub const fn outcome(self) -> &'static str {
-        match self {
-            Self::Redirected => "redirected",
-            Self::FellBack(_) => "fell_back",
-            Self::Passed(_) => "passed",
-            Self::Refused(_) => "refused",
-        }
-    }
-
-    /// The value of the label `reason`; empty where there is nothing to explain.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::Redirected => "",
-            Self::FellBack(reason) => match reason {
-                FellBack::TargetRefused => "target_refused",
-                FellBack::TargetTimeout => "target_timeout",
-                FellBack::TargetUnreachable => "target_unreachable",
-                FellBack::CircuitOpen => "circuit_open",
-                FellBack::Unresolved => "unresolved",
-                FellBack::TargetDenied => "target_denied",
-                FellBack::Exhausted => "exhausted",
-                FellBack::ConnectFailed => "connect_failed",
-            },
-            Self::Passed(Passed::RuleRemoved) => "rule_removed",
-            Self::Passed(Passed::Loop) => "loop",
-            Self::Passed(Passed::HealthCheck) => "health_check",
-            Self::Passed(Passed::NotMatched) => "not_matched",
-            Self::Refused(reason) => match reason {
-                Refused::AppRefused => "app_refused",
-                Refused::Exhausted => "exhausted",
-                Refused::AppFailed => "app_failed",
-            },
-        }
-    }
-
-    fn index(self) -> usize {
-        Self::ALL
-            .iter()
-            .position(|&other| other == self)
-            .expect("every outcome is in ALL, see the test")
-    }
-}
-
 // === impl Piped ===
 
 impl Piped {
@@ -215,10 +72,10 @@ impl Piped {
 
     /// The value of the label `side`: who said what could not be framed.
     #[must_use]
-    pub const fn side(self) -> &'static str {
+    pub const fn side(self) -> Side {
         match self {
-            Self::Tls | Self::Request(_) => "caller",
-            Self::ServerSpoke | Self::Tunnel | Self::Response(_) => "server",
+            Self::Tls | Self::Request(_) => Side::Client,
+            Self::ServerSpoke | Self::Tunnel | Self::Response(_) => Side::Server,
         }
     }
 
@@ -240,33 +97,6 @@ impl Piped {
             Self::Tunnel => 2,
             Self::Request(reason) => 3 + reason as usize,
             Self::Response(reason) => 3 + Reason::ALL.len() + reason as usize,
-        }
-    }
-}
-
-// === impl Decision ===
-
-impl Decision {
-    /// Every decision; the order is that of the counters.
-    pub const ALL: [Self; 6] = [
-        Self::Matched,
-        Self::FellBack,
-        Self::EarlierRule,
-        Self::OutsideShare,
-        Self::NoMatch,
-        Self::Error,
-    ];
-
-    /// The value of the label `decision`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Matched => "matched",
-            Self::FellBack => "fell_back",
-            Self::EarlierRule => "earlier_rule",
-            Self::OutsideShare => "outside_share",
-            Self::NoMatch => "no_match",
-            Self::Error => "error",
         }
     }
 }
@@ -382,12 +212,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_outcome_has_a_counter_and_a_name_of_its_own() {
+    fn every_outcome_has_a_counter_of_its_own() {
         let stats = PortStats::default();
-        let mut names = HashSet::new();
-        for (n, outcome) in Outcome::ALL.into_iter().enumerate() {
-            assert_eq!(outcome.index(), n);
-            assert!(names.insert((outcome.outcome(), outcome.reason())), "{outcome:?}");
+        for outcome in Outcome::ALL {
             stats.count(outcome);
             assert_eq!(stats.get(outcome), 1, "{outcome:?}");
         }

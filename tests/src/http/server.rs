@@ -14,9 +14,16 @@ use super::message::read_request;
 
 /// A server that answers each request with the request's own bytes, and records all bytes.
 ///
-/// The request target selects another response: `/chunked`, `/interim` (103 first), `/close`,
-/// `/until-close`, `/switch` (101 for an upgrade, then an echo), `/refuse` (403), `/half` (closes
-/// in the middle of the response), `/silence` (no response).
+/// The request target selects another response:
+///
+/// - `/chunked`
+/// - `/interim`: a 103 before the response
+/// - `/close`
+/// - `/until-close`
+/// - `/switch`: 101 for an upgrade, then an echo
+/// - `/refuse`: 403
+/// - `/half`: closes in the middle of the response
+/// - `/silence`: no response
 #[derive(Debug)]
 pub struct HttpEchoServer {
     service: TcpService,

@@ -21,8 +21,8 @@ const GIBIBYTE: u64 = 1 << 30;
 /// Maximum growth of the daemon's memory meanwhile, in KiB.
 const GROWTH: u64 = 4 << 10;
 
-/// Starts a server that answers GET with the pattern, and PUT with the length of a body that is the
-/// pattern, or with the first difference.
+/// Starts a server that answers GET with the pattern. It answers PUT with the length of the body if
+/// that is the pattern, or else with the first difference.
 fn gibibyte(netns: &Namespace, tag: &'static str) -> Result<TcpService> {
     TcpService::start(netns, (Ipv6Addr::UNSPECIFIED, PORT), move |mut stream, _| {
         let mut reader = BufReader::with_capacity(256 << 10, stream.try_clone()?);

@@ -6,7 +6,7 @@ use super::imports::Arrow;
 
 /// The parts of `interceptor/src`, from the top floor down. A part may import from every part below
 /// it and from none above.
-const FLOORS: [(&str, &str); 12] = [
+const FLOORS: [(&str, &str); 15] = [
     ("app", "wires the parts of `interceptor run` together"),
     ("cli", "the command line"),
     ("commands", "every other command"),
@@ -18,6 +18,9 @@ const FLOORS: [(&str, &str); 12] = [
     ("datapath", "loads the kernel programs and feeds their maps"),
     ("config", "reads workloads, annotations and policy"),
     ("netns", "finds and enters network namespaces"),
+    ("readiness", "tells when the daemon is ready"),
+    ("drain", "waits for the end of what is open"),
+    ("backoff", "delays between attempts"),
     ("exit", "exit codes"),
 ];
 

@@ -85,7 +85,8 @@ fn rule() -> impl Strategy<Value = Rule> {
 fn nearly_rules() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         8 => proptest::sample::select(vec![
-            "8080", "80", "53/udp", "/udp", ",", "->", "=>", "-", ">", "→", ":", "[", "]", "::1", "10.0.0.1", "a",
+            "8080", "80", "53/udp", "/udp", ",", "->", "=>", "-", ">", "→", ":", "[", "]", "::1",
+            "10.0.0.1", "a",
             "laptop.example", ":3000", ";", "when", "percent", "ttl", "with", "proxy-v2", "5",
             ".5", "8h", "'", "\"", "\\", "r'", "(", ")", "{", "}", "//", "://", "/", "%", " ",
             " ", " ", "\n", "\t", "ü", "🦀", "\u{202e}", "\0",

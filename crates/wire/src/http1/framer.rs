@@ -91,10 +91,8 @@ enum Place {
     Body(Body, After),
     /// Behind the last byte of a message.
     End(After),
-    /// Behind all messages.
+    /// Behind all messages, or where framing failed.
     Beyond,
-    /// Behind a place where framing failed.
-    Doubt(Reason),
 }
 
 // === impl RequestFramer ===
@@ -114,6 +112,9 @@ impl RequestFramer {
                 After::Close => Place::Beyond,
             };
             return Event::End(after);
+        }
+        if bytes.is_empty() {
+            return Event::NeedMore;
         }
         let Place::Head(scan) = &mut self.place else { return self.place.pass(bytes) };
         match request(bytes, scan, storage) {
@@ -138,11 +139,6 @@ impl RequestFramer {
     pub fn is_at_end(&self) -> bool {
         matches!(self.place, Place::End(_))
     }
-
-    /// Why framing failed, after [`Event::Doubt`].
-    pub fn doubt(&self) -> Option<Reason> {
-        self.place.reason()
-    }
 }
 
 // === impl ResponseFramer ===
@@ -166,6 +162,9 @@ impl ResponseFramer {
             };
             return Event::End(after);
         }
+        if bytes.is_empty() {
+            return Event::NeedMore;
+        }
         let Place::Head(scan) = &mut self.place else { return self.place.pass(bytes) };
         match response(bytes, asked, scan, storage) {
             Parsed::Partial => Event::NeedMore,
@@ -179,11 +178,6 @@ impl ResponseFramer {
                 Event::Head { head, len }
             }
         }
-    }
-
-    /// Why framing failed, after [`Event::Doubt`].
-    pub fn doubt(&self) -> Option<Reason> {
-        self.place.reason()
     }
 }
 
@@ -200,11 +194,8 @@ impl Place {
         if body.is_done() { Self::End(after) } else { Self::Body(body.clone(), after) }
     }
 
-    /// The event of bytes that belong to no head.
+    /// The event of at least one byte that belongs to no head.
     fn pass<H>(&mut self, bytes: &[u8]) -> Event<H> {
-        if bytes.is_empty() {
-            return Event::NeedMore;
-        }
         let Self::Body(body, after) = self else { return Event::Beyond(bytes.len()) };
         let after = *after;
         match body.advance(bytes) {
@@ -219,12 +210,8 @@ impl Place {
     }
 
     fn doubt<H>(&mut self, reason: Reason) -> Event<H> {
-        *self = Self::Doubt(reason);
+        *self = Self::Beyond;
         Event::Doubt(reason)
-    }
-
-    fn reason(&self) -> Option<Reason> {
-        if let Self::Doubt(reason) = self { Some(*reason) } else { None }
     }
 }
 

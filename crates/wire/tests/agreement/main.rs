@@ -4,6 +4,8 @@
 //! the same message with the same content. If other parsers disagree about it, our parser does not
 //! frame it. A parser may refuse a message: then the app or its client would refuse it too.
 
+#![forbid(unsafe_code)]
+
 mod corpus;
 mod peers;
 mod requests;

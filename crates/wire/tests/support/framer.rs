@@ -27,7 +27,6 @@ pub(crate) fn request_events(
     put_back: bool,
 ) -> Vec<Seen> {
     let mut framer = RequestFramer::default();
-    let mut fresh = true;
     events(bytes, ends, |bytes| {
         let mut storage = Storage::new();
         let mut event = framer.next(bytes, &mut storage);
@@ -36,7 +35,6 @@ pub(crate) fn request_events(
             framer.put_back_head();
             event = framer.next(bytes, &mut again);
         }
-        assert_eq!(framer.doubt().is_some(), doubt(&event, &mut fresh));
         let (len, seen) = match event {
             Event::NeedMore => return None,
             Event::Head { head, len } => {
@@ -63,13 +61,11 @@ pub(crate) fn response_events(
     ends: impl IntoIterator<Item = usize>,
 ) -> Vec<Seen> {
     let mut framer = ResponseFramer::default();
-    let mut fresh = true;
     let mut asked = asked.iter();
     let mut to = asked.next();
     events(bytes, ends, |bytes| {
         let mut storage = Storage::new();
         let event = framer.next(bytes, *to?, &mut storage);
-        assert_eq!(framer.doubt().is_some(), doubt(&event, &mut fresh));
         let (len, seen) = match event {
             Event::NeedMore => return None,
             Event::Head { head, len } => {
@@ -90,15 +86,6 @@ pub(crate) fn response_events(
         };
         Some((len, seen))
     })
-}
-
-/// Whether this event or an earlier one is a doubt. `fresh` is true until then.
-fn doubt<H>(event: &Event<H>, fresh: &mut bool) -> bool {
-    if matches!(event, Event::Doubt(_)) {
-        assert!(*fresh, "a doubt is returned once");
-        *fresh = false;
-    }
-    !*fresh
 }
 
 fn events(

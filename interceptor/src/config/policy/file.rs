@@ -1,4 +1,4 @@
-//! The policy file: which fields it has, and how they become a [`Policy`].
+//! The policy file: its fields, and how they become a [`Policy`].
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -10,14 +10,14 @@ use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
 use super::super::yaml::{Document, FileError, Location, ReadError, one_of, read as read_text};
-use super::{Dial, Place, Policy, Setting, Spoken};
+use super::{Action, Dial, Place, Policy, Setting, Short};
 
-/// Longest and shortest `connectTimeout`.
+/// Allowed values of `connectTimeout`.
 const CONNECT_TIMEOUT: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(60);
-/// Values of `maxRules`.
+/// Allowed values of `maxRules`.
 const MAX_RULES: std::ops::RangeInclusive<usize> = 1..=256;
-/// Values of `maxRulesPerNode`.
+/// Allowed values of `maxRulesPerNode`.
 const MAX_RULES_PER_NODE: std::ops::RangeInclusive<usize> = 1..=10_000;
 pub(super) const EXAMPLE: &str = "targets: {allow: [\"10.0.0.0/8\"]}";
 pub(super) const NET_EXAMPLE: &str = "allow: [\"10.0.0.0/8\", \"fd00::/8\"]";
@@ -53,7 +53,7 @@ struct RawTargets {
     allow_reserved: Vec<Spanned<String>>,
 }
 
-/// A field that stands there has a value: `allow:` with nothing behind it must not mean "no limit".
+/// A field without a value is an error: `allow:` alone must not mean "no limit".
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -62,12 +62,18 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 
 impl Policy {
     /// Reads and parses a policy file.
+    ///
+    /// # Errors
+    /// The file can't be read, is too large, or is invalid.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
         Ok(Self::parse(&read_text(path, EXAMPLE)?, &path.display().to_string())?)
     }
 
-    /// Parses the text of a policy file; `file_name` is for messages. A text with nothing in it is the
-    /// default policy.
+    /// Parses the text of a policy file. `file_name` is for messages. An empty text is the default
+    /// policy.
+    ///
+    /// # Errors
+    /// The text is no valid policy file.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, FileError> {
         let (document, raw) = Document::load::<RawPolicy>(text, file_name, EXAMPLE)?;
         let raw = raw.unwrap_or_default();
@@ -90,8 +96,9 @@ impl Policy {
         }
         if let Some(actions) = &raw.actions {
             let allowed = actions.value.iter();
+            let choices = Action::ALL.map(|action| (action.as_str(), action));
             let allowed =
-                allowed.map(|action| reader.choice(action, &super::ACTIONS, "actions: [redirect]"));
+                allowed.map(|action| reader.choice(action, &choices, "actions: [redirect]"));
             policy.actions = Some(reader.setting(actions, allowed.collect::<Result<_, _>>()?));
         }
         // An empty selector selects everything, in Kubernetes as here.
@@ -159,11 +166,8 @@ impl Reader<'_> {
             .ok()
             .filter(|duration| range.contains(duration))
             .ok_or_else(|| {
-                let expected = format!(
-                    "a duration from {} to {}",
-                    Spoken(*range.start()),
-                    Spoken(*range.end())
-                );
+                let expected =
+                    format!("a duration from {} to {}", Short(*range.start()), Short(*range.end()));
                 self.error(raw, &expected, example)
             })
     }
@@ -189,7 +193,7 @@ impl Reader<'_> {
             .or_else(|| raw.value.parse::<IpAddr>().ok().map(IpNet::from));
         let net = net.ok_or_else(|| self.error(raw, "a network or an IP address", NET_EXAMPLE))?;
         if net.addr() != net.network() {
-            // Was one address meant, or the whole network? Guessing would open or close too much.
+            // One address, or the whole network? A wrong guess would allow or deny too much.
             let expected = format!(
                 "`{}` for the network, or `{}` for the one address",
                 net.trunc(),
@@ -201,7 +205,7 @@ impl Reader<'_> {
     }
 }
 
-/// Addresses are judged as IPv4 if they can be, so networks of IPv4 in IPv6 form have to be IPv4 as well.
+/// Makes networks of IPv4 in IPv6 form IPv4, as `judge_target` does with addresses.
 fn canonical(net: IpNet) -> IpNet {
     const MAPPED_PREFIX: u8 = 96;
     if let IpNet::V6(v6) = net

@@ -1,4 +1,4 @@
-//! What a policy says, and what it refuses.
+//! Policy files, and the decisions of policies.
 
 use proptest::prelude::*;
 use rstest::rstest;
@@ -35,7 +35,7 @@ fn judge(policy: &Policy, ip: &str, is_node: bool) -> Result<(), String> {
 #[case("# nothing yet\n")]
 #[case("{}")]
 #[case("targets: {}")]
-fn a_file_that_says_nothing_is_the_default(#[case] text: &str) {
+fn an_empty_file_is_the_default(#[case] text: &str) {
     assert_eq!(policy(text), Policy::default());
 }
 
@@ -84,7 +84,7 @@ fn reserved_addresses(#[case] ip: &str, #[case] kind: &str) {
         "{shown} is refused: {kind} (built in; an admin can allow it with targets.allowReserved: [{kind}])"
     );
     assert_eq!(judge(&Policy::default(), ip, false), Err(refusal.clone()));
-    // To be inside of an allowed network is not enough.
+    // An allowed network is not enough.
     assert_eq!(judge(&policy("targets: {allow: [0.0.0.0/0, '::/0']}"), ip, false), Err(refusal));
     assert_eq!(judge(&policy(&format!("targets: {{allowReserved: [{kind}]}}")), ip, false), Ok(()));
 }
@@ -115,7 +115,7 @@ fn addresses_of_the_node() {
 }
 
 #[test]
-fn the_node_is_asked_about_the_canonical_address() {
+fn the_canonical_address_is_compared_with_those_of_the_node() {
     let mut asked = None;
     let ip = "::ffff:10.0.0.1".parse().expect("is an address");
     let judged = Policy::default().judge_target(ip, |ip| {
@@ -136,7 +136,7 @@ fn the_node_is_asked_about_the_canonical_address() {
 #[case("10.2.0.8", None)]
 #[case("11.0.0.1", Some("11.0.0.1 is not in targets.allow (policy.yaml:2)"))]
 #[case("2001:db8::1", Some("2001:db8::1 is not in targets.allow (policy.yaml:2)"))]
-// Allowed as a reserved address, but still not in `allow`.
+// The reserved kind is allowed, but the address is not in `allow`.
 #[case("169.254.0.1", Some("169.254.0.1 is not in targets.allow (policy.yaml:2)"))]
 fn targets(#[case] ip: &str, #[case] refusal: Option<&str>) {
     assert_eq!(judge(&policy(POLICY), ip, false).err().as_deref(), refusal);
@@ -185,7 +185,7 @@ fn numbers_of_rules_on_a_node() {
     Some("`debug.redirect` is refused by policy.yaml:1 (actions: [mirror])")
 )]
 #[case("\nactions: []", Some("`debug.redirect` is refused by policy.yaml:2 (actions: [])"))]
-fn what_rules_may_do(#[case] text: &str, #[case] refusal: Option<&str>) {
+fn actions_of_rules(#[case] text: &str, #[case] refusal: Option<&str>) {
     let judged = policy(text).judge_action(Action::Redirect);
     assert_eq!(judged.err().map(|refusal| refusal.to_string()).as_deref(), refusal);
 }
@@ -195,7 +195,7 @@ fn what_rules_may_do(#[case] text: &str, #[case] refusal: Option<&str>) {
 #[case("namespaces: ''", None)]
 #[case("namespaces: ' '", None)]
 #[case("namespaces: debug=allowed", Some("debug=allowed"))]
-fn which_namespaces(#[case] text: &str, #[case] selector: Option<&str>) {
+fn selected_namespaces(#[case] text: &str, #[case] selector: Option<&str>) {
     let policy = policy(text);
     assert_eq!(policy.namespaces(), selector);
     let refusal = policy.refuse_namespace("shop").map(|refusal| refusal.to_string());
@@ -282,12 +282,12 @@ fn a_file_that_is_not_there() {
 
 proptest! {
     #[test]
-    fn any_text_is_answered(text in any::<String>()) {
+    fn any_text_has_a_result(text in any::<String>()) {
         let _ = Policy::parse(&text, "policy.yaml");
     }
 
     #[test]
-    fn any_value_is_answered(field in 0..8_usize, value in any::<String>()) {
+    fn any_value_has_a_result(field in 0..8_usize, value in any::<String>()) {
         let field = ["targets: {allow: [", "targets: {deny: [", "targets: {allowReserved: [", "dial: ",
             "connectTimeout: ", "maxRules: ", "maxTtl: ", "targets: "][field];
         let close = match field.ends_with('[') { true => "]}", false => "" };

@@ -1,4 +1,4 @@
-//! The workloads file: which fields it has, and how they become [`WorkloadSpec`]s.
+//! The workloads file: its fields, and how they become [`WorkloadSpec`]s.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,14 +10,15 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::super::annotation::AnnotationKey;
+use super::super::annotation::{self, AnnotationKey};
 use super::super::yaml::{Document, FileError, Location, ReadError, read as read_text};
-use super::{
-    AnnotatedRules, AnnotationSource, MAX_DECLARED_PORTS, MAX_WORKLOADS, NetnsSource, WorkloadName,
-    WorkloadSpec, WorkloadsFile,
-};
+use super::annotated::{AnnotatedRules, AnnotationSource};
+use super::name::WorkloadName;
+use super::{MAX_DECLARED_PORTS, NetnsSource, WorkloadSpec};
 
-/// The largest process id that Linux gives (`PID_MAX_LIMIT`).
+/// Maximum number of workloads in one file.
+pub const MAX_WORKLOADS: usize = 1000;
+/// The largest process id of Linux (`PID_MAX_LIMIT`).
 const MAX_PID: u32 = 1 << 22;
 
 pub(super) const EXAMPLE: &str = "workloads: [{name: web, netns: /run/netns/web, ports: [8080]}]";
@@ -26,11 +27,22 @@ pub(super) const NETNS_EXAMPLE: &str = "netns: /run/netns/web";
 pub(super) const PID_EXAMPLE: &str = "pid: 1234";
 pub(super) const PORTS_EXAMPLE: &str = "ports: [8080, 9090]";
 
-/// Parses the text of a workloads file; `file_name` is for messages.
+/// All workloads of one file, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkloadsFile {
+    /// The workloads. No name occurs twice.
+    pub workloads: Vec<WorkloadSpec>,
+}
+
+/// Parses the text of a workloads file. `file_name` is for messages.
+///
+/// # Errors
+/// The text is no valid workloads file. Invalid rules are errors of their annotations only.
 pub fn parse(text: &str, file_name: &str) -> Result<WorkloadsFile, FileError> {
     let (document, raw) = Document::load::<RawFile>(text, file_name, EXAMPLE)?;
     let Some(raw) = raw else {
-        // Somebody may be writing the file right now; no workloads at all are written as an empty list.
+        // Another process may be writing the file at this moment. A file without workloads has an
+        // empty list.
         let start = interceptor_rule::Span { start: 0, end: 0 };
         let problem = "found nothing, expected a field `workloads`".to_owned();
         return Err(document.error_at(start, problem, EXAMPLE));
@@ -49,7 +61,7 @@ pub fn parse(text: &str, file_name: &str) -> Result<WorkloadsFile, FileError> {
         let place = &raw.value.name;
         if let Some(line) = lines.insert(workload.name.clone(), place.referenced.line()) {
             let problem = format!(
-                "found a second workload `{}`, expected another name than in line {line}",
+                "found a second workload `{}`, expected another name than on line {line}",
                 workload.name
             );
             return Err(document.error(place, problem, NAME_EXAMPLE));
@@ -60,11 +72,14 @@ pub fn parse(text: &str, file_name: &str) -> Result<WorkloadsFile, FileError> {
 }
 
 /// Reads and parses a workloads file.
+///
+/// # Errors
+/// The file can't be read, is larger than [`MAX_FILE`](super::MAX_FILE), or is invalid.
 pub fn read(path: &Path) -> Result<WorkloadsFile, ReadError> {
     Ok(parse(&read_text(path, EXAMPLE)?, &path.display().to_string())?)
 }
 
-// === the file as it is written ===
+// === the fields of the file ===
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,7 +87,7 @@ struct RawFile {
     workloads: Vec<Spanned<RawWorkload>>,
 }
 
-/// Values are strings, whatever they look like in YAML: our own parsers give the better messages.
+/// Values are strings, also where YAML has numbers: the parsers of this crate give better messages.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawWorkload {
@@ -83,7 +98,7 @@ struct RawWorkload {
     annotations: Option<RawAnnotations>,
 }
 
-/// A mapping in the order of the file. The library refuses a key that comes twice.
+/// A mapping in the order of the file. The YAML parser refuses a key that occurs twice.
 struct RawAnnotations(Vec<(String, Spanned<Option<String>>)>);
 
 impl<'de> Deserialize<'de> for RawAnnotations {
@@ -110,14 +125,14 @@ impl<'de> Deserialize<'de> for RawAnnotations {
     }
 }
 
-// === from written to checked ===
+// === from fields to workloads ===
 
 fn workload(
     document: &Document<'_>,
     raw: &Spanned<RawWorkload>,
 ) -> Result<WorkloadSpec, FileError> {
     let name = WorkloadName::new(&raw.value.name.value)
-        .map_err(|problem| document.error(&raw.value.name, problem, NAME_EXAMPLE))?;
+        .map_err(|problem| document.error(&raw.value.name, problem.to_string(), NAME_EXAMPLE))?;
     let netns = netns(document, raw)?;
     let ports = ports(document, raw.value.ports.as_deref().unwrap_or_default())?;
     let rules = raw
@@ -200,10 +215,10 @@ fn annotated(
     raw: &Spanned<Option<String>>,
     declared: &[NonZeroU16],
 ) -> AnnotatedRules {
-    // `debug.redirect:` with nothing behind it is an annotation without a rule, which the parser reports.
+    // `debug.redirect:` without a value is an annotation without a rule, which the parser reports.
     let value = raw.value.clone().unwrap_or_default();
     let location = Location::from(raw.referenced);
-    let rules = key.rules(&value, declared).map_err(|problem| {
+    let rules = annotation::parse(&key, &value, declared).map_err(|problem| {
         let source =
             AnnotationSource { file: &document.file, location, column: text_column(document, raw) };
         source.error(&key, &value, problem)
@@ -211,8 +226,8 @@ fn annotated(
     AnnotatedRules { key, value, written: None, rules }
 }
 
-/// The column in the file where the text of a value begins, if the value stands there as it is: on one line
-/// and without escapes, with or without quotes.
+/// The column in the file where the text of a value begins. `None` unless the value stands there as
+/// it is: on one line and without escapes, with or without quotes.
 fn text_column(document: &Document<'_>, raw: &Spanned<Option<String>>) -> Option<usize> {
     let column = Location::from(raw.referenced).column;
     let Some(value) = raw.value.as_deref() else { return Some(column) };

@@ -1,6 +1,6 @@
-//! Good files, broken files, and files with mistakes inside of annotations.
+//! Valid files, invalid files, and files with mistakes inside annotations.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use proptest::prelude::*;
 use rstest::rstest;
@@ -33,7 +33,7 @@ fn annotation(lines: &str) -> AnnotatedRules {
     rules.remove(0)
 }
 
-/// Where an annotation of a file is wrong, and whether that is the very place.
+/// The place of an error in its file, and whether that is exact.
 fn place_of(error: &AnnotationError) -> (Location, bool) {
     match error.origin {
         Origin::File { location, exact, .. } => (location, exact),
@@ -69,7 +69,7 @@ fn a_good_file() {
 }
 
 #[test]
-fn fields_with_nothing_behind_them() {
+fn fields_without_a_value() {
     let workloads = good(
         "workloads:\n- name: web\n  pid: 1\n  ports:\n  netns:\n  annotations: # none today\n",
     );
@@ -86,7 +86,7 @@ fn no_workloads(#[case] text: &str) {
 }
 
 #[rstest]
-// Not the file that it should be
+// Not a workloads file
 #[case("", "1:1: found nothing, expected a field `workloads`")]
 #[case("# soon\n", "1:1: found nothing, expected a field `workloads`")]
 #[case("workloads:\n", "1:10: expected a list")]
@@ -120,7 +120,7 @@ fn no_workloads(#[case] text: &str) {
 )]
 #[case(
     "workloads:\n- {name: a, pid: 1}\n- {name: a, pid: 2}",
-    "3:10: found a second workload `a`, expected another name than in line 2"
+    "3:10: found a second workload `a`, expected another name than on line 2"
 )]
 #[case(
     "workloads:\n- name: web",
@@ -173,7 +173,7 @@ fn no_workloads(#[case] text: &str) {
     "workloads:\n- name: a\n  pid: 1\n  annotations: {b: [c]}",
     "4:20: expected one value, found a list or a mapping"
 )]
-// What could make a small file large
+// What makes a small file large
 #[case(
     "workloads:\n- &a {name: a, pid: 1}\n- *a",
     "3:3: found an alias (`*name`), expected none in this file"
@@ -184,8 +184,7 @@ fn no_workloads(#[case] text: &str) {
 )]
 fn broken_files(#[case] text: &str, #[case] message: &str) {
     let error = parse(text, "w.yaml").expect_err("is broken");
-    let said = format!("{}: {}", error.location, error.problem);
-    assert_eq!(said, message);
+    assert_eq!(format!("{}: {}", error.location, error.problem), message);
 }
 
 #[test]
@@ -228,7 +227,7 @@ fn mistakes_on_one_line_have_their_exact_place(#[case] lines: &str, #[case] plac
 #[case("   debug.redirect: |\n      80 -> a:1;\n      81 => b:1\n", "7:7", "line 2, column 4")]
 #[case("   debug.redirect: >-\n      80 -> a:1;\n      81 => b:1\n", "7:7", "line 1, column 15")]
 #[case("   debug.redirect: 80 -> a:1;\n      81 => b:1\n", "6:20", "line 1, column 15")]
-fn other_mistakes_have_their_place_in_the_value(
+fn other_mistakes_have_their_place_inside_the_value(
     #[case] lines: &str,
     #[case] location: &str,
     #[case] position: &str,
@@ -267,7 +266,7 @@ fn mistakes_in_annotations(#[case] lines: &str, #[case] message: &str) {
 }
 
 #[test]
-fn one_bad_annotation_spoils_nothing_else() {
+fn an_invalid_annotation_leaves_the_others_in_force() {
     let text = GOOD.replace("8080 ->", "8080 =>");
     let workloads = good(&text);
     assert_eq!(workloads.len(), 2);
@@ -300,11 +299,12 @@ fn limits() {
 
     let name = |length| WorkloadName::new(&"a".repeat(length));
     name(253).expect("is allowed");
-    assert_eq!(name(254).expect_err("is too long"), "found 254 characters, expected at most 253");
+    let error = name(254).expect_err("is too long");
+    assert_eq!(error.to_string(), "found 254 characters, expected at most 253");
 }
 
 #[test]
-fn nesting_without_end_is_an_error() {
+fn endless_nesting_is_an_error() {
     for open in ["[", "{a: ", "- ", "? "] {
         parse(&open.repeat(100_000), "w.yaml").expect_err("is broken");
         parse(&format!("workloads: {}", open.repeat(100_000)), "w.yaml").expect_err("is broken");
@@ -345,7 +345,7 @@ fn flags() {
     assert_eq!(workload.name.as_str(), "web");
     assert_eq!(workload.netns, NetnsSource::Path("/run/netns/web".into()));
     assert!(workload.ports.is_empty());
-    // One annotation, or the second would take the place of the first.
+    // One annotation: a second one with the same key would replace the first.
     assert_eq!(workload.rules.len(), 1);
     let annotation = &workload.rules[0];
     assert_eq!(annotation.key, AnnotationKey::redirect());
@@ -371,11 +371,11 @@ fn a_mistake_in_a_flag_has_its_place_in_that_flag() {
 }
 
 #[test]
-fn a_flag_without_ports_has_none_to_stand_for() {
+fn a_flag_without_ports_is_an_error() {
     let workload = WorkloadSpec::from_flag(Path::new("/run/netns/web"), &["a:1"]).expect("is good");
     assert_eq!(
         workload.rules[0].rules.as_ref().expect_err("has no ports").to_string(),
-        "--redirect:1:1: debug.redirect: expected ports in front of the target, because the workload declares none \
+        "--redirect:1:1: debug.redirect: expected ports before the target, because the workload declares none \
          (example: `8080 -> a:1`)"
     );
 }
@@ -388,8 +388,8 @@ fn a_flag_without_ports_has_none_to_stand_for() {
 #[case(
     "/run/netns/My_web",
     "found `My_web`, expected a name of lower-case letters, digits, `-` and `.` that begins and ends with a letter or \
-     digit as the last part of `/run/netns/My_web`, because it names the workload (a workloads file can name it \
-     otherwise)"
+     digit as the last part of `/run/netns/My_web`, because it names the workload (a workloads file can give it \
+     another name)"
 )]
 fn bad_flags(#[case] path: &str, #[case] message: &str) {
     let error = WorkloadSpec::from_flag(Path::new(path), &["80 -> a:1"]).expect_err("is bad");
@@ -412,19 +412,19 @@ fn nearly_yaml() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn any_text_is_answered(text in any::<String>()) {
+    fn any_text_has_a_result(text in any::<String>()) {
         let _ = parse(&text, "w.yaml");
     }
 
     #[test]
-    fn anything_like_a_file_is_answered(text in nearly_yaml()) {
+    fn any_text_like_a_file_has_a_result(text in nearly_yaml()) {
         let text = format!("workloads:\n- name: a\n  pid: 1\n  {text}");
         if let Err(error) = parse(&text, "w.yaml") {
             prop_assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
         }
     }
 
-    /// Whatever stands in front of the mistake, the place is that of the `=>`.
+    /// The place is that of the `=>`, with any text before it.
     #[test]
     fn exact_places_are_exact(indent in 0..8_usize, spaces in 1..5_usize, quote in prop::sample::select(vec!["", "'", "\""])) {
         let indent = " ".repeat(indent + 3);

@@ -1,11 +1,11 @@
-//! What a pod's object says to us, as a specification.
+//! How a pod's object is read, as a specification.
 
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
 
-/// A running pod with the annotation and these changes.
+/// A running pod with an annotation, and with these changes.
 fn pod(changes: &Value) -> SeenPod {
     let mut object = json!({
         "metadata": {
@@ -36,7 +36,7 @@ fn merge(object: &mut Value, changes: &Value) {
 }
 
 fn workload_of(changes: &Value) -> WorkloadSpec {
-    pod(changes).workload.expect("has annotations of ours")
+    pod(changes).workload.expect("has an annotation of interceptor")
 }
 
 fn ports(ports: &[NonZeroU16]) -> Vec<u16> {
@@ -47,7 +47,7 @@ fn ports(ports: &[NonZeroU16]) -> Vec<u16> {
 fn a_pod_with_an_annotation_is_a_workload() {
     let workload = workload_of(&json!({}));
     assert_eq!(workload.name.as_str(), "shop/web-0");
-    assert_eq!(workload.rules.len(), 1, "the other annotation is none of our business");
+    assert_eq!(workload.rules.len(), 1, "the other annotation is not interceptor's");
     assert_eq!(ports(&workload.ports), [8080]);
     assert_eq!(workload.obstacle, None);
     let ips = ["10.244.1.2", "fd00::2"].map(|ip| ip.parse().expect("an address")).to_vec();
@@ -57,7 +57,7 @@ fn a_pod_with_an_annotation_is_a_workload() {
 #[rstest]
 #[case::ipv6_first(json!({"podIP": "fd00::2", "podIPs": [{"ip": "fd00::2"}, {"ip": "10.244.1.2"}]}), &["fd00::2", "10.244.1.2"])]
 #[case::ipv6_alone(json!({"podIP": "fd00::2", "podIPs": [{"ip": "fd00::2"}]}), &["fd00::2"])]
-fn all_addresses_count_whichever_comes_first(#[case] status: Value, #[case] addresses: &[&str]) {
+fn every_address_counts_in_any_order(#[case] status: Value, #[case] addresses: &[&str]) {
     let workload = workload_of(&json!({ "status": status }));
     assert_eq!(workload.obstacle, None);
     let ips = addresses.iter().map(|ip| ip.parse().expect("an address")).collect();
@@ -65,7 +65,7 @@ fn all_addresses_count_whichever_comes_first(#[case] status: Value, #[case] addr
 }
 
 #[test]
-fn a_pod_without_one_is_not() {
+fn a_pod_without_annotations_is_no_workload() {
     let seen = pod(&json!({"metadata": {"annotations": {"debug.redirect": null}}}));
     assert_eq!(seen.workload, None);
     assert!(seen.conditions.is_empty());
@@ -79,12 +79,12 @@ fn a_pod_without_one_is_not() {
 #[case::done(json!({"status": {"phase": "Succeeded"}}), "Ended(\"Succeeded\")")]
 #[case::failed(json!({"status": {"phase": "Failed"}}), "Ended(\"Failed\")")]
 #[case::sandbox_gone(json!({"status": {"conditions": [{"type": "PodReadyToStartContainers", "status": "False"}]}}), "NoSandbox")]
-fn what_stands_in_the_way(#[case] changes: Value, #[case] expected: &str) {
+fn obstacles_are_found(#[case] changes: Value, #[case] expected: &str) {
     assert_eq!(format!("{:?}", workload_of(&changes).obstacle.expect("an obstacle")), expected);
 }
 
 #[test]
-fn more_annotations_than_can_be_told_of_are_refused_together() {
+fn more_annotations_than_can_be_reported_are_refused_together() {
     for (count, obstacle) in [(64, None), (65, Some(Obstacle::TooManyAnnotations(65)))] {
         let annotations =
             (0..count - 1).map(|n| (format!("debug.redirect/dev{n}"), json!("9000 -> 10.0.0.1:1")));
@@ -95,7 +95,7 @@ fn more_annotations_than_can_be_told_of_are_refused_together() {
 }
 
 #[test]
-fn of_a_value_that_is_too_long_no_more_is_kept_than_tells_that() {
+fn a_value_that_is_too_long_is_cut_before_it_is_kept() {
     for cut in ["a", "ä", "☃", "🦀"] {
         let value = format!("8080 -> 10.0.0.1:1{}{}", " ".repeat(8192 - 19), cut.repeat(100_000));
         let workload =
@@ -110,12 +110,12 @@ fn of_a_value_that_is_too_long_no_more_is_kept_than_tells_that() {
 }
 
 #[test]
-fn a_runtime_class_of_another_kind_is_no_obstacle() {
+fn an_ordinary_runtime_class_is_no_obstacle() {
     assert_eq!(workload_of(&json!({"spec": {"runtimeClassName": "nvidia"}})).obstacle, None);
 }
 
 #[test]
-fn declared_ports_are_those_of_tcp_in_containers_that_run_beside_each_other() {
+fn declared_ports_are_the_tcp_ports_of_containers_that_run_at_the_same_time() {
     let workload = workload_of(&json!({"spec": {
         "containers": [
             {"name": "a", "ports": [{"containerPort": 80}, {"containerPort": 53, "protocol": "UDP"}]},
@@ -130,7 +130,7 @@ fn declared_ports_are_those_of_tcp_in_containers_that_run_beside_each_other() {
 }
 
 #[test]
-fn health_checks_are_told_by_what_the_kubelet_says_first() {
+fn health_checks_are_recognised_by_the_first_bytes_of_the_kubelet() {
     let workload = workload_of(&json!({"spec": {"containers": [{
         "name": "web",
         "ports": [{"containerPort": 8080, "name": "http"}],
@@ -162,7 +162,7 @@ fn health_checks_are_told_by_what_the_kubelet_says_first() {
 }
 
 #[test]
-fn conditions_of_ours_are_seen_and_no_others() {
+fn only_conditions_of_interceptor_are_read() {
     let condition = |type_: &str| json!({"type": type_, "status": "True"});
     let seen = pod(&json!({"status": {"conditions": [
         condition("Ready"), condition("debug.redirect/Active"), condition("debug.mirror/Active"), condition("debug.example/Active"),
@@ -172,7 +172,7 @@ fn conditions_of_ours_are_seen_and_no_others() {
 }
 
 #[test]
-fn an_annotation_that_can_not_be_read_says_where() {
+fn an_invalid_annotation_has_an_error_with_its_place() {
     let workload =
         workload_of(&json!({"metadata": {"annotations": {"debug.redirect": "8080 => a:1"}}}));
     let error = workload.rules[0].rules.clone().expect_err("is wrong");
@@ -180,7 +180,7 @@ fn an_annotation_that_can_not_be_read_says_where() {
 }
 
 #[test]
-fn the_time_of_writing_is_that_of_whoever_wrote_the_annotation() {
+fn the_time_of_writing_is_that_of_the_manager_of_the_annotation() {
     let entry = |manager: &str, time: &str, annotation: &str| {
         let fields = json!({"f:metadata": {"f:annotations": {(annotation): {}}}});
         json!({"manager": manager, "operation": "Update", "time": time, "fieldsType": "FieldsV1", "fieldsV1": fields})

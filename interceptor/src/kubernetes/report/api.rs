@@ -1,4 +1,4 @@
-//! The two requests that the daemon makes on pods.
+//! The two requests that the daemon sends about pods: apply conditions, create an Event.
 
 use std::{
     collections::BTreeMap,
@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use interceptor_api::{EventOutcome, EventReason};
 use k8s_openapi::{
     api::{
         core::v1::{ObjectReference, Pod, PodCondition},
@@ -20,81 +21,95 @@ use kube::{
 };
 use parking_lot::Mutex;
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 
-use crate::kubernetes::{
-    pod::{self, SeenPod},
-    report::event::PodEvent,
-};
+use super::event::PodEvent;
+use crate::kubernetes::pod::{self, SeenPod};
 
-/// Who writes: the field manager of the conditions and the controller of the Events.
+/// The field manager of the conditions, and the controller of the Events.
 const WRITER: &str = "interceptor";
-/// What an Event's name may have of the pod's: names have at most 253 characters.
+/// Maximum number of characters that an Event's name takes from the pod's name. The API server
+/// refuses names of more than 253 characters.
 const MAX_NAME_OF_POD: usize = 200;
-/// Characters of the name of whoever tells of an Event, as the API has it.
+/// Maximum number of characters in `reportingInstance` of an Event, a limit of the API.
 const MAX_INSTANCE: usize = 128;
-/// An answer that takes longer is not waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum time for the answer to a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Events by their reason, and what became of them.
+/// The number of Events by reason and outcome.
 #[derive(Debug, Default)]
-pub struct EventCounts(Mutex<BTreeMap<(&'static str, &'static str), u64>>);
+pub struct EventCounts(Mutex<BTreeMap<(EventReason, EventOutcome), u64>>);
 
-/// Why a pod could not be told.
+/// The number of Events with one reason and one outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventCount {
+    /// What changed about a rule.
+    pub reason: EventReason,
+    /// What became of the Events.
+    pub outcome: EventOutcome,
+    /// How many there were so far.
+    pub count: u64,
+}
+
+/// Why a request about a pod failed.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// There is no such pod any more, or another one of its name.
+pub(super) enum RequestError {
+    /// The pod is gone, or another pod has its name.
     Gone,
-    /// It may work later.
-    Error(String),
+    /// Any other error. A later request may succeed.
+    Other(String),
 }
 
 // === impl EventCounts ===
 
 impl EventCounts {
-    /// Every reason with an outcome (`sent`, `failed`, `suppressed`) and the count.
+    /// Every pair of reason and outcome that occurred.
     #[must_use]
-    pub fn counts(&self) -> Vec<(&'static str, &'static str, u64)> {
+    pub fn counts(&self) -> Vec<EventCount> {
         let counts = self.0.lock();
-        counts.iter().map(|((reason, outcome), n)| (*reason, *outcome, *n)).collect()
+        let counts = counts.iter();
+        counts.map(|(&(reason, outcome), &count)| EventCount { reason, outcome, count }).collect()
     }
 
-    pub(super) fn count(&self, reason: &'static str, outcome: &'static str) {
+    pub(super) fn count(&self, reason: EventReason, outcome: EventOutcome) {
         *self.0.lock().entry((reason, outcome)).or_default() += 1;
     }
 }
 
-/// Makes `conditions` the conditions of ours on `pod`: those that were applied before and are not among them go. Gives the
-/// pod as it is then.
-pub(super) async fn apply(
+/// Makes `conditions` the conditions of interceptor on `pod`, and returns the pod after that.
+///
+/// Server-side apply removes the conditions that an earlier request applied and this one leaves
+/// out.
+pub(super) async fn apply_conditions(
     client: &Client,
     pod: &SeenPod,
     conditions: &[PodCondition],
-) -> Result<SeenPod, Failure> {
+) -> Result<SeenPod, RequestError> {
     let body = json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        // The uid makes it a conflict when another pod has the name by now.
+        // With the uid, the API server answers with a conflict if another pod has the name.
         "metadata": { "name": &*pod.name, "uid": &*pod.uid },
         "status": { "conditions": conditions },
     });
     let pods = Api::<Pod>::namespaced(client.clone(), &pod.namespace);
     let params = PatchParams::apply(WRITER).force();
     let patch = Patch::Apply(&body);
-    let now = answered(timeout(PATIENCE, pods.patch_status(&pod.name, &params, &patch)).await)?;
-    pod::read(&now).ok_or_else(|| Failure::Error("an answer without a pod".to_owned()))
+    let request = pods.patch_status(&pod.name, &params, &patch);
+    let now = result(timeout(REQUEST_TIMEOUT, request).await)?;
+    pod::read(&now).ok_or_else(|| RequestError::Other("the answer has no pod".to_owned()))
 }
 
-/// Tells `news` of `pod`.
-pub(super) async fn tell(
+/// Creates an Event about `pod`.
+pub(super) async fn create_event(
     client: &Client,
     node: &str,
     pod: &SeenPod,
-    news: &PodEvent,
-) -> Result<(), Failure> {
+    event: &PodEvent,
+) -> Result<(), RequestError> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let now = Timestamp::now();
-    // Unique, as the API wants it; nobody reads it. A label of a name may not end with a dash or a dot.
+    // The API requires a unique name, whose labels must not end with a dash or a dot.
     let name: String = pod.name.chars().take(MAX_NAME_OF_POD).collect();
     let name = name.trim_end_matches(['-', '.']);
     let name =
@@ -107,9 +122,9 @@ pub(super) async fn tell(
         },
         event_time: Some(MicroTime(now)),
         action: Some("Redirect".to_owned()),
-        reason: Some(news.reason.to_owned()),
-        type_: Some(if news.warning { "Warning" } else { "Normal" }.to_owned()),
-        note: Some(news.note.clone()),
+        reason: Some(event.reason.to_string()),
+        type_: Some(if event.reason.is_warning() { "Warning" } else { "Normal" }.to_owned()),
+        note: Some(event.note.clone()),
         regarding: Some(ObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Pod".to_owned()),
@@ -123,14 +138,17 @@ pub(super) async fn tell(
         ..Event::default()
     };
     let events = Api::<Event>::namespaced(client.clone(), &pod.namespace);
-    answered(timeout(PATIENCE, events.create(&PostParams::default(), &event)).await).map(drop)
+    let params = PostParams::default();
+    result(timeout(REQUEST_TIMEOUT, events.create(&params, &event)).await).map(drop)
 }
 
-fn answered<T>(answer: Result<kube::Result<T>, tokio::time::error::Elapsed>) -> Result<T, Failure> {
+fn result<T>(answer: Result<kube::Result<T>, Elapsed>) -> Result<T, RequestError> {
     match answer {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Err(Failure::Gone),
-        Ok(Err(error)) => Err(Failure::Error(error.to_string())),
-        Err(_elapsed) => Err(Failure::Error(format!("no answer within {PATIENCE:?}"))),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+            Err(RequestError::Gone)
+        }
+        Ok(Err(error)) => Err(RequestError::Other(error.to_string())),
+        Err(_elapsed) => Err(RequestError::Other(format!("no answer within {REQUEST_TIMEOUT:?}"))),
     }
 }

@@ -1,27 +1,30 @@
-//! How often something may happen: a handful at once, then one at a time.
+//! A token bucket: how often something may happen.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A token bucket.
+/// Allows a burst, and then one use at a time.
 #[derive(Debug)]
 pub(super) struct Budget {
     burst: u32,
     refill: Duration,
-    /// When the bucket will be, or was, full.
+    /// When the bucket is full again. A time in the past means that it is full.
     full_at: Instant,
 }
 
 // === impl Budget ===
 
 impl Budget {
-    /// `burst` at once, and one more every `refill`.
+    /// Allows `burst` uses at once, and one more every `refill`.
     pub(super) fn new(burst: u32, refill: Duration) -> Self {
         Self { burst, refill, full_at: Instant::now() }
     }
 
-    /// Takes one if there is one; else tells when there will be.
+    /// Uses the budget once.
+    ///
+    /// # Errors
+    /// The budget is used up; the error is the time of the next use.
     pub(super) fn take(&mut self, now: Instant) -> Result<(), Instant> {
         let full_at = self.full_at.max(now) + self.refill;
         let last = now + self.refill * self.burst;
@@ -53,7 +56,7 @@ mod tests {
         assert_eq!(
             (0..10).filter(|_| budget.take(much_later).is_ok()).count(),
             3,
-            "no more than the burst is saved up"
+            "an idle bucket holds no more than the burst"
         );
     }
 }

@@ -1,115 +1,75 @@
-//! What a pod's conditions are to say. No I/O.
+//! Which conditions a pod should have. No I/O.
 
 use std::collections::BTreeMap;
 
+use interceptor_api::{AnnotationKey, ConditionType, Reason, State};
 use k8s_openapi::{
     api::core::v1::PodCondition, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
 };
 
-use crate::{
-    config::annotation::AnnotationKey,
-    control::{
-        registry::RuleEntry,
-        status::{Reason, State},
-    },
-};
+use crate::control::registry::RuleEntry;
 
-/// The end of every type of ours.
-const ACTIVE: &str = "Active";
-/// Conditions of ours: the key of an annotation, then [`ACTIVE`].
-const PREFIXES: [&str; 2] = ["debug.redirect/", "debug.mirror/"];
-/// The longest part of a type behind the `/`, in characters.
-const MAX_NAME: usize = 63;
-/// The longest message, in bytes; that of Events, too (the API's own limit for an Event's note is 1 kB).
+/// Maximum length of the message of a condition or an Event, in bytes. The API's own limit for the
+/// note of an Event is 1 kB.
 pub const MAX_MESSAGE: usize = 1000;
 
-/// What one condition says, without its times.
+/// A condition without its times.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConditionSpec {
     /// For example `debug.redirect/Active`.
     pub type_: String,
-    /// `True` or `False`.
+    /// Whether its status is `True` rather than `False`.
     pub active: bool,
-    /// One CamelCase word.
+    /// One CamelCase word, see [`Reason`].
     pub reason: String,
-    /// A sentence.
+    /// A sentence, of at most [`MAX_MESSAGE`] bytes.
     pub message: String,
 }
 
-/// Whether a condition of this type is ours.
-#[must_use]
-pub fn is_ours(type_: &str) -> bool {
-    PREFIXES.iter().any(|prefix| type_.starts_with(prefix))
-}
-
-/// The conditions of a pod with these rules: one for each kind of annotation, and one for each developer's.
+/// The conditions of a pod with these rules: one per action, and one per developer.
 #[must_use]
 pub fn conditions(rules: &[RuleEntry]) -> Vec<ConditionSpec> {
-    let mut concerned = BTreeMap::<String, Vec<&RuleEntry>>::new();
+    let mut by_type = BTreeMap::<ConditionType, Vec<&RuleEntry>>::new();
     for rule in rules {
-        for type_ in types(&rule.annotation) {
-            concerned.entry(type_).or_default().push(rule);
+        let key = AnnotationKey::new(&rule.annotation).unwrap_or_else(AnnotationKey::redirect);
+        for type_ in ConditionType::of(&key) {
+            by_type.entry(type_).or_default().push(rule);
         }
     }
-    concerned.into_iter().map(|(type_, rules)| summary(type_, &rules)).collect()
+    by_type.into_iter().map(|(type_, rules)| summary(type_, &rules)).collect()
 }
 
-/// Whether a rule is on its way to another state by itself, within milliseconds as a rule.
+/// Whether a rule is about to change its state without any action from outside. That usually takes
+/// milliseconds.
 #[must_use]
-pub fn is_passing(rules: &[RuleEntry]) -> bool {
+pub fn is_transient(rules: &[RuleEntry]) -> bool {
     rules.iter().any(|rule| matches!(rule.condition.reason, Reason::Proving | Reason::Resolving))
 }
 
-/// The types that an annotation counts for. A misspelt key counts for what was meant.
-fn types(annotation: &str) -> Vec<String> {
-    let key = AnnotationKey::new(annotation);
-    let prefix = key
-        .as_ref()
-        .map_or(PREFIXES[0], |key| if key.is_mirror() { PREFIXES[1] } else { PREFIXES[0] });
-    let developer = key.as_ref().and_then(AnnotationKey::developer).filter(|name| !name.is_empty());
-    std::iter::once(format!("{prefix}{ACTIVE}"))
-        .chain(developer.map(|name| format!("{prefix}{}", qualified(&format!("{ACTIVE}-{name}")))))
-        .collect()
-}
-
-/// The end of a condition's type as the API takes it: what is not allowed there becomes a dash, and it is cut to length.
-fn qualified(name: &str) -> String {
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '_' { c } else { '-' };
-    let name: String = name.chars().map(allowed).take(MAX_NAME).collect();
-    name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
-}
-
-/// One condition for several rules: true only if every one of them is in force.
-fn summary(type_: String, rules: &[&RuleEntry]) -> ConditionSpec {
+/// One condition for several rules. It is true only if every rule is active.
+fn summary(type_: ConditionType, rules: &[&RuleEntry]) -> ConditionSpec {
     let is_active = |rule: &&&RuleEntry| rule.condition.state == State::Active;
-    let worst = rules.iter().find(|rule| !is_active(rule)).or_else(|| rules.first());
-    let Some(worst) = worst else {
-        return ConditionSpec {
-            type_,
-            active: false,
-            reason: String::new(),
-            message: String::new(),
-        };
-    };
-    let active = rules.iter().filter(is_active).count();
-    let message = if active == rules.len() {
-        let each: Vec<_> = rules.iter().map(|rule| rule.condition.message.as_str()).collect();
-        each.join("; ")
-    } else if rules.len() == 1 {
-        worst.condition.message.clone()
-    } else {
-        format!(
-            "{active} of {} rules are active; {}: {}",
+    let inactive = rules.iter().find(|rule| !is_active(rule));
+    let count = rules.iter().filter(is_active).count();
+    let message = match inactive {
+        None => {
+            let each: Vec<_> = rules.iter().map(|rule| rule.condition.message.as_str()).collect();
+            each.join("; ")
+        }
+        Some(rule) if rules.len() == 1 => rule.condition.message.clone(),
+        Some(rule) => format!(
+            "{count} of {} rules are active; {}: {}",
             rules.len(),
-            worst.annotation,
-            worst.condition.message
-        )
+            rule.annotation,
+            rule.condition.message
+        ),
     };
-    let active = active == rules.len();
+    let decisive = inactive.or(rules.first());
+    let reason = decisive.map_or(Reason::Intercepting, |rule| rule.condition.reason);
     ConditionSpec {
-        type_,
-        active,
-        reason: worst.condition.reason.to_string(),
+        type_: type_.into(),
+        active: inactive.is_none(),
+        reason: reason.to_string(),
         message: shortened(&message),
     }
 }
@@ -120,17 +80,14 @@ pub fn shortened(text: &str) -> String {
     if text.len() <= MAX_MESSAGE {
         return text.to_owned();
     }
-    let end = (0..=MAX_MESSAGE - '…'.len_utf8())
-        .rev()
-        .find(|&end| text.is_char_boundary(end))
-        .unwrap_or(0);
+    let end = text.floor_char_boundary(MAX_MESSAGE - '…'.len_utf8());
     format!("{}…", &text[..end])
 }
 
 // === impl ConditionSpec ===
 
 impl ConditionSpec {
-    /// What a condition on a pod says.
+    /// Reads a condition that stands on a pod.
     #[must_use]
     pub fn read(condition: &PodCondition) -> Self {
         Self {
@@ -141,9 +98,9 @@ impl ConditionSpec {
         }
     }
 
-    /// The condition, changed at `since`.
+    /// The condition as the API has it, with `since` as its last transition.
     #[must_use]
-    pub fn condition(&self, since: Timestamp) -> PodCondition {
+    pub fn to_condition(&self, since: Timestamp) -> PodCondition {
         PodCondition {
             type_: self.type_.clone(),
             status: if self.active { "True" } else { "False" }.to_owned(),

@@ -1,30 +1,36 @@
-//! What is worth an Event. No I/O.
+//! Which changes of a rule deserve an Event. No I/O.
 //!
-//! An Event is told once for each change of a rule: taken up, changed, refused, fallen back to the application and back,
-//! ended. What stays as it is makes none.
+//! Each change has one Event: the rule takes effect, changes, is refused, falls back to the app,
+//! recovers, or ends. A rule that stays in its state has none.
 
 use std::collections::BTreeMap;
 
-use super::condition::shortened;
-use crate::control::{
-    registry::RuleEntry,
-    status::{Reason, State},
-};
+use interceptor_api::{EventReason, Reason, State};
 
-/// Something that happened to a rule.
+use super::condition::shortened;
+use crate::control::registry::RuleEntry;
+
+/// An Event about a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodEvent {
-    /// One CamelCase word.
-    pub reason: &'static str,
-    /// Somebody should look.
-    pub warning: bool,
-    /// A sentence.
+    /// What changed about a rule.
+    pub reason: EventReason,
+    /// A sentence, of at most [`MAX_MESSAGE`](super::condition::MAX_MESSAGE) bytes.
     pub note: String,
 }
 
-/// Rules as they were last told of: by annotation and text.
+/// The last reported state of each rule of a pod.
 #[derive(Debug, Default)]
-pub struct Reported(BTreeMap<(String, String), LastState>);
+pub struct Reported(BTreeMap<RuleId, LastState>);
+
+/// What identifies a rule over time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct RuleId {
+    /// The key of its annotation.
+    annotation: String,
+    /// Its canonical form; the error, if its text is invalid.
+    text: String,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LastState {
@@ -36,48 +42,48 @@ struct LastState {
 // === impl Reported ===
 
 impl Reported {
-    /// Compares `rules` with what was told before, remembers them, and gives what is news.
-    pub fn news(&mut self, rules: &[RuleEntry]) -> Vec<PodEvent> {
-        let now: BTreeMap<_, _> = rules.iter().map(|rule| (identity(rule), rule)).collect();
-        let mut news = Vec::new();
+    /// Compares `rules` with the last reported state, remembers them, and returns the Events.
+    pub fn update(&mut self, rules: &[RuleEntry]) -> Vec<PodEvent> {
+        let now: BTreeMap<_, _> = rules.iter().map(|rule| (RuleId::of(rule), rule)).collect();
+        let mut events = Vec::new();
         for (id, rule) in &now {
-            let standing = LastState::of(rule);
-            let before = self.0.insert(id.clone(), standing);
-            // Its annotation had another rule in force until now: changed, rather than ended and begun.
+            let state = LastState::of(rule);
+            let before = self.0.insert(id.clone(), state);
+            // An active rule of the same annotation is gone: the annotation changed.
             let replaces = || {
-                self.0.iter().any(|(old, told)| {
-                    old.0 == id.0 && told.state == State::Active && !now.contains_key(old)
+                self.0.iter().any(|(old, last)| {
+                    old.annotation == id.annotation && last.is_active() && !now.contains_key(old)
                 })
             };
-            news.extend(change(rule, before, standing, replaces));
+            let note = format!("{}: {}", rule.annotation, rule.condition.message);
+            let reason = change(before, state, replaces);
+            events.extend(reason.map(|reason| PodEvent { reason, note: shortened(&note) }));
         }
-        let ended: Vec<_> = self.0.keys().filter(|id| !now.contains_key(*id)).cloned().collect();
-        for id in ended {
-            let told = self.0.remove(&id);
-            let replaced = now
-                .iter()
-                .any(|(new, rule)| new.0 == id.0 && rule.condition.state == State::Active);
-            if told.is_some_and(|told| told.state == State::Active) && !replaced {
-                news.push(ended_news(&id));
+        let gone: Vec<_> = self.0.keys().filter(|id| !now.contains_key(*id)).cloned().collect();
+        for id in gone {
+            let last = self.0.remove(&id);
+            let is_replaced = now.iter().any(|(new, rule)| {
+                new.annotation == id.annotation && rule.condition.state == State::Active
+            });
+            if last.is_some_and(LastState::is_active) && !is_replaced {
+                events.push(id.ended());
             }
         }
-        news
+        events
     }
 
-    /// Whether something that was told to be in force is not among `rules` any more.
+    /// Whether a rule that was reported active is not among `rules`.
     #[must_use]
     pub fn is_outdated(&self, rules: &[RuleEntry]) -> bool {
-        let is_there = |id: &(String, String)| rules.iter().any(|rule| identity(rule) == *id);
-        self.0.iter().any(|(id, told)| told.state == State::Active && !is_there(id))
+        let exists = |id: &RuleId| rules.iter().any(|rule| RuleId::of(rule) == *id);
+        self.0.iter().any(|(id, last)| last.is_active() && !exists(id))
     }
 
-    /// What is news when nothing of ours is left on the pod.
+    /// Forgets every rule, since the pod has none any more, and returns the Events.
     pub fn end(&mut self) -> Vec<PodEvent> {
-        let told = std::mem::take(&mut self.0);
-        told.iter()
-            .filter(|(_, told)| told.state == State::Active)
-            .map(|(id, _)| ended_news(id))
-            .collect()
+        let last = std::mem::take(&mut self.0);
+        let active = last.into_iter().filter(|(_, last)| last.is_active());
+        active.map(|(id, _)| id.ended()).collect()
     }
 }
 
@@ -91,52 +97,52 @@ impl LastState {
             fell_back: rule.fell_back,
         }
     }
-}
 
-fn identity(rule: &RuleEntry) -> (String, String) {
-    // A text that can't be read is told by its error.
-    (rule.annotation.clone(), rule.text.clone().unwrap_or_else(|| rule.condition.message.clone()))
-}
-
-fn change(
-    rule: &RuleEntry,
-    before: Option<LastState>,
-    now: LastState,
-    replaces: impl Fn() -> bool,
-) -> Option<PodEvent> {
-    let was_active = before.is_some_and(|before| before.state == State::Active);
-    let said = format!("{}: {}", rule.annotation, rule.condition.message);
-    let news = |reason, warning| Some(PodEvent { reason, warning, note: shortened(&said) });
-    match now.state {
-        State::Active if !was_active && replaces() => news("RedirectChanged", false),
-        State::Active if !was_active => news("RedirectActive", false),
-        State::Active => {
-            let fell_back = before.is_some_and(|before| before.fell_back);
-            match (fell_back, now.fell_back) {
-                (false, true) => news("RedirectFellBack", true),
-                (true, false) => news("RedirectRecovered", false),
-                _ => None,
-            }
-        }
-        State::Expired if before.is_none_or(|before| before.state != State::Expired) => {
-            news("RedirectExpired", false)
-        }
-        State::Refused
-            if before.is_none_or(|before| {
-                (before.state, before.reason) != (State::Refused, now.reason)
-            }) =>
-        {
-            news("RedirectRefused", true)
-        }
-        // It takes no connections any more, and is to take them again when it can.
-        State::Pending if was_active => news("RedirectInterrupted", true),
-        State::Expired | State::Refused | State::Pending => None,
+    fn is_active(self) -> bool {
+        self.state == State::Active
     }
 }
 
-fn ended_news((annotation, rule): &(String, String)) -> PodEvent {
-    let note = format!("{annotation}: new connections reach the application again ({rule})");
-    PodEvent { reason: "RedirectEnded", warning: false, note: shortened(&note) }
+// === impl RuleId ===
+
+impl RuleId {
+    fn of(rule: &RuleEntry) -> Self {
+        let text = rule.text.clone().unwrap_or_else(|| rule.condition.message.clone());
+        Self { annotation: rule.annotation.clone(), text }
+    }
+
+    fn ended(&self) -> PodEvent {
+        let Self { annotation, text } = self;
+        let note = format!("{annotation}: new connections reach the app again ({text})");
+        PodEvent { reason: EventReason::Ended, note: shortened(&note) }
+    }
+}
+
+/// The Event of a rule that was in the state `before`, if that was reported, and is in the state
+/// `now`.
+fn change(
+    before: Option<LastState>,
+    now: LastState,
+    replaces: impl Fn() -> bool,
+) -> Option<EventReason> {
+    let was_active = before.is_some_and(LastState::is_active);
+    let had_fallen_back = before.is_some_and(|before| before.fell_back);
+    let last = before.map(|before| (before.state, before.reason));
+    match now.state {
+        State::Active if !was_active && replaces() => Some(EventReason::Changed),
+        State::Active if !was_active => Some(EventReason::Active),
+        State::Active => match (had_fallen_back, now.fell_back) {
+            (false, true) => Some(EventReason::FellBack),
+            (true, false) => Some(EventReason::Recovered),
+            (false, false) | (true, true) => None,
+        },
+        State::Expired if last.is_none_or(|(state, _)| state != State::Expired) => {
+            Some(EventReason::Expired)
+        }
+        State::Refused if last != Some((State::Refused, now.reason)) => Some(EventReason::Refused),
+        State::Pending if was_active => Some(EventReason::Interrupted),
+        State::Expired | State::Refused | State::Pending => None,
+    }
 }
 
 #[cfg(test)]

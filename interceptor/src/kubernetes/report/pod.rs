@@ -1,7 +1,8 @@
-//! The task of one pod.
+//! The task of one pod: brings its conditions up to date and creates its Events.
 
-use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use interceptor_api::EventOutcome;
 use k8s_openapi::{api::core::v1::PodCondition, jiff::Timestamp};
 use tokio::{
     sync::Notify,
@@ -9,108 +10,114 @@ use tokio::{
 };
 
 use super::{
-    Shared,
-    api::{self, Failure},
+    api::{self, RequestError},
     budget::Budget,
+    condition::{ConditionSpec, conditions, is_transient},
+    event::{PodEvent, Reported},
+    shared::Shared,
 };
 use crate::{
     backoff::Backoff,
-    kubernetes::{
-        pod::SeenPod,
-        report::condition::{ConditionSpec, conditions, is_passing},
-        report::event::{PodEvent, Reported},
-    },
+    control::registry::{RuleEntry, WorkloadEntry},
+    kubernetes::pod::SeenPod,
 };
 
-/// A state that passes by itself is told if it has not passed by then.
-const PASSING: Duration = Duration::from_secs(1);
-/// Conditions of one pod: this many in a row (a script that tries things out), then one at a time (something flaps).
-const CONDITIONS: (u32, Duration) = (120, Duration::from_secs(1));
-/// Events of one pod, likewise; what exceeds it is not told, and counted.
-const EVENTS: (u32, Duration) = (40, Duration::from_secs(15));
-/// What somebody else took off or changed is put right so long after the last write at the earliest.
-const RESTORE: Duration = Duration::from_secs(5);
-/// PodEvent that wait for an API server that is away; the oldest are dropped, and counted as suppressed.
-const UNTOLD: usize = 64;
-/// The delays after a write of conditions that failed.
+/// A transient state is reported only if it lasts for longer than this.
+const TRANSIENT_GRACE: Duration = Duration::from_secs(1);
+/// Writes of conditions per pod: a burst for scripts that try rules out, then one at a time for a
+/// state that flaps.
+const CONDITION_BUDGET: (u32, Duration) = (120, Duration::from_secs(1));
+/// Events per pod: a burst, then one at a time. The daemon counts further ones as suppressed.
+const EVENT_BUDGET: (u32, Duration) = (40, Duration::from_secs(15));
+/// Minimum time between our last write and the restoration of conditions that another writer
+/// removed or changed.
+const RESTORE_DELAY: Duration = Duration::from_secs(5);
+/// Maximum number of Events per pod that wait for the API server. The oldest ones are dropped, and
+/// counted as suppressed.
+const MAX_WAITING_EVENTS: usize = 64;
+/// The pauses after a failed write of conditions.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
-/// The delays after an Event that could not be created.
+/// The pauses after a failed creation of an Event.
 const EVENT_RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(4));
-/// An Event that was refused so often in a row is not told, and what waits behind it neither.
-const EVENT_TRIES: u32 = 4;
+/// Maximum number of attempts in a row to create an Event. After that, all waiting Events are
+/// dropped, and counted as failed.
+const MAX_EVENT_ATTEMPTS: u32 = 4;
 
-/// What the task remembers of its pod.
+/// Reports the state of one pod's rules.
 struct PodReporter {
-    desk: Arc<Shared>,
-    /// Nothing before the first one.
-    last: Option<LastWrite>,
-    told: Reported,
-    /// PodEvent for Events that were not made yet.
-    untold: Vec<PodEvent>,
-    events: Budget,
-    conditions: Budget,
-    /// Since when a state has been passing.
-    passing_since: Option<Instant>,
-    /// Writes of conditions that failed in a row, and Events.
-    retry: Backoff,
+    shared: Arc<Shared>,
+    /// `None` before the first write.
+    last_write: Option<LastWrite>,
+    reported: Reported,
+    /// Events that have not been created yet, oldest first.
+    waiting_events: Vec<PodEvent>,
+    event_budget: Budget,
+    condition_budget: Budget,
+    /// Since when a rule has been in a transient state.
+    transient_since: Option<Instant>,
+    /// Counts failed writes of conditions in a row.
+    condition_retry: Backoff,
+    /// Counts failed creations of Events in a row.
     event_retry: Backoff,
 }
 
-/// Conditions written.
+/// The last successful write of conditions.
 struct LastWrite {
-    said: Vec<ConditionSpec>,
-    /// What of ours the pod carries since.
-    carried: Vec<PodCondition>,
-    /// The pod's version by that.
+    /// The conditions in the request.
+    specs: Vec<ConditionSpec>,
+    /// The conditions of interceptor on the pod after that, by the API server's answer.
+    on_pod: Vec<PodCondition>,
+    /// The pod's version after that.
     version: u64,
     at: Instant,
 }
 
-/// What is to be done next.
+/// What the task does after a step.
 enum Next {
-    /// Nothing until something changes, or until then at the latest.
+    /// It waits for a change, at most until this time.
     Wait(Option<Instant>),
-    /// Nothing any more.
+    /// It ends.
     End,
 }
 
-/// The end of a task.
+/// The result of a task.
 pub(super) struct Done {
-    /// The workload that it told of.
+    /// The name of the workload.
     pub(super) name: Arc<str>,
-    /// Nothing if the pod is gone.
+    /// `None` if the pod is gone.
     pub(super) cleaned: Option<Cleaned>,
 }
 
-/// A pod that nothing of ours is on any more.
+/// A pod from which all conditions that the daemon wrote were removed.
 pub(super) struct Cleaned {
     uid: Arc<str>,
-    /// Since this version.
+    /// The pod's version after that.
     version: u64,
-    /// What is on it still, by type: not ours to take off.
-    theirs: Vec<String>,
+    /// Types of remaining conditions. Another writer owns them, so they can't be removed.
+    foreign: Vec<String>,
 }
 
-/// Tells of the pod behind the workload `name` until nothing of ours is on it.
-pub(super) async fn tell(desk: Arc<Shared>, name: Arc<str>, changed: Arc<Notify>) -> Done {
-    let Some(mut pod) = desk.store.pod(&name) else { return Done { name, cleaned: None } };
-    let mut teller = PodReporter::new(Arc::clone(&desk));
+/// Reports on the pod of the workload `name` until no condition of the daemon is left on it.
+pub(super) async fn report(shared: Arc<Shared>, name: Arc<str>, changed: Arc<Notify>) -> Done {
+    let Some(mut pod) = shared.store.pod(&name) else { return Done { name, cleaned: None } };
+    let mut reporter = PodReporter::new(Arc::clone(&shared));
     let mut until = None;
     loop {
         tokio::select! {
             () = changed.notified() => {}
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
         }
-        // Gone, and all that was on it?
-        let Some(now) = desk.store.pod(&name) else { return Done { name, cleaned: None } };
+        // A pod that is gone took its conditions along.
+        let Some(now) = shared.store.pod(&name) else { return Done { name, cleaned: None } };
         if now.uid != pod.uid {
-            teller = PodReporter::new(Arc::clone(&desk));
+            reporter = PodReporter::new(Arc::clone(&shared));
         }
         pod = now;
-        until = match teller.step(&name, &pod).await {
+        until = match reporter.step(&name, &pod).await {
             Next::Wait(until) => until,
             Next::End => {
-                return Done { name, cleaned: Some(Cleaned::new(&pod, teller.last.as_ref())) };
+                let cleaned = Cleaned::new(&pod, reporter.last_write.as_ref());
+                return Done { name, cleaned: Some(cleaned) };
             }
         };
     }
@@ -119,140 +126,173 @@ pub(super) async fn tell(desk: Arc<Shared>, name: Arc<str>, changed: Arc<Notify>
 // === impl Cleaned ===
 
 impl Cleaned {
-    fn new(pod: &SeenPod, last: Option<&LastWrite>) -> Self {
-        let (version, carried) = known(pod, last);
-        let theirs = carried.iter().map(|condition| condition.type_.clone()).collect();
-        Self { uid: Arc::clone(&pod.uid), version, theirs }
+    fn new(pod: &SeenPod, last_write: Option<&LastWrite>) -> Self {
+        let (version, on_pod) = newest(pod, last_write);
+        let foreign = on_pod.iter().map(|condition| condition.type_.clone()).collect();
+        Self { uid: Arc::clone(&pod.uid), version, foreign }
     }
 
-    /// Whether that can be said of the pod as it is seen now.
+    /// Whether the pod, as the watch shows it, is still clean.
     pub(super) fn still_is(&self, pod: &SeenPod) -> bool {
-        let is_theirs = |condition: &PodCondition| self.theirs.contains(&condition.type_);
-        self.uid == pod.uid && (pod.version < self.version || pod.conditions.iter().all(is_theirs))
+        let is_foreign = |condition: &PodCondition| self.foreign.contains(&condition.type_);
+        let is_late = pod.version < self.version;
+        self.uid == pod.uid && (is_late || pod.conditions.iter().all(is_foreign))
     }
 }
 
 // === impl PodReporter ===
 
 impl PodReporter {
-    fn new(desk: Arc<Shared>) -> Self {
+    fn new(shared: Arc<Shared>) -> Self {
         Self {
-            last: None,
-            told: Reported::default(),
-            untold: Vec::new(),
-            events: Budget::new(EVENTS.0, EVENTS.1),
-            conditions: Budget::new(CONDITIONS.0, CONDITIONS.1),
-            passing_since: None,
-            retry: RETRY,
+            last_write: None,
+            reported: Reported::default(),
+            waiting_events: Vec::new(),
+            event_budget: Budget::new(EVENT_BUDGET.0, EVENT_BUDGET.1),
+            condition_budget: Budget::new(CONDITION_BUDGET.0, CONDITION_BUDGET.1),
+            transient_since: None,
+            condition_retry: RETRY,
             event_retry: EVENT_RETRY,
-            desk,
+            shared,
         }
     }
 
-    /// Brings the pod's conditions to what is to be said, and tells what is news.
+    /// Brings the pod's conditions up to date, and creates the Events of changes.
     async fn step(&mut self, name: &str, pod: &SeenPod) -> Next {
-        let ending = self.desk.ending.load(Ordering::Relaxed);
-        let entry = self.desk.registry.workload(name);
-        let (said, news) = match &entry {
-            Some(entry)
-                if !ending && pod.workload.is_some() && entry.uid.as_ref() == Some(&pod.uid) =>
-            {
-                if is_passing(&entry.rules) {
-                    let patience = *self.passing_since.get_or_insert_with(Instant::now) + PASSING;
-                    if Instant::now() < patience {
-                        // What is true on the pod of the rule before would be taken for what is true of this one.
-                        if self.told.is_outdated(&entry.rules)
-                            && let Err(again) = self.apply(pod, &conditions(&entry.rules)).await
-                        {
-                            return Next::Wait(Some(again.min(patience)));
-                        }
-                        return Next::Wait(Some(patience));
-                    }
-                } else {
-                    self.passing_since = None;
+        let entry = self.shared.registry.workload(name);
+        let (wanted, events) = match entry {
+            _ if self.shared.is_ending() => (Vec::new(), self.reported.end()),
+            Some(entry) if is_of(&entry, pod) => {
+                if pod.workload.is_none() {
+                    // The annotations are gone, but the reconciler has not removed the rules yet.
+                    return Next::Wait(None);
                 }
-                (conditions(&entry.rules), self.told.news(&entry.rules))
+                if let Some(until) = self.transient_until(&entry.rules) {
+                    return self.wait_for_transient(pod, &entry.rules, until).await;
+                }
+                (conditions(&entry.rules), self.reported.update(&entry.rules))
             }
-            // The reconciler has not come to it yet, to what is written or to that nothing is.
-            Some(entry) if !ending && entry.uid.as_ref() == Some(&pod.uid) => {
-                return Next::Wait(None);
-            }
-            _ if !ending && pod.workload.is_some() => return Next::Wait(None),
-            _ => (Vec::new(), self.told.end()),
+            // The reconciler has not published the annotations yet.
+            _ if pod.workload.is_some() => return Next::Wait(None),
+            _ => (Vec::new(), self.reported.end()),
         };
-        self.untold.extend(news);
-        let excess = self.untold.len().saturating_sub(UNTOLD);
-        self.untold
-            .drain(..excess)
-            .for_each(|news| self.desk.events.count(news.reason, "suppressed"));
-        if let Err(again) = self.apply(pod, &said).await {
-            return Next::Wait(Some(again));
+        self.add_events(events);
+        if let Err(retry_at) = self.apply(pod, &wanted).await {
+            return Next::Wait(Some(retry_at));
         }
-        // Conditions come first, and an API server that does not answer is not asked for more.
-        let again = self.tell(pod).await;
-        if said.is_empty() && again.is_none() { Next::End } else { Next::Wait(again) }
+        // After the conditions: if the API server does not answer, it gets no further requests.
+        let retry_at = self.create_events(pod).await;
+        if wanted.is_empty() && retry_at.is_none() { Next::End } else { Next::Wait(retry_at) }
     }
 
-    /// Applies conditions that differ from what the pod carries. The error tells when to try again.
-    async fn apply(&mut self, pod: &SeenPod, said: &[ConditionSpec]) -> Result<(), Instant> {
+    /// Until when a transient state of these rules is not reported; `None` if it has to be.
+    fn transient_until(&mut self, rules: &[RuleEntry]) -> Option<Instant> {
+        if !is_transient(rules) {
+            self.transient_since = None;
+            return None;
+        }
         let now = Instant::now();
-        let (_, carried) = known(pod, self.last.as_ref());
-        if is_said(said, carried) {
+        let until = *self.transient_since.get_or_insert(now) + TRANSIENT_GRACE;
+        (now < until).then_some(until)
+    }
+
+    /// Waits for a transient state to end, without reporting it.
+    async fn wait_for_transient(
+        &mut self,
+        pod: &SeenPod,
+        rules: &[RuleEntry],
+        until: Instant,
+    ) -> Next {
+        // A stale `True` of the previous rule would be mistaken for this rule's.
+        if self.reported.is_outdated(rules)
+            && let Err(retry_at) = self.apply(pod, &conditions(rules)).await
+        {
+            return Next::Wait(Some(retry_at.min(until)));
+        }
+        Next::Wait(Some(until))
+    }
+
+    /// Applies the wanted conditions, if they differ from those on the pod.
+    ///
+    /// # Errors
+    /// They could not be applied now; the error is the time of the next attempt.
+    async fn apply(&mut self, pod: &SeenPod, wanted: &[ConditionSpec]) -> Result<(), Instant> {
+        let now = Instant::now();
+        let (_, on_pod) = newest(pod, self.last_write.as_ref());
+        if are_equal(wanted, on_pod) {
             return Ok(());
         }
-        let ending = self.desk.ending.load(Ordering::Relaxed);
-        if let Some(last) = self.last.as_ref().filter(|last| last.said == said && !ending) {
-            // What differs still is somebody else's, and no write of ours changes it.
-            if last.carried == carried {
+        let is_ending = self.shared.is_ending();
+        let same_write = self.last_write.as_ref().filter(|last| last.specs == wanted);
+        if let Some(last) = same_write.filter(|_| !is_ending) {
+            // The difference remained after our last write: another writer owns those conditions.
+            if last.on_pod == on_pod {
                 return Ok(());
             }
-            // Who else writes them may do so again and again.
-            if now < last.at + RESTORE {
-                return Err(last.at + RESTORE);
+            // Another writer changed them, and may do so again and again.
+            if now < last.at + RESTORE_DELAY {
+                return Err(last.at + RESTORE_DELAY);
             }
         }
-        if !ending {
-            self.conditions.take(now)?;
+        if !is_ending {
+            self.condition_budget.take(now)?;
         }
-        let list: Vec<_> = said.iter().map(|said| said.condition(since(said, carried))).collect();
-        let _permit = self.desk.permits.acquire().await;
-        match api::apply(&self.desk.client, pod, &list).await {
-            Ok(SeenPod { conditions: carried, version, .. }) => {
-                self.retry.reset();
-                self.last = Some(LastWrite { said: said.to_vec(), carried, version, at: now });
+        let with_time = |spec: &ConditionSpec| spec.to_condition(transition_time(spec, on_pod));
+        let list: Vec<_> = wanted.iter().map(with_time).collect();
+        let _permit = self.shared.condition_permits.acquire().await;
+        match api::apply_conditions(&self.shared.client, pod, &list).await {
+            Ok(SeenPod { conditions: on_pod, version, .. }) => {
+                self.condition_retry.reset();
+                let specs = wanted.to_vec();
+                self.last_write = Some(LastWrite { specs, on_pod, version, at: now });
                 Ok(())
             }
-            Err(failure) => {
-                // A pod that is gone is soon gone from the watch, too.
-                if let (Failure::Error(error), 0) = (&failure, self.retry.failures()) {
+            Err(error) => {
+                // If the pod is gone, the watch soon shows that, so it is not worth a warning.
+                if let (RequestError::Other(error), 0) = (&error, self.condition_retry.failures()) {
                     let workload = format_args!("{}/{}", pod.namespace, pod.name);
-                    tracing::warn!(%workload, error, "write conditions; trying again");
+                    tracing::warn!(%workload, error, "could not write conditions; retrying");
                 }
-                Err(Instant::now() + self.retry.failed())
+                Err(Instant::now() + self.condition_retry.failed())
             }
         }
     }
 
-    /// Creates Events for what is news, until one fails: the next would only keep the pod's conditions waiting. Tells when to
-    /// try that one again.
-    async fn tell(&mut self, pod: &SeenPod) -> Option<Instant> {
-        let mut untold = std::mem::take(&mut self.untold).into_iter();
-        while let Some(news) = untold.next() {
-            if self.events.take(Instant::now()).is_err() {
-                self.desk.events.count(news.reason, "suppressed");
+    /// Adds Events to those that wait. Drops the oldest above [`MAX_WAITING_EVENTS`].
+    fn add_events(&mut self, events: Vec<PodEvent>) {
+        self.waiting_events.extend(events);
+        let excess = self.waiting_events.len().saturating_sub(MAX_WAITING_EVENTS);
+        for event in self.waiting_events.drain(..excess) {
+            self.shared.events.count(event.reason, EventOutcome::Suppressed);
+        }
+    }
+
+    /// Creates the waiting Events until one fails. Returns the time of the next attempt, if there
+    /// is one.
+    async fn create_events(&mut self, pod: &SeenPod) -> Option<Instant> {
+        let mut waiting = std::mem::take(&mut self.waiting_events).into_iter();
+        while let Some(event) = waiting.next() {
+            if self.event_budget.take(Instant::now()).is_err() {
+                self.shared.events.count(event.reason, EventOutcome::Suppressed);
                 continue;
             }
-            let told = {
-                let _permit = self.desk.event_permits.acquire().await;
-                api::tell(&self.desk.client, &self.desk.node, pod, &news).await
+            let result = {
+                let _permit = self.shared.event_permits.acquire().await;
+                api::create_event(&self.shared.client, &self.shared.node, pod, &event).await
             };
-            match told {
-                Ok(()) => self.desk.events.count(news.reason, "sent"),
-                Err(Failure::Gone) => self.desk.events.count(news.reason, "failed"),
-                Err(Failure::Error(error)) => {
-                    tracing::debug!(pod = %pod.name, reason = news.reason, error, "create an Event");
-                    let untold = std::iter::once(news).chain(untold).collect::<Vec<_>>();
-                    return self.put_off(untold);
+            match result {
+                Ok(()) => self.shared.events.count(event.reason, EventOutcome::Sent),
+                Err(RequestError::Gone) => {
+                    self.shared.events.count(event.reason, EventOutcome::Failed);
+                }
+                Err(RequestError::Other(error)) => {
+                    tracing::debug!(
+                        pod = %pod.name,
+                        reason = %event.reason,
+                        error,
+                        "could not create an Event"
+                    );
+                    return self.retry_later(std::iter::once(event).chain(waiting).collect());
                 }
             }
             self.event_retry.reset();
@@ -260,43 +300,50 @@ impl PodReporter {
         None
     }
 
-    /// Keeps what could not be told for another time, unless that was tried often enough or the daemon ends.
-    fn put_off(&mut self, untold: Vec<PodEvent>) -> Option<Instant> {
+    /// Keeps Events for a later attempt, and returns its time. Drops them after the last attempt,
+    /// or if the daemon ends.
+    fn retry_later(&mut self, events: Vec<PodEvent>) -> Option<Instant> {
         let pause = self.event_retry.failed();
-        if self.event_retry.failures() == EVENT_TRIES || self.desk.ending.load(Ordering::Relaxed) {
+        if self.event_retry.failures() == MAX_EVENT_ATTEMPTS || self.shared.is_ending() {
             self.event_retry.reset();
-            untold.iter().for_each(|news| self.desk.events.count(news.reason, "failed"));
+            for event in events {
+                self.shared.events.count(event.reason, EventOutcome::Failed);
+            }
             return None;
         }
-        self.untold = untold;
+        self.waiting_events = events;
         Some(Instant::now() + pause)
     }
 }
 
-/// The version of the pod that is known, and what of ours it carries. The watch is always a little late: until it has come
-/// to our own last write, that knows better.
-fn known<'a>(pod: &'a SeenPod, last: Option<&'a LastWrite>) -> (u64, &'a [PodCondition]) {
-    match last {
-        Some(last) if pod.version < last.version => (last.version, &last.carried),
+/// Whether the reconciler published this entry for this very pod.
+fn is_of(entry: &WorkloadEntry, pod: &SeenPod) -> bool {
+    entry.uid.as_ref() == Some(&pod.uid)
+}
+
+/// The newest known version of the pod, and the conditions of interceptor on it. Until the watch
+/// has caught up with our last write, the answer to that write is newer.
+fn newest<'a>(pod: &'a SeenPod, last_write: Option<&'a LastWrite>) -> (u64, &'a [PodCondition]) {
+    match last_write {
+        Some(last) if pod.version < last.version => (last.version, &last.on_pod),
         _ => (pod.version, &pod.conditions),
     }
 }
 
-/// Whether `carried` says just that.
-fn is_said(said: &[ConditionSpec], carried: &[PodCondition]) -> bool {
-    said.len() == carried.len()
-        && said
-            .iter()
-            .all(|said| carried.iter().any(|carried| ConditionSpec::read(carried) == *said))
+/// Whether the conditions on a pod are exactly the wanted ones.
+fn are_equal(wanted: &[ConditionSpec], on_pod: &[PodCondition]) -> bool {
+    let exists = |spec: &ConditionSpec| on_pod.iter().any(|one| ConditionSpec::read(one) == *spec);
+    wanted.len() == on_pod.len() && wanted.iter().all(exists)
 }
 
-/// Since when it is so: its message may have changed later.
-fn since(said: &ConditionSpec, carried: &[PodCondition]) -> Timestamp {
-    let same =
-        carried.iter().map(|carried| (ConditionSpec::read(carried), &carried.last_transition_time));
-    let mut same =
-        same.filter(|(carried, _)| (&carried.type_, carried.active) == (&said.type_, said.active));
-    same.find_map(|(_, time)| Some(time.as_ref()?.0)).unwrap_or_else(Timestamp::now)
+/// When the condition took its status: the time on the pod, if the status stays the same.
+fn transition_time(wanted: &ConditionSpec, on_pod: &[PodCondition]) -> Timestamp {
+    let time = on_pod.iter().find_map(|condition| {
+        let spec = ConditionSpec::read(condition);
+        let is_same = spec.type_ == wanted.type_ && spec.active == wanted.active;
+        Some(condition.last_transition_time.as_ref().filter(|_| is_same)?.0)
+    });
+    time.unwrap_or_else(Timestamp::now)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Reports over an API server that answers by heart, while the watch shows what a test lets it show.
+//! Reports over an API server with prepared answers. Each test decides what the watch shows.
 
+use interceptor_api::{Reason, Standing};
 use k8s_openapi::api::core::v1::PodCondition;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -9,22 +10,18 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::*;
 use crate::{
     config::policy::Policy,
-    control::{
-        registry::{RuleEntry, WorkloadEntry},
-        status::{Reason, Standing},
-    },
+    control::registry::{RuleEntry, WorkloadEntry},
     kubernetes::{
-        fake::{Asked, client, status},
-        pod::{SeenPod, read},
-        report::condition,
+        fake::{RequestLog, client, status},
+        pod::read,
     },
 };
 
 pub(super) const NAME: &str = "shop/web";
 const PATCH: &str = "PATCH /api/v1/namespaces/shop/pods/web/status";
 const EVENT: &str = "POST /apis/events.k8s.io/v1/namespaces/shop/events";
-/// How long anything here may take.
-const SOON: Duration = Duration::from_secs(20);
+/// Maximum time for anything here.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The pod in this version.
 pub(super) fn pod(version: u64, annotated: bool, conditions: &[PodCondition]) -> SeenPod {
@@ -45,30 +42,30 @@ fn object(version: u64, annotated: bool, conditions: &[PodCondition]) -> Value {
     })
 }
 
-/// Its rules, in this state.
-pub(super) fn rules(condition: Standing) -> Vec<RuleEntry> {
-    vec![RuleEntry::bare("debug.redirect", "8080 -> laptop:1", condition)]
+/// The pod's rules, in this state.
+pub(super) fn rules(standing: Standing) -> Vec<RuleEntry> {
+    vec![RuleEntry::bare("debug.redirect", "8080 -> laptop:1", standing)]
 }
 
-/// Its rules, in force.
+/// The pod's rules, active.
 pub(super) fn active() -> Vec<RuleEntry> {
     rules(Standing::active("all of it"))
 }
 
-/// Its rules, refused.
+/// The pod's rules, refused.
 pub(super) fn refused() -> Vec<RuleEntry> {
     rules(Standing::refused(Reason::TargetDenied, "no"))
 }
 
-/// What is on the pod when these rules are told.
-pub(super) fn carried(rules: &[RuleEntry]) -> Vec<PodCondition> {
+/// The conditions on the pod after these rules were reported.
+pub(super) fn on_pod(rules: &[RuleEntry]) -> Vec<PodCondition> {
     condition::conditions(rules)
         .iter()
-        .map(|said| said.condition("2026-01-01T00:00:00Z".parse().expect("a time")))
+        .map(|spec| spec.to_condition("2026-01-01T00:00:00Z".parse().expect("a time")))
         .collect()
 }
 
-/// A condition of somebody else that is called as if it were ours.
+/// A condition of another writer, with a type of interceptor.
 pub(super) fn foreign() -> PodCondition {
     PodCondition {
         type_: "debug.redirect/Foreign".to_owned(),
@@ -77,7 +74,7 @@ pub(super) fn foreign() -> PodCondition {
     }
 }
 
-/// The pod published with these rules.
+/// The pod, published with these rules.
 pub(super) fn published(rules: Vec<RuleEntry>) -> WorkloadEntry {
     let uid = Some("u-1".into());
     WorkloadEntry {
@@ -90,135 +87,131 @@ pub(super) fn published(rules: Vec<RuleEntry>) -> WorkloadEntry {
     }
 }
 
-/// A desk whose requests are answered with these versions of the pod and its conditions, one after the other.
-pub(super) fn desk(answers: Vec<(u64, Vec<PodCondition>)>) -> (Arc<Shared>, Asked) {
-    desk_refusing(0, answers)
+/// Answers each write with the next of these versions of the pod and its conditions.
+pub(super) fn shared(answers: Vec<(u64, Vec<PodCondition>)>) -> (Arc<Shared>, RequestLog) {
+    shared_refusing(0, answers)
 }
 
-/// The same, where so many Events are refused first.
-pub(super) fn desk_refusing(
+/// The same, but refuses the first Events.
+pub(super) fn shared_refusing(
     events: usize,
     answers: Vec<(u64, Vec<PodCondition>)>,
-) -> (Arc<Shared>, Asked) {
+) -> (Arc<Shared>, RequestLog) {
     let answers = Mutex::new(answers.into_iter());
     let answers = Arc::new(answers);
-    let (client, asked) = client(move |question, before| {
-        if question == EVENT && before < events {
+    let (client, requests) = client(move |request, before| {
+        if request == EVENT && before < events {
             return (429, status(429, "TooManyRequests"));
         }
-        if question == EVENT {
+        if request == EVENT {
             return (201, json!({ "metadata": {}, "eventTime": null }));
         }
         let answer = answers.lock().next();
-        let (version, conditions) = answer.unwrap_or_else(|| panic!("one too many: {question}"));
+        let (version, conditions) = answer.unwrap_or_else(|| panic!("one too many: {request}"));
         (200, object(version, true, &conditions))
     });
-    let desk = Shared {
-        client,
-        node: "here".to_owned(),
-        store: Arc::new(Store::new(Arc::new(Policy::default()), None)),
-        registry: Arc::default(),
-        permits: Semaphore::new(AT_ONCE),
-        event_permits: Semaphore::new(AT_ONCE),
-        events: Arc::default(),
-        ending: AtomicBool::new(false),
-    };
-    (Arc::new(desk), asked)
+    let store = Arc::new(Store::new(Arc::new(Policy::default()), None));
+    let shared = Shared::new(client, "here".to_owned(), store, Arc::default(), Arc::default());
+    (Arc::new(shared), requests)
 }
 
-/// How often conditions were written.
-pub(super) fn writes(asked: &Asked) -> usize {
-    asked.all().iter().filter(|question| *question == PATCH).count()
+/// The number of writes of conditions.
+pub(super) fn writes(requests: &RequestLog) -> usize {
+    requests.all().iter().filter(|request| *request == PATCH).count()
 }
 
-/// How many Events were created.
-pub(super) fn events(asked: &Asked) -> usize {
-    asked.all().iter().filter(|question| *question == EVENT).count()
+/// The number of attempts to create an Event.
+pub(super) fn events(requests: &RequestLog) -> usize {
+    requests.all().iter().filter(|request| *request == EVENT).count()
 }
 
-/// Reports at work.
-struct Stage {
-    desk: Arc<Shared>,
-    asked: Asked,
+/// Running reports.
+struct Fixture {
+    shared: Arc<Shared>,
+    requests: RequestLog,
     changes: UnboundedSender<Change>,
 }
 
-impl Stage {
+impl Fixture {
     fn new(answers: Vec<(u64, Vec<PodCondition>)>) -> Self {
-        let (desk, asked) = desk(answers);
-        let (changes, changed) = unbounded_channel();
-        tokio::spawn(Reports::of(Arc::clone(&desk)).run(changed));
-        Self { desk, asked, changes }
+        let (shared, requests) = shared(answers);
+        let (changes, received) = unbounded_channel();
+        tokio::spawn(Reports::from_shared(Arc::clone(&shared)).run(received));
+        Self { shared, requests, changes }
     }
 
-    /// The watch shows the pod so.
-    fn shows(&self, pod: SeenPod) {
-        if let Some(change) = self.desk.store.apply(pod) {
-            self.changes.send(Change::Pod(change.name)).expect("somebody listens");
+    /// The watch shows the pod like this.
+    fn show(&self, pod: SeenPod) {
+        if let Some(change) = self.shared.store.apply(pod) {
+            self.send(Change::Pod(change.name));
         }
     }
 
     fn publish(&self, rules: Vec<RuleEntry>) {
-        self.desk.registry.publish(published(rules));
-        self.changes.send(Change::Pod(NAME.into())).expect("somebody listens");
+        self.shared.registry.publish(published(rules));
+        self.send(Change::Pod(NAME.into()));
     }
 
     fn withdraw(&self) {
-        self.desk.registry.remove(&NAME.into());
-        self.changes.send(Change::Pod(NAME.into())).expect("somebody listens");
+        self.shared.registry.remove(&NAME.into());
+        self.send(Change::Pod(NAME.into()));
     }
 
-    /// Waits until so many of these were asked, and sees that there are no more.
-    async fn wait_asked(&self, question: &'static str, count: usize) {
-        let asked = self.asked.clone();
+    fn send(&self, change: Change) {
+        self.changes.send(change).expect("the reports run");
+    }
+
+    /// Waits until this request was sent `count` times, and not more often.
+    async fn wait_requests(&self, request: &'static str, count: usize) {
+        let requests = self.requests.clone();
         let wait = move || {
-            wait_until(&format!("{count} of {question}"), SOON, || {
-                let all = asked.all();
-                let now = all.iter().filter(|asked| *asked == question).count();
+            wait_until(&format!("{count} of {request}"), TIMEOUT, || {
+                let all = requests.all();
+                let now = all.iter().filter(|one| *one == request).count();
                 if now == count { Ok(()) } else { Err(format!("{all:?}")) }
             })
         };
-        tokio::task::spawn_blocking(wait).await.expect("no panic").expect("so many");
+        tokio::task::spawn_blocking(wait).await.expect("no panic").expect("that many");
     }
 }
 
 #[tokio::test]
-async fn a_rule_that_comes_back_while_its_end_is_written_is_told_again() {
-    let told = carried(&active());
-    let stage = Stage::new(vec![(2, told.clone()), (5, vec![]), (6, told.clone())]);
-    stage.shows(pod(1, true, &[]));
-    stage.publish(active());
-    stage.wait_asked(PATCH, 1).await;
-    stage.shows(pod(2, true, &told));
-    stage.withdraw();
-    stage.shows(pod(3, false, &told));
-    stage.wait_asked(PATCH, 2).await;
-    // Annotated again, just before the API server took our conditions off.
-    stage.shows(pod(4, true, &told));
-    stage.publish(active());
-    // Active, ended, active: it is looked after again.
-    stage.wait_asked(EVENT, 3).await;
-    stage.shows(pod(5, true, &[]));
-    stage.wait_asked(PATCH, 3).await;
+async fn a_rule_that_returns_while_its_end_is_written_is_reported_again() {
+    let reported = on_pod(&active());
+    let fixture = Fixture::new(vec![(2, reported.clone()), (5, vec![]), (6, reported.clone())]);
+    fixture.show(pod(1, true, &[]));
+    fixture.publish(active());
+    fixture.wait_requests(PATCH, 1).await;
+    fixture.show(pod(2, true, &reported));
+    fixture.withdraw();
+    fixture.show(pod(3, false, &reported));
+    fixture.wait_requests(PATCH, 2).await;
+    // The annotation is back just before the API server removed the conditions.
+    fixture.show(pod(4, true, &reported));
+    fixture.publish(active());
+    // Active, ended, active: the pod has a task again.
+    fixture.wait_requests(EVENT, 3).await;
+    fixture.show(pod(5, true, &[]));
+    fixture.wait_requests(PATCH, 3).await;
 }
 
 #[tokio::test]
-async fn what_is_left_on_a_pod_is_taken_off_once_each_time() {
-    let left = carried(&active());
-    let stage = Stage::new(vec![(2, vec![]), (5, vec![foreign()]), (9, vec![foreign()])]);
-    stage.shows(pod(1, false, &left));
-    stage.wait_asked(PATCH, 1).await;
+async fn a_leftover_on_a_pod_is_removed_once_each_time() {
+    let left = on_pod(&active());
+    let fixture = Fixture::new(vec![(2, vec![]), (5, vec![foreign()]), (9, vec![foreign()])]);
+    fixture.show(pod(1, false, &left));
+    fixture.wait_requests(PATCH, 1).await;
     // The watch is late.
-    stage.changes.send(Change::Pods).expect("somebody listens");
-    stage.shows(pod(2, false, &[]));
-    // Somebody puts it on again, with one of theirs that stays.
-    let with_theirs = [left, vec![foreign()]].concat();
-    stage.shows(pod(4, false, &with_theirs));
-    stage.wait_asked(PATCH, 2).await;
-    stage.shows(pod(5, false, &[foreign()]));
-    stage.changes.send(Change::Pods).expect("somebody listens");
-    // Another pod of that name.
-    let another = SeenPod { uid: "u-2".into(), ..pod(8, false, &with_theirs) };
-    stage.shows(another);
-    stage.wait_asked(PATCH, 3).await;
+    fixture.send(Change::Pods);
+    fixture.show(pod(2, false, &[]));
+    // Another writer restores it, and adds a condition that it owns.
+    let with_foreign = [left, vec![foreign()]].concat();
+    fixture.show(pod(4, false, &with_foreign));
+    fixture.wait_requests(PATCH, 2).await;
+    fixture.show(pod(5, false, &[foreign()]));
+    fixture.send(Change::Pods);
+    // Another pod has the name.
+    let another = SeenPod { uid: "u-2".into(), ..pod(8, false, &with_foreign) };
+    fixture.show(another);
+    fixture.wait_requests(PATCH, 3).await;
 }

@@ -1,4 +1,4 @@
-//! What is known of the node's pods, as a specification.
+//! The store of the node's pods, as a specification.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,8 @@ use crate::{config::annotation::AnnotationKey, kubernetes::pod::read};
 
 const RULE: &str = "8080 -> 10.20.0.7:3000 ttl 1h";
 
-/// A running pod of this name and address, with the rule if it is written since then.
+/// A running pod with this name and address. `written` is the time of its annotation, if it has
+/// one.
 fn pod(name: &str, ip: &str, written: Option<&str>) -> SeenPod {
     let managed = written.map(|time| {
         json!([{
@@ -48,7 +49,7 @@ fn time(text: &str) -> SystemTime {
     text.parse::<Timestamp>().expect("a time").into()
 }
 
-/// What stands in the way of the pods with rules, by name.
+/// The obstacles of all workloads, by name.
 fn obstacles(store: &Store) -> Vec<(String, Option<Obstacle>)> {
     store
         .workloads()
@@ -66,12 +67,12 @@ const NINE: &str = "2026-01-01T09:00:00Z";
 const TEN: &str = "2026-01-01T10:00:00Z";
 
 #[test]
-fn an_address_that_two_pods_are_said_to_have_is_nobodys_until_one_has_it_no_more() {
+fn two_pods_that_report_the_same_address_wait_until_only_one_does() {
     let store = store(None);
     store.apply(pod("web", "10.0.0.2", Some(NINE)));
     assert_eq!(obstacles(&store), [("shop/web".to_owned(), None)]);
 
-    // Somebody who asks for nothing.
+    // A pod without annotations.
     let change = store.apply(pod("new", "10.0.0.2", None)).expect("concerns the other");
     assert!(change.workload);
     let ip = "10.0.0.2".parse().expect("an address");
@@ -81,11 +82,11 @@ fn an_address_that_two_pods_are_said_to_have_is_nobodys_until_one_has_it_no_more
     let change = store.apply(pod("new", "10.0.0.3", None)).expect("concerns the other");
     assert!(change.workload);
     assert_eq!(obstacles(&store), [("shop/web".to_owned(), None)]);
-    assert_eq!(store.delete(&pod("new", "10.0.0.3", None)), None, "concerns nobody");
+    assert_eq!(store.delete(&pod("new", "10.0.0.3", None)), None, "no other pod has the address");
 }
 
 #[test]
-fn a_pod_that_ends_has_its_address_no_more() {
+fn a_pod_that_ends_gives_its_address_up() {
     let store = store(None);
     store.apply(pod("web", "10.0.0.2", Some(NINE)));
     for change in [
@@ -108,14 +109,14 @@ fn a_pod_that_ends_has_its_address_no_more() {
 }
 
 #[test]
-fn what_is_said_from_before_the_node_was_started_is_not_believed() {
+fn a_status_from_before_the_boot_is_distrusted() {
     let started = time("2026-01-01T00:00:00Z");
     let minute = Duration::from_secs(60);
     let (now, soon) = (Instant::now(), Instant::now() + minute);
     for (boot, obstacle) in [
         (Boot::new(started + minute, soon), Some(Obstacle::NoSandbox)),
         (Boot::new(started - minute, soon), None),
-        // It has been so long that the kubelet would have said otherwise: a clock was set.
+        // The grace is over: the kubelet would have refreshed the status, so a clock was changed.
         (Boot::new(started + minute, now), None),
     ] {
         let store = store(Some(boot));
@@ -125,16 +126,16 @@ fn what_is_said_from_before_the_node_was_started_is_not_believed() {
 }
 
 #[test]
-fn a_rule_is_as_old_as_its_text_whatever_else_is_written_on_the_pod() {
+fn a_rule_keeps_its_age_when_the_same_tool_writes_something_else() {
     let store = store(None);
     store.apply(pod("web", "10.0.0.2", Some(NINE)));
-    // The same tool has written something else.
+    // The same tool wrote something else.
     assert_eq!(store.apply(pod("web", "10.0.0.2", Some(TEN))), None, "nothing of interest");
     assert_eq!(written(&store), Some(time(NINE)));
     store.replace(vec![pod("web", "10.0.0.2", Some(TEN))]);
-    assert_eq!(written(&store), Some(time(NINE)), "also when everything is listed anew");
+    assert_eq!(written(&store), Some(time(NINE)), "also when the watch lists all pods again");
 
-    // Taken off and written again, however fast.
+    // Removed and added again.
     store.apply(pod("web", "10.0.0.2", None));
     store.apply(pod("web", "10.0.0.2", Some(TEN)));
     assert_eq!(written(&store), Some(time(TEN)));

@@ -1,4 +1,4 @@
-//! A watch that broke: when it is begun again, and what the log says meanwhile.
+//! A broken watch: when it is retried, and what the log says meanwhile.
 
 use std::{
     error::Error as _,
@@ -9,31 +9,39 @@ use kube::runtime::watcher::Error;
 
 use crate::backoff::Backoff;
 
-/// The delays before a watch that broke is begun again. An API server that is back is noticed within the longest of them; the
-/// daemons of all nodes ask again then, so each waits a time of its own.
+/// The pauses before a broken watch is retried. The return of the API server is noticed within the
+/// longest of them. Every node retries then, so the pauses are spread at random.
 const RETRY: Backoff =
     Backoff::new(Duration::from_millis(250), Duration::from_secs(5)).with_jitter();
-/// A failure this long after the one before is a new one.
+/// A failure this long after the one before starts with the first pause again.
 const CALM: Duration = Duration::from_secs(60);
-/// While it lasts, the log says so this often.
+/// The time between two warnings while the watch stays broken.
 const REMINDER: Duration = Duration::from_secs(60);
-/// What was watched from is too old: a restarted API server, or a watch of things that seldom change.
+/// The status code `Gone`: the watch started from a resource version that is too old. That happens
+/// after a restart of the API server, and on watches of objects that seldom change.
 const EXPIRED: u16 = 410;
 
-/// The troubles of one watch.
+/// The failures of one watch.
 #[derive(Debug)]
 pub(super) struct Outage {
-    /// What is watched.
-    what: &'static str,
-    /// Since when nothing is heard, and when the log last said so.
-    away: Option<(Instant, Instant)>,
-    /// Failures of one kind in a row.
+    /// The resource that the watch is about.
+    resource: &'static str,
+    /// Set while the watch is broken.
+    broken: Option<Broken>,
+    /// The failures in a row of one kind.
     row: Option<Row>,
 }
 
 #[derive(Debug)]
+struct Broken {
+    since: Instant,
+    /// The last warning in the log.
+    warned: Instant,
+}
+
+#[derive(Debug)]
 struct Row {
-    /// What the API server answers; nothing if it does not.
+    /// The status code of the API server's answer; `None` without an answer.
     code: Option<u16>,
     retry: Backoff,
     last: Instant,
@@ -42,16 +50,16 @@ struct Row {
 // === impl Outage ===
 
 impl Outage {
-    /// None so far.
-    pub(super) fn new(what: &'static str) -> Self {
-        Self { what, away: None, row: None }
+    /// A watch that has not failed yet.
+    pub(super) fn new(resource: &'static str) -> Self {
+        Self { resource, broken: None, row: None }
     }
 
-    /// It broke. Gives how long to wait before it is begun again.
-    pub(super) fn broke(&mut self, error: &Error, now: Instant) -> Duration {
+    /// Notes a failure. Returns the pause before the next attempt.
+    pub(super) fn failed(&mut self, error: &Error, now: Instant) -> Duration {
         let code = code(error);
         self.log(error, code, now);
-        // Another answer than before means that something moves: a server that begins to answer is soon of use.
+        // Another answer than before is progress: the API server may be ready soon.
         let same = self.row.take().filter(|row| row.code == code && now < row.last + CALM);
         let mut retry = same.map_or(RETRY, |row| row.retry);
         let pause = retry.failed();
@@ -59,42 +67,42 @@ impl Outage {
         pause
     }
 
-    /// The API server has accepted it.
-    pub(super) fn is_over(&mut self, now: Instant) {
-        if let Some((since, _)) = self.away.take() {
-            tracing::info!(away = %seconds(now - since), "the watch of {} is back", self.what);
+    /// Notes that the API server accepted the watch.
+    pub(super) fn accepted(&mut self, now: Instant) {
+        if let Some(Broken { since, .. }) = self.broken.take() {
+            tracing::info!(away = %seconds(now - since), "the watch of {} is back", self.resource);
         }
     }
 
     fn log(&mut self, error: &Error, code: Option<u16>, now: Instant) {
-        let what = self.what;
+        let resource = self.resource;
         let error = with_cause(error);
-        match &mut self.away {
+        match &mut self.broken {
             None if code == Some(EXPIRED) => {
-                tracing::debug!(error, "the watch of {what} begins anew")
+                tracing::debug!(error, "the watch of {resource} has expired and starts again");
             }
             None => {
                 tracing::warn!(
                     error,
-                    "the watch of {what} broke; what is in force stays in force while it is tried again"
+                    "the watch of {resource} broke and is retried; all rules stay as they are"
                 );
-                self.away = Some((now, now));
+                self.broken = Some(Broken { since: now, warned: now });
             }
-            Some((since, said)) if now >= *said + REMINDER => {
-                tracing::warn!(error, away = %seconds(now - *since), "the watch of {what} is still broken");
-                *said = now;
+            Some(broken) if now >= broken.warned + REMINDER => {
+                let away = seconds(now - broken.since);
+                tracing::warn!(error, %away, "the watch of {resource} is still broken");
+                broken.warned = now;
             }
-            Some(_) => tracing::debug!(error, "the watch of {what} broke again"),
+            Some(_) => tracing::debug!(error, "the watch of {resource} broke again"),
         }
     }
 }
 
-/// To a tenth, which is all that anybody wants to read.
 fn seconds(time: Duration) -> String {
     format!("{:.1}s", time.as_secs_f64())
 }
 
-/// What the API server answered; nothing if it did not.
+/// The status code of the API server's answer; `None` without an answer.
 fn code(error: &Error) -> Option<u16> {
     let status = match error {
         Error::WatchError(status) => status,
@@ -106,16 +114,17 @@ fn code(error: &Error) -> Option<u16> {
     Some(status.code)
 }
 
-/// An error with what is at the bottom of it, such as "Connection refused", which its own words leave out.
+/// The error with its deepest cause, such as "Connection refused", which its own message leaves
+/// out.
 fn with_cause(error: &Error) -> String {
-    let said = error.to_string();
+    let message = error.to_string();
     let mut cause = error.source();
     while let Some(deeper) = cause.and_then(std::error::Error::source) {
         cause = Some(deeper);
     }
     match cause.map(ToString::to_string) {
-        Some(cause) if !said.contains(&cause) => format!("{said}: {cause}"),
-        _ => said,
+        Some(cause) if !message.contains(&cause) => format!("{message}: {cause}"),
+        _ => message,
     }
 }
 
@@ -126,7 +135,7 @@ mod tests {
     const FIRST_RETRY: Duration = Duration::from_millis(250);
     const SLOWEST_RETRY: Duration = Duration::from_secs(5);
 
-    /// The pauses if the watch breaks in that way so often, one after the other.
+    /// The pauses after `count` failures with the same error, one after the other.
     fn pauses(
         outage: &mut Outage,
         now: &mut Instant,
@@ -134,7 +143,7 @@ mod tests {
         count: usize,
     ) -> Vec<Duration> {
         let pauses = (0..count).map(|_| {
-            let pause = outage.broke(error, *now);
+            let pause = outage.failed(error, *now);
             *now += pause;
             pause
         });
@@ -157,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn another_answer_is_followed_up_at_once_and_the_same_one_later_and_later() {
+    fn another_answer_resets_the_pause_and_the_same_one_doubles_it() {
         let (mut outage, mut now) = (Outage::new("pods"), Instant::now());
         pauses(&mut outage, &mut now, &Error::NoResourceVersion, 10);
         for code in [503, 403, EXPIRED] {
@@ -168,7 +177,7 @@ mod tests {
             );
         }
         now += CALM;
-        let later = outage.broke(&answered(EXPIRED), now);
+        let later = outage.failed(&answered(EXPIRED), now);
         assert!(later <= FIRST_RETRY, "{later:?}");
     }
 }

@@ -74,7 +74,7 @@ pub(super) async fn connect(
         Some(Cause { path, called }) => {
             let dialling = workload.loop_guard.dialling(called);
             send_syn(&socket, to)?;
-            Some(dialling.remember(local_addr(&socket)?, path))
+            Some(dialling.register(local_addr(&socket)?, path))
         }
         None => {
             send_syn(&socket, to)?;

@@ -1,0 +1,105 @@
+//! One client's connection while it is framed: both directions, and what their events lead to.
+
+use std::{
+    collections::VecDeque,
+    future::{Future as _, poll_fn},
+    pin::pin,
+    task::{Context, Poll, ready},
+};
+
+use interceptor_wire::http1::{After, Asked};
+
+use super::{
+    requests::Requests,
+    responses::Responses,
+    state::{Action, Event, HandOff, State},
+    upstreams::Upstreams,
+};
+use crate::relay::{
+    observe::{Counters, ResponseClock},
+    stolen::Stolen,
+};
+
+/// A direction gives way to other tasks after this many bytes.
+pub(super) const BURST: usize = 1 << 20;
+
+pub(super) struct Exchange<'a> {
+    pub(super) stolen: &'a Stolen,
+    pub(super) state: State,
+    pub(super) upstreams: Upstreams,
+    /// The requests whose response has not passed, oldest first. All went to the current upstream.
+    pub(super) sent: VecDeque<SentRequest>,
+    pub(super) requests: Requests,
+    pub(super) responses: Responses,
+}
+
+/// A request whose response has not passed.
+pub(super) struct SentRequest {
+    pub(super) asked: Asked,
+    /// What follows the request, if the response agrees.
+    pub(super) after: After,
+    /// Runs until the response begins.
+    pub(super) clock: ResponseClock,
+}
+
+// === impl Exchange ===
+
+impl Exchange<'_> {
+    /// Moves requests and responses until framing ends.
+    pub(super) async fn run(&mut self) -> HandOff {
+        let client = &self.stolen.client;
+        let mut failed = pin!(client.failed());
+        poll_fn(|cx| match self.poll(cx) {
+            // A client that is not being read can't show by a failed read that it is gone.
+            Poll::Pending if !self.requests.is_reading() => {
+                ready!(failed.as_mut().poll(cx));
+                Poll::Ready(HandOff::ClientBroke)
+            }
+            poll => poll,
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<HandOff> {
+        loop {
+            let before = self.state;
+            if let Poll::Ready(hand_off) = self.poll_requests(cx) {
+                return Poll::Ready(hand_off);
+            }
+            if let Poll::Ready(hand_off) = self.poll_responses(cx) {
+                return Poll::Ready(hand_off);
+            }
+            // Each direction may have waited for a change that the other one made.
+            if self.state == before {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Observes what passes between the client and the current upstream.
+    pub(super) fn observer(&self) -> Counters<'_> {
+        self.upstreams.observer(self.stolen, self.state.current)
+    }
+
+    /// Tells the state of an event, and does what follows from it.
+    pub(super) fn on(&mut self, event: Event) -> Result<(), HandOff> {
+        match self.state.on(event) {
+            Action::Continue | Action::Wait | Action::Send => {}
+            Action::OpenTarget => return self.open_target(),
+            Action::DialApp => self.dial_app(),
+            Action::CancelDial => self.requests.cancel_dial(),
+            Action::FinishTarget => self.upstreams.finish_target(),
+            Action::DropApp => {
+                self.upstreams.drop_app();
+                self.responses.forget_buffered();
+            }
+            Action::DropTargets => {
+                self.upstreams.drop_targets();
+                self.responses.forget_buffered();
+            }
+            Action::Count(why) => self.stolen.record.pipe(why),
+            Action::HandOff(hand_off) => return Err(hand_off),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! The end of framing: how the connections go on, or how they are closed.
+
+use std::mem;
+
+use super::{
+    exchange::Exchange,
+    state::HandOff,
+    upstreams::{Target, Upstreams},
+};
+use crate::relay::{pipe::Before, stolen::Stolen, upstream::Upstream};
+
+/// The connections of an exchange that has ended, and the bytes on their way. All upstreams but
+/// the current one and the app are closed.
+pub(super) struct Ends {
+    /// The target, if a target is current.
+    target: Option<Target>,
+    app: Option<Upstream>,
+    /// For the current upstream, which has no room for them.
+    to_upstream: Vec<u8>,
+    /// Of the client, and not sent.
+    from_client: Vec<u8>,
+    /// For the client.
+    to_client: Vec<u8>,
+}
+
+// === impl Ends ===
+
+impl Ends {
+    pub(super) fn of(exchange: Exchange<'_>) -> Self {
+        let Exchange { state, upstreams, requests, responses, .. } = exchange;
+        let (target, app) = Upstreams::into_current(upstreams, state.current);
+        let (to_upstream, from_client) = requests.into_rest();
+        Self { target, app, to_upstream, from_client, to_client: responses.into_rest() }
+    }
+
+    /// Serves the rest of the connection.
+    pub(super) async fn finish(&mut self, stolen: &Stolen, how: HandOff) {
+        match how {
+            HandOff::Pipe { why, was_reset } => {
+                why.iter().for_each(|&why| stolen.record.pipe(why));
+                let mut up = mem::take(&mut self.to_upstream);
+                up.extend_from_slice(&self.from_client);
+                let down = mem::take(&mut self.to_client);
+                let before = Before { up, down, upstream_was_reset: was_reset };
+                self.pipe(stolen, before).await;
+            }
+            HandOff::ClientBroke => self.reset_upstreams().await,
+            HandOff::UpstreamBroke => {
+                // A reset would discard what the upstream sent before, which is in the send queue.
+                stolen.client.last_words(&self.to_client).await;
+                stolen.client.reset_on_close();
+            }
+            HandOff::Close => stolen.client.linger().await,
+        }
+    }
+
+    /// Pipes between the client and the current upstream.
+    async fn pipe(&mut self, stolen: &Stolen, before: Before) {
+        match (&self.target, &self.app) {
+            (Some(target), _) => {
+                self.app = None;
+                stolen.tunnel(&target.route, &target.upstream, before).await;
+            }
+            (None, Some(app)) => stolen.pass_on(app, before).await,
+            (None, None) => stolen.client.reset_on_close(),
+        }
+    }
+
+    /// The current upstream gets what it was about to be sent, and then a reset, as the client gave
+    /// one. So does the app.
+    async fn reset_upstreams(&self) {
+        let mut words = &*self.to_upstream;
+        let target = self.target.as_ref().map(|target| &target.upstream);
+        for upstream in target.into_iter().chain(&self.app) {
+            upstream.stream.last_words(words).await;
+            upstream.stream.reset_on_close();
+            words = &[];
+        }
+    }
+}

@@ -1,0 +1,512 @@
+//! The state of an HTTP/1 connection, and what each event does to it. No I/O happens here.
+//!
+//! [`State::on`] is the whole table of the module documentation in [`super`]: the rows of the
+//! client's side are [`State::on_client`] and [`State::on_turn`], those of the upstream's side are
+//! [`State::on_upstream`].
+
+use interceptor_wire::{Reason, http1::After};
+
+use crate::relay::stats::Piped;
+
+/// Maximum number of requests without a response. A client that has sent so many is not read.
+const MAX_UNANSWERED: usize = 1024;
+
+/// The state of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    /// The upstream that requests go to and responses come from.
+    pub(super) current: Current,
+    /// The client's side.
+    pub(super) sending: Sending,
+    /// The upstream's side.
+    receiving: Receiving,
+    /// Number of requests sent to the current upstream whose response has not passed.
+    unanswered: usize,
+}
+
+/// The upstream that requests go to and responses come from. There is at most one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Current {
+    /// None: no response is due, and the app has no connection. The last target is watched, since
+    /// it may close its idle connection.
+    None,
+    /// The app, which gave the last response or is the only upstream so far. Its end is the
+    /// client's end, also between responses.
+    App,
+    /// The app, after a target gave the last response. To the client this connection was not idle,
+    /// so the client does not see how it ends.
+    SpareApp,
+    /// The target that was opened or reused last.
+    Target,
+}
+
+/// What happens to the client's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    /// Nothing is sent until a whole request head has arrived.
+    Between,
+    /// The head of a request was sent; its body is being sent.
+    Body,
+    /// All bytes are sent. They follow the last request, which went to the app.
+    AfterLast,
+    /// `Next` waits until all responses due have passed.
+    Turn(Next),
+    /// `Next` waits until its upstream is connected.
+    Dial(Next),
+    /// The response to Upgrade or CONNECT decides what follows.
+    Answer,
+    /// Nothing more is sent. The last request went to a target, and other requests are not for it.
+    Stopped,
+    /// The bytes that follow can't be framed. The app gets them by a pipe.
+    Unframed(Reason),
+}
+
+/// What waits for its upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A request for a rule's target.
+    Target,
+    /// A request for the app.
+    App,
+    /// No whole request. The app is dialled so that its time-outs apply to the client.
+    Idle,
+    /// Bytes that can't be framed, which the app gets.
+    Unframed(Reason),
+}
+
+/// What happens to the upstream's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receiving {
+    /// Responses pass.
+    Framed,
+    /// The end of a target's response is in doubt. All bytes pass, as its part.
+    InDoubt,
+    /// The client gets no more bytes of any upstream. Its connection is closed when it has taken
+    /// the last ones.
+    Over,
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The client's bytes.
+    Client(ClientEvent),
+    /// The way of the next request to its upstream.
+    Turn(TurnEvent),
+    /// The current upstream's bytes, or those of an idle target.
+    Upstream(UpstreamEvent),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientEvent {
+    /// A request head is complete.
+    Head(Owner),
+    /// A request that was sent is complete.
+    End(After),
+    /// What follows can't be framed.
+    Doubt(Reason),
+    /// A request head has begun and is not complete.
+    PartialHead,
+    /// Bytes arrived while nothing was sent.
+    Spoke,
+    /// The client has sent FIN. `left`: some of its bytes are not sent.
+    Ended { left: bool },
+}
+
+/// The upstream that a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    App,
+    /// The target that is current.
+    CurrentTarget,
+    OtherTarget,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TurnEvent {
+    /// [`State::is_target_done`], and whether the app's connection is still open.
+    TargetDone { is_app_open: bool },
+    /// [`Sending::Turn`] is examined.
+    Examined,
+    /// The target is connected, or its open connection is reused. The request that waited for it is
+    /// the next event.
+    TargetOpen,
+    /// The target can't be reached, or its rule ended: the app gets the request.
+    FellBack,
+    /// The app is connected.
+    AppOpen,
+    /// The app can't be reached. `left`: some of the client's bytes are not sent.
+    AppFailed { left: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UpstreamEvent {
+    /// A response head passed that agrees to Upgrade or CONNECT.
+    Switched,
+    /// A response head passed whose body ends with the connection.
+    UntilClose,
+    /// A response is complete.
+    End {
+        /// What follows the response.
+        after: After,
+        /// What follows the request that it belongs to.
+        request: After,
+    },
+    /// The end of the response is in doubt.
+    Doubt(Reason),
+    /// Bytes arrived and no response is due.
+    Unasked,
+    /// FIN.
+    Ended,
+    /// The connection failed.
+    Broke,
+}
+
+/// What the exchange does after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Goes on.
+    Continue,
+    /// Sends the request head to the current upstream.
+    Send,
+    /// Keeps the client's bytes for later.
+    Wait,
+    /// Opens the target of the next request: reuses an open connection or dials.
+    OpenTarget,
+    /// Dials the app.
+    DialApp,
+    /// Gives up the dial in progress.
+    CancelDial,
+    /// Sends FIN to the target, which then gets no further request.
+    FinishTarget,
+    /// Closes the app's connection. The next request for the app dials it anew.
+    DropApp,
+    /// Closes the connections of all targets.
+    DropTargets,
+    /// Counts why framing ended, and goes on.
+    Count(Piped),
+    /// Ends framing.
+    HandOff(HandOff),
+}
+
+/// How framing ends, and who takes over: see [`super::hand_off`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HandOff {
+    /// The rest of the connection is a pipe between the client and the current upstream.
+    Pipe {
+        why: Option<Piped>,
+        /// A write to the upstream met a reset.
+        was_reset: bool,
+    },
+    /// The client's connection failed. So do those of the upstreams.
+    ClientBroke,
+    /// The connection failed from which the client expects a response. So does the client's.
+    UpstreamBroke,
+    /// There is no upstream left for the client. Its connection is closed in order.
+    Close,
+}
+
+// === impl State ===
+
+impl State {
+    pub(super) fn new(has_app: bool) -> Self {
+        Self {
+            current: if has_app { Current::App } else { Current::None },
+            sending: Sending::Between,
+            receiving: Receiving::Framed,
+            unanswered: 0,
+        }
+    }
+
+    /// Takes the state to the next one, and tells what is to be done.
+    pub(super) fn on(&mut self, event: Event) -> Action {
+        match event {
+            Event::Client(event) => self.on_client(event),
+            Event::Turn(event) => self.on_turn(event),
+            Event::Upstream(event) => self.on_upstream(event),
+        }
+    }
+
+    /// Whether bytes of the client can be sent.
+    pub(super) fn sends(&self) -> bool {
+        matches!(self.sending, Sending::Between | Sending::Body | Sending::AfterLast)
+            && !self.is_blocked()
+    }
+
+    /// Whether nothing can be sent before the upstream's side goes on.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.is_over() || self.unanswered >= MAX_UNANSWERED
+    }
+
+    /// Whether the client gets no more bytes.
+    pub(super) fn is_over(&self) -> bool {
+        self.receiving == Receiving::Over
+    }
+
+    /// Whether a response is due.
+    pub(super) fn is_response_due(&self) -> bool {
+        self.unanswered > 0
+    }
+
+    /// Whether the target has received whole requests and given all responses. How it goes on, for
+    /// example by closing its connection, does not concern the client any more.
+    pub(super) fn is_target_done(&self) -> bool {
+        self.current == Current::Target
+            && !self.is_response_due()
+            && self.is_between_requests()
+            && !self.is_over()
+    }
+
+    fn is_between_requests(&self) -> bool {
+        match self.sending {
+            Sending::Between
+            | Sending::Turn(_)
+            | Sending::Dial(_)
+            | Sending::Answer
+            | Sending::Unframed(_) => true,
+            Sending::Body | Sending::AfterLast | Sending::Stopped => false,
+        }
+    }
+
+    fn is_app_current(&self) -> bool {
+        matches!(self.current, Current::App | Current::SpareApp)
+    }
+
+    /// Events of the client's side.
+    fn on_client(&mut self, event: ClientEvent) -> Action {
+        match event {
+            ClientEvent::Head(owner) => self.on_head(owner),
+            ClientEvent::End(after) => {
+                self.sending = match (after, self.current) {
+                    (After::Keep, _) => Sending::Between,
+                    // The response came before the request was complete, and declined.
+                    (After::Upgrade | After::Connect, _) if !self.is_response_due() => {
+                        Sending::Between
+                    }
+                    (After::Upgrade | After::Connect, _) => Sending::Answer,
+                    (After::Close, Current::Target) => Sending::Stopped,
+                    (After::Close, _) => Sending::AfterLast,
+                };
+                Action::Continue
+            }
+            ClientEvent::Doubt(reason) if self.sending == Sending::Body => {
+                Action::HandOff(HandOff::piped(Piped::Request(reason)))
+            }
+            // A pipe to the app keeps the order by itself.
+            ClientEvent::Doubt(reason) if self.is_app_current() => {
+                self.sending = Sending::Unframed(reason);
+                Action::Continue
+            }
+            ClientEvent::Doubt(reason) => {
+                self.sending = Sending::Turn(Next::Unframed(reason));
+                Action::Continue
+            }
+            ClientEvent::PartialHead => {
+                if self.current == Current::None && !self.is_over() {
+                    self.need_app();
+                }
+                Action::Continue
+            }
+            // Now there may be a request, and it need not be the app's.
+            ClientEvent::Spoke if self.sending == Sending::Dial(Next::Idle) => {
+                self.sending = Sending::Between;
+                Action::CancelDial
+            }
+            ClientEvent::Spoke => Action::Wait,
+            ClientEvent::Ended { left } => self.on_client_end(left),
+        }
+    }
+
+    /// A request head: it is sent if its upstream is current, or else waits for its turn.
+    fn on_head(&mut self, owner: Owner) -> Action {
+        match (owner, self.current) {
+            (Owner::CurrentTarget, Current::Target) => {}
+            (Owner::App, Current::App | Current::SpareApp) => self.current = Current::App,
+            (Owner::App, _) => {
+                self.sending = Sending::Turn(Next::App);
+                return Action::Wait;
+            }
+            (Owner::CurrentTarget | Owner::OtherTarget, _) => {
+                self.sending = Sending::Turn(Next::Target);
+                return Action::Wait;
+            }
+        }
+        self.unanswered += 1;
+        self.sending = Sending::Body;
+        Action::Send
+    }
+
+    /// FIN of the client. A pipe meets the same FIN, and passes it on.
+    fn on_client_end(&mut self, left: bool) -> Action {
+        let is_target = self.current == Current::Target;
+        match self.sending {
+            Sending::Answer if !left || !is_target => Action::HandOff(HandOff::PIPE),
+            Sending::Stopped if !left => Action::HandOff(HandOff::PIPE),
+            // What is left is not for this target, which may take long to respond.
+            Sending::Answer | Sending::Stopped | Sending::Turn(_) | Sending::Dial(_)
+                if is_target =>
+            {
+                Action::FinishTarget
+            }
+            _ if !self.sends() => Action::Wait,
+            // The beginning of a request that is not complete is the app's.
+            _ if is_target && left => {
+                self.sending = Sending::Turn(Next::Idle);
+                Action::Continue
+            }
+            _ if self.current == Current::None => {
+                self.receiving = Receiving::Over;
+                Action::Continue
+            }
+            _ => Action::HandOff(HandOff::PIPE),
+        }
+    }
+
+    /// Events on the way of the next request to its upstream.
+    fn on_turn(&mut self, event: TurnEvent) -> Action {
+        match event {
+            TurnEvent::TargetDone { is_app_open } => {
+                self.current = if is_app_open { Current::SpareApp } else { Current::None };
+                Action::Continue
+            }
+            TurnEvent::Examined => self.on_turn_examined(),
+            TurnEvent::TargetOpen => {
+                self.current = Current::Target;
+                self.sending = Sending::Between;
+                Action::Continue
+            }
+            TurnEvent::FellBack => {
+                self.sending = Sending::Turn(Next::App);
+                Action::Continue
+            }
+            TurnEvent::AppOpen => {
+                self.current = Current::App;
+                self.sending = self.sending.with_app();
+                Action::Continue
+            }
+            // An idle connection ends in order.
+            TurnEvent::AppFailed { left: false } if self.sending == Sending::Dial(Next::Idle) => {
+                self.receiving = Receiving::Over;
+                Action::Continue
+            }
+            TurnEvent::AppFailed { .. } => Action::HandOff(HandOff::UpstreamBroke),
+        }
+    }
+
+    fn on_turn_examined(&mut self) -> Action {
+        let Sending::Turn(next) = self.sending else { return Action::Continue };
+        match next {
+            // Where the response ends is in doubt. The client, which goes on, has seen its end.
+            _ if self.receiving == Receiving::InDoubt => {
+                self.receiving = Receiving::Over;
+                Action::Wait
+            }
+            _ if self.is_response_due() => Action::Wait,
+            Next::Target => {
+                self.sending = Sending::Dial(next);
+                Action::OpenTarget
+            }
+            _ if self.is_app_current() => {
+                self.sending = self.sending.with_app();
+                Action::Continue
+            }
+            _ => {
+                self.sending = Sending::Dial(next);
+                Action::DialApp
+            }
+        }
+    }
+
+    /// Events of the upstream's side.
+    fn on_upstream(&mut self, event: UpstreamEvent) -> Action {
+        match (event, self.current) {
+            (UpstreamEvent::Switched, _) => Action::HandOff(HandOff::piped(Piped::Tunnel)),
+            (UpstreamEvent::UntilClose, Current::Target) => Action::Continue,
+            (UpstreamEvent::UntilClose, _) => Action::HandOff(HandOff::PIPE),
+            (UpstreamEvent::End { after, request }, _) => self.on_response_end(after, request),
+            (UpstreamEvent::Doubt(reason), Current::Target) if self.sending != Sending::Answer => {
+                self.receiving = Receiving::InDoubt;
+                Action::Count(Piped::Response(reason))
+            }
+            // An answer to Upgrade or CONNECT that can't be framed concerns these two only.
+            (UpstreamEvent::Doubt(reason), _) => {
+                Action::HandOff(HandOff::piped(Piped::Response(reason)))
+            }
+            (UpstreamEvent::Unasked, Current::App) => {
+                Action::HandOff(HandOff::piped(Piped::ServerSpoke))
+            }
+            (UpstreamEvent::Ended, Current::App) => Action::HandOff(HandOff::PIPE),
+            // As servers do with idle connections.
+            (UpstreamEvent::Unasked | UpstreamEvent::Ended, Current::SpareApp) => {
+                self.current = Current::None;
+                Action::DropApp
+            }
+            (UpstreamEvent::Unasked | UpstreamEvent::Ended, Current::Target) => {
+                self.receiving = Receiving::Over;
+                Action::Continue
+            }
+            // How long the client may be idle is now for the app to decide.
+            (
+                UpstreamEvent::Unasked | UpstreamEvent::Ended | UpstreamEvent::Broke,
+                Current::None,
+            ) => {
+                self.need_app();
+                Action::DropTargets
+            }
+            (UpstreamEvent::Broke, _) => Action::HandOff(HandOff::UpstreamBroke),
+        }
+    }
+
+    fn on_response_end(&mut self, after: After, request: After) -> Action {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        // Upgrade or CONNECT was declined: what follows is the next request.
+        if self.sending == Sending::Answer && matches!(request, After::Upgrade | After::Connect) {
+            self.sending = Sending::Between;
+        }
+        match (after, self.current) {
+            // The client takes further requests for unread (RFC 9112, section 9.6), so no other
+            // upstream may get them. The app's FIN is still to come.
+            (After::Close, Current::App) => Action::HandOff(HandOff::PIPE),
+            // Nobody waits for the target's FIN: it has no further response to give.
+            (After::Close, Current::Target) => {
+                self.receiving = Receiving::Over;
+                Action::Continue
+            }
+            _ => Action::Continue,
+        }
+    }
+
+    /// The app is needed although there is no whole request.
+    fn need_app(&mut self) {
+        if self.sending == Sending::Between {
+            self.sending = Sending::Turn(Next::Idle);
+        }
+    }
+}
+
+// === impl Sending ===
+
+impl Sending {
+    /// What waited for the app goes on.
+    fn with_app(self) -> Self {
+        match self {
+            Self::Turn(Next::Unframed(reason)) | Self::Dial(Next::Unframed(reason)) => {
+                Self::Unframed(reason)
+            }
+            _ => Self::Between,
+        }
+    }
+}
+
+// === impl HandOff ===
+
+impl HandOff {
+    pub(super) const PIPE: Self = Self::Pipe { why: None, was_reset: false };
+
+    pub(super) fn piped(why: Piped) -> Self {
+        Self::Pipe { why: Some(why), was_reset: false }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! The way of the next request to its upstream: waiting for its turn, reuse of a connection, dial.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use super::{
+    exchange::Exchange,
+    state::{Event, HandOff, Next, Sending, TurnEvent},
+};
+use crate::relay::{
+    dial::{Ack, AppDialError, DialError},
+    route::Route,
+    upstream::Upstream,
+};
+
+/// An upstream connection that is being made.
+pub(super) enum Dial {
+    Target(Connect<DialError>, Arc<Route>),
+    App(Connect<AppDialError>),
+}
+
+type Connect<E> = Pin<Box<dyn Future<Output = Result<Upstream, E>> + Send>>;
+
+// === impl Exchange ===
+
+impl Exchange<'_> {
+    /// Waits until bytes of the client can be sent.
+    pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandOff>> {
+        loop {
+            if self.state.is_blocked() {
+                return Poll::Pending;
+            }
+            match self.state.sending {
+                Sending::Between | Sending::Body | Sending::AfterLast | Sending::Unframed(_) => {
+                    return Poll::Ready(Ok(()));
+                }
+                Sending::Answer | Sending::Stopped => return Poll::Pending,
+                Sending::Turn(_) => {
+                    let before = self.state;
+                    self.on(Event::Turn(TurnEvent::Examined))?;
+                    if self.state == before {
+                        return Poll::Pending;
+                    }
+                }
+                Sending::Dial(_) => ready!(self.poll_dial(cx))?,
+            }
+        }
+    }
+
+    /// The target of the next request: reuses its open connection or dials.
+    pub(super) fn open_target(&mut self) -> Result<(), HandOff> {
+        match self.requests.wanted_target() {
+            // The rule may have ended while the request waited.
+            Some(route) if !route.is_over() => {
+                if self.upstreams.reuse_target(&route) {
+                    return self.on(Event::Turn(TurnEvent::TargetOpen));
+                }
+                let connect = Box::pin(self.stolen.dial(&route, Ack::Delayed));
+                self.requests.dial = Some(Dial::Target(connect, route));
+                Ok(())
+            }
+            _ => self.fall_back(),
+        }
+    }
+
+    pub(super) fn dial_app(&mut self) {
+        // Without a request there are no bytes for the app that could carry the ACK.
+        let has_request = self.state.sending == Sending::Dial(Next::App);
+        let ack = if has_request { Ack::Delayed } else { Ack::Immediate };
+        self.requests.dial = Some(Dial::App(Box::pin(self.stolen.dial_app(ack))));
+    }
+
+    fn poll_dial(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandOff>> {
+        match &mut self.requests.dial {
+            Some(Dial::Target(connect, route)) => {
+                let (connected, route) = (ready!(connect.as_mut().poll(cx)), Arc::clone(route));
+                self.requests.dial = None;
+                Poll::Ready(self.target_dialled(route, connected))
+            }
+            Some(Dial::App(connect)) => {
+                let connected = ready!(connect.as_mut().poll(cx));
+                self.requests.dial = None;
+                Poll::Ready(self.app_dialled(connected))
+            }
+            None => unreachable!("`Sending::Dial` has a dial in progress"),
+        }
+    }
+
+    fn target_dialled(
+        &mut self,
+        route: Arc<Route>,
+        connected: Result<Upstream, DialError>,
+    ) -> Result<(), HandOff> {
+        match connected {
+            Ok(upstream) => {
+                self.requests.to_upstream.push(&self.stolen.preface(&route));
+                self.upstreams.open_target(route, upstream);
+                self.on(Event::Turn(TurnEvent::TargetOpen))
+            }
+            Err(error) => {
+                self.requests.failure = Some((route, error.into()));
+                self.fall_back()
+            }
+        }
+    }
+
+    fn app_dialled(&mut self, connected: Result<Upstream, AppDialError>) -> Result<(), HandOff> {
+        match connected {
+            Ok(upstream) => {
+                self.upstreams.open_app(upstream);
+                self.on(Event::Turn(TurnEvent::AppOpen))
+            }
+            Err(error) => {
+                let left = self.requests.has_buffered();
+                self.on(Event::Turn(TurnEvent::AppFailed { left })).inspect_err(|_| {
+                    self.stolen.record.record_all(error.into());
+                })
+            }
+        }
+    }
+
+    /// The app gets the next request instead of its target.
+    fn fall_back(&mut self) -> Result<(), HandOff> {
+        self.requests.want_app();
+        self.on(Event::Turn(TurnEvent::FellBack))
+    }
+}
