@@ -1,7 +1,9 @@
 //! The daemon's side of the kernel programs: loading, maps, links.
 //!
-//! One [`Steal`] per workload holds its own program and maps, because an `sk_lookup` program can't tell which network
-//! namespace it runs in. [`Callers`] are one for all: their programs can. Nothing is pinned: when the process ends, in whatever way, the kernel removes all of it.
+//! Each workload has [`PodPrograms`] of its own, because an `sk_lookup` program can't tell which
+//! network namespace it runs in. [`Callers`] are one for the node: their programs can tell.
+//!
+//! Nothing is pinned. When the process ends, the kernel removes all of it.
 
 pub mod caller;
 mod error;

@@ -1,8 +1,10 @@
-//! The application sees the caller: the `getpeername` programs, and the map of the relay's connections with their callers.
+//! Shows client addresses to apps: the `getpeername` programs, and their map from the relay's
+//! connections to client addresses.
 //!
-//! The relay passes a connection on from a socket of its own, which is what the application would see. The programs tell
-//! it the caller's address instead. They have to be attached at the root of the cgroups, above the processes of all pods,
-//! so they run for everybody on the node. They are attached only while some workload is armed.
+//! The relay passes a connection on to the app from a socket of its own, whose address the app would
+//! see. The programs replace it with the client's address. They are attached at the root of the
+//! cgroups, above the processes of all pods, so they run for every process of the node. They are
+//! attached only while a workload is armed.
 
 use std::{
     io,
@@ -37,7 +39,7 @@ use crate::netns::{self, Netns};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_CALLER"));
 
-/// The hooks.
+/// The names of the programs, for IPv4 and IPv6 sockets.
 const PROGRAMS: [&str; 2] = ["peer4", "peer6"];
 
 sockopt_impl!(
@@ -49,57 +51,57 @@ sockopt_impl!(
     u64
 );
 
-/// Callers' addresses for the applications of all workloads, or the reason why they are lost.
+/// Shows client addresses to the apps of all workloads, or has the reason why it can't.
 #[derive(Debug)]
 pub struct Callers {
     programs: Result<Programs, CallerError>,
     count: Arc<Count>,
 }
 
-/// The same for one network namespace.
+/// The same, for one network namespace.
 #[derive(Debug)]
 pub struct NetnsCallers {
     way: Result<Way, CallerError>,
     count: Count,
-    /// Of all namespaces.
+    /// The counts over all namespaces.
     total: Arc<Count>,
 }
 
-/// An application is shown a caller, as long as this lives.
+/// The app sees the client's address while this lives.
 #[derive(Debug)]
-#[must_use = "the application sees the caller only while this lives"]
+#[must_use = "the app sees the client's address only while this lives"]
 pub struct ShownCaller {
     callers: Arc<NetnsCallers>,
     relayed: Relayed,
 }
 
-/// Connections that were passed on to applications.
+/// Counts of connections that were passed on to apps.
 #[derive(Debug, Default)]
 pub struct Count {
     shown: AtomicU64,
     lost: AtomicU64,
 }
 
-/// Loaded for as long as the daemon runs.
+/// The programs, loaded while the daemon runs.
 #[derive(Debug)]
 struct Programs {
     object: Mutex<aya::Ebpf>,
     cgroup: CgroupRoot,
     callers: Arc<CallerMap>,
-    /// In force while some namespace needs it.
+    /// The links, while a namespace needs them.
     attached: Mutex<Weak<Attached>>,
 }
 
-/// Detaches when dropped.
+/// The links of both programs. Dropping this detaches them.
 #[derive(Debug)]
 struct Attached(#[expect(dead_code, reason = "held")] [CgroupSockAddrLink; 2]);
 
-/// How addresses get from the relay to the application.
+/// What one namespace needs to show addresses.
 #[derive(Debug)]
 struct Way {
     cookie: u64,
     callers: Arc<CallerMap>,
-    /// As long as connections are open whose application may ask.
+    /// Held while an app may still ask for an address.
     _attached: Arc<Attached>,
 }
 
@@ -108,40 +110,41 @@ type CallerMap = Mutex<HashMap<MapData, Relayed, Source>>;
 // === impl Callers ===
 
 impl Callers {
-    /// Loads the programs and tries them with a connection of our own. Where that fails, addresses are lost.
+    /// Loads the programs and tests them with a connection of our own. If that fails, apps see the
+    /// relay's address.
     ///
     /// Needs CAP_BPF, CAP_NET_ADMIN and a view of the node's cgroups.
     pub async fn new() -> Self {
         let callers = Self { programs: Programs::load(), count: Arc::default() };
         let Ok(programs) = &callers.programs else { return callers };
-        // In the daemon's own network namespace; attached no longer than that takes.
+        // In the daemon's own network namespace, and attached only for the test.
         match Self::proven(programs, &netns::tcp_socket).await {
             Ok(_) => callers,
             Err(error) => Self { programs: Err(error), ..callers },
         }
     }
 
-    /// Without a try: addresses are lost.
+    /// Shows nothing, without a test.
     #[must_use]
     pub fn nowhere() -> Self {
         Self { programs: Err(CallerError::Nowhere), count: Arc::default() }
     }
 
-    /// Whether addresses are kept, and if not, why.
+    /// Whether apps see client addresses.
     ///
     /// # Errors
-    /// The reason why they are lost on the whole host.
+    /// Why no app of this host does.
     pub fn state(&self) -> Result<(), &CallerError> {
         self.programs.as_ref().map(drop)
     }
 
-    /// Of all namespaces.
+    /// The counts over all namespaces.
     #[must_use]
     pub fn count(&self) -> &Count {
         &self.count
     }
 
-    /// Attaches the programs if they are not, and proves that they work inside of `netns`.
+    /// Attaches the programs if they are not attached, and proves that they work inside `netns`.
     pub async fn enter(&self, netns: &Netns) -> Arc<NetnsCallers> {
         let way = match &self.programs {
             Ok(programs) => Self::proven(programs, &|ip| netns.tcp_socket(ip)).await,
@@ -150,7 +153,7 @@ impl Callers {
         Arc::new(NetnsCallers { way, count: Count::default(), total: Arc::clone(&self.count) })
     }
 
-    /// The way into the network namespace in which `socket` makes sockets, proven.
+    /// Proves that the programs work in the network namespace in which `socket` makes sockets.
     async fn proven(
         programs: &Programs,
         socket: &impl Fn(IpAddr) -> io::Result<Socket>,
@@ -160,7 +163,7 @@ impl Callers {
             .map_err(CallerError::Cookie)?;
         let attached = programs.attach()?;
         let way = Way { cookie, callers: Arc::clone(&programs.callers), _attached: attached };
-        // Tried connections count for nothing.
+        // Test connections are not counted.
         let callers = NetnsCallers { way: Ok(way), count: Count::default(), total: Arc::default() };
         let callers = Arc::new(callers);
         self_test::prove(&|relay, port, caller| callers.show(relay, port, caller), socket).await?;
@@ -187,14 +190,14 @@ impl Programs {
     }
 
     fn attach(&self) -> Result<Arc<Attached>, CallerError> {
-        let mut attached = lock(&self.attached);
+        let mut attached = self.attached.lock();
         if let Some(attached) = attached.upgrade() {
             return Ok(attached);
         }
-        let mut object = lock(&self.object);
+        let mut object = self.object.lock();
         let mut link = |name| {
             let program = hook(&mut object, name)?;
-            // Links always allow others beside them; said so, the kernel refuses.
+            // A link always allows other programs beside it. The kernel refuses flags that ask for it.
             program
                 .attach(&self.cgroup.file, CgroupAttachMode::Single)
                 .and_then(|id| program.take_link(id))
@@ -220,9 +223,9 @@ fn hook<'a>(
 // === impl NetnsCallers ===
 
 impl NetnsCallers {
-    /// From now on, an application that has a connection from `relay` to its `port` sees it come from `caller`.
+    /// Shows `caller` to the app as the peer of a connection from `relay` to its `port`.
     ///
-    /// `None` when that can't be had; see [`count_lost`](Self::count_lost).
+    /// `None` when that fails; then call [`count_lost`](Self::count_lost).
     pub fn show(
         self: &Arc<Self>,
         relay: SocketAddr,
@@ -231,10 +234,10 @@ impl NetnsCallers {
     ) -> Option<ShownCaller> {
         let shown = self.way.as_ref().ok().and_then(|way| {
             let relayed = Relayed::new(way.cookie, Source::from(relay), port);
-            match lock(&way.callers).insert(relayed, Source::from(caller), 0) {
+            match way.callers.lock().insert(relayed, Source::from(caller), 0) {
                 Ok(()) => Some(ShownCaller { callers: Arc::clone(self), relayed }),
                 Err(error) => {
-                    tracing::debug!(%error, "the application sees the relay's address");
+                    tracing::debug!(%error, "the app sees the relay's address");
                     None
                 }
             }
@@ -247,22 +250,22 @@ impl NetnsCallers {
         shown
     }
 
-    /// An application has a connection whose caller it does not see.
+    /// Counts a connection whose client the app does not see.
     pub fn count_lost(&self) {
         for count in [&self.count, &*self.total] {
             count.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Whether addresses are kept in this namespace, and if not, why.
+    /// Whether the app of this namespace sees client addresses.
     ///
     /// # Errors
-    /// The reason why they are lost.
+    /// Why it does not.
     pub fn state(&self) -> Result<(), &CallerError> {
         self.way.as_ref().map(drop)
     }
 
-    /// Of this namespace.
+    /// The counts of this namespace.
     #[must_use]
     pub fn count(&self) -> &Count {
         &self.count
@@ -274,9 +277,9 @@ impl NetnsCallers {
 impl Drop for ShownCaller {
     fn drop(&mut self) {
         if let Ok(way) = &self.callers.way
-            && let Err(error) = lock(&way.callers).remove(&self.relayed)
+            && let Err(error) = way.callers.lock().remove(&self.relayed)
         {
-            tracing::warn!(%error, "forget whom an application was shown");
+            tracing::warn!(%error, "can't remove a client's address from the map");
         }
         for count in [&self.callers.count, &*self.callers.total] {
             count.shown.fetch_sub(1, Ordering::Relaxed);
@@ -287,20 +290,15 @@ impl Drop for ShownCaller {
 // === impl Count ===
 
 impl Count {
-    /// Connections at present that show the application their caller.
+    /// Open connections whose client the app sees.
     #[must_use]
     pub fn shown(&self) -> u64 {
         self.shown.load(Ordering::Relaxed)
     }
 
-    /// Connections so far that did not.
+    /// Connections so far whose client the app did not see.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
-}
-
-/// For what can't be left half-written.
-fn lock<T>(mutex: &Mutex<T>) -> parking_lot::MutexGuard<'_, T> {
-    mutex.lock()
 }

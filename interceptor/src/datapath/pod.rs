@@ -1,7 +1,7 @@
 //! The kernel programs of one network namespace, behind one face.
 //!
-//! Control, registry and admin name ports and a [`Via`]. Which program carries a port, and in which maps it is entered, is known
-//! here alone.
+//! Control, registry and admin name ports and a [`Via`]. Only this folder knows which program
+//! carries a port, and in which maps the port is.
 
 use std::{
     os::fd::{AsFd, AsRawFd},
@@ -22,10 +22,11 @@ use super::{
 
 /// Takes ports of one namespace and releases them.
 ///
-/// [`PodPrograms`] does it in the kernel. The unit tests of `control/ports.rs` record the calls instead, and need no root.
+/// [`PodPrograms`] does it in the kernel. The unit tests of `control/ports.rs` record the calls
+/// instead, and need no root.
 pub trait TakePorts {
-    /// Takes `port`, or changes how long it is taken. Its new connections go `via` until `until`; `None`: until it is
-    /// released. The kernel keeps to that time, whether or not the daemon is alive.
+    /// Takes `port`, or changes until when it is taken. Its new connections go `via` until then;
+    /// `None`: until it is released. The kernel keeps to that time without the daemon.
     ///
     /// # Errors
     /// When [`MAX_PORTS`](interceptor_common::steal::MAX_PORTS) are taken, or the kernel refuses.
@@ -43,8 +44,8 @@ pub trait TakePorts {
 
 /// All kernel programs of one network namespace, with their maps.
 ///
-/// They are set up in an order that never steers a connection to a worker that is not there: load, set the listeners, let the
-/// workers beat, attach, take ports. Dropping this detaches the programs.
+/// Set them up in this order, so that every steered connection finds a worker: load, set the
+/// listeners, let the workers beat, attach, take ports. Dropping this detaches the programs.
 pub struct PodPrograms {
     steal: Steal,
 }
@@ -52,7 +53,8 @@ pub struct PodPrograms {
 // === impl PodPrograms ===
 
 impl PodPrograms {
-    /// Loads and verifies the programs. They are attached to nothing yet. Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+    /// Loads and verifies the programs. They are attached to nothing yet. Needs CAP_BPF,
+    /// CAP_NET_ADMIN and CAP_PERFMON.
     ///
     /// # Errors
     /// When the kernel has no `sk_lookup` (before Linux 5.9), or a right is missing.
@@ -93,8 +95,8 @@ impl PodPrograms {
         self.steal.attach(netns)
     }
 
-    /// The programs' decisions about new connections to `port` since it was taken, by kind. Empty for a port that is not
-    /// taken.
+    /// Counts the programs' decisions about new connections to `port` since it was taken. Empty for
+    /// a port that is not taken.
     ///
     /// # Errors
     /// When the kernel refuses.

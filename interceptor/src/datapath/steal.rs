@@ -1,4 +1,5 @@
-//! The `sk_lookup` program of one namespace with its maps: which ports it takes, and what it did with them.
+//! The `sk_lookup` program of one namespace, with its maps: the ports that it takes, and the counts
+//! of its verdicts.
 
 use std::{os::fd::AsFd, os::fd::AsRawFd, sync::Arc};
 
@@ -26,13 +27,13 @@ use super::{
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_STEAL"));
 
-/// Loads the program, as often as there are namespaces to arm.
+/// Loads the program once for each namespace.
 ///
-/// One for the whole process: making one has aya read the kernel's own type information, 30 ms that this program, which
-/// relocates nothing, does not need even once.
+/// One loader serves the whole process. Making one reads the kernel's type information by default,
+/// which takes 30 ms. This program relocates nothing and does not need it.
 pub struct Loader(EbpfLoader<'static>);
 
-/// Every number of workers, for the loader to refer to.
+/// Every possible number of workers. The loader keeps a reference to one of them.
 static WORKERS: [u32; MAX_WORKERS as usize + 1] = {
     let mut counts = [0; MAX_WORKERS as usize + 1];
     let mut n = 0;
@@ -45,18 +46,18 @@ static WORKERS: [u32; MAX_WORKERS as usize + 1] = {
 
 /// The program and maps of one network namespace.
 ///
-/// Built in the order that never takes a connection without somebody to serve it: load, give it listeners, let the
-/// workers beat, name ports, attach.
+/// Set it up as [`PodPrograms`](super::PodPrograms) says.
 pub struct Steal {
-    /// Detaches when dropped; `None` until attached. First field: the link goes before the maps.
+    /// Detaches when dropped. `None` until attached. First field: the link is dropped before the
+    /// maps.
     link: Option<SkLookupLink>,
     program: aya::Ebpf,
     ports: HashMap<MapData, PortKey, PortEntry>,
     listeners: SockMap<MapData>,
     verdicts: PerCpuArray<MapData, u64>,
     heartbeats: Arc<HeartbeatPage>,
-    own: Arc<Bypass>,
-    /// Which port each row of the counters belongs to.
+    bypass: Arc<Bypass>,
+    /// The port of each row of the counters.
     slots: [Option<Port>; MAX_PORTS as usize],
 }
 
@@ -75,19 +76,20 @@ impl Loader {
 // === impl Steal ===
 
 impl Steal {
-    /// Loads and verifies the program. Attached to nothing yet. Needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+    /// Loads and verifies the program. It is attached to nothing yet. Needs CAP_BPF, CAP_NET_ADMIN
+    /// and CAP_PERFMON.
     ///
     /// # Errors
     /// When the kernel has no `sk_lookup` (before 5.9), or a right is missing.
     pub fn load(loader: &mut Loader) -> Result<Self, DatapathError> {
         let mut program = loader.0.load(OBJECT)?;
-        // While all maps are still open: the program refers to them by file descriptor until the kernel has it.
+        // Before any map is taken: until it is loaded, the program refers to maps by descriptor.
         hook(&mut program)?.load()?;
         let heartbeats = match program.take_map("HEARTBEATS") {
             Some(Map::Array(map)) => Arc::new(HeartbeatPage::new(map.fd().as_fd())?),
             _ => return Err(missing("HEARTBEATS")),
         };
-        let own = HashMap::try_from(take(&mut program, "BYPASS")?).map_err(in_map("BYPASS"))?;
+        let bypass = HashMap::try_from(take(&mut program, "BYPASS")?).map_err(in_map("BYPASS"))?;
         let steal = Self {
             link: None,
             ports: HashMap::try_from(take(&mut program, "PORTS")?).map_err(in_map("PORTS"))?,
@@ -96,7 +98,7 @@ impl Steal {
             verdicts: PerCpuArray::try_from(take(&mut program, "VERDICTS")?)
                 .map_err(in_map("VERDICTS"))?,
             heartbeats,
-            own: Bypass::new(own),
+            bypass: Bypass::new(bypass),
             slots: [None; MAX_PORTS as usize],
             program,
         };
@@ -109,13 +111,13 @@ impl Steal {
         Arc::clone(&self.heartbeats)
     }
 
-    /// Where the relay enters its own connections.
+    /// Registers the relay's own connections, which the program leaves alone.
     #[must_use]
     pub fn bypass(&self) -> Arc<Bypass> {
-        Arc::clone(&self.own)
+        Arc::clone(&self.bypass)
     }
 
-    /// Gives the program the listener of `worker` for `family`. The socket must be listening already.
+    /// Sets the listener of `worker` for `family`. The socket must be listening already.
     ///
     /// # Errors
     /// When the kernel refuses the socket.
@@ -128,10 +130,11 @@ impl Steal {
         self.listeners.set(listener_index(family, worker), socket, 0).map_err(in_map("LISTENERS"))
     }
 
-    /// Takes `port` from now on, until `expires_at` (`CLOCK_MONOTONIC` nanoseconds; `None`: until told otherwise).
+    /// Takes `port` until `expires_at`, in nanoseconds of `CLOCK_MONOTONIC`. `None`: until it is
+    /// released.
     ///
     /// # Errors
-    /// When all rows are taken or the kernel refuses.
+    /// When all rows of the counters are in use, or the kernel refuses.
     pub fn take_port(&mut self, port: Port, expires_at: Option<u64>) -> Result<(), DatapathError> {
         let slot = self
             .slots
@@ -149,10 +152,10 @@ impl Steal {
         Ok(())
     }
 
-    /// Gives `port` back: the next look-up passes.
+    /// Releases `port`: its next connection goes to the app. A port that is not taken is no error.
     ///
     /// # Errors
-    /// When the kernel refuses; a port that was not taken is no error.
+    /// When the kernel refuses.
     pub fn release_port(&mut self, port: Port) -> Result<(), DatapathError> {
         if let Some(slot) = self.slots.iter_mut().find(|owner| **owner == Some(port)) {
             *slot = None;
@@ -175,12 +178,12 @@ impl Steal {
         Ok(())
     }
 
-    /// Detaches: from here on no look-up meets the program. Listeners and counters stay.
+    /// Detaches: no further look-up runs the program. Listeners and counters stay.
     pub fn detach(&mut self) {
         self.link = None;
     }
 
-    /// How often each verdict fell for `port` since it was taken.
+    /// Counts of each verdict about `port` since it was taken. Empty if it is not taken.
     ///
     /// # Errors
     /// When the kernel refuses.

@@ -1,7 +1,9 @@
-//! Where the cgroups of everybody on this node begin: what a program has to be attached to, to run for all of them.
+//! Finds the root of the node's cgroup v2 hierarchy; a program attached there runs for every process
+//! of the node.
 //!
-//! Only cgroup v2 runs programs. It is at `/sys/fs/cgroup`, or beside v1 at `/sys/fs/cgroup/unified`, or wherever it is
-//! mounted. A container sees its own part of it by default, and a program attached there would run for nobody else.
+//! Only cgroup v2 runs programs. It is mounted at `/sys/fs/cgroup`, beside v1 at
+//! `/sys/fs/cgroup/unified`, or elsewhere. By default, a container sees only its own part of it. A
+//! program attached there would run for no other process.
 
 use std::{
     fs::{self, File},
@@ -15,63 +17,63 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
 /// The root of the node's cgroups, open.
 #[derive(Debug)]
 pub struct CgroupRoot {
-    /// What programs are attached to.
+    /// The folder, to attach programs to.
     pub file: File,
-    /// Where it was found.
+    /// The folder's path.
     pub path: PathBuf,
 }
 
-/// Why there is none.
+/// Why the root was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
-    /// Cgroup v1 only, or a container that is shown none.
+    /// The host has cgroup v1 only, or the container has no cgroup mount.
     #[error("no cgroup v2 file system is mounted")]
     NotMounted,
-    /// A container's own view.
+    /// The mount shows only the container's own cgroup.
     #[error("{path} is this container's own cgroup, not the node's", path = path.display())]
     OwnOnly {
-        /// Where it is mounted.
+        /// The mount point.
         path: PathBuf,
     },
-    /// The kernel did not let us look.
+    /// A file can't be read.
     #[error("{path}: {source}", path = path.display())]
     Io {
-        /// What was looked at.
+        /// The file.
         path: PathBuf,
-        /// What it said.
+        /// The kernel's error.
         source: io::Error,
     },
 }
 
-/// One cgroup v2 file system, of `/proc/self/mountinfo`.
+/// One cgroup v2 mount in `/proc/self/mountinfo`.
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
-    /// Which cgroup it begins with, seen from the root of the process' cgroup namespace.
+    /// The cgroup at its root, relative to the root of the process' cgroup namespace.
     begins_with: PathBuf,
-    /// Where it is.
+    /// The mount point.
     path: PathBuf,
 }
 
 // === impl CgroupRoot ===
 
 impl CgroupRoot {
-    /// Looks through everything that is mounted.
+    /// Looks through all mounts.
     ///
     /// # Errors
-    /// When nothing there is above the cgroups of others.
+    /// When no mount shows a cgroup above those of the other pods.
     pub fn find() -> Result<Self, CgroupError> {
         let mounts = mounts(&read("/proc/self/mountinfo")?);
         let own = own_cgroup(&read("/proc/self/cgroup")?);
         let (mut above, mut own_only) = (None, None);
         for Mount { begins_with, path } in mounts {
             let Some(file) = open(&path)? else { continue };
-            // Every cgroup has this file, but the root of them all.
+            // Every cgroup but the root of the hierarchy has this file.
             let is_root = !path.join("cgroup.type").exists();
             let found = Self { file, path };
             if is_root {
                 return Ok(found);
             }
-            // A node may be a container itself: all that is on it is below its own cgroup, not below the machine's root.
+            // A node may be a container itself. All its pods are below its own cgroup then.
             if own.as_ref().is_some_and(|own| is_above(&begins_with, own)) {
                 above.get_or_insert(found);
             } else {
@@ -90,7 +92,7 @@ fn read(path: &str) -> Result<String, CgroupError> {
     fs::read_to_string(path).map_err(|source| CgroupError::Io { path: path.into(), source })
 }
 
-/// Opens the folder, unless something else is mounted over it.
+/// Opens the folder. `None` if another file system is mounted over it.
 fn open(path: &Path) -> Result<Option<File>, CgroupError> {
     let in_it = |source| CgroupError::Io { path: path.to_owned(), source };
     let file = match File::open(path) {
@@ -101,8 +103,8 @@ fn open(path: &Path) -> Result<Option<File>, CgroupError> {
     Ok((fs.filesystem_type() == CGROUP2_SUPER_MAGIC).then_some(file))
 }
 
-/// The cgroup v2 file systems of a `mountinfo`. See proc_pid_mountinfo(5): id, parent, device, root, mount point, …, `-`,
-/// type, …
+/// The cgroup v2 mounts of a `mountinfo`. Its fields are id, parent, device, root, mount point, …,
+/// `-`, type, … (proc_pid_mountinfo(5)).
 fn mounts(mountinfo: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let (mount, filesystem) = line.split_once(" - ")?;
@@ -114,7 +116,7 @@ fn mounts(mountinfo: &str) -> Vec<Mount> {
     mountinfo.lines().filter_map(mount).collect()
 }
 
-/// Undoes `\040` and the like.
+/// Decodes octal escapes such as `\040`.
 fn unescaped(field: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();
@@ -135,16 +137,18 @@ fn unescaped(field: &str) -> PathBuf {
     std::ffi::OsString::from_vec(bytes).into()
 }
 
-/// The process' own cgroup, of `/proc/self/cgroup`: the line of cgroup v2 begins with `0::`.
+/// The process' own cgroup in `/proc/self/cgroup`. The line of cgroup v2 begins with `0::`.
 fn own_cgroup(text: &str) -> Option<PathBuf> {
     text.lines().find_map(|line| line.strip_prefix("0::")).map(PathBuf::from)
 }
 
-/// Whether `cgroup` is strictly above `own`; both as the process' cgroup namespace has them, where `/..` leads out of it.
+/// Whether `cgroup` is strictly above `own`. Both are relative to the process' cgroup namespace,
+/// where `/..` leads out of it.
 fn is_above(cgroup: &Path, own: &Path) -> bool {
     let is_outside = |path: &Path| path.starts_with("/..");
     match (is_outside(cgroup), is_outside(own)) {
-        // Our own way is not known beyond the namespace's root, but anything right above that root is above us.
+        // The path above the namespace's root is unknown. Only direct parents of it are surely
+        // above us.
         (true, false) => cgroup.components().skip(1).all(|part| part.as_os_str() == ".."),
         (false, false) => own.starts_with(cgroup) && own != cgroup,
         (_, true) => false,
@@ -183,19 +187,23 @@ mod tests {
     }
 
     #[rstest]
-    // A container with a cgroup namespace of its own: what it is shown by default, and what the node has.
+    // A container with its own cgroup namespace: its default view, and the node's root.
     #[case("/", "/", false)]
     #[case("/../../..", "/", true)]
-    // Not ours: a cousin.
+    // A cousin of our cgroup.
     #[case("/../other", "/", false)]
     // Without such a namespace.
     #[case("/kubepods/pod1/c", "/kubepods/pod1/c", false)]
     #[case("/", "/kubepods/pod1/c", true)]
     #[case("/kubepods/pod2", "/kubepods/pod1/c", false)]
     #[case("/kubepods/pod", "/kubepods/pod1/c", false)]
-    // Moved out of its namespace: nothing is known.
+    // A process that was moved out of its namespace: the relation is unknown.
     #[case("/..", "/../elsewhere", false)]
-    fn above_means_above_others_too(#[case] cgroup: &str, #[case] own: &str, #[case] above: bool) {
+    fn a_cgroup_is_above_its_descendants_only(
+        #[case] cgroup: &str,
+        #[case] own: &str,
+        #[case] above: bool,
+    ) {
         assert_eq!(is_above(Path::new(cgroup), Path::new(own)), above);
     }
 }

@@ -5,10 +5,10 @@ use std::{error::Error as _, io, net::SocketAddr};
 use super::cgroup::CgroupError;
 use crate::datapath::error::DatapathError;
 
-/// Why applications see the relay's address instead of the caller's.
+/// Why apps see the relay's address instead of the client's.
 #[derive(Debug, thiserror::Error)]
 pub enum CallerError {
-    /// There is nothing to attach to.
+    /// The node's cgroups can't be reached.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
     /// The programs could not be loaded.
@@ -17,26 +17,26 @@ pub enum CallerError {
     /// The kernel did not attach them.
     #[error("attach to {cgroup}: {source}")]
     Attach {
-        /// Where.
+        /// The cgroup's path.
         cgroup: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: aya::programs::ProgramError,
     },
-    /// A network namespace can't be told from others.
+    /// The network namespace can't be identified.
     #[error("SO_NETNS_COOKIE: {0}")]
     Cookie(#[source] io::Error),
-    /// A connection of our own could not be tried with.
-    #[error("try with a connection of our own: {0}")]
+    /// The test connection failed.
+    #[error("test connection: {0}")]
     Try(#[source] io::Error),
-    /// A connection of our own was seen to come from elsewhere.
-    #[error("a connection of our own that should be seen from {expected} was seen from {seen}")]
+    /// `accept` named another client for the test connection.
+    #[error("a test connection should appear to come from {expected}, but came from {seen}")]
     NotShown {
-        /// Whom `accept` should have named.
+        /// The address that `accept` should have returned.
         expected: SocketAddr,
-        /// Whom it named.
+        /// The address that it returned.
         seen: SocketAddr,
     },
-    /// For a single namespace: [`Callers::state`] says why.
+    /// No namespace of the host shows addresses. `Callers::state` has the reason.
     #[error("lost on the whole host")]
     Nowhere,
 }
@@ -44,7 +44,7 @@ pub enum CallerError {
 // === impl CallerError ===
 
 impl CallerError {
-    /// All of it in one line, down to what the kernel said.
+    /// The error and its sources in one line, down to the kernel's error.
     #[must_use]
     pub fn reason(&self) -> String {
         let mut reason = self.to_string();
@@ -59,7 +59,7 @@ impl CallerError {
         reason
     }
 
-    /// What to do about it.
+    /// What an admin can do about it. Empty when the reason is elsewhere.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
@@ -75,7 +75,7 @@ impl CallerError {
                 "run Linux 5.14 or later with CONFIG_CGROUP_BPF, and grant CAP_BPF and CAP_NET_ADMIN"
             }
             Self::Attach { .. } => {
-                "grant CAP_BPF and CAP_NET_ADMIN; EPERM with both: somebody's program at that cgroup allows no others \
+                "grant CAP_BPF and CAP_NET_ADMIN; EPERM with both: another program at that cgroup allows no program \
                  beside it (bpftool cgroup show)"
             }
             Self::Cookie(_) => "run Linux 5.14 or later",
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_ends_with_what_the_kernel_said() {
+    fn the_reason_ends_with_the_kernels_error() {
         let io_error = io::Error::from_raw_os_error(libc::EPERM);
         let source = SyscallError { call: "bpf_link_create", io_error }.into();
         let error = CallerError::Attach { cgroup: "/sys/fs/cgroup".into(), source };

@@ -1,4 +1,5 @@
-//! Does `accept` really name the caller? Tried with a connection of our own for each kind of socket.
+//! Tests whether `accept` returns the client's address, with a connection of our own for each kind
+//! of socket.
 
 use std::{
     io,
@@ -14,26 +15,31 @@ use tokio::{
 
 use super::error::CallerError;
 
-/// How long a trial may take: it goes over the loopback interface.
+/// Maximum time of one test connection. It stays on the loopback interface.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// Nobody has these addresses (RFC 5737, RFC 3849).
-const SOMEBODY4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 7);
-const SOMEBODY6: SocketAddr =
+/// Documentation addresses, which no host has (RFC 5737, RFC 3849).
+const CLIENT4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 7);
+const CLIENT6: SocketAddr =
     SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 7);
 
-/// Tries an IPv4 socket, an IPv6 one, and an IPv6 one with an IPv4 caller, in the namespace where `socket` makes them.
+/// Tests an IPv4 socket, an IPv6 socket, and an IPv6 socket with an IPv4 client, in the namespace
+/// in which `socket` makes sockets.
 ///
-/// `show` has the application that is called at a port by a relay's address see a caller, as long as what it gives lives.
+/// `show` takes the relay's address, the app's port and the client's address. The app sees the client
+/// while the returned value lives.
+///
+/// # Errors
+/// When a connection fails, or `accept` returns another address.
 pub(super) async fn prove<Shown>(
     show: &impl Fn(SocketAddr, u16, SocketAddr) -> Option<Shown>,
     socket: &impl Fn(IpAddr) -> io::Result<Socket>,
 ) -> Result<(), CallerError> {
     let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
-    for (own, from, somebody) in [
-        (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv4Addr::LOCALHOST), SOMEBODY4),
-        (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into(), SOMEBODY6),
-        (mapped.into(), Ipv4Addr::LOCALHOST.into(), SOMEBODY4),
+    for (own, from, client) in [
+        (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv4Addr::LOCALHOST), CLIENT4),
+        (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into(), CLIENT6),
+        (mapped.into(), Ipv4Addr::LOCALHOST.into(), CLIENT4),
     ] {
         let listener = match listen(socket, own) {
             Ok(listener) => listener,
@@ -49,12 +55,12 @@ pub(super) async fn prove<Shown>(
             }
             Err(error) => return Err(CallerError::Try(error)),
         };
-        let seen = timeout(PATIENCE, call(show, socket, &listener, from, somebody))
+        let seen = timeout(PATIENCE, call(show, socket, &listener, from, client))
             .await
             .unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
             .map_err(CallerError::Try)?;
-        if seen != somebody {
-            return Err(CallerError::NotShown { expected: somebody, seen });
+        if seen != client {
+            return Err(CallerError::NotShown { expected: client, seen });
         }
     }
     Ok(())
@@ -70,19 +76,19 @@ fn listen(socket: &impl Fn(IpAddr) -> io::Result<Socket>, ip: IpAddr) -> io::Res
     TcpListener::from_std(socket.into())
 }
 
-/// Calls `listener` on behalf of `somebody`; whom `accept` names.
+/// Connects to `listener` on behalf of `client`. Returns the address that `accept` returns.
 async fn call<Shown>(
     show: &impl Fn(SocketAddr, u16, SocketAddr) -> Option<Shown>,
     socket: &impl Fn(IpAddr) -> io::Result<Socket>,
     listener: &TcpListener,
     from: IpAddr,
-    somebody: SocketAddr,
+    client: SocketAddr,
 ) -> io::Result<SocketAddr> {
     let socket = socket(from)?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
     let relay = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let to = SocketAddr::new(from, listener.local_addr()?.port());
-    let _shown = show(relay, to.port(), somebody).ok_or(io::ErrorKind::StorageFull)?;
+    let _shown = show(relay, to.port(), client).ok_or(io::ErrorKind::StorageFull)?;
     let (accepted, connected) =
         tokio::join!(listener.accept(), TcpSocket::from_std_stream(socket.into()).connect(to));
     connected?;

@@ -1,7 +1,8 @@
-//! The relay's own connections into a namespace, which the program must let through to the application.
+//! The relay's own connections into a namespace, which the program must leave to the app.
 //!
-//! `sk_lookup` sees neither marks nor sockets of the caller, only addresses. So the relay binds, enters the bound
-//! source here, connects, and takes the entry out when the connection is closed.
+//! `sk_lookup` sees addresses, but neither marks nor the client's socket. So the relay binds a
+//! socket, registers its source address here, and connects. It removes the entry when the
+//! connection is closed.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -9,13 +10,13 @@ use aya::maps::{HashMap, MapData, MapError};
 use interceptor_common::addr::Source;
 use parking_lot::Mutex;
 
-/// The map of one namespace's program. It outlives the program while connections hold entries.
+/// The bypass map of one namespace. It outlives the program while connections hold entries.
 #[derive(Debug)]
 pub struct Bypass {
     map: Mutex<HashMap<MapData, Source, u8>>,
 }
 
-/// One entry; taken out when this is dropped.
+/// One entry of the map. Dropping this removes it.
 #[derive(Debug)]
 #[must_use = "the program lets the connection through only while this lives"]
 pub struct BypassEntry {
@@ -30,14 +31,15 @@ impl Bypass {
         Arc::new(Self { map: Mutex::new(map) })
     }
 
-    /// Lets connections from `source` through to the application, as long as the guard lives.
+    /// Leaves connections from `source` to the app while the returned entry lives.
     ///
     /// # Errors
-    /// When the map is full or the kernel is out of memory; connecting then would come back to the relay.
+    /// When the map is full or the kernel is out of memory. Do not connect then: the connection
+    /// would come back to the relay.
     pub fn register(self: &Arc<Self>, source: SocketAddr) -> io::Result<BypassEntry> {
         let source = Source::from(source);
         self.lock().insert(source, 0, 0).map_err(|error| match error {
-            // What the kernel said is what its caller goes by.
+            // Callers decide by the kernel's error code.
             MapError::SyscallError(error) => error.io_error,
             error => io::Error::other(error),
         })?;
@@ -45,7 +47,6 @@ impl Bypass {
     }
 
     fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<MapData, Source, u8>> {
-        // A panic elsewhere can't leave the kernel's map half-written.
         self.map.lock()
     }
 }
@@ -55,7 +56,7 @@ impl Bypass {
 impl Drop for BypassEntry {
     fn drop(&mut self) {
         if let Err(error) = self.map.lock().remove(&self.source) {
-            tracing::warn!(%error, "forget a connection of the relay's own");
+            tracing::warn!(%error, "can't remove a connection of the relay from the bypass map");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The heartbeat array, mapped into the daemon's memory.
 //!
-//! Every worker stores the time into a cell of *every* armed namespace ten times a second. As memory that is a store
-//! each; through the `bpf` system call a hundred namespaces would cost two thousand calls a second.
+//! Ten times a second, every worker stores the time into a cell of *every* armed namespace. In
+//! mapped memory, each is one store. By the `bpf` system call, a hundred namespaces would cost two
+//! thousand calls a second with two workers.
 #![allow(unsafe_code, reason = "memory shared with the kernel")]
 
 use std::{
@@ -20,13 +21,13 @@ use nix::{
     time::{ClockId, clock_gettime},
 };
 
-/// The cells of one namespace's program, one a worker.
+/// The cells of one namespace's program, one for each worker.
 #[derive(Debug)]
 pub struct HeartbeatPage {
     cells: NonNull<Cell>,
 }
 
-/// A [`Pulse`] that the kernel reads and writes too.
+/// A [`Pulse`] that the kernel reads and writes, too.
 #[repr(C)]
 struct Cell {
     beat: AtomicU64,
@@ -64,24 +65,27 @@ impl HeartbeatPage {
         Ok(Self { cells: page.cast() })
     }
 
-    /// Stores the time of `worker`'s beat; [`interceptor_common::heartbeat::NO_BEAT`] says that it stopped accepting.
+    /// Stores the time of `worker`'s beat. [`NO_BEAT`](interceptor_common::heartbeat::NO_BEAT) means
+    /// that the worker does not accept.
     pub fn store(&self, worker: u32, beat: Beat) {
         self.cell(worker).beat.store(beat, Ordering::Relaxed);
     }
 
-    /// How many connections the kernel may still steer to `worker`.
+    /// The number of connections that the kernel may still steer to `worker`.
     pub fn room(&self, worker: u32) -> i64 {
         self.cell(worker).room.load(Ordering::Relaxed)
     }
 
-    /// Lets the kernel steer so many connections more to `worker`, or less. What it steers meanwhile is not lost.
+    /// Changes by `more` the number of connections that the kernel may steer to `worker`. Atomic:
+    /// connections that the kernel steers meanwhile are not lost.
     pub fn grant(&self, worker: u32, more: i64) {
         self.cell(worker).room.fetch_add(more, Ordering::Relaxed);
     }
 
     fn cell(&self, worker: u32) -> &Cell {
         assert!(worker < MAX_WORKERS, "worker {worker} has no heartbeat cell");
-        // SAFETY: inside the mapping by the assertion; array values whose size is a multiple of eight lie side by side.
+        // SAFETY: inside the mapping by the assertion. Array values lie side by side when their
+        // size is a multiple of eight.
         unsafe { self.cells.add(worker as usize).as_ref() }
     }
 }
