@@ -1,5 +1,5 @@
-//! `interceptor run`: wires the parts of the daemon together, and shuts them down in an order in
-//! which no connection fails.
+//! `interceptor run`: puts the parts together, and takes them apart in an order that fails no
+//! connection.
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
@@ -39,15 +39,15 @@ use crate::{
     },
 };
 
-/// Maximum workers by default. More have not improved any measurement.
+/// Maximum workers by default. More have not been seen to help on one node.
 const MAX_DEFAULT_WORKERS: usize = 4;
 
-/// A failure to start, with the exit code of the process.
+/// A failure to start, with the code that the process ends with.
 #[derive(Debug)]
 pub struct Failure {
-    /// The message for the user.
+    /// The error to print.
     pub error: anyhow::Error,
-    /// The exit code.
+    /// The code to exit with.
     pub exit: Exit,
 }
 
@@ -64,10 +64,10 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
 /// Runs the daemon until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When it can't start, because of the command line, a file, a missing right or a resource.
+/// When it can't start because of the command line, a file, a right or a resource.
 pub fn run(args: Run) -> Result<(), Failure> {
     let home = HomeNetns::capture()
-        .context("open the daemon's own network namespace")
+        .context("look at the daemon's own network namespace")
         .or_exit(Exit::Os)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -101,7 +101,7 @@ pub fn run(args: Run) -> Result<(), Failure> {
     runtime.block_on(control(start))
 }
 
-/// Everything that is ready before the control side starts.
+/// The parts that exist before the control side starts.
 struct Start {
     args: Run,
     signals: Signals,
@@ -116,9 +116,9 @@ struct Start {
 
 /// The signals that the daemon handles.
 ///
-/// The handlers are installed before anything else. The daemon is process 1 of its container, and
-/// the kernel delivers no signal without a handler to process 1. A SIGTERM during the start would
-/// be ignored, and the kubelet would send SIGKILL later.
+/// Their handlers are installed before anything else. The daemon is process 1 of its container,
+/// where the kernel drops signals without a handler. A SIGTERM at start would be lost, and SIGKILL
+/// would follow.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -174,7 +174,7 @@ async fn control(start: Start) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The sockets of the admin endpoint. They are bound first, so that a second daemon fails here.
+/// The sockets of the admin endpoint. They are bound early: a second daemon fails here.
 struct Endpoints {
     admin: TcpListener,
     metrics: Option<TcpListener>,
@@ -201,22 +201,21 @@ impl Endpoints {
     }
 }
 
-/// The parts of the control side, wired together and not started.
+/// The parts of the control side, before any of them starts.
 struct Loaded {
     context: Arc<Context>,
     registry: Arc<Registry>,
     cluster: Option<Cluster>,
     reconciler: Reconciler,
     woken: mpsc::UnboundedReceiver<Wake>,
-    /// Number of workloads of the source at start.
+    /// The number of workloads at start.
     workloads: usize,
 }
 
 async fn load(start: Start) -> (Loaded, Run, Signals) {
     let Start { args, signals, home, policy, limits, workers, cluster, source, workloads } = start;
     let registry = Arc::new(Registry::default());
-    // Held until the reconciler has registered its own tasks, so that the daemon is not ready too
-    // early.
+    // Held until the reconciler has registered its own tasks. The daemon would be ready too early.
     let self_test = registry.readiness().task("self-test of client addresses");
     let callers = load_callers().await;
     let (wakes, woken) = mpsc::unbounded_channel();
@@ -243,15 +242,14 @@ async fn load(start: Start) -> (Loaded, Run, Signals) {
     (Loaded { context, registry, cluster, reconciler, woken, workloads: count }, args, signals)
 }
 
-/// Loads the programs that show clients' addresses to apps, and tests them. The daemon also works
-/// without them.
+/// Loads and tests the programs that show client addresses to apps. The daemon works without them.
 async fn load_callers() -> Arc<Callers> {
     let callers = Callers::new().await;
     if let Err(error) = callers.state() {
         tracing::warn!(
             reason = error.reason(),
             remedy = error.remedy(),
-            "apps won't see clients' addresses"
+            "apps won't see client addresses"
         );
     }
     Arc::new(callers)
@@ -290,7 +288,7 @@ async fn spawn_cluster(
     Ok(Some(cluster.start(&client, node, &context.policy, registry, &context.wakes)))
 }
 
-/// Has the source read again at each SIGHUP.
+/// Has the reconciler read the source again at each SIGHUP.
 fn spawn_reload(mut hangup: Signal, wakes: mpsc::UnboundedSender<Wake>) {
     tokio::spawn(async move {
         while hangup.recv().await.is_some() && wakes.send(Wake::Source).is_ok() {}
@@ -311,13 +309,12 @@ fn netns_folders(args: &Run) -> Vec<PathBuf> {
     args.netns_dir.clone()
 }
 
-/// Waits for stolen connections to end. The kernel steers no new ones, but some handshakes may be
-/// in progress.
+/// Lets stolen connections end. The kernel steers no more of them, but handshakes may be under way.
 async fn drain(shared: &Shared, timeout: Duration) {
     tracing::info!(
         connections = shared.open(),
         ?timeout,
-        "given back; letting stolen connections end"
+        "draining: stolen connections may end by themselves"
     );
     match shared.open_connections().drain(GRACE_AT_EXIT, timeout).await {
         0 => tracing::info!("ended"),
@@ -338,8 +335,7 @@ fn source(args: &Run, cluster: Option<&Cluster>) -> Result<Arc<dyn Source>, Fail
 fn specs_of_flags(args: &Run) -> Result<Vec<WorkloadSpec>, Failure> {
     if args.pairs.is_empty() {
         let error = anyhow!(
-            "nothing to do: give --kubernetes, --workloads FILE, or --netns PATH with \
-             --redirect RULE"
+            "nothing to do: give --kubernetes, --workloads FILE, or --netns PATH with --redirect RULE"
         );
         return Err(Failure { error, exit: Exit::Usage });
     }
@@ -354,7 +350,7 @@ fn specs_of_flags(args: &Run) -> Result<Vec<WorkloadSpec>, Failure> {
     Ok(specs)
 }
 
-/// The failure to read a file that the command line names.
+/// The failure to start without a file that the command line names.
 fn unread(error: ReadError) -> Failure {
     let exit = match error {
         ReadError::Io { .. } => Exit::NoInput,

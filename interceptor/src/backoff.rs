@@ -1,4 +1,4 @@
-//! Exponential back-off: the delay before the next attempt after a failure.
+//! The delays before another try after a failure.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -15,8 +15,7 @@ pub struct Backoff {
     failures: u32,
 }
 
-/// Maximum doublings of a delay. The ratio of maximum to initial delay is far below two to this
-/// power.
+/// Maximum doublings. Every maximum in use is reached earlier.
 const MAX_DOUBLINGS: u32 = 16;
 
 // === impl Backoff ===
@@ -29,13 +28,13 @@ impl Backoff {
     }
 
     /// Shortens each delay at random, to between half of it and all of it. So many clients of one
-    /// server do not retry at the same moment.
+    /// server do not come back at the same moment.
     #[must_use]
     pub const fn with_jitter(self) -> Self {
         Self { jitter: true, ..self }
     }
 
-    /// Notes a failure. Returns the delay before the next attempt.
+    /// Counts a failure. Returns the delay before the next try.
     pub fn failed(&mut self) -> Duration {
         let doublings = self.failures.min(MAX_DOUBLINGS);
         self.failures = self.failures.saturating_add(1);
@@ -43,8 +42,7 @@ impl Backoff {
         if self.jitter { jittered(delay) } else { delay }
     }
 
-    /// Starts again with the initial delay: an attempt succeeded, or the cause of the failures may
-    /// be gone.
+    /// Starts again with the initial delay, after a success or when the cause may have changed.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

@@ -1,16 +1,19 @@
-//! The control side: from what people wrote to what the kernel and the workers do.
+//! The control side: brings the kernel and the workers to the specs.
 //!
 //! ```text
-//! watch.rs        something changed: the workloads file, a mount, a process
-//! reconciler.rs   one task; brings every workload to what is written, again and again until it fits
-//!   managed.rs      one workload: its state machine
-//!     plan.rs         which of its rules take effect, and why the others don't (pure)
-//!     armed.rs        a namespace with our program in it
-//!       prove.rs        is a byte really intercepted?
-//!       resolve.rs      the addresses behind a target's name
-//!       reopen.rs       a silent target, tried in the background
-//!     leaving.rs      given back, with connections that may finish
-//! registry.rs     what is published of all that, for status and metrics
+//! reconciler.rs     one task that brings every workload to its spec
+//!   workload.rs       the controller of one workload
+//!     plan.rs           which rules take effect, and why the others do not (pure)
+//!     attachment.rs     a namespace with our programs in it
+//!       ports.rs          the order in which ports are taken and released
+//!       rule.rs           a rule in force
+//!         facts/            background tasks that watch one fact each
+//!     draining.rs       a disarmed workload that still has connections
+//! source.rs         where specs come from
+//! context.rs        what every part may use, and how it wakes the reconciler
+//! claims.rs         one workload for each port of a namespace
+//! registry.rs       the published state, for status, metrics and reports
+//! status.rs         states and reasons
 //! ```
 
 pub mod attachment;

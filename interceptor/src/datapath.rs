@@ -1,9 +1,9 @@
 //! The daemon's side of the kernel programs: loading, maps, links.
 //!
-//! Each workload has [`PodPrograms`] with programs and maps of its own, because an `sk_lookup`
-//! program can't find out in which network namespace it runs. [`Callers`] exist once for the
-//! process: their programs can. Nothing is pinned. When the process ends, in whatever way, the
-//! kernel removes all programs, maps and links.
+//! Each workload has [`PodPrograms`] of its own, because an `sk_lookup` program can't tell which
+//! network namespace it runs in. [`Callers`] are one for the node: their programs can tell.
+//!
+//! Nothing is pinned. When the process ends, the kernel removes all of it.
 
 pub mod caller;
 mod error;

@@ -1,8 +1,8 @@
-//! Draining: time for open connections to end by themselves.
+//! Gives connections time to end by themselves.
 //!
-//! After the kernel has stopped steering, two kinds of connections still need the relay: open ones,
-//! and those whose handshake is in progress, which are not counted yet. So a drain lasts at least
-//! for a grace time, and at most until a deadline.
+//! After the kernel has stopped steering, two kinds of connections still need the relay. Some are
+//! open. Others are in their handshake and not counted yet. So a drain lasts at least for a grace
+//! time, and at most until a deadline.
 
 use std::{
     pin::pin,
@@ -15,14 +15,14 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-/// Grace time of a disarmed namespace for its listeners, and of a released port for its routes. It
-/// covers handshakes in progress: two retransmissions of a SYN-ACK on a slow path.
+/// How long a disarmed namespace keeps its listeners, and a released port its routes: time for
+/// handshakes that were under way (two retransmissions of a SYN-ACK on a slow path).
 pub const GRACE: Duration = Duration::from_secs(3);
 
-/// Grace time at the end of the daemon. A lost SYN-ACK is retransmitted after a second.
+/// The grace time at the end of the daemon. A lost SYN-ACK is sent again after a second.
 pub const GRACE_AT_EXIT: Duration = Duration::from_millis(1_500);
 
-/// Counts open connections, and notifies waiting tasks when the last one ends.
+/// Counts open connections, and wakes tasks that wait for the last one to end.
 #[derive(Debug, Default)]
 pub struct OpenConnections {
     count: AtomicUsize,
@@ -32,7 +32,7 @@ pub struct OpenConnections {
 // === impl OpenConnections ===
 
 impl OpenConnections {
-    /// Number of open connections.
+    /// The number of open connections.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
@@ -50,11 +50,11 @@ impl OpenConnections {
         }
     }
 
-    /// Waits until none is open.
+    /// Waits for a moment at which none is open.
     pub async fn all_ended(&self) {
         loop {
             let mut ended = pin!(self.all_ended.notified());
-            // From here on no notification is missed, so the count may be read.
+            // From here on, no wake-up is missed. So read the count now.
             ended.as_mut().enable();
             if self.count() == 0 {
                 return;
@@ -63,8 +63,8 @@ impl OpenConnections {
         }
     }
 
-    /// Waits until all have ended: at least for `grace`, and at most for `deadline`, even if that
-    /// is shorter than `grace`. Returns the number of connections that are still open.
+    /// Waits until all have ended, but at least for `grace`. Gives up after `deadline`, even within
+    /// `grace`. Returns the number of connections that are still open.
     pub async fn drain(&self, grace: Duration, deadline: Duration) -> usize {
         let end = Instant::now() + deadline;
         let drained = async {
@@ -78,7 +78,7 @@ impl OpenConnections {
     }
 }
 
-/// Runs `then` on the current runtime after [`GRACE`], when handshakes in progress are complete.
+/// Runs `then` on the current runtime after [`GRACE`].
 pub fn after_grace(then: impl FnOnce() + Send + 'static) {
     tokio::spawn(async move {
         sleep(GRACE).await;
@@ -98,7 +98,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(30);
     const LONG: Duration = Duration::from_secs(60);
 
-    /// A drain in progress, with `open` connections.
+    /// A drain under way, with this many open connections.
     async fn draining(
         open: usize,
         grace: Duration,

@@ -1,4 +1,4 @@
-//! When the daemon is ready: every task that was registered at start has had its first success.
+//! Whether the daemon is ready: every task that was registered at start is done.
 
 use std::{
     collections::BTreeSet,
@@ -11,19 +11,19 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// Tasks that the daemon waits for before it calls itself ready. Once it is ready, it stays so.
+/// The tasks that must be done before the daemon is ready. Once ready, it stays ready.
 #[derive(Clone, Debug)]
 pub struct Readiness(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     started: Instant,
-    /// The names of tasks that are not done.
+    /// The tasks that are not done, by name.
     pending: Mutex<BTreeSet<&'static str>>,
     ready: AtomicBool,
 }
 
-/// A task that the daemon waits for. It is done when this is dropped.
+/// A task that must be done before the daemon is ready. Dropping this marks it as done.
 #[derive(Debug)]
 #[must_use = "the task is done when this is dropped"]
 pub struct ReadyTask {
@@ -41,13 +41,13 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    /// Waits for the task `name`, too. Register every task before the first is done.
+    /// Registers the task `name`. Register every task before the first one is done.
     pub fn task(&self, name: &'static str) -> ReadyTask {
         self.0.pending.lock().insert(name);
         ReadyTask { readiness: self.clone(), name }
     }
 
-    /// Whether every task is done. Not ready as long as no task was registered.
+    /// Whether every task is done. False before the first task is registered.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.0.ready.load(Ordering::Acquire)

@@ -1,8 +1,8 @@
-//! A namespace with our program in it: from a plan to rules in force.
+//! A namespace with our programs in it: from a plan to rules in force.
 //!
-//! [`Attachment::arm`] brings listeners and program into a namespace, [`Attachment::apply`] starts and ends rules there, and
-//! [`Attachment::disarm`] leaves it. Listeners outlive the program by [`GRACE`](crate::drain::GRACE), for connections whose handshake was under
-//! way.
+//! [`Attachment::arm`] brings listeners and programs into a namespace. [`Attachment::apply`] starts
+//! and ends rules there. [`Attachment::disarm`] leaves it. Listeners outlive the programs by
+//! [`GRACE`](crate::drain::GRACE), for connections whose handshake was under way.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -28,7 +28,7 @@ use super::{
     plan::{Plan, Planned},
     ports::{Applied, Ports},
     registry::Armed,
-    rule::{ActiveRule, RefusedRule, RuleReport, loop_message},
+    rule::{ActiveRule, LoopError, RefusedRule, RuleReport},
     status::{Reason, Standing},
 };
 use crate::{
@@ -43,14 +43,14 @@ use crate::{
     },
 };
 
-/// Maximum time for the workers to answer: they are asked between two beats.
+/// Maximum time for the workers to answer. They do so between two beats.
 const WORKERS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One arming of one workload.
 pub struct Attachment {
     /// What the workers see.
     pub workload: Arc<Workload>,
-    /// No other workload has these ports of the namespace.
+    /// The ports of the namespace that this workload owns.
     claims: HashMap<Port, Claim>,
     /// What runs in the kernel.
     programs: Arc<Mutex<PodPrograms>>,
@@ -72,7 +72,7 @@ pub enum ArmError {
     /// No listener could be opened inside.
     #[error("listen inside the namespace: {0}")]
     Listen(#[source] io::Error),
-    /// The addresses of the namespace, which tell whether a target is the workload itself, could not be read.
+    /// The addresses of the namespace could not be read. A target may be one of them.
     #[error("look at the addresses of the namespace: {0}")]
     Addresses(#[source] io::Error),
     /// A port belongs to another workload.
@@ -93,10 +93,10 @@ struct Opened {
 // === impl Attachment ===
 
 impl Attachment {
-    /// Puts listeners and the program into `netns`. No port is taken yet.
+    /// Opens listeners in `netns` and attaches the programs to it. Takes no port yet.
     ///
     /// # Errors
-    /// When a part of that is refused. Nothing stays behind then.
+    /// When a step fails. Nothing stays behind then.
     pub async fn arm(
         spec: &WorkloadSpec,
         netns: Netns,
@@ -122,7 +122,7 @@ impl Attachment {
         Ok(Self { workload, claims: HashMap::new(), programs, ports, rules: Vec::new() })
     }
 
-    /// What the registry publishes of it.
+    /// The entry for the registry.
     #[must_use]
     pub fn published(&self) -> Armed {
         Armed { workload: Arc::clone(&self.workload), programs: Arc::clone(&self.programs) }
@@ -134,12 +134,13 @@ impl Attachment {
         self.workload.netns.id()
     }
 
-    /// Brings rules, routes and ports to what the plan says. Rules that did not change are not touched.
+    /// Brings rules, routes and ports to the plan. Unchanged rules are not touched.
     ///
-    /// `expires_at` tells when a rule with a `ttl` ends. Returns the rules that were refused here.
+    /// `expires_at` returns when a rule with a `ttl` expires. Returns the rules that are refused
+    /// here.
     ///
     /// # Errors
-    /// The second value is what went wrong, which is worth trying again. Everything else was done.
+    /// The second value is the first failure. Another try may help. Everything else was done.
     pub fn apply(
         &mut self,
         plan: &Plan,
@@ -157,10 +158,10 @@ impl Attachment {
                     && active.ports == planned.ports
                     && active.expires_at == expires_at
             };
-            // First, also for a rule that is in force: another rule may have taken the port that this one leads to.
+            // First, and for rules in force as well: another rule may have taken the target's port.
             let is_loop = self.is_loop(rule, plan);
             if let Ok(Some(address)) = is_loop {
-                let standing = Standing::refused(Reason::Loop, loop_message(address));
+                let standing = Standing::refused(Reason::Loop, LoopError(address).to_string());
                 let (key, rule) = (planned.key.clone(), rule.clone());
                 refused.push(RefusedRule { key, rule, standing });
             } else if let Some(at) = before.iter().position(same) {
@@ -185,20 +186,21 @@ impl Attachment {
         (refused, result.and(taken.map_err(ArmError::from)))
     }
 
-    /// What can be said of the rule with this key and text, if it is in force.
+    /// The report on the rule with this key and text. `None` if it is not in force.
     #[must_use]
     pub fn report(&self, key: &AnnotationKey, rule: &Rule) -> Option<RuleReport> {
         let active = self.rules.iter().find(|active| active.key == *key && active.rule == *rule)?;
         Some(active.report(&self.workload.routes.load()))
     }
 
-    /// The first moment at which a rule's `ttl` ends.
+    /// The first moment at which a rule's `ttl` expires.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
         self.rules.iter().filter_map(|active| active.expires_at).min()
     }
 
-    /// Stops stealing. Connections that were stolen go on. Listeners are closed after [`GRACE`](crate::drain::GRACE).
+    /// Stops stealing. Open connections go on. Listeners close after
+    /// [`GRACE`](crate::drain::GRACE).
     pub fn disarm(mut self, context: &Context) -> Draining {
         let draining = Draining::new(&self.workload);
         self.rules.clear();
@@ -212,14 +214,15 @@ impl Attachment {
         draining
     }
 
-    /// Leaves a namespace that is gone. Its connections have no peer any more and would keep it alive, so they are closed.
+    /// Leaves a namespace that is gone. Closes its connections, which have no peer any more and
+    /// would keep it alive.
     pub fn cut(self, context: &Context) {
         self.programs.lock().detach();
         self.workload.gone.set();
         context.workers.cut(self.workload.id);
     }
 
-    /// Makes sure that no other workload has these ports.
+    /// Claims these ports, so that no other workload takes them.
     fn claim(&mut self, ports: &[Port], context: &Context) -> Result<(), ClaimedError> {
         let (netns, name) = (self.workload.netns.id(), &self.workload.name);
         for &port in ports {
@@ -230,7 +233,8 @@ impl Attachment {
         Ok(())
     }
 
-    /// The target, if it is a redirected port of this very workload: it would be stolen again.
+    /// The target's address, if it is a redirected port of this workload. Connections to it would
+    /// loop.
     fn is_loop(&self, rule: &Rule, plan: &Plan) -> io::Result<Option<SocketAddr>> {
         let Target::Address(address) = rule.target else { return Ok(None) };
         let mut redirected = plan.rules.iter().flat_map(|planned| &planned.ports);
@@ -239,7 +243,8 @@ impl Attachment {
         Ok(loops.then_some(address))
     }
 
-    /// Takes the ports of rules that are ready, releases those that only `removed` rules had, and begins the proofs.
+    /// Takes the ports of rules that are ready and starts their proofs. Releases ports that only
+    /// `removed` rules had.
     ///
     /// # Errors
     /// When the kernel does not take a port. The others are taken.
@@ -255,14 +260,14 @@ impl Attachment {
         let mut result = Ok(());
         for (n, error) in failed {
             let rule = &self.rules[n];
-            tracing::error!(workload = %self.workload.name, rule = %rule.key, %error, "take ports");
+            tracing::error!(workload = %self.workload.name, rule = %rule.key, %error, "can't take ports");
             rule.failed(error.to_string());
             result = result.and(Err(error));
         }
         result
     }
 
-    /// Keeps the withdrawn routes of a port for connections that were on their way, then drops them with their counters.
+    /// Drops the withdrawn routes of a port, with their counters, after the grace time.
     fn forget_later(&self, port: Port) {
         let workload = Arc::clone(&self.workload);
         after_grace(move || {
@@ -292,7 +297,7 @@ fn open(netns: &Netns, workers: u32, programs: &mut PodPrograms) -> Result<Opene
     Ok(opened)
 }
 
-/// What the workers are to see of the workload.
+/// Makes the workers' side of the workload.
 async fn workload(
     spec: &WorkloadSpec,
     netns: Netns,
@@ -303,7 +308,11 @@ async fn workload(
     static NEXT_ID: AtomicU32 = AtomicU32::new(1);
     let callers = context.callers.enter(&netns).await;
     if let (Ok(()), Err(error)) = (context.callers.state(), callers.state()) {
-        tracing::warn!(workload = %spec.name, reason = error.reason(), "the application won't see callers' addresses");
+        tracing::warn!(
+            workload = %spec.name,
+            reason = error.reason(),
+            "the app won't see client addresses"
+        );
     }
     Workload {
         id: WorkloadId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),

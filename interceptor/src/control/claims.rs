@@ -1,7 +1,8 @@
 //! One workload for each port of a network namespace.
 //!
-//! Two programs of ours that take the same port would take each other's connections to the app for those of clients and
-//! pass them back and forth until no more fit. The kernel can't tell the two apart, so a port has one owner.
+//! Two of our programs on one port would each mistake the other's connections to the app for those
+//! of clients. They would pass each connection back and forth until the limit of open connections.
+//! The kernel can't tell the two apart, so a port has one owner.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,7 +17,7 @@ pub struct Claims(Arc<Mutex<HashMap<ClaimedPort, Arc<str>>>>);
 
 type ClaimedPort = (NetnsId, Port);
 
-/// The port belongs to a workload until this is dropped.
+/// A workload owns the port until this is dropped.
 #[derive(Debug)]
 #[must_use = "the port is free again when this is dropped"]
 pub struct Claim {
@@ -27,7 +28,8 @@ pub struct Claim {
 /// A port has rules of another workload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "port {port} of this network namespace has rules of workload {owner}; write all rules for it there"
+    "port {port} of this network namespace has rules of workload {owner}; \
+     write all rules for it there"
 )]
 pub struct ClaimedError {
     /// The port.
@@ -42,7 +44,7 @@ impl Claims {
     /// Claims a port of `netns` for the workload `name`.
     ///
     /// # Errors
-    /// When a workload has it already, be it this one.
+    /// When a workload owns it already, even this one.
     pub fn claim(
         &self,
         netns: NetnsId,

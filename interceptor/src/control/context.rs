@@ -1,6 +1,7 @@
-//! What every part of the control side may use, and how each of them wakes the reconciler.
+//! What every part of the control side may use, and how it wakes the reconciler.
 //!
-//! This is the ground floor: the parts above hold a reference to [`Context`] and never to one another.
+//! This is the ground floor: parts above it reach shared state through [`Context`], and not through
+//! the reconciler.
 
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ pub enum Wake {
     Mounts,
     /// One workload, by name: the process that its spec names has ended.
     Ended(Arc<str>),
-    /// The source: it has changed, or somebody asked for it to be read again (SIGHUP).
+    /// The source: it has changed, or SIGHUP asked for another look.
     Source,
 }
 
@@ -93,7 +94,7 @@ impl Waker {
 
     /// Has the workload stepped soon.
     pub fn wake(&self) {
-        // The reconciler has ended if this fails: the daemon is ending, and there is nothing to step.
+        // This fails when the reconciler has ended. The daemon is ending then.
         let _ = self.wakes.send(Wake::Workload(Arc::clone(&self.name)));
     }
 }

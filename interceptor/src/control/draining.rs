@@ -1,6 +1,7 @@
-//! What was given back and still has connections.
+//! A disarmed workload that still has open connections.
 //!
-//! They may finish, as long as their namespace is there. When it goes, they go: their sockets would keep it alive.
+//! They may end by themselves while their namespace exists. When the namespace is removed, they are
+//! closed: their sockets would keep it alive.
 
 use std::{
     path::PathBuf,
@@ -15,7 +16,7 @@ use crate::{
     },
 };
 
-/// A workload that is not armed any more, and whose connections may still go on.
+/// A disarmed workload whose connections may still be open.
 #[derive(Debug)]
 pub struct Draining {
     path: PathBuf,
@@ -27,7 +28,7 @@ pub struct Draining {
 // === impl Draining ===
 
 impl Draining {
-    /// To be watched over from now on.
+    /// Begins to watch the workload's namespace.
     #[must_use]
     pub fn new(workload: &Arc<Workload>) -> Self {
         Self {
@@ -38,14 +39,13 @@ impl Draining {
         }
     }
 
-    /// Whether there is anything left to watch over.
+    /// Whether all its connections have ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.workload.strong_count() == 0
     }
 
-    /// Lets go of the namespace if it is gone: connections in it would keep it alive. False when nothing is left to
-    /// watch over.
+    /// Closes the connections if the namespace is gone. Returns false when none is left.
     pub fn look_again(&self, home: &'static HomeNetns, workers: &Workers) -> bool {
         let Some(workload) = self.workload.upgrade() else { return false };
         let gone = is_gone(&Netns::open(&self.path, home), self.netns);

@@ -1,10 +1,10 @@
-//! Background tasks that find something out, and wake the reconciler when it has changed.
+//! Background tasks that watch one fact each and wake the reconciler when it changes.
 //!
 //! ```text
-//! watch.rs      the workloads file, a mount or a process has changed
+//! watch.rs      whether the workloads file, a mount or a process has changed
 //! resolve.rs    the addresses behind a target's name
-//! canary.rs     does a connection to the port really arrive at the relay?
-//! half_open.rs  does a silent target answer again?
+//! canary.rs     whether a connection to a port arrives at the relay
+//! half_open.rs  whether a silent target answers again
 //! ```
 
 pub mod canary;

@@ -1,4 +1,6 @@
-//! Which rules of a workload take effect, and why the others don't. No I/O: the same input gives the same plan.
+//! Decides which rules of a workload take effect, and why the others do not.
+//!
+//! No I/O: the same input gives the same plan.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -18,7 +20,7 @@ use crate::{
 /// What a workload's annotations amount to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Every rule that is in force or was refused, in the order in which they are told.
+    /// Every admitted or refused rule, in the order in which status lists them.
     pub rules: Vec<Planned>,
     /// What happens with each port that a rule takes from.
     pub ports: BTreeMap<Port, PortPlan>,
@@ -27,7 +29,8 @@ pub struct Plan {
 /// What happens with one port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortPlan {
-    /// The rules of the plan that take from it, by index, in the order in which they are asked. At least one.
+    /// The rules that take from it, as indices into [`Plan::rules`]. The relay asks them in this
+    /// order. At least one.
     pub rules: Vec<usize>,
     /// How its connections get to their targets.
     pub via: Via,
@@ -36,26 +39,36 @@ pub struct PortPlan {
 /// One rule of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// Where it stands.
+    /// The annotation that contains the rule.
     pub key: AnnotationKey,
-    /// The rule; `None` when its text can't be read and no earlier text could.
+    /// The rule. `None` for a text that can't be parsed.
     pub rule: Option<Rule>,
-    /// The ports that it takes; empty when it is refused.
+    /// The ports that it takes. Empty when it is refused.
     pub ports: Vec<Port>,
     /// Why it takes none.
     pub refusal: Option<Standing>,
 }
 
-/// What must be remembered between plans: who came first, and what was last understood.
+/// The state between plans: the age of annotations, and the last rules that could be parsed.
 #[derive(Debug, Default)]
 pub struct Planner {
-    /// Annotations by age, each with the last rules that could be read.
+    /// Annotations by age, oldest first, each with the last rules that could be parsed.
     accepted: Vec<(AnnotationKey, Vec<Rule>)>,
-    /// Who takes from a port, in the order in which they came to it.
+    /// The annotations that take from a port, in the order in which they first did.
     takers: BTreeMap<Port, Vec<AnnotationKey>>,
 }
 
-/// A rule that nothing speaks against but, maybe, other rules.
+/// The node for which a workload is planned.
+pub struct Node<'a> {
+    /// The admin's limits.
+    pub policy: &'a Policy,
+    /// The number of admitted rules of other workloads.
+    pub elsewhere: usize,
+    /// Whether an address is one of the node's own.
+    pub is_node_address: &'a dyn Fn(IpAddr) -> bool,
+}
+
+/// A rule that only other rules can still keep from taking effect.
 struct Claim {
     key: AnnotationKey,
     rule: Rule,
@@ -65,15 +78,14 @@ struct Claim {
 // === impl Planner ===
 
 impl Planner {
-    /// Decides on every rule of `spec`, on a node that has rules of other workloads, too: `elsewhere` of them.
+    /// Decides on every rule of `spec`.
     ///
-    /// `expired` is asked about rules that would take effect, and gives what is to be said of one whose time is over.
+    /// `expired` is called for rules that would take effect. It returns the standing of a rule
+    /// whose `ttl` has expired, and `None` for all others.
     pub fn plan(
         &mut self,
         spec: &WorkloadSpec,
-        policy: &Policy,
-        elsewhere: usize,
-        is_node_address: impl Fn(IpAddr) -> bool,
+        node: &Node<'_>,
         mut expired: impl FnMut(&AnnotationKey, &Rule) -> Option<Standing>,
     ) -> Plan {
         let mut rules = Vec::new();
@@ -87,16 +99,17 @@ impl Planner {
             let ports = ports_of(rule, spec);
             let judged = match &obstacle {
                 Some(obstacle) => Err(obstacle.clone()),
-                None => judge(rule, admitted.len(), elsewhere, &ports, policy, &is_node_address),
+                None => node.judge(rule, admitted.len(), &ports),
             };
-            // A rule whose time is over holds no port and takes no room.
+            // An expired rule holds no port and does not count towards the limits.
             let judged = judged.and_then(|()| expired(key, rule).map_or(Ok(()), Err));
             match judged {
                 Ok(()) => admitted.push(Claim { key: key.clone(), rule: rule.clone(), ports }),
                 Err(refusal) => rules.push(Planned::refused(key, rule, refusal)),
             }
         }
-        // A rule may have been refused for another one that was refused, too: who came to a port is known better now.
+        // A rule may have been refused because of another rule that was refused afterwards. Each
+        // pass knows the takers of a port better, so the plan is repeated until it is stable.
         let mut plan = self.assign(&admitted, rules.clone());
         for _ in 0..admitted.len() {
             let again = self.assign(&admitted, rules.clone());
@@ -108,8 +121,9 @@ impl Planner {
         plan
     }
 
-    /// Takes in what is written. A text that can't be read leaves the last one that could in force.
-    fn read(&mut self, spec: &WorkloadSpec, told: &mut Vec<Planned>) {
+    /// Reads the annotations. A text that can't be parsed leaves the last rules in force that could.
+    /// Refusals go to `refused`.
+    fn read(&mut self, spec: &WorkloadSpec, refused: &mut Vec<Planned>) {
         self.accepted.retain(|(key, _)| spec.rules.iter().any(|written| written.key == *key));
         for written in &spec.rules {
             let known = self.accepted.iter().position(|(key, _)| *key == written.key);
@@ -119,7 +133,7 @@ impl Planner {
                 (Err(error), known) => {
                     let reason = reason_of(&error.problem);
                     if let Some(at) = known.filter(|_| reason != Reason::RuleInvalid) {
-                        // It was understood and can't be done: what stood there before is not wanted any more.
+                        // The text was parsed and is refused, so it replaces the rules before it.
                         self.accepted[at].1.clear();
                     }
                     let kept = known.is_some_and(|at| !self.accepted[at].1.is_empty());
@@ -129,7 +143,7 @@ impl Planner {
                         .as_deref()
                         .map(|caret| format!("\n{caret}"))
                         .unwrap_or_default();
-                    told.push(Planned {
+                    refused.push(Planned {
                         key: written.key.clone(),
                         rule: None,
                         ports: Vec::new(),
@@ -140,8 +154,8 @@ impl Planner {
         }
     }
 
-    /// Puts the rules of each port in order: whoever came to it first is asked first. A rule that another one would
-    /// leave nothing is refused.
+    /// Orders the rules of each port by when their annotation first took it. Refuses a rule for
+    /// which the rules before it leave nothing.
     fn assign(&mut self, claims: &[Claim], mut rules: Vec<Planned>) -> Plan {
         self.takers.retain(|port, takers| {
             takers.retain(|key| {
@@ -154,7 +168,7 @@ impl Planner {
         for (n, claim) in claims.iter().enumerate() {
             let before = |port| self.asked_before(claims, port, n);
             let refusal = claim.ports.iter().find_map(|&port| {
-                // One that came to the port first, but stands later, is asked first all the same.
+                // An annotation that took the port first is asked first, even if it is a later claim.
                 let mut others = before(port)
                     .into_iter()
                     .filter(|&other| other > n || accepted[other].is_some());
@@ -199,7 +213,7 @@ impl Planner {
         Plan { ports: ports.collect(), rules }
     }
 
-    /// The claims to `port` that are asked before the claim `n`.
+    /// The claims to `port` that the relay asks before claim `n`, by index.
     fn asked_before(&self, claims: &[Claim], port: Port, n: usize) -> Vec<usize> {
         let came = |other: usize| {
             let mut takers = self.takers.get(&port).into_iter().flatten();
@@ -213,9 +227,9 @@ impl Planner {
 // === impl PortPlan ===
 
 impl PortPlan {
-    /// Decides how the connections of a port with these rules are carried.
+    /// Decides how to carry the connections of a port with these rules.
     fn new(rules: Vec<usize>) -> Self {
-        // The relay carries every rule of the language. A faster way that carries fewer will be decided for here.
+        // The relay carries every rule. A faster way that carries only some is chosen here.
         Self { rules, via: Via::Relay }
     }
 }
@@ -223,7 +237,7 @@ impl PortPlan {
 // === impl Claim ===
 
 impl Claim {
-    /// Why `later`, which is asked after this rule, would never get anything of `port`.
+    /// Why `later`, which the relay asks after this rule, would never get a connection of `port`.
     fn leaves_nothing_to(&self, later: &Self, port: Port) -> Option<String> {
         let Self { key, rule, .. } = self;
         let what = match (&rule.when, rule.percent) {
@@ -235,10 +249,47 @@ impl Claim {
             (Some(_), None) => return None,
         };
         Some(if *key == later.key {
-            format!("an earlier rule of {key} takes {what} already")
+            format!("an earlier rule of {key} already takes {what}")
         } else {
             format!("{key} holds {what}")
         })
+    }
+}
+
+// === impl Node ===
+
+impl Node<'_> {
+    /// Judges a rule without regard to ports that other rules hold. `before` rules of its workload
+    /// were admitted before it.
+    ///
+    /// # Errors
+    /// The reason why the rule takes no port.
+    fn judge(&self, rule: &Rule, before: usize, ports: &[Port]) -> Result<(), Standing> {
+        let Self { policy, elsewhere, is_node_address } = self;
+        if let Some(unsupported) = rule.unsupported() {
+            return Err(Standing::refused(Reason::NotSupported, unsupported.to_string()));
+        }
+        if ports.is_empty() {
+            let message =
+                "the rule names no ports and the workload declares none; write `8080 -> …`";
+            return Err(Standing::refused(Reason::NoPorts, message));
+        }
+        policy
+            .judge_action(Action::Redirect)
+            .map_err(|refusal| Standing::refused(Reason::NotAllowed, refusal.to_string()))?;
+        policy
+            .judge_rules(before + 1)
+            .and_then(|()| policy.judge_rules_per_node(elsewhere + before + 1))
+            .map_err(|refusal| Standing::refused(Reason::LimitExceeded, refusal.to_string()))?;
+        policy
+            .judge_ttl(rule.ttl)
+            .map_err(|refusal| Standing::refused(Reason::LimitExceeded, refusal.to_string()))?;
+        if let Target::Address(address) = &rule.target {
+            policy
+                .judge_target(address.ip(), is_node_address)
+                .map_err(|refusal| Standing::refused(Reason::TargetDenied, refusal.to_string()))?;
+        }
+        Ok(())
     }
 }
 
@@ -254,58 +305,24 @@ impl Planned {
         }
     }
 
-    /// How long the rule lasts, if not until it is removed.
+    /// The rule's `ttl`. `None`: the rule lasts until it is removed.
     #[must_use]
     pub fn ttl(&self) -> Option<Duration> {
         self.rule.as_ref().and_then(|rule| rule.ttl)
     }
 }
 
-/// What can be said of a rule by itself.
-fn judge(
-    rule: &Rule,
-    before: usize,
-    elsewhere: usize,
-    ports: &[Port],
-    policy: &Policy,
-    is_node_address: impl Fn(IpAddr) -> bool,
-) -> Result<(), Standing> {
-    if let Some(unsupported) = rule.unsupported() {
-        return Err(Standing::refused(Reason::NotSupported, unsupported.to_string()));
-    }
-    if ports.is_empty() {
-        let message = "the rule names no ports and the workload declares none; write `8080 -> …`";
-        return Err(Standing::refused(Reason::NoPorts, message));
-    }
-    policy
-        .judge_action(Action::Redirect)
-        .map_err(|refusal| Standing::refused(Reason::NotAllowed, refusal.to_string()))?;
-    policy
-        .judge_rules(before + 1)
-        .and_then(|()| policy.judge_rules_per_node(elsewhere + before + 1))
-        .map_err(|refusal| Standing::refused(Reason::LimitExceeded, refusal.to_string()))?;
-    policy
-        .judge_ttl(rule.ttl)
-        .map_err(|refusal| Standing::refused(Reason::LimitExceeded, refusal.to_string()))?;
-    if let Target::Address(address) = &rule.target {
-        policy
-            .judge_target(address.ip(), is_node_address)
-            .map_err(|refusal| Standing::refused(Reason::TargetDenied, refusal.to_string()))?;
-    }
-    Ok(())
-}
-
-/// Why a workload has no rules in force, whatever they say.
+/// The standing of all rules of a workload with an obstacle.
 fn obstacle(obstacle: &Obstacle) -> Standing {
     match obstacle {
         Obstacle::HostNetwork => Standing::refused(
             Reason::HostNetwork,
-            "the pod lives in the node's own network (hostNetwork), which is never touched",
+            "the pod uses the node's own network (hostNetwork), which the daemon never touches",
         ),
         Obstacle::Sandboxed(class) => Standing::refused(
             Reason::NoNetns,
             format!(
-                "runtime class {class} keeps the pod's connections out of the node's sight (gVisor, Kata)"
+                "runtime class {class} (gVisor, Kata) hides the pod's connections from the node"
             ),
         ),
         Obstacle::NotRunning(phase) => Standing::pending(
@@ -314,16 +331,17 @@ fn obstacle(obstacle: &Obstacle) -> Standing {
         ),
         Obstacle::NoSandbox => Standing::pending(
             Reason::PodNotRunning,
-            "the pod is to be started anew: the address that it is said to have was that of its last start",
+            "the pod's sandbox is being recreated; its reported address is stale",
         ),
         Obstacle::SharedAddress { ip, with } => Standing::pending(
             Reason::PodNotRunning,
-            format!("pod {with} is said to have the address {ip}, too: one of them has it no more"),
+            format!("pod {with} also reports address {ip}; waiting until only one pod has it"),
         ),
         Obstacle::TooManyAnnotations(count) => Standing::refused(
             Reason::LimitExceeded,
             format!(
-                "the pod has {count} annotations of ours; at most {MAX_ANNOTATIONS} (MAX_ANNOTATIONS), so none has an effect"
+                "the pod has {count} debug annotations; the maximum is {MAX_ANNOTATIONS} \
+                 (MAX_ANNOTATIONS), so none takes effect"
             ),
         ),
         Obstacle::Ended(phase) => {

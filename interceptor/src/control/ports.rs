@@ -1,8 +1,8 @@
 //! The ports of one attachment: the order in which they are taken and released.
 //!
-//! The order keeps one promise: a connection that the kernel steers to a worker finds a route that serves it.
-//! So the routes of a port are published before the program takes it. They stay after the program has released it, for
-//! connections whose handshake was under way.
+//! The order keeps one promise: a connection that the kernel steers to a worker finds a route that
+//! serves it. So a port's routes are published before the program takes the port. They stay after
+//! the program has released it, for connections whose handshake was under way.
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -20,24 +20,25 @@ use crate::{
     relay::{route::Route, stats::PortStats, workload::Routes},
 };
 
-/// Takes and releases the ports of one namespace, in the kernel unless a test puts something else in place of [`PodPrograms`].
+/// Takes and releases the ports of one namespace. Tests put a record of calls in place of
+/// [`PodPrograms`].
 pub(super) struct Ports<P = PodPrograms> {
     /// The workload's name, for logs.
     name: Arc<str>,
-    /// `metrics` reads its counters while the reconciler changes its ports.
+    /// Metrics read its counters while the reconciler changes its ports.
     programs: Arc<Mutex<P>>,
-    /// The counters of each annotation's rules for a port: a rule that replaces another one goes on counting.
+    /// The counters of each annotation for a port. A rule that replaces another goes on with them.
     stats: HashMap<(AnnotationKey, Port), Arc<PortStats>>,
 }
 
 /// What [`Ports::apply`] did.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
-    /// Ports that were released. Their routes are withdrawn and should be forgotten after a grace time.
+    /// Ports that were released. Their routes are withdrawn, to be dropped after a grace time.
     pub(super) released: Vec<Port>,
     /// Rules whose ports have just been taken, by index.
     pub(super) taken: Vec<usize>,
-    /// Rules of which a port could not be taken, by index, and why.
+    /// Rules with a port that could not be taken, by index, and the reason.
     pub(super) failed: Vec<(usize, DatapathError)>,
 }
 
@@ -49,8 +50,8 @@ impl<P: TakePorts> Ports<P> {
         Self { name: Arc::clone(name), programs: Arc::clone(programs), stats: HashMap::new() }
     }
 
-    /// Brings `routes` and the program to what `plan` says of `rules`, the rules in force. `removed` are those that were
-    /// in force before and are not any more.
+    /// Brings `routes` and the program to the `plan`. `rules` are in force now. `removed` were in
+    /// force before and are not any more.
     pub(super) fn apply(
         &mut self,
         routes: &ArcSwap<Routes>,
@@ -107,20 +108,20 @@ impl<P: TakePorts> Ports<P> {
         routes
     }
 
-    /// Has the program release `ports`. If the kernel refuses one, the program is detached: a port whose rule is gone
-    /// must not stay taken.
+    /// Has the program release `ports`. Detaches the program if the kernel refuses: a port must not
+    /// stay taken without a rule.
     fn release(&self, ports: &[Port]) {
         for &port in ports {
             let mut programs = self.programs.lock();
             if let Err(error) = programs.release(port) {
-                tracing::error!(workload = %self.name, %port, %error, "release a port; detaching from the workload");
+                tracing::error!(workload = %self.name, %port, %error, "can't release a port; detaching");
                 programs.detach();
             }
         }
     }
 
-    /// Has the program take the ports of rules that are ready. Returns the rules whose ports were taken, and those of
-    /// which one could not be.
+    /// Has the program take the ports of rules that are ready. Returns the rules whose ports were
+    /// taken, and those with a port that was not, by index.
     fn take_ready(
         &self,
         plan: &Plan,
@@ -142,18 +143,18 @@ impl<P: TakePorts> Ports<P> {
         (taken, failed)
     }
 
-    /// Tells the program anew when it is to release these ports by itself, where it still has them.
+    /// Sets again until when the program takes these ports, if a rule still has them.
     fn renew(&self, ports: &[Port], plan: &Plan, rules: &[ActiveRule]) {
         for &port in ports {
             if rules.iter().any(|rule| rule.taken && rule.ports.contains(&port))
                 && let Err(error) = self.take(port, plan, rules)
             {
-                tracing::error!(workload = %self.name, %port, %error, "set the end of a port's ttl");
+                tracing::error!(workload = %self.name, %port, %error, "can't set the end of a port's ttl");
             }
         }
     }
 
-    /// Takes one port of a rule, the way that the plan says. A port that the plan has no rules for is left alone.
+    /// Takes one port as the plan says. Leaves a port alone that is not in the plan.
     fn take(&self, port: Port, plan: &Plan, rules: &[ActiveRule]) -> Result<(), DatapathError> {
         let Some(PortPlan { via, .. }) = plan.ports.get(&port) else { return Ok(()) };
         self.programs.lock().take(port, *via, expires_at(port, rules))
@@ -177,7 +178,7 @@ fn withdrawn(before: &Routes, next: &Routes) -> Vec<Arc<Route>> {
     live.filter(|(port, route)| !goes_on(port, route)).map(|(_, route)| Arc::clone(route)).collect()
 }
 
-/// When the last rule of a port ends. `None` while one of them has no end.
+/// When the last rule of a port expires. `None` while one of them has no `ttl`.
 fn expires_at(port: Port, rules: &[ActiveRule]) -> Option<Instant> {
     let rules = rules.iter().filter(|rule| rule.ports.contains(&port) && rule.is_ready());
     let last = rules.map(|rule| rule.expires_at).reduce(|a, b| Some(a?.max(b?))).flatten()?;

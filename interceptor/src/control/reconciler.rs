@@ -1,7 +1,7 @@
-//! One task that brings every workload to what is written.
+//! One task that brings every workload to its spec.
 //!
-//! It sleeps until something wakes it (the file, a mount, a process, a fact that a background task found out, a time
-//! that came), then steps the workloads concerned. Wake-ups that arrive together are one.
+//! The task sleeps until an event wakes it: a change of the source, a mount, a process or a fact, or
+//! a deadline. Then it steps the workloads concerned. Wake-ups that arrive together count as one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ use crate::{
     readiness::ReadyTask,
 };
 
-/// How often a process that is not there is looked for.
+/// The delay between looks for a process that does not exist.
 const ABSENT_RETRY: Duration = Duration::from_secs(1);
 
 /// The reconciler's own state.
@@ -39,7 +39,7 @@ pub struct Reconciler {
     registry: Arc<Registry>,
     source: Arc<dyn Source>,
     workloads: BTreeMap<Arc<str>, Slot>,
-    /// Rules that were admitted, of all workloads.
+    /// The number of admitted rules of all workloads.
     rules: usize,
     /// Held until the source has been heard in full.
     source_task: Option<ReadyTask>,
@@ -49,19 +49,20 @@ pub struct Reconciler {
 
 struct Slot {
     controller: WorkloadController,
-    /// When to step again at the latest.
+    /// The latest time of the next step.
     next: Option<Instant>,
-    /// Rules that were admitted, and whether a limit stood in the way of others.
+    /// The number of admitted rules.
     rules: usize,
-    short_of_room: bool,
-    /// Tells when the workload's process ends, if it is known by a process.
+    /// Whether a limit refused a rule.
+    at_limit: bool,
+    /// Wakes the reconciler when the process in the spec ends.
     _process: Option<OwnedTask>,
 }
 
 // === impl Reconciler ===
 
 impl Reconciler {
-    /// A reconciler of `workloads`, as they were read from `source` at start.
+    /// A reconciler of `workloads`, the specs that `source` had at start.
     #[must_use]
     pub fn new(
         context: Arc<Context>,
@@ -86,7 +87,7 @@ impl Reconciler {
         reconciler
     }
 
-    /// Reconciles until `shutdown`, then gives everything back.
+    /// Reconciles until `shutdown`, then disarms every workload.
     pub async fn run(
         mut self,
         mut wakes: UnboundedReceiver<Wake>,
@@ -98,8 +99,8 @@ impl Reconciler {
         loop {
             for name in std::mem::take(&mut due) {
                 self.step(&name).await;
-                // A step may wait for a worker that hangs. Neither the end of the daemon nor that of a rule waits for all of
-                // them.
+                // A step may wait for a worker that hangs. The end of the daemon, or of a rule, does
+                // not wait for the steps of all workloads.
                 if shutdown.as_mut().now_or_never().is_some() {
                     return self.end();
                 }
@@ -119,7 +120,7 @@ impl Reconciler {
                     let Some(wake) = wake else { return self.end() };
                     self.listen(Some(wake), &mut wakes, &mut due);
                 }
-                // Heard of between steps. The other tasks of this thread have their turn first.
+                // Workloads that became due between steps. Other tasks of this thread run first.
                 () = yield_now(), if !due.is_empty() => {}
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
@@ -137,7 +138,8 @@ impl Reconciler {
         }
     }
 
-    /// Notes whom `first` and all other wake-ups that are there concern, and ends what is not written any more.
+    /// Adds the workloads that `first` and all queued wake-ups concern to `due`. Disarms those that
+    /// the source no longer has.
     fn listen(
         &mut self,
         first: Option<Wake>,
@@ -164,12 +166,12 @@ impl Reconciler {
         if source {
             due.extend(self.reload());
         }
-        // Behind the above, which gives back what has just gone.
+        // After the reload, which may just have disarmed workloads of namespaces that are gone.
         if mounts {
             let Context { home, workers, draining, .. } = &*self.context;
             draining.lock().retain(|disarmed| disarmed.look_again(home, workers));
             for (name, slot) in &mut self.workloads {
-                slot.controller.hurry();
+                slot.controller.retry_now();
                 due.insert(Arc::clone(name));
             }
         }
@@ -182,12 +184,12 @@ impl Reconciler {
         slot.next = next.map(|pause| Instant::now() + pause);
         let freed = entry.admitted() < slot.rules;
         slot.rules = entry.admitted();
-        slot.short_of_room =
+        slot.at_limit =
             entry.rules.iter().any(|rule| rule.condition.reason == Reason::LimitExceeded);
         self.rules = elsewhere + slot.rules;
         self.registry.publish(entry);
         if freed {
-            for name in self.short_of_room() {
+            for name in self.at_limit() {
                 let _ = self.context.wakes.send(Wake::Workload(name));
             }
         }
@@ -205,7 +207,7 @@ impl Reconciler {
                 self.adopt(specs)
             }
             Err(error) => {
-                let error = format!("{error}; what was in force stays in force");
+                let error = format!("{error}; the last valid version stays in force");
                 if self.registry.source_error().as_ref() != Some(&error) {
                     tracing::warn!("{error}");
                 }
@@ -215,18 +217,18 @@ impl Reconciler {
         }
     }
 
-    /// Takes over a new set of workloads. Gives those that are new or may have changed.
+    /// Takes over a new set of specs. Returns the workloads to step: those that are new or changed.
     fn adopt(&mut self, specs: Vec<WorkloadSpec>) -> Vec<Arc<str>> {
         let specs: BTreeMap<Arc<str>, WorkloadSpec> =
             specs.into_iter().map(|spec| (Arc::from(spec.name.as_str()), spec)).collect();
-        // Another pod of the same name has nothing to do with the one before.
+        // A pod with the same name and another uid is another workload.
         let goes_on = |name: &Arc<str>, slot: &Slot| {
             specs.get(name).is_some_and(|spec| spec.uid() == slot.controller.spec().uid())
         };
         let gone = self.workloads.iter().filter(|(name, slot)| !goes_on(name, slot));
         let gone: Vec<_> = gone.map(|(name, _)| Arc::clone(name)).collect();
-        // What goes may make room for what was refused.
-        let mut changed = if gone.is_empty() { Vec::new() } else { self.short_of_room() };
+        // Workloads that go may free the limit for rules that it refused.
+        let mut changed = if gone.is_empty() { Vec::new() } else { self.at_limit() };
         for name in gone {
             self.registry.remove(&name);
             if let Some(slot) = self.workloads.remove(&name) {
@@ -250,7 +252,7 @@ impl Reconciler {
                         controller,
                         next: None,
                         rules: 0,
-                        short_of_room: false,
+                        at_limit: false,
                         _process: process,
                     };
                     self.workloads.insert(Arc::clone(&name), slot);
@@ -261,13 +263,13 @@ impl Reconciler {
         changed
     }
 
-    /// Workloads with rules that a limit refused.
-    fn short_of_room(&self) -> Vec<Arc<str>> {
-        let short = self.workloads.iter().filter(|(_, slot)| slot.short_of_room);
+    /// Workloads with a rule that a limit refused.
+    fn at_limit(&self) -> Vec<Arc<str>> {
+        let short = self.workloads.iter().filter(|(_, slot)| slot.at_limit);
         short.map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    /// Tasks that wake the reconciler.
+    /// Starts the tasks that wake the reconciler.
     fn watch(&self) -> Vec<OwnedTask> {
         let mut tasks = Vec::new();
         let wakes = self.context.wakes.clone();
@@ -276,14 +278,14 @@ impl Reconciler {
                 while watch.changed().await.is_ok() && wakes.send(Wake::Mounts).is_ok() {}
             })),
             Err(error) => {
-                tracing::warn!(%error, "can't watch mounts; namespaces are found by retrying")
+                tracing::warn!(%error, "can't watch mounts; namespaces are found by retrying");
             }
         }
         tasks.extend(self.source.watch(&self.context.wakes));
         tasks
     }
 
-    /// Leaves room for what armed workloads themselves need of the process's file descriptors.
+    /// Sets the connection limit to what the file descriptors of armed workloads leave.
     fn fit_limit(&self) {
         let workers = &self.context.workers;
         workers
@@ -296,7 +298,7 @@ fn process_watch(netns: &NetnsSource, name: &Arc<str>, context: &Context) -> Opt
     let NetnsSource::Pid(pid) = *netns else { return None };
     let (name, wakes) = (Arc::clone(name), context.wakes.clone());
     Some(OwnedTask::spawn(async move {
-        // A process that is not there yet has nothing to be watched by.
+        // A process that does not exist yet can't be watched.
         while process_ended(pid).await.is_err() {
             sleep(ABSENT_RETRY).await;
         }

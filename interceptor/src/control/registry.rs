@@ -1,4 +1,4 @@
-//! What the control side publishes, for status and metrics to read at any time.
+//! The published state of the control side. Status, metrics and reports read it at any time.
 
 use std::{
     collections::BTreeMap,
@@ -15,15 +15,15 @@ use crate::{
     relay::{stats::PortStats, workload::Workload},
 };
 
-/// All workloads, and what is to be said of the place where they are written.
+/// All workloads, and the state of the source of their specs.
 #[derive(Default)]
 pub struct Registry {
     workloads: Mutex<BTreeMap<Arc<str>, Arc<WorkloadEntry>>>,
-    /// Why the workloads file as it stands now is not in force.
+    /// Why the current workloads file is not in force.
     source_error: Mutex<Option<String>>,
-    /// What the daemon waits for before it is ready.
+    /// The tasks that must be done before the daemon is ready.
     readiness: Readiness,
-    /// Hears the name of each workload that is published or forgotten.
+    /// Called with the name of each workload that is published or removed.
     listener: OnceLock<Listener>,
 }
 
@@ -33,13 +33,13 @@ type Listener = Box<dyn Fn(&Arc<str>) + Send + Sync>;
 pub struct WorkloadEntry {
     /// Its name.
     pub name: Arc<str>,
-    /// The pod's identity, if it is one.
+    /// The pod's uid, if the workload is a pod.
     pub uid: Option<Arc<str>>,
-    /// Where its namespace is looked for.
+    /// Where its namespace is, or where the daemon looks for it.
     pub netns: String,
-    /// Both sides of its attachment, if it is armed.
+    /// Both sides of its attachment. `None`: it is not armed.
     pub armed: Option<Armed>,
-    /// Why nothing is, when something should be.
+    /// Why it is not armed, when it has rules to put in force.
     pub failure: Option<Standing>,
     /// Its rules.
     pub rules: Vec<RuleEntry>,
@@ -49,7 +49,7 @@ pub struct WorkloadEntry {
 pub struct Armed {
     /// What the workers see.
     pub workload: Arc<Workload>,
-    /// What runs in the kernel. The reconciler takes and releases ports with it meanwhile.
+    /// What runs in the kernel. The reconciler uses it at the same time.
     pub programs: Arc<Mutex<PodPrograms>>,
 }
 
@@ -57,17 +57,17 @@ pub struct Armed {
 pub struct RuleEntry {
     /// The annotation's key.
     pub annotation: String,
-    /// What it says, in its canonical form; `None` if that can't be read.
+    /// Its text, in canonical form. `None` if it can't be parsed.
     pub text: Option<String>,
-    /// Where to.
+    /// The target.
     pub target: Option<String>,
-    /// The ports that it is to take.
+    /// The ports that it takes, or will take.
     pub declared: Vec<Port>,
-    /// It has a condition or a share.
+    /// Whether it has a condition or a share.
     pub is_choosy: bool,
-    /// Where it stands.
+    /// Its state and reason.
     pub condition: Standing,
-    /// It is active, and its target silent: callers reach the application.
+    /// Whether it is active and its target silent, so that clients reach the app.
     pub fell_back: bool,
     /// The ports that it has taken, with their counters.
     pub ports: Vec<(Port, Arc<PortStats>)>,
@@ -76,7 +76,7 @@ pub struct RuleEntry {
 // === impl WorkloadEntry ===
 
 impl WorkloadEntry {
-    /// Rules that take connections, or will when what they wait for comes.
+    /// The number of rules that take connections, or will once they are no longer pending.
     #[must_use]
     pub fn admitted(&self) -> usize {
         self.rules.iter().filter(|rule| !rule.declared.is_empty()).count()
@@ -87,7 +87,7 @@ impl WorkloadEntry {
 
 #[cfg(test)]
 impl RuleEntry {
-    /// A rule that has taken no port.
+    /// A rule without ports, for tests.
     pub fn bare(annotation: &str, text: &str, condition: Standing) -> Self {
         Self {
             annotation: annotation.to_owned(),
@@ -105,60 +105,60 @@ impl RuleEntry {
 // === impl Registry ===
 
 impl Registry {
-    /// Publishes a workload in place of what was known of it.
+    /// Publishes a workload. Replaces the entry of the same name.
     pub fn publish(&self, entry: WorkloadEntry) {
         let name = Arc::clone(&entry.name);
         self.lock().insert(Arc::clone(&name), Arc::new(entry));
-        self.tell(&name);
+        self.notify(&name);
     }
 
-    /// Has `listener` told of every change from now on. Only the first listener is.
+    /// Calls `listener` at every change from now on. Further listeners are ignored.
     pub fn listen(&self, listener: impl Fn(&Arc<str>) + Send + Sync + 'static) {
         let _ = self.listener.set(Box::new(listener));
     }
 
-    /// What is published of one workload.
+    /// The entry of one workload.
     #[must_use]
     pub fn workload(&self, name: &str) -> Option<Arc<WorkloadEntry>> {
         self.lock().get(name).cloned()
     }
 
-    /// Forgets a workload.
+    /// Removes a workload.
     pub fn remove(&self, name: &Arc<str>) {
         self.lock().remove(name);
-        self.tell(name);
+        self.notify(name);
     }
 
-    fn tell(&self, name: &Arc<str>) {
+    fn notify(&self, name: &Arc<str>) {
         if let Some(listener) = self.listener.get() {
             listener(name);
         }
     }
 
-    /// Everything that is published, by name.
+    /// All entries, by name.
     #[must_use]
     pub fn workloads(&self) -> Vec<Arc<WorkloadEntry>> {
         self.lock().values().cloned().collect()
     }
 
-    /// Notes why what is written can't be read, or that it can.
+    /// Sets why the workloads file is not in force. `None`: it is.
     pub fn set_source_error(&self, error: Option<String>) {
         *self.source_error.lock() = error;
     }
 
-    /// Why what is written is not in force.
+    /// Why the workloads file is not in force.
     #[must_use]
     pub fn source_error(&self) -> Option<String> {
         self.source_error.lock().clone()
     }
 
-    /// What the daemon waits for before it is ready.
+    /// The tasks that must be done before the daemon is ready.
     #[must_use]
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
     }
 
-    /// Whether the daemon is ready: every workload has had its first step, among others.
+    /// Whether the daemon is ready. Every workload has had its first step then.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.readiness.is_ready()

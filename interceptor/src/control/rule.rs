@@ -1,14 +1,15 @@
-//! A rule in force: where it leads to, and the background tasks that find out what can be told of it.
+//! A rule in force: its target, its standing, and the background tasks that keep both current.
 
 use std::{net::SocketAddr, num::NonZeroU16, sync::Arc};
 
 use interceptor_common::port::Port;
+use interceptor_condition::{Condition, Needs};
 use interceptor_rule::{HostName, Rule, Target};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::{
-    config::annotation::AnnotationKey,
+    config::{annotation::AnnotationKey, policy::Refusal},
     control::{
         context::{Context, Waker},
         facts::{
@@ -36,13 +37,15 @@ pub(super) struct ActiveRule {
     pub(super) ports: Vec<Port>,
     pub(super) expires_at: Option<Instant>,
     pub(super) target: Arc<target::Target>,
-    /// Whether routes and kernel know the ports.
+    /// What the rule takes, as the subject of a sentence.
+    subject: &'static str,
+    /// Whether the kernel has taken its ports.
     pub(super) taken: bool,
     facts: SharedFacts,
     tasks: Vec<OwnedTask>,
 }
 
-/// A rule that the plan admits and that could not be put in force as it is.
+/// A rule that the plan admits, but that can't be put in force.
 #[derive(Debug)]
 pub struct RefusedRule {
     /// Its annotation.
@@ -55,15 +58,31 @@ pub struct RefusedRule {
 
 /// What the registry publishes of a rule in force.
 pub struct RuleReport {
-    /// Where it stands and why.
+    /// Its state and reason.
     pub standing: Standing,
-    /// Its target is silent: clients reach the app.
+    /// Whether its target is silent, so that clients reach the app.
     pub fell_back: bool,
     /// Its ports with their counters.
     pub ports: Vec<(Port, Arc<PortStats>)>,
 }
 
-/// What is known of a rule in force.
+/// A target is a redirected port of its own workload: its connections would be stolen again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is a redirected port of this workload: connections would loop")]
+pub(super) struct LoopError(pub(super) SocketAddr);
+
+/// Why the relay does not dial an address behind a target's name.
+#[derive(Debug, thiserror::Error)]
+enum AddressError {
+    /// The policy refuses it.
+    #[error(transparent)]
+    Policy(#[from] Refusal),
+    /// Its connections would loop.
+    #[error(transparent)]
+    Loop(#[from] LoopError),
+}
+
+/// What background tasks have found out about a rule in force.
 #[derive(Debug)]
 struct Facts {
     resolution: Resolution,
@@ -71,7 +90,7 @@ struct Facts {
     circuit_open: bool,
 }
 
-/// The same for those who find it out; each change wakes the reconciler.
+/// The same, shared with these tasks. Each change wakes the reconciler.
 #[derive(Clone)]
 struct SharedFacts {
     facts: Arc<Mutex<Facts>>,
@@ -81,7 +100,7 @@ struct SharedFacts {
 // === impl ActiveRule ===
 
 impl ActiveRule {
-    /// A rule of which nothing is known and no port is taken. `waker` is used when something becomes known.
+    /// A rule without facts, tasks or ports. `waker` wakes the reconciler at each new fact.
     fn new(planned: &Planned, rule: &Rule, expires_at: Option<Instant>, waker: Waker) -> Self {
         let (addresses, resolution) = match &rule.target {
             Target::Address(address) => (Addresses::Known(vec![*address]), Resolution::Usable),
@@ -94,13 +113,14 @@ impl ActiveRule {
             ports: planned.ports.clone(),
             expires_at,
             target: target::Target::new(rule.target.to_string(), addresses),
+            subject: subject(rule),
             taken: false,
             facts: SharedFacts::new(resolution, waker),
             tasks: Vec::new(),
         }
     }
 
-    /// Begins to find out what its target is; its ports are not taken yet.
+    /// Starts the tasks that watch the target. No port is taken yet.
     pub(super) fn start(
         workload: &Arc<Workload>,
         planned: &Planned,
@@ -116,19 +136,19 @@ impl ActiveRule {
         active
     }
 
-    /// Proves that its ports, which have just been taken, are intercepted.
+    /// Starts to prove that its ports, which have just been taken, are intercepted.
     pub(super) fn prove(&mut self, workload: &Arc<Workload>) {
         let report = self.facts.reporter(|facts, proof| facts.proof = proof);
         let proof = canary::prove(Arc::clone(workload), self.ports.clone(), report);
         self.tasks.push(OwnedTask::spawn(proof));
     }
 
-    /// Its ports could not be taken.
+    /// Records why its ports could not be taken.
     pub(super) fn failed(&self, why: String) {
         self.facts.lock().proof = Proof::Failed(why);
     }
 
-    /// What the registry publishes of this rule, with the counters of its `routes`.
+    /// The entry for the registry, with the counters of the rule's `routes`.
     pub(super) fn report(&self, routes: &Routes) -> RuleReport {
         let stats = |port: Port| {
             let mut of_port = routes.get(&port)?.iter();
@@ -142,7 +162,7 @@ impl ActiveRule {
         }
     }
 
-    /// Keeps the addresses behind the target's name fresh, and judges them.
+    /// Starts the task that resolves the target's name and judges the addresses.
     fn resolve(
         &self,
         host: HostName,
@@ -154,30 +174,28 @@ impl ActiveRule {
         let own_ports = self.ports.clone();
         let policy = Arc::clone(&context.policy);
         let home = context.home;
-        let judge = move |address: SocketAddr| {
-            policy
-                .judge_target(address.ip(), |ip| home.has_address(ip))
-                .map_err(|refusal| refusal.to_string())?;
+        let judge = move |address: SocketAddr| -> Result<(), AddressError> {
+            policy.judge_target(address.ip(), |ip| home.has_address(ip))?;
             let loops = workload.upgrade().is_some_and(|workload| {
-                // The rule's own ports are not redirected yet when its target is looked up for the first time.
+                // At the first look-up, the rule's own ports are not redirected yet.
                 let redirected = own_ports.iter().any(|port| Some(*port) == Port::tcp_of(&address))
                     || workload.is_redirected(address.port());
                 redirected && workload.netns.has_address(address.ip()).unwrap_or(true)
             });
-            if loops { Err(loop_message(address)) } else { Ok(()) }
+            if loops { Err(LoopError(address).into()) } else { Ok(()) }
         };
         let report = self.facts.reporter(|facts, resolution| facts.resolution = resolution);
         let target = Arc::clone(&self.target);
         OwnedTask::spawn(resolve::keep_resolved(host, port.get(), target, judge, report))
     }
 
-    /// Tries the target while it is silent.
+    /// Starts the task that tries the target while it is silent.
     fn reopen(&self, workload: &Arc<Workload>) -> OwnedTask {
         let name = Arc::clone(&workload.name);
         let (key, target) = (self.key.clone(), self.rule.target.to_string());
         let report = self.facts.reporter(move |facts, open| {
             if open {
-                tracing::info!(workload = %name, rule = %key, target, "target is silent; callers go to the application");
+                tracing::info!(workload = %name, rule = %key, target, "target is silent; clients reach the app");
             } else {
                 tracing::info!(workload = %name, rule = %key, target, "target answers again");
             }
@@ -187,7 +205,7 @@ impl ActiveRule {
         OwnedTask::spawn(half_open::keep_trying(Arc::clone(workload), target, report))
     }
 
-    /// What this rule does with a port: as before if it did it before.
+    /// The rule's route for a port: the one among `old` if the port has one already.
     pub(super) fn route(&self, old: &[Arc<Route>], stats: &Arc<PortStats>) -> Arc<Route> {
         let mut old = old.iter().filter(|route| Arc::ptr_eq(&route.target, &self.target));
         old.next().cloned().unwrap_or_else(|| {
@@ -203,12 +221,12 @@ impl ActiveRule {
         })
     }
 
-    /// Whether its ports may be taken: only a target that has had an address is worth a caller's time.
+    /// Whether its ports may be taken. Until the target has an address, clients reach the app at once.
     pub(super) fn is_ready(&self) -> bool {
         self.taken || self.facts.lock().resolution == Resolution::Usable
     }
 
-    /// Where it stands and why.
+    /// Its state and reason.
     fn standing(&self) -> Standing {
         let facts = self.facts.lock();
         let target = &self.rule.target;
@@ -222,24 +240,19 @@ impl ActiveRule {
             (Resolution::Denied(why), _) => Standing::refused(Reason::TargetDenied, why.clone()),
             (Resolution::Usable, Proof::UnderWay) => Standing::pending(
                 Reason::Proving,
-                "waiting for a probe connection to arrive at the relay",
+                "waiting for a test connection to arrive at the relay",
             ),
             (Resolution::Usable, Proof::Failed(why)) => {
                 Standing::pending(Reason::ProbeFailed, why.clone())
             }
             (Resolution::Usable, Proof::Proven) if facts.circuit_open => Standing::active(format!(
-                "{target} is silent: callers go to the application until it answers"
+                "{target} is silent: clients reach the app until it answers"
             )),
             (Resolution::Usable, Proof::Proven) => {
-                Standing::active(match (&self.rule.when, self.rule.percent) {
-                    (None, None) => format!("new connections reach {target}"),
-                    (None, Some(percent)) => {
-                        format!("{percent} % of new connections reach {target}")
-                    }
-                    (Some(_), None) => format!("what the condition is true for reaches {target}"),
-                    (Some(_), Some(percent)) => {
-                        format!("{percent} % of what the condition is true for reach {target}")
-                    }
+                let subject = self.subject;
+                Standing::active(match self.rule.percent {
+                    None => format!("{subject} reach {target}"),
+                    Some(percent) => format!("{percent} % of {subject} reach {target}"),
                 })
             }
         }
@@ -248,14 +261,14 @@ impl ActiveRule {
 
 #[cfg(test)]
 impl ActiveRule {
-    /// A rule in force without tasks.
+    /// A rule in force without tasks, for tests.
     pub(super) fn idle(planned: &Planned, expires_at: Option<Instant>) -> Self {
         let (wakes, _) = tokio::sync::mpsc::unbounded_channel();
         let rule = planned.rule.as_ref().expect("a rule that could be read");
         Self::new(planned, rule, expires_at, Waker::new(&Arc::from("web"), &wakes))
     }
 
-    /// Its target's name has an address from now on.
+    /// Gives its target's name an address.
     pub(super) fn resolve_now(&self) {
         self.facts.lock().resolution = Resolution::Usable;
     }
@@ -273,7 +286,7 @@ impl SharedFacts {
         self.facts.lock()
     }
 
-    /// A function that notes a fact and wakes the reconciler.
+    /// Returns a function that records a fact and wakes the reconciler.
     fn reporter<T, F>(&self, note: F) -> impl Fn(T) + use<T, F>
     where
         F: Fn(&mut Facts, T),
@@ -286,9 +299,32 @@ impl SharedFacts {
     }
 }
 
-/// Why a rule with this target is refused.
-pub(super) fn loop_message(address: SocketAddr) -> String {
-    format!(
-        "{address} is a redirected port of this workload itself: connections would come back for ever"
-    )
+/// What a rule takes. A condition that needs no request is decided once for a whole connection.
+fn subject(rule: &Rule) -> &'static str {
+    let Some(when) = &rule.when else { return "new connections" };
+    match Condition::compile(when.source()).map(|condition| condition.needs()) {
+        Ok(Needs::Connection | Needs::ServerName) => "connections that match the condition",
+        Ok(Needs::Request) | Err(_) => "requests that match the condition",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("80 -> a:1 percent 5", "new connections")]
+    #[case("80 -> a:1 when source.port == 1", "connections that match the condition")]
+    #[case(
+        "80 -> a:1 when connection.requested_server_name == 'a'",
+        "connections that match the condition"
+    )]
+    #[case("80 -> a:1 when request.path == '/'", "requests that match the condition")]
+    fn a_message_names_requests_only_for_conditions_that_need_them(
+        #[case] rule: &str,
+        #[case] subject: &str,
+    ) {
+        let rules = interceptor_rule::parse(rule).expect("is a rule");
+        assert_eq!(super::subject(&rules[0]), subject);
+    }
 }

@@ -1,7 +1,7 @@
-//! Where specs come from: a file, the command line, or whatever else implements [`Source`].
+//! Where specs come from: the trait [`Source`], and its implementations for a file and for flags.
 //!
-//! The pods of a node are a source too; `kubernetes/store.rs` implements the trait for them, so that the control side
-//! knows nothing of Kubernetes.
+//! The pods of a node are a source, too. `kubernetes/store.rs` implements the trait for them, so
+//! that the control side does not depend on Kubernetes.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -13,25 +13,26 @@ use crate::config::{
     yaml::ReadError,
 };
 
-/// How often a folder that does not exist is looked for.
+/// The delay between looks for a folder that does not exist.
 const ABSENT_RETRY: Duration = Duration::from_secs(1);
 
-/// The specs of this node's workloads. The reconciler reads them at start and at each [`Wake::Source`].
+/// The specs of this node's workloads. The reconciler reads them at start and at each
+/// [`Wake::Source`].
 pub trait Source: Send + Sync {
-    /// Every spec as it is now.
+    /// Reads the current specs.
     ///
     /// # Errors
-    /// When the source can't be read or makes no sense. The specs that were read last stay in force.
+    /// When the source can't be read or parsed. The specs that were read last stay in force.
     fn workloads(&self) -> Result<Vec<WorkloadSpec>, ReadError>;
 
-    /// Whether the source has been heard in full. Until then the reconciler acts on nothing, since a workload that is
-    /// missing may only not have been heard of.
+    /// Whether the source knows all its specs. Until then the reconciler changes nothing: a spec
+    /// that is missing may just not have arrived.
     fn is_complete(&self) -> bool {
         true
     }
 
-    /// Starts a task that sends [`Wake::Source`] at each change. `None` when the source never changes, or when
-    /// whoever writes to it sends the wakes.
+    /// Starts a task that sends [`Wake::Source`] at each change. `None` when the source never
+    /// changes, or when its writer sends the wakes.
     fn watch(&self, wakes: &UnboundedSender<Wake>) -> Option<OwnedTask> {
         let _ = wakes;
         None
@@ -82,7 +83,7 @@ impl Source for FileSource {
     }
 }
 
-/// Wakes the reconciler at each change. When the file's folder is replaced, watches the new one.
+/// Wakes the reconciler at each change. Watches the new folder when the file's folder is replaced.
 async fn watch_file(mut watch: FileWatch, path: PathBuf, wakes: UnboundedSender<Wake>) {
     loop {
         while watch.changed().await.is_ok() {
@@ -107,7 +108,7 @@ async fn watch_file(mut watch: FileWatch, path: PathBuf, wakes: UnboundedSender<
 // === impl FlagSource ===
 
 impl FlagSource {
-    /// Specs that were made from flags.
+    /// These specs, made from flags.
     #[must_use]
     pub fn new(specs: Vec<WorkloadSpec>) -> Self {
         Self { specs }

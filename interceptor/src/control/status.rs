@@ -1,3 +1,3 @@
-//! Where rules and workloads stand: the words of [`interceptor_api`].
+//! States and reasons of rules and workloads: the words of [`interceptor_api`].
 
 pub use interceptor_api::{Reason, Standing, State};

@@ -1,4 +1,4 @@
-//! A background task that ends with its owner.
+//! A background task that ends when its owner drops it.
 
 use tokio::task::JoinHandle;
 

@@ -1,8 +1,8 @@
-//! One workload: what is written about it, what is done about it, and what to do next.
+//! The controller of one workload: brings its actual state to its spec.
 //!
-//! [`WorkloadController::step`] is idempotent. It looks at what is written and at what is there, changes what does not fit, and
-//! says when to look again. Whatever happened in between (a file edited, a sandbox made again, a name resolved), the
-//! answer is another step.
+//! [`WorkloadController::step`] is idempotent. It compares the spec with the actual state, changes
+//! the differences, and returns when to step again. The answer to every event is another step: an
+//! edited file, a recreated sandbox, a resolved name.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::{
     attachment::{ArmError, Attachment},
     context::Context,
-    plan::{Plan, Planned, Planner},
+    plan::{Node, Plan, Planned, Planner},
     registry::{RuleEntry, WorkloadEntry},
     rule::RefusedRule,
     status::{Reason, Standing, State},
@@ -36,40 +36,41 @@ use crate::{
 /// The delays before arming is tried again.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(5));
 
-/// A rule's identity as people see it: whose it is and what it says.
+/// A rule's identity as users see it: its annotation and its text.
 type RuleId = (AnnotationKey, String);
 
-/// The end of a rule's time.
+/// The end of a rule's `ttl`.
 #[derive(Clone, Copy)]
 struct End {
     at: Instant,
-    /// When the rule was written for which that was found out.
+    /// When the annotation was written, from which `at` was computed.
     written: Option<SystemTime>,
 }
 
-/// A workload under management.
+/// The controller of one workload.
 pub struct WorkloadController {
     spec: WorkloadSpec,
     planner: Planner,
     armed: Option<Attachment>,
-    /// When the time of rules with a `ttl` is over; arming again does not start it again, writing them again does.
+    /// When rules with a `ttl` expire. Writing the annotation again restarts the time, arming again
+    /// does not.
     ends: HashMap<RuleId, End>,
-    /// Refused when they were to be put in force.
+    /// Rules that the plan admits, but that can't be put in force.
     refused: Vec<RefusedRule>,
-    /// The armed namespace is not the one that is written any more, and well as far as we know.
+    /// The spec names another namespace than the one we are attached to; that one has not failed.
     moved: bool,
-    /// The process that the workload is known by has ended: its number may be somebody else's by now.
+    /// The process in the spec has ended. Another process may have its number by now.
     ended: bool,
     /// Failures to arm, in a row.
     retry: Backoff,
-    /// What was last said of the workload and its rules, so that each change is logged once.
-    said: HashMap<Option<(String, String)>, (State, Reason)>,
+    /// The standing that was logged last, by rule; `None` is the workload. Each change is logged once.
+    logged: HashMap<Option<(String, String)>, (State, Reason)>,
 }
 
 // === impl WorkloadController ===
 
 impl WorkloadController {
-    /// A workload of which nothing is done yet.
+    /// A controller that has done nothing yet.
     #[must_use]
     pub fn new(spec: WorkloadSpec) -> Self {
         Self {
@@ -81,11 +82,11 @@ impl WorkloadController {
             moved: false,
             ended: false,
             retry: RETRY,
-            said: HashMap::new(),
+            logged: HashMap::new(),
         }
     }
 
-    /// Replaces what is written.
+    /// Replaces the spec.
     pub fn set_spec(&mut self, spec: WorkloadSpec) {
         if self.spec.netns != spec.netns {
             self.retry.reset();
@@ -95,32 +96,34 @@ impl WorkloadController {
         self.spec = spec;
     }
 
-    /// What is written.
+    /// The spec.
     #[must_use]
     pub fn spec(&self) -> &WorkloadSpec {
         &self.spec
     }
 
-    /// Forgets past failures: something has changed that may have been their cause.
-    pub fn hurry(&mut self) {
+    /// Retries at once in case of a failure: its cause may have changed.
+    pub fn retry_now(&mut self) {
         self.retry.reset();
     }
 
-    /// One step towards what is written. Gives what to publish, and when to step again at the latest.
+    /// One step towards the spec. Returns the entry to publish, and the maximum delay until the
+    /// next step.
     ///
-    /// `elsewhere` tells how many rules other workloads have.
+    /// `elsewhere` is the number of admitted rules of other workloads.
     pub async fn step(
         &mut self,
         context: &Context,
         elsewhere: usize,
     ) -> (WorkloadEntry, Option<Duration>) {
         let is_node_address = |ip| context.home.has_address(ip);
+        let node = Node { policy: &context.policy, elsewhere, is_node_address: &is_node_address };
         let now = Instant::now();
         let (spec, ends) = (&self.spec, &mut self.ends);
         let expired = |key: &AnnotationKey, rule: &Rule| {
             let ttl = rule.ttl?;
             let written = spec.written(key);
-            // A clock that is behind that of whoever wrote it down gives no age, rather than a negative one.
+            // A clock that is behind the API server's gives an age of zero, not a negative one.
             let age = || written.and_then(|written| written.elapsed().ok()).unwrap_or_default();
             let begin = || End { at: now + ttl.saturating_sub(age()), written };
             let end = ends.entry((key.clone(), rule.to_string())).or_insert_with(begin);
@@ -129,7 +132,7 @@ impl WorkloadController {
             }
             (now >= end.at).then(|| expired(ttl))
         };
-        let plan = self.planner.plan(spec, &context.policy, elsewhere, is_node_address, expired);
+        let plan = self.planner.plan(spec, &node, expired);
         self.ends
             .retain(|id, _| plan.rules.iter().any(|planned| id_of(planned).as_ref() == Some(id)));
         let wanted = plan.rules.iter().any(|planned| !planned.ports.is_empty());
@@ -150,15 +153,15 @@ impl WorkloadController {
         (entry, retry.map(|at| at.saturating_duration_since(Instant::now())))
     }
 
-    /// Gives everything back: the workload is no longer written, or the daemon ends.
+    /// Disarms the workload: its spec was removed, or the daemon ends.
     pub fn end(self, context: &Context) {
         if let Some(armed) = self.armed {
-            tracing::info!(workload = %self.spec.name, "given back");
+            tracing::info!(workload = %self.spec.name, "disarmed");
             context.drain(armed.disarm(context));
         }
     }
 
-    /// The workload's process has ended. What is left of its number is not looked at again.
+    /// The process in the spec has ended. Its number is not looked up again.
     pub fn process_ended(&mut self) {
         self.ended = true;
     }
@@ -172,7 +175,10 @@ impl WorkloadController {
         if let Some(armed) = stale {
             self.refused.clear();
             if moved {
-                tracing::info!(workload = %self.spec.name, "given back: another namespace is written now");
+                tracing::info!(
+                    workload = %self.spec.name,
+                    "disarmed: the spec names another namespace now"
+                );
                 context.drain(armed.disarm(context));
             } else {
                 tracing::info!(workload = %self.spec.name, "the namespace is gone");
@@ -193,7 +199,7 @@ impl WorkloadController {
         Ok(())
     }
 
-    /// The namespace that is written now. A pod that is armed is looked for where it was found.
+    /// Opens the namespace in the spec. An armed pod's is opened where it was found.
     fn find(&self, moved: bool, context: &Context) -> Result<Netns, NetnsError> {
         let path = match (&self.spec.netns, &self.armed) {
             (NetnsSource::Path(path), _) => path.clone(),
@@ -212,7 +218,7 @@ impl WorkloadController {
         Netns::open(&path, context.home)
     }
 
-    /// The namespace of a pod: where it was, or wherever its addresses are.
+    /// Opens the namespace of a pod: the one it is armed in, or the one with the pod's addresses.
     fn find_pod(
         &self,
         ips: &[IpAddr],
@@ -221,7 +227,7 @@ impl WorkloadController {
     ) -> Result<Netns, NetnsError> {
         if let Some(armed) = armed {
             let there = Netns::open(armed.path(), context.home);
-            // Only its path has gone if a process was the way to it.
+            // A path in `/proc` goes with its process, while the namespace may remain.
             if !is_gone(&there, armed.id()) || self.spec.terminating {
                 return there;
             }
@@ -235,11 +241,11 @@ impl WorkloadController {
         let failure = failure.map(|error| failure_condition(&error));
         let mut rules: Vec<RuleEntry> =
             plan.rules.iter().map(|planned| self.rule_entry(planned, failure.as_ref())).collect();
-        // Rules of one annotation share their counters of a port, which are told with the first of them.
-        let mut told: Vec<Arc<PortStats>> = Vec::new();
+        // Rules of one annotation share the counters of a port. The first rule reports them.
+        let mut reported: Vec<Arc<PortStats>> = Vec::new();
         for rule in &mut rules {
-            rule.ports.retain(|(_, stats)| !told.iter().any(|other| Arc::ptr_eq(other, stats)));
-            told.extend(rule.ports.iter().map(|(_, stats)| Arc::clone(stats)));
+            rule.ports.retain(|(_, stats)| !reported.iter().any(|other| Arc::ptr_eq(other, stats)));
+            reported.extend(rule.ports.iter().map(|(_, stats)| Arc::clone(stats)));
         }
         WorkloadEntry {
             name: Arc::from(self.spec.name.as_str()),
@@ -251,7 +257,7 @@ impl WorkloadController {
         }
     }
 
-    /// Where the namespace is, or is looked for.
+    /// Where the namespace is, or where the daemon looks for it.
     fn netns_name(&self) -> String {
         match (&self.spec.netns, &self.armed) {
             (NetnsSource::Pod { .. }, Some(armed)) => {
@@ -296,12 +302,12 @@ impl WorkloadController {
         }
     }
 
-    /// One line for each change of state.
+    /// Logs one line for each change of a standing.
     fn log_changes(&mut self, entry: &WorkloadEntry) {
-        let mut said = HashMap::new();
+        let mut logged = HashMap::new();
         if let Some(failure) = &entry.failure {
-            said.insert(None, (failure.state, failure.reason));
-            if self.said.get(&None) != said.get(&None) {
+            logged.insert(None, (failure.state, failure.reason));
+            if self.logged.get(&None) != logged.get(&None) {
                 tracing::warn!(workload = %entry.name, reason = %failure.reason, "{}", failure.message);
             }
         }
@@ -309,8 +315,8 @@ impl WorkloadController {
             let text = rule.text.clone().unwrap_or_default();
             let id = Some((rule.annotation.clone(), text));
             let now = (rule.condition.state, rule.condition.reason);
-            let is_news = self.said.get(&id) != Some(&now) && entry.failure.is_none();
-            // Proving takes a millisecond and is no news; failing to is.
+            let is_news = self.logged.get(&id) != Some(&now) && entry.failure.is_none();
+            // Proving takes about a millisecond and is not worth a line. A failed proof is.
             if is_news && rule.condition.reason != Reason::Proving {
                 let text = rule.text.as_deref().unwrap_or("(unreadable)");
                 tracing::info!(
@@ -320,26 +326,26 @@ impl WorkloadController {
                     state = %rule.condition.state,
                     reason = %rule.condition.reason,
                     "{}",
-                    // The caret under the place is for terminals; a log line is one line.
+                    // One line: the picture with the caret is for terminals.
                     rule.condition.message.lines().next().unwrap_or_default()
                 );
             }
-            said.insert(id, now);
+            logged.insert(id, now);
         }
-        for (id, _) in self.said.iter().filter(|(id, _)| !said.contains_key(*id)) {
-            // A text that could not be read was never in force.
+        for (id, _) in self.logged.iter().filter(|(id, _)| !logged.contains_key(*id)) {
+            // A text that could not be parsed was never in force.
             if let Some((annotation, rule)) = id.as_ref().filter(|(_, rule)| !rule.is_empty()) {
                 tracing::info!(workload = %entry.name, %annotation, rule, "removed");
             }
         }
-        self.said = said;
+        self.logged = logged;
     }
 }
 
-/// What is said of a rule whose time is over.
+/// The standing of a rule whose `ttl` has expired.
 fn expired(ttl: Duration) -> Standing {
     Standing::expired(format!(
-        "its time ({}) is over; write the rule anew to start it again",
+        "the rule's ttl ({}) has expired; remove and re-add the annotation to start it again",
         humantime::format_duration(ttl)
     ))
 }

@@ -1,9 +1,9 @@
-//! Shows apps the client's address: the `getpeername` programs, and the map of the relay's
-//! connections with their clients.
+//! Shows client addresses to apps: the `getpeername` programs, and their map from the relay's
+//! connections to client addresses.
 //!
-//! The relay passes a connection on from a socket of its own, whose address the app would see. The
-//! programs replace it by the client's address. They have to be attached at the root of the cgroup
-//! hierarchy, above the processes of all pods, so they run for every process of the node. They are
+//! The relay passes a connection on to the app from a socket of its own, whose address the app would
+//! see. The programs replace it with the client's address. They are attached at the root of the
+//! cgroups, above the processes of all pods, so they run for every process of the node. They are
 //! attached only while a workload is armed.
 
 use std::{
@@ -39,11 +39,11 @@ use crate::netns::{self, Netns};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_CALLER"));
 
-/// The names of the programs, one for each hook.
+/// The names of the programs, for IPv4 and IPv6 sockets.
 const PROGRAMS: [&str; 2] = ["peer4", "peer6"];
 
 sockopt_impl!(
-    /// The cookie of a socket's network namespace (Linux 5.14).
+    /// The kernel's number for the network namespace of a socket (Linux 5.14).
     NetnsCookie,
     GetOnly,
     libc::SOL_SOCKET,
@@ -51,23 +51,23 @@ sockopt_impl!(
     u64
 );
 
-/// Clients' addresses for the apps of all workloads, or the reason why they are lost.
+/// Shows client addresses to the apps of all workloads, or has the reason why it can't.
 #[derive(Debug)]
 pub struct Callers {
     programs: Result<Programs, CallerError>,
     count: Arc<Count>,
 }
 
-/// The same for one network namespace.
+/// The same, for one network namespace.
 #[derive(Debug)]
 pub struct NetnsCallers {
     way: Result<Way, CallerError>,
     count: Count,
-    /// The sum over all namespaces.
+    /// The counts over all namespaces.
     total: Arc<Count>,
 }
 
-/// Shows an app the client of one connection, as long as this lives.
+/// The app sees the client's address while this lives.
 #[derive(Debug)]
 #[must_use = "the app sees the client's address only while this lives"]
 pub struct ShownCaller {
@@ -75,33 +75,33 @@ pub struct ShownCaller {
     relayed: Relayed,
 }
 
-/// Counts connections that were passed on to apps.
+/// Counts of connections that were passed on to apps.
 #[derive(Debug, Default)]
 pub struct Count {
     shown: AtomicU64,
     lost: AtomicU64,
 }
 
-/// Loaded for as long as the daemon runs.
+/// The programs, loaded while the daemon runs.
 #[derive(Debug)]
 struct Programs {
     object: Mutex<aya::Ebpf>,
     cgroup: CgroupRoot,
     callers: Arc<CallerMap>,
-    /// Set while a namespace needs the programs.
+    /// The links, while a namespace needs them.
     attached: Mutex<Weak<Attached>>,
 }
 
-/// Detaches when dropped.
+/// The links of both programs. Dropping this detaches them.
 #[derive(Debug)]
 struct Attached(#[expect(dead_code, reason = "held")] [CgroupSockAddrLink; 2]);
 
-/// The path of addresses from the relay to the apps of one namespace.
+/// What one namespace needs to show addresses.
 #[derive(Debug)]
 struct Way {
     cookie: u64,
     callers: Arc<CallerMap>,
-    /// Held as long as an app may call `getpeername` on one of the connections.
+    /// Held while an app may still ask for an address.
     _attached: Arc<Attached>,
 }
 
@@ -110,41 +110,41 @@ type CallerMap = Mutex<HashMap<MapData, Relayed, Source>>;
 // === impl Callers ===
 
 impl Callers {
-    /// Loads the programs and tests them with a connection of the daemon. If that fails, addresses
-    /// are lost.
+    /// Loads the programs and tests them with a connection of our own. If that fails, apps see the
+    /// relay's address.
     ///
     /// Needs CAP_BPF, CAP_NET_ADMIN and a view of the node's cgroups.
     pub async fn new() -> Self {
         let callers = Self { programs: Programs::load(), count: Arc::default() };
         let Ok(programs) = &callers.programs else { return callers };
-        // In the daemon's own network namespace; the programs are attached only during the test.
+        // In the daemon's own network namespace, and attached only for the test.
         match Self::proven(programs, &netns::tcp_socket).await {
             Ok(_) => callers,
             Err(error) => Self { programs: Err(error), ..callers },
         }
     }
 
-    /// Without programs: addresses are lost.
+    /// Shows nothing, without a test.
     #[must_use]
     pub fn nowhere() -> Self {
         Self { programs: Err(CallerError::Nowhere), count: Arc::default() }
     }
 
-    /// Whether addresses are kept, and if not, why.
+    /// Whether apps see client addresses.
     ///
     /// # Errors
-    /// The reason why they are lost on the whole host.
+    /// Why no app of this host does.
     pub fn state(&self) -> Result<(), &CallerError> {
         self.programs.as_ref().map(drop)
     }
 
-    /// The counts of all namespaces.
+    /// The counts over all namespaces.
     #[must_use]
     pub fn count(&self) -> &Count {
         &self.count
     }
 
-    /// Attaches the programs if necessary, and proves that they work inside `netns`.
+    /// Attaches the programs if they are not attached, and proves that they work inside `netns`.
     pub async fn enter(&self, netns: &Netns) -> Arc<NetnsCallers> {
         let way = match &self.programs {
             Ok(programs) => Self::proven(programs, &|ip| netns.tcp_socket(ip)).await,
@@ -153,7 +153,7 @@ impl Callers {
         Arc::new(NetnsCallers { way, count: Count::default(), total: Arc::clone(&self.count) })
     }
 
-    /// The way into the network namespace in which `socket` makes sockets, proven.
+    /// Proves that the programs work in the network namespace in which `socket` makes sockets.
     async fn proven(
         programs: &Programs,
         socket: &impl Fn(IpAddr) -> io::Result<Socket>,
@@ -163,7 +163,7 @@ impl Callers {
             .map_err(CallerError::Cookie)?;
         let attached = programs.attach()?;
         let way = Way { cookie, callers: Arc::clone(&programs.callers), _attached: attached };
-        // The test's connections are not counted.
+        // Test connections are not counted.
         let callers = NetnsCallers { way: Ok(way), count: Count::default(), total: Arc::default() };
         let callers = Arc::new(callers);
         self_test::prove(&|relay, port, caller| callers.show(relay, port, caller), socket).await?;
@@ -197,8 +197,7 @@ impl Programs {
         let mut object = self.object.lock();
         let mut link = |name| {
             let program = hook(&mut object, name)?;
-            // Links always allow other programs beside them; the kernel refuses the flag that asks
-            // for it.
+            // A link always allows other programs beside it. The kernel refuses flags that ask for it.
             program
                 .attach(&self.cgroup.file, CgroupAttachMode::Single)
                 .and_then(|id| program.take_link(id))
@@ -224,9 +223,9 @@ fn hook<'a>(
 // === impl NetnsCallers ===
 
 impl NetnsCallers {
-    /// From now on, an app with a connection from `relay` to its `port` sees `caller` as the peer.
+    /// Shows `caller` to the app as the peer of a connection from `relay` to its `port`.
     ///
-    /// `None` if that is impossible; see [`count_lost`](Self::count_lost).
+    /// `None` when that fails; then call [`count_lost`](Self::count_lost).
     pub fn show(
         self: &Arc<Self>,
         relay: SocketAddr,
@@ -251,17 +250,17 @@ impl NetnsCallers {
         shown
     }
 
-    /// Counts a connection on which the app does not see the client's address.
+    /// Counts a connection whose client the app does not see.
     pub fn count_lost(&self) {
         for count in [&self.count, &*self.total] {
             count.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Whether addresses are kept in this namespace, and if not, why.
+    /// Whether the app of this namespace sees client addresses.
     ///
     /// # Errors
-    /// The reason why they are lost.
+    /// Why it does not.
     pub fn state(&self) -> Result<(), &CallerError> {
         self.way.as_ref().map(drop)
     }
@@ -280,7 +279,7 @@ impl Drop for ShownCaller {
         if let Ok(way) = &self.callers.way
             && let Err(error) = way.callers.lock().remove(&self.relayed)
         {
-            tracing::warn!(%error, "could not remove a client's address from the map");
+            tracing::warn!(%error, "can't remove a client's address from the map");
         }
         for count in [&self.callers.count, &*self.callers.total] {
             count.shown.fetch_sub(1, Ordering::Relaxed);
@@ -291,13 +290,13 @@ impl Drop for ShownCaller {
 // === impl Count ===
 
 impl Count {
-    /// Open connections on which the app sees the client's address.
+    /// Open connections whose client the app sees.
     #[must_use]
     pub fn shown(&self) -> u64 {
         self.shown.load(Ordering::Relaxed)
     }
 
-    /// Connections so far on which the app did not see it.
+    /// Connections so far whose client the app did not see.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)

@@ -3,7 +3,7 @@
 /// Why the kernel side could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum DatapathError {
-    /// The object could not be loaded; the source has the error of the kernel or the verifier.
+    /// The object could not be loaded. The source has the message of kernel or verifier.
     #[error("load the kernel programs: {0}")]
     Load(#[from] aya::EbpfError),
     /// The verifier or the attach point refused the program.
@@ -12,7 +12,7 @@ pub enum DatapathError {
     /// A map operation failed.
     #[error("map {name}: {source}")]
     Map {
-        /// The map.
+        /// The map's name.
         name: &'static str,
         /// The kernel's error.
         source: aya::maps::MapError,
@@ -20,7 +20,7 @@ pub enum DatapathError {
     /// The heartbeat array could not be mapped into memory.
     #[error("map the heartbeats into memory: {0}")]
     Heartbeat(#[from] nix::Error),
-    /// All rows of counters are in use.
+    /// All rows of the counters are in use.
     #[error(
         "more than {} redirected ports in one network namespace",
         interceptor_common::steal::MAX_PORTS

@@ -1,7 +1,7 @@
 //! The kernel programs of one network namespace, behind one face.
 //!
-//! Control, registry and admin name ports and a [`Via`]. Only this file knows which program carries
-//! a port, and which maps have an entry for it.
+//! Control, registry and admin name ports and a [`Via`]. Only this folder knows which program
+//! carries a port, and in which maps the port is.
 
 use std::{
     os::fd::{AsFd, AsRawFd},
@@ -25,9 +25,8 @@ use super::{
 /// [`PodPrograms`] does it in the kernel. The unit tests of `control/ports.rs` record the calls
 /// instead, and need no root.
 pub trait TakePorts {
-    /// Takes `port`, or changes the end of a port that is taken. Its new connections go `via` until
-    /// `until`, or until the release if that is `None`. The kernel enforces the end itself, also
-    /// after the daemon's death.
+    /// Takes `port`, or changes until when it is taken. Its new connections go `via` until then;
+    /// `None`: until it is released. The kernel keeps to that time without the daemon.
     ///
     /// # Errors
     /// When [`MAX_PORTS`](interceptor_common::steal::MAX_PORTS) are taken, or the kernel refuses.
@@ -39,15 +38,14 @@ pub trait TakePorts {
     /// When the kernel refuses.
     fn release(&mut self, port: Port) -> Result<(), DatapathError>;
 
-    /// Detaches all programs from the namespace, which releases every port. Listeners and counters
-    /// stay.
+    /// Detaches all programs from the namespace, which releases every port. Listeners and counters stay.
     fn detach(&mut self);
 }
 
 /// All kernel programs of one network namespace, with their maps.
 ///
-/// The order of the set-up never steers a connection to a missing worker: load, set the listeners,
-/// let the workers beat, attach, take ports. Dropping this detaches the programs.
+/// Set them up in this order, so that every steered connection finds a worker: load, set the
+/// listeners, let the workers beat, attach, take ports. Dropping this detaches the programs.
 pub struct PodPrograms {
     steal: Steal,
 }
@@ -55,11 +53,11 @@ pub struct PodPrograms {
 // === impl PodPrograms ===
 
 impl PodPrograms {
-    /// Loads and verifies the programs, without attaching them. Needs CAP_BPF, CAP_NET_ADMIN and
-    /// CAP_PERFMON.
+    /// Loads and verifies the programs. They are attached to nothing yet. Needs CAP_BPF,
+    /// CAP_NET_ADMIN and CAP_PERFMON.
     ///
     /// # Errors
-    /// When the kernel has no `sk_lookup` (before Linux 5.9), or a capability is missing.
+    /// When the kernel has no `sk_lookup` (before Linux 5.9), or a right is missing.
     pub fn load(loader: &mut Loader) -> Result<Self, DatapathError> {
         Ok(Self { steal: Steal::load(loader)? })
     }
@@ -97,8 +95,8 @@ impl PodPrograms {
         self.steal.attach(netns)
     }
 
-    /// The number of each verdict on new connections to `port` since it was taken. Empty for a port
-    /// that is not taken.
+    /// Counts the programs' decisions about new connections to `port` since it was taken. Empty for
+    /// a port that is not taken.
     ///
     /// # Errors
     /// When the kernel refuses.

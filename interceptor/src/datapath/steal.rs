@@ -1,4 +1,5 @@
-//! The `sk_lookup` program of one namespace, with its maps of ports, listeners and verdicts.
+//! The `sk_lookup` program of one namespace, with its maps: the ports that it takes, and the counts
+//! of its verdicts.
 
 use std::{os::fd::AsFd, os::fd::AsRawFd, sync::Arc};
 
@@ -26,13 +27,13 @@ use super::{
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("EBPF_STEAL"));
 
-/// Loads the program once for each armed namespace.
+/// Loads the program once for each namespace.
 ///
-/// The process has one loader. It does not read the kernel's type information (BTF), which takes
-/// 30 ms: this program needs no relocation.
+/// One loader serves the whole process. Making one reads the kernel's type information by default,
+/// which takes 30 ms. This program relocates nothing and does not need it.
 pub struct Loader(EbpfLoader<'static>);
 
-/// Every possible number of workers. The loader needs a reference with a static lifetime.
+/// Every possible number of workers. The loader keeps a reference to one of them.
 static WORKERS: [u32; MAX_WORKERS as usize + 1] = {
     let mut counts = [0; MAX_WORKERS as usize + 1];
     let mut n = 0;
@@ -45,17 +46,18 @@ static WORKERS: [u32; MAX_WORKERS as usize + 1] = {
 
 /// The program and maps of one network namespace.
 ///
-/// See [`PodPrograms`](super::pod::PodPrograms) for the order of the set-up.
+/// Set it up as [`PodPrograms`](super::PodPrograms) says.
 pub struct Steal {
-    /// Detaches when dropped; `None` until attached. The first field, so that it is dropped first.
+    /// Detaches when dropped. `None` until attached. First field: the link is dropped before the
+    /// maps.
     link: Option<SkLookupLink>,
     program: aya::Ebpf,
     ports: HashMap<MapData, PortKey, PortEntry>,
     listeners: SockMap<MapData>,
     verdicts: PerCpuArray<MapData, u64>,
     heartbeats: Arc<HeartbeatPage>,
-    own: Arc<Bypass>,
-    /// The port of each row of counters.
+    bypass: Arc<Bypass>,
+    /// The port of each row of the counters.
     slots: [Option<Port>; MAX_PORTS as usize],
 }
 
@@ -74,21 +76,20 @@ impl Loader {
 // === impl Steal ===
 
 impl Steal {
-    /// Loads and verifies the program, without attaching it. Needs CAP_BPF, CAP_NET_ADMIN and
-    /// CAP_PERFMON.
+    /// Loads and verifies the program. It is attached to nothing yet. Needs CAP_BPF, CAP_NET_ADMIN
+    /// and CAP_PERFMON.
     ///
     /// # Errors
-    /// When the kernel has no `sk_lookup` (before Linux 5.9), or a capability is missing.
+    /// When the kernel has no `sk_lookup` (before 5.9), or a right is missing.
     pub fn load(loader: &mut Loader) -> Result<Self, DatapathError> {
         let mut program = loader.0.load(OBJECT)?;
-        // All maps must still be open: the program refers to them by file descriptor until it is
-        // loaded.
+        // Before any map is taken: until it is loaded, the program refers to maps by descriptor.
         hook(&mut program)?.load()?;
         let heartbeats = match program.take_map("HEARTBEATS") {
             Some(Map::Array(map)) => Arc::new(HeartbeatPage::new(map.fd().as_fd())?),
             _ => return Err(missing("HEARTBEATS")),
         };
-        let own = HashMap::try_from(take(&mut program, "BYPASS")?).map_err(in_map("BYPASS"))?;
+        let bypass = HashMap::try_from(take(&mut program, "BYPASS")?).map_err(in_map("BYPASS"))?;
         let steal = Self {
             link: None,
             ports: HashMap::try_from(take(&mut program, "PORTS")?).map_err(in_map("PORTS"))?,
@@ -97,7 +98,7 @@ impl Steal {
             verdicts: PerCpuArray::try_from(take(&mut program, "VERDICTS")?)
                 .map_err(in_map("VERDICTS"))?,
             heartbeats,
-            own: Bypass::new(own),
+            bypass: Bypass::new(bypass),
             slots: [None; MAX_PORTS as usize],
             program,
         };
@@ -110,10 +111,10 @@ impl Steal {
         Arc::clone(&self.heartbeats)
     }
 
-    /// The map in which the relay registers its own connections.
+    /// Registers the relay's own connections, which the program leaves alone.
     #[must_use]
     pub fn bypass(&self) -> Arc<Bypass> {
-        Arc::clone(&self.own)
+        Arc::clone(&self.bypass)
     }
 
     /// Sets the listener of `worker` for `family`. The socket must be listening already.
@@ -129,11 +130,11 @@ impl Steal {
         self.listeners.set(listener_index(family, worker), socket, 0).map_err(in_map("LISTENERS"))
     }
 
-    /// Takes `port` until `expires_at` (`CLOCK_MONOTONIC` in nanoseconds), or until its release if
-    /// that is `None`.
+    /// Takes `port` until `expires_at`, in nanoseconds of `CLOCK_MONOTONIC`. `None`: until it is
+    /// released.
     ///
     /// # Errors
-    /// When all rows of counters are in use, or the kernel refuses.
+    /// When all rows of the counters are in use, or the kernel refuses.
     pub fn take_port(&mut self, port: Port, expires_at: Option<u64>) -> Result<(), DatapathError> {
         let slot = self
             .slots
@@ -151,10 +152,10 @@ impl Steal {
         Ok(())
     }
 
-    /// Releases `port`: the next look-up passes.
+    /// Releases `port`: its next connection goes to the app. A port that is not taken is no error.
     ///
     /// # Errors
-    /// When the kernel refuses; a port that was not taken is no error.
+    /// When the kernel refuses.
     pub fn release_port(&mut self, port: Port) -> Result<(), DatapathError> {
         if let Some(slot) = self.slots.iter_mut().find(|owner| **owner == Some(port)) {
             *slot = None;
@@ -177,12 +178,12 @@ impl Steal {
         Ok(())
     }
 
-    /// Detaches: no further look-up meets the program. Listeners and counters stay.
+    /// Detaches: no further look-up runs the program. Listeners and counters stay.
     pub fn detach(&mut self) {
         self.link = None;
     }
 
-    /// The number of each verdict for `port` since it was taken.
+    /// Counts of each verdict about `port` since it was taken. Empty if it is not taken.
     ///
     /// # Errors
     /// When the kernel refuses.

@@ -2,10 +2,12 @@
 
 /// How the connections of a redirected port get to their targets.
 ///
-/// `control/plan.rs` decides it for each port, and [`PodPrograms`](super::PodPrograms) takes the
-/// port with the program of that name. One way is built. Two more will be variants here: packets of
-/// a whole port that the kernel rewrites in TC, and copies of packets for a mirror. Every `match`
-/// names each variant, so a new one does not compile until all of them handle it.
+/// `control/plan.rs` decides it for each port. [`PodPrograms`](super::PodPrograms) has the program
+/// for it take the port.
+///
+/// One way is built. Two more will be variants here: the kernel path, which rewrites the packets of
+/// a whole port in TC, and the tap, which copies packets for a mirror. Every `match` names each
+/// variant, so a new one compiles only when every place has decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Via {
     /// An `sk_lookup` program steers them to a worker, which relays their bytes.

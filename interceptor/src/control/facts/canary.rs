@@ -41,7 +41,7 @@ pub enum Proof {
 #[derive(Debug, thiserror::Error)]
 enum CanaryError {
     /// The connection could not be made.
-    #[error("probe connection to {to}: {source}")]
+    #[error("test connection to {to}: {source}")]
     Io {
         /// The redirected address.
         to: SocketAddr,
@@ -49,7 +49,7 @@ enum CanaryError {
         source: io::Error,
     },
     /// The connection was made, but no worker answered it.
-    #[error("a probe connection to {to} did not arrive at the relay")]
+    #[error("a test connection to {to} did not arrive at the relay")]
     NotIntercepted {
         /// The redirected address.
         to: SocketAddr,
@@ -63,21 +63,19 @@ pub async fn prove(workload: Arc<Workload>, ports: Vec<Port>, report: impl Fn(Pr
     loop {
         match prove_once(&workload, &ports).await {
             Ok(()) => return report(Proof::Proven),
-            Err(message) => report(Proof::Failed(message)),
+            Err(error) => report(Proof::Failed(error.to_string())),
         }
         sleep(retry.failed()).await;
     }
 }
 
-async fn prove_once(workload: &Workload, ports: &[Port]) -> Result<(), String> {
+async fn prove_once(workload: &Workload, ports: &[Port]) -> Result<(), CanaryError> {
     for family in [Family::V4, Family::V6] {
         if !workload.listeners.iter().any(|listener| listener.is_ipv4() == (family == Family::V4)) {
             continue;
         }
         for port in ports {
-            send_canary(workload, family, port.number())
-                .await
-                .map_err(|error| error.to_string())?;
+            send_canary(workload, family, port.number()).await?;
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Finding out that a silent target is back, so that no caller has to.
+//! Tries a silent target in the background, so that no client has to wait for it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,12 +13,14 @@ use crate::{
     },
 };
 
-/// The delays between tries, the first one from when the circuit opened.
+/// The delays between tries. The first counts from when the circuit opened.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(2));
 
-/// Waits for the target's circuit to open, tries the target until it answers, and again.
+/// Waits for the target's circuit to open, then tries the target until it answers. Repeats that
+/// forever.
 ///
-/// `report` hears of both changes: true when callers go to the application, false when they reach the target again.
+/// Calls `report` with true when clients begin to reach the app, and with false when they reach
+/// the target again.
 pub async fn keep_trying(workload: Arc<Workload>, target: Arc<Target>, report: impl Fn(bool)) {
     loop {
         target.tripped().await;

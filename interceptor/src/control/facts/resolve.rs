@@ -1,6 +1,7 @@
-//! The addresses behind a target's name, kept as fresh as the name's TTL says.
+//! Resolves a target's name again whenever the DNS TTL of the last answer has expired.
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -12,36 +13,37 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::relay::target::{Addresses, Target};
 
-/// However short a TTL, a name is not looked up more often than this.
+/// Minimum time between look-ups, for answers with a shorter TTL.
 const MIN_TTL: Duration = Duration::from_secs(1);
-/// However long, not less often than this.
+/// Maximum time between look-ups, for answers with a longer TTL.
 const MAX_TTL: Duration = Duration::from_secs(300);
-/// After a failed look-up.
+/// The delay after a failed look-up.
 const RETRY: Duration = Duration::from_secs(1);
-/// A DNS server that does not answer leaves the last addresses in force for this long past their TTL.
+/// How long addresses are used past their TTL while the DNS server does not answer.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// What a look-up found out, for the rule's status.
+/// The outcome of a look-up, for the rule's status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// No answer yet.
     FirstLookup,
-    /// There are addresses that may be used.
+    /// The name has addresses that the relay may dial.
     Usable,
-    /// There are none; the sentence says why.
+    /// The name has no address, for this reason.
     NoAddress(String),
-    /// There are some, and the policy refuses all of them; the sentence names the lines that do.
+    /// The policy refuses every address of the name. The message names the lines of the policy.
     Denied(String),
 }
 
-/// Looks `host` up for ever, keeping `target` current, and tells `report` whenever the outcome changes.
+/// Looks `host` up forever and keeps the addresses of `target` current. Calls `report` whenever the
+/// outcome changes.
 ///
-/// `judge` is asked about every address of every answer; the sentence of a refusal reaches `report`.
-pub async fn keep_resolved(
+/// `judge` is called for every address of every answer. `report` gets the text of its errors.
+pub async fn keep_resolved<E: fmt::Display>(
     host: HostName,
     port: u16,
     target: Arc<Target>,
-    judge: impl Fn(SocketAddr) -> Result<(), String>,
+    judge: impl Fn(SocketAddr) -> Result<(), E>,
     report: impl Fn(Resolution),
 ) {
     let mut last = Resolution::FirstLookup;
@@ -58,7 +60,7 @@ pub async fn keep_resolved(
                     && last == Resolution::Usable
                     && Instant::now() < valid_until + GRACE
                 {
-                    tracing::debug!(%host, %error, "look-up failed; the last addresses stay in force");
+                    tracing::debug!(%host, %error, "look-up failed; using the last addresses");
                     sleep(RETRY).await;
                     continue;
                 }
@@ -74,13 +76,13 @@ pub async fn keep_resolved(
     }
 }
 
-/// Splits an answer into what may be used and what may not, and publishes the former.
-fn publish(
+/// Publishes the addresses of an answer that `judge` accepts.
+fn publish<E: fmt::Display>(
     host: &HostName,
     port: u16,
     ips: &[IpAddr],
     target: &Target,
-    judge: &impl Fn(SocketAddr) -> Result<(), String>,
+    judge: &impl Fn(SocketAddr) -> Result<(), E>,
 ) -> Resolution {
     let mut usable = Vec::new();
     let mut refusals = Vec::new();
@@ -88,7 +90,7 @@ fn publish(
         let address = SocketAddr::new(ip, port);
         match judge(address) {
             Ok(()) => usable.push(address),
-            Err(refusal) => refusals.push(refusal),
+            Err(refusal) => refusals.push(refusal.to_string()),
         }
     }
     if !usable.is_empty() {
@@ -103,7 +105,8 @@ fn publish(
     }
 }
 
-/// One look-up. The configuration is read each time: in a pod or on a laptop `resolv.conf` changes under us.
+/// One look-up. `resolv.conf` is read each time, since it changes at run time in pods and on
+/// laptops.
 async fn lookup(host: &HostName) -> Result<(Vec<IpAddr>, Instant), NetError> {
     let resolver = TokioResolver::builder_tokio()?.build()?;
     let answer = resolver.lookup_ip(host.as_str()).await?;

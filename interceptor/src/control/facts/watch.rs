@@ -1,8 +1,8 @@
-//! The kernel tells us when to look again; nothing here is polled on a timer.
+//! Waits for kernel events that call for another look. Nothing here polls on a timer.
 //!
 //! - The workloads file: inotify on its folder, since editors and `mv` replace the file itself.
-//! - Namespaces: they appear and vanish as mounts, and `/proc/self/mountinfo` reports an exceptional condition when
-//!   the mounts change (proc(5)). That also covers folders that do not exist yet.
+//! - Namespaces: they appear and vanish as mounts. `/proc/self/mountinfo` reports an exceptional
+//!   condition when the mounts change (proc(5)), also for folders that do not exist yet.
 //! - Processes: a pidfd becomes readable when its process ends (Linux 5.3).
 
 use std::{
@@ -18,16 +18,16 @@ use rustix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Changes of one file, whichever way it is replaced.
+/// Changes of one file, however a program writes or replaces it.
 #[derive(Debug)]
 pub struct FileWatch {
     inotify: AsyncFd<OwnedFd>,
     folder: PathBuf,
-    /// Device and inode of the folder that is watched.
+    /// Device and inode of the watched folder.
     identity: (u64, u64),
 }
 
-/// Changes of what is mounted.
+/// Changes of the mounts that this process sees.
 #[derive(Debug)]
 pub struct MountWatch {
     mountinfo: AsyncFd<OwnedFd>,
@@ -46,8 +46,8 @@ impl FileWatch {
             _ => Path::new("."),
         };
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        // Any name in the folder counts: a mounted ConfigMap is replaced by renaming a link beside the file.
-        // Not IN_MODIFY: a file that is being written is looked at when it is closed.
+        // Any name in the folder counts: Kubernetes replaces a mounted ConfigMap by renaming a
+        // link beside the file. Not IN_MODIFY: a file is read when its writer closes it.
         let events = WatchFlags::CLOSE_WRITE
             | WatchFlags::MOVED_TO
             | WatchFlags::CREATE
@@ -62,7 +62,7 @@ impl FileWatch {
         })
     }
 
-    /// Whether the folder of that name is still the one that is watched.
+    /// Whether the folder's path still leads to the watched folder.
     #[must_use]
     pub fn is_current(&self) -> bool {
         identity(&self.folder).is_ok_and(|identity| identity == self.identity)
@@ -73,7 +73,7 @@ impl FileWatch {
     /// # Errors
     /// When the watch is broken.
     pub async fn changed(&mut self) -> io::Result<()> {
-        // Room for many events: which they were does not matter.
+        // Space for many events at once. Their content does not matter.
         let mut events = [0; 4096];
         loop {
             let mut ready = self.inotify.readable().await?;

@@ -1,4 +1,4 @@
-//! What a workload's annotations amount to, as a specification.
+//! The plan for a workload's annotations, as a specification.
 
 use std::{net::IpAddr, num::NonZeroU16};
 
@@ -20,13 +20,18 @@ fn no_node(_: IpAddr) -> bool {
     false
 }
 
+/// A node without other workloads.
+fn node(policy: &Policy) -> Node<'_> {
+    Node { policy, elsewhere: 0, is_node_address: &no_node }
+}
+
 fn forever(_: &AnnotationKey, _: &Rule) -> Option<Standing> {
     None
 }
 
-/// The plan in words: annotation, ports or reason.
-fn told(plan: &Plan) -> Vec<String> {
-    let mut told: Vec<_> = plan
+/// The plan in words: annotation, then ports or reason.
+fn summary(plan: &Plan) -> Vec<String> {
+    let mut summary: Vec<_> = plan
         .rules
         .iter()
         .map(|planned| match &planned.refusal {
@@ -38,12 +43,12 @@ fn told(plan: &Plan) -> Vec<String> {
             Some(refusal) => format!("{} {} {}", planned.key, refusal.state, refusal.reason),
         })
         .collect();
-    told.sort();
-    told
+    summary.sort();
+    summary
 }
 
 fn plan_with(planner: &mut Planner, policy: &Policy, annotations: &[(&str, &str)]) -> Plan {
-    planner.plan(&workload(annotations), policy, 0, no_node, forever)
+    planner.plan(&workload(annotations), &node(policy), forever)
 }
 
 fn plan(annotations: &[(&str, &str)]) -> Plan {
@@ -53,7 +58,7 @@ fn plan(annotations: &[(&str, &str)]) -> Plan {
 #[test]
 fn a_rule_takes_the_ports_that_it_names() {
     assert_eq!(
-        told(&plan(&[("debug.redirect", "8080 -> 10.20.0.7:3000")])),
+        summary(&plan(&[("debug.redirect", "8080 -> 10.20.0.7:3000")])),
         ["debug.redirect takes [8080]"]
     );
 }
@@ -61,7 +66,7 @@ fn a_rule_takes_the_ports_that_it_names() {
 #[test]
 fn a_rule_without_ports_takes_those_that_the_workload_declares() {
     assert_eq!(
-        told(&plan(&[("debug.redirect", "10.20.0.7:3000")])),
+        summary(&plan(&[("debug.redirect", "10.20.0.7:3000")])),
         ["debug.redirect takes [8080, 9090]"]
     );
 }
@@ -73,13 +78,13 @@ fn developers_share_a_workload_by_port() {
         ("debug.redirect/bob", "9090 -> 10.20.0.8:3000"),
     ];
     assert_eq!(
-        told(&plan(&annotations)),
+        summary(&plan(&annotations)),
         ["debug.redirect/alice takes [8080]", "debug.redirect/bob takes [9090]"]
     );
 }
 
 #[test]
-fn the_older_of_two_rules_holds_the_port_and_the_newer_is_told_whose_it_is() {
+fn the_older_of_two_rules_holds_the_port_and_the_newer_names_it() {
     let mut planner = Planner::default();
     let bob = ("debug.redirect/bob", "8080 -> 10.20.0.8:3000");
     let alice = ("debug.redirect/alice", "8080 -> 10.20.0.7:3000");
@@ -87,14 +92,14 @@ fn the_older_of_two_rules_holds_the_port_and_the_newer_is_told_whose_it_is() {
     // Alice comes later, though her name comes first.
     let both = plan_with(&mut planner, &Policy::default(), &[alice, bob]);
     assert_eq!(
-        told(&both),
+        summary(&both),
         ["debug.redirect/alice refused PortTaken", "debug.redirect/bob takes [8080]"]
     );
     let refusal = both.rules.iter().find_map(|planned| planned.refusal.as_ref()).expect("alice's");
     assert_eq!(refusal.message, "debug.redirect/bob holds port 8080");
     // When bob goes, alice has it.
     let alone = plan_with(&mut planner, &Policy::default(), &[alice]);
-    assert_eq!(told(&alone), ["debug.redirect/alice takes [8080]"]);
+    assert_eq!(summary(&alone), ["debug.redirect/alice takes [8080]"]);
 }
 
 #[test]
@@ -110,7 +115,7 @@ fn an_older_annotation_that_asks_for_more_later_does_not_take_it_from_its_holder
         &[("debug.redirect/alice", "8080,9090 -> 10.20.0.7:3000"), bob],
     );
     assert_eq!(
-        told(&greedy),
+        summary(&greedy),
         ["debug.redirect/alice refused PortTaken", "debug.redirect/bob takes [9090]"]
     );
 }
@@ -118,10 +123,10 @@ fn an_older_annotation_that_asks_for_more_later_does_not_take_it_from_its_holder
 #[test]
 fn two_rules_of_one_annotation_can_not_share_a_port() {
     let both = plan(&[("debug.redirect", "8080 -> 10.20.0.7:3000; 8080,9090 -> 10.20.0.8:3000")]);
-    assert_eq!(told(&both), ["debug.redirect refused PortTaken", "debug.redirect takes [8080]"]);
+    assert_eq!(summary(&both), ["debug.redirect refused PortTaken", "debug.redirect takes [8080]"]);
 }
 
-/// The developers behind the rules of port 8080, in the order in which they are asked.
+/// The developers behind the rules of port 8080, in the order in which the relay asks them.
 fn order(plan: &Plan) -> Vec<&str> {
     let port = Port::tcp(NonZeroU16::new(8080).expect("not zero"));
     let rules =
@@ -139,7 +144,7 @@ fn rules_with_conditions_share_a_port_by_age() {
     plan_with(&mut planner, &Policy::default(), &[BOB]);
     let both = plan_with(&mut planner, &Policy::default(), &[ALICE, BOB]);
     assert_eq!(
-        told(&both),
+        summary(&both),
         ["debug.redirect/alice takes [8080]", "debug.redirect/bob takes [8080]"]
     );
     assert_eq!(order(&both), ["bob", "alice"]);
@@ -159,7 +164,7 @@ fn a_rule_for_all_takes_what_the_older_ones_leave_and_leaves_nothing_to_newer_on
 }
 
 #[test]
-fn who_came_to_a_port_first_is_asked_first_whatever_he_writes_there_later() {
+fn the_first_annotation_of_a_port_stays_first_when_its_rules_change() {
     let mut planner = Planner::default();
     let policy = Policy::default();
     let elsewhere = ("debug.redirect/alice", "9090 -> 10.20.0.7:3000");
@@ -168,17 +173,17 @@ fn who_came_to_a_port_first_is_asked_first_whatever_he_writes_there_later() {
     assert_eq!(order(&plan_with(&mut planner, &policy, &[ALICE, BOB])), ["bob", "alice"]);
     let other = ("debug.redirect/bob", "8080 -> 10.20.0.8:3000 when source.port == 3");
     assert_eq!(order(&plan_with(&mut planner, &policy, &[ALICE, other])), ["bob", "alice"]);
-    // One who takes all moves nobody who was there before.
+    // A rule for everything keeps its place behind older rules.
     let greedy = ("debug.redirect/alice", "8080 -> 10.20.0.7:3000");
     assert_eq!(order(&plan_with(&mut planner, &policy, &[greedy, BOB])), ["bob", "alice"]);
 }
 
 #[test]
-fn a_rule_whose_requests_are_all_taken_is_told_by_whom() {
+fn a_rule_without_requests_left_names_the_rule_that_takes_them() {
     let same = ("debug.redirect/bob", "8080 -> 10.20.0.8:3000 when source.port == 1");
     let both = plan(&[ALICE, same]);
     assert_eq!(
-        told(&both),
+        summary(&both),
         ["debug.redirect/alice takes [8080]", "debug.redirect/bob refused PortTaken"]
     );
     let refusal = both.rules.iter().find_map(|planned| planned.refusal.as_ref()).expect("bob's");
@@ -223,7 +228,7 @@ fn a_text_that_can_not_be_read_leaves_the_last_one_in_force() {
         &[("debug.redirect", "8080 => 10.20.0.7:3000")],
     );
     assert_eq!(
-        told(&broken),
+        summary(&broken),
         ["debug.redirect refused RuleInvalid", "debug.redirect takes [8080]"]
     );
     let refusal =
@@ -235,21 +240,21 @@ fn a_text_that_can_not_be_read_leaves_the_last_one_in_force() {
 #[test]
 fn a_text_that_can_not_be_read_from_the_start_takes_nothing() {
     let broken = plan(&[("debug.redirect", "8080 => 10.20.0.7:3000")]);
-    assert_eq!(told(&broken), ["debug.redirect refused RuleInvalid"]);
+    assert_eq!(summary(&broken), ["debug.redirect refused RuleInvalid"]);
 }
 
 #[test]
-fn what_is_not_supported_yet_is_refused_and_replaces_what_stood_there() {
+fn an_unsupported_rule_is_refused_and_replaces_the_rule_before_it() {
     let mut planner = Planner::default();
     plan_with(&mut planner, &Policy::default(), &[("debug.redirect", "8080 -> 10.20.0.7:3000")]);
     let later = plan_with(&mut planner, &Policy::default(), &[("debug.redirect", "8080 -> alice")]);
-    assert_eq!(told(&later), ["debug.redirect refused NotSupported"]);
+    assert_eq!(summary(&later), ["debug.redirect refused NotSupported"]);
     assert_eq!(
-        told(&plan(&[("debug.redirect", "8080,8125/udp -> 10.20.0.7:3000")])),
+        summary(&plan(&[("debug.redirect", "8080,8125/udp -> 10.20.0.7:3000")])),
         ["debug.redirect refused NotSupported"]
     );
     assert_eq!(
-        told(&plan(&[("debug.mirror", "8080 -> 10.20.0.7:3000")])),
+        summary(&plan(&[("debug.mirror", "8080 -> 10.20.0.7:3000")])),
         ["debug.mirror refused NotSupported"]
     );
 }
@@ -257,7 +262,7 @@ fn what_is_not_supported_yet_is_refused_and_replaces_what_stood_there() {
 #[test]
 fn targets_are_judged_by_the_policy() {
     let denied = plan(&[("debug.redirect", "8080 -> 127.0.0.1:3000")]);
-    assert_eq!(told(&denied), ["debug.redirect refused TargetDenied"]);
+    assert_eq!(summary(&denied), ["debug.redirect refused TargetDenied"]);
 
     let policy =
         Policy::parse("targets:\n  deny: [10.20.0.0/16]\n", "policy.yaml").expect("a valid policy");
@@ -266,7 +271,7 @@ fn targets_are_judged_by_the_policy() {
         &policy,
         &[("debug.redirect", "8080 -> 10.20.0.7:3000")],
     );
-    assert_eq!(told(&denied), ["debug.redirect refused TargetDenied"]);
+    assert_eq!(summary(&denied), ["debug.redirect refused TargetDenied"]);
     let message = &denied.rules[0].refusal.as_ref().expect("refused").message;
     assert!(message.contains("policy.yaml:2"), "{message}");
 }
@@ -274,8 +279,10 @@ fn targets_are_judged_by_the_policy() {
 #[test]
 fn the_nodes_own_addresses_are_no_targets() {
     let spec = workload(&[("debug.redirect", "8080 -> 10.20.0.7:3000")]);
-    let plan = Planner::default().plan(&spec, &Policy::default(), 0, |_| true, forever);
-    assert_eq!(told(&plan), ["debug.redirect refused TargetDenied"]);
+    let policy = Policy::default();
+    let node = Node { is_node_address: &|_| true, ..node(&policy) };
+    let plan = Planner::default().plan(&spec, &node, forever);
+    assert_eq!(summary(&plan), ["debug.redirect refused TargetDenied"]);
 }
 
 #[test]
@@ -284,7 +291,7 @@ fn a_workload_has_no_more_rules_than_the_policy_allows() {
     let annotations = [("debug.redirect", "8080 -> 10.20.0.7:3000; 9090 -> 10.20.0.7:3000")];
     let plan = plan_with(&mut Planner::default(), &policy, &annotations);
     assert_eq!(
-        told(&plan),
+        summary(&plan),
         ["debug.redirect refused LimitExceeded", "debug.redirect takes [8080]"]
     );
 }
@@ -315,24 +322,24 @@ fn planning_twice_gives_the_same_plan() {
 }
 
 #[test]
-fn a_rule_whose_time_is_over_leaves_its_port_to_the_next() {
+fn an_expired_rule_leaves_its_port_to_the_next() {
     let mut planner = Planner::default();
     let both = workload(&[
         ("debug.redirect/alice", "8080 -> 10.0.0.1:1 ttl 1h"),
         ("debug.redirect/bob", "8080 -> 10.0.0.2:2"),
     ]);
     let policy = Policy::default();
-    let held = planner.plan(&both, &policy, 0, no_node, forever);
+    let held = planner.plan(&both, &node(&policy), forever);
     assert_eq!(
-        told(&held),
+        summary(&held),
         ["debug.redirect/alice takes [8080]", "debug.redirect/bob refused PortTaken"]
     );
     let over = |key: &AnnotationKey, _: &Rule| {
         (key.developer() == Some("alice")).then(|| Standing::expired("over"))
     };
-    let freed = planner.plan(&both, &policy, 0, no_node, over);
+    let freed = planner.plan(&both, &node(&policy), over);
     assert_eq!(
-        told(&freed),
+        summary(&freed),
         ["debug.redirect/alice expired TtlExpired", "debug.redirect/bob takes [8080]"]
     );
 }
@@ -341,8 +348,10 @@ fn a_rule_whose_time_is_over_leaves_its_port_to_the_next() {
 fn rules_elsewhere_count_for_the_nodes_limit() {
     let policy = Policy::parse("maxRulesPerNode: 3", "policy.yaml").expect("a policy");
     let spec = workload(&[("debug.redirect", "8080 -> 10.0.0.1:1; 9090 -> 10.0.0.1:2")]);
-    let plan =
-        |elsewhere| told(&Planner::default().plan(&spec, &policy, elsewhere, no_node, forever));
+    let plan = |elsewhere| {
+        let node = Node { elsewhere, ..node(&policy) };
+        summary(&Planner::default().plan(&spec, &node, forever))
+    };
     assert_eq!(plan(1), ["debug.redirect takes [8080]", "debug.redirect takes [9090]"]);
     assert_eq!(plan(2), ["debug.redirect refused LimitExceeded", "debug.redirect takes [8080]"]);
 }

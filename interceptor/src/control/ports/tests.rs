@@ -1,4 +1,5 @@
-//! The order in which ports are taken and released, as a specification. A record of calls stands in for the kernel.
+//! The order in which ports are taken and released, as a specification. A record of calls stands in
+//! for the kernel.
 
 use std::time::Duration;
 
@@ -10,27 +11,27 @@ use crate::{
         policy::Policy,
         workloads::{self, WorkloadSpec},
     },
-    control::plan::Planner,
+    control::plan::{Node, Planner},
     datapath::Via,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Programs that record what they are asked for, and what a worker would find at that moment.
+/// Records each call, and how many rules a worker would find at that moment.
 struct Recorder {
     routes: Arc<ArcSwap<Routes>>,
     calls: Vec<Call>,
-    /// Ports that are not taken.
+    /// Ports that it refuses to take.
     full: Vec<Port>,
-    /// Refuse to release.
+    /// Whether it refuses to release.
     stuck: bool,
-    /// The end of each port's time, as it was last set.
+    /// Until when each port is taken, as it was set last.
     until: HashMap<Port, Option<Instant>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Call {
-    /// A port, and how many rules a connection to it would be offered.
+    /// A port, and the number of rules that a connection to it would find.
     Take(String, usize),
     Release(String, usize),
     Detach,
@@ -69,7 +70,7 @@ impl TakePorts for Recorder {
     }
 }
 
-/// A workload whose rules are put in force as an attachment does it, without its tasks.
+/// Puts rules in force as an attachment does, without its tasks.
 struct Fixture {
     planner: Planner,
     rules: Vec<ActiveRule>,
@@ -97,7 +98,9 @@ impl Fixture {
     /// Applies the rules of these developers.
     fn apply(&mut self, developers: &[(&str, &str)]) -> Applied {
         let spec = spec(developers);
-        let plan = self.planner.plan(&spec, &Policy::default(), 0, |_| false, |_, _| None);
+        let policy = Policy::default();
+        let node = Node { policy: &policy, elsewhere: 0, is_node_address: &|_| false };
+        let plan = self.planner.plan(&spec, &node, |_, _| None);
         let mut before = std::mem::take(&mut self.rules);
         for planned in &plan.rules {
             assert_eq!(planned.refusal, None);
@@ -115,7 +118,7 @@ impl Fixture {
         self.ports.apply(&self.routes, &plan, &mut self.rules, &before)
     }
 
-    /// The calls since this was last asked.
+    /// Takes the calls so far.
     fn calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.programs.lock().calls)
     }
@@ -163,7 +166,7 @@ fn a_port_is_taken_when_its_routes_are_there() {
     let mut web = Fixture::new();
     let applied = web.apply(&[("alice", "8080,9090 -> 10.20.0.7:3000")]);
     assert_eq!(applied.taken, [0]);
-    // Each is set once more with the end of its time, which may have changed.
+    // Each port is set twice: its expiry may have changed.
     let once = [take("8080", 1), take("9090", 1)];
     assert_eq!(web.calls(), [once.clone(), once].concat());
 }
@@ -179,7 +182,7 @@ fn a_port_is_released_while_its_routes_are_there_and_keeps_them_withdrawn() {
     let routes = web.routes.load();
     assert!(routes[&port(8080)].iter().all(|route| route.is_withdrawn()));
 
-    // It was released: nothing to do again.
+    // The port is not released a second time.
     let again = web.apply(&[]);
     assert!(again.released.is_empty() && web.calls().is_empty());
 }

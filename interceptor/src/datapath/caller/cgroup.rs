@@ -1,9 +1,9 @@
-//! Finds the root of the node's cgroup v2 hierarchy; a program attached there runs for every
-//! process of the node.
+//! Finds the root of the node's cgroup v2 hierarchy; a program attached there runs for every process
+//! of the node.
 //!
 //! Only cgroup v2 runs programs. It is mounted at `/sys/fs/cgroup`, beside v1 at
-//! `/sys/fs/cgroup/unified`, or elsewhere. By default a container sees its own part of the
-//! hierarchy. A program attached there would run for no other container.
+//! `/sys/fs/cgroup/unified`, or elsewhere. By default, a container sees only its own part of it. A
+//! program attached there would run for no other process.
 
 use std::{
     fs::{self, File},
@@ -14,28 +14,28 @@ use std::{
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
 
-/// The root of the node's cgroup hierarchy, held open.
+/// The root of the node's cgroups, open.
 #[derive(Debug)]
 pub struct CgroupRoot {
-    /// The cgroup to which programs are attached.
+    /// The folder, to attach programs to.
     pub file: File,
-    /// Its path.
+    /// The folder's path.
     pub path: PathBuf,
 }
 
-/// Why no root was found.
+/// Why the root was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
-    /// The host has cgroup v1 only, or the container has no mount of v2.
+    /// The host has cgroup v1 only, or the container has no cgroup mount.
     #[error("no cgroup v2 file system is mounted")]
     NotMounted,
-    /// Only the container's own part is mounted.
+    /// The mount shows only the container's own cgroup.
     #[error("{path} is this container's own cgroup, not the node's", path = path.display())]
     OwnOnly {
-        /// The path of the mount.
+        /// The mount point.
         path: PathBuf,
     },
-    /// A file could not be read.
+    /// A file can't be read.
     #[error("{path}: {source}", path = path.display())]
     Io {
         /// The file.
@@ -45,7 +45,7 @@ pub enum CgroupError {
     },
 }
 
-/// One cgroup v2 file system in `/proc/self/mountinfo`.
+/// One cgroup v2 mount in `/proc/self/mountinfo`.
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
     /// The cgroup at its root, relative to the root of the process' cgroup namespace.
@@ -57,24 +57,23 @@ struct Mount {
 // === impl CgroupRoot ===
 
 impl CgroupRoot {
-    /// Searches all mounts.
+    /// Looks through all mounts.
     ///
     /// # Errors
-    /// When no mounted cgroup is above those of other processes.
+    /// When no mount shows a cgroup above those of the other pods.
     pub fn find() -> Result<Self, CgroupError> {
         let mounts = mounts(&read("/proc/self/mountinfo")?);
         let own = own_cgroup(&read("/proc/self/cgroup")?);
         let (mut above, mut own_only) = (None, None);
         for Mount { begins_with, path } in mounts {
             let Some(file) = open(&path)? else { continue };
-            // Every cgroup except the root of the hierarchy has this file.
+            // Every cgroup but the root of the hierarchy has this file.
             let is_root = !path.join("cgroup.type").exists();
             let found = Self { file, path };
             if is_root {
                 return Ok(found);
             }
-            // A node may be a container itself. Then its processes are below its own cgroup, not
-            // below the machine's root.
+            // A node may be a container itself. All its pods are below its own cgroup then.
             if own.as_ref().is_some_and(|own| is_above(&begins_with, own)) {
                 above.get_or_insert(found);
             } else {
@@ -93,7 +92,7 @@ fn read(path: &str) -> Result<String, CgroupError> {
     fs::read_to_string(path).map_err(|source| CgroupError::Io { path: path.into(), source })
 }
 
-/// Opens the folder. `None` if it is gone or another file system is mounted over it.
+/// Opens the folder. `None` if another file system is mounted over it.
 fn open(path: &Path) -> Result<Option<File>, CgroupError> {
     let in_it = |source| CgroupError::Io { path: path.to_owned(), source };
     let file = match File::open(path) {
@@ -104,8 +103,8 @@ fn open(path: &Path) -> Result<Option<File>, CgroupError> {
     Ok((fs.filesystem_type() == CGROUP2_SUPER_MAGIC).then_some(file))
 }
 
-/// The cgroup v2 file systems of a `mountinfo`. The fields are: id, parent, device, root, mount
-/// point, …, `-`, type, … (proc_pid_mountinfo(5)).
+/// The cgroup v2 mounts of a `mountinfo`. Its fields are id, parent, device, root, mount point, …,
+/// `-`, type, … (proc_pid_mountinfo(5)).
 fn mounts(mountinfo: &str) -> Vec<Mount> {
     let mount = |line: &str| {
         let (mount, filesystem) = line.split_once(" - ")?;
@@ -117,7 +116,7 @@ fn mounts(mountinfo: &str) -> Vec<Mount> {
     mountinfo.lines().filter_map(mount).collect()
 }
 
-/// Undoes `\040` and the like.
+/// Decodes octal escapes such as `\040`.
 fn unescaped(field: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();
@@ -138,7 +137,7 @@ fn unescaped(field: &str) -> PathBuf {
     std::ffi::OsString::from_vec(bytes).into()
 }
 
-/// The process' own cgroup in `/proc/self/cgroup`: the line of cgroup v2 begins with `0::`.
+/// The process' own cgroup in `/proc/self/cgroup`. The line of cgroup v2 begins with `0::`.
 fn own_cgroup(text: &str) -> Option<PathBuf> {
     text.lines().find_map(|line| line.strip_prefix("0::")).map(PathBuf::from)
 }
@@ -148,8 +147,8 @@ fn own_cgroup(text: &str) -> Option<PathBuf> {
 fn is_above(cgroup: &Path, own: &Path) -> bool {
     let is_outside = |path: &Path| path.starts_with("/..");
     match (is_outside(cgroup), is_outside(own)) {
-        // The path from the hierarchy's root to the namespace's root is unknown. But each cgroup
-        // directly above the namespace's root is above the process.
+        // The path above the namespace's root is unknown. Only direct parents of it are surely
+        // above us.
         (true, false) => cgroup.components().skip(1).all(|part| part.as_os_str() == ".."),
         (false, false) => own.starts_with(cgroup) && own != cgroup,
         (_, true) => false,
@@ -188,19 +187,23 @@ mod tests {
     }
 
     #[rstest]
-    // A container with a cgroup namespace of its own: its default view, and the node's hierarchy.
+    // A container with its own cgroup namespace: its default view, and the node's root.
     #[case("/", "/", false)]
     #[case("/../../..", "/", true)]
-    // A sibling of an ancestor.
+    // A cousin of our cgroup.
     #[case("/../other", "/", false)]
     // Without such a namespace.
     #[case("/kubepods/pod1/c", "/kubepods/pod1/c", false)]
     #[case("/", "/kubepods/pod1/c", true)]
     #[case("/kubepods/pod2", "/kubepods/pod1/c", false)]
     #[case("/kubepods/pod", "/kubepods/pod1/c", false)]
-    // Moved out of its namespace: nothing is known.
+    // A process that was moved out of its namespace: the relation is unknown.
     #[case("/..", "/../elsewhere", false)]
-    fn above_means_above_others_too(#[case] cgroup: &str, #[case] own: &str, #[case] above: bool) {
+    fn a_cgroup_is_above_its_descendants_only(
+        #[case] cgroup: &str,
+        #[case] own: &str,
+        #[case] above: bool,
+    ) {
         assert_eq!(is_above(Path::new(cgroup), Path::new(own)), above);
     }
 }

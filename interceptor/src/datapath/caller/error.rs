@@ -8,7 +8,7 @@ use crate::datapath::error::DatapathError;
 /// Why apps see the relay's address instead of the client's.
 #[derive(Debug, thiserror::Error)]
 pub enum CallerError {
-    /// There is no cgroup to attach to.
+    /// The node's cgroups can't be reached.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
     /// The programs could not be loaded.
@@ -17,26 +17,26 @@ pub enum CallerError {
     /// The kernel did not attach them.
     #[error("attach to {cgroup}: {source}")]
     Attach {
-        /// The path of the cgroup.
+        /// The cgroup's path.
         cgroup: String,
         /// The kernel's error.
         source: aya::programs::ProgramError,
     },
-    /// The kernel has no cookies for network namespaces.
+    /// The network namespace can't be identified.
     #[error("SO_NETNS_COOKIE: {0}")]
     Cookie(#[source] io::Error),
-    /// The connection of the self-test failed.
-    #[error("self-test connection: {0}")]
+    /// The test connection failed.
+    #[error("test connection: {0}")]
     Try(#[source] io::Error),
-    /// `accept` gave another address than the one that the self-test had set.
-    #[error("the self-test connection should come from {expected}, but `accept` gave {seen}")]
+    /// `accept` named another client for the test connection.
+    #[error("a test connection should appear to come from {expected}, but came from {seen}")]
     NotShown {
-        /// The address that `accept` should have given.
+        /// The address that `accept` should have returned.
         expected: SocketAddr,
-        /// The address that it gave.
+        /// The address that it returned.
         seen: SocketAddr,
     },
-    /// For a single namespace: [`Callers::state`](super::Callers::state) has the reason.
+    /// No namespace of the host shows addresses. `Callers::state` has the reason.
     #[error("lost on the whole host")]
     Nowhere,
 }
@@ -44,7 +44,7 @@ pub enum CallerError {
 // === impl CallerError ===
 
 impl CallerError {
-    /// The error with all its sources in one line, down to the kernel's.
+    /// The error and its sources in one line, down to the kernel's error.
     #[must_use]
     pub fn reason(&self) -> String {
         let mut reason = self.to_string();
@@ -59,25 +59,24 @@ impl CallerError {
         reason
     }
 
-    /// The remedy, for the admin.
+    /// What an admin can do about it. Empty when the reason is elsewhere.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Cgroup(CgroupError::NotMounted) => {
-                "mount cgroup v2 on the host (mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified beside \
-                 v1); in a container mount the host's /sys/fs/cgroup, anywhere"
+                "mount cgroup v2 on the host (mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified beside v1); in a container \
+                 mount the host's /sys/fs/cgroup, anywhere"
             }
             Self::Cgroup(CgroupError::OwnOnly { .. }) => {
                 "mount the host's /sys/fs/cgroup into the container, read-only, anywhere"
             }
             Self::Cgroup(CgroupError::Io { .. }) => "allow the daemon to read the cgroups",
             Self::Load(_) => {
-                "run Linux 5.14 or later with CONFIG_CGROUP_BPF, and grant CAP_BPF and \
-                 CAP_NET_ADMIN"
+                "run Linux 5.14 or later with CONFIG_CGROUP_BPF, and grant CAP_BPF and CAP_NET_ADMIN"
             }
             Self::Attach { .. } => {
-                "grant CAP_BPF and CAP_NET_ADMIN; EPERM with both: another program at that cgroup \
-                 allows no others beside it (bpftool cgroup show)"
+                "grant CAP_BPF and CAP_NET_ADMIN; EPERM with both: another program at that cgroup allows no program \
+                 beside it (bpftool cgroup show)"
             }
             Self::Cookie(_) => "run Linux 5.14 or later",
             Self::Try(_) => "allow TCP connections over the loopback interface",

@@ -1,5 +1,5 @@
-//! The self-test: does `accept` really give the client's address? It makes one connection for each
-//! kind of socket.
+//! Tests whether `accept` returns the client's address, with a connection of our own for each kind
+//! of socket.
 
 use std::{
     io,
@@ -15,19 +15,22 @@ use tokio::{
 
 use super::error::CallerError;
 
-/// Maximum time for one connection over the loopback interface.
-const TIMEOUT: Duration = Duration::from_millis(250);
+/// Maximum time of one test connection. It stays on the loopback interface.
+const PATIENCE: Duration = Duration::from_millis(250);
 
-/// Addresses of the client to show. No host has them (RFC 5737, RFC 3849).
+/// Documentation addresses, which no host has (RFC 5737, RFC 3849).
 const CLIENT4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 7);
 const CLIENT6: SocketAddr =
     SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 7);
 
-/// Tests an IPv4 socket, an IPv6 one, and an IPv6 one with an IPv4 client, in the namespace in
-/// which `socket` makes them.
+/// Tests an IPv4 socket, an IPv6 socket, and an IPv6 socket with an IPv4 client, in the namespace
+/// in which `socket` makes sockets.
 ///
-/// `show(relay, port, client)` makes the app at `port` see `client` on its connection from `relay`,
-/// as long as the result lives.
+/// `show` takes the relay's address, the app's port and the client's address. The app sees the client
+/// while the returned value lives.
+///
+/// # Errors
+/// When a connection fails, or `accept` returns another address.
 pub(super) async fn prove<Shown>(
     show: &impl Fn(SocketAddr, u16, SocketAddr) -> Option<Shown>,
     socket: &impl Fn(IpAddr) -> io::Result<Socket>,
@@ -52,7 +55,7 @@ pub(super) async fn prove<Shown>(
             }
             Err(error) => return Err(CallerError::Try(error)),
         };
-        let seen = timeout(TIMEOUT, call(show, socket, &listener, from, client))
+        let seen = timeout(PATIENCE, call(show, socket, &listener, from, client))
             .await
             .unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
             .map_err(CallerError::Try)?;
@@ -73,7 +76,7 @@ fn listen(socket: &impl Fn(IpAddr) -> io::Result<Socket>, ip: IpAddr) -> io::Res
     TcpListener::from_std(socket.into())
 }
 
-/// Connects to `listener` on behalf of `client`. Gives the address that `accept` returned.
+/// Connects to `listener` on behalf of `client`. Returns the address that `accept` returns.
 async fn call<Shown>(
     show: &impl Fn(SocketAddr, u16, SocketAddr) -> Option<Shown>,
     socket: &impl Fn(IpAddr) -> io::Result<Socket>,

@@ -1,7 +1,8 @@
-//! The relay's own connections into a namespace, which bypass the program and reach the app.
+//! The relay's own connections into a namespace, which the program must leave to the app.
 //!
-//! `sk_lookup` sees neither marks nor the client's socket, only addresses. So the relay binds, adds
-//! the bound source to the map, connects, and removes the entry when the connection is closed.
+//! `sk_lookup` sees addresses, but neither marks nor the client's socket. So the relay binds a
+//! socket, registers its source address here, and connects. It removes the entry when the
+//! connection is closed.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -9,15 +10,15 @@ use aya::maps::{HashMap, MapData, MapError};
 use interceptor_common::addr::Source;
 use parking_lot::Mutex;
 
-/// The map of one namespace's program. It outlives the program while connections hold entries.
+/// The bypass map of one namespace. It outlives the program while connections hold entries.
 #[derive(Debug)]
 pub struct Bypass {
     map: Mutex<HashMap<MapData, Source, u8>>,
 }
 
-/// One entry; removed when this is dropped.
+/// One entry of the map. Dropping this removes it.
 #[derive(Debug)]
-#[must_use = "the connection bypasses the program only while this lives"]
+#[must_use = "the program lets the connection through only while this lives"]
 pub struct BypassEntry {
     map: Arc<Bypass>,
     source: Source,
@@ -30,19 +31,23 @@ impl Bypass {
         Arc::new(Self { map: Mutex::new(map) })
     }
 
-    /// Lets connections from `source` bypass the program as long as the guard lives.
+    /// Leaves connections from `source` to the app while the returned entry lives.
     ///
     /// # Errors
-    /// When the map is full or the kernel is out of memory. A connection would then come back to
-    /// the relay.
+    /// When the map is full or the kernel is out of memory. Do not connect then: the connection
+    /// would come back to the relay.
     pub fn register(self: &Arc<Self>, source: SocketAddr) -> io::Result<BypassEntry> {
         let source = Source::from(source);
-        self.map.lock().insert(source, 0, 0).map_err(|error| match error {
-            // The relay decides by the kernel's error code.
+        self.lock().insert(source, 0, 0).map_err(|error| match error {
+            // Callers decide by the kernel's error code.
             MapError::SyscallError(error) => error.io_error,
             error => io::Error::other(error),
         })?;
         Ok(BypassEntry { map: Arc::clone(self), source })
+    }
+
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<MapData, Source, u8>> {
+        self.map.lock()
     }
 }
 
@@ -51,7 +56,7 @@ impl Bypass {
 impl Drop for BypassEntry {
     fn drop(&mut self) {
         if let Err(error) = self.map.lock().remove(&self.source) {
-            tracing::warn!(%error, "could not remove a connection of the relay from the bypass map");
+            tracing::warn!(%error, "can't remove a connection of the relay from the bypass map");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The heartbeat array, mapped into the daemon's memory.
 //!
-//! Every worker stores the time into a cell of *every* armed namespace ten times a second. In
-//! mapped memory that is one store each. By the `bpf` system call, two workers and a hundred
-//! namespaces would cost two thousand calls a second.
+//! Ten times a second, every worker stores the time into a cell of *every* armed namespace. In
+//! mapped memory, each is one store. By the `bpf` system call, a hundred namespaces would cost two
+//! thousand calls a second with two workers.
 #![allow(unsafe_code, reason = "memory shared with the kernel")]
 
 use std::{
@@ -65,8 +65,8 @@ impl HeartbeatPage {
         Ok(Self { cells: page.cast() })
     }
 
-    /// Stores the time of `worker`'s beat, or [`interceptor_common::heartbeat::NO_BEAT`] when it
-    /// stops accepting.
+    /// Stores the time of `worker`'s beat. [`NO_BEAT`](interceptor_common::heartbeat::NO_BEAT) means
+    /// that the worker does not accept.
     pub fn store(&self, worker: u32, beat: Beat) {
         self.cell(worker).beat.store(beat, Ordering::Relaxed);
     }
@@ -76,16 +76,16 @@ impl HeartbeatPage {
         self.cell(worker).room.load(Ordering::Relaxed)
     }
 
-    /// Changes the number of connections that the kernel may steer to `worker` by `more`.
-    /// Decrements by the kernel at the same moment are not lost.
+    /// Changes by `more` the number of connections that the kernel may steer to `worker`. Atomic:
+    /// connections that the kernel steers meanwhile are not lost.
     pub fn grant(&self, worker: u32, more: i64) {
         self.cell(worker).room.fetch_add(more, Ordering::Relaxed);
     }
 
     fn cell(&self, worker: u32) -> &Cell {
         assert!(worker < MAX_WORKERS, "worker {worker} has no heartbeat cell");
-        // SAFETY: inside the mapping by the assertion. The kernel packs array values whose size is
-        // a multiple of eight without gaps.
+        // SAFETY: inside the mapping by the assertion. Array values lie side by side when their
+        // size is a multiple of eight.
         unsafe { self.cells.add(worker as usize).as_ref() }
     }
 }
