@@ -37,8 +37,8 @@ impl std::fmt::Display for Feature {
 }
 
 impl Rule {
-    /// The first part of this rule, in the order of the text, that is not supported yet. `None`: all
-    /// of it is supported.
+    /// The first part of this rule, in the order of the text, that is not supported yet. `None` if
+    /// all of it is supported.
     pub fn unsupported(&self) -> Option<Unsupported> {
         let Self { ports, target, places, .. } = self;
         let is_udp = match ports {

@@ -28,8 +28,8 @@ pub enum Reason {
     /// A line that ends in LF without CR, RFC 9112 section 2.2.
     #[error("a line that does not end in CRLF")]
     LineEnd,
-    /// A malformed header name, RFC 9112 sections 5.1 and 5.2: it is empty, has white space around
-    /// it (as a folded line has) or a byte that names can't have, or resembles a name that frames.
+    /// A malformed header name, RFC 9112 sections 5.1 and 5.2. It is empty, has white space around
+    /// it (as a folded line has), has a byte that names can't have, or resembles a framing header.
     #[error("a malformed header name")]
     HeaderName,
     /// A control character in a value, such as CR without LF, RFC 9110 section 5.5.

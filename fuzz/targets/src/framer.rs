@@ -57,7 +57,7 @@ fn assert_begins(whole: &[Seen], part: &[Seen]) {
     match (last, &whole[before.len()]) {
         (Seen::Body(part), Seen::Body(whole)) => assert!(part <= whole),
         (Seen::Beyond(part), Seen::Beyond(whole)) => assert!(part <= whole),
-        // The rest of the body is broken, which is told in its place.
+        // The rest of the body is broken: the doubt comes in its place.
         (Seen::Body(_), Seen::Doubt(_)) => {}
         (last, whole) => assert_eq!(last, whole),
     }

@@ -65,7 +65,7 @@ pub struct Node<'a> {
     /// The number of admitted rules of other workloads.
     pub elsewhere: usize,
     /// Whether an address is one of the node's own.
-    pub is_node_address: &'a dyn Fn(IpAddr) -> bool,
+    pub is_node_address: &'a (dyn Fn(IpAddr) -> bool + Sync),
 }
 
 /// A rule that only other rules can still keep from taking effect.
@@ -121,8 +121,8 @@ impl Planner {
         plan
     }
 
-    /// Reads the annotations. A text that can't be parsed leaves the last rules in force that could.
-    /// Refusals go to `refused`.
+    /// Reads the annotations. A text that can't be parsed leaves the last rules in force that
+    /// could. Refusals go to `refused`.
     fn read(&mut self, spec: &WorkloadSpec, refused: &mut Vec<Planned>) {
         self.accepted.retain(|(key, _)| spec.rules.iter().any(|written| written.key == *key));
         for written in &spec.rules {
@@ -168,7 +168,8 @@ impl Planner {
         for (n, claim) in claims.iter().enumerate() {
             let before = |port| self.asked_before(claims, port, n);
             let refusal = claim.ports.iter().find_map(|&port| {
-                // An annotation that took the port first is asked first, even if it is a later claim.
+                // An annotation that took the port first is asked first, even if it is a later
+                // claim.
                 let mut others = before(port)
                     .into_iter()
                     .filter(|&other| other > n || accepted[other].is_some());

@@ -63,7 +63,8 @@ pub struct WorkloadController {
     ended: bool,
     /// Failures to arm, in a row.
     retry: Backoff,
-    /// The standing that was logged last, by rule; `None` is the workload. Each change is logged once.
+    /// The standing that was logged last, by rule; `None` is the workload. Each change is logged
+    /// once.
     logged: HashMap<Option<(String, String)>, (State, Reason)>,
 }
 

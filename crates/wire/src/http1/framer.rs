@@ -26,9 +26,9 @@
 //! assert_eq!(&received[at..], b"GET / HT");
 //! ```
 //!
-//! The events do not depend on how the bytes are cut into reads, with two exceptions: adjacent
-//! [`Event::Body`]s (and adjacent [`Event::Beyond`]s) add up to the same number of bytes, and how
-//! much of a broken chunked body is passed on before its [`Event::Doubt`] depends on the reads.
+//! The events do not depend on how the bytes are cut into reads, with two exceptions. Adjacent
+//! [`Event::Body`]s (and adjacent [`Event::Beyond`]s) add up to the same number of bytes. The part
+//! of a broken chunked body that comes before its [`Event::Doubt`] depends on the reads.
 //!
 //! A framer does no I/O and allocates nothing.
 
@@ -52,8 +52,8 @@ pub enum Event<H> {
     Body(usize),
     /// The message is complete. Covers no bytes.
     ///
-    /// Follows each head or body once, except interim responses, which have a head only, and bodies
-    /// that end with the connection, which have no end here.
+    /// Follows each head or body once. The exceptions are interim responses, which have a head
+    /// only, and bodies that end with the connection.
     End(After),
     /// This many bytes, at least one, belong to no message: they follow a message that was the last
     /// one by its own [`After`], or an [`Event::Doubt`].
@@ -61,8 +61,8 @@ pub enum Event<H> {
     /// The end of the message is in doubt. Covers no bytes, and is returned once; everything that
     /// follows is [`Event::Beyond`].
     Doubt(Reason),
-    /// No event without more bytes. Of a head that has begun, the caller keeps what is there and
-    /// presents it again with what comes.
+    /// No event without more bytes. The caller keeps the beginning of a head and presents it again
+    /// with the bytes that follow.
     NeedMore,
 }
 

@@ -64,19 +64,20 @@ impl CallerError {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Cgroup(CgroupError::NotMounted) => {
-                "mount cgroup v2 on the host (mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified beside v1); in a container \
-                 mount the host's /sys/fs/cgroup, anywhere"
+                "mount cgroup v2 on the host (mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified beside \
+                 v1); in a container mount the host's /sys/fs/cgroup, anywhere"
             }
             Self::Cgroup(CgroupError::OwnOnly { .. }) => {
                 "mount the host's /sys/fs/cgroup into the container, read-only, anywhere"
             }
             Self::Cgroup(CgroupError::Io { .. }) => "allow the daemon to read the cgroups",
             Self::Load(_) => {
-                "run Linux 5.14 or later with CONFIG_CGROUP_BPF, and grant CAP_BPF and CAP_NET_ADMIN"
+                "run Linux 5.14 or later with CONFIG_CGROUP_BPF, and grant CAP_BPF and \
+                 CAP_NET_ADMIN"
             }
             Self::Attach { .. } => {
-                "grant CAP_BPF and CAP_NET_ADMIN; EPERM with both: another program at that cgroup allows no program \
-                 beside it (bpftool cgroup show)"
+                "grant CAP_BPF and CAP_NET_ADMIN; EPERM with both: another program at that cgroup \
+                 allows no program beside it (bpftool cgroup show)"
             }
             Self::Cookie(_) => "run Linux 5.14 or later",
             Self::Try(_) => "allow TCP connections over the loopback interface",

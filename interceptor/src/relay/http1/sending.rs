@@ -1,9 +1,8 @@
-//! The client's direction: finds each request, asks the rules whose it is, and sends it to the
+//! The client's direction: finds each request, asks the rules for its owner, and sends it to the
 //! current upstream.
 
 use std::{
     io,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -18,9 +17,7 @@ use crate::relay::{
     direction::Direction,
     observe::Observer as _,
     request::Http1,
-    route::Route,
-    select::Decided,
-    stats::{Outcome, Piped},
+    stats::Piped,
     stream::{BURST, SCRATCH},
 };
 

@@ -8,7 +8,7 @@ use interceptor_wire::{Reason, http1::After};
 
 use crate::relay::stats::Piped;
 
-/// Maximum number of requests without a response. A client that has sent so many is not read.
+/// Maximum number of requests without a response. At this number the client is not read.
 const MAX_UNANSWERED: usize = 1024;
 
 /// The state of a connection.
@@ -179,7 +179,7 @@ pub(super) enum Action {
     CancelDial,
     /// Sends FIN to the target, which then gets no further request.
     FinishTarget,
-    /// Closes the app's connection. The next request for the app dials it anew.
+    /// Closes the app's connection. The next request for the app dials it again.
     DropApp,
     /// Closes the connections of all targets.
     DropTargets,
@@ -467,7 +467,7 @@ impl State {
             // The client takes further requests for unread (RFC 9112, section 9.6), so no other
             // upstream may get them. The app's FIN is still to come.
             (After::Close, Current::App) => Action::HandOff(HandOff::PIPE),
-            // Nobody waits for the target's FIN: it has no further response to give.
+            // The target's FIN is not awaited: the target has no further response to give.
             (After::Close, Current::Target) => {
                 self.receiving = Receiving::Over;
                 Action::Continue
