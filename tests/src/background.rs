@@ -26,8 +26,10 @@ pub struct Background {
 /// The error of the future, or a timeout after 20 s.
 pub fn block_on<T>(body: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let timeout = timeout(Duration::from_secs(20), body);
-    runtime.block_on(async { timeout.await.context("the test takes more than 20 s")? })
+    // Inside the runtime: a timer registers with it.
+    runtime.block_on(async {
+        timeout(Duration::from_secs(20), body).await.context("the test takes more than 20 s")?
+    })
 }
 
 // === impl Background ===

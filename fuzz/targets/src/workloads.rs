@@ -3,8 +3,7 @@
 //! The daemon's sources are included here, because a dependency on `interceptor` would build the
 //! kernel programs.
 
-#[expect(dead_code, unreachable_pub, reason = "the daemon uses the rest")]
-#[cfg_attr(not(test), expect(unused_imports, reason = "tests of the included files use them"))]
+#[expect(dead_code, unreachable_pub, unused_imports, reason = "the daemon uses the rest")]
 #[path = "../../../interceptor/src/config"]
 mod config {
     pub mod annotation;

@@ -64,8 +64,8 @@ impl CallerError {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Cgroup(CgroupError::NotMounted) => {
-                "mount cgroup v2 on the host (mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified beside \
-                 v1); in a container mount the host's /sys/fs/cgroup, anywhere"
+                "mount cgroup v2 on the host (mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified \
+                 beside v1); in a container mount the host's /sys/fs/cgroup, anywhere"
             }
             Self::Cgroup(CgroupError::OwnOnly { .. }) => {
                 "mount the host's /sys/fs/cgroup into the container, read-only, anywhere"
