@@ -132,7 +132,6 @@
 //! Requests that wait for another upstream are dropped with the connection. An idle target that
 //! dies (column `None`) is only forgotten.
 
-mod backlog;
 mod exchange;
 mod hand_off;
 mod receiving;

@@ -22,7 +22,8 @@ impl Exchange<'_> {
     pub(super) fn poll_responses(&mut self, cx: &mut Context<'_>) -> Poll<HandOff> {
         let mut burst = 0;
         loop {
-            if ready!(self.responses.to_client.poll_flush(cx, &self.stolen.client)).is_err() {
+            let client = &self.stolen.client;
+            if ready!(self.responses.to_client.poll_flush(cx, client, |_| {})).is_err() {
                 return Poll::Ready(HandOff::ClientBroke);
             }
             if self.state.is_over() {

@@ -4,7 +4,6 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use interceptor_wire::http1::{self, RequestFramer};
 
-use super::backlog::Backlog;
 use crate::relay::{
     dial::{AppDialError, DialError},
     route::Route,
@@ -12,6 +11,7 @@ use crate::relay::{
     stats::Outcome,
     stream::Chunk,
     upstream::Upstream,
+    write_buffer::WriteBuffer,
 };
 
 /// Maximum number of bytes that are read ahead of a client whose next request waits.
@@ -25,11 +25,11 @@ pub(super) struct Requests {
     /// The framer has seen all that is buffered.
     pub(super) needs_more: bool,
     /// For the current upstream, whose send queue is full.
-    pub(super) to_upstream: Backlog,
+    pub(super) to_upstream: WriteBuffer,
     pub(super) chunk: Chunk,
     /// The decision about the request that `buffered` begins with.
     pub(super) decided: Option<Decided>,
-    /// The dial that [`Sending::Dial`] waits for.
+    /// The dial that [`Sending::Dial`](super::state::Sending::Dial) waits for.
     pub(super) dial: Option<Dial>,
     /// The target that could not be reached for the next request. Counts when the app gets it.
     pub(super) failure: Option<(Arc<Route>, Outcome)>,
@@ -53,7 +53,7 @@ impl Requests {
             framer: RequestFramer::default(),
             buffered: received,
             needs_more: false,
-            to_upstream: Backlog::default(),
+            to_upstream: WriteBuffer::default(),
             chunk: Chunk::default(),
             decided: None,
             dial: None,

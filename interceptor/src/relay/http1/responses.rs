@@ -2,8 +2,7 @@
 
 use interceptor_wire::http1::ResponseFramer;
 
-use super::backlog::Backlog;
-use crate::relay::stream::Chunk;
+use crate::relay::{stream::Chunk, write_buffer::WriteBuffer};
 
 /// The bytes that the current upstream sent.
 #[derive(Default)]
@@ -12,7 +11,7 @@ pub(super) struct Responses {
     /// The beginning of a head.
     pub(super) buffered: Vec<u8>,
     /// For the client, whose send queue is full.
-    pub(super) to_client: Backlog,
+    pub(super) to_client: WriteBuffer,
     pub(super) chunk: Chunk,
 }
 

@@ -40,7 +40,7 @@ impl Exchange<'_> {
         burst: &mut usize,
     ) -> Poll<Result<(), HandOff>> {
         if let Some(upstream) = self.upstreams.stream(self.state.current) {
-            let flushed = ready!(self.requests.to_upstream.poll_flush(cx, upstream));
+            let flushed = ready!(self.requests.to_upstream.poll_flush(cx, upstream, |_| {}));
             flushed.map_err(|error| write_failed(&error))?;
         }
         self.settle()?;

@@ -4,8 +4,13 @@
 //! client's side are [`State::on_client`] and [`State::on_turn`], those of the upstream's side are
 //! [`State::on_upstream`].
 
+mod event;
+
 use interceptor_wire::{Reason, http1::After};
 
+pub(super) use self::event::{
+    Action, ClientEvent, Event, HandOff, Owner, TurnEvent, UpstreamEvent,
+};
 use crate::relay::stats::Piped;
 
 /// Maximum number of requests without a response. At this number the client is not read.
@@ -84,126 +89,6 @@ enum Receiving {
     /// The client gets no more bytes of any upstream. Its connection is closed when it has taken
     /// the last ones.
     Over,
-}
-
-/// Something that happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
-    /// The client's bytes.
-    Client(ClientEvent),
-    /// The way of the next request to its upstream.
-    Turn(TurnEvent),
-    /// The current upstream's bytes, or those of an idle target.
-    Upstream(UpstreamEvent),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClientEvent {
-    /// A request head is complete.
-    Head(Owner),
-    /// A request that was sent is complete.
-    End(After),
-    /// What follows can't be framed.
-    Doubt(Reason),
-    /// A request head has begun and is not complete.
-    PartialHead,
-    /// Bytes arrived while nothing was sent.
-    Spoke,
-    /// The client has sent FIN. `left`: some of its bytes are not sent.
-    Ended { left: bool },
-}
-
-/// The upstream that a request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    App,
-    /// The target that is current.
-    CurrentTarget,
-    OtherTarget,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TurnEvent {
-    /// [`State::is_target_done`], and whether the app's connection is still open.
-    TargetDone { is_app_open: bool },
-    /// [`Sending::Turn`] is examined.
-    Examined,
-    /// The target is connected, or its open connection is reused. The request that waited for it is
-    /// the next event.
-    TargetOpen,
-    /// The target can't be reached, or its rule ended: the app gets the request.
-    FellBack,
-    /// The app is connected.
-    AppOpen,
-    /// The app can't be reached. `left`: some of the client's bytes are not sent.
-    AppFailed { left: bool },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UpstreamEvent {
-    /// A response head passed that agrees to Upgrade or CONNECT.
-    Switched,
-    /// A response head passed whose body ends with the connection.
-    UntilClose,
-    /// A response is complete.
-    End {
-        /// What follows the response.
-        after: After,
-        /// What follows the request that it belongs to.
-        request: After,
-    },
-    /// The end of the response is in doubt.
-    Doubt(Reason),
-    /// Bytes arrived and no response is due.
-    Unasked,
-    /// FIN.
-    Ended,
-    /// The connection failed.
-    Broke,
-}
-
-/// What the exchange does after an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// Goes on.
-    Continue,
-    /// Sends the request head to the current upstream.
-    Send,
-    /// Keeps the client's bytes for later.
-    Wait,
-    /// Opens the target of the next request: reuses an open connection or dials.
-    OpenTarget,
-    /// Dials the app.
-    DialApp,
-    /// Gives up the dial in progress.
-    CancelDial,
-    /// Sends FIN to the target, which then gets no further request.
-    FinishTarget,
-    /// Closes the app's connection. The next request for the app dials it again.
-    DropApp,
-    /// Closes the connections of all targets.
-    DropTargets,
-    /// Counts why framing ended, and goes on.
-    Count(Piped),
-    /// Ends framing.
-    HandOff(HandOff),
-}
-
-/// How framing ends, and who takes over: see [`super::hand_off`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HandOff {
-    /// The rest of the connection is a pipe between the client and the current upstream.
-    Pipe {
-        why: Option<Piped>,
-        /// A write to the upstream met a reset.
-        was_reset: bool,
-    },
-    /// The client's connection failed. So do those of the upstreams.
-    ClientBroke,
-    /// The connection failed from which the client expects a response. So does the client's.
-    UpstreamBroke,
-    /// There is no upstream left for the client. Its connection is closed in order.
-    Close,
 }
 
 // === impl State ===
@@ -495,16 +380,6 @@ impl Sending {
             }
             _ => Self::Between,
         }
-    }
-}
-
-// === impl HandOff ===
-
-impl HandOff {
-    pub(super) const PIPE: Self = Self::Pipe { why: None, was_reset: false };
-
-    pub(super) fn piped(why: Piped) -> Self {
-        Self::Pipe { why: Some(why), was_reset: false }
     }
 }
 
