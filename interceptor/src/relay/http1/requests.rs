@@ -29,7 +29,7 @@ pub(super) struct Requests {
     pub(super) chunk: Chunk,
     /// The decision about the request that `buffered` begins with.
     pub(super) decided: Option<Decided>,
-    /// The dial that [`Sending::Dial`] waits for.
+    /// The dial that [`Sending::Dial`](super::state::Sending::Dial) waits for.
     pub(super) dial: Option<Dial>,
     /// The target that could not be reached for the next request. Counts when the app gets it.
     pub(super) failure: Option<(Arc<Route>, Outcome)>,
