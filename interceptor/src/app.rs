@@ -335,7 +335,8 @@ fn source(args: &Run, cluster: Option<&Cluster>) -> Result<Arc<dyn Source>, Fail
 fn specs_of_flags(args: &Run) -> Result<Vec<WorkloadSpec>, Failure> {
     if args.pairs.is_empty() {
         let error = anyhow!(
-            "nothing to do: give --kubernetes, --workloads FILE, or --netns PATH with --redirect RULE"
+            "nothing to do: give --kubernetes, --workloads FILE, or --netns PATH with \
+             --redirect RULE"
         );
         return Err(Failure { error, exit: Exit::Usage });
     }

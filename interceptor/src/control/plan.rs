@@ -121,7 +121,7 @@ impl Planner {
         plan
     }
 
-    /// Reads the annotations. A text that can't be parsed leaves the last rules in force that could.
+    /// Reads the annotations. A text that can't be parsed leaves the previous rules in force.
     /// Refusals go to `refused`.
     fn read(&mut self, spec: &WorkloadSpec, refused: &mut Vec<Planned>) {
         self.accepted.retain(|(key, _)| spec.rules.iter().any(|written| written.key == *key));
@@ -168,7 +168,7 @@ impl Planner {
         for (n, claim) in claims.iter().enumerate() {
             let before = |port| self.asked_before(claims, port, n);
             let refusal = claim.ports.iter().find_map(|&port| {
-                // An annotation that took the port first is asked first, even if it is a later claim.
+                // The annotation that first took the port comes first, even as a later claim.
                 let mut others = before(port)
                     .into_iter()
                     .filter(|&other| other > n || accepted[other].is_some());

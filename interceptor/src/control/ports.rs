@@ -114,7 +114,12 @@ impl<P: TakePorts> Ports<P> {
         for &port in ports {
             let mut programs = self.programs.lock();
             if let Err(error) = programs.release(port) {
-                tracing::error!(workload = %self.name, %port, %error, "can't release a port; detaching");
+                tracing::error!(
+                    workload = %self.name,
+                    %port,
+                    %error,
+                    "can't release a port; detaching"
+                );
                 programs.detach();
             }
         }
@@ -149,7 +154,12 @@ impl<P: TakePorts> Ports<P> {
             if rules.iter().any(|rule| rule.taken && rule.ports.contains(&port))
                 && let Err(error) = self.take(port, plan, rules)
             {
-                tracing::error!(workload = %self.name, %port, %error, "can't set the end of a port's ttl");
+                tracing::error!(
+                    workload = %self.name,
+                    %port,
+                    %error,
+                    "can't set the end of a port's ttl"
+                );
             }
         }
     }

@@ -1,7 +1,8 @@
 //! One task that brings every workload to its spec.
 //!
-//! The task sleeps until an event wakes it: a change of the source, a mount, a process or a fact, or
-//! a deadline. Then it steps the workloads concerned. Wake-ups that arrive together count as one.
+//! The task sleeps until an event wakes it: a change of the source, a mount, a process or a fact,
+//! or a deadline. Then it steps the workloads concerned. Wake-ups that arrive together count as
+//! one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -99,8 +100,8 @@ impl Reconciler {
         loop {
             for name in std::mem::take(&mut due) {
                 self.step(&name).await;
-                // A step may wait for a worker that hangs. The end of the daemon, or of a rule, does
-                // not wait for the steps of all workloads.
+                // A step may wait for a worker that hangs. The end of the daemon, or of a rule,
+                // does not wait for the steps of all workloads.
                 if shutdown.as_mut().now_or_never().is_some() {
                     return self.end();
                 }
@@ -196,7 +197,8 @@ impl Reconciler {
         self.fit_limit();
     }
 
-    /// Reads the source. Returns the workloads to step: none if it can't be read or is not complete.
+    /// Reads the source. Returns the workloads to step: none if it can't be read or is not
+    /// complete.
     fn reload(&mut self) -> Vec<Arc<str>> {
         if !self.source.is_complete() {
             return Vec::new();

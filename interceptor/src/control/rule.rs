@@ -195,7 +195,12 @@ impl ActiveRule {
         let (key, target) = (self.key.clone(), self.rule.target.to_string());
         let report = self.facts.reporter(move |facts, open| {
             if open {
-                tracing::info!(workload = %name, rule = %key, target, "target is silent; clients reach the app");
+                tracing::info!(
+                    workload = %name,
+                    rule = %key,
+                    target,
+                    "target is silent; clients reach the app"
+                );
             } else {
                 tracing::info!(workload = %name, rule = %key, target, "target answers again");
             }
@@ -221,7 +226,8 @@ impl ActiveRule {
         })
     }
 
-    /// Whether its ports may be taken. Until the target has an address, clients reach the app at once.
+    /// Whether its ports may be taken. Until the target has an address, clients reach the app at
+    /// once.
     pub(super) fn is_ready(&self) -> bool {
         self.taken || self.facts.lock().resolution == Resolution::Usable
     }

@@ -63,7 +63,8 @@ pub struct WorkloadController {
     ended: bool,
     /// Failures to arm, in a row.
     retry: Backoff,
-    /// The standing that was logged last, by rule; `None` is the workload. Each change is logged once.
+    /// The standing that was logged last, by rule; `None` is the workload. Each change is logged
+    /// once.
     logged: HashMap<Option<(String, String)>, (State, Reason)>,
 }
 
@@ -308,7 +309,12 @@ impl WorkloadController {
         if let Some(failure) = &entry.failure {
             logged.insert(None, (failure.state, failure.reason));
             if self.logged.get(&None) != logged.get(&None) {
-                tracing::warn!(workload = %entry.name, reason = %failure.reason, "{}", failure.message);
+                tracing::warn!(
+                    workload = %entry.name,
+                    reason = %failure.reason,
+                    "{}",
+                    failure.message
+                );
             }
         }
         for rule in &entry.rules {

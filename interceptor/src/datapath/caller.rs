@@ -1,10 +1,10 @@
 //! Shows client addresses to apps: the `getpeername` programs, and their map from the relay's
 //! connections to client addresses.
 //!
-//! The relay passes a connection on to the app from a socket of its own, whose address the app would
-//! see. The programs replace it with the client's address. They are attached at the root of the
-//! cgroups, above the processes of all pods, so they run for every process of the node. They are
-//! attached only while a workload is armed.
+//! The relay passes a connection on to the app from a socket of its own. The app would see that
+//! socket's address. The programs replace it with the client's address. They are attached at the
+//! root of the cgroups, above the processes of all pods, so they run for every process of the node.
+//! They are attached only while a workload is armed.
 
 use std::{
     io,
@@ -197,7 +197,8 @@ impl Programs {
         let mut object = self.object.lock();
         let mut link = |name| {
             let program = hook(&mut object, name)?;
-            // A link always allows other programs beside it. The kernel refuses flags that ask for it.
+            // A link always allows other programs beside it. The kernel refuses flags that ask for
+            // that.
             program
                 .attach(&self.cgroup.file, CgroupAttachMode::Single)
                 .and_then(|id| program.take_link(id))

@@ -38,7 +38,8 @@ pub trait TakePorts {
     /// When the kernel refuses.
     fn release(&mut self, port: Port) -> Result<(), DatapathError>;
 
-    /// Detaches all programs from the namespace, which releases every port. Listeners and counters stay.
+    /// Detaches all programs from the namespace, which releases every port. Listeners and counters
+    /// stay.
     fn detach(&mut self);
 }
 

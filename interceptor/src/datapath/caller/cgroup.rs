@@ -1,5 +1,5 @@
-//! Finds the root of the node's cgroup v2 hierarchy; a program attached there runs for every process
-//! of the node.
+//! Finds the root of the node's cgroup v2 hierarchy. A program attached there runs for every
+//! process of the node.
 //!
 //! Only cgroup v2 runs programs. It is mounted at `/sys/fs/cgroup`, beside v1 at
 //! `/sys/fs/cgroup/unified`, or elsewhere. By default, a container sees only its own part of it. A

@@ -64,19 +64,20 @@ impl CallerError {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Cgroup(CgroupError::NotMounted) => {
-                "mount cgroup v2 on the host (mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified beside v1); in a container \
-                 mount the host's /sys/fs/cgroup, anywhere"
+                "mount cgroup v2 on the host (mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified \
+                 beside v1); in a container mount the host's /sys/fs/cgroup, anywhere"
             }
             Self::Cgroup(CgroupError::OwnOnly { .. }) => {
                 "mount the host's /sys/fs/cgroup into the container, read-only, anywhere"
             }
             Self::Cgroup(CgroupError::Io { .. }) => "allow the daemon to read the cgroups",
             Self::Load(_) => {
-                "run Linux 5.14 or later with CONFIG_CGROUP_BPF, and grant CAP_BPF and CAP_NET_ADMIN"
+                "run Linux 5.14 or later with CONFIG_CGROUP_BPF, and grant CAP_BPF and \
+                 CAP_NET_ADMIN"
             }
             Self::Attach { .. } => {
-                "grant CAP_BPF and CAP_NET_ADMIN; EPERM with both: another program at that cgroup allows no program \
-                 beside it (bpftool cgroup show)"
+                "grant CAP_BPF and CAP_NET_ADMIN; EPERM with both: another program at that cgroup \
+                 allows no program beside it (bpftool cgroup show)"
             }
             Self::Cookie(_) => "run Linux 5.14 or later",
             Self::Try(_) => "allow TCP connections over the loopback interface",
@@ -99,7 +100,8 @@ mod tests {
         let error = CallerError::Attach { cgroup: "/sys/fs/cgroup".into(), source };
         assert_eq!(
             error.reason(),
-            "attach to /sys/fs/cgroup: `bpf_link_create` failed: Operation not permitted (os error 1)"
+            "attach to /sys/fs/cgroup: `bpf_link_create` failed: \
+             Operation not permitted (os error 1)"
         );
         let error = CallerError::Cookie(io::Error::from_raw_os_error(libc::ENOPROTOOPT));
         assert_eq!(error.reason(), "SO_NETNS_COOKIE: Protocol not available (os error 92)");

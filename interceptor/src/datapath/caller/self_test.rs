@@ -26,8 +26,8 @@ const CLIENT6: SocketAddr =
 /// Tests an IPv4 socket, an IPv6 socket, and an IPv6 socket with an IPv4 client, in the namespace
 /// in which `socket` makes sockets.
 ///
-/// `show` takes the relay's address, the app's port and the client's address. The app sees the client
-/// while the returned value lives.
+/// `show` takes the relay's address, the app's port and the client's address. The app sees the
+/// client while the returned value lives.
 ///
 /// # Errors
 /// When a connection fails, or `accept` returns another address.

@@ -65,8 +65,8 @@ impl HeartbeatPage {
         Ok(Self { cells: page.cast() })
     }
 
-    /// Stores the time of `worker`'s beat. [`NO_BEAT`](interceptor_common::heartbeat::NO_BEAT) means
-    /// that the worker does not accept.
+    /// Stores the time of `worker`'s beat.
+    /// [`NO_BEAT`](interceptor_common::heartbeat::NO_BEAT): the worker does not accept.
     pub fn store(&self, worker: u32, beat: Beat) {
         self.cell(worker).beat.store(beat, Ordering::Relaxed);
     }
