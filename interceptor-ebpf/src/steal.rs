@@ -78,12 +78,12 @@ pub fn steal(ctx: SkLookupContext) -> u32 {
     let lookup = unsafe { Lookup::read(ctx.lookup) };
     // Every datagram to an unconnected UDP socket meets this program. No UDP port can be redirected
     // at present, so a datagram costs one comparison.
-    if lookup.protocol == u32::from(Protocol::Tcp.number())
+    if lookup.protocol == u32::from(Protocol::Tcp.number()) {
+        let key = PortKey::new(Protocol::Tcp, lookup.local_port);
         // SAFETY: the value is copied at once, and the daemon only replaces whole values.
-        && let Some(port) =
-            unsafe { PORTS.get(PortKey::new(Protocol::Tcp, lookup.local_port)) }.copied()
-    {
-        count(port.slot, steer(&ctx, &lookup, port.expires_at));
+        if let Some(port) = unsafe { PORTS.get(key) }.copied() {
+            count(port.slot, steer(&ctx, &lookup, port.expires_at));
+        }
     }
     sk_action::SK_PASS
 }

@@ -15,8 +15,9 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-/// How long a disarmed namespace keeps its listeners, and a released port its routes: time for
-/// handshakes that were under way (two retransmissions of a SYN-ACK on a slow path).
+/// How long a disarmed namespace keeps its listeners, and a released port its routes.
+///
+/// Handshakes that were under way need it: two retransmissions of a SYN-ACK on a slow path.
 pub const GRACE: Duration = Duration::from_secs(3);
 
 /// The grace time at the end of the daemon. A lost SYN-ACK is sent again after a second.

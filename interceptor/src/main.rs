@@ -112,7 +112,7 @@ fn print_status(admin: std::net::SocketAddr, output: Output) -> Result<()> {
     match output {
         Output::Json => println!("{document}"),
         Output::Table => {
-            print!("{}", status::table(&serde_json::from_str::<StateReport>(&document)?))
+            print!("{}", status::table(&serde_json::from_str::<StateReport>(&document)?));
         }
     }
     Ok(())

@@ -1,7 +1,6 @@
 //! Tests of finding a pod's network namespace by its address, for any name of the namespace.
 
 #![forbid(unsafe_code)]
-#![forbid(unsafe_code)]
 
 use std::{
     fs,

@@ -1,7 +1,6 @@
 //! Tests of the address families for which the relay listens in a pod's network namespace.
 
 #![forbid(unsafe_code)]
-#![forbid(unsafe_code)]
 
 use interceptor::{
     netns::{HomeNetns, Netns},

@@ -56,7 +56,7 @@ fn too_many_annotations_of_a_pod_are_refused_and_other_pods_are_served() {
             (0..3000).map(|n| format!("debug.redirect/dev{n}=9000 -> {LAPTOP}:3000")).collect();
         many.kubectl("annotate", &all.iter().map(String::as_str).collect::<Vec<_>>())?;
         let condition = many.wait_refused("LimitExceeded")?;
-        assert!(condition.message.contains("3000 annotations"), "{condition}");
+        assert!(condition.message.contains("3000 debug annotations"), "{condition}");
         assert_eq!(
             many.conditions()?.keys().filter(|kind| kind.starts_with("debug.redirect/")).count(),
             65

@@ -260,7 +260,12 @@ impl Attachment {
         let mut result = Ok(());
         for (n, error) in failed {
             let rule = &self.rules[n];
-            tracing::error!(workload = %self.workload.name, rule = %rule.key, %error, "can't take ports");
+            tracing::error!(
+                workload = %self.workload.name,
+                rule = %rule.key,
+                %error,
+                "can't take ports"
+            );
             rule.failed(error.to_string());
             result = result.and(Err(error));
         }

@@ -341,8 +341,8 @@ fn obstacle(obstacle: &Obstacle) -> Standing {
         Obstacle::TooManyAnnotations(count) => Standing::refused(
             Reason::LimitExceeded,
             format!(
-                "the pod has {count} debug annotations; the maximum is {MAX_ANNOTATIONS} \
-                 (MAX_ANNOTATIONS), so none takes effect"
+                "the pod has {count} debug annotations; the maximum is {MAX_ANNOTATIONS}, so none \
+                 takes effect"
             ),
         ),
         Obstacle::Ended(phase) => {

@@ -309,7 +309,12 @@ impl WorkloadController {
         if let Some(failure) = &entry.failure {
             logged.insert(None, (failure.state, failure.reason));
             if self.logged.get(&None) != logged.get(&None) {
-                tracing::warn!(workload = %entry.name, reason = %failure.reason, "{}", failure.message);
+                tracing::warn!(
+                    workload = %entry.name,
+                    reason = %failure.reason,
+                    "{}",
+                    failure.message
+                );
             }
         }
         for rule in &entry.rules {

@@ -5,8 +5,8 @@
 /// `control/plan.rs` decides it for each port. [`PodPrograms`](super::PodPrograms) has the program
 /// for it take the port.
 ///
-/// One way is built. Two more will be variants here: the kernel path, which rewrites the packets of
-/// a whole port in TC, and the tap, which copies packets for a mirror. Every `match` names each
+/// One way is built. Two more will be variants here. The kernel path rewrites the packets of a
+/// whole port in TC. The tap copies packets for a mirror. Every `match` names each
 /// variant, so a new one compiles only when every place has decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Via {

@@ -178,7 +178,7 @@ fn a_name_of_the_redirected_port_itself_is_refused_as_a_loop() {
         })?;
         daemon.wait_rules("web", "refused")?;
         let why = reason(&daemon)?;
-        assert!(why.contains("redirected port of this workload itself"), "{why}");
+        assert!(why.contains("redirected port of this workload: connections would loop"), "{why}");
         assert_eq!(f.served_by()?, "app");
         Ok(())
     });

@@ -1,6 +1,4 @@
 //! The cost of an evaluation in time: `cargo bench -p interceptor-condition`.
-
-#![forbid(unsafe_code)]
 //!
 //! Each line is the minimum of many rounds, because other work of the machine only adds to the
 //! time.

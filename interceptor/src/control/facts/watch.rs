@@ -2,7 +2,7 @@
 //!
 //! - The workloads file: inotify on its folder, since editors and `mv` replace the file itself.
 //! - Namespaces: they appear and vanish as mounts. `/proc/self/mountinfo` reports an exceptional
-//!   condition when the mounts change (proc(5)), also for folders that do not exist yet.
+//!   condition when the mounts change (proc(5)). That covers folders that do not exist yet.
 //! - Processes: a pidfd becomes readable when its process ends (Linux 5.3).
 
 use std::{

@@ -100,7 +100,8 @@ mod tests {
         let error = CallerError::Attach { cgroup: "/sys/fs/cgroup".into(), source };
         assert_eq!(
             error.reason(),
-            "attach to /sys/fs/cgroup: `bpf_link_create` failed: Operation not permitted (os error 1)"
+            "attach to /sys/fs/cgroup: `bpf_link_create` failed: \
+             Operation not permitted (os error 1)"
         );
         let error = CallerError::Cookie(io::Error::from_raw_os_error(libc::ENOPROTOOPT));
         assert_eq!(error.reason(), "SO_NETNS_COOKIE: Protocol not available (os error 92)");
