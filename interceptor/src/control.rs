@@ -13,7 +13,6 @@
 //! context.rs        what every part may use, and how it wakes the reconciler
 //! claims.rs         one workload for each port of a namespace
 //! registry.rs       the published state, for status, metrics and reports
-//! status.rs         states and reasons
 //! ```
 
 pub mod attachment;
@@ -27,6 +26,5 @@ pub mod reconciler;
 pub mod registry;
 mod rule;
 pub mod source;
-pub mod status;
 pub mod task;
 pub mod workload;

@@ -16,6 +16,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use interceptor_api::{Reason, Standing};
 use interceptor_common::port::Port;
 use interceptor_rule::{Rule, Target};
 use parking_lot::Mutex;
@@ -29,7 +30,6 @@ use super::{
     ports::{Applied, Ports},
     registry::Armed,
     rule::{ActiveRule, LoopError, RefusedRule, RuleReport},
-    status::{Reason, Standing},
 };
 use crate::{
     config::{annotation::AnnotationKey, workloads::WorkloadSpec},

@@ -4,10 +4,10 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
+use interceptor_api::{Reason, Standing};
 use interceptor_common::{port::Port, steal::MAX_PORTS};
 use interceptor_rule::{Ports, Rule, Target};
 
-use super::status::{Reason, Standing};
 use crate::{
     config::{
         annotation::{AnnotationKey, Problem},

@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
+use interceptor_api::Reason;
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     task::yield_now,
@@ -22,7 +23,6 @@ use super::{
     facts::watch::{MountWatch, process_ended},
     registry::Registry,
     source::Source,
-    status::Reason,
     task::OwnedTask,
     workload::WorkloadController,
 };

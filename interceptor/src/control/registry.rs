@@ -5,10 +5,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use interceptor_api::Standing;
 use interceptor_common::port::Port;
 use parking_lot::Mutex;
 
-use super::status::Standing;
 use crate::{
     datapath::PodPrograms,
     readiness::Readiness,

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU16, sync::Arc};
 
+use interceptor_api::{Reason, Standing};
 use interceptor_common::port::Port;
 use interceptor_condition::{Condition, Needs};
 use interceptor_rule::{HostName, Rule, Target};
@@ -18,7 +19,6 @@ use crate::{
             resolve::{self, Resolution},
         },
         plan::Planned,
-        status::{Reason, Standing},
         task::OwnedTask,
     },
     relay::{

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use interceptor_api::{Reason, Standing, State};
 use interceptor_rule::Rule;
 use tokio::time::Instant;
 
@@ -21,7 +22,6 @@ use super::{
     plan::{Node, Plan, Planned, Planner},
     registry::{RuleEntry, WorkloadEntry},
     rule::RefusedRule,
-    status::{Reason, Standing, State},
 };
 use crate::{
     backoff::Backoff,

@@ -2,8 +2,10 @@
 
 use std::{net::IpAddr, num::NonZeroU16};
 
+use interceptor_api::State;
+
 use super::*;
-use crate::{config::workloads, control::status::State};
+use crate::config::workloads;
 
 /// A workload with ports 8080 and 9090 and these annotations.
 fn workload(annotations: &[(&str, &str)]) -> WorkloadSpec {
