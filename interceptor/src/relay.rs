@@ -1,22 +1,32 @@
-//! The relay: what happens to a connection that the kernel steered to us.
+//! The relay: carries the connections that the kernel program sends to it.
+//!
+//! Each file uses only files below it:
 //!
 //! ```text
-//! worker.rs      one thread, one event loop: accepts for every armed workload and beats its heart
-//!   listen.rs      its listeners inside the namespaces
-//!   connection.rs  one stolen connection: which route, which upstream, how it ends
-//!     health.rs      a probe of the kubelet, which the application answers
-//!     dial.rs        a connection to the target, or back to the application past our own program
-//!       circuit.rs     a silent target is tried in the background, not by callers
-//!       loop_guard.rs     our own connections that came back to us
-//!     select.rs      whose it is: the first of the port's rules that wants it (filter.rs), else the application
-//!     filtered.rs    a connection that has to be looked into: HTTP/1 and HTTP/2 request by request, TLS by its name
-//!     pipe.rs        bytes in both directions, with the ends and the pressure of TCP kept
-//!     socket.rs      resets and send queues
-//!     sockets.rs     a pod's sockets, made ahead for callers who come one after the other (source_ports.rs: their ports)
+//! worker       one thread, one event loop: accepts for every attached workload, stores heartbeats
+//!  serve       the first decision about an accepted connection
+//!  |-- health      recognises the kubelet's probes, which the app answers
+//!  detect      the client's protocol, if the rules depend on it
+//!  |-- http1       requests and responses in order, each request to its own target
+//!  |-- http2       streams, each to its own target
+//!  stolen      one stolen connection: asks the rules, dials, hands over
+//!  |-- record      its outcome for each rule, and its line of the access log
+//!  |-- pipe        bytes in both directions, with the ends and the back-pressure of TCP
+//!  dial        connects to a target (Target::dial), or to the app past our own program
+//!  |-- upstream    an open connection to either, with what is held as long as it is open
+//!  workload    an attached workload: its namespace, its ports, the ways in and out
+//!  |-- loop_guard  finds our own connections that come back to us
+//!  |-- socket_pool, source_ports, canary, pressure
+//!  select      the first rule of the port that matches
+//!  |-- observe     what may be seen of the bytes, heads and ends that pass
+//!  route       what one rule does with one port
+//!  |-- filter      the rule's condition and share
+//!  |-- target      its addresses, and whether it answers (circuit)
+//!  |-- stats       the counters of one port
+//! leaves:      netns_stream over stream, write_buffer, addr, direction, workload_id
 //! ```
 //!
-//! [`workload`] and [`route`] are the view that workers have of what the control side decided;
-//! [`stats`] is what status and metrics read.
+//! The control side writes [`workload`] and [`route`]; status and metrics read [`stats`].
 
 pub mod addr;
 pub mod canary;

@@ -4,10 +4,10 @@
 //! right: a target, the app, or [`http1`] and [`http2`], which route each request by itself.
 //!
 //! Most of this traffic is the app's, and must not notice:
-//! - If the client's first bytes have arrived when the connection is accepted, as is usual, the
-//!   rules are evaluated first, and the app is dialled only if it gets something.
-//! - Otherwise the app is dialled at once, and the first bytes of either side decide. No clock does:
-//!   the app may send first, and gets a plain pipe then.
+//! - Usually the client's first bytes have arrived when the connection is accepted. The rules are
+//!   evaluated first then, and the app is dialled only if it gets something.
+//! - Otherwise the app is dialled at once, and the first bytes of either side decide. No clock
+//!   does: the app may send first, and gets a plain pipe then.
 //! - A client that speaks neither HTTP nor TLS gets a plain pipe to the app.
 //! - TLS shows the server name and hides the rest.
 

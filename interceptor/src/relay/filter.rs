@@ -25,8 +25,8 @@ pub enum Judgement {
     Later,
 }
 
-/// A share that is exact: of any [`WINDOW`] in a row it takes as many as its percentage says (to
-/// the next whole one), spread evenly over them.
+/// An exact share: of any [`WINDOW`] calls in a row it takes its percentage, rounded to a whole
+/// number and spread evenly over them.
 #[derive(Debug)]
 struct Share {
     parts_per_million: u64,
@@ -36,9 +36,9 @@ struct Share {
 
 /// Each of this many calls in a row gets a place of its own, from 0 up to here.
 const WINDOW: u64 = 10_000;
-/// The step from one place to the next: near the golden ratio of [`WINDOW`], so that few in a row
-/// are spread evenly too, and without a divisor in common with it, so that all places have their
-/// turn.
+/// The step from one place to the next. It is near the golden ratio of [`WINDOW`], so that a few
+/// calls in a row are spread evenly, too. It has no divisor in common with [`WINDOW`], so that all
+/// places have their turn.
 const STEP: u64 = 6_181;
 /// Parts per million of one place.
 const PLACE: u64 = 1_000_000 / WINDOW;

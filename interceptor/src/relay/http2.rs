@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! caller --- h2 server --- exchange.rs, one for each stream --- h2 client --- application
-//!                                                          \--- h2 client --- target, opened with its first stream
+//!                                                          \--- h2 client --- target, opened
+//!                                                                with its first stream
 //! ```
 //!
 //! Frames are read and written anew by the crate `h2`, one connection at a time: HPACK, PING,

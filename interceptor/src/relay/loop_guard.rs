@@ -2,9 +2,9 @@
 //!
 //! The relay's connection to a target may meet another redirected port, whose target may be the
 //! first port again. A client address that equals the local address of one of our upstream
-//! connections shows it. Each upstream connection is registered with the ports that led to it, and
-//! a connection that is about to visit a port twice goes to the app instead. Address translation
-//! on the way (SNAT) hides the source; see `ARCHITECTURE.md` for that limit.
+//! connections shows it. Each upstream connection is registered with the ports that led to it.
+//! A connection that is about to visit a port twice goes to the app instead. Address translation on
+//! the way (SNAT) hides the source; see `ARCHITECTURE.md` for that limit.
 //!
 //! The local address is known only after the SYN is sent, and another worker may accept the
 //! resulting connection before this one has registered it. Dialling therefore holds a read lock

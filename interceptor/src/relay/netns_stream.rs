@@ -2,7 +2,7 @@
 //!
 //! A FIN waits for the peer's acknowledgement. In a namespace that is gone no acknowledgement can
 //! come, so the socket would stay with the kernel until the FIN times out. Such a socket is closed
-//! with a reset instead. This is the only place that says so; it holds for the client's side and
+//! with a reset instead. This is the only place with that rule; it holds for the client's side and
 //! for upstream connections, however their task ends.
 
 use std::{

@@ -1,14 +1,13 @@
-//! Moving bytes between two connections so that each end notices as little as possible.
+//! Moves bytes between two connections so that each end notices as little as possible.
 //!
 //! - **Memory**: bytes pass through one scratch buffer per worker thread. A connection owns memory
-//!   only while its reader is slower than its writer, and then no more than its last read; an idle
-//!   one owns none.
-//! - **Pressure**: nothing more is read from a side while the other has not taken what was read
-//!   before.
-//! - **Ends**: a FIN is passed on when everything before it is through, in each direction by
-//!   itself. A reset of one side becomes a reset of the other, after what it said before was passed
-//!   on.
-//! - **Fairness**: one busy connection gives the thread back after [`BURST`] bytes.
+//!   only while its reader is slower than its writer, and then at most its last read. An idle
+//!   connection owns none.
+//! - **Back-pressure**: nothing more is read from a side while the other has not taken the last
+//!   read.
+//! - **Ends**: a FIN is passed on after everything before it, in each direction by itself. A reset
+//!   of one side becomes a reset of the other, after the bytes before it were passed on.
+//! - **Fairness**: a busy connection gives the thread back after [`BURST`] bytes.
 
 use std::{
     future::{Future as _, poll_fn},
@@ -62,7 +61,7 @@ pub async fn pipe(
     let mut up = Flow::new(Direction::Up, before.up, observer, &progress);
     let mut down = Flow::new(Direction::Down, before.down, observer, &progress);
     up.end = before.upstream_was_reset.then_some(End::SinkReset);
-    let mut broken = pin!(async {
+    let mut failed = pin!(async {
         let ending = tokio::select! {
             () = client.failed() => Ending::ClientFailed,
             () = upstream.failed() => Ending::UpstreamFailed,
@@ -80,14 +79,13 @@ pub async fn pipe(
         let up_end = up.poll(cx, client, upstream, down.end);
         let down_end = down.poll(cx, upstream, client, up.end);
         match (up_end, down_end) {
-            // A side that we read from broke off: nothing of what the other still says can reach
-            // it.
-            (Poll::Ready(End::SourceBroke), _) => return Poll::Ready(Ending::ClientFailed),
-            (_, Poll::Ready(End::SourceBroke)) => return Poll::Ready(Ending::UpstreamFailed),
+            // A side that we read from failed: no more bytes can reach it.
+            (Poll::Ready(End::SourceFailed), _) => return Poll::Ready(Ending::ClientFailed),
+            (_, Poll::Ready(End::SourceFailed)) => return Poll::Ready(Ending::UpstreamFailed),
             (Poll::Ready(End::Finished), Poll::Ready(End::Finished)) => {
                 return Poll::Ready(Ending::Closed);
             }
-            // A side that we write to broke off, and all that it said before has reached the other.
+            // A side that we write to failed, and all its bytes before have reached the other.
             (Poll::Ready(End::SinkReset | End::SinkClosed), Poll::Ready(_)) => {
                 return Poll::Ready(Ending::UpstreamFailed);
             }
@@ -96,9 +94,9 @@ pub async fn pipe(
             }
             _ => {}
         }
-        // A side that is not being read can't show by a failed read that it broke off.
+        // A side that is not being read can't show its failure by a failed read.
         if !up.is_reading() || !down.is_reading() {
-            broken.as_mut().poll(cx)
+            failed.as_mut().poll(cx)
         } else {
             Poll::Pending
         }
@@ -112,11 +110,10 @@ enum End {
     /// FIN read and passed on.
     Finished,
     /// Reading failed.
-    SourceBroke,
-    /// Writing met a reset. That was the only time the socket tells of it: reading from it now
-    /// looks like its end.
+    SourceFailed,
+    /// Writing met a reset. The socket reports that only once: a read now looks like its end.
     SinkReset,
-    /// Writing met a socket that had ended before.
+    /// Writing met a socket whose peer was closed before.
     SinkClosed,
 }
 
@@ -156,12 +153,12 @@ impl<'a, O: Observer> Flow<'a, O> {
         Self { direction, pending: pending.into(), chunk, end: None, observer, progress }
     }
 
-    /// Whether the source is waited for, so that its end or failure will be seen.
+    /// Whether the next poll reads from the source, and so would see its end or failure.
     fn is_reading(&self) -> bool {
         self.pending.is_empty() && self.end.is_none()
     }
 
-    /// `opposite` is how the other direction ended: what it met on our source.
+    /// `opposite` is how the other direction ended, whose sink is our source.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -172,7 +169,7 @@ impl<'a, O: Observer> Flow<'a, O> {
         let end = match self.end {
             Some(end) => end,
             None => match ready!(self.poll_move(cx, source, sink)) {
-                Ok(()) if opposite == Some(End::SinkReset) => End::SourceBroke,
+                Ok(()) if opposite == Some(End::SinkReset) => End::SourceFailed,
                 // Closing the sink sends it: the other direction has ended, and all of it was read.
                 Ok(()) if opposite == Some(End::Finished) => {
                     self.observer.end(self.direction);
@@ -186,7 +183,7 @@ impl<'a, O: Observer> Flow<'a, O> {
         Poll::Ready(end)
     }
 
-    /// Moves bytes until there are no more: the source said FIN, or one of the two failed.
+    /// Moves bytes until the source sends FIN, or one of the two fails.
     fn poll_move(
         &mut self,
         cx: &mut Context<'_>,
@@ -208,7 +205,7 @@ impl<'a, O: Observer> Flow<'a, O> {
         }
     }
 
-    /// One read, and the write of what it gave. Gives the number of bytes read.
+    /// Reads once, and writes what was read. Gives the number of bytes read.
     fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
@@ -217,7 +214,7 @@ impl<'a, O: Observer> Flow<'a, O> {
         scratch: &mut [u8],
     ) -> Poll<Result<usize, End>> {
         let Ok(n) = ready!(source.poll_read(cx, &mut scratch[..self.chunk.size()])) else {
-            return Poll::Ready(Err(End::SourceBroke));
+            return Poll::Ready(Err(End::SourceFailed));
         };
         self.chunk.adapt(n);
         if n == 0 {
@@ -231,7 +228,7 @@ impl<'a, O: Observer> Flow<'a, O> {
         Poll::Ready(Ok(n))
     }
 
-    /// Writes what an earlier read left.
+    /// Writes what is left of an earlier read.
     fn poll_flush(&mut self, cx: &mut Context<'_>, sink: &Stream) -> Poll<io::Result<()>> {
         let Self { pending, observer, direction, progress, .. } = self;
         pending.poll_flush(cx, sink, |bytes| passed(*observer, *direction, progress, bytes))
@@ -249,7 +246,7 @@ impl<'a, O: Observer> Flow<'a, O> {
     }
 }
 
-/// Bytes have been written.
+/// Reports bytes that were written.
 fn passed(observer: &impl Observer, direction: Direction, progress: &AtomicU64, bytes: &[u8]) {
     progress.fetch_add(1, Ordering::Relaxed);
     if !bytes.is_empty() {

@@ -2,8 +2,8 @@
 //!
 //! The limit of open connections keeps the process away from a shortage. It happens all the same
 //! when the limit is lowered under us, or when the whole system runs out. Then the kernel leaves
-//! new connections with the app for a moment, and accepted ones are passed on with file
-//! descriptors that were reserved for this.
+//! new connections with the app for a moment. Accepted ones are passed on with file descriptors
+//! that were reserved for this.
 
 use std::{
     fs::File,

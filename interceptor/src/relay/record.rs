@@ -1,5 +1,5 @@
 //! Records the outcome of one connection per rule of its port, so that each rule counts it exactly
-//! once, and writes the connection's line of the access log when it is complete.
+//! once. Writes the connection's line of the access log when it is complete.
 //!
 //! Rules of one annotation count as one, and so does a rule that is edited while the connection is
 //! open: they share their counters.

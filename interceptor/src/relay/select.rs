@@ -28,8 +28,8 @@ pub struct Decided {
     pub clock: ResponseClock,
 }
 
-/// Asks `routes` in their order, and counts the decision of each except the chosen one, whose target
-/// may still fail.
+/// Asks `routes` in their order, and counts the decision of each except the chosen one, whose
+/// target may still fail.
 ///
 /// `known` limits what `facts` can contain. With [`Needs::Request`] there is always a decision.
 #[must_use]

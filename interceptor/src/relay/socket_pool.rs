@@ -1,7 +1,7 @@
 //! Sockets of a pod's network namespace, created before they are needed.
 //!
-//! Entering a namespace and leaving it again costs about as much as creating a socket. A thread that
-//! enters it for one of many connections therefore creates several sockets.
+//! Entering a namespace and leaving it again costs about as much as creating a socket. A thread
+//! that enters it for one of many connections therefore creates several sockets.
 //!
 //! Only a series of connections fills the pool, and unused sockets are closed soon: a quiet pod has
 //! none. A worker never waits for another one here.

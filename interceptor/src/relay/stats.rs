@@ -1,5 +1,4 @@
-//! What became of the connections to one redirected port: the one source of both status and
-//! metrics.
+//! Counters of one redirected port, which both status and metrics read.
 
 use std::sync::{
     Arc,
@@ -11,79 +10,78 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use super::direction::Direction;
 
-/// How a connection that the kernel steered to the relay ended up where it did.
+/// Who served a connection that the kernel sent to the relay, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Reached the target.
+    /// The target.
     Redirected,
-    /// Meant for the target, served by the application.
+    /// The app, because the target could not be reached.
     FellBack(FellBack),
-    /// Not meant for the target (any more), served by the application.
+    /// The app, because the rule did not want the connection, or no longer.
     Passed(Passed),
-    /// Served by nobody.
+    /// Neither: the connection was refused.
     Refused(Refused),
 }
 
-/// Why the target did not get its connection.
+/// Why a connection fell back to the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FellBack {
-    /// Nobody listens there (RST).
+    /// The target does not listen (RST).
     TargetRefused,
     /// No answer within the connect time-out.
     TargetTimeout,
-    /// No route, or a router said so (ICMP).
+    /// No route to the target, here or at a router (ICMP).
     TargetUnreachable,
-    /// Recent connections failed; the target was not asked.
+    /// Recent attempts met silence, so the target was not dialled.
     CircuitOpen,
-    /// The name has no address at present.
+    /// The target's name has no address at present.
     Unresolved,
-    /// The name's addresses are outside of the policy.
+    /// The policy refuses all addresses of the target's name.
     TargetDenied,
     /// No file descriptors, ports or memory on our side.
     Exhausted,
-    /// Anything else that connecting can say.
+    /// Any other error of connecting.
     ConnectFailed,
 }
 
-/// Why a connection went to the application without the target being meant.
+/// Why a connection went to the app without an attempt to reach the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Passed {
-    /// The rule was taken away while the connection was on its way.
+    /// The rule was removed while the connection was on its way.
     RuleRemoved,
     /// One of the relay's own connections came back to where it started.
     Loop,
-    /// The kubelet asks whether the application is well.
+    /// It is a probe of the kubelet.
     HealthCheck,
-    /// The rule wanted none of it, or an earlier rule had it.
+    /// The rule does not match, or an earlier rule took it.
     NotMatched,
 }
 
-/// What a rule with a condition or a share made of a connection or a request that it was asked
-/// about.
+/// The decision of a rule with a condition or a share about one connection or request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
-    /// Went to the target.
+    /// It went to the target.
     Matched,
-    /// Meant for the target, which could not be reached: the application has it.
+    /// The rule took it, but the target could not be reached, and it went to the app.
     FellBack,
-    /// The condition is true, but a rule that is asked earlier has it.
+    /// The condition is true, but an earlier rule took it.
     EarlierRule,
-    /// The condition is true, but it belongs to the share that the rule leaves alone.
+    /// The condition is true, but it is outside the rule's share.
     OutsideShare,
     /// The condition is false.
     NoMatch,
-    /// The condition has no answer, as when a header is missing: no match.
+    /// The condition has no answer, for example because a header is missing. It counts as no match.
     Error,
 }
 
-/// Why nobody serves a connection.
+/// Why a connection was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refused {
-    /// The application refused it.
+    /// The app refused it.
     AppRefused,
-    /// The application could not be asked: no file descriptors, ports or memory on our side.
+    /// The app could not be dialled: no file descriptors, ports or memory on our side.
     Exhausted,
-    /// Anything else that connecting to the application can say.
+    /// Any other error of connecting to the app.
     AppFailed,
 }
 
@@ -92,38 +90,37 @@ pub enum Refused {
 pub struct PortStats {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     decisions: [AtomicU64; Decision::ALL.len()],
-    /// Connections whose bytes were not framed (any more), by reason.
+    /// Connections that became a plain pipe, by reason.
     piped: [AtomicU64; Piped::COUNT],
     /// Connections open at present, whoever serves them.
     active: AtomicU64,
-    /// Bytes from callers to the target.
+    /// Bytes from clients to the target.
     to_target: AtomicU64,
-    /// Bytes from the target to callers.
+    /// Bytes from the target to clients.
     from_target: AtomicU64,
-    /// From the caller's connection being accepted to the target's being open, in seconds.
+    /// Time to open a connection to the target, in seconds.
     pub connect_seconds: Histogram,
-    /// From a request's head being read to its being known whose it is, in seconds.
+    /// Time from reading a request head to choosing its target, in seconds.
     pub decision_seconds: Histogram,
-    /// From a request's head being sent on to the first byte of the response, in seconds: the
-    /// target's.
+    /// Time from sending a request head to the first response head, for requests that the target
+    /// served, in seconds.
     pub target_seconds: Histogram,
-    /// The same of requests that this rule was asked about and the application has.
+    /// The same for requests that this rule was asked about and the app served.
     pub app_seconds: Histogram,
 }
 
-/// Why a connection to a port whose rules look at requests is a plain pipe to one side, from some
-/// byte on.
+/// Why a connection to a port with rules about requests became a plain pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Piped {
-    /// The application spoke before the caller, or without being asked.
+    /// The app sent bytes before the client did, or without a request.
     ServerSpoke,
     /// TLS, which hides requests.
     Tls,
-    /// The response to an Upgrade or a CONNECT agreed to it.
+    /// The response accepted an Upgrade or a CONNECT.
     Tunnel,
-    /// What the caller sent can't be framed without doubt.
+    /// The client's bytes can't be framed without doubt.
     Request(Reason),
-    /// What the application answered can't be framed without doubt.
+    /// The response can't be framed without doubt.
     Response(Reason),
 }
 
@@ -203,7 +200,7 @@ impl Outcome {
 // === impl Piped ===
 
 impl Piped {
-    /// How many there are.
+    /// The number of reasons.
     pub const COUNT: usize = 3 + 2 * Reason::ALL.len();
 
     /// Every reason; the order is that of the counters.
@@ -213,7 +210,7 @@ impl Piped {
         [Self::ServerSpoke, Self::Tls, Self::Tunnel].into_iter().chain(requests).chain(responses)
     }
 
-    /// The value of the label `side`: who said what could not be framed.
+    /// The value of the label `side`: the peer whose bytes are not framed.
     #[must_use]
     pub const fn side(self) -> &'static str {
         match self {
@@ -275,7 +272,7 @@ impl Decision {
 
 impl Default for PortStats {
     fn default() -> Self {
-        // From what a condition costs to a breakpoint.
+        // From the cost of a condition to a breakpoint.
         let request_seconds = || {
             Histogram::new([
                 0.000_001, 0.000_01, 0.000_1, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
@@ -289,7 +286,7 @@ impl Default for PortStats {
             active: AtomicU64::new(0),
             to_target: AtomicU64::new(0),
             from_target: AtomicU64::new(0),
-            // From the same node to past any sensible connect time-out.
+            // From a target on the same node to beyond any sensible connect time-out.
             connect_seconds: Histogram::new([
                 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
                 0.25, 0.5, 1.0, 2.5,
@@ -302,7 +299,7 @@ impl Default for PortStats {
 }
 
 impl PortStats {
-    /// Counts a connection once, when it is known who serves it.
+    /// Counts the outcome of a connection.
     pub fn count(&self, outcome: Outcome) {
         self.outcomes[outcome.index()].fetch_add(1, Ordering::Relaxed);
     }
@@ -313,7 +310,7 @@ impl PortStats {
         self.outcomes[outcome.index()].load(Ordering::Relaxed)
     }
 
-    /// Counts what the rule made of a connection or a request, once.
+    /// Counts the decision about a connection or a request.
     pub fn decide(&self, decision: Decision) {
         self.decisions[decision as usize].fetch_add(1, Ordering::Relaxed);
     }
@@ -324,7 +321,7 @@ impl PortStats {
         self.decisions[decision as usize].load(Ordering::Relaxed)
     }
 
-    /// Counts a connection that is a plain pipe from now on.
+    /// Counts a connection that becomes a plain pipe.
     pub fn pipe(&self, why: Piped) {
         self.piped[why.index()].fetch_add(1, Ordering::Relaxed);
     }
@@ -335,7 +332,7 @@ impl PortStats {
         self.piped[why.index()].load(Ordering::Relaxed)
     }
 
-    /// Notes a connection as open until the guard is dropped.
+    /// Counts a connection as open until the guard is dropped.
     #[must_use]
     pub fn activate(self: &Arc<Self>) -> Active {
         self.active.fetch_add(1, Ordering::Relaxed);

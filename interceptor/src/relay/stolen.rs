@@ -56,7 +56,7 @@ impl Stolen {
     /// Asks the rules of the port as they are now about the whole connection.
     ///
     /// `server_name` is the name in the client's TLS handshake: empty if there is none, `None` if
-    /// it is not known yet. `known` says what the rules can learn from that at most.
+    /// it is not known yet. `known` limits what the rules can learn from that.
     #[must_use]
     pub fn choose(&self, server_name: Option<&str>, known: Needs) -> Choice {
         select(&self.routes(), &self.facts(server_name), known)
@@ -174,10 +174,10 @@ impl Stolen {
         carry(&self.client, &app.stream, before, &self.observe_app()).await;
     }
 
-    /// Passes the whole connection to the target; `said` was read from the client.
-    pub async fn hand_over(&self, route: &Route, target: &Upstream, said: Vec<u8>) {
+    /// Passes the whole connection to the target; `received` was read from the client.
+    pub async fn hand_over(&self, route: &Route, target: &Upstream, received: Vec<u8>) {
         let mut first = self.preface(route);
-        first.extend_from_slice(&said);
+        first.extend_from_slice(&received);
         self.tunnel(route, target, Before { up: first, ..Before::default() }).await;
     }
 

@@ -240,15 +240,17 @@ impl Stream {
         self.drained().await;
     }
 
-    /// Sends FIN and waits for the peer's, at most for [`LINGER`]. A close without this wait would
-    /// become a reset if the peer had sent bytes that we do not read, and the reset would take
-    /// unread bytes from the peer (RFC 9112, section 9.6).
+    /// Sends FIN and waits for the peer's, at most for [`LINGER`]. Without this
+    /// wait, a close becomes a reset if the peer has sent bytes that we do not read. The peer would
+    /// lose the bytes that it has not read yet (RFC 9112, section 9.6).
     pub async fn linger(&self) {
         // A stream that has failed shows it at the next read.
         let _ = self.finish();
         let until_end = async {
-            let mut discarded = [0; 1024];
-            while let Ok(1..) = poll_fn(|cx| self.poll_read(cx, &mut discarded)).await {}
+            let discard = |cx: &mut Context<'_>| {
+                SCRATCH.with_borrow_mut(|scratch| self.poll_read(cx, scratch))
+            };
+            while let Ok(1..) = poll_fn(discard).await {}
         };
         let _ = timeout(LINGER, until_end).await;
     }

@@ -1,10 +1,9 @@
-//! A worker: one thread with one event loop that accepts for every armed workload and relays what
-//! it accepted.
+//! A worker: one thread with one event loop, which accepts for every attached workload and relays
+//! the connections that it accepted.
 //!
-//! A connection stays on the thread that accepted it. The kernel program spreads connections over
-//! the workers and avoids one whose heartbeat is stale; the beat is stored by the very loop that
-//! accepts, so whatever keeps that loop from running (blocked, starved, stopped) also stops the
-//! beat.
+//! A connection stays on its thread. The kernel program spreads connections over the workers and
+//! avoids one whose heartbeat is stale. The loop that accepts also stores the heartbeat, so
+//! whatever keeps the loop from running (blocked, starved, stopped) stops the heartbeat, too.
 
 mod connections;
 mod credit;
@@ -57,9 +56,10 @@ pub type Listeners = Vec<StdListener>;
 
 /// What the control side asks of a worker.
 enum Command {
-    /// Accept for `workload` from now on, and say when the heart beats for it.
+    /// Accept for `workload` from now on. `ready` is sent after the first heartbeat for it.
     Serve { workload: Arc<Workload>, listeners: Listeners, ready: oneshot::Sender<()> },
-    /// Accept what is queued for this workload, then close its listeners. Its connections go on.
+    /// Accept the queued connections of this workload, then close its listeners. Its connections
+    /// stay open.
     Retire { id: WorkloadId },
     /// Close this workload's listeners and connections now.
     Cut { id: WorkloadId },
@@ -89,33 +89,33 @@ impl Workers {
         Ok(Self { handles, shared })
     }
 
-    /// How many there are.
+    /// The number of workers.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.handles.len() as u32
     }
 
-    /// What status and metrics may read.
+    /// The state that status and metrics read.
     #[must_use]
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    /// Hands each worker its listeners, and returns when every one of them beats for the workload.
+    /// Hands each worker its listeners, and returns when all have stored a heartbeat for the
+    /// workload.
     pub async fn serve(&self, workload: &Arc<Workload>, listeners: Vec<Listeners>) {
         assert_eq!(listeners.len(), self.handles.len(), "listeners for each worker");
         for (worker, listeners) in self.handles.iter().zip(listeners) {
             let (ready, is_ready) = oneshot::channel();
             let workload = Arc::clone(workload);
-            // A worker that is gone can't beat, so the kernel never steers to it: nothing to handle
-            // here.
+            // A worker that is gone stores no heartbeat, so the kernel sends nothing to it.
             let _ = worker.send(Command::Serve { workload, listeners, ready });
             let _ = is_ready.await;
         }
     }
 
-    /// Closes the workload's listeners after what they have queued; connections go on. Its program
-    /// must be detached.
+    /// Closes the workload's listeners after accepting the queued connections; open connections
+    /// stay. The workload's program must be detached before.
     pub fn retire(&self, id: WorkloadId) {
         for worker in &self.handles {
             let _ = worker.send(Command::Retire { id });
@@ -130,7 +130,7 @@ impl Workers {
     }
 }
 
-/// The loop's own state.
+/// The state of one loop.
 struct Worker {
     index: u32,
     shared: Arc<Shared>,
@@ -138,10 +138,10 @@ struct Worker {
     served: Vec<Served>,
     credits: Credits,
     connections: Arc<Connections>,
-    /// No accepting until the next beat: the kernel was out of something.
+    /// Whether accepting waits for the next heartbeat, after a shortage.
     paused: bool,
-    /// The cells say that there is no room.
-    said_full: bool,
+    /// Whether this worker has told the kernel that it takes no more connections.
+    reported_full: bool,
 }
 
 // === impl Worker ===
@@ -156,7 +156,7 @@ impl Worker {
             credits: Credits::default(),
             connections: Arc::default(),
             paused: false,
-            said_full: false,
+            reported_full: false,
         }
     }
 
@@ -186,10 +186,10 @@ impl Worker {
         if self.index == 0 {
             self.served.iter().for_each(|served| served.workload.sockets.clear_unwanted());
         }
-        self.said_full = pressed || self.shared.is_full();
-        self.credits.age();
+        self.reported_full = pressed || self.shared.is_full();
+        self.credits.decay();
         self.grant();
-        self.store(if self.said_full { AT_LIMIT } else { now });
+        self.store(if self.reported_full { AT_LIMIT } else { now });
         self.shared.beat(self.index, now);
     }
 
@@ -203,20 +203,20 @@ impl Worker {
     fn grant(&mut self) {
         for served in &mut self.served {
             let left = served.workload.heartbeats.room(self.index);
-            self.credits.steered(served.granted.saturating_sub(left));
+            self.credits.sent(served.granted.saturating_sub(left));
             served.granted = left;
         }
-        let room = self.credits.next_grant(self.shared.free_for(self.index));
+        let grant = self.credits.next_grant(self.shared.available_to(self.index));
         for served in &mut self.served {
-            served.workload.heartbeats.grant(self.index, room - served.granted);
-            served.granted = room;
+            served.workload.heartbeats.grant(self.index, grant - served.granted);
+            served.granted = grant;
         }
-        self.promise();
+        self.reserve();
     }
 
-    /// Lets the other workers know how much of what is free is this one's.
-    fn promise(&self) {
-        self.shared.promise(self.index, self.credits.promised());
+    /// Tells the other workers how many of the free connections this one has reserved.
+    fn reserve(&self) {
+        self.shared.reserve(self.index, self.credits.reserved());
     }
 
     fn apply(&mut self, command: Command) {
@@ -229,9 +229,8 @@ impl Worker {
                                 .push(Listening { listener, workload: Arc::clone(&workload) });
                         }
                         Err(error) => {
-                            // Without it the kernel finds no listener of ours for that family and
-                            // passes.
-                            tracing::warn!(workload = %workload.name, %error, "can't wait for connections");
+                            // Without a listener of this family the kernel passes its connections.
+                            tracing::warn!(workload = %workload.name, %error, "can't listen");
                         }
                     }
                 }
@@ -263,7 +262,7 @@ impl Worker {
             listening.into_iter().partition(|listening| listening.workload.id == id);
         self.listening = select_all(staying);
         for Listening { listener, workload } in closing.into_iter().filter(|_| drain) {
-            // Straight from the kernel: the event loop may not have heard of all that is queued.
+            // Straight from the kernel: the event loop may not know of all queued connections yet.
             while let Ok((socket, peer)) = SockRef::from(&listener).accept() {
                 let stream =
                     socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket.into()));
@@ -288,22 +287,23 @@ impl Worker {
                 if self.credits.accepted() {
                     self.grant();
                 } else {
-                    self.promise();
+                    self.reserve();
                 }
-                if !self.said_full && self.shared.is_full() {
-                    self.said_full = true;
+                if !self.reported_full && self.shared.is_full() {
+                    self.reported_full = true;
                     self.store(AT_LIMIT);
                 }
             }
             Err(error) if dial::is_shortage(&error) => {
                 tracing::debug!(%error, workload = %workload.name, "accept");
                 self.shared.pressure().report();
-                self.said_full = true;
+                self.reported_full = true;
                 self.store(AT_LIMIT);
-                // What is queued already waits for a spare file descriptor, or for the next beat.
+                // Queued connections wait for a reserved file descriptor, or for the next
+                // heartbeat.
                 self.paused = !self.shared.pressure().lend();
             }
-            // A caller that gave up before it was accepted.
+            // A client that gave up before it was accepted.
             Err(error) => tracing::debug!(%error, workload = %workload.name, "accept"),
         }
     }
@@ -312,11 +312,11 @@ impl Worker {
 /// A workload that this worker accepts for.
 struct Served {
     workload: Arc<Workload>,
-    /// How many connections the kernel may send, as far as this side knows.
+    /// How many connections the kernel may send, as last read or granted.
     granted: i64,
 }
 
-/// What a listener gives.
+/// An accepted connection, or the error of the accept.
 type Accepted = (Arc<Workload>, io::Result<(TcpStream, SocketAddr)>);
 
 /// A listener as a stream of connections.
@@ -341,7 +341,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_of_what_is_free_is_granted_and_no_more() {
+    fn all_free_connections_are_granted_and_no_more() {
         const LIMIT: usize = 22;
         let shared = Shared::new(2, LIMIT);
         let mut workers =
@@ -350,15 +350,15 @@ mod tests {
         let granted = |workers: &[Worker; 2]| workers.each_ref().map(|worker| worker.credits.left);
         assert_eq!(granted(&workers), [11, 11]);
 
-        // All that come are the second worker's, until it has no room and the first gets them.
+        // The second worker gets all connections until its credits are used, then the first one.
         for (worker, count) in [(1, 11), (0, 4)] {
             for _ in 0..count {
                 shared.opened();
-                workers[worker].credits.steered(1);
+                workers[worker].credits.sent(1);
                 workers[worker].credits.accepted();
-                workers[worker].promise();
+                workers[worker].reserve();
             }
-            // However often and in whichever order they look.
+            // However often and in whichever order they grant.
             for worker in [0, 1, 1, 0, 1] {
                 workers[worker].grant();
                 let free = LIMIT - shared.open();
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_closes_is_shared_among_the_workers() {
+    fn closed_connections_are_shared_among_the_workers() {
         let shared = Shared::new(2, 10);
         (0..10).for_each(|_| shared.opened());
         let mut workers =

@@ -1,5 +1,4 @@
-//! A workload as the workers see it: a namespace, its redirected ports, and the ways in and out of
-//! it.
+//! A workload as the workers see it: a namespace, its redirected ports, and the ways in and out.
 
 use std::{
     collections::HashMap,
@@ -25,51 +24,51 @@ use crate::{
     netns::{HomeNetns, Netns},
 };
 
-/// Redirected ports and where they lead; the routes of a port in the order in which they are asked.
+/// The routes of each redirected port, in the order in which they are asked.
 pub type Routes = HashMap<Port, Arc<[Arc<Route>]>>;
 
-/// What all workers share of one armed workload.
+/// An attached workload, shared by all workers.
 #[derive(Debug)]
 pub struct Workload {
-    /// Which arming this is.
+    /// The number of this attachment.
     pub id: WorkloadId,
     /// The name in logs, metrics and status.
     pub name: Arc<str>,
-    /// The namespace that connections are stolen in.
+    /// The network namespace of the pod.
     pub netns: Netns,
-    /// Pool to be, of this namespace.
+    /// Unused sockets of the namespace.
     pub sockets: Pool,
-    /// Where the application is called from.
+    /// The source ports of connections to the app.
     pub source_ports: SourcePorts,
-    /// Lets the relay's own connections pass the program.
+    /// Lets the relay's own connections bypass the kernel program.
     pub bypass: Arc<Bypass>,
-    /// Lets the application see the callers of connections that are passed on to it.
+    /// Lets the app see the client's address of a relayed connection.
     pub callers: Arc<NetnsCallers>,
-    /// The relay's own listeners: not to be called directly.
+    /// The addresses of the relay's own listeners. Clients must not connect to them directly.
     pub listeners: Vec<SocketAddr>,
-    /// Probe connections that are under way.
+    /// Canary connections on their way.
     pub canaries: Canaries,
-    /// The daemon's upstream connections, for finding loops.
+    /// Upstream connections of the whole daemon, for finding loops.
     pub loop_guard: Arc<LoopGuard>,
-    /// Whether the process is out of something.
+    /// Whether the process is short of file descriptors or memory.
     pub pressure: Arc<Pressure>,
-    /// What the kernel program goes by; the workers store into it.
+    /// Heartbeats and grants that the kernel program reads; the workers write them.
     pub heartbeats: Arc<HeartbeatPage>,
-    /// How the kubelet asks whether the application is well.
+    /// The kubelet's probes of the pod's ports.
     pub health_checks: Vec<HealthCheck>,
-    /// Where the kubelet lives.
+    /// The node's own namespace, from which the kubelet probes.
     pub home: &'static HomeNetns,
-    /// Where targets are called from.
+    /// The namespace that targets are dialled from.
     pub dial: Dial,
-    /// How long a caller waits for a target before the application serves it.
+    /// Maximum wait of a client for a target before the app serves it.
     pub connect_timeout: Duration,
-    /// Connections that were made to one of `listeners`, and closed.
+    /// Connections to one of `listeners` itself, which the relay resets.
     pub strays: AtomicU64,
-    /// Connections to a port that had been given back so long ago that it has no counters any more.
+    /// Connections to a port that was given back, and whose counters are gone.
     pub unrouted: AtomicU64,
     /// Whether the namespace is gone: then connections are closed with a reset.
     pub gone: NetnsGone,
-    /// By port.
+    /// The rules of each redirected port; replaced by the control side.
     pub routes: ArcSwap<Routes>,
 }
 
@@ -90,7 +89,7 @@ impl Workload {
         self.sockets.take(&self.netns, ip)
     }
 
-    /// Leaves new connections with the application until the workers' next beat.
+    /// Leaves new connections with the app until the workers' next heartbeat.
     pub fn hold_off(&self) {
         for worker in 0..MAX_WORKERS {
             self.heartbeats.store(worker, AT_LIMIT);

@@ -60,8 +60,8 @@ pub(super) async fn connect(
     }
     let bypass = match source {
         Some(source) => {
-            // The kernel forgets an end whose app has closed it after a minute (`tcp_fin_timeout`),
-            // without a packet to a client that keeps its own end open.
+            // A minute after an app has closed its end, the kernel forgets it (`tcp_fin_timeout`).
+            // It sends no packet to a client that keeps its own end open.
             socket.set_tcp_keepalive(&SAME_KERNEL)?;
             Some(workload.bypass.register(source)?)
         }
@@ -105,7 +105,7 @@ pub(super) fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// Whether an error says that this side ran out of something, rather than anything about the peer.
+/// Whether an error means a shortage on this side, rather than anything about the peer.
 pub(super) fn is_exhaustion(error: &io::Error) -> bool {
     is_shortage(error)
         || matches!(
@@ -114,7 +114,7 @@ pub(super) fn is_exhaustion(error: &io::Error) -> bool {
         )
 }
 
-/// Whether an error says that the process, or the system, is out of file descriptors or memory.
+/// Whether an error means that the process or the system is out of file descriptors or memory.
 #[must_use]
 pub fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))

@@ -232,12 +232,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_frame_is_swallowed_however_it_is_written(settings in 0_usize..5, cuts in prop::collection::vec(1_usize..40, 1..60)) {
+        fn the_first_frame_is_swallowed_however_it_is_written(
+            settings in 0_usize..5,
+            cuts in prop::collection::vec(1_usize..40, 1..60),
+        ) {
             let mut said = PREFACE.to_vec();
             said.extend([0, 0, (6 * settings) as u8, 4, 0, 0, 0, 0, 0]);
             said.extend(vec![7; 6 * settings]);
             said.extend(b"rest");
-            let (mut hush, mut rest, mut cuts) = (Hush::default(), &said[..], cuts.into_iter().cycle());
+            let (mut hush, mut rest) = (Hush::default(), &said[..]);
+            let mut cuts = cuts.into_iter().cycle();
             loop {
                 let n = cuts.next().expect("cuts go on for ever").min(rest.len());
                 let (swallowed, is_all) = hush.swallow(&rest[..n]);

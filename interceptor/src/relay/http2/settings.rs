@@ -266,7 +266,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_announced_makes_a_client_and_a_server(entries in prop::collection::vec((0_u16..10, any::<u32>()), 0..10)) {
+        fn whatever_is_announced_makes_a_client_and_a_server(
+            entries in prop::collection::vec((0_u16..10, any::<u32>()), 0..10),
+        ) {
             if let FirstFrame::Settings(settings, _) = FirstFrame::read(&frame(&entries)) {
                 let _ = (settings.client(), settings.server(), settings.guarded().client());
             }

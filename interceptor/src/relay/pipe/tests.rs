@@ -84,7 +84,7 @@ async fn bytes_go_both_ways_and_are_observed(#[values(Kind::Tcp, Kind::Memory)] 
 
 #[rstest]
 #[tokio::test]
-async fn what_is_to_come_first_comes_first(#[values(Kind::Tcp, Kind::Memory)] kind: Kind) {
+async fn bytes_read_before_go_first(#[values(Kind::Tcp, Kind::Memory)] kind: Kind) {
     let piped = piped(kind, b"header ").await;
     piped.client.write_all(b"body").await.expect("write");
     piped.client.finish().expect("finish");
@@ -143,7 +143,7 @@ async fn a_reader_that_does_not_read_holds_its_writer_back(
 ) {
     let piped = piped(kind, b"").await;
     let sent = fill(&piped.client).await;
-    // All of it arrives once somebody reads.
+    // All of it arrives once the server reads.
     piped.client.finish().expect("finish");
     assert_eq!(read_to_end(&piped.server).await.len(), sent);
     let observed = piped.observed.recorded(Direction::Up);
@@ -152,7 +152,7 @@ async fn a_reader_that_does_not_read_holds_its_writer_back(
 
 #[rstest]
 #[tokio::test]
-async fn a_caller_that_breaks_off_is_let_go_though_nobody_takes_its_bytes(
+async fn a_client_that_resets_is_let_go_although_the_server_does_not_read(
     #[values(Kind::Tcp, Kind::Memory)] kind: Kind,
 ) {
     let piped = piped(kind, b"").await;
@@ -164,11 +164,11 @@ async fn a_caller_that_breaks_off_is_let_go_though_nobody_takes_its_bytes(
 
 #[rstest]
 #[tokio::test]
-async fn a_reset_that_a_write_meets_is_not_taken_for_an_end(
+async fn a_reset_met_by_a_write_is_not_taken_for_an_end(
     #[values(Kind::Tcp, Kind::Memory)] kind: Kind,
 ) {
     let piped = piped(kind, b"").await;
-    // The pipe is in the middle of writing to the server when that breaks off.
+    // The pipe is in the middle of writing to the server when that resets.
     fill(&piped.client).await;
     piped.server.reset_on_close();
     drop(piped.server);

@@ -1,5 +1,5 @@
-//! The connections of one worker: each a task of its thread, counted while it is open, and cut with
-//! its workload.
+//! The connections of one worker: a task each, counted while it is open, and aborted with its
+//! workload.
 
 use std::{
     collections::HashMap,
@@ -16,15 +16,15 @@ use tokio::task::AbortHandle;
 use super::shared::Shared;
 use crate::relay::workload_id::WorkloadId;
 
-/// The connections of one worker, so that those of one workload can be cut.
+/// The tasks of one worker's connections, so that those of one workload can be aborted.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     tasks: Mutex<HashMap<u64, (WorkloadId, AbortHandle)>>,
     next: AtomicU64,
 }
 
-/// Takes a connection out of the record however its task ends.
-struct Booked {
+/// A connection that is counted as open, however its task ends.
+struct Open {
     number: u64,
     connections: Arc<Connections>,
     shared: Arc<Shared>,
@@ -40,16 +40,16 @@ impl Connections {
     {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         shared.opened();
-        let booked = Booked { number, connections: Arc::clone(self), shared: Arc::clone(shared) };
+        let open = Open { number, connections: Arc::clone(self), shared: Arc::clone(shared) };
         let task = tokio::spawn(async move {
-            let _booked = booked;
+            let _open = open;
             connection.await;
         });
-        // The task can't have run yet: it belongs to this very thread.
+        // The task can't have run yet: it belongs to this thread.
         self.lock().insert(number, (id, task.abort_handle()));
     }
 
-    /// Ends those of the workload `id`.
+    /// Aborts the connections of the workload `id`.
     pub(super) fn abort(&self, id: WorkloadId) {
         self.lock().values().filter(|(owner, _)| *owner == id).for_each(|(_, task)| task.abort());
     }
@@ -59,13 +59,13 @@ impl Connections {
     }
 }
 
-// === impl Booked ===
+// === impl Open ===
 
-impl Drop for Booked {
+impl Drop for Open {
     fn drop(&mut self) {
         self.shared.closed();
         if thread::panicking() {
-            // tokio ends this task alone; the panic hook has said what happened.
+            // tokio ends this task alone; the panic hook has logged the panic.
             self.shared.panicked();
         }
         self.connections.lock().remove(&self.number);
@@ -78,17 +78,17 @@ mod tests {
 
     use super::*;
 
-    const SOMEBODY: WorkloadId = WorkloadId(1);
-    const SOMEBODY_ELSE: WorkloadId = WorkloadId(2);
+    const CUT: WorkloadId = WorkloadId(1);
+    const KEPT: WorkloadId = WorkloadId(2);
 
     #[tokio::test]
     async fn a_panic_ends_its_own_connection_and_no_other() {
         let shared = Shared::new(1, 10);
         let connections: Arc<Connections> = Arc::default();
         let (done, is_done) = oneshot::channel();
-        connections.spawn(SOMEBODY, async { panic!("on purpose, by the test") }, &shared);
+        connections.spawn(KEPT, async { panic!("on purpose, by the test") }, &shared);
         connections.spawn(
-            SOMEBODY,
+            KEPT,
             async move {
                 yield_now().await;
                 done.send(()).expect("the test waits");
@@ -106,14 +106,14 @@ mod tests {
     async fn cutting_a_workload_leaves_the_others_alone() {
         let shared = Shared::new(1, 10);
         let connections: Arc<Connections> = Arc::default();
-        for id in [SOMEBODY, SOMEBODY_ELSE] {
+        for id in [CUT, KEPT] {
             connections.spawn(id, std::future::pending(), &shared);
         }
         yield_now().await;
-        connections.abort(SOMEBODY);
+        connections.abort(CUT);
         while shared.open() > 1 {
             yield_now().await;
         }
-        assert!(connections.lock().values().all(|(id, _)| *id == SOMEBODY_ELSE));
+        assert!(connections.lock().values().all(|(id, _)| *id == KEPT));
     }
 }

@@ -1,71 +1,74 @@
-//! How many connections the kernel may send to one worker: the record of what was granted, sent and
-//! accepted.
+//! Credits: how many connections the kernel may still send to one worker.
+//!
+//! The balance follows each connection from the grant to the kernel's delivery and to the accept.
 
-/// A grant is a store for each armed namespace: not worth it for each connection when there is
-/// little room.
+/// Minimum number of accepted connections before another grant. A grant is one store per attached
+/// namespace, which a single connection is not worth while few credits are left.
 const WORTH_A_GRANT: i64 = 16;
 
-/// What is free at a moment, as one worker sees it.
+/// The free connections at a moment, as one worker sees them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Available {
-    /// Beside what the other workers have promised.
+    /// Those that other workers have not reserved.
     pub(super) most: i64,
-    /// If all workers had the same.
+    /// An equal share of all.
     pub(super) share: i64,
 }
 
-/// The record of what the kernel may send and what has come.
+/// The balance of one worker.
 #[derive(Debug, Default)]
 pub(super) struct Credits {
-    /// Granted, and not sent as far as is known.
+    /// Granted to the kernel, and not used as far as is known.
     pub(super) left: i64,
-    /// Sent by the kernel and not accepted yet: in the accept queue, or in a handshake that may
-    /// never end. Below zero while something has come that was not known to be sent.
+    /// Connections that the kernel has sent and the worker has not accepted: in the accept queue,
+    /// or in a handshake that may never complete. Negative while connections were accepted before
+    /// the worker read that the kernel had sent them.
     in_flight: i64,
-    /// Last granted.
+    /// The last grant.
     granted: i64,
-    /// Accepted since the last grant.
+    /// Connections accepted since the last grant.
     accepted: i64,
 }
 
 // === impl Credits ===
 
 impl Credits {
-    /// The kernel has sent this many more.
-    pub(super) fn steered(&mut self, count: i64) {
+    /// Notes that the kernel has sent `count` more connections.
+    pub(super) fn sent(&mut self, count: i64) {
         self.left = self.left.saturating_sub(count);
         self.in_flight = self.in_flight.saturating_add(count);
     }
 
-    /// One has arrived. True when it is time for another grant: half of the last one has been used,
-    /// and a few more.
+    /// Notes that a connection was accepted. True when another grant is due: at least half of the
+    /// last one is used, and more than [`WORTH_A_GRANT`].
     pub(super) fn accepted(&mut self) -> bool {
         self.in_flight -= 1;
         self.accepted += 1;
         self.accepted > (self.granted / 2).max(WORTH_A_GRANT)
     }
 
-    /// How many more may be sent now. What is left is kept, unless there is no room for it: another
-    /// worker's callers may come here too, so nothing that is free lies idle.
-    pub(super) fn next_grant(&mut self, free: Available) -> i64 {
+    /// The number of connections that may be sent from now on. Unused credits stay unless they are
+    /// no longer free. They may exceed the share, so that free connections are not left unused when
+    /// most clients reach one worker.
+    pub(super) fn next_grant(&mut self, available: Available) -> i64 {
         self.accepted = 0;
         self.in_flight = self.in_flight.max(0);
-        let wanted = self.left.max(free.share.saturating_sub(self.in_flight));
-        self.left = wanted.min(free.most.saturating_sub(self.in_flight)).max(0);
+        let wanted = self.left.max(available.share.saturating_sub(self.in_flight));
+        self.left = wanted.min(available.most.saturating_sub(self.in_flight)).max(0);
         self.granted = self.left;
         self.granted
     }
 
-    /// Credits that is taken without being open yet.
-    pub(super) fn promised(&self) -> i64 {
+    /// Connections that are not open yet and count as taken.
+    pub(super) fn reserved(&self) -> i64 {
         self.left.saturating_add(self.in_flight)
     }
 
-    /// Forgets half of those that never come: handshakes that were given up must not use up the
-    /// room.
-    pub(super) fn age(&mut self) {
-        // What has come and was not known to be sent must not be forgotten: it is sent for in the
-        // next record.
+    /// Forgets half of the connections in flight: abandoned handshakes must not hold credits for
+    /// ever.
+    pub(super) fn decay(&mut self) {
+        // Never decay a negative balance: these connections were accepted before we read that the
+        // kernel had sent them; the next reading accounts for them.
         if self.in_flight > 0 {
             self.in_flight /= 2;
         }
@@ -81,38 +84,38 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_flight_has_its_room_already() {
-        let mut room = Credits::default();
-        assert_eq!(room.next_grant(alone(10)), 10);
-        room.steered(8);
-        assert!(!room.accepted());
-        // One of eight has arrived, and is one of those that are open now.
-        assert_eq!(room.next_grant(alone(9)), 2);
-        room.steered(2);
-        assert_eq!(room.next_grant(alone(9)), 0);
+    fn connections_in_flight_are_not_granted_again() {
+        let mut credits = Credits::default();
+        assert_eq!(credits.next_grant(alone(10)), 10);
+        credits.sent(8);
+        assert!(!credits.accepted());
+        // One of the eight was accepted and is open now.
+        assert_eq!(credits.next_grant(alone(9)), 2);
+        credits.sent(2);
+        assert_eq!(credits.next_grant(alone(9)), 0);
     }
 
     #[test]
-    fn a_handshake_that_never_ends_gives_its_room_back() {
-        let mut room = Credits::default();
-        room.steered(8);
-        assert_eq!(room.next_grant(alone(10)), 2);
+    fn an_abandoned_handshake_gives_its_credit_back() {
+        let mut credits = Credits::default();
+        credits.sent(8);
+        assert_eq!(credits.next_grant(alone(10)), 2);
         for _ in 0..4 {
-            room.age();
+            credits.decay();
         }
-        assert_eq!(room.next_grant(alone(10)), 10);
+        assert_eq!(credits.next_grant(alone(10)), 10);
     }
 
     #[test]
-    fn a_beat_between_a_burst_and_the_books_loses_no_room() {
-        let mut room = Credits::default();
-        assert_eq!(room.next_grant(alone(100)), 100);
+    fn a_beat_between_a_burst_and_the_reading_loses_no_credit() {
+        let mut credits = Credits::default();
+        assert_eq!(credits.next_grant(alone(100)), 100);
         for _ in 0..10 {
-            room.accepted();
+            credits.accepted();
         }
-        room.age();
-        room.steered(10);
-        assert_eq!(room.next_grant(alone(90)), 90);
-        assert_eq!(room.promised(), 90);
+        credits.decay();
+        credits.sent(10);
+        assert_eq!(credits.next_grant(alone(90)), 90);
+        assert_eq!(credits.reserved(), 90);
     }
 }

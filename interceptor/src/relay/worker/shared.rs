@@ -1,4 +1,4 @@
-//! What all workers have in common: how many connections are open and may be, and who is alive.
+//! State that all workers share: the number of open connections, their limit, and heartbeats.
 
 use std::{
     sync::{
@@ -13,22 +13,22 @@ use interceptor_common::heartbeat::{Beat, NO_BEAT};
 use super::credit::Available;
 use crate::{datapath::steal::heartbeat, relay::pressure::Pressure};
 
-/// What all workers have in common.
+/// State that all workers share. Metrics and status read it.
 #[derive(Debug)]
 pub struct Shared {
     /// Connections open at present, over all workloads.
     open: AtomicUsize,
-    /// How many may be open; beyond that the kernel leaves new ones with the application.
+    /// Maximum number of open connections; beyond it the kernel leaves new ones with the app.
     limit: AtomicUsize,
     /// Connection tasks that panicked.
     panics: AtomicU64,
-    /// Whether the process is out of something.
+    /// Whether the process is short of file descriptors or memory.
     pressure: Arc<Pressure>,
-    /// When each worker last went round its loop, `CLOCK_MONOTONIC` nanoseconds.
+    /// The last heartbeat of each worker, in nanoseconds of `CLOCK_MONOTONIC`.
     beats: Vec<AtomicU64>,
-    /// How many connections each worker has room for that are not open yet: together at most what
-    /// is free.
-    promised: Vec<AtomicI64>,
+    /// Connections that each worker has reserved and that are not open yet. Their sum is at most
+    /// the number of free connections.
+    reserved: Vec<AtomicI64>,
 }
 
 // === impl Shared ===
@@ -41,7 +41,7 @@ impl Shared {
             panics: AtomicU64::new(0),
             pressure: Arc::default(),
             beats: (0..workers).map(|_| AtomicU64::new(NO_BEAT)).collect(),
-            promised: (0..workers).map(|_| AtomicI64::new(0)).collect(),
+            reserved: (0..workers).map(|_| AtomicI64::new(0)).collect(),
         })
     }
 
@@ -51,22 +51,22 @@ impl Shared {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// There is one more connection open.
+    /// Counts a connection that was opened.
     pub(super) fn opened(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// There is one less.
+    /// Counts a connection that was closed.
     pub(super) fn closed(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Sets how many connections may be open.
+    /// Sets the maximum number of open connections.
     pub fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// How many connections may be open.
+    /// Maximum number of open connections.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
@@ -78,22 +78,22 @@ impl Shared {
         self.panics.load(Ordering::Relaxed)
     }
 
-    /// There is one more.
+    /// Counts a panic.
     pub(super) fn panicked(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// `worker` went round its loop at `now`.
+    /// Notes a heartbeat of `worker`.
     pub(super) fn beat(&self, worker: u32, now: Beat) {
         self.beats[worker as usize].store(now, Ordering::Relaxed);
     }
 
-    /// Lets the other workers know how much of what is free is `worker`'s.
-    pub(super) fn promise(&self, worker: u32, count: i64) {
-        self.promised[worker as usize].store(count, Ordering::Relaxed);
+    /// Tells the other workers how many of the free connections `worker` has reserved.
+    pub(super) fn reserve(&self, worker: u32, count: i64) {
+        self.reserved[worker as usize].store(count, Ordering::Relaxed);
     }
 
-    /// How long ago the slowest worker went round its loop.
+    /// Age of the oldest heartbeat of a worker.
     #[must_use]
     pub fn heartbeat_age(&self) -> Duration {
         let oldest =
@@ -101,27 +101,27 @@ impl Shared {
         Duration::from_nanos(heartbeat::now().saturating_sub(oldest))
     }
 
-    /// Whether the process is out of something.
+    /// Whether the process is short of file descriptors or memory.
     #[must_use]
     pub fn pressure(&self) -> &Arc<Pressure> {
         &self.pressure
     }
 
-    /// Whether there is no room for another connection.
+    /// Whether the limit of open connections is reached.
     pub(super) fn is_full(&self) -> bool {
         self.open() >= self.limit()
     }
 
-    /// What `worker` may have promised at most, and its fair share of what is free.
-    pub(super) fn free_for(&self, worker: u32) -> Available {
+    /// The free connections as `worker` sees them.
+    pub(super) fn available_to(&self, worker: u32) -> Available {
         let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let free = signed(self.limit().saturating_sub(self.open()));
         let others =
-            self.promised.iter().enumerate().filter(|(index, _)| *index != worker as usize);
-        let promised: i64 = others.map(|(_, promised)| promised.load(Ordering::Relaxed)).sum();
-        let workers = signed(self.promised.len());
+            self.reserved.iter().enumerate().filter(|(index, _)| *index != worker as usize);
+        let reserved: i64 = others.map(|(_, reserved)| reserved.load(Ordering::Relaxed)).sum();
+        let workers = signed(self.reserved.len());
         Available {
-            most: free.saturating_sub(promised),
+            most: free.saturating_sub(reserved),
             share: free / workers + i64::from(free % workers != 0),
         }
     }
