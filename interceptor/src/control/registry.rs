@@ -108,7 +108,7 @@ impl Registry {
     /// Publishes a workload. Replaces the entry of the same name.
     pub fn publish(&self, entry: WorkloadEntry) {
         let name = Arc::clone(&entry.name);
-        self.lock().insert(Arc::clone(&name), Arc::new(entry));
+        self.workloads.lock().insert(Arc::clone(&name), Arc::new(entry));
         self.notify(&name);
     }
 
@@ -120,12 +120,12 @@ impl Registry {
     /// The entry of one workload.
     #[must_use]
     pub fn workload(&self, name: &str) -> Option<Arc<WorkloadEntry>> {
-        self.lock().get(name).cloned()
+        self.workloads.lock().get(name).cloned()
     }
 
     /// Removes a workload.
     pub fn remove(&self, name: &Arc<str>) {
-        self.lock().remove(name);
+        self.workloads.lock().remove(name);
         self.notify(name);
     }
 
@@ -138,7 +138,7 @@ impl Registry {
     /// All entries, by name.
     #[must_use]
     pub fn workloads(&self) -> Vec<Arc<WorkloadEntry>> {
-        self.lock().values().cloned().collect()
+        self.workloads.lock().values().cloned().collect()
     }
 
     /// Sets why the workloads file is not in force. `None`: it is.
@@ -162,9 +162,5 @@ impl Registry {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.readiness.is_ready()
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, BTreeMap<Arc<str>, Arc<WorkloadEntry>>> {
-        self.workloads.lock()
     }
 }

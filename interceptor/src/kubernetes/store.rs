@@ -62,14 +62,14 @@ impl Store {
     /// Whether every list has arrived. Without the list of namespaces, all pods would look refused.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let known = self.lock();
+        let known = self.known.lock();
         known.listed && (self.policy.namespaces().is_none() || known.namespaces.is_some())
     }
 
     /// Every pod with annotations of interceptor, as a workload.
     #[must_use]
     pub fn workloads(&self) -> Vec<WorkloadSpec> {
-        let known = self.lock();
+        let known = self.known.lock();
         known.pods.values().filter_map(|pod| self.admit(pod, &known)).collect()
     }
 
@@ -77,26 +77,26 @@ impl Store {
     #[must_use]
     pub fn pod(&self, workload: &str) -> Option<SeenPod> {
         let (namespace, name) = workload.split_once('/')?;
-        self.lock().pods.get(&(namespace.into(), name.into())).cloned()
+        self.known.lock().pods.get(&(namespace.into(), name.into())).cloned()
     }
 
     /// Pods with conditions of interceptor but without annotations, by workload name.
     #[must_use]
     pub fn leftovers(&self) -> Vec<Arc<str>> {
-        let known = self.lock();
+        let known = self.known.lock();
         known.pods.values().filter(|pod| pod.is_leftover()).map(SeenPod::workload_name).collect()
     }
 
     /// The number of pods, and of pods with annotations of interceptor.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
-        let known = self.lock();
+        let known = self.known.lock();
         (known.pods.len(), known.pods.values().filter(|pod| pod.workload.is_some()).count())
     }
 
     /// Adds or replaces a pod. Returns what changed, if anything did.
     pub fn apply(&self, mut pod: SeenPod) -> Option<PodChange> {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         let before = known.pods.remove(&pod.key());
         before.iter().for_each(|before| pod.keep_times(before));
         let change = known.change(before.as_ref(), Some(&pod));
@@ -106,14 +106,14 @@ impl Store {
 
     /// Removes a pod. Returns what changed, if anything did.
     pub fn delete(&self, pod: &SeenPod) -> Option<PodChange> {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         let before = known.pods.remove(&pod.key());
         known.change(before.as_ref(), None)
     }
 
     /// Replaces all pods, after the watch has listed them again.
     pub fn replace(&self, pods: Vec<SeenPod>) {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         let before = std::mem::take(&mut known.pods);
         known.pods = pods
             .into_iter()
@@ -127,12 +127,12 @@ impl Store {
 
     /// Replaces the set of namespaces that the policy selects.
     pub fn replace_namespaces(&self, names: BTreeSet<String>) {
-        self.lock().namespaces = Some(names);
+        self.known.lock().namespaces = Some(names);
     }
 
     /// Adds a namespace to the selected ones, or removes it.
     pub fn set_namespace(&self, name: String, selected: bool) {
-        if let Some(namespaces) = &mut self.lock().namespaces {
+        if let Some(namespaces) = &mut self.known.lock().namespaces {
             if selected {
                 namespaces.insert(name);
             } else {
@@ -156,10 +156,6 @@ impl Store {
                 if is_stale() { Some(Obstacle::NoSandbox) } else { known.rival(pod) };
         }
         Some(workload)
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, Known> {
-        self.known.lock()
     }
 }
 

@@ -78,7 +78,7 @@ pub async fn serve(stolen: Stolen) {
     }
     let app = match app {
         Some(app) => app,
-        None => match dial_app(&stolen, ack).await {
+        None => match stolen.app_or_refuse(ack).await {
             Some(app) => app,
             None => return,
         },
@@ -112,7 +112,7 @@ async fn detect(stolen: &Stolen, received: &mut Vec<u8>) -> Option<(Detected, Op
     if let (Ok(()), Some(detected)) = (&read, Detected::by_client(received)) {
         return Some((detected, None));
     }
-    let app = dial_app(stolen, Ack::Immediate).await?;
+    let app = stolen.app_or_refuse(Ack::Immediate).await?;
     if read.is_err() {
         // The client is gone already. The app sees a connection that is reset, as without us.
         app.stream.reset_on_close();
@@ -120,18 +120,6 @@ async fn detect(stolen: &Stolen, received: &mut Vec<u8>) -> Option<(Detected, Op
     }
     let detected = first_bytes(&stolen.client, &app.stream, received).await;
     Some((detected, Some(app)))
-}
-
-/// Dials the app. If it refuses, the client is refused, too.
-async fn dial_app(stolen: &Stolen, ack: Ack) -> Option<Upstream> {
-    match stolen.dial_app(ack).await {
-        Ok(app) => Some(app),
-        Err(error) => {
-            stolen.record.record_all(error.into());
-            stolen.client.reset_on_close();
-            None
-        }
-    }
 }
 
 /// Reads from the client until its protocol is known, unless the app sends or ends before.

@@ -105,7 +105,7 @@ impl LoopGuard {
     }
 
     fn paths(&self, ClientAddr(client): ClientAddr) -> Vec<Arc<Hops>> {
-        self.lock().get(&client).cloned().unwrap_or_default()
+        self.upstreams.lock().get(&client).cloned().unwrap_or_default()
     }
 
     /// Announces a dial. Call this before connecting; `source` is the probable source address.
@@ -124,10 +124,6 @@ impl LoopGuard {
             self.sources.write().insert(ip);
         }
     }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<SocketAddr, Vec<Arc<Hops>>>> {
-        self.upstreams.lock()
-    }
 }
 
 // === impl Dialling ===
@@ -137,7 +133,7 @@ impl Dialling<'_> {
     /// to it.
     pub fn register(self, local: SocketAddr, path: Arc<Hops>) -> Registration {
         self.loop_guard.note_source(local.ip());
-        self.loop_guard.lock().entry(local).or_default().push(Arc::clone(&path));
+        self.loop_guard.upstreams.lock().entry(local).or_default().push(Arc::clone(&path));
         Registration { loop_guard: Arc::clone(self.loop_guard), local, path }
     }
 }
@@ -146,7 +142,7 @@ impl Dialling<'_> {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut upstreams = self.loop_guard.lock();
+        let mut upstreams = self.loop_guard.upstreams.lock();
         if let Some(paths) = upstreams.get_mut(&self.local) {
             paths.retain(|path| !Arc::ptr_eq(path, &self.path));
             if paths.is_empty() {

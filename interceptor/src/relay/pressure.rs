@@ -72,22 +72,18 @@ impl Pressure {
     /// Frees a file descriptor of the reserve for an accepted connection. False if none is left.
     #[must_use]
     pub fn lend(&self) -> bool {
-        self.lock().pop().is_some()
+        self.spares.lock().pop().is_some()
     }
 
     /// Fills the reserve again, as far as the system allows.
     pub fn refill(&self) {
-        let mut spares = self.lock();
+        let mut spares = self.spares.lock();
         while spares.len() < SPARES {
             match File::open("/dev/null") {
                 Ok(file) => spares.push(file),
                 Err(_) => return,
             }
         }
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, Vec<File>> {
-        self.spares.lock()
     }
 }
 

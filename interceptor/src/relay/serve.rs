@@ -68,14 +68,8 @@ pub async fn serve(
 
 /// Hands a connection that no rule takes to the app.
 async fn pass(stolen: &Stolen, why: Passed) {
-    match stolen.dial_app(Ack::Immediate).await {
-        Ok(app) => {
-            stolen.record.record_all(Outcome::Passed(why));
-            stolen.pass_on(&app, Before::default()).await;
-        }
-        Err(error) => {
-            stolen.record.record_all(error.into());
-            stolen.client.reset_on_close();
-        }
+    if let Some(app) = stolen.app_or_refuse(Ack::Immediate).await {
+        stolen.record.record_all(Outcome::Passed(why));
+        stolen.pass_on(&app, Before::default()).await;
     }
 }

@@ -121,6 +121,18 @@ impl Stolen {
         }
     }
 
+    /// Dials the app. If it refuses, the client is refused, too.
+    pub(super) async fn app_or_refuse(&self, ack: Ack) -> Option<Upstream> {
+        match self.dial_app(ack).await {
+            Ok(app) => Some(app),
+            Err(error) => {
+                self.record.record_all(error.into());
+                self.client.reset_on_close();
+                None
+            }
+        }
+    }
+
     /// Notes that the target got the connection or request that its rule matched.
     pub fn reached(&self, route: &Arc<Route>) {
         if !route.filter.takes_all() {
@@ -157,15 +169,9 @@ impl Stolen {
             }
             Err(error) => error,
         };
-        match self.dial_app(Ack::Immediate).await {
-            Ok(app) => {
-                self.failed(route, error.into());
-                self.pass_on(&app, Before::default()).await;
-            }
-            Err(error) => {
-                self.record.record_all(error.into());
-                self.client.reset_on_close();
-            }
+        if let Some(app) = self.app_or_refuse(Ack::Immediate).await {
+            self.failed(route, error.into());
+            self.pass_on(&app, Before::default()).await;
         }
     }
 

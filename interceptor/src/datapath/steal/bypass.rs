@@ -20,7 +20,7 @@ pub struct Bypass {
 #[derive(Debug)]
 #[must_use = "the program lets the connection through only while this lives"]
 pub struct BypassEntry {
-    map: Arc<Bypass>,
+    bypass: Arc<Bypass>,
     source: Source,
 }
 
@@ -38,16 +38,12 @@ impl Bypass {
     /// would come back to the relay.
     pub fn register(self: &Arc<Self>, source: SocketAddr) -> io::Result<BypassEntry> {
         let source = Source::from(source);
-        self.lock().insert(source, 0, 0).map_err(|error| match error {
+        self.map.lock().insert(source, 0, 0).map_err(|error| match error {
             // Callers decide by the kernel's error code.
             MapError::SyscallError(error) => error.io_error,
             error => io::Error::other(error),
         })?;
-        Ok(BypassEntry { map: Arc::clone(self), source })
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<MapData, Source, u8>> {
-        self.map.lock()
+        Ok(BypassEntry { bypass: Arc::clone(self), source })
     }
 }
 
@@ -55,7 +51,7 @@ impl Bypass {
 
 impl Drop for BypassEntry {
     fn drop(&mut self) {
-        if let Err(error) = self.map.lock().remove(&self.source) {
+        if let Err(error) = self.bypass.map.lock().remove(&self.source) {
             tracing::warn!(%error, "can't remove a connection of the relay from the bypass map");
         }
     }

@@ -46,16 +46,16 @@ impl Connections {
             connection.await;
         });
         // The task can't have run yet: it belongs to this thread.
-        self.lock().insert(number, (id, task.abort_handle()));
+        self.tasks.lock().insert(number, (id, task.abort_handle()));
     }
 
     /// Aborts the connections of the workload `id`.
     pub(super) fn abort(&self, id: WorkloadId) {
-        self.lock().values().filter(|(owner, _)| *owner == id).for_each(|(_, task)| task.abort());
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<u64, (WorkloadId, AbortHandle)>> {
-        self.tasks.lock()
+        self.tasks
+            .lock()
+            .values()
+            .filter(|(owner, _)| *owner == id)
+            .for_each(|(_, task)| task.abort());
     }
 }
 
@@ -68,7 +68,7 @@ impl Drop for Open {
             // tokio ends this task alone; the panic hook has logged the panic.
             self.shared.panicked();
         }
-        self.connections.lock().remove(&self.number);
+        self.connections.tasks.lock().remove(&self.number);
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
         yield_now().await;
         assert_eq!(shared.panics(), 1);
         assert_eq!(shared.open(), 0);
-        assert!(connections.lock().is_empty());
+        assert!(connections.tasks.lock().is_empty());
     }
 
     #[tokio::test]
@@ -114,6 +114,6 @@ mod tests {
         while shared.open() > 1 {
             yield_now().await;
         }
-        assert!(connections.lock().values().all(|(id, _)| *id == KEPT));
+        assert!(connections.tasks.lock().values().all(|(id, _)| *id == KEPT));
     }
 }
