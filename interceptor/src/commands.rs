@@ -9,6 +9,8 @@
 //! uninstall.rs  `uninstall`: the job of `helm uninstall`
 //! ```
 
+#![expect(clippy::print_stdout, reason = "commands answer on the standard output")]
+
 pub mod check;
 pub mod rule;
 pub mod selftest;

@@ -5,6 +5,8 @@
 //! it. [`admin`] reports the counters. [`kubernetes`] reads the rules of pods and reports their
 //! state there. `ARCHITECTURE.md` has the drawing.
 
+#![warn(clippy::missing_errors_doc, clippy::print_stderr, clippy::print_stdout)]
+
 pub mod admin;
 pub mod app;
 pub mod backoff;

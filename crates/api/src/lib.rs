@@ -27,6 +27,7 @@
 //! Nothing here does I/O or depends on Linux.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::missing_errors_doc, clippy::print_stderr, clippy::print_stdout)]
 
 pub mod annotation;
 pub mod condition;

@@ -12,6 +12,7 @@
 //! | [`addr`] | map keys made of addresses |
 //! | [`port`] | every crate that names a port: a number with its protocol |
 #![no_std]
+#![warn(clippy::missing_errors_doc)]
 
 pub mod addr;
 pub mod caller;

@@ -85,6 +85,7 @@
 //! [Envoy]: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes
 
 #![forbid(unsafe_code)]
+#![warn(clippy::missing_errors_doc, clippy::print_stderr, clippy::print_stdout)]
 
 mod address;
 mod attribute;

@@ -28,6 +28,7 @@
 //! it panic.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::missing_errors_doc, clippy::print_stderr, clippy::print_stdout)]
 
 mod ast;
 mod error;

@@ -29,6 +29,7 @@
 //! the app answers as it would without the relay. Messages that ordinary clients send are framed.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::missing_errors_doc, clippy::print_stderr, clippy::print_stdout)]
 
 pub mod hello;
 pub mod http1;

@@ -20,8 +20,9 @@
 //! passed.
 //!
 //! - The app is dialled for its first request, when a request head arrives incomplete, or when no
-//!   other upstream is left. From then on its end is the client's end. The exception is an app that
-//!   was idle while a target served the client: the client does not see how that connection ends.
+//!   other upstream is left. When the app then ends its connection, the client's ends the same way.
+//!   The exception is an app that was idle while a target served the client (`SpareApp`): the
+//!   client sees no FIN of it.
 //! - A target is dialled for the first request of its rule, and kept for further ones. If it can't
 //!   be reached, the app gets the request.
 //!
@@ -43,11 +44,14 @@
 //!
 //! # Events and actions
 //!
-//! The names are those of `state.rs`. "Pipe" means [`HandOff::Pipe`](state::HandOff::Pipe): the
-//! relay stops framing, and passes the rest between the client and the current upstream. A pipe
-//! meets the same FIN or RST that the row names, and passes it on.
+//! The names are those of `state.rs` and `state/event.rs`, which explain each. `Turn(Idle)` and
+//! `Over` are the next state of the client's and of the upstream's side. "Pipe" means
+//! [`HandOff::Pipe`](state::HandOff::Pipe): the relay stops framing, and passes the rest between
+//! the client and the current upstream. After a FIN or RST, the pipe meets it again and passes it
+//! on.
 //!
-//! The upstream's side, by current upstream. With `None`, the relay watches the last idle target:
+//! The upstream's side, by current upstream. With `None`, the relay watches the target that was
+//! used last:
 //!
 //! ```text
 //! event                    | None            | App           | SpareApp      | Target
@@ -58,7 +62,7 @@
 //! response ends            |                 | passes        |               | passes
 //! last response ends       |                 | Pipe          |               | Over
 //! response in doubt        |                 | Pipe          |               | Count, InDoubt;
-//!                          |                 |               |               |   in Answer: Pipe
+//!                          |                 |               |               |   Pipe if Answer
 //! bytes, no response due   | DropTargets,    | Pipe          | DropApp, None | Over
 //!                          |   Turn(Idle)    |               |               |
 //! FIN                      | DropTargets,    | Pipe          | DropApp, None | Over
@@ -119,18 +123,20 @@
 //!
 //! # When a target dies in the middle of a response
 //!
-//! The client sees the end that it would see of one server that dies, and no other upstream gets
-//! the request: the target may have acted on it.
+//! The client sees the end that it would see of one server that dies. No other upstream gets the
+//! request, because the target may have acted on it. The same holds before the first byte of the
+//! response, and while the body of the request is being sent.
 //!
 //! - FIN (row "FIN", column `Target`): the state is `Over`. The client gets all bytes that arrived,
 //!   even the beginning of a head, then FIN ([`HandOff::Close`](state::HandOff::Close)).
 //! - RST (row "RST"): the client gets all bytes that arrived, then RST
 //!   ([`HandOff::UpstreamBroke`](state::HandOff::UpstreamBroke)).
-//! - A write to the target fails first: a pipe passes what the target still sends, and then ends
-//!   as the target did.
+//! - A write to the target fails before its FIN or RST is read: a pipe passes what the target still
+//!   sends, and then ends as the target did. Bytes for the target are dropped.
 //!
-//! Requests that wait for another upstream are dropped with the connection. An idle target that
-//! dies (column `None`) is only forgotten.
+//! Requests that wait for another upstream are dropped with the client's connection, and the app's
+//! idle connection is closed. A target that dies while it is idle (column `None`) concerns no
+//! client.
 
 mod exchange;
 mod hand_off;

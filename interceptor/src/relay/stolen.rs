@@ -81,6 +81,10 @@ impl Stolen {
     }
 
     /// Dials a rule's target on behalf of this connection.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Target::dial`](super::target::Target::dial) does.
     pub fn dial(
         &self,
         route: &Arc<Route>,
@@ -106,6 +110,10 @@ impl Stolen {
     }
 
     /// Dials the app on behalf of this connection.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`dial::to_app`] does.
     pub fn dial_app(
         &self,
         ack: Ack,
