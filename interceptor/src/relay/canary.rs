@@ -32,7 +32,7 @@ pub struct Canaries {
     pending: AtomicUsize,
     tokens: Mutex<HashMap<SocketAddr, Token>>,
     /// Sources of canaries that were given up, with the end of [`REMEMBERED`]. A connection from
-    /// one of them is no client's.
+    /// one of them is not a client's.
     given_up: Mutex<Vec<(SocketAddr, Instant)>>,
 }
 

@@ -105,7 +105,7 @@ fn choose(stolen: &Stolen, detected: &Detected) -> Choice {
     }
 }
 
-/// Detects the protocol, and appends what was read of the client to `received`. Gives the app's
+/// Detects the protocol, and appends what was read of the client to `received`. Returns the app's
 /// connection if the client sent too little by the time that it was accepted.
 async fn detect(stolen: &Stolen, received: &mut Vec<u8>) -> Option<(Detected, Option<Upstream>)> {
     let read = stolen.client.read_now(received, MAX_HEAD);

@@ -4,7 +4,7 @@
 //! and one to the target of each rule. Bytes pass unchanged and in order.
 //!
 //! ```text
-//! client --> sending.rs   --> app | target    finds each request, and whose it is
+//! client --> sending.rs   --> app | target    finds each request and its upstream
 //!                turn.rs                      reuses or dials the upstream of the next request
 //! client <-- receiving.rs <-- app | target    finds the end of each response
 //! ```

@@ -205,7 +205,7 @@ impl<'a, O: Observer> Flow<'a, O> {
         }
     }
 
-    /// Reads once, and writes what was read. Gives the number of bytes read.
+    /// Reads once, and writes what was read. Returns the number of bytes read.
     fn poll_step(
         &mut self,
         cx: &mut Context<'_>,

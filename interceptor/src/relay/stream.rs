@@ -93,7 +93,7 @@ impl Stream {
     /// does not know a stream yet that was just accepted.
     ///
     /// # Errors
-    /// When the stream has failed. An empty receive queue is no error.
+    /// When the stream has failed. An empty receive queue is not an error.
     pub fn read_now(&self, to: &mut Vec<u8>, limit: usize) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => tcp::read_now(stream, to, limit),
@@ -125,8 +125,7 @@ impl Stream {
     /// Sends FIN: there is no more to come from this side. The peer may go on sending.
     ///
     /// # Errors
-    /// When the stream has failed. A peer that is gone already is no error: it has no use for a
-    /// FIN.
+    /// When the stream has failed. A peer that is already gone is not an error: it needs no FIN.
     pub fn finish(&self) -> io::Result<()> {
         let finished = match self {
             Self::Tcp(stream) => tcp::finish(stream),

@@ -50,7 +50,7 @@ impl WriteBuffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Writes `bytes` as far as there is room and keeps the rest. Gives the number of bytes that
+    /// Writes `bytes` as far as there is room and keeps the rest. Returns the number of bytes that
     /// were written.
     ///
     /// # Errors
