@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::addr::ClientAddr;
 
-/// How long a canary that was given up may still arrive.
+/// Maximum time after which a canary that was given up may still arrive.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
 /// What a worker sends to a canary.

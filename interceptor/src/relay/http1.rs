@@ -98,7 +98,7 @@
 //! RST, write to it fails   | any                            | ClientBroke     |
 //! ```
 //!
-//! The way of the next request to its upstream:
+//! The next request on its way to an upstream:
 //!
 //! ```text
 //! event                    | state                          | action          | next state

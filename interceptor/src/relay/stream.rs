@@ -1,9 +1,9 @@
-//! One end of a connection, with the verbs that the relay needs of it.
+//! One end of a connection, with the operations that the relay needs.
 //!
 //! Half-close, reset and the length of the send queue are part of what the relay promises: each end
-//! of a relayed connection sees the end that it would have seen without us. `AsyncRead` and
-//! `AsyncWrite` have no words for them, so the relay does not use these traits. [`Stream`] is an
-//! enum: a call costs no indirection.
+//! of a relayed connection sees the end that it would have seen without the relay. `AsyncRead` and
+//! `AsyncWrite` do not offer them, so the relay does not use these traits. [`Stream`] is an enum: a
+//! call costs no indirection.
 //!
 //! - `tcp.rs`: a socket of the event loop, read and written with as few system calls as possible.
 //! - `memory.rs`: a pair of ends without a kernel, for tests.
