@@ -150,7 +150,7 @@ impl Case {
     fn connect(&self) -> Result<TcpStream> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
-        // A reset leaves no TIME_WAIT, which so many connections would run out of ports by.
+        // A reset leaves no TIME_WAIT, in which this number of connections would use up all ports.
         socket.set_linger(Some(Duration::ZERO))?;
         socket.bind(&SocketAddr::new(self.from, 0).into())?;
         socket.connect(&self.listener.local_addr()?.into())?;

@@ -143,7 +143,8 @@ fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64) -> Verdict {
 #[inline(always)]
 fn take_off(pulse: *mut Pulse) {
     // SAFETY: aligned, and array values live as long as the map. The result is not used, so this
-    // compiles to the atomic addition that every BPF kernel has. Fetching ones need Linux 5.12.
+    // compiles to the atomic addition that every BPF kernel has. Additions that return the old
+    // value need Linux 5.12.
     unsafe {
         atomic_xadd::<i64, i64, { AtomicOrdering::Relaxed }>(addr_of_mut!((*pulse).room), -1)
     };

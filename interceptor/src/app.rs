@@ -1,4 +1,4 @@
-//! `interceptor run`: puts the parts together, and takes them apart in an order that fails no
+//! `interceptor run`: starts the parts of the daemon, and ends them in an order that breaks no
 //! connection.
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
@@ -215,7 +215,8 @@ struct Loaded {
 async fn load(start: Start) -> (Loaded, Run, Signals) {
     let Start { args, signals, home, policy, limits, workers, cluster, source, workloads } = start;
     let registry = Arc::new(Registry::default());
-    // Held until the reconciler has registered its own tasks. The daemon would be ready too early.
+    // Held until the reconciler has registered its own tasks. Otherwise the daemon would be ready
+    // too early.
     let self_test = registry.readiness().task("self-test of client addresses");
     let callers = load_callers().await;
     let (wakes, woken) = mpsc::unbounded_channel();

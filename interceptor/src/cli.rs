@@ -203,7 +203,7 @@ impl Rule {
     }
 }
 
-/// Why a text is no address.
+/// Why a text is not an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected IP:PORT (example: 127.0.0.1:9469)")]
 struct AddrError;

@@ -1,7 +1,7 @@
 //! The daemon's side of the kernel programs: loading, maps, links.
 //!
 //! Each workload has [`PodPrograms`] of its own, because an `sk_lookup` program can't tell which
-//! network namespace it runs in. [`Callers`] are one for the node: their programs can tell.
+//! network namespace it runs in. The node has one [`Callers`], whose programs can tell.
 //!
 //! Nothing is pinned. When the process ends, the kernel removes all of it.
 

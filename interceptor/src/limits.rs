@@ -37,7 +37,7 @@ pub fn raise_locked_memory() {
 // === impl Limits ===
 
 impl Limits {
-    /// Raises the limits that can be raised, and gives the result.
+    /// Raises the limits that can be raised, and returns the result.
     ///
     /// # Errors
     /// When the limits can't be read or set.
@@ -61,7 +61,7 @@ impl fmt::Display for OpenFiles {
 }
 
 impl OpenFiles {
-    /// Raises the soft limit to the hard limit, and gives the result.
+    /// Raises the soft limit to the hard limit, and returns the result.
     ///
     /// # Errors
     /// When the limits can't be read or set.

@@ -216,14 +216,13 @@ impl Netns {
     /// # Errors
     /// When the namespace can't be entered. Then `f` was not called.
     pub fn enter<T>(&self, f: impl FnOnce() -> T) -> Result<T, NetnsError> {
-        /// Returns the thread to the daemon's namespace on every way out, also after a panic in
-        /// `f`.
+        /// Returns the thread to the daemon's namespace in every case, also after a panic in `f`.
         struct Return<'a>(&'a HomeNetns);
         impl Drop for Return<'_> {
             fn drop(&mut self) {
                 if let Err(error) = setns(&self.0.file, CloneFlags::CLONE_NEWNET) {
                     // A thread that stays in a pod would open the node's next sockets there. The
-                    // end of the process gives all traffic back.
+                    // end of the process gives all traffic back to the apps.
                     tracing::error!(%error, "can't return to the node's network namespace");
                     std::process::abort();
                 }

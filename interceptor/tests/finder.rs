@@ -113,7 +113,7 @@ fn what_was_remembered_is_not_believed() {
 }
 
 #[test]
-fn an_address_in_two_namespaces_is_nobodys() {
+fn an_address_in_two_namespaces_identifies_none() {
     netns_test("twice", |t| {
         let (web, cart, folder) = (t.pod("web")?, t.pod("cart")?, Folder::new(t)?);
         let (ip4, _) = ips(&web);

@@ -29,14 +29,14 @@ const CALLER4: &str = "10.0.0.9:40000";
 const CALLER6: &str = "[fd00::9]:40000";
 
 /// The program with two workers, which have listeners but no heartbeat.
-struct Scene {
+struct Fixture {
     programs: PodPrograms,
     program: test_run::Program,
     /// The listeners, by family and worker.
     listeners: [Vec<TcpListener>; 2],
 }
 
-impl Scene {
+impl Fixture {
     fn new() -> Result<Self> {
         let (mut programs, program) =
             test_run::Program::made_by(|| PodPrograms::load(&mut Loader::new(WORKERS)))?;
@@ -53,10 +53,10 @@ impl Scene {
 
     /// The same, but both workers are alive and port [`TAKEN`] is taken.
     fn ready() -> Result<Self> {
-        let mut scene = Self::new()?;
-        scene.beat([alive(); WORKERS as usize]);
-        scene.programs.take(TAKEN, Via::Relay, None)?;
-        Ok(scene)
+        let mut fixture = Self::new()?;
+        fixture.beat([alive(); WORKERS as usize]);
+        fixture.programs.take(TAKEN, Via::Relay, None)?;
+        Ok(fixture)
     }
 
     fn beat(&self, beats: [u64; WORKERS as usize]) {
@@ -114,9 +114,9 @@ fn millis_ago(millis: u64) -> u64 {
 #[rstest]
 fn a_port_that_is_not_taken_is_left_alone(#[values(CALLER4, CALLER6)] caller: &str) {
     program_test(|| {
-        let scene = Scene::ready()?;
-        assert_eq!(scene.call(caller, OTHER)?, None);
-        assert_eq!(scene.verdicts()?, []);
+        let fixture = Fixture::ready()?;
+        assert_eq!(fixture.call(caller, OTHER)?, None);
+        assert_eq!(fixture.verdicts()?, []);
         Ok(())
     });
 }
@@ -126,12 +126,12 @@ fn a_taken_port_goes_to_the_callers_worker(
     #[values(CALLER4, "10.0.0.9:40002", CALLER6, "[fd00::9]:40002")] caller: &str,
 ) {
     program_test(|| {
-        let scene = Scene::ready()?;
+        let fixture = Fixture::ready()?;
         // Always the same worker, because a retransmitted SYN must reach the same listener.
         for _ in 0..3 {
-            assert_eq!(scene.call(caller, TAKEN)?, Some(first_choice(caller)));
+            assert_eq!(fixture.call(caller, TAKEN)?, Some(first_choice(caller)));
         }
-        assert_eq!(scene.verdicts()?, [(Verdict::Steered, 3)]);
+        assert_eq!(fixture.verdicts()?, [(Verdict::Steered, 3)]);
         Ok(())
     });
 }
@@ -145,9 +145,9 @@ fn callers_are_spread_over_both_workers() {
 #[test]
 fn udp_is_left_alone() {
     program_test(|| {
-        let scene = Scene::ready()?;
-        assert_eq!(scene.program.look_up(test_run::UDP, CALLER4.parse()?, TAKEN.number())?, None);
-        assert_eq!(scene.verdicts()?, []);
+        let fixture = Fixture::ready()?;
+        assert_eq!(fixture.program.look_up(test_run::UDP, CALLER4.parse()?, TAKEN.number())?, None);
+        assert_eq!(fixture.verdicts()?, []);
         Ok(())
     });
 }
@@ -155,13 +155,13 @@ fn udp_is_left_alone() {
 #[test]
 fn a_udp_port_is_another_port_than_the_tcp_port_of_the_same_number() {
     program_test(|| {
-        let mut scene = Scene::ready()?;
-        scene.programs.take(OTHER_UDP, Via::Relay, None)?;
-        assert_eq!(scene.call(CALLER4, OTHER)?, None);
-        scene.programs.take(OTHER, Via::Relay, None)?;
-        assert!(scene.call(CALLER4, OTHER)?.is_some());
-        scene.programs.release(OTHER_UDP)?;
-        assert!(scene.call(CALLER4, OTHER)?.is_some());
+        let mut fixture = Fixture::ready()?;
+        fixture.programs.take(OTHER_UDP, Via::Relay, None)?;
+        assert_eq!(fixture.call(CALLER4, OTHER)?, None);
+        fixture.programs.take(OTHER, Via::Relay, None)?;
+        assert!(fixture.call(CALLER4, OTHER)?.is_some());
+        fixture.programs.release(OTHER_UDP)?;
+        assert!(fixture.call(CALLER4, OTHER)?.is_some());
         Ok(())
     });
 }
@@ -169,17 +169,17 @@ fn a_udp_port_is_another_port_than_the_tcp_port_of_the_same_number() {
 #[rstest]
 fn no_heartbeat_or_an_old_one_leaves_the_port_to_the_app(#[values(CALLER4, CALLER6)] caller: &str) {
     program_test(|| {
-        let scene = Scene::ready()?;
+        let fixture = Fixture::ready()?;
         for beat in [NO_BEAT, 2, millis_ago(STALE_AFTER_MS), millis_ago(10_000)] {
-            scene.beat([beat; 2]);
-            assert_eq!(scene.call(caller, TAKEN)?, None, "{beat}");
+            fixture.beat([beat; 2]);
+            assert_eq!(fixture.call(caller, TAKEN)?, None, "{beat}");
         }
-        assert_eq!(scene.verdicts()?, [(Verdict::Stale, 4)]);
+        assert_eq!(fixture.verdicts()?, [(Verdict::Stale, 4)]);
 
         // The first new heartbeat takes the port again. Half of the limit is enough for a slow
         // machine.
-        scene.beat([millis_ago(STALE_AFTER_MS / 2); 2]);
-        assert_eq!(scene.call(caller, TAKEN)?, Some(first_choice(caller)));
+        fixture.beat([millis_ago(STALE_AFTER_MS / 2); 2]);
+        assert_eq!(fixture.call(caller, TAKEN)?, Some(first_choice(caller)));
         Ok(())
     });
 }
@@ -190,13 +190,13 @@ fn the_other_worker_takes_over_from_one_that_hangs(
     #[values(NO_BEAT, AT_LIMIT, 2)] beat: u64,
 ) {
     program_test(|| {
-        let scene = Scene::ready()?;
+        let fixture = Fixture::ready()?;
         let (first, second) = (first_choice(caller), 1 - first_choice(caller));
         let mut beats = [alive(); 2];
         beats[first] = beat;
-        scene.beat(beats);
-        assert_eq!(scene.call(caller, TAKEN)?, Some(second));
-        assert_eq!(scene.verdicts()?, [(Verdict::Steered, 1)]);
+        fixture.beat(beats);
+        assert_eq!(fixture.call(caller, TAKEN)?, Some(second));
+        assert_eq!(fixture.verdicts()?, [(Verdict::Steered, 1)]);
         Ok(())
     });
 }
@@ -204,16 +204,16 @@ fn the_other_worker_takes_over_from_one_that_hangs(
 #[test]
 fn a_daemon_without_room_leaves_the_port_to_the_app_and_says_so() {
     program_test(|| {
-        let scene = Scene::ready()?;
-        scene.beat([AT_LIMIT; 2]);
-        assert_eq!(scene.call(CALLER4, TAKEN)?, None);
-        assert_eq!(scene.verdicts()?, [(Verdict::AtLimit, 1)]);
+        let fixture = Fixture::ready()?;
+        fixture.beat([AT_LIMIT; 2]);
+        assert_eq!(fixture.call(CALLER4, TAKEN)?, None);
+        assert_eq!(fixture.verdicts()?, [(Verdict::AtLimit, 1)]);
         // One worker is full and the other hangs. The verdict is the one that users can act on.
         for beats in [[AT_LIMIT, NO_BEAT], [NO_BEAT, AT_LIMIT]] {
-            scene.beat(beats);
-            assert_eq!(scene.call(CALLER4, TAKEN)?, None);
+            fixture.beat(beats);
+            assert_eq!(fixture.call(CALLER4, TAKEN)?, None);
         }
-        assert_eq!(scene.verdicts()?, [(Verdict::AtLimit, 3)]);
+        assert_eq!(fixture.verdicts()?, [(Verdict::AtLimit, 3)]);
         Ok(())
     });
 }
@@ -221,14 +221,14 @@ fn a_daemon_without_room_leaves_the_port_to_the_app_and_says_so() {
 #[test]
 fn a_rule_whose_time_is_over_leaves_the_port_to_the_app() {
     program_test(|| {
-        let mut scene = Scene::ready()?;
+        let mut fixture = Fixture::ready()?;
         let minute = Duration::from_secs(60);
-        scene.programs.take(TAKEN, Via::Relay, Some(Instant::now() + minute))?;
-        assert!(scene.call(CALLER4, TAKEN)?.is_some());
-        scene.programs.take(TAKEN, Via::Relay, Some(Instant::now()))?;
-        assert_eq!(scene.call(CALLER4, TAKEN)?, None);
+        fixture.programs.take(TAKEN, Via::Relay, Some(Instant::now() + minute))?;
+        assert!(fixture.call(CALLER4, TAKEN)?.is_some());
+        fixture.programs.take(TAKEN, Via::Relay, Some(Instant::now()))?;
+        assert_eq!(fixture.call(CALLER4, TAKEN)?, None);
         // A new time limit does not reset the counts.
-        assert_eq!(scene.verdicts()?, [(Verdict::Steered, 1), (Verdict::Expired, 1)]);
+        assert_eq!(fixture.verdicts()?, [(Verdict::Steered, 1), (Verdict::Expired, 1)]);
         Ok(())
     });
 }
@@ -238,17 +238,17 @@ fn a_worker_without_room_leaves_its_share_to_the_other_and_then_to_the_app(
     #[values(CALLER4, CALLER6)] caller: &str,
 ) {
     program_test(|| {
-        let scene = Scene::ready()?;
+        let fixture = Fixture::ready()?;
         let first = first_choice(caller);
-        let (cells, other) = (scene.programs.heartbeats(), 1 - first);
+        let (cells, other) = (fixture.programs.heartbeats(), 1 - first);
         cells.grant(first as u32, 2 - cells.room(first as u32));
         cells.grant(other as u32, 1 - cells.room(other as u32));
-        let served: Vec<_> = (0..4).map(|_| scene.call(caller, TAKEN)).collect::<Result<_>>()?;
+        let served: Vec<_> = (0..4).map(|_| fixture.call(caller, TAKEN)).collect::<Result<_>>()?;
         assert_eq!(served, [Some(first), Some(first), Some(other), None]);
-        assert_eq!(scene.verdicts()?, [(Verdict::Steered, 3), (Verdict::AtLimit, 1)]);
+        assert_eq!(fixture.verdicts()?, [(Verdict::Steered, 3), (Verdict::AtLimit, 1)]);
         assert_eq!((cells.room(first as u32), cells.room(other as u32)), (0, 0));
         cells.grant(first as u32, 1);
-        assert_eq!(scene.call(caller, TAKEN)?, Some(first));
+        assert_eq!(fixture.call(caller, TAKEN)?, Some(first));
         Ok(())
     });
 }
@@ -258,21 +258,21 @@ fn the_relays_own_connection_passes_as_long_as_it_is_registered(
     #[values(CALLER4, CALLER6)] caller: &str,
 ) {
     program_test(|| {
-        let scene = Scene::ready()?;
+        let fixture = Fixture::ready()?;
         let source: SocketAddr = caller.parse()?;
-        let own = scene.programs.bypass().register(source)?;
-        assert_eq!(scene.call(caller, TAKEN)?, None);
+        let own = fixture.programs.bypass().register(source)?;
+        assert_eq!(fixture.call(caller, TAKEN)?, None);
         // Another port of the same address does not bypass, nor does another address with the same
         // port.
         let mut neighbour = source;
         neighbour.set_port(source.port() + 2);
-        assert!(scene.call(&neighbour.to_string(), TAKEN)?.is_some());
+        assert!(fixture.call(&neighbour.to_string(), TAKEN)?.is_some());
         for other in ["10.0.0.8:40000", "[fd00::8]:40000", "[::10.0.0.9]:40000"] {
-            assert!(scene.call(other, TAKEN)?.is_some(), "{other}");
+            assert!(fixture.call(other, TAKEN)?.is_some(), "{other}");
         }
         drop(own);
-        assert!(scene.call(caller, TAKEN)?.is_some());
-        assert_eq!(scene.verdicts()?, [(Verdict::Steered, 5), (Verdict::Own, 1)]);
+        assert!(fixture.call(caller, TAKEN)?.is_some());
+        assert_eq!(fixture.verdicts()?, [(Verdict::Steered, 5), (Verdict::Own, 1)]);
         Ok(())
     });
 }
@@ -286,35 +286,35 @@ fn a_closed_listener_leaves_its_family_to_the_app(
     #[case] family: Family,
 ) {
     program_test(|| {
-        let mut scene = Scene::ready()?;
+        let mut fixture = Fixture::ready()?;
         let first = first_choice(caller);
-        drop(scene.listeners[family as usize].remove(first));
+        drop(fixture.listeners[family as usize].remove(first));
         // The list now has only the other worker's listener.
-        assert_eq!(scene.call(caller, TAKEN)?, Some(0));
-        scene.listeners[family as usize].clear();
-        assert_eq!(scene.call(caller, TAKEN)?, None);
-        assert!(scene.call(of_the_other_family, TAKEN)?.is_some());
-        assert_eq!(scene.verdicts()?, [(Verdict::Steered, 2), (Verdict::NoListener, 1)]);
+        assert_eq!(fixture.call(caller, TAKEN)?, Some(0));
+        fixture.listeners[family as usize].clear();
+        assert_eq!(fixture.call(caller, TAKEN)?, None);
+        assert!(fixture.call(of_the_other_family, TAKEN)?.is_some());
+        assert_eq!(fixture.verdicts()?, [(Verdict::Steered, 2), (Verdict::NoListener, 1)]);
         Ok(())
     });
 }
 
 #[test]
-fn a_port_that_is_given_back_is_left_alone_and_counts_anew_when_taken_again() {
+fn a_port_that_is_given_back_is_left_alone_and_counts_from_zero_when_taken_again() {
     program_test(|| {
-        let mut scene = Scene::ready()?;
-        scene.programs.take(OTHER, Via::Relay, None)?;
-        assert!(scene.call(CALLER4, TAKEN)?.is_some());
-        scene.programs.release(TAKEN)?;
-        assert_eq!(scene.call(CALLER4, TAKEN)?, None);
-        assert!(scene.call(CALLER4, OTHER)?.is_some(), "the other port stays");
-        assert_eq!(scene.verdicts()?, []);
+        let mut fixture = Fixture::ready()?;
+        fixture.programs.take(OTHER, Via::Relay, None)?;
+        assert!(fixture.call(CALLER4, TAKEN)?.is_some());
+        fixture.programs.release(TAKEN)?;
+        assert_eq!(fixture.call(CALLER4, TAKEN)?, None);
+        assert!(fixture.call(CALLER4, OTHER)?.is_some(), "the other port stays");
+        assert_eq!(fixture.verdicts()?, []);
 
-        scene.programs.take(TAKEN, Via::Relay, None)?;
-        assert_eq!(scene.verdicts()?, []);
-        assert!(scene.call(CALLER4, TAKEN)?.is_some());
-        assert_eq!(scene.verdicts()?, [(Verdict::Steered, 1)]);
-        let other = scene.programs.counters(OTHER)?;
+        fixture.programs.take(TAKEN, Via::Relay, None)?;
+        assert_eq!(fixture.verdicts()?, []);
+        assert!(fixture.call(CALLER4, TAKEN)?.is_some());
+        assert_eq!(fixture.verdicts()?, [(Verdict::Steered, 1)]);
+        let other = fixture.programs.counters(OTHER)?;
         assert!(other.contains(&(Verdict::Steered, 1)), "{other:?}");
         Ok(())
     });

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{Namespace, http};
 
-/// How long a client waits for the connection, and then for the answer.
+/// Maximum time that a client waits for the connection, and then for the answer.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a client speaks.
@@ -21,7 +21,7 @@ pub enum Protocol {
     Http,
 }
 
-/// A server's answer: who it is, and which addresses it sees.
+/// A server's answer: its name, and the addresses that it sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The first word: the server's name.

@@ -24,7 +24,7 @@ pub(crate) fn folder() -> Result<PathBuf> {
 }
 
 /// Makes the folder `home`. `fill` fills a folder next to it, which is renamed once it is complete.
-/// So an interrupted run leaves no half of a tool.
+/// So an interrupted run leaves no incomplete tool.
 ///
 /// # Errors
 ///

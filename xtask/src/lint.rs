@@ -27,7 +27,8 @@ pub(crate) struct Options {
     checks: Vec<Check>,
 }
 
-/// Each names the command that repairs it, if there is one. The quick ones come first.
+/// The checks, the quick ones first. Each names the command that repairs its findings, if there is
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Check {
     /// rustfmt; `cargo fmt` repairs it

@@ -94,12 +94,12 @@ fn of_this_tree() -> Result<()> {
     fs::write(build::target()?.join("release-notes.md"), notes).context("write the release notes")
 }
 
-/// That of the workspace, which xtask has too.
+/// The version of the workspace, which is also that of xtask.
 fn current() -> Result<Version> {
     Version::parse(env!("CARGO_PKG_VERSION")).context("read the version of the workspace")
 }
 
-/// The archives must be made of what is committed.
+/// Fails if the tree has uncommitted changes: the archives must match a commit.
 fn clean_tree() -> Result<()> {
     let status = ["status", "--porcelain"];
     let status = run::output(Command::new("git").args(status).current_dir(run::workspace()))?;
@@ -111,7 +111,7 @@ fn clean_tree() -> Result<()> {
     Ok(())
 }
 
-/// In UTC, such as 2026-01-31.
+/// The date in UTC, such as 2026-01-31.
 fn today() -> Result<String> {
     let date = run::output(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?;
     Ok(date.trim().to_owned())

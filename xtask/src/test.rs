@@ -54,7 +54,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
         }
         last = tail;
     }
-    // These are no tests of cargo's, so they run only without arguments.
+    // Cargo's arguments do not apply to this test, so it runs only without arguments.
     if args.is_empty() {
         eprintln!("== images for other architectures");
         if let Err(error) = image::test() {

@@ -95,12 +95,12 @@ impl Case {
         }
     }
 
-    /// Tells if the requests are the developer's and match the condition.
+    /// Tells whether the requests are the developer's and match the condition.
     pub(crate) fn is_matched(self) -> bool {
         matches!(self, Self::InterceptorMatched | Self::HaproxyMatched)
     }
 
-    /// Tells if the case supports the load. nginx does not use HTTP/2 for its upstreams.
+    /// Tells whether the case supports the load. nginx does not use HTTP/2 for its upstreams.
     pub(crate) fn can(self, load: Load) -> bool {
         load != Load::H2 || !matches!(self.middle(), Middle::Nginx { .. })
     }

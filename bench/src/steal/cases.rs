@@ -111,7 +111,7 @@ impl Case {
         }
     }
 
-    /// Tells if the relay carries the bytes, so that its CPU time is their cost.
+    /// Tells whether the relay carries the bytes, so that its CPU time is their cost.
     pub(crate) fn relays(self) -> bool {
         self.middle() != Middle::Nothing && self.path() != Path::Bystander
     }

@@ -1,4 +1,4 @@
-//! Which annotations belong to interceptor. The same for pods and for the workloads file.
+//! Which annotations belong to interceptor, on pods and in the workloads file.
 
 use std::{fmt, sync::Arc};
 
@@ -70,7 +70,7 @@ impl AnnotationKey {
         (stem(&self.0) != meant).then_some(meant)
     }
 
-    /// The part after the `/`. It may be empty, or no valid name.
+    /// The part after the `/`. It may be empty or invalid.
     #[must_use]
     pub fn developer(&self) -> Option<&str> {
         self.0.split_once('/').map(|(_, developer)| developer)

@@ -24,7 +24,7 @@ words! {
         TargetRefused = "target_refused",
         /// The target did not answer within the connect time-out.
         TargetTimeout = "target_timeout",
-        /// The target has no route, or a router reported so (ICMP).
+        /// There is no route to the target, or a router reported so (ICMP).
         TargetUnreachable = "target_unreachable",
         /// Recent connections failed, so the target was not tried.
         CircuitOpen = "circuit_open",
@@ -34,7 +34,7 @@ words! {
         TargetDenied = "target_denied",
         /// The daemon ran out of file descriptors, ports or memory.
         Exhausted = "exhausted",
-        /// Any other error of connecting.
+        /// Any other error at connecting.
         ConnectFailed = "connect_failed",
     }
 }
@@ -72,7 +72,7 @@ words! {
         AppRefused = "app_refused",
         /// The daemon ran out of file descriptors, ports or memory on the way to the app.
         Exhausted = "exhausted",
-        /// Any other error of connecting to the app.
+        /// Any other error at connecting to the app.
         AppFailed = "app_failed",
         /// The client connected to the relay's own listener. Belongs to no rule.
         RelayAddress = "relay_address",
@@ -107,7 +107,7 @@ pub enum CountedBy {
 // === impl Outcome ===
 
 impl Outcome {
-    /// How many outcomes there are.
+    /// The number of outcomes.
     pub const COUNT: usize = 1 + FellBack::ALL.len() + Passed::ALL.len() + Refused::ALL.len();
 
     /// Every outcome, by kind.

@@ -1,4 +1,4 @@
-//! Where a rule or a workload stands, and why.
+//! The state of a rule or a workload, and its reason.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ words! {
         Active = "active",
         /// The rule takes effect when the obstacle that the reason names has passed.
         Pending = "pending",
-        /// The rule takes effect only after a person changes what the reason names.
+        /// The rule takes effect only after a user changes what the reason names.
         Refused = "refused",
         /// The rule's `ttl` has expired.
         Expired = "expired",
@@ -25,7 +25,7 @@ words! {
     pub enum Reason {
         /// A probe connection reached the relay.
         Intercepting = "Intercepting",
-        /// Program and listeners are in place; the probe connection is under way.
+        /// Program and listeners are in place; a canary is under way.
         Proving = "Proving",
         /// The probe connection did not reach the relay.
         ProbeFailed = "ProbeFailed",
@@ -88,7 +88,7 @@ impl Standing {
         Self { state: State::Pending, reason, message: message.into() }
     }
 
-    /// A rule or a workload that has no effect until a person changes something.
+    /// A rule or a workload that has no effect until a user changes something.
     pub fn refused(reason: Reason, message: impl Into<String>) -> Self {
         Self { state: State::Refused, reason, message: message.into() }
     }

@@ -13,15 +13,15 @@ use crate::{
 };
 
 words! {
-    /// The state of a workload that is not waiting for anything.
+    /// Whether a program is attached to a workload's network namespace, or why none is.
     pub enum WorkloadState {
-        /// A program is attached to its network namespace.
+        /// A program is attached.
         Armed = "armed",
-        /// No rule is in force, so that nothing is attached.
+        /// No rule is in force, so no program is attached.
         Idle = "idle",
         /// Attaching waits for something.
         Pending = "pending",
-        /// Attaching is not possible until a person changes something.
+        /// Attaching is not possible until a user changes something.
         Refused = "refused",
     }
 }
@@ -43,7 +43,7 @@ pub struct StateReport {
     pub version: String,
     /// The daemon's process id.
     pub pid: u32,
-    /// Why the workloads file as it stands is not in force; absent while it is.
+    /// Why the current workloads file is not in force; absent while it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_error: Option<String>,
     /// Connections of all workloads.
@@ -73,7 +73,7 @@ pub struct CallerAddressStatus {
     pub not_shown: u64,
 }
 
-/// How many connections are open, and how many may be.
+/// The number of open connections, and its maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionLimit {
     /// Connections open at present.
@@ -163,7 +163,7 @@ pub struct OutcomeCount {
     pub outcome: Word<OutcomeKind>,
     /// The label `reason` of `interceptor_connections_total`; empty for redirected connections.
     pub reason: String,
-    /// How many.
+    /// The number of connections.
     pub count: u64,
 }
 
@@ -174,7 +174,7 @@ pub struct PipeCount {
     pub side: Word<Side>,
     /// The label `reason` of `interceptor_piped_connections_total`.
     pub reason: String,
-    /// How many.
+    /// The number of connections.
     pub count: u64,
 }
 

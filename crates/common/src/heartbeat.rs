@@ -1,8 +1,7 @@
 //! The heartbeat: how the kernel knows that a worker still accepts.
 //!
-//! The kernel closes the sockets and links of a dead daemon, which needs no heartbeat. A daemon
-//! that
-//! *hangs* (stopped, blocked, starved) keeps both. Each worker's accept loop therefore stores the
+//! The kernel closes the sockets and links of a dead daemon, which needs no heartbeat. A hung
+//! daemon (stopped, blocked, starved) keeps both. Each worker's accept loop therefore stores the
 //! time in its cell of a shared array. The program steers to no worker whose cell is stale: the app
 //! serves. The cell also has the worker's credit: the number of connections that it can still take.
 

@@ -59,7 +59,7 @@ impl Port {
         Self { number, protocol: Protocol::Udp }
     }
 
-    /// The TCP port of `address`. `None` for port zero, which is no port.
+    /// The TCP port of `address`. `None` for port zero, which is not a valid port.
     #[must_use]
     pub const fn tcp_of(address: &SocketAddr) -> Option<Self> {
         match NonZeroU16::new(address.port()) {

@@ -109,7 +109,7 @@ pub(crate) fn find(name: &str, span: Span) -> Result<Attribute, Mistake> {
     }
 }
 
-/// Tells if `name` is the first part of an attribute's name, such as `request`.
+/// Tells whether `name` is the first part of an attribute's name, such as `request`.
 pub(crate) fn is_root(name: &str) -> bool {
     ATTRIBUTES.iter().any(|(known, _)| known.split('.').next() == Some(name))
 }

@@ -263,7 +263,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Tells if `wanted` is true for any item of the list.
+    /// Tells whether `wanted` is true for any item of the list.
     ///
     /// All items are evaluated, because an error in one item makes the whole list an error.
     fn any_item(&'a self, list: &'a Texts, mut wanted: impl FnMut(&str) -> bool) -> Outcome<bool> {

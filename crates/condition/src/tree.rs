@@ -17,7 +17,7 @@ pub(crate) enum Predicate {
     Same(Box<[Predicate; 2]>),
     Choice(Box<(Predicate, Predicate, Predicate)>),
     Text(Relation, Box<[Text; 2]>),
-    /// Tests if the first text begins with, ends with or contains the second.
+    /// Tests whether the first text begins with, ends with or contains the second.
     Part(Part, Box<[Text; 2]>),
     Matches(Box<(Text, Pattern)>, Span),
     TextIn(Box<(Text, Texts)>),
@@ -174,7 +174,7 @@ impl Texts {
 }
 
 impl Relation {
-    /// Tells if two values in this order satisfy the relation.
+    /// Tells whether two values in this order satisfy the relation.
     pub(crate) fn holds(self, order: std::cmp::Ordering) -> bool {
         match self {
             Self::Equal => order.is_eq(),

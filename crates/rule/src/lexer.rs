@@ -139,7 +139,7 @@ impl<'a> Lexer<'a> {
         self.at = self.text.len() - self.rest().trim_start().len();
     }
 
-    /// Tells if a clause keyword stands alone here.
+    /// Tells whether a clause keyword stands alone here.
     ///
     /// In `request.ttl`, `ttl(x)` and `"ttl"` the word is a part of the expression.
     fn at_clause_word(&self, condition_start: usize) -> bool {
@@ -216,7 +216,8 @@ fn closes(open: u8, close: u8) -> bool {
     matches!((open, close), (b'(', b')') | (b'[', b']') | (b'{', b'}'))
 }
 
-/// Tells if the text before a quote ends in the prefix of a raw string, as in `r"…"` or `rb"…"`.
+/// Tells whether the text before a quote ends in the prefix of a raw string, as in `r"…"` or
+/// `rb"…"`.
 fn is_raw(before: &str) -> bool {
     let prefix = before.len()
         - before.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_').len();

@@ -64,7 +64,7 @@ impl HostName {
     }
 }
 
-/// Tells if the last label is a number, as in `10.1` or `0x7f000001`.
+/// Tells whether the last label is a number, as in `10.1` or `0x7f000001`.
 ///
 /// `inet_aton` and URL parsers read such a name as an IPv4 address.
 fn looks_like_ipv4(labels: &str) -> bool {

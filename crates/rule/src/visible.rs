@@ -7,7 +7,7 @@ const MAX_SHOWN: usize = 60;
 /// Replaces a tab, whose width depends on the reader's terminal.
 const TAB: &str = "    ";
 
-/// Tells if `c` is invisible or changes how its neighbours are shown.
+/// Tells whether `c` is invisible or changes how its neighbours are shown.
 ///
 /// Tab, line feed and carriage return do not count, because people type them.
 pub(crate) fn is_invisible(c: char) -> bool {

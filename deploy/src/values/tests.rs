@@ -1,3 +1,5 @@
+//! Values files, and the schema and text that are read from them.
+
 use rstest::rstest;
 use serde_json::json;
 

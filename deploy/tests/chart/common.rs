@@ -72,7 +72,7 @@ pub(crate) fn hook_of_kind<'a>(objects: &'a [Value], kind: &str) -> Result<&'a V
     found.next().with_context(|| format!("no hook of kind {kind}"))
 }
 
-/// Tells if an object is a hook, which exists during `helm test` or `helm uninstall` only.
+/// Tells whether an object is a hook, which exists during `helm test` or `helm uninstall` only.
 pub(crate) fn is_hook(object: &Value) -> bool {
     object["metadata"]["annotations"]["helm.sh/hook"].is_string()
 }

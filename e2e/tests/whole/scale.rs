@@ -8,7 +8,7 @@ use serde_json::Value;
 use testbed::wait_until;
 
 const PODS: usize = 200;
-/// Maximum number of API requests per annotated pod: its condition during the probe, its condition
+/// Maximum number of API requests per annotated pod: its condition during the proof, its condition
 /// afterwards, an Event, and a margin.
 const REQUESTS_PER_POD: f64 = 5.0;
 

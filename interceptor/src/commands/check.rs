@@ -1,5 +1,5 @@
-//! `interceptor check`: can this host run the daemon? Tries each thing that the daemon needs, and
-//! gives the reason and the remedy.
+//! `interceptor check`: whether this host can run the daemon. Tries each requirement, and reports
+//! its reason and remedy.
 
 use std::{fs, io, path::Path};
 
@@ -12,12 +12,12 @@ use crate::{
     limits::OpenFiles,
 };
 
-/// The result for one thing that the daemon needs.
+/// The result for one requirement of the daemon.
 #[derive(Debug, Serialize)]
 pub struct Finding {
-    /// The name of the thing. Stable, because scripts match on it.
+    /// The name of the requirement. Stable, because scripts match on it.
     pub name: &'static str,
-    /// Whether the daemon can work with it.
+    /// Whether the host meets it.
     pub verdict: Verdict,
     /// The state of the host.
     pub found: String,
@@ -27,11 +27,11 @@ pub struct Finding {
     pub remedy: String,
 }
 
-/// Whether the daemon can work with one thing.
+/// Whether the host meets a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It works.
+    /// The host meets it.
     Ok,
     /// The daemon works without it, but loses something.
     Warning,
@@ -39,7 +39,7 @@ pub enum Verdict {
     Missing,
 }
 
-/// Tries everything that the daemon needs.
+/// Tries every requirement.
 pub async fn run() -> Vec<Finding> {
     let mut findings = needed();
     findings.push(caller_address().await);
@@ -59,7 +59,7 @@ pub fn is_able(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.verdict != Verdict::Missing)
 }
 
-/// The findings for people.
+/// The findings as a table.
 #[must_use]
 pub fn table(findings: &[Finding]) -> String {
     let mut text = String::new();
@@ -225,8 +225,8 @@ async fn caller_address() -> Finding {
     }
 }
 
-/// A host that can't run the daemon. [`Display`](std::fmt::Display) has each missing thing with its
-/// reason and remedy.
+/// A host that can't run the daemon. [`Display`](std::fmt::Display) lists each missing requirement
+/// with its reason and remedy.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", table(.0))]
 pub struct Unable(Vec<Finding>);

@@ -19,7 +19,7 @@ pub struct Explanation {
     pub exit: Exit,
 }
 
-/// A connection, perhaps with a request, that rules are tried with.
+/// A connection, perhaps with a request, to try rules with.
 #[derive(Clone, Debug)]
 pub struct Trial {
     /// The client's address.
@@ -46,7 +46,7 @@ pub struct Head {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header(String, String);
 
-/// Why a text is no head of a request.
+/// Why a text is not a request head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
     /// It does not have two or three words.
@@ -57,7 +57,7 @@ pub enum HeadError {
     Protocol,
 }
 
-/// Why a text is no header.
+/// Why a text is not a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a name and a value (example: 'x-user: debug')")]
 pub struct HeaderError;

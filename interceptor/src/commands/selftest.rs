@@ -36,7 +36,7 @@ const TTL: &str = "2m";
 const CALLS: usize = 20;
 /// Maximum time for one answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause between two looks at the pod.
+/// The pause between two reads of the pod.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Reasons that waiting can't change.
@@ -167,7 +167,7 @@ impl Test<'_> {
         Ok(())
     }
 
-    /// The condition of the redirect, and the node's name for messages.
+    /// Reads the condition of the redirect, and the node's name for messages.
     async fn look(&self) -> Result<(Option<PodCondition>, String)> {
         let pod = self.pods.get(&self.options.pod).await.context("read the pod")?;
         let node = pod.spec.and_then(|spec| spec.node_name).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `interceptor status`: fetches the daemon's state and lays it out for people.
+//! `interceptor status`: fetches the daemon's state and shows it as a table.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -19,7 +19,7 @@ use interceptor_api::{
 /// Maximum time for the daemon's answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Fetches the state document, without reading it.
+/// Fetches the state document as text, without parsing it.
 ///
 /// # Errors
 /// The daemon can't be reached, does not answer in time, or answers with an error.
@@ -47,7 +47,7 @@ async fn get(admin: SocketAddr) -> Result<String> {
     Ok(String::from_utf8(body.into())?)
 }
 
-/// The state for people.
+/// The state as a table.
 #[must_use]
 pub fn table(state: &StateReport) -> String {
     let mut text = String::new();

@@ -13,7 +13,7 @@ use kube::{
 };
 use tokio::time::{Instant, sleep};
 
-/// The pause between two looks at the DaemonSet.
+/// The pause between two reads of the DaemonSet.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The daemons to end.
@@ -82,7 +82,7 @@ fn existed<T>(deleted: kube::Result<T>) -> kube::Result<bool> {
     }
 }
 
-/// The remaining pods of the DaemonSet with their nodes, for people.
+/// The remaining pods of the DaemonSet with their nodes, for messages.
 async fn left(pods: &Api<Pod>, daemonset: &DaemonSet) -> Result<Vec<String>> {
     let uid = daemonset.uid();
     let pods = pods.list(&ListParams::default()).await.context("list the remaining pods")?;

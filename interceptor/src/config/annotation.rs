@@ -1,4 +1,4 @@
-//! Reads the rules in an annotation. The same for pods and for the workloads file.
+//! Reads the rules in an annotation, of a pod or of the workloads file.
 
 use std::num::NonZeroU16;
 
@@ -30,7 +30,7 @@ pub enum Problem {
          (example: `8080 -> {target}`)"
     )]
     NoPorts {
-        /// The rule's target, in the words of its author.
+        /// The rule's target, as written.
         target: String,
         /// The place of the target in the annotation's value.
         span: Span,
@@ -38,7 +38,7 @@ pub enum Problem {
     /// The annotation is `debug.mirror`, which is not built yet.
     #[error("`debug.mirror` is not supported yet")]
     Mirror,
-    /// The part after the `/` is no developer's name.
+    /// The part after the `/` is not a valid developer's name.
     #[error(
         "expected a name of lower-case letters, digits and `-` after the `/` \
          (example: `debug.redirect/alice`)"

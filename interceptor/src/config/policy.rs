@@ -1,4 +1,4 @@
-//! The admin's limits: the allowed targets, and how many rules a workload may have for how long.
+//! The admin's limits on targets, actions and namespaces, and on the number and `ttl` of rules.
 //!
 //! A refusal names the line of the policy that it comes from. A developer then knows what to ask
 //! the admin for.
@@ -202,7 +202,7 @@ impl Policy {
     /// Decides whether `ip` may be a target: first by reserved kinds, then by `deny`, then by
     /// `allow`.
     ///
-    /// An IPv4 address in IPv6 form counts as IPv4. `is_node_address` is called at most once.
+    /// An IPv4-mapped IPv6 address counts as IPv4. `is_node_address` is called at most once.
     ///
     /// # Errors
     /// The policy refuses the address.
@@ -284,7 +284,8 @@ impl Policy {
         self.namespaces.as_ref().map(|selector| selector.value.as_str())
     }
 
-    /// Why a pod of `namespace`, which the selector does not select, has no rules.
+    /// The refusal for a pod of `namespace`, which the selector does not select. `None` without a
+    /// selector.
     pub fn refuse_namespace(&self, namespace: &str) -> Option<Refusal> {
         let Setting { value: selector, place } = self.namespaces.as_ref()?;
         Some(Refusal::Namespace {
@@ -305,7 +306,8 @@ impl Policy {
     }
 }
 
-/// The reserved kind that the address alone shows. `ip` must not be IPv4 in IPv6 form.
+/// The reserved kind of `ip`, except [`Reserved::Node`], which depends on the node. `ip` must not
+/// be an IPv4-mapped IPv6 address.
 fn reserved(ip: IpAddr) -> Option<Reserved> {
     if ip.is_loopback() {
         return Some(Reserved::Loopback);
@@ -345,7 +347,7 @@ fn is_cloud_metadata(ip: Ipv6Addr) -> bool {
 
 // === printing ===
 
-/// The words of the policy file.
+/// The names of the kinds in the policy file.
 const RESERVED: [(&str, Reserved); 5] = [
     ("loopback", Reserved::Loopback),
     ("linkLocal", Reserved::LinkLocal),

@@ -32,7 +32,7 @@ pub use self::{
 
 /// Maximum number of ports that one workload declares.
 pub const MAX_DECLARED_PORTS: usize = 64;
-/// Maximum number of annotations of interceptor on one pod. Each of them has a condition there.
+/// Maximum number of annotations of interceptor on one pod. Each may add a condition to the pod.
 pub const MAX_ANNOTATIONS: usize = 64;
 
 /// The specification of a workload.
@@ -112,7 +112,7 @@ pub enum NetnsSource {
     Pid(u32),
     /// By the addresses of a pod: the namespace of the node that has them.
     Pod {
-        /// The pod's identity. Another pod may get its name and its addresses.
+        /// The pod's uid. Another pod may get its name and its addresses.
         uid: Arc<str>,
         /// All of the pod's addresses.
         ips: Vec<IpAddr>,
@@ -122,7 +122,7 @@ pub enum NetnsSource {
 // === impl WorkloadSpec ===
 
 impl WorkloadSpec {
-    /// The identity of the pod, if the workload is one.
+    /// The pod's uid, if the workload is a pod.
     pub fn uid(&self) -> Option<&Arc<str>> {
         match &self.netns {
             NetnsSource::Pod { uid, .. } => Some(uid),

@@ -60,7 +60,7 @@ pub enum ReadError {
     Content(#[from] FileError),
 }
 
-/// The text of a file while it becomes types.
+/// The text of a file that is being parsed.
 #[derive(Debug, Clone)]
 pub(super) struct Document<'a> {
     pub(super) text: &'a str,

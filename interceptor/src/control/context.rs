@@ -36,7 +36,7 @@ pub struct Context {
     pub loader: Mutex<Loader>,
     /// Shows apps the addresses of their clients.
     pub callers: Arc<Callers>,
-    /// Seconds from looking at a workload to its programs being attached.
+    /// Seconds from the first step of a workload to its programs being attached.
     pub arm_seconds: Histogram,
     /// Wakes the reconciler.
     pub wakes: UnboundedSender<Wake>,
@@ -46,7 +46,7 @@ pub struct Context {
     pub draining: Mutex<Vec<Draining>>,
 }
 
-/// What the reconciler is to look at.
+/// What the reconciler has to step or to read again.
 #[derive(Clone, Debug)]
 pub enum Wake {
     /// One workload, by name.
@@ -55,7 +55,7 @@ pub enum Wake {
     Mounts,
     /// One workload, by name: the process that its spec names has ended.
     Ended(Arc<str>),
-    /// The source: it has changed, or SIGHUP asked for another look.
+    /// The source: it has changed, or SIGHUP asked to read it again.
     Source,
 }
 
@@ -92,7 +92,7 @@ impl Waker {
         Self { name: Arc::clone(name), wakes: wakes.clone() }
     }
 
-    /// Has the workload stepped soon.
+    /// Asks the reconciler to step the workload soon.
     pub fn wake(&self) {
         // This fails when the reconciler has ended. The daemon is ending then.
         let _ = self.wakes.send(Wake::Workload(Arc::clone(&self.name)));

@@ -17,20 +17,20 @@ use crate::{
     datapath::Via,
 };
 
-/// What a workload's annotations amount to.
+/// The decisions about the rules of one workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Every admitted or refused rule, in the order in which status lists them.
     pub rules: Vec<Planned>,
-    /// What happens with each port that a rule takes from.
+    /// The plan of each port that a rule takes.
     pub ports: BTreeMap<Port, PortPlan>,
 }
 
-/// What happens with one port.
+/// The plan of one port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortPlan {
-    /// The rules that take from it, as indices into [`Plan::rules`]. The relay asks them in this
-    /// order. At least one.
+    /// The rules that take it, as indices into [`Plan::rules`]. The relay asks them in this order.
+    /// At least one.
     pub rules: Vec<usize>,
     /// How its connections get to their targets.
     pub via: Via,
@@ -45,7 +45,7 @@ pub struct Planned {
     pub rule: Option<Rule>,
     /// The ports that it takes. Empty when it is refused.
     pub ports: Vec<Port>,
-    /// Why it takes none.
+    /// Why it takes none. `None` if the rule is admitted.
     pub refusal: Option<Standing>,
 }
 
@@ -54,7 +54,7 @@ pub struct Planned {
 pub struct Planner {
     /// Annotations by age, oldest first, each with the last rules that could be parsed.
     accepted: Vec<(AnnotationKey, Vec<Rule>)>,
-    /// The annotations that take from a port, in the order in which they first did.
+    /// The annotations that take each port, in the order in which they first took it.
     takers: BTreeMap<Port, Vec<AnnotationKey>>,
 }
 
@@ -68,7 +68,7 @@ pub struct Node<'a> {
     pub is_node_address: &'a (dyn Fn(IpAddr) -> bool + Sync),
 }
 
-/// A rule that only other rules can still keep from taking effect.
+/// A rule that takes effect unless other rules hold its ports.
 struct Claim {
     key: AnnotationKey,
     rule: Rule,
@@ -109,7 +109,7 @@ impl Planner {
             }
         }
         // A rule may have been refused because of another rule that was refused afterwards. Each
-        // pass knows the takers of a port better, so the plan is repeated until it is stable.
+        // pass corrects the takers of the ports, so passes are repeated until the plan is stable.
         let mut plan = self.assign(&admitted, rules.clone());
         for _ in 0..admitted.len() {
             let again = self.assign(&admitted, rules.clone());
@@ -121,8 +121,8 @@ impl Planner {
         plan
     }
 
-    /// Reads the annotations. A text that can't be parsed leaves the last rules in force that
-    /// could. Refusals go to `refused`.
+    /// Reads the annotations. If a text can't be parsed, the last rules that could be parsed stay
+    /// in force. Refusals go to `refused`.
     fn read(&mut self, spec: &WorkloadSpec, refused: &mut Vec<Planned>) {
         self.accepted.retain(|(key, _)| spec.rules.iter().any(|written| written.key == *key));
         for written in &spec.rules {
@@ -154,8 +154,8 @@ impl Planner {
         }
     }
 
-    /// Orders the rules of each port by when their annotation first took it. Refuses a rule for
-    /// which the rules before it leave nothing.
+    /// Orders the rules of each port by when their annotation first took it. Refuses a rule if the
+    /// rules before it leave it no connection.
     fn assign(&mut self, claims: &[Claim], mut rules: Vec<Planned>) -> Plan {
         self.takers.retain(|port, takers| {
             takers.retain(|key| {
@@ -230,7 +230,7 @@ impl Planner {
 impl PortPlan {
     /// Decides how to carry the connections of a port with these rules.
     fn new(rules: Vec<usize>) -> Self {
-        // The relay carries every rule. A faster way that carries only some is chosen here.
+        // The relay can carry every rule. A faster path for some rules would be chosen here.
         Self { rules, via: Via::Relay }
     }
 }

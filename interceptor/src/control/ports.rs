@@ -51,7 +51,7 @@ impl<P: TakePorts> Ports<P> {
     }
 
     /// Brings `routes` and the program to the `plan`. `rules` are in force now. `removed` were in
-    /// force before and are not any more.
+    /// force before and no longer are.
     pub(super) fn apply(
         &mut self,
         routes: &ArcSwap<Routes>,
@@ -84,7 +84,7 @@ impl<P: TakePorts> Ports<P> {
         Applied { released, taken, failed }
     }
 
-    /// The routes that `rules` are to have. A rule that goes on keeps its route.
+    /// The routes for `rules`. A rule that stays in force keeps its route.
     fn routes(&mut self, before: &Routes, plan: &Plan, rules: &[ActiveRule]) -> Routes {
         let mut routes = Routes::default();
         let mut stats: HashMap<_, Arc<PortStats>> = HashMap::new();
@@ -148,7 +148,7 @@ impl<P: TakePorts> Ports<P> {
         (taken, failed)
     }
 
-    /// Sets again until when the program takes these ports, if a rule still has them.
+    /// Updates the expiry of these ports in the program, if a rule still has them.
     fn renew(&self, ports: &[Port], plan: &Plan, rules: &[ActiveRule]) {
         for &port in ports {
             if rules.iter().any(|rule| rule.taken && rule.ports.contains(&port))

@@ -31,10 +31,10 @@ use crate::{
     readiness::ReadyTask,
 };
 
-/// The delay between looks for a process that does not exist.
+/// The delay between checks for a process that does not exist.
 const ABSENT_RETRY: Duration = Duration::from_secs(1);
 
-/// The reconciler's own state.
+/// Owns the controllers of all workloads, and steps them.
 pub struct Reconciler {
     context: Arc<Context>,
     registry: Arc<Registry>,
@@ -42,7 +42,7 @@ pub struct Reconciler {
     workloads: BTreeMap<Arc<str>, Slot>,
     /// The number of admitted rules of all workloads.
     rules: usize,
-    /// Held until the source has been heard in full.
+    /// Held until the source has delivered all its specs.
     source_task: Option<ReadyTask>,
     /// Held until every workload has had its first step.
     first_steps: Option<ReadyTask>,
@@ -219,7 +219,7 @@ impl Reconciler {
         }
     }
 
-    /// Takes over a new set of specs. Returns the workloads to step: those that are new or changed.
+    /// Applies a new set of specs. Returns the workloads to step: those that are new or changed.
     fn adopt(&mut self, specs: Vec<WorkloadSpec>) -> Vec<Arc<str>> {
         let specs: BTreeMap<Arc<str>, WorkloadSpec> =
             specs.into_iter().map(|spec| (Arc::from(spec.name.as_str()), spec)).collect();

@@ -52,7 +52,7 @@ pub struct RefusedRule {
     pub key: AnnotationKey,
     /// The rule.
     pub rule: Rule,
-    /// Why.
+    /// The reason.
     pub standing: Standing,
 }
 
@@ -90,7 +90,7 @@ struct Facts {
     circuit_open: bool,
 }
 
-/// The same, shared with these tasks. Each change wakes the reconciler.
+/// The facts, shared with these tasks. Each change wakes the reconciler.
 #[derive(Clone)]
 struct SharedFacts {
     facts: Arc<Mutex<Facts>>,
@@ -189,7 +189,7 @@ impl ActiveRule {
         OwnedTask::spawn(resolve::keep_resolved(host, port.get(), target, judge, report))
     }
 
-    /// Starts the task that tries the target while it is silent.
+    /// Starts the task that dials the target while it is silent.
     fn reopen(&self, workload: &Arc<Workload>) -> OwnedTask {
         let name = Arc::clone(&workload.name);
         let (key, target) = (self.key.clone(), self.rule.target.to_string());

@@ -13,7 +13,7 @@ use crate::config::{
     yaml::ReadError,
 };
 
-/// The delay between looks for a folder that does not exist.
+/// The delay between checks for a folder that does not exist.
 const ABSENT_RETRY: Duration = Duration::from_secs(1);
 
 /// The specs of this node's workloads. The reconciler reads them at start and at each

@@ -58,7 +58,7 @@ pub struct Callers {
     count: Arc<Count>,
 }
 
-/// The same, for one network namespace.
+/// Shows client addresses to the apps of one network namespace, or has the reason why it can't.
 #[derive(Debug)]
 pub struct NetnsCallers {
     way: Result<Way, CallerError>,
@@ -124,7 +124,7 @@ impl Callers {
         }
     }
 
-    /// Shows nothing, without a test.
+    /// Shows no address, and tests nothing.
     #[must_use]
     pub fn nowhere() -> Self {
         Self { programs: Err(CallerError::Nowhere), count: Arc::default() }
@@ -133,7 +133,7 @@ impl Callers {
     /// Whether apps see client addresses.
     ///
     /// # Errors
-    /// Why no app of this host does.
+    /// When no app of this host does. The error has the reason.
     pub fn state(&self) -> Result<(), &CallerError> {
         self.programs.as_ref().map(drop)
     }
@@ -261,7 +261,7 @@ impl NetnsCallers {
     /// Whether the app of this namespace sees client addresses.
     ///
     /// # Errors
-    /// Why it does not.
+    /// When it does not. The error has the reason.
     pub fn state(&self) -> Result<(), &CallerError> {
         self.way.as_ref().map(drop)
     }

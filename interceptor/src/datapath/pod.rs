@@ -1,4 +1,4 @@
-//! The kernel programs of one network namespace, behind one face.
+//! The kernel programs of one network namespace, behind one interface.
 //!
 //! Control, registry and admin name ports and a [`Via`]. Only this folder knows which program
 //! carries a port, and in which maps the port is.
@@ -25,14 +25,15 @@ use super::{
 /// [`PodPrograms`] does it in the kernel. The unit tests of `control/ports.rs` record the calls
 /// instead, and need no root.
 pub trait TakePorts {
-    /// Takes `port`, or changes until when it is taken. Its new connections go `via` until then;
-    /// `None`: until it is released. The kernel keeps to that time without the daemon.
+    /// Takes `port`, or changes its expiry. New connections go `via` until `until`, or until the
+    /// port is released if that is `None`. The kernel enforces the expiry without the daemon.
     ///
     /// # Errors
     /// When [`MAX_PORTS`](interceptor_common::steal::MAX_PORTS) are taken, or the kernel refuses.
     fn take(&mut self, port: Port, via: Via, until: Option<Instant>) -> Result<(), DatapathError>;
 
-    /// Releases `port`: its next connection goes to the app. A port that is not taken is no error.
+    /// Releases `port`: its next connection goes to the app. Does nothing for a port that is not
+    /// taken.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -96,8 +97,8 @@ impl PodPrograms {
         self.steal.attach(netns)
     }
 
-    /// Counts the programs' decisions about new connections to `port` since it was taken. Empty for
-    /// a port that is not taken.
+    /// Returns the counts of the programs' decisions about new connections to `port` since it was
+    /// taken. Empty for a port that is not taken.
     ///
     /// # Errors
     /// When the kernel refuses.

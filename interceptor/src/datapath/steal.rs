@@ -152,7 +152,8 @@ impl Steal {
         Ok(())
     }
 
-    /// Releases `port`: its next connection goes to the app. A port that is not taken is no error.
+    /// Releases `port`: its next connection goes to the app. Does nothing for a port that is not
+    /// taken.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -183,7 +184,7 @@ impl Steal {
         self.link = None;
     }
 
-    /// Counts of each verdict about `port` since it was taken. Empty if it is not taken.
+    /// Returns the count of each verdict about `port` since it was taken. Empty if it is not taken.
     ///
     /// # Errors
     /// When the kernel refuses.

@@ -11,7 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 /// clock change since boot.
 pub const STATUS_GRACE: Duration = Duration::from_secs(600);
 
-/// The time of the boot, and until when it matters.
+/// The time of the boot, and until when statuses from before it are distrusted.
 #[derive(Clone, Copy, Debug)]
 pub struct Boot {
     at: SystemTime,
@@ -21,7 +21,8 @@ pub struct Boot {
 // === impl Boot ===
 
 impl Boot {
-    /// The boot of this node. It matters for [`STATUS_GRACE`] from now on.
+    /// The boot of this node. Statuses from before it are distrusted for [`STATUS_GRACE`] from now
+    /// on.
     ///
     /// `None` if the kernel does not report the time since the boot.
     #[must_use]
@@ -31,13 +32,13 @@ impl Boot {
         Some(Self::new(SystemTime::now().checked_sub(uptime)?, Instant::now() + STATUS_GRACE))
     }
 
-    /// A boot at `at` that matters until `until`.
+    /// A boot at `at`. Statuses from before it are distrusted until `until`.
     #[must_use]
     pub fn new(at: SystemTime, until: Instant) -> Self {
         Self { at, until }
     }
 
-    /// Whether the boot came after `started`, and still matters.
+    /// Whether a status about a pod that started at `started` is distrusted.
     #[must_use]
     pub fn is_after(&self, started: SystemTime) -> bool {
         Instant::now() < self.until && started < self.at

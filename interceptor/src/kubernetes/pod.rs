@@ -27,14 +27,14 @@ pub struct SeenPod {
     pub namespace: Arc<str>,
     /// Its name, unique in the namespace.
     pub name: Arc<str>,
-    /// Its identity. A StatefulSet gives the name of an old pod to a new one.
+    /// Its uid. A StatefulSet gives the name of an old pod to a new one.
     pub uid: Arc<str>,
-    /// Its resource version, which grows with each change of the object. 0 if that is no number.
+    /// Its resource version, which grows with each change of the object. 0 if it is not a number.
     pub version: u64,
     /// The addresses in its status, as far as they are its own. Empty for a pod in the node's
     /// network and for one that has ended or is being deleted.
     pub addresses: Vec<IpAddr>,
-    /// When the youngest of its running containers started, by its status.
+    /// When the last of its running containers started, according to its status.
     pub started: Option<SystemTime>,
     /// Its conditions of interceptor.
     pub conditions: Vec<PodCondition>,
@@ -45,7 +45,8 @@ pub struct SeenPod {
 // === impl SeenPod ===
 
 impl SeenPod {
-    /// Whether it has conditions of interceptor but no annotations: a daemon could not clean up.
+    /// Whether it has conditions of interceptor but no annotations: an earlier daemon could not
+    /// remove them.
     #[must_use]
     pub fn is_leftover(&self) -> bool {
         self.workload.is_none() && !self.conditions.is_empty()

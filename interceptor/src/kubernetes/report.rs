@@ -44,7 +44,7 @@ pub use api::{EventCount, EventCounts};
 /// Maximum time that the removal of conditions may take when the daemon ends.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reports on pods which state their rules are in.
+/// Reports the states of rules on their pods.
 pub struct Reports {
     shared: Arc<Shared>,
     /// The task of each pod that has one, by workload name.
@@ -106,7 +106,7 @@ impl Reports {
                         self.pods.remove(&done.name);
                         let cleaned = done.cleaned.map(|pod| (Arc::clone(&done.name), pod));
                         self.cleaned.extend(cleaned);
-                        // For changes between its last step and its end.
+                        // A change between the task's last step and its end needs a new task.
                         self.wake_if_needed(&done.name);
                     }
                     // The panic hook has logged it. The next change starts a new task.

@@ -1,4 +1,4 @@
-//! Which addresses are a namespace's own.
+//! Tells whether an address belongs to a network namespace.
 //!
 //! A bind to the address gives the kernel's current answer. Two settings make a bind succeed for
 //! addresses of other hosts, and only then the interfaces are listed. With `ip_nonlocal_bind`
@@ -44,11 +44,11 @@ struct Listed {
 // === impl Addresses ===
 
 impl Addresses {
-    /// Whether `ip` is an address of the calling thread's namespace. Call it for one value of this
-    /// type always from the same namespace.
+    /// Whether `ip` is an address of the calling thread's namespace. Always call it from the same
+    /// namespace for one value of this type.
     ///
     /// # Errors
-    /// When the kernel gives no answer.
+    /// When a system call fails.
     pub fn contain(&self, ip: IpAddr) -> io::Result<bool> {
         let ip = ip.to_canonical();
         if ip.is_loopback() || !is_bindable(ip)? {
@@ -89,8 +89,8 @@ pub(crate) fn ip_of(interface: &InterfaceAddress) -> Option<IpAddr> {
     ip4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
-/// Binds `socket` to `ip` with any port. Gives whether that worked. It works for an address of the
-/// socket's own namespace (`EADDRNOTAVAIL` otherwise), or if the namespace
+/// Binds `socket` to `ip` with any port. Returns whether that worked. It works for an address of
+/// the socket's own namespace (`EADDRNOTAVAIL` otherwise), or if the namespace
 /// [`binds_anything_like`] it.
 pub fn bind_to_own(socket: &Socket, ip: IpAddr) -> bool {
     socket.bind(&SockAddr::from(SocketAddr::new(ip, 0))).is_ok()

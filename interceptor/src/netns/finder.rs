@@ -87,7 +87,7 @@ impl Finder {
     /// The namespace that has all of `ips`.
     ///
     /// # Errors
-    /// When no namespace has them, at least not yet; when several have; or when one can't be read.
+    /// When no namespace has them (yet), when several have them, or when one can't be read.
     pub fn find(&self, ips: &[IpAddr]) -> Result<Netns, NetnsError> {
         let mut seen = self.seen.lock();
         let mounted = self.mounted();
@@ -138,7 +138,7 @@ impl Finder {
         still
     }
 
-    /// Reads the addresses of the namespaces at `paths`. Gives the last failure, if one can't be
+    /// Reads the addresses of the namespaces at `paths`. Returns the last failure, if one can't be
     /// read.
     fn look(&self, seen: &mut Seen, paths: &[PathBuf], which: Which) -> Option<NetnsError> {
         let mut failure = None;

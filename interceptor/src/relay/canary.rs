@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::addr::ClientAddr;
 
-/// How long a canary that was given up may still arrive.
+/// Maximum time after which a canary that was given up may still arrive.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
 /// What a worker sends to a canary.
@@ -32,7 +32,7 @@ pub struct Canaries {
     pending: AtomicUsize,
     tokens: Mutex<HashMap<SocketAddr, Token>>,
     /// Sources of canaries that were given up, with the end of [`REMEMBERED`]. A connection from
-    /// one of them is no client's.
+    /// one of them is not a client's.
     given_up: Mutex<Vec<(SocketAddr, Instant)>>,
 }
 

@@ -29,7 +29,7 @@ use super::{
 const MAX_OPENING: usize = 1024;
 /// Capacity for the first bytes of most clients, in bytes.
 const USUAL_OPENING: usize = 2048;
-/// How much is examined of what an app sends before the client does, in bytes.
+/// Maximum number of bytes that are examined of what an app sends before the client does.
 const APP_OPENING: usize = 64;
 
 /// The protocol of a connection.
@@ -40,7 +40,7 @@ enum Detected {
     Tls(Option<Box<str>>),
     /// Neither HTTP nor TLS, or the app sent first.
     Other(Piped),
-    /// The client or the app ended before. A pipe meets that end by itself.
+    /// The client or the app ended before. A pipe passes that end on.
     Ended,
 }
 
@@ -93,7 +93,7 @@ pub async fn serve(stolen: Stolen) {
     }
 }
 
-/// Asks the rules, which learn no more of a connection that is not HTTP.
+/// Asks the rules. Of a connection that is not HTTP, they will learn no more.
 fn choose(stolen: &Stolen, detected: &Detected) -> Choice {
     match detected {
         Detected::Http1 | Detected::Http2 => stolen.choose(Some(""), Needs::ServerName),
@@ -105,7 +105,7 @@ fn choose(stolen: &Stolen, detected: &Detected) -> Choice {
     }
 }
 
-/// Detects the protocol, and appends what was read of the client to `received`. Gives the app's
+/// Detects the protocol, and appends what was read of the client to `received`. Returns the app's
 /// connection if the client sent too little by the time that it was accepted.
 async fn detect(stolen: &Stolen, received: &mut Vec<u8>) -> Option<(Detected, Option<Upstream>)> {
     let read = stolen.client.read_now(received, MAX_HEAD);
@@ -114,7 +114,8 @@ async fn detect(stolen: &Stolen, received: &mut Vec<u8>) -> Option<(Detected, Op
     }
     let app = stolen.app_or_refuse(Ack::Immediate).await?;
     if read.is_err() {
-        // The client is gone already. The app sees a connection that is reset, as without us.
+        // The client is gone already. The app sees a connection that is reset, as without the
+        // relay.
         app.stream.reset_on_close();
         return None;
     }

@@ -30,8 +30,8 @@ use crate::{
     netns::{self, addresses::bind_to_own},
 };
 
-/// A target with several addresses: the next is tried beside the others after this long (RFC 8305,
-/// section 8).
+/// Time after which the next of a target's addresses is tried beside the others (RFC 8305, section
+/// 8).
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// What a target is dialled for.
@@ -46,7 +46,7 @@ pub enum Purpose {
 /// Why a target has no connection for a client.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// Recent attempts met silence, so the target was not dialled.
+    /// Recent attempts got no answer, so the target was not dialled.
     #[error("the target was silent several times in a row")]
     CircuitOpen,
     /// The target's name has no address at present.
@@ -123,7 +123,7 @@ impl Target {
             // A refusal is an answer.
             None | Some(Some(FellBack::TargetRefused)) => self.answered(),
             Some(Some(FellBack::TargetTimeout | FellBack::TargetUnreachable)) => self.was_silent(),
-            // The next client would meet the same: the kernel leaves it with the app.
+            // The next client would meet the same shortage, so the kernel leaves it with the app.
             Some(Some(FellBack::Exhausted)) if is_for_client => workload.hold_off(),
             Some(_) => {}
         }
@@ -192,11 +192,11 @@ async fn connect_to_target(
     // An IPv4-mapped IPv6 address is dialled as IPv4: loops are found by addresses.
     let to = SocketAddr::new(to.ip().to_canonical(), to.port());
     let mut socket = target_socket(workload, to.ip())?;
-    // An address of the pod itself leads past our own program; any other can't meet it on the way
-    // out.
+    // A connection to an address of the pod itself meets our own program, and has to bypass it. Any
+    // other connection leaves the namespace without meeting the program.
     let mut inside = workload.dial == Dial::Pod && bind_to_own(&socket, to.ip());
     if inside && !workload.netns.has_address(to.ip())? {
-        // A pod that may bind to any address: this one is the target's.
+        // The pod may bind to any address (`ip_nonlocal_bind`), and this one is not its own.
         socket = target_socket(workload, to.ip())?;
         inside = false;
     }

@@ -19,7 +19,7 @@ use crate::config::workloads::HealthSign;
 
 /// Maximum wait for the first bytes. The kubelet sends them at once.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// The pause before the next look at a request head that is not complete.
+/// The pause before an incomplete request head is examined again.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Maximum size of a request head that is examined, in bytes. A probe's is far smaller.
 const MAX_HEAD: usize = 4096;

@@ -4,7 +4,7 @@
 //! and one to the target of each rule. Bytes pass unchanged and in order.
 //!
 //! ```text
-//! client --> sending.rs   --> app | target    finds each request, and whose it is
+//! client --> sending.rs   --> app | target    finds each request and its upstream
 //!                turn.rs                      reuses or dials the upstream of the next request
 //! client <-- receiving.rs <-- app | target    finds the end of each response
 //! ```
@@ -102,7 +102,7 @@
 //! RST, write to it fails   | any                            | ClientBroke     |
 //! ```
 //!
-//! The way of the next request to its upstream:
+//! The next request on its way to an upstream:
 //!
 //! ```text
 //! event                    | state                          | action          | next state

@@ -29,7 +29,7 @@ pub trait Observer {
 
     /// The head of a request (up), or the first head of its response (down), passes on.
     ///
-    /// `clock` is that of the request. Connections that are not looked into report no heads.
+    /// `clock` is that of the request. Connections that are not framed report no heads.
     fn head(&self, direction: Direction, clock: &mut ResponseClock);
 
     /// The FIN of this direction passes on: no bytes follow. A connection that is reset has no such
@@ -100,7 +100,7 @@ impl Traffic {
         self.counter(direction).load(Ordering::Relaxed)
     }
 
-    /// Requests that were sent on. Zero for a connection that was not looked into.
+    /// Requests that were sent on. Zero for a connection that was not framed.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)

@@ -94,7 +94,7 @@ pub async fn pipe(
             }
             _ => {}
         }
-        // A side that is not being read can't show its failure by a failed read.
+        // While a side is not read, no failed read shows its failure.
         if !up.is_reading() || !down.is_reading() {
             failed.as_mut().poll(cx)
         } else {
@@ -205,7 +205,7 @@ impl<'a, O: Observer> Flow<'a, O> {
         }
     }
 
-    /// Reads once, and writes what was read. Gives the number of bytes read.
+    /// Reads once, and writes what was read. Returns the number of bytes read.
     fn poll_step(
         &mut self,
         cx: &mut Context<'_>,

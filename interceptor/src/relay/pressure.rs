@@ -1,7 +1,7 @@
 //! A shortage of file descriptors or memory: what is left is for connections that are accepted.
 //!
 //! The limit of open connections keeps the process away from a shortage. It happens all the same
-//! when the limit is lowered under us, or when the whole system runs out. Then the kernel leaves
+//! when the limit is lowered at run time, or when the whole system runs out. Then the kernel leaves
 //! new connections with the app for a moment. Accepted ones are passed on with file descriptors
 //! that were reserved for this.
 

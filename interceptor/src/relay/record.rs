@@ -39,14 +39,14 @@ pub struct ConnRecord {
 #[derive(Debug, Default)]
 struct Outcomes {
     rules: Vec<Entry>,
-    /// For all rules that had none.
+    /// The outcome for all rules without one of their own.
     of_all: Option<Outcome>,
 }
 
 /// The record for one annotation.
 #[derive(Debug)]
 struct Entry {
-    /// The rule of the annotation that had its say last.
+    /// The rule of the annotation that the outcome belongs to, or its first rule.
     route: Arc<Route>,
     outcome: Option<Outcome>,
     _active: Active,

@@ -1,9 +1,8 @@
 //! The source ports of the relay's connections to an app.
 //!
 //! The kernel does not choose a bound port for other connections of the namespace, wherever they
-//! lead. If the client ends first, the port stays bound for another minute. Taken from the range of
-//! ephemeral ports, the source ports of a busy app's clients would be missing for the app's own
-//! connections.
+//! lead. If the client ends first, the port stays bound for another minute. If these ports came
+//! from the ephemeral range, a busy app would lack ports for its own connections.
 
 use std::{
     hash::{BuildHasher as _, RandomState},

@@ -103,7 +103,7 @@ impl Piped {
 
 impl Default for PortStats {
     fn default() -> Self {
-        // From the cost of a condition to a breakpoint.
+        // From the cost of a condition to the pause at a breakpoint.
         let request_seconds = || {
             Histogram::new([
                 0.000_001, 0.000_01, 0.000_1, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,

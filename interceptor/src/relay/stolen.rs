@@ -48,12 +48,12 @@ impl Stolen {
         Facts { source, destination, server_name, request: None }
     }
 
-    /// The rules of the port as they are now.
+    /// The current rules of the port.
     fn routes(&self) -> Arc<[Arc<Route>]> {
         self.workload.routes(self.original.port()).unwrap_or_default()
     }
 
-    /// Asks the rules of the port as they are now about the whole connection.
+    /// Asks the current rules of the port about the whole connection.
     ///
     /// `server_name` is the name in the client's TLS handshake: empty if there is none, `None` if
     /// it is not known yet. `known` limits what the rules can learn from that.
@@ -62,7 +62,7 @@ impl Stolen {
         select(&self.routes(), &self.facts(server_name), known)
     }
 
-    /// Asks the rules of the port as they are now about one request of the connection.
+    /// Asks the current rules of the port about one request of the connection.
     #[must_use]
     pub fn decide(&self, request: &dyn Request) -> Decided {
         decide(&self.routes(), &Facts { request: Some(request), ..self.facts(Some("")) })
@@ -183,7 +183,7 @@ impl Stolen {
         }
     }
 
-    /// Passes all that is still to come between the client and the app.
+    /// Passes the rest of the connection between the client and the app.
     pub async fn pass_on(&self, app: &Upstream, before: Before) {
         carry(&self.client, &app.stream, before, &self.observe_app()).await;
     }
@@ -195,13 +195,13 @@ impl Stolen {
         self.tunnel(route, target, Before { up: first, ..Before::default() }).await;
     }
 
-    /// Passes all that is still to come between the client and the target.
+    /// Passes the rest of the connection between the client and the target.
     pub async fn tunnel(&self, route: &Route, target: &Upstream, before: Before) {
         carry(&self.client, &target.stream, before, &self.observe_target(route)).await;
     }
 }
 
-/// Moves bytes until the end, and closes each side as it would have been closed without us.
+/// Moves bytes until the end, and closes each side as it would have been closed without the relay.
 async fn carry(client: &Stream, upstream: &Stream, before: Before, observer: &impl Observer) {
     let survivor = match pipe(client, upstream, before, observer).await {
         Ending::Closed => return,

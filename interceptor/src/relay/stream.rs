@@ -1,9 +1,9 @@
-//! One end of a connection, with the verbs that the relay needs of it.
+//! One end of a connection, with the operations that the relay needs.
 //!
 //! Half-close, reset and the length of the send queue are part of what the relay promises: each end
-//! of a relayed connection sees the end that it would have seen without us. `AsyncRead` and
-//! `AsyncWrite` have no words for them, so the relay does not use these traits. [`Stream`] is an
-//! enum: a call costs no indirection.
+//! of a relayed connection sees the end that it would have seen without the relay. `AsyncRead` and
+//! `AsyncWrite` do not offer them, so the relay does not use these traits. [`Stream`] is an enum: a
+//! call costs no indirection.
 //!
 //! - `tcp.rs`: a socket of the event loop, read and written with as few system calls as possible.
 //! - `memory.rs`: a pair of ends without a kernel, for tests.
@@ -93,7 +93,7 @@ impl Stream {
     /// does not know a stream yet that was just accepted.
     ///
     /// # Errors
-    /// When the stream has failed. An empty receive queue is no error.
+    /// When the stream has failed. An empty receive queue is not an error.
     pub fn read_now(&self, to: &mut Vec<u8>, limit: usize) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => tcp::read_now(stream, to, limit),
@@ -125,8 +125,7 @@ impl Stream {
     /// Sends FIN: there is no more to come from this side. The peer may go on sending.
     ///
     /// # Errors
-    /// When the stream has failed. A peer that is gone already is no error: it has no use for a
-    /// FIN.
+    /// When the stream has failed. A peer that is already gone is not an error: it needs no FIN.
     pub fn finish(&self) -> io::Result<()> {
         let finished = match self {
             Self::Tcp(stream) => tcp::finish(stream),

@@ -312,7 +312,7 @@ impl Worker {
 /// A workload that this worker accepts for.
 struct Served {
     workload: Arc<Workload>,
-    /// How many connections the kernel may send, as last read or granted.
+    /// The number of connections that the kernel may send, as last read or granted.
     granted: i64,
 }
 

@@ -1,4 +1,5 @@
-//! The identity of an attached workload, which files of the relay use that need nothing else of it.
+//! The identity of an attached workload. Files of the relay that need only that do not import the
+//! workload itself.
 
 use std::fmt;
 

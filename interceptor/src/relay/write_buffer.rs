@@ -20,7 +20,7 @@ thread_local! {
 #[derive(Debug, Default)]
 pub struct WriteBuffer {
     bytes: Vec<u8>,
-    /// How many of them are written.
+    /// The number of bytes that are written.
     written: usize,
 }
 
@@ -50,7 +50,7 @@ impl WriteBuffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Writes `bytes` as far as there is room and keeps the rest. Gives the number of bytes that
+    /// Writes `bytes` as far as there is room and keeps the rest. Returns the number of bytes that
     /// were written.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ impl WriteBuffer {
         self.bytes
     }
 
-    /// Gives the memory back, not only the contents.
+    /// Frees the memory, not only the contents.
     fn clear(&mut self) {
         let mut bytes = std::mem::take(self).bytes;
         if (1..=MAX_SPARE).contains(&bytes.capacity()) {

@@ -12,8 +12,8 @@ fn the_share_of_connections_is_exact() {
         for _ in 0..400 {
             laptops += u64::from(f.served_by()? == "laptop");
         }
-        // The share is exact over 10,000 connections, and within one over fewer. The probe
-        // connection does not count.
+        // The share is exact over 10,000 connections, and within one over fewer. The canary does
+        // not count.
         assert!((99..=101).contains(&laptops), "{laptops}");
         assert_eq!(sum(&outcomes(&daemon, "web")?, "redirected"), laptops);
         assert_eq!(decided(&daemon, "outside_share")?, 400 - laptops);

@@ -55,8 +55,8 @@ fn the_app_serves_the_connections_beyond_the_limit_of_open_files() {
         let limit = daemon.state()?["connections"]["limit"].as_u64().context("no limit")?;
         assert!(limit > 0 && limit < CALLS as u64, "{limit}");
 
-        // The credit of the probe connection, which has ended, is available again at the next
-        // heartbeat. So the app may serve some clients before all credits are used.
+        // The credit of the canary, which has ended, is available again at the next heartbeat. So
+        // the app may serve some clients before all credits are used.
         let (mut held, mut stolen) = (Vec::new(), 0);
         wait_until("all credits to be used", TIMEOUT, || {
             let (more, to_laptop) = hold(&f, CALLS / 10)?;

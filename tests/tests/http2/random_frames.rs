@@ -25,7 +25,7 @@ use crate::{
 /// The number of connections with random frames.
 const CONNECTIONS: usize = 300;
 const ACTIVE: &str = "interceptor_active_connections";
-/// How long such a connection waits for an answer.
+/// Maximum time that such a connection waits for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[test]

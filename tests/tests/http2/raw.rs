@@ -1,4 +1,4 @@
-//! A client that sends single frames, as no library allows (RFC 9113, section 4).
+//! A client that sends single frames, which libraries do not allow (RFC 9113, section 4).
 
 use std::{
     io::{Read as _, Write as _},

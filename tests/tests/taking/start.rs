@@ -1,4 +1,4 @@
-//! The start of a redirect: connections that are open already, and the probe that proves a rule.
+//! The start of a redirect: connections that are open already, and the canary that proves a rule.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -65,10 +65,10 @@ fn no_call_fails_when_rules_come_and_go() {
 }
 
 #[test]
-fn a_rule_is_active_only_after_its_probe_connection_has_arrived() {
+fn a_rule_is_active_only_after_its_canary_has_arrived() {
     run(|f| {
         let daemon = f.daemon()?;
-        // Without its loopback interface the pod cannot be probed, while clients can still connect.
+        // Without its loopback interface the pod gets no canary, while clients can still connect.
         f.pod.ip("link set lo down")?;
         daemon.rewrite_workloads(&f.web(&format!("8081 -> {}:3000", f.laptop.ip4())))?;
         let state = daemon.wait_rules("web", "pending")?;

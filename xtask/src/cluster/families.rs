@@ -4,7 +4,7 @@ use std::{fmt::Display, fs, process::Command};
 
 use crate::run;
 
-/// The cluster chooses them once, when it starts.
+/// The address families in use. The cluster chooses them once, when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Families {
     V4,
@@ -29,7 +29,7 @@ impl Families {
         self == Self::Both
     }
 
-    /// The used ones of an IPv4 and an IPv6 value.
+    /// The value of each family in use, from an IPv4 and an IPv6 value.
     pub(crate) fn of<T>(self, [v4, v6]: [T; 2]) -> Vec<T> {
         match self {
             Self::V4 => vec![v4],
@@ -37,7 +37,7 @@ impl Families {
         }
     }
 
-    /// The same with a comma between, as the parts of Kubernetes take it.
+    /// As [`of`](Self::of), joined by commas, as the parts of Kubernetes expect it.
     pub(crate) fn list(self, both: [impl Display; 2]) -> String {
         self.of(both).iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }

@@ -113,7 +113,7 @@ impl Part {
         (began(pid)? == begin).then_some(pid)
     }
 
-    /// Ends it with SIGTERM, or with SIGKILL if `at_once`. A part that does not run is no error.
+    /// Ends it with SIGTERM, or with SIGKILL if `at_once`. Does nothing if the part does not run.
     pub(crate) fn stop(&self, at_once: bool) -> Result<()> {
         let Some(pid) = self.pid() else { return Ok(()) };
         let pid = Pid::from_raw(pid.cast_signed());

@@ -14,7 +14,7 @@ use crate::run;
 
 const DAYS: &str = "30";
 
-/// Makes those that are missing.
+/// Makes the keys and certificates that are missing.
 pub(crate) fn make(state: &State, nodes: &[Node]) -> Result<()> {
     let folder = state.join("pki");
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;

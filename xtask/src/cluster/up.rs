@@ -106,7 +106,7 @@ fn link_binaries(state: &State, binaries: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A user who came by sudo can then use kubectl without it.
+/// Lets a user who ran this by sudo use kubectl without sudo.
 fn give_to_the_user(state: &State) -> Result<()> {
     let id = |key| env::var(key).ok().and_then(|id| id.parse::<u32>().ok());
     let (Some(user), group) = (id("SUDO_UID"), id("SUDO_GID")) else { return Ok(()) };

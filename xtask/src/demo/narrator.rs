@@ -7,8 +7,8 @@ use std::{
     time::Instant,
 };
 
-/// Stands around a measured value in kept text, and is never printed: a word joiner, which no text
-/// of ours has.
+/// Stands around a measured value in kept text, and is never printed: a word joiner, which the
+/// demo's texts never contain.
 const MARK: char = '\u{2060}';
 
 /// A value that differs from run to run. The recording shows it; its freshness ignores it.
@@ -129,7 +129,7 @@ impl Narrator {
         self.entries.push(Entry::Traffic(traffic));
     }
 
-    /// Ends the demo, and gives all that it showed.
+    /// Ends the demo, and returns all that it showed.
     pub(crate) fn end(mut self) -> Vec<Entry> {
         let took = Measured(format!("{:.1} s", self.begin.elapsed().as_secs_f64()));
         self.tell(Entry::End(format!("Every check passed, in {took}")));

@@ -39,7 +39,7 @@ struct Picture {
     animations: u32,
 }
 
-/// The picture that plays what the demo showed. `inputs` and `text` are digests that it carries.
+/// The picture that plays what the demo showed.
 pub(crate) fn draw(entries: &[Entry]) -> String {
     let mut picture = Picture::default();
     let timeline = timeline(entries);
@@ -113,7 +113,7 @@ fn typing(entry: &Entry) -> f64 {
 
 // --- the terminal -----------------------------------------------------------------------------
 
-/// Draws the lines, which scroll when they are more than fit.
+/// Draws the lines, which scroll when they do not all fit.
 fn terminal(picture: &mut Picture, entries: &[Entry], timeline: &[f64]) {
     _ = writeln!(
         picture.body,
@@ -165,7 +165,7 @@ fn terminal(picture: &mut Picture, entries: &[Entry], timeline: &[f64]) {
     picture.scroll(&scrolled);
 }
 
-/// Adds a text, and gives the place behind it.
+/// Adds a text, and returns the place behind it.
 fn text(line: &mut String, x: f64, y: f64, class: &str, content: &str) -> f64 {
     let content = shown(content);
     let width = CHARACTER * content.chars().count() as f64;
@@ -224,7 +224,7 @@ impl Picture {
         );
     }
 
-    /// Scrolls the terminal: at each time, in seconds, up by so many pixels.
+    /// Scrolls the terminal: at each time, in seconds, up by a number of pixels.
     fn scroll(&mut self, scrolled: &[(f64, f64)]) {
         let up = |pixels: f64| format!("{{ transform: translateY(-{pixels}px) }}");
         let mut frames = String::new();

@@ -15,13 +15,13 @@ use testbed::{
 
 use super::narrator::{Entry, Measured, Narrator, Traffic};
 
-/// How long anything may take that should happen at once.
+/// Maximum time for anything that should happen at once.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The promise: the app serves again within a second.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(1);
 const WORKLOAD: &str = "web";
 
-/// Runs the demo, and gives all that it showed. With `keep`, ends only by a signal.
+/// Runs the demo, and returns all that it showed. With `keep`, ends only by a signal.
 pub(crate) fn play(keep: bool) -> Result<Vec<Entry>> {
     let bpf_before = bpf_inventory()?;
     let mut tell = Narrator::new();
@@ -120,7 +120,7 @@ fn curl(
     command.args(["--silent", "--show-error", "--fail", "--max-time", "5"]);
     command.args(header.iter().flat_map(|header| ["-H", header])).arg(format!("http://{web}/"));
     let output = crate::run::output(&mut command)?;
-    // Behind the name of the server stand the addresses that it sees.
+    // The name of the server is followed by the addresses that it sees.
     let answer = output.split_whitespace().next().unwrap_or_default();
     ensure!(answer == tag, "expected an answer by {tag:?}, but {answer:?} answered");
     tell.output(answer);

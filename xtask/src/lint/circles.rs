@@ -63,7 +63,7 @@ fn circles(arrows: &[Arrow], ends: impl Fn(&Arrow) -> Option<(PathBuf, PathBuf)>
             text += &format!("\n    {place} uses `{}` of {}", arrow.path, arrow.to.display());
         }
         found.push(format!("{text}\n    {REMEDY}"));
-        // Without one of its arrows, others can be seen.
+        // Without one of its arrows, the next search finds another circle.
         if let Some(targets) = graph.get_mut(&circle[circle.len() - 1]) {
             targets.remove(&circle[0]);
         }

@@ -5,8 +5,9 @@
 //! (`pub use`) are followed. Macro calls are read like other code. Tests are left out.
 //!
 //! Parents and children:
-//! - `mod child;` alone is no arrow, nor is `pub use self::child::Thing;` in a parent that does not
-//!   use the thing itself. A parent that only declares and re-exports has no arrow to its children.
+//! - `mod child;` alone is not an arrow, nor is `pub use self::child::Thing;` in a parent that does
+//!   not use the thing itself. A parent that only declares and re-exports has no arrow to its
+//!   children.
 //! - A parent that uses a child's thing has an arrow down to the child.
 //! - A child that uses a thing of its parent's file (`super::Thing`) has an arrow up to it. That is
 //!   allowed as long as the parent does not use the child: else the two are a circle.

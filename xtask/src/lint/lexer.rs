@@ -33,7 +33,7 @@ pub(crate) enum Kind {
 pub(crate) fn tokens(source: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let (mut rest, mut line) = (source, 1);
-    // `#!/usr/bin/env` is no attribute.
+    // `#!/usr/bin/env` is not an attribute.
     if rest.starts_with("#!") && !rest.starts_with("#![") {
         rest = &rest[rest.find('\n').unwrap_or(rest.len())..];
     }
@@ -75,7 +75,7 @@ pub(crate) fn without_tests<'t>(tokens: &[Token<'t>]) -> Vec<Token<'t>> {
     kept
 }
 
-/// How many tokens an item has: up to its `;`, or its last brace if it has none.
+/// The number of tokens of an item: up to its `;`, or its last brace if it has none.
 fn item_length(tokens: &[Token<'_>]) -> usize {
     let words = tokens.iter().filter(|token| token.kind == Kind::Ident).map(|token| token.text);
     // `use a::{b};` and `const A: B = B {};` go on behind a brace.

@@ -15,7 +15,8 @@ use anyhow::{Context as _, Result};
 use self::passages::Passage;
 use crate::run;
 
-/// For one sentence of a comment or of Markdown. Code in backticks is one word.
+/// Maximum number of words in a sentence of a comment or of Markdown. Code in backticks is one
+/// word.
 const MAXIMUM_WORDS: usize = 25;
 
 /// Files that are not written by hand here, or that are exempt: below these paths.

@@ -1,5 +1,5 @@
-//! Wants `#![forbid(unsafe_code)]` in the root of every program and library without `unsafe`. Then
-//! a review of unsafe code needs to read only the others.
+//! Requires `#![forbid(unsafe_code)]` in the root of every program and library without `unsafe`.
+//! Then a review of unsafe code needs to read only the others.
 
 use std::path::Path;
 

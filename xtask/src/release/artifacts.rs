@@ -19,11 +19,11 @@ pub(crate) fn names(version: &Version) -> Vec<String> {
     images.into_iter().chain(others).collect()
 }
 
-/// Makes them in an empty folder.
+/// Makes all files in an empty folder.
 ///
 /// # Errors
 ///
-/// One of them can't be built or written.
+/// A file can't be built or written.
 pub(crate) fn make(version: &Version) -> Result<()> {
     let folder = build::target()?.join("dist");
     if folder.exists() {

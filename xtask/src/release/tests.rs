@@ -1,3 +1,5 @@
+//! Which versions may follow, and the places of the version in this tree.
+
 use super::*;
 
 #[test]

@@ -14,7 +14,7 @@ pub(crate) struct Need {
     pub(crate) why: &'static str,
 }
 
-/// Installs the missing ones.
+/// Installs the packages of missing programs.
 pub(crate) fn install(needs: &[Need]) -> Result<()> {
     let missing = needs.iter().filter(|need| run::find(need.program).is_none()).collect::<Vec<_>>();
     if missing.is_empty() {

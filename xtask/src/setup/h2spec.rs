@@ -12,13 +12,13 @@ use crate::{cache, go, run};
 
 const VERSION: &str = "2.2.1";
 
-/// Its path: in PATH, or else in the cache.
+/// The path of h2spec: in PATH, or else in the cache.
 pub(crate) fn find() -> Result<Option<PathBuf>> {
     let cached = home()?.join("h2spec");
     Ok(run::find("h2spec").or_else(|| Some(cached).filter(|path| path.exists())))
 }
 
-/// Builds it if it is missing.
+/// Builds h2spec if it is missing.
 pub(crate) fn install() -> Result<()> {
     if find()?.is_some() {
         return Ok(());

@@ -41,7 +41,7 @@ impl Linter {
         Ok(cache::folder()?.join(format!("{name}-{version}")))
     }
 
-    /// Runs it in the workspace. Installs it if it is missing.
+    /// The command that runs it in the workspace. Installs it first if it is missing.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Linter {
     }
 }
 
-/// Installs all of them that are missing.
+/// Installs all missing linters.
 ///
 /// # Errors
 ///

@@ -43,7 +43,7 @@ fn needs(arch: Arch) -> &'static [Need] {
     const WHY: &str = "compiles the C part of TLS";
     match arch {
         arch if is_native(arch) => &[Need { program: "musl-gcc", package: "musl-tools", why: WHY }],
-        // Headers are no program, but `find` takes an absolute path, too.
+        // The header stands for its package: `find` takes an absolute path, too.
         Arch::X86_64 => &[
             Need { program: "x86_64-linux-gnu-gcc", package: "gcc-x86-64-linux-gnu", why: WHY },
             Need {

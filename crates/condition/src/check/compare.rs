@@ -214,7 +214,7 @@ fn possible(text: &Text, wanted: &Text, place: Span) -> Result<(), Mistake> {
     }
 }
 
-/// Refuses a comparison of a port with a constant that is no port. `wanted` is at `place`.
+/// Refuses a comparison of a port with a constant that is not a port. `wanted` is at `place`.
 fn possible_port(number: &Number, wanted: &Number, place: Span) -> Result<(), Mistake> {
     match (number, wanted) {
         (Number::Attribute(_), Number::Constant(port)) if u16::try_from(*port).is_err() => {

@@ -34,7 +34,7 @@ impl Body {
 
     /// How many of the next bytes belong to the body. If not all of them do, the body is complete.
     ///
-    /// Of a body with a length, the bytes are not examined. Of a chunked body, only the bytes
+    /// The bytes of a body with a length are not examined. In a chunked body, only the bytes
     /// between the data of chunks are.
     ///
     /// # Errors

@@ -100,7 +100,7 @@ enum Place {
 impl RequestFramer {
     /// The next event of `bytes`, which begin with the first byte that no earlier event covers.
     ///
-    /// `storage` holds the header fields of a head; a new one for each call is free of cost.
+    /// `storage` holds the header fields of a head; a new one for each call costs nothing.
     pub fn next<'a, 'b: 'a>(
         &mut self,
         bytes: &'b [u8],
@@ -146,8 +146,8 @@ impl RequestFramer {
 impl ResponseFramer {
     /// The next event of `bytes`, which begin with the first byte that no earlier event covers.
     ///
-    /// `asked` is the oldest request without a complete final response. If there is none, a server
-    /// speaks out of turn, and the bytes are no response: the caller checks for that first.
+    /// `asked` is the oldest request without a complete final response. Without such a request, the
+    /// server sent unasked, and the bytes are not a response. The caller checks for that first.
     /// `storage` is as for [`RequestFramer::next`].
     pub fn next<'a, 'b: 'a>(
         &mut self,

@@ -26,7 +26,7 @@ pub struct RequestHead<'a> {
 
 /// Reads the head of the request that `bytes` begin with.
 ///
-/// Empty lines in front of it count as its part (RFC 9112 section 2.2). After [`Parsed::Partial`],
+/// Empty lines in front of it belong to the head (RFC 9112 section 2.2). After [`Parsed::Partial`],
 /// call again with the same `scan` and with the same bytes and more. Other bytes are
 /// [`Parsed::Unframed`] as soon as the first byte arrives that a request can't have there.
 pub fn request<'a, 'b: 'a>(

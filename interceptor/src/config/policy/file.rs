@@ -73,7 +73,7 @@ impl Policy {
     /// policy.
     ///
     /// # Errors
-    /// The text is no valid policy file.
+    /// The text is not a valid policy file.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, FileError> {
         let (document, raw) = Document::load::<RawPolicy>(text, file_name, EXAMPLE)?;
         let raw = raw.unwrap_or_default();
@@ -193,7 +193,8 @@ impl Reader<'_> {
             .or_else(|| raw.value.parse::<IpAddr>().ok().map(IpNet::from));
         let net = net.ok_or_else(|| self.error(raw, "a network or an IP address", NET_EXAMPLE))?;
         if net.addr() != net.network() {
-            // One address, or the whole network? A wrong guess would allow or deny too much.
+            // The text may mean one address or the whole network. A wrong guess would allow or deny
+            // too much.
             let expected = format!(
                 "`{}` for the network, or `{}` for the one address",
                 net.trunc(),
@@ -205,7 +206,7 @@ impl Reader<'_> {
     }
 }
 
-/// Makes networks of IPv4 in IPv6 form IPv4, as `judge_target` does with addresses.
+/// Converts an IPv4-mapped network to IPv4, as `judge_target` does with addresses.
 fn canonical(net: IpNet) -> IpNet {
     const MAPPED_PREFIX: u8 = 96;
     if let IpNet::V6(v6) = net

@@ -37,7 +37,7 @@ pub struct WorkloadsFile {
 /// Parses the text of a workloads file. `file_name` is for messages.
 ///
 /// # Errors
-/// The text is no valid workloads file. Invalid rules are errors of their annotations only.
+/// The text is not a valid workloads file. Invalid rules are errors of their annotations only.
 pub fn parse(text: &str, file_name: &str) -> Result<WorkloadsFile, FileError> {
     let (document, raw) = Document::load::<RawFile>(text, file_name, EXAMPLE)?;
     let Some(raw) = raw else {

@@ -24,7 +24,7 @@ pub enum FlagError {
         .0.display()
     )]
     Relative(PathBuf),
-    /// The last part of the path is no name.
+    /// The last part of the path is not a valid name.
     #[error(
         "{problem} as the last part of `{}`, because it names the workload \
          (a workloads file can give it another name)",
@@ -45,8 +45,8 @@ impl WorkloadSpec {
     /// `debug.redirect`.
     ///
     /// # Errors
-    /// The path is relative, or its last part is no name. An invalid rule is no error here: it is
-    /// the error of the annotation.
+    /// The path is relative, or its last part is not a valid name. An invalid rule is an error of
+    /// the annotation instead.
     pub fn from_flag(netns: &Path, rules: &[impl AsRef<str>]) -> Result<Self, FlagError> {
         if !netns.is_absolute() {
             return Err(FlagError::Relative(netns.into()));

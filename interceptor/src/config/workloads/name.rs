@@ -12,7 +12,7 @@ const MAX_NAME: usize = 253;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkloadName(Arc<str>);
 
-/// Why a text is no name of a workload.
+/// Why a text is not a valid name of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// It is too long.
@@ -21,7 +21,7 @@ pub enum NameError {
         /// Its length, in characters.
         found: usize,
     },
-    /// It has a character, a beginning or an end that names do not have.
+    /// It has a character, a beginning or an end that names must not have.
     #[error(
         "found {found}, expected a name of lower-case letters, digits, `-` and `.` that begins \
          and ends with a letter or digit"
@@ -36,7 +36,7 @@ impl WorkloadName {
     /// Checks a name from the workloads file or a flag.
     ///
     /// # Errors
-    /// The text is too long, or not of the form of names.
+    /// The text is too long, or does not have the form of a name.
     pub fn new(name: &str) -> Result<Self, NameError> {
         let is_label = |label: &str| {
             label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

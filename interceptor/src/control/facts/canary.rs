@@ -26,14 +26,14 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_se
 /// Maximum time that a canary may take: it never leaves the node.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How far the proof has come.
+/// The progress of a proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// No canary has come back.
+    /// No canary has been answered yet.
     UnderWay,
     /// Every port of the rule was intercepted.
     Proven,
-    /// The last canary failed; the sentence says how. Tried again.
+    /// The last canary failed, for this reason. The proof continues.
     Failed(String),
 }
 
@@ -57,7 +57,7 @@ enum CanaryError {
 }
 
 /// Sends canaries to `ports` in every family that the workload has listeners for, until all ports
-/// are proven. Tells `report` of every change.
+/// are proven. Reports each result to `report`.
 pub async fn prove(workload: Arc<Workload>, ports: Vec<Port>, report: impl Fn(Proof)) {
     let mut retry = RETRY;
     loop {

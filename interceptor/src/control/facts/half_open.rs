@@ -1,4 +1,4 @@
-//! Tries a silent target in the background, so that no client has to wait for it.
+//! Dials a silent target in the background, so that no client has to wait for it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,10 +13,10 @@ use crate::{
     },
 };
 
-/// The delays between tries. The first counts from when the circuit opened.
+/// The delays between attempts. The first one begins when the circuit opens.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(2));
 
-/// Waits for the target's circuit to open, then tries the target until it answers. Repeats that
+/// Waits for the target's circuit to open, then dials the target until it answers. Repeats that
 /// forever.
 ///
 /// Calls `report` with true when clients begin to reach the app, and with false when they reach

@@ -1,4 +1,4 @@
-//! Waits for kernel events that call for another look. Nothing here polls on a timer.
+//! Waits for kernel events that may change the state of workloads. Nothing here polls on a timer.
 //!
 //! - The workloads file: inotify on its folder, since editors and `mv` replace the file itself.
 //! - Namespaces: they appear and vanish as mounts. `/proc/self/mountinfo` reports an exceptional

@@ -25,7 +25,7 @@ struct Recorder {
     full: Vec<Port>,
     /// Whether it refuses to release.
     stuck: bool,
-    /// Until when each port is taken, as it was set last.
+    /// The expiry of each port, as last set.
     until: HashMap<Port, Option<Instant>>,
 }
 

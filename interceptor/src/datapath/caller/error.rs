@@ -59,7 +59,8 @@ impl CallerError {
         reason
     }
 
-    /// What an admin can do about it. Empty when the reason is elsewhere.
+    /// What an admin can do about it. Empty for [`Nowhere`](Self::Nowhere), which only refers to
+    /// another error.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {

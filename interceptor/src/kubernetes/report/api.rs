@@ -47,7 +47,7 @@ pub struct EventCount {
     pub reason: EventReason,
     /// What became of the Events.
     pub outcome: EventOutcome,
-    /// How many there were so far.
+    /// The number so far.
     pub count: u64,
 }
 

@@ -185,7 +185,8 @@ impl PodReporter {
         if wanted.is_empty() && retry_at.is_none() { Next::End } else { Next::Wait(retry_at) }
     }
 
-    /// Until when a transient state of these rules is not reported; `None` if it has to be.
+    /// The time until which a transient state of these rules is not reported. `None` if their state
+    /// must be reported now.
     fn transient_until(&mut self, rules: &[RuleEntry]) -> Option<Instant> {
         if !is_transient(rules) {
             self.transient_since = None;

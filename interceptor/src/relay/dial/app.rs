@@ -61,7 +61,7 @@ pub async fn to_app(
             workload.pressure.report();
         }
         if is_exhaustion(&error) {
-            // The next client would meet the same: the kernel leaves it with the app.
+            // The next client would meet the same shortage, so the kernel leaves it with the app.
             workload.hold_off();
         }
         return Err(error.into());
@@ -78,14 +78,13 @@ async fn connect_from(
 ) -> io::Result<Upstream> {
     let socket = workload.tcp_socket(original.ip())?;
     socket.set_reuse_address(true)?;
-    // From the very address that is dialled: it is local, whatever the routes are, and so known
-    // before connecting.
+    // Bound to the address that is dialled. It is local whatever the routes are, so the source is
+    // known before connecting.
     let mut source = original.0;
     source.set_port(port);
     socket.bind(&source.into())?;
-    // Before the app can have accepted. The source is never the client's own, even if it connects
-    // from the same address: its connection has that source, and the kernel allows no second one
-    // with the same two ends.
+    // Before the app can accept. The source differs from the client's, even if the client connects
+    // from the same address: the kernel allows no two connections with the same two ends.
     let source = local_addr(&socket)?;
     let shown = workload.callers.show(source, original.port(), client.0);
     let ends = Ends { source: Some(source), to: original.0 };

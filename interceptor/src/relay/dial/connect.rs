@@ -15,8 +15,8 @@ use crate::relay::{
     workload::Workload,
 };
 
-/// Detects an app that forgot the connection while neither side sends. Inside one kernel the first
-/// probe is answered.
+/// Keepalive that detects, while neither side sends, that the app's end is gone. Both ends are in
+/// one kernel, which answers the first probe.
 const SAME_KERNEL: TcpKeepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
 
 /// When the last packet of the handshake, the ACK, is sent.
@@ -38,7 +38,7 @@ pub struct Cause {
     pub called: IpAddr,
 }
 
-/// The two ends of a connection to be.
+/// The two ends of a new connection.
 pub(super) struct Ends {
     /// Known if both ends are inside the namespace.
     pub(super) source: Option<SocketAddr>,

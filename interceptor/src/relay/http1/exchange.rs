@@ -47,7 +47,7 @@ impl Exchange<'_> {
         let client = &self.stolen.client;
         let mut failed = pin!(client.failed());
         poll_fn(|cx| match self.poll(cx) {
-            // A client that is not being read can't show by a failed read that it is gone.
+            // While the client is not read, no failed read shows that it is gone.
             Poll::Pending if !self.requests.is_reading() => {
                 ready!(failed.as_mut().poll(cx));
                 Poll::Ready(HandOff::ClientBroke)
@@ -78,7 +78,7 @@ impl Exchange<'_> {
         self.upstreams.observer(self.stolen, self.state.current)
     }
 
-    /// Tells the state of an event, and does what follows from it.
+    /// Passes an event to the state, and carries out the action that it returns.
     pub(super) fn on(&mut self, event: Event) -> Result<(), HandOff> {
         match self.state.on(event) {
             Action::Continue | Action::Wait | Action::Send => {}

@@ -15,11 +15,11 @@ pub(super) struct Ends {
     /// The target, if a target is current.
     target: Option<Target>,
     app: Option<Upstream>,
-    /// For the current upstream, which has no room for them.
+    /// Bytes for the current upstream, which has no room for them.
     to_upstream: Vec<u8>,
-    /// Of the client, and not sent.
+    /// Bytes of the client that are not sent.
     from_client: Vec<u8>,
-    /// For the client.
+    /// Bytes for the client.
     to_client: Vec<u8>,
 }
 
@@ -66,8 +66,8 @@ impl Ends {
         }
     }
 
-    /// The current upstream gets what it was about to be sent, and then a reset, as the client gave
-    /// one. So does the app.
+    /// Sends the current upstream its remaining bytes, then resets it and the app, because the
+    /// client was reset.
     async fn reset_upstreams(&self) {
         let mut words = &*self.to_upstream;
         let target = self.target.as_ref().map(|target| &target.upstream);

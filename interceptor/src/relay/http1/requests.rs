@@ -24,7 +24,7 @@ pub(super) struct Requests {
     pub(super) buffered: Vec<u8>,
     /// The framer has seen all that is buffered.
     pub(super) needs_more: bool,
-    /// For the current upstream, whose send queue is full.
+    /// Bytes for the current upstream, whose send queue is full.
     pub(super) to_upstream: WriteBuffer,
     pub(super) chunk: Chunk,
     /// The decision about the request that `buffered` begins with.
@@ -81,7 +81,7 @@ impl Requests {
         self.decided.as_ref().and_then(|decided| decided.target.clone())
     }
 
-    /// The next request is for the app after all.
+    /// Directs the next request to the app instead of its target.
     pub(super) fn want_app(&mut self) {
         if let Some(decided) = &mut self.decided {
             decided.target = None;

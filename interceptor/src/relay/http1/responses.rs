@@ -10,7 +10,7 @@ pub(super) struct Responses {
     pub(super) framer: ResponseFramer,
     /// The beginning of a head.
     pub(super) buffered: Vec<u8>,
-    /// For the client, whose send queue is full.
+    /// Bytes for the client, whose send queue is full.
     pub(super) to_client: WriteBuffer,
     pub(super) chunk: Chunk,
 }
@@ -18,14 +18,14 @@ pub(super) struct Responses {
 // === impl Responses ===
 
 impl Responses {
-    /// All bytes of the upstream that the client was not sent.
+    /// All bytes of the upstream that were not sent to the client.
     pub(super) fn into_rest(self) -> Vec<u8> {
         let mut rest = self.to_client.into_rest();
         rest.extend_from_slice(&self.buffered);
         rest
     }
 
-    /// The upstream is given up, and with it the head that it began.
+    /// Drops the incomplete head of an upstream that is given up.
     pub(super) fn forget_buffered(&mut self) {
         self.buffered.clear();
     }

@@ -1,5 +1,5 @@
-//! The client's direction: finds each request, asks the rules for its owner, and sends it to the
-//! current upstream.
+//! The client's direction: finds each request, asks the rules about it, and sends it to the current
+//! upstream.
 
 use std::{
     io,
@@ -173,7 +173,8 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Decides whose a request is. False if the request has to wait for its turn.
+    /// Decides which upstream gets a request. Returns false if the request has to wait for its
+    /// turn.
     fn admit(&mut self, head: &RequestHead<'_>) -> bool {
         let decided = self.requests.decided.take();
         let mut decided = decided.unwrap_or_else(|| self.stolen.decide(&Http1(head)));
@@ -202,7 +203,8 @@ impl Exchange<'_> {
     }
 }
 
-/// The upstream may have sent why, and the client is to see how it ended: a pipe shows both.
+/// Before the failure, the upstream may have sent an explanation. A pipe passes that on, and shows
+/// the client how the connection ended.
 fn write_failed(error: &io::Error) -> HandOff {
     HandOff::Pipe { why: None, was_reset: error.kind() == io::ErrorKind::ConnectionReset }
 }

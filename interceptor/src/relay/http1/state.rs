@@ -84,7 +84,7 @@ pub(super) enum Next {
 enum Receiving {
     /// Responses pass.
     Framed,
-    /// The end of a target's response is in doubt. All bytes pass, as its part.
+    /// The end of a target's response is in doubt. All further bytes pass as part of it.
     InDoubt,
     /// The client gets no more bytes of any upstream. Its connection is closed when it has taken
     /// the last ones.
@@ -103,7 +103,7 @@ impl State {
         }
     }
 
-    /// Takes the state to the next one, and tells what is to be done.
+    /// Moves to the next state, and returns the action to take.
     pub(super) fn on(&mut self, event: Event) -> Action {
         match event {
             Event::Client(event) => self.on_client(event),
@@ -247,7 +247,7 @@ impl State {
         }
     }
 
-    /// Events on the way of the next request to its upstream.
+    /// Events of the next request on its way to an upstream.
     fn on_turn(&mut self, event: TurnEvent) -> Action {
         match event {
             TurnEvent::TargetDone { is_app_open } => {
@@ -349,7 +349,7 @@ impl State {
             self.sending = Sending::Between;
         }
         match (after, self.current) {
-            // The client takes further requests for unread (RFC 9112, section 9.6), so no other
+            // The client treats further requests as unread (RFC 9112, section 9.6), so no other
             // upstream may get them. The app's FIN is still to come.
             (After::Close, Current::App) => Action::HandOff(HandOff::PIPE),
             // The target's FIN is not awaited: the target has no further response to give.

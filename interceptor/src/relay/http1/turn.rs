@@ -1,4 +1,4 @@
-//! The way of the next request to its upstream: waiting for its turn, reuse of a connection, dial.
+//! Brings the next request to its upstream: waits for its turn, reuses a connection or dials.
 
 use std::{
     sync::Arc,
@@ -42,7 +42,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// The target of the next request: reuses its open connection or dials.
+    /// Opens the target of the next request: reuses its open connection or dials.
     pub(super) fn open_target(&mut self) -> Result<(), HandOff> {
         match self.requests.wanted_target() {
             // The rule may have ended while the request waited.

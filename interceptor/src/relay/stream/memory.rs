@@ -27,7 +27,7 @@ pub struct MemoryStream {
     resets_on_close: AtomicBool,
 }
 
-/// What one end knows.
+/// The state of one end.
 #[derive(Debug, Default)]
 struct End {
     /// Sent by the peer and not read.
@@ -119,7 +119,7 @@ impl MemoryStream {
         self.change(|_, peer| peer.incoming.len().saturating_sub(WINDOW))
     }
 
-    /// Tries `call`, and registers the task if it gives nothing.
+    /// Tries `call`, and registers the task if it returns nothing.
     fn poll<T>(
         &self,
         cx: &mut Context<'_>,
@@ -138,7 +138,7 @@ impl MemoryStream {
         }
     }
 
-    /// Gives both ends to `call`, this one first, and wakes all tasks that wait if they have
+    /// Passes both ends to `call`, this one first. Wakes all waiting tasks if the ends have
     /// changed.
     fn change<T>(&self, call: impl FnOnce(&mut End, &mut End) -> T) -> T {
         let mut link = self.link.lock();
@@ -188,7 +188,7 @@ impl End {
         Some(read)
     }
 
-    /// As [`Self::read`], but leaves all as it is.
+    /// As [`Self::read`], but removes nothing.
     fn peek(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         let n = self.incoming.len().min(buffer.len());
         if n > 0 {

@@ -1,5 +1,5 @@
-//! The verbs of [`Stream`](super::Stream) for a TCP socket of the event loop, with as few system
-//! calls as possible.
+//! The operations of [`Stream`](super::Stream) for a TCP socket of the event loop, with as few
+//! system calls as possible.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -28,8 +28,8 @@ pub(super) fn poll_read(
         let attempt = stream.try_io(Interest::READABLE, || {
             let n = (&*SockRef::from(stream)).read(buffer)?;
             read = Some(n);
-            // For the event loop alone: it forgets that the stream was readable. It remembers a
-            // FIN.
+            // This error is for the event loop alone, which then forgets that the stream was
+            // readable. It remembers a FIN.
             if 0 < n && n < buffer.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         match (read, attempt) {

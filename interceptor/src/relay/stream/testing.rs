@@ -45,7 +45,7 @@ pub async fn read_to_end(stream: &Stream) -> Vec<u8> {
     all
 }
 
-/// Writes until the send queue is full. Gives the number of bytes.
+/// Writes until the send queue is full. Returns the number of bytes.
 pub async fn fill(stream: &Stream) -> usize {
     let mut sent = 0;
     let chunk = vec![7; 1 << 20];

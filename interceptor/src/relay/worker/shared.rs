@@ -51,7 +51,7 @@ impl Shared {
         self.open.count()
     }
 
-    /// The same, to wait for their end.
+    /// The open connections, to wait for their end.
     #[must_use]
     pub fn open_connections(&self) -> &OpenConnections {
         &self.open

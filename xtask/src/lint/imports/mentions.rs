@@ -14,7 +14,7 @@ pub(crate) struct Source {
     pub(crate) mentions: Vec<Mention>,
     /// Names of items: types, functions, constants.
     pub(crate) defines: BTreeSet<String>,
-    /// How often each word is there outside of `use` lines.
+    /// How often each word occurs outside of `use` lines.
     pub(crate) words: BTreeMap<String, usize>,
 }
 
@@ -86,7 +86,7 @@ impl Source {
         source
     }
 
-    /// Notes the names of items and the words. Gives the number of tokens.
+    /// Notes the names of items and the words. Returns the number of tokens.
     fn code(&mut self, tokens: &[Token<'_>]) -> usize {
         for token in tokens.iter().filter(|token| token.kind == Kind::Ident) {
             *self.words.entry(token.text.to_owned()).or_default() += 1;
@@ -94,7 +94,7 @@ impl Source {
         tokens.len()
     }
 
-    /// Notes the path or the item that the tokens begin with. Gives its number of tokens.
+    /// Notes the path or the item that the tokens begin with. Returns its number of tokens.
     fn path(&mut self, tokens: &[Token<'_>]) -> usize {
         let Some(first) = tokens.first().filter(|token| token.kind == Kind::Ident) else {
             return 1;

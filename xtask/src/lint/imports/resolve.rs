@@ -13,7 +13,7 @@ pub(crate) enum Resolved {
     Elsewhere,
 }
 
-/// More re-exports of re-exports than a crate has.
+/// Maximum depth of re-exports of re-exports. No crate here comes close.
 const MAXIMUM_DEPTH: usize = 16;
 
 /// Resolves a path that a module mentions.

@@ -1,3 +1,5 @@
+//! The arrows of small crates, and what the checks refuse about them.
+
 use std::{env, fs, process};
 
 use super::*;

@@ -19,7 +19,7 @@ pub(crate) struct Tree {
 
 #[derive(Debug)]
 struct Module {
-    /// Below the base.
+    /// The path below the base.
     file: PathBuf,
     parent: usize,
     children: BTreeMap<String, usize>,
@@ -108,7 +108,7 @@ impl Tree {
         &self.modules[module].file
     }
 
-    /// That of the root is the root itself.
+    /// The parent module. The root is its own parent.
     pub(crate) fn parent(&self, module: usize) -> usize {
         self.modules[module].parent
     }

@@ -1,3 +1,5 @@
+//! Texts with and without findings.
+
 use super::{passages::Kind, *};
 
 /// The findings in a text, each with its line.

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use super::passages::Kind;
 use crate::lint::lexer::{self, Token};
 
-/// In columns.
+/// Maximum width of a line, in columns.
 pub(crate) const MAXIMUM: usize = 100;
 
-/// In a string that can be broken at several places.
+/// Minimum number of spaces in a string that can be broken at several places.
 const MINIMUM_SPACES: usize = 3;
 
 /// Each line that is too long.

@@ -15,7 +15,7 @@ pub(crate) struct Case {
 pub(crate) enum Framed {
     /// A final response with a body of this many bytes on the wire. No bytes follow.
     Body(usize),
-    /// The same, followed by bytes that are no part of it.
+    /// The same, followed by bytes that do not belong to it.
     Less(usize),
     /// A response that ends with the connection.
     UntilClose,

@@ -15,8 +15,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Saw, line};
 
-/// How long the server may stay silent, by the runtime's clock. It stands still while a task can
-/// run.
+/// Maximum time that the server may stay silent, by the runtime's clock. It stands still while a
+/// task can run.
 const QUIET: Duration = Duration::from_secs(1);
 
 pub(super) fn saw(bytes: &[u8]) -> Saw {

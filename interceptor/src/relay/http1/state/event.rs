@@ -9,7 +9,7 @@ use crate::relay::stats::Piped;
 pub(in crate::relay::http1) enum Event {
     /// The client's bytes.
     Client(ClientEvent),
-    /// The way of the next request to its upstream.
+    /// The next request on its way to an upstream.
     Turn(TurnEvent),
     /// The current upstream's bytes, or those of an idle target.
     Upstream(UpstreamEvent),
@@ -42,9 +42,10 @@ pub(in crate::relay::http1) enum Owner {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::relay::http1) enum TurnEvent {
-    /// `State::is_target_done`, and whether the app's connection is still open.
+    /// The current target is done (`State::is_target_done`). `is_app_open`: the app's connection is
+    /// still open.
     TargetDone { is_app_open: bool },
-    /// `Sending::Turn` is examined.
+    /// The exchange checks whether the next request's turn has come (`Sending::Turn`).
     Examined,
     /// The target is connected, or its open connection is reused. The request that waited for it is
     /// the next event.
@@ -59,9 +60,9 @@ pub(in crate::relay::http1) enum TurnEvent {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::relay::http1) enum UpstreamEvent {
-    /// A response head passed that agrees to Upgrade or CONNECT.
+    /// A response head that agrees to Upgrade or CONNECT passed.
     Switched,
-    /// A response head passed whose body ends with the connection.
+    /// A response head whose body ends with the connection passed.
     UntilClose,
     /// A response is complete.
     End {
@@ -83,7 +84,7 @@ pub(in crate::relay::http1) enum UpstreamEvent {
 /// What the exchange does after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::relay::http1) enum Action {
-    /// Goes on.
+    /// Nothing.
     Continue,
     /// Sends the request head to the current upstream.
     Send,
@@ -116,9 +117,10 @@ pub(in crate::relay::http1) enum HandOff {
         /// A write to the upstream met a reset.
         was_reset: bool,
     },
-    /// The client's connection failed. So do those of the upstreams.
+    /// The client's connection failed. The upstreams' connections fail, too.
     ClientBroke,
-    /// The connection failed from which the client expects a response. So does the client's.
+    /// The connection from which the client expects a response failed. The client's connection
+    /// fails, too.
     UpstreamBroke,
     /// There is no upstream left for the client. Its connection is closed in order.
     Close,

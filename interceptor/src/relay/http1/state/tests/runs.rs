@@ -137,7 +137,7 @@ impl World {
         events.into_iter().map(Event::from).collect()
     }
 
-    /// Lets an event happen, and checks what the state makes of it.
+    /// Lets an event happen, and checks the state after it.
     fn happen(&mut self, event: Event, after: After) {
         let before = self.state;
         let action = self.state.on(event);
