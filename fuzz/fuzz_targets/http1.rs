@@ -1,3 +1,5 @@
+//! Guided fuzzing of `http1`. The body is in `fuzz/targets`, which tests run, too.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| interceptor_fuzz_targets::http1::run(bytes));

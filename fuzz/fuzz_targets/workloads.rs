@@ -1,3 +1,5 @@
+//! Guided fuzzing of `workloads`. The body is in `fuzz/targets`, which tests run, too.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|text: &str| interceptor_fuzz_targets::workloads::run(text));

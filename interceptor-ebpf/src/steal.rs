@@ -111,8 +111,8 @@ fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64) -> Verdict {
         let Some(pulse) = HEARTBEATS.get_ptr_mut(worker) else { continue };
         // SAFETY: array values live as long as the map. The daemon and other CPUs store to this one
         // at any time, so its words are read one by one.
-        let (beat, room) = unsafe {
-            (read_volatile(addr_of!((*pulse).beat)), read_volatile(addr_of!((*pulse).room)))
+        let (beat, credit) = unsafe {
+            (read_volatile(addr_of!((*pulse).beat)), read_volatile(addr_of!((*pulse).credit)))
         };
         if !is_fresh(now, beat) {
             if beat == AT_LIMIT {
@@ -120,7 +120,7 @@ fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64) -> Verdict {
             }
             continue;
         }
-        if room <= 0 {
+        if credit <= 0 {
             verdict = Verdict::AtLimit;
             continue;
         }
@@ -146,7 +146,7 @@ fn take_off(pulse: *mut Pulse) {
     // compiles to the atomic addition that every BPF kernel has. Additions that return the old
     // value need Linux 5.12.
     unsafe {
-        atomic_xadd::<i64, i64, { AtomicOrdering::Relaxed }>(addr_of_mut!((*pulse).room), -1)
+        atomic_xadd::<i64, i64, { AtomicOrdering::Relaxed }>(addr_of_mut!((*pulse).credit), -1)
     };
 }
 

@@ -241,12 +241,12 @@ fn a_worker_without_room_leaves_its_share_to_the_other_and_then_to_the_app(
         let fixture = Fixture::ready()?;
         let first = first_choice(caller);
         let (cells, other) = (fixture.programs.heartbeats(), 1 - first);
-        cells.grant(first as u32, 2 - cells.room(first as u32));
-        cells.grant(other as u32, 1 - cells.room(other as u32));
+        cells.grant(first as u32, 2 - cells.credit(first as u32));
+        cells.grant(other as u32, 1 - cells.credit(other as u32));
         let served: Vec<_> = (0..4).map(|_| fixture.call(caller, TAKEN)).collect::<Result<_>>()?;
         assert_eq!(served, [Some(first), Some(first), Some(other), None]);
         assert_eq!(fixture.verdicts()?, [(Verdict::Steered, 3), (Verdict::AtLimit, 1)]);
-        assert_eq!((cells.room(first as u32), cells.room(other as u32)), (0, 0));
+        assert_eq!((cells.credit(first as u32), cells.credit(other as u32)), (0, 0));
         cells.grant(first as u32, 1);
         assert_eq!(fixture.call(caller, TAKEN)?, Some(first));
         Ok(())

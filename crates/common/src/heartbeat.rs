@@ -23,7 +23,7 @@ pub type Beat = u64;
 /// The cell of a worker that does not accept: it has not begun, or stopped on purpose.
 pub const NO_BEAT: Beat = 0;
 
-/// The cell of a worker that is alive and has no room for another connection.
+/// The cell of a worker that is alive and has no credit for another connection.
 pub const AT_LIMIT: Beat = 1;
 
 /// One cell of the heartbeat array, which a worker stores and the program reads.
@@ -37,7 +37,7 @@ pub struct Pulse {
     ///
     /// Between the handshake and the worker, connections wait in the accept queue and have no file
     /// descriptor. Without this limit a burst would queue more of them than the process can open.
-    pub room: i64,
+    pub credit: i64,
 }
 
 const _: () = assert!(size_of::<Pulse>() == 16);

@@ -22,7 +22,7 @@ pub(super) fn registry() -> (Registry, Active) {
     let active = RuleEntry {
         target: Some("10.20.0.7:3000".to_owned()),
         declared: vec![port(8080), port(8443)],
-        is_choosy: true,
+        has_condition: true,
         ports: vec![(port(8080), first), (port(8443), second)],
         ..RuleEntry::bare(
             "debug.redirect",

@@ -39,7 +39,7 @@ pub fn registry(
     cluster: Option<Cluster>,
 ) -> MetricRegistry {
     let mut metrics = MetricRegistry::with_prefix("interceptor");
-    let help = "Time from starting on a workload to its program being attached";
+    let help = "Time from the first step for a pod to its program being attached";
     metrics.register_with_unit("arm", help, Unit::Seconds, arm_seconds);
     metrics.register_collector(Box::new(Published { published, shared, callers, cluster }));
     metrics
@@ -66,7 +66,7 @@ impl Collector for Published {
         let ports: Vec<_> = workloads.iter().flat_map(|entry| RulePort::of(entry)).collect();
         write_connections(&mut to, &workloads, &ports)?;
         write_traffic(&mut to, &ports)?;
-        let filtered: Vec<_> = ports.iter().filter(|port| port.is_choosy).collect();
+        let filtered: Vec<_> = ports.iter().filter(|port| port.has_condition).collect();
         write_decisions(&mut to, &filtered)?;
         write_request_times(&mut to, &filtered)?;
         write_rules(&mut to, &workloads)?;
@@ -105,7 +105,7 @@ impl Published {
         let help = "Connections open at present whose client the app sees";
         to.gauge("callers_shown", help, None, count.shown() as f64)?;
         let help = "Connections passed on to an app that did not see their client";
-        to.counter("callers_not_shown", help, count.lost())
+        to.counter("callers_not_shown", help, count.not_shown())
     }
 }
 
@@ -117,7 +117,7 @@ struct RulePort<'a> {
     number: String,
     stats: &'a PortStats,
     /// Whether the rule has a condition or a share.
-    is_choosy: bool,
+    has_condition: bool,
 }
 
 // === impl RulePort ===
@@ -132,7 +132,7 @@ impl<'a> RulePort<'a> {
                 port: *port,
                 number: port.number().to_string(),
                 stats,
-                is_choosy: rule.is_choosy,
+                has_condition: rule.has_condition,
             })
         })
     }

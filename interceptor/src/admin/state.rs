@@ -55,7 +55,7 @@ fn caller_address(state: Result<(), &CallerError>, count: &Count) -> CallerAddre
         reason,
         remedy: remedy.into(),
         shown: count.shown(),
-        not_shown: count.lost(),
+        not_shown: count.not_shown(),
     }
 }
 
@@ -118,7 +118,7 @@ fn rule_status(entry: &WorkloadEntry, rule: &RuleEntry) -> RuleStatus {
 fn decisions(rule: &RuleEntry) -> BTreeMap<Word<Decision>, u64> {
     let count = |decision| rule.ports.iter().map(|(_, stats)| stats.decided(decision)).sum();
     let all = Decision::ALL.map(|decision| (Word::Known(decision), count(decision)));
-    if rule.is_choosy { all.into() } else { BTreeMap::new() }
+    if rule.has_condition { all.into() } else { BTreeMap::new() }
 }
 
 fn piped(rule: &RuleEntry) -> Vec<PipeCount> {

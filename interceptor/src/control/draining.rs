@@ -47,7 +47,7 @@ impl Draining {
 
     /// Closes the connections if the namespace is gone. Returns whether to keep watching: false if
     /// no connection is left or the namespace is gone.
-    pub fn look_again(&self, home: &'static HomeNetns, workers: &Workers) -> bool {
+    pub fn cut_if_gone(&self, home: &'static HomeNetns, workers: &Workers) -> bool {
         let Some(workload) = self.workload.upgrade() else { return false };
         let gone = is_gone(&Netns::open(&self.path, home), self.netns);
         if gone {

@@ -69,7 +69,7 @@ pub struct Node<'a> {
 }
 
 /// A rule that takes effect unless other rules hold its ports.
-struct Claim {
+struct Candidate {
     key: AnnotationKey,
     rule: Rule,
     ports: Vec<Port>,
@@ -92,10 +92,10 @@ impl Planner {
         self.read(spec, &mut rules);
         let obstacle = spec.obstacle.as_ref().map(obstacle);
 
-        let claims =
+        let requested =
             self.accepted.iter().flat_map(|(key, rules)| rules.iter().map(move |rule| (key, rule)));
         let mut admitted = Vec::new();
-        for (key, rule) in claims {
+        for (key, rule) in requested {
             let ports = ports_of(rule, spec);
             let judged = match &obstacle {
                 Some(obstacle) => Err(obstacle.clone()),
@@ -104,7 +104,7 @@ impl Planner {
             // An expired rule holds no port and does not count towards the limits.
             let judged = judged.and_then(|()| expired(key, rule).map_or(Ok(()), Err));
             match judged {
-                Ok(()) => admitted.push(Claim { key: key.clone(), rule: rule.clone(), ports }),
+                Ok(()) => admitted.push(Candidate { key: key.clone(), rule: rule.clone(), ports }),
                 Err(refusal) => rules.push(Planned::refused(key, rule, refusal)),
             }
         }
@@ -156,47 +156,50 @@ impl Planner {
 
     /// Orders the rules of each port by when their annotation first took it. Refuses a rule if the
     /// rules before it leave it no connection.
-    fn assign(&mut self, claims: &[Claim], mut rules: Vec<Planned>) -> Plan {
+    fn assign(&mut self, candidates: &[Candidate], mut rules: Vec<Planned>) -> Plan {
         self.takers.retain(|port, takers| {
             takers.retain(|key| {
-                claims.iter().any(|claim| claim.key == *key && claim.ports.contains(port))
+                candidates
+                    .iter()
+                    .any(|candidate| candidate.key == *key && candidate.ports.contains(port))
             });
             !takers.is_empty()
         });
         let mut orders: BTreeMap<Port, Vec<usize>> = BTreeMap::new();
-        let mut accepted: Vec<Option<usize>> = vec![None; claims.len()];
-        for (n, claim) in claims.iter().enumerate() {
-            let before = |port| self.asked_before(claims, port, n);
-            let refusal = claim.ports.iter().find_map(|&port| {
+        let mut accepted: Vec<Option<usize>> = vec![None; candidates.len()];
+        for (n, candidate) in candidates.iter().enumerate() {
+            let before = |port| self.asked_before(candidates, port, n);
+            let refusal = candidate.ports.iter().find_map(|&port| {
                 // An annotation that took the port first is asked first, even if it is a later
-                // claim.
+                // candidate.
                 let mut others = before(port)
                     .into_iter()
                     .filter(|&other| other > n || accepted[other].is_some());
-                let message = others.find_map(|other| claims[other].leaves_nothing_to(claim, port));
+                let message =
+                    others.find_map(|other| candidates[other].leaves_nothing_to(candidate, port));
                 message.map(|message| Standing::refused(Reason::PortTaken, message))
             });
-            let more = claim.ports.iter().filter(|port| !orders.contains_key(port)).count();
+            let more = candidate.ports.iter().filter(|port| !orders.contains_key(port)).count();
             let refusal = refusal.or_else(|| {
                 let message = || format!("more than {MAX_PORTS} redirected ports in one workload");
                 (orders.len() + more > MAX_PORTS as usize)
                     .then(|| Standing::refused(Reason::LimitExceeded, message()))
             });
             if let Some(refusal) = refusal {
-                rules.push(Planned::refused(&claim.key, &claim.rule, refusal));
+                rules.push(Planned::refused(&candidate.key, &candidate.rule, refusal));
                 continue;
             }
             accepted[n] = Some(rules.len());
-            for &port in &claim.ports {
+            for &port in &candidate.ports {
                 let order = orders.entry(port).or_default();
                 let before = before(port).into_iter();
                 let at = before.filter(|&other| other < n && accepted[other].is_some()).count();
                 order.insert(at, rules.len());
             }
             rules.push(Planned {
-                key: claim.key.clone(),
-                rule: Some(claim.rule.clone()),
-                ports: claim.ports.clone(),
+                key: candidate.key.clone(),
+                rule: Some(candidate.rule.clone()),
+                ports: candidate.ports.clone(),
                 refusal: None,
             });
         }
@@ -214,13 +217,14 @@ impl Planner {
         Plan { ports: ports.collect(), rules }
     }
 
-    /// The claims to `port` that the relay asks before claim `n`, by index.
-    fn asked_before(&self, claims: &[Claim], port: Port, n: usize) -> Vec<usize> {
+    /// The candidates for `port` that the relay asks before candidate `n`, by index.
+    fn asked_before(&self, candidates: &[Candidate], port: Port, n: usize) -> Vec<usize> {
         let came = |other: usize| {
             let mut takers = self.takers.get(&port).into_iter().flatten();
-            (takers.position(|key| *key == claims[other].key).unwrap_or(usize::MAX), other)
+            (takers.position(|key| *key == candidates[other].key).unwrap_or(usize::MAX), other)
         };
-        let claimants = (0..claims.len()).filter(|&other| claims[other].ports.contains(&port));
+        let claimants =
+            (0..candidates.len()).filter(|&other| candidates[other].ports.contains(&port));
         claimants.filter(|&other| came(other) < came(n)).collect()
     }
 }
@@ -235,9 +239,9 @@ impl PortPlan {
     }
 }
 
-// === impl Claim ===
+// === impl Candidate ===
 
-impl Claim {
+impl Candidate {
     /// Why `later`, which the relay asks after this rule, would never get a connection of `port`.
     fn leaves_nothing_to(&self, later: &Self, port: Port) -> Option<String> {
         let Self { key, rule, .. } = self;

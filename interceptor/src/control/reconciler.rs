@@ -170,7 +170,7 @@ impl Reconciler {
         // After the reload, which may just have disarmed workloads of namespaces that are gone.
         if mounts {
             let Context { home, workers, draining, .. } = &*self.context;
-            draining.lock().retain(|disarmed| disarmed.look_again(home, workers));
+            draining.lock().retain(|disarmed| disarmed.cut_if_gone(home, workers));
             for (name, slot) in &mut self.workloads {
                 slot.controller.retry_now();
                 due.insert(Arc::clone(name));
@@ -354,7 +354,7 @@ mod tests {
             workers: Arc::new(Workers::start(1, 1).expect("a thread")),
             loop_guard: Arc::new(LoopGuard::default()),
             loader: Mutex::new(Loader::new(1)),
-            callers: Arc::new(Callers::nowhere()),
+            callers: Arc::new(Callers::disabled()),
             arm_seconds: Histogram::new([1.0]),
             wakes,
             claims: Claims::default(),

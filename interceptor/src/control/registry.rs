@@ -64,7 +64,7 @@ pub struct RuleEntry {
     /// The ports that it takes, or will take.
     pub declared: Vec<Port>,
     /// Whether it has a condition or a share.
-    pub is_choosy: bool,
+    pub has_condition: bool,
     /// Its state and reason.
     pub condition: Standing,
     /// Whether it is active and its target silent, so that clients reach the app.
@@ -94,7 +94,7 @@ impl RuleEntry {
             text: Some(text.to_owned()),
             target: None,
             declared: Vec::new(),
-            is_choosy: false,
+            has_condition: false,
             condition,
             fell_back: false,
             ports: Vec::new(),

@@ -293,7 +293,7 @@ impl WorkloadController {
             text,
             target: planned.rule.as_ref().map(|rule| rule.target.to_string()),
             declared: planned.ports.clone(),
-            is_choosy: planned
+            has_condition: planned
                 .rule
                 .as_ref()
                 .is_some_and(|rule| rule.when.is_some() || rule.percent.is_some()),

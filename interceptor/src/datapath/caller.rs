@@ -61,7 +61,7 @@ pub struct Callers {
 /// Shows client addresses to the apps of one network namespace, or has the reason why it can't.
 #[derive(Debug)]
 pub struct NetnsCallers {
-    way: Result<Way, CallerError>,
+    hook: Result<Hook, CallerError>,
     count: Count,
     /// The counts over all namespaces.
     total: Arc<Count>,
@@ -79,7 +79,7 @@ pub struct ShownCaller {
 #[derive(Debug, Default)]
 pub struct Count {
     shown: AtomicU64,
-    lost: AtomicU64,
+    not_shown: AtomicU64,
 }
 
 /// The programs, loaded while the daemon runs.
@@ -98,7 +98,7 @@ struct Attached(#[expect(dead_code, reason = "held")] [CgroupSockAddrLink; 2]);
 
 /// What one namespace needs to show addresses.
 #[derive(Debug)]
-struct Way {
+struct Hook {
     cookie: u64,
     callers: Arc<CallerMap>,
     /// Held while an app may still ask for an address.
@@ -126,8 +126,8 @@ impl Callers {
 
     /// Shows no address, and tests nothing.
     #[must_use]
-    pub fn nowhere() -> Self {
-        Self { programs: Err(CallerError::Nowhere), count: Arc::default() }
+    pub fn disabled() -> Self {
+        Self { programs: Err(CallerError::Disabled), count: Arc::default() }
     }
 
     /// Whether apps see client addresses.
@@ -146,28 +146,29 @@ impl Callers {
 
     /// Attaches the programs if they are not attached, and proves that they work inside `netns`.
     pub async fn enter(&self, netns: &Netns) -> Arc<NetnsCallers> {
-        let way = match &self.programs {
+        let hook = match &self.programs {
             Ok(programs) => Self::proven(programs, &|ip| netns.tcp_socket(ip)).await,
-            Err(_) => Err(CallerError::Nowhere),
+            Err(_) => Err(CallerError::Disabled),
         };
-        Arc::new(NetnsCallers { way, count: Count::default(), total: Arc::clone(&self.count) })
+        Arc::new(NetnsCallers { hook, count: Count::default(), total: Arc::clone(&self.count) })
     }
 
     /// Proves that the programs work in the network namespace in which `socket` makes sockets.
     async fn proven(
         programs: &Programs,
         socket: &impl Fn(IpAddr) -> io::Result<Socket>,
-    ) -> Result<Way, CallerError> {
+    ) -> Result<Hook, CallerError> {
         let cookie = socket(Ipv4Addr::LOCALHOST.into())
             .and_then(|socket| Ok(NetnsCookie.get(&socket)?))
             .map_err(CallerError::Cookie)?;
         let attached = programs.attach()?;
-        let way = Way { cookie, callers: Arc::clone(&programs.callers), _attached: attached };
+        let hook = Hook { cookie, callers: Arc::clone(&programs.callers), _attached: attached };
         // Test connections are not counted.
-        let callers = NetnsCallers { way: Ok(way), count: Count::default(), total: Arc::default() };
+        let callers =
+            NetnsCallers { hook: Ok(hook), count: Count::default(), total: Arc::default() };
         let callers = Arc::new(callers);
         self_test::prove(&|relay, port, caller| callers.show(relay, port, caller), socket).await?;
-        Arc::into_inner(callers).expect("the trial has ended").way
+        Arc::into_inner(callers).expect("the trial has ended").hook
     }
 }
 
@@ -226,16 +227,16 @@ fn hook<'a>(
 impl NetnsCallers {
     /// Shows `caller` to the app as the peer of a connection from `relay` to its `port`.
     ///
-    /// `None` when that fails; then call [`count_lost`](Self::count_lost).
+    /// `None` when that fails; then call [`count_not_shown`](Self::count_not_shown).
     pub fn show(
         self: &Arc<Self>,
         relay: SocketAddr,
         port: u16,
         caller: SocketAddr,
     ) -> Option<ShownCaller> {
-        let shown = self.way.as_ref().ok().and_then(|way| {
-            let relayed = Relayed::new(way.cookie, Source::from(relay), port);
-            match way.callers.lock().insert(relayed, Source::from(caller), 0) {
+        let shown = self.hook.as_ref().ok().and_then(|hook| {
+            let relayed = Relayed::new(hook.cookie, Source::from(relay), port);
+            match hook.callers.lock().insert(relayed, Source::from(caller), 0) {
                 Ok(()) => Some(ShownCaller { callers: Arc::clone(self), relayed }),
                 Err(error) => {
                     tracing::debug!(%error, "the app sees the relay's address");
@@ -252,9 +253,9 @@ impl NetnsCallers {
     }
 
     /// Counts a connection whose client the app does not see.
-    pub fn count_lost(&self) {
+    pub fn count_not_shown(&self) {
         for count in [&self.count, &*self.total] {
-            count.lost.fetch_add(1, Ordering::Relaxed);
+            count.not_shown.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -263,7 +264,7 @@ impl NetnsCallers {
     /// # Errors
     /// When it does not. The error has the reason.
     pub fn state(&self) -> Result<(), &CallerError> {
-        self.way.as_ref().map(drop)
+        self.hook.as_ref().map(drop)
     }
 
     /// The counts of this namespace.
@@ -277,8 +278,8 @@ impl NetnsCallers {
 
 impl Drop for ShownCaller {
     fn drop(&mut self) {
-        if let Ok(way) = &self.callers.way
-            && let Err(error) = way.callers.lock().remove(&self.relayed)
+        if let Ok(hook) = &self.callers.hook
+            && let Err(error) = hook.callers.lock().remove(&self.relayed)
         {
             tracing::warn!(%error, "can't remove a client's address from the map");
         }
@@ -299,7 +300,7 @@ impl Count {
 
     /// Connections so far whose client the app did not see.
     #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+    pub fn not_shown(&self) -> u64 {
+        self.not_shown.load(Ordering::Relaxed)
     }
 }

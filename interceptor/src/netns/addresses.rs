@@ -23,7 +23,7 @@ use super::socket::tcp_socket;
 /// to them go on to pods.
 const IPVS: &str = "kube-ipvs0";
 /// Addresses that no host has: from TEST-NET-3 (RFC 5737) and the documentation prefix (RFC 3849).
-const NOBODY: [IpAddr; 2] = [
+const UNASSIGNED: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9)),
 ];
@@ -98,7 +98,7 @@ pub fn bind_to_own(socket: &Socket, ip: IpAddr) -> bool {
 
 /// Whether the calling thread's namespace has `ip_nonlocal_bind` set for the family of `ip`.
 fn binds_anything_like(ip: IpAddr) -> io::Result<bool> {
-    is_bindable(if ip.is_ipv4() { NOBODY[0] } else { NOBODY[1] })
+    is_bindable(if ip.is_ipv4() { UNASSIGNED[0] } else { UNASSIGNED[1] })
 }
 
 fn is_bindable(ip: IpAddr) -> io::Result<bool> {

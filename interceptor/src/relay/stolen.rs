@@ -91,7 +91,7 @@ impl Stolen {
         ack: Ack,
     ) -> impl Future<Output = Result<Upstream, DialError>> + Send + use<> {
         let (workload, route) = (Arc::clone(&self.workload), Arc::clone(route));
-        let cause = Cause { path: Arc::clone(&self.path), called: self.original.ip() };
+        let cause = Cause { path: Arc::clone(&self.path), destination: self.original.ip() };
         let (connection, started) = (self.record.id(), Instant::now());
         async move {
             let dialled = route.target.dial(&workload, Purpose::Client(cause), ack).await;

@@ -230,7 +230,7 @@ impl Stream {
 
     /// Writes the bytes that the other end sent before it failed, as far as the peer takes them,
     /// and waits until they have arrived.
-    pub async fn last_words(&self, mut bytes: &[u8]) {
+    pub async fn send_rest(&self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let write = poll_fn(|cx| self.poll_write(cx, bytes));
             let Ok(Ok(n)) = timeout(NO_PROGRESS, write).await else { return };

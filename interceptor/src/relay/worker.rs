@@ -202,7 +202,7 @@ impl Worker {
     /// Tells the kernel how many connections it may send until the next grant.
     fn grant(&mut self) {
         for served in &mut self.served {
-            let left = served.workload.heartbeats.room(self.index);
+            let left = served.workload.heartbeats.credit(self.index);
             self.credits.sent(served.granted.saturating_sub(left));
             served.granted = left;
         }

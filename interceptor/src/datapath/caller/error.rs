@@ -38,7 +38,7 @@ pub enum CallerError {
     },
     /// No namespace of the host shows addresses. `Callers::state` has the reason.
     #[error("lost on the whole host")]
-    Nowhere,
+    Disabled,
 }
 
 // === impl CallerError ===
@@ -59,7 +59,7 @@ impl CallerError {
         reason
     }
 
-    /// What an admin can do about it. Empty for [`Nowhere`](Self::Nowhere), which only refers to
+    /// What an admin can do about it. Empty for [`Disabled`](Self::Disabled), which only refers to
     /// another error.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
@@ -83,7 +83,7 @@ impl CallerError {
             Self::Cookie(_) => "run Linux 5.14 or later",
             Self::Try(_) => "allow TCP connections over the loopback interface",
             Self::NotShown { .. } => "report this message as a bug",
-            Self::Nowhere => "",
+            Self::Disabled => "",
         }
     }
 }

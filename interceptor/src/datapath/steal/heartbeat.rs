@@ -31,7 +31,7 @@ pub struct HeartbeatPage {
 #[repr(C)]
 struct Cell {
     beat: AtomicU64,
-    room: AtomicI64,
+    credit: AtomicI64,
 }
 
 const _: () = assert!(size_of::<Cell>() == size_of::<Pulse>());
@@ -72,14 +72,14 @@ impl HeartbeatPage {
     }
 
     /// The number of connections that the kernel may still steer to `worker`.
-    pub fn room(&self, worker: u32) -> i64 {
-        self.cell(worker).room.load(Ordering::Relaxed)
+    pub fn credit(&self, worker: u32) -> i64 {
+        self.cell(worker).credit.load(Ordering::Relaxed)
     }
 
     /// Changes by `more` the number of connections that the kernel may steer to `worker`. Atomic:
     /// connections that the kernel steers meanwhile are not lost.
     pub fn grant(&self, worker: u32, more: i64) {
-        self.cell(worker).room.fetch_add(more, Ordering::Relaxed);
+        self.cell(worker).credit.fetch_add(more, Ordering::Relaxed);
     }
 
     fn cell(&self, worker: u32) -> &Cell {

@@ -90,7 +90,7 @@ async fn connect_from(
     let ends = Ends { source: Some(source), to: original.0 };
     let upstream = connect(workload, socket, ends, None, ack).await?;
     if shown.is_none() {
-        workload.callers.count_lost();
+        workload.callers.count_not_shown();
     }
     Ok(Upstream { shown, ..upstream })
 }

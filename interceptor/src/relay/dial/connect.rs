@@ -35,7 +35,7 @@ pub struct Cause {
     pub path: Arc<Hops>,
     /// The pod's address that the client connected to, and so probably the source of the new
     /// connection.
-    pub called: IpAddr,
+    pub destination: IpAddr,
 }
 
 /// The two ends of a new connection.
@@ -71,8 +71,8 @@ pub(super) async fn connect(
         }
     };
     let registration = match cause {
-        Some(Cause { path, called }) => {
-            let dialling = workload.loop_guard.dialling(called);
+        Some(Cause { path, destination }) => {
+            let dialling = workload.loop_guard.dialling(destination);
             send_syn(&socket, to)?;
             Some(dialling.register(local_addr(&socket)?, path))
         }

@@ -47,7 +47,7 @@ impl Ends {
             HandOff::ClientBroke => self.reset_upstreams().await,
             HandOff::UpstreamBroke => {
                 // A reset would discard what the upstream sent before, which is in the send queue.
-                stolen.client.last_words(&self.to_client).await;
+                stolen.client.send_rest(&self.to_client).await;
                 stolen.client.reset_on_close();
             }
             HandOff::Close => stolen.client.linger().await,
@@ -72,7 +72,7 @@ impl Ends {
         let mut words = &*self.to_upstream;
         let target = self.target.as_ref().map(|target| &target.upstream);
         for upstream in target.into_iter().chain(&self.app) {
-            upstream.stream.last_words(words).await;
+            upstream.stream.send_rest(words).await;
             upstream.stream.reset_on_close();
             words = &[];
         }

@@ -4,7 +4,7 @@
 
 /// Minimum number of accepted connections before another grant. A grant is one store per attached
 /// namespace, which a single connection is not worth while few credits are left.
-const WORTH_A_GRANT: i64 = 16;
+const MIN_ACCEPTED: i64 = 16;
 
 /// The free connections at a moment, as one worker sees them.
 #[derive(Clone, Copy, Debug)]
@@ -40,11 +40,11 @@ impl Credits {
     }
 
     /// Notes that a connection was accepted. True when another grant is due: at least half of the
-    /// last one is used, and more than [`WORTH_A_GRANT`].
+    /// last one is used, and more than [`MIN_ACCEPTED`].
     pub(super) fn accepted(&mut self) -> bool {
         self.in_flight -= 1;
         self.accepted += 1;
-        self.accepted > (self.granted / 2).max(WORTH_A_GRANT)
+        self.accepted > (self.granted / 2).max(MIN_ACCEPTED)
     }
 
     /// The number of connections that may be sent from now on. Unused credits stay unless they are
