@@ -56,6 +56,15 @@ pub struct WorkloadSpec {
     pub terminating: bool,
 }
 
+/// The last time that an annotation was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The time.
+    pub at: SystemTime,
+    /// The name of the tool, for example `kubectl-annotate`.
+    pub with: Arc<str>,
+}
+
 /// A health check of the kubelet, as the pod's spec describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HealthCheck {
@@ -130,9 +139,9 @@ impl WorkloadSpec {
         }
     }
 
-    /// When the annotation `key` was last written, if that is known.
-    pub fn written(&self, key: &AnnotationKey) -> Option<SystemTime> {
-        self.rules.iter().find(|rules| rules.key == *key).and_then(|rules| rules.written)
+    /// When the annotation `key` was last written, and with which tool, if that is known.
+    pub fn written(&self, key: &AnnotationKey) -> Option<&Written> {
+        self.rules.iter().find(|rules| rules.key == *key)?.written.as_ref()
     }
 }
 

@@ -1,7 +1,8 @@
 //! The circuit breaker of a target: no client waits for a laptop that is asleep.
 //!
 //! Only silence counts (time-outs, unreachable). A target that *refuses* costs its client nothing
-//! and is back as soon as it listens, so it is dialled for every connection.
+//! and is back as soon as it listens, so it is dialled for every connection. What is reported of a
+//! target is another matter: see `answer.rs`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
