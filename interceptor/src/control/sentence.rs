@@ -70,6 +70,10 @@ pub(super) fn fallback(
                 "{target} can't be reached {from}: the kernel there does not allow the connection"
             ),
         ),
+        Answer::Loops => (
+            Reason::Loop,
+            format!("{target} is a redirected port of this pod: connections would loop"),
+        ),
     };
     Some((reason, format!("{why}; clients get the app ({})", name_ports(&numbers(ports)))))
 }

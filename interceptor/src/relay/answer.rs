@@ -21,6 +21,8 @@ pub enum Answer {
     Unreachable,
     /// The kernel on this side refused to connect, for example because of a packet filter.
     Forbidden,
+    /// It was not dialled: it is a redirected port of the same pod.
+    Loops,
 }
 
 /// The last answer of a target, shared by all workers.
@@ -31,13 +33,14 @@ pub struct LastAnswer(AtomicU8);
 
 impl Answer {
     /// Every answer, at the index of its number.
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Unknown,
         Self::Accepts,
         Self::Refuses,
         Self::Silent,
         Self::Unreachable,
         Self::Forbidden,
+        Self::Loops,
     ];
 }
 

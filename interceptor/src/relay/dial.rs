@@ -120,14 +120,16 @@ impl Target {
         };
         let is_for_client = cause.is_some();
         let dialled = to_addresses(workload, &self.addresses(), cause, ack).await;
+        let silent = |answer| {
+            if is_for_client { self.was_silent(answer) } else { self.failed_check(answer) }
+        };
         match dialled.as_ref().err().map(DialError::fell_back) {
             None => self.answered(Answer::Accepts),
             Some(Some(FellBack::TargetRefused)) => self.answered(Answer::Refuses),
-            Some(Some(FellBack::TargetTimeout)) => self.was_silent(Answer::Silent, !is_for_client),
-            Some(Some(FellBack::TargetUnreachable)) => {
-                self.was_silent(Answer::Unreachable, !is_for_client);
-            }
+            Some(Some(FellBack::TargetTimeout)) => silent(Answer::Silent),
+            Some(Some(FellBack::TargetUnreachable)) => silent(Answer::Unreachable),
             Some(Some(FellBack::ConnectFailed)) => self.showed(Answer::Forbidden),
+            Some(None) => self.showed(Answer::Loops),
             // The next client would meet the same shortage, so the kernel leaves it with the app.
             Some(Some(FellBack::Exhausted)) if is_for_client => workload.hold_off(),
             Some(_) => {}

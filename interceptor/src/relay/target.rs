@@ -88,12 +88,18 @@ impl Target {
         self.showed(answer);
     }
 
-    /// Notes that the target did not answer. A single client without an answer may have had bad
-    /// luck: only the one that opens the circuit counts, and every check of the daemon's own.
-    pub(super) fn was_silent(&self, answer: Answer, is_check: bool) {
-        if self.circuit.silent() || is_check {
+    /// Notes that the target did not answer a client. One may have had bad luck, so only the one
+    /// that opens the circuit is news.
+    pub(super) fn was_silent(&self, answer: Answer) {
+        if self.circuit.silent() {
             self.showed(answer);
         }
+    }
+
+    /// Notes that the target did not answer a check.
+    pub(super) fn failed_check(&self, answer: Answer) {
+        self.circuit.open();
+        self.showed(answer);
     }
 
     /// Notes what the target showed. Wakes the task that watches it if that is news.

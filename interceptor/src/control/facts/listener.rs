@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::{backoff::Backoff, relay::workload::Workload};
 
 /// The delays between two looks. The app may not have started yet.
-const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+const RETRY: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
 
 /// Reports which of `ports` nothing listens on, whenever that changes, until something has listened
 /// on each. If the kernel does not tell, nothing is said about any port.

@@ -75,6 +75,11 @@ fn long_lists_and_conditions_are_cut_off() {
     "TargetUnreachable a:1 can't be reached from the pod: the kernel there does not allow the \
      connection; clients get the app (port 80)"
 )]
+#[case(
+    Answer::Loops,
+    "Loop a:1 is a redirected port of this pod: connections would loop; clients get the app (port \
+     80)"
+)]
 fn a_target_that_is_away_is_named_with_the_reason(#[case] answer: Answer, #[case] text: &str) {
     let target = rule("80 -> a:1").target;
     let (reason, message) = fallback(answer, &target, Dial::Pod, &ports(&[80])).expect("is away");
