@@ -73,7 +73,7 @@ fn a_rule_that_waits_for_a_name_has_a_warning_in_words() {
 }
 
 #[test]
-fn a_port_that_nobody_serves_and_nobody_declares_is_named() {
+fn a_port_without_a_listener_that_is_not_declared_is_named() {
     run("wrong-port", |f| {
         f.installed(&[])?;
         let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;

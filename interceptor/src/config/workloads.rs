@@ -5,13 +5,14 @@
 //! flag.rs        a workload from the flags `--netns` and `--redirect`
 //! annotated.rs   one annotation: its rules, or an error with its place
 //! name.rs        the names of workloads
+//! written.rs     when an annotation was written, and with which tool
 //! ```
 //!
 //! Pods become workloads in `kubernetes/pod.rs`. An invalid file is an error as a whole, and its
 //! reader keeps the last valid version. A mistake inside an annotation is an error of that
 //! annotation alone.
 
-use std::{fmt, net::IpAddr, num::NonZeroU16, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{fmt, net::IpAddr, num::NonZeroU16, path::PathBuf, sync::Arc};
 
 use super::annotation::AnnotationKey;
 pub use super::yaml::{FileError, Location, MAX_FILE, ReadError};
@@ -22,12 +23,14 @@ mod flag;
 mod name;
 #[cfg(test)]
 mod tests;
+mod written;
 
 pub use self::{
     annotated::{AnnotatedRules, AnnotationError, Origin},
     file::{MAX_WORKLOADS, WorkloadsFile, parse, read},
     flag::FlagError,
     name::{NameError, WorkloadName},
+    written::Written,
 };
 
 /// Maximum number of ports that one workload declares.
@@ -54,15 +57,6 @@ pub struct WorkloadSpec {
     /// does not look for its namespace any more, because another pod may have its address by
     /// then.
     pub terminating: bool,
-}
-
-/// The last time that an annotation was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// The time.
-    pub at: SystemTime,
-    /// The name of the tool, for example `kubectl-annotate`.
-    pub with: Arc<str>,
 }
 
 /// A health check of the kubelet, as the pod's spec describes it.

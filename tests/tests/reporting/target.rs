@@ -1,5 +1,5 @@
-//! What a rule says about a target that does not take connections, and about ports that nobody
-//! serves. A developer reads it on the pod.
+//! What a rule says about a target that does not take connections, and about ports without a
+//! listener. A developer reads it on the pod.
 
 use std::time::{Duration, Instant};
 
@@ -124,7 +124,7 @@ fn a_target_that_comes_and_goes_is_reported_a_few_times() {
 }
 
 #[test]
-fn a_port_that_nobody_serves_is_named_until_somebody_does() {
+fn a_port_without_a_listener_is_named_until_it_has_one() {
     run(|f| {
         let daemon = f.daemon_with(&format!("8080,80 -> {}:3000", f.laptop.ip4()), &[])?;
         let (_, message) = said(&daemon)?;

@@ -8,7 +8,7 @@ use super::super::{
     annotation::{self, AnnotationKey, Problem},
     yaml::Location,
 };
-use super::Written;
+use super::written::Written;
 
 /// An annotation and its rules.
 #[derive(Debug, Clone, PartialEq, Eq)]

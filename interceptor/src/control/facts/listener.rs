@@ -12,7 +12,7 @@ use crate::{backoff::Backoff, relay::workload::Workload};
 const RETRY: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
 
 /// Reports which of `ports` nothing listens on, whenever that changes, until something has listened
-/// on each. If the kernel does not tell, nothing is said about any port.
+/// on each. If the kernel does not list listeners, it reports none of the ports.
 pub async fn watch(workload: Arc<Workload>, ports: Vec<Port>, report: impl Fn(Vec<Port>)) {
     let (mut unheard, mut retry, mut first) = (ports, RETRY, true);
     loop {

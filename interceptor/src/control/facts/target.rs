@@ -1,8 +1,8 @@
 //! Whether a rule's target answers.
 //!
 //! The relay's workers note what the target shows to clients. This task asks it before the first
-//! client comes, and in the background while it does not answer, so that no client has to wait for
-//! it and the pod's condition is true without clients.
+//! client comes, and in the background while it does not answer. So no client has to wait for it,
+//! and the pod's condition is right without clients.
 
 use std::{sync::Arc, time::Duration};
 

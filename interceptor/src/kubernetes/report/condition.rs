@@ -39,8 +39,8 @@ pub fn conditions(rules: &[RuleEntry]) -> Vec<ConditionSpec> {
     by_type.into_iter().map(|(type_, rules)| summary(type_, &rules)).collect()
 }
 
-/// How long these rules may stay as they are before that is reported, because one of them is about
-/// to change without any action from outside. `None`: at once.
+/// How long these rules may stay as they are before that is reported. One of them is about to
+/// change without any action from outside. `None`: they are reported at once.
 #[must_use]
 pub fn transient_grace(rules: &[RuleEntry]) -> Option<Duration> {
     rules.iter().filter_map(|rule| grace(rule.condition.reason)).max()

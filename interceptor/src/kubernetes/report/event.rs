@@ -183,7 +183,7 @@ fn change(
     }
 }
 
-/// Whether a rule that waits for this reason needs somebody to look at it. A pod that is being
+/// Whether a rule that waits for this reason needs a person's attention. A pod that is being
 /// started does not, and what is transient ends in another state.
 fn is_fault(reason: Reason) -> bool {
     !matches!(reason, Reason::PodNotRunning | Reason::Proving | Reason::Resolving)
