@@ -419,3 +419,41 @@ fn failure_condition(error: &ArmError, terminating: bool) -> Standing {
         | ArmError::Workers => Standing::pending(Reason::KernelRefused, message),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::workloads::WorkloadName;
+
+    fn gone() -> ArmError {
+        ArmError::Netns(NetnsError::NotFound { path: PathBuf::from("/run/netns/gone") })
+    }
+
+    #[test]
+    fn a_namespace_that_is_gone_is_a_fault_unless_its_pod_is_being_deleted() {
+        let standing = failure_condition(&gone(), false);
+        assert_eq!((standing.state, standing.reason), (State::Pending, Reason::NetnsNotFound));
+        let standing = failure_condition(&gone(), true);
+        assert_eq!(standing, Standing::ended("the pod is being deleted"));
+    }
+
+    #[test]
+    fn an_expired_rule_says_how_to_start_it_again() {
+        let mut spec =
+            WorkloadSpec::from_flag("/run/netns/web".as_ref(), &["80 -> a:1"]).expect("a spec");
+        let key = AnnotationKey::redirect();
+        let message = expired(Duration::from_secs(60), &key, &spec).message;
+        let expected = "the rule's ttl (1m) has expired; to start it again, remove the annotation \
+                        and add it again";
+        assert_eq!(message, expected);
+
+        spec.name = WorkloadName::of_pod("shop", "web");
+        spec.netns = NetnsSource::Pod { uid: "u-1".into(), ips: Vec::new() };
+        let message = expired(Duration::from_secs(60), &key, &spec).message;
+        let expected = "the rule's ttl (1m) has expired; to start it again, remove the annotation \
+                        and write it again: `kubectl annotate pod web -n shop debug.redirect-`, \
+                        then `kubectl annotate pod web -n shop debug.redirect='…'`; to write the \
+                        same text over it changes nothing";
+        assert_eq!(message, expected);
+    }
+}

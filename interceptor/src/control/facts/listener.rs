@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::{backoff::Backoff, relay::workload::Workload};
 
 /// The delays between two looks. The app may not have started yet.
-const RETRY: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
+const RETRY: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(15));
 
 /// Reports which of `ports` nothing listens on, whenever that changes, until something has listened
 /// on each. If the kernel does not list listeners, it reports none of the ports.
