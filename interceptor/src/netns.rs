@@ -6,6 +6,7 @@
 //! and the thread is back in the daemon's namespace when it returns.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     fs::File,
     io,
@@ -21,6 +22,7 @@ use socket2::Socket;
 
 pub mod addresses;
 pub mod finder;
+mod listening;
 mod socket;
 
 use self::addresses::Addresses;
@@ -241,6 +243,14 @@ impl Netns {
     /// When the namespace can't be entered or the kernel is out of sockets.
     pub fn tcp_socket(&self, ip: IpAddr) -> io::Result<Socket> {
         self.enter(|| tcp_socket(ip)).map_err(io::Error::other)?
+    }
+
+    /// The TCP ports of this namespace on which something listens.
+    ///
+    /// # Errors
+    /// When the namespace can't be entered, or the kernel does not list its sockets.
+    pub fn listening_ports(&self) -> io::Result<BTreeSet<u16>> {
+        self.enter(listening::listening_ports).map_err(io::Error::other)?
     }
 
     /// Whether `ip` is an address of this namespace.

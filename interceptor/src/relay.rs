@@ -21,7 +21,7 @@
 //!  |-- observe     what may be seen of the bytes, heads and ends that pass
 //!  route       what one rule does with one port
 //!  |-- filter      the rule's condition and share
-//!  |-- target      its addresses, and whether it answers (circuit)
+//!  |-- target      its addresses, and whether it answers (circuit, answer)
 //!  |-- stats       the counters of one port
 //! leaves:      netns_stream over stream, write_buffer, addr, direction, workload_id
 //! ```
@@ -29,6 +29,7 @@
 //! The control side writes [`workload`] and [`route`]; status and metrics read [`stats`].
 
 pub mod addr;
+pub mod answer;
 pub mod canary;
 pub mod circuit;
 pub mod detect;

@@ -9,6 +9,7 @@ mod dual_stack;
 mod policy;
 mod probes;
 mod refusals;
+mod reporting;
 mod rights;
 mod scraping;
 mod shutdown;

@@ -64,6 +64,7 @@ fn workload(entry: &WorkloadEntry) -> WorkloadStatus {
         (Some(failure), _) => {
             let state = match failure.state {
                 State::Refused => WorkloadState::Refused,
+                State::Ended => WorkloadState::Idle,
                 State::Pending | State::Active | State::Expired => WorkloadState::Pending,
             };
             (state, failure.message.clone())

@@ -2,12 +2,17 @@
 //!
 //! ```text
 //! watch.rs      whether the workloads file, a mount or a process has changed
-//! resolve.rs    the addresses behind a target's name
+//! resolve.rs    the addresses behind a target's name; lookup_error.rs: why it has none
 //! canary.rs     whether a connection to a port arrives at the relay
-//! half_open.rs  whether a silent target answers again
+//! listener.rs   whether anything listens on a port that is not declared
+//! target.rs     whether the target answers
+//! hold.rs       what is reported of a target that changes its mind (pure)
 //! ```
 
 pub mod canary;
-pub mod half_open;
+pub mod hold;
+pub mod listener;
+mod lookup_error;
 pub mod resolve;
+pub mod target;
 pub mod watch;

@@ -45,6 +45,8 @@ pub struct Planned {
     pub rule: Option<Rule>,
     /// The ports that it takes. Empty when it is refused.
     pub ports: Vec<Port>,
+    /// Those of them that the workload does not declare.
+    pub undeclared: Vec<Port>,
     /// Why it takes none. `None` if the rule is admitted.
     pub refusal: Option<Standing>,
 }
@@ -73,6 +75,8 @@ struct Candidate {
     key: AnnotationKey,
     rule: Rule,
     ports: Vec<Port>,
+    /// Those of them that the workload does not declare.
+    undeclared: Vec<Port>,
 }
 
 // === impl Planner ===
@@ -104,7 +108,12 @@ impl Planner {
             // An expired rule holds no port and does not count towards the limits.
             let judged = judged.and_then(|()| expired(key, rule).map_or(Ok(()), Err));
             match judged {
-                Ok(()) => admitted.push(Candidate { key: key.clone(), rule: rule.clone(), ports }),
+                Ok(()) => admitted.push(Candidate {
+                    key: key.clone(),
+                    rule: rule.clone(),
+                    undeclared: undeclared(&ports, spec),
+                    ports,
+                }),
                 Err(refusal) => rules.push(Planned::refused(key, rule, refusal)),
             }
         }
@@ -147,6 +156,7 @@ impl Planner {
                         key: written.key.clone(),
                         rule: None,
                         ports: Vec::new(),
+                        undeclared: Vec::new(),
                         refusal: Some(Standing::refused(reason, format!("{error}{note}{caret}"))),
                     });
                 }
@@ -200,6 +210,7 @@ impl Planner {
                 key: candidate.key.clone(),
                 rule: Some(candidate.rule.clone()),
                 ports: candidate.ports.clone(),
+                undeclared: candidate.undeclared.clone(),
                 refusal: None,
             });
         }
@@ -306,6 +317,7 @@ impl Planned {
             key: key.clone(),
             rule: Some(rule.clone()),
             ports: Vec::new(),
+            undeclared: Vec::new(),
             refusal: Some(refusal),
         }
     }
@@ -349,9 +361,7 @@ fn obstacle(obstacle: &Obstacle) -> Standing {
                  takes effect"
             ),
         ),
-        Obstacle::Ended(phase) => {
-            Standing::refused(Reason::PodNotRunning, format!("the pod has ended (phase {phase})"))
-        }
+        Obstacle::Ended(phase) => Standing::ended(format!("the pod has ended (phase {phase})")),
         Obstacle::Policy(refusal) => Standing::refused(Reason::NotAllowed, refusal.to_string()),
     }
 }
@@ -372,6 +382,11 @@ fn ports_of(rule: &Rule, spec: &WorkloadSpec) -> Vec<Port> {
         Ports::Listed(ports) => ports.clone(),
         Ports::Declared => spec.ports.iter().copied().map(Port::tcp).collect(),
     }
+}
+
+fn undeclared(ports: &[Port], spec: &WorkloadSpec) -> Vec<Port> {
+    let declared = |port: &&Port| spec.ports.iter().any(|declared| Port::tcp(*declared) == **port);
+    ports.iter().filter(|port| !declared(port)).copied().collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use k8s_openapi::{
 
 use crate::config::workloads::{
     AnnotatedRules, HealthCheck, HealthSign, MAX_ANNOTATIONS, MAX_DECLARED_PORTS, NetnsSource,
-    Obstacle, WorkloadName, WorkloadSpec,
+    Obstacle, WorkloadName, WorkloadSpec, Written,
 };
 
 /// The `User-Agent` of the kubelet's probes begins with this.
@@ -112,15 +112,20 @@ fn workload(
     })
 }
 
-/// When the annotation `key` was last written, according to `managedFields` of the pod.
-fn written_at(pod: &Pod, key: &str) -> Option<SystemTime> {
+/// When the annotation `key` was last written, and with which tool, according to `managedFields` of
+/// the pod.
+fn written_at(pod: &Pod, key: &str) -> Option<Written> {
     let field = format!("f:{key}");
     let owners = pod.metadata.managed_fields.iter().flatten().filter(|entry| {
         let fields =
             entry.fields_v1.as_ref().map(|fields| &fields.0["f:metadata"]["f:annotations"]);
         fields.is_some_and(|annotations| annotations.get(&field).is_some())
     });
-    owners.filter_map(|entry| Some(SystemTime::from(entry.time.as_ref()?.0))).max()
+    let written = owners.filter_map(|entry| {
+        let with = entry.manager.as_deref().unwrap_or_default().into();
+        Some(Written { at: entry.time.as_ref()?.0.into(), with })
+    });
+    written.max_by_key(|written| written.at)
 }
 
 fn obstacle(pod: &Pod, ips: &[IpAddr]) -> Option<Obstacle> {
