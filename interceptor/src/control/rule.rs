@@ -15,13 +15,15 @@ use crate::{
         context::{Context, Waker},
         facts::{
             canary::{self, Proof},
-            half_open,
+            half_open, loop_probe,
             resolve::{self, Resolution},
+            room,
         },
         plan::Planned,
         task::OwnedTask,
     },
     relay::{
+        capacity::Full,
         filter::Filter,
         route::{Route, Withdrawn},
         stats::PortStats,
@@ -46,7 +48,7 @@ pub(super) struct ActiveRule {
 }
 
 /// A rule that the plan admits, but that can't be put in force.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RefusedRule {
     /// Its annotation.
     pub key: AnnotationKey,
@@ -88,6 +90,10 @@ struct Facts {
     resolution: Resolution,
     proof: Proof,
     circuit_open: bool,
+    /// Connections to the target come back to the rule's ports.
+    leads_back: bool,
+    /// The maximum number of connections, if the rule has that many.
+    full: Option<Full>,
 }
 
 /// The facts, shared with these tasks. Each change wakes the reconciler.
@@ -133,11 +139,13 @@ impl ActiveRule {
             active.tasks.push(active.resolve(host.clone(), *port, workload, context));
         }
         active.tasks.push(active.reopen(workload));
+        active.tasks.push(active.watch_for_loops(workload));
         active
     }
 
     /// Starts to prove that its ports, which have just been taken, are intercepted.
     pub(super) fn prove(&mut self, workload: &Arc<Workload>) {
+        self.tasks.extend(self.watch_share(workload));
         let report = self.facts.reporter(|facts, proof| facts.proof = proof);
         let proof = canary::prove(Arc::clone(workload), self.ports.clone(), report);
         self.tasks.push(OwnedTask::spawn(proof));
@@ -150,16 +158,19 @@ impl ActiveRule {
 
     /// The entry for the registry, with the counters of the rule's `routes`.
     pub(super) fn report(&self, routes: &Routes) -> RuleReport {
-        let stats = |port: Port| {
-            let mut of_port = routes.get(&port)?.iter();
-            let route = of_port.find(|route| Arc::ptr_eq(&route.target, &self.target))?;
-            Some((port, Arc::clone(&route.stats)))
-        };
+        let stats = |port: Port| Some((port, Arc::clone(self.stats(routes, port)?)));
         RuleReport {
             standing: self.standing(),
             fell_back: self.facts.lock().circuit_open,
             ports: self.ports.iter().filter_map(|&port| stats(port)).collect(),
         }
+    }
+
+    /// The counters of one of its ports.
+    fn stats<'a>(&self, routes: &'a Routes, port: Port) -> Option<&'a Arc<PortStats>> {
+        let mut of_port = routes.get(&port)?.iter();
+        let route = of_port.find(|route| Arc::ptr_eq(&route.target, &self.target))?;
+        Some(&route.stats)
     }
 
     /// Starts the task that resolves the target's name and judges the addresses.
@@ -208,6 +219,41 @@ impl ActiveRule {
         });
         let target = Arc::clone(&self.target);
         OwnedTask::spawn(half_open::keep_trying(Arc::clone(workload), target, report))
+    }
+
+    /// Starts the task that probes the target when connections to it seem to come back.
+    fn watch_for_loops(&self, workload: &Arc<Workload>) -> OwnedTask {
+        let report = self.facts.reporter(|facts, ()| facts.leads_back = true);
+        let (workload, target) = (Arc::clone(workload), Arc::clone(&self.target));
+        OwnedTask::spawn(loop_probe::keep_watching(workload, target, self.ports.clone(), report))
+    }
+
+    /// Starts the task that reports when the rule has its maximum number of connections, and when
+    /// it may have more again.
+    fn watch_share(&self, workload: &Arc<Workload>) -> Option<OwnedTask> {
+        let share = Arc::clone(self.stats(&workload.routes.load(), *self.ports.first()?)?.share());
+        let report = self.facts.reporter(|facts, full| facts.full = full);
+        let capacity = Arc::clone(&workload.capacity);
+        Some(OwnedTask::spawn(room::keep_watching(capacity, share, report)))
+    }
+
+    /// The rule's maximum number of connections, if it has that many.
+    pub(super) fn full(&self) -> Option<Full> {
+        self.facts.lock().full
+    }
+
+    /// Why the rule is refused, if its target leads back to its own ports.
+    pub(super) fn loop_refusal(&self) -> Option<Standing> {
+        let target = &self.rule.target;
+        let ports = listed(&self.ports);
+        self.facts.lock().leads_back.then(|| {
+            Standing::refused(
+                Reason::Loop,
+                format!(
+                    "{target} leads back to {ports} of this pod: test connections to it arrived                      there. Clients get the app. Choose another target; to try this one again,                      remove the annotation and add it again"
+                ),
+            )
+        })
     }
 
     /// The rule's route for a port: the one among `old` if the port has one already.
@@ -280,11 +326,26 @@ impl ActiveRule {
     }
 }
 
+// === impl RefusedRule ===
+
+impl RefusedRule {
+    /// Whether this is the planned rule.
+    pub(super) fn is(&self, planned: &Planned) -> bool {
+        self.key == planned.key && planned.rule.as_ref() == Some(&self.rule)
+    }
+}
+
 // === impl SharedFacts ===
 
 impl SharedFacts {
     fn new(resolution: Resolution, waker: Waker) -> Self {
-        let facts = Facts { resolution, proof: Proof::UnderWay, circuit_open: false };
+        let facts = Facts {
+            resolution,
+            proof: Proof::UnderWay,
+            circuit_open: false,
+            leads_back: false,
+            full: None,
+        };
         Self { facts: Arc::new(Mutex::new(facts)), waker }
     }
 
@@ -303,6 +364,12 @@ impl SharedFacts {
             this.waker.wake();
         }
     }
+}
+
+/// `port 80`, or `ports 80, 443`.
+fn listed(ports: &[Port]) -> String {
+    let all: Vec<_> = ports.iter().map(ToString::to_string).collect();
+    format!("{} {}", if ports.len() == 1 { "port" } else { "ports" }, all.join(", "))
 }
 
 /// What a rule takes. A condition that needs no request is decided once for a whole connection.

@@ -8,7 +8,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use super::circuit::Circuit;
+use super::{circuit::Circuit, suspicion::Suspicion};
 
 /// The target of a rule; all ports of the rule share it.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub struct Target {
     addresses: ArcSwap<Addresses>,
     circuit: Circuit,
     tripped: Notify,
+    suspicion: Arc<Suspicion>,
 }
 
 /// What is known of a target's addresses.
@@ -41,6 +42,7 @@ impl Target {
             addresses: ArcSwap::from_pointee(addresses),
             circuit: Circuit::default(),
             tripped: Notify::new(),
+            suspicion: Arc::default(),
         })
     }
 
@@ -60,6 +62,12 @@ impl Target {
     #[must_use]
     pub fn is_silent(&self) -> bool {
         self.circuit.is_open()
+    }
+
+    /// Whether its connections may come back to the port that they left.
+    #[must_use]
+    pub fn suspicion(&self) -> &Arc<Suspicion> {
+        &self.suspicion
     }
 
     /// Waits for the circuit to open. Used by the one background task that then dials the target
