@@ -18,7 +18,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use interceptor_api::{Reason, Standing, State};
-use interceptor_common::port::Port;
+use interceptor_common::{port::Port, steal::Verdict};
 use interceptor_rule::{Rule, Target};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -331,7 +331,11 @@ impl Attachment {
         let Applied { released, taken, failed } =
             self.ports.apply(&self.workload.routes, plan, &mut self.rules, removed);
         released.into_iter().for_each(|port| self.forget_later(port));
-        taken.into_iter().for_each(|n| self.rules[n].prove(&self.workload));
+        for n in taken {
+            let rule = &mut self.rules[n];
+            let steered = steered(&self.programs, &rule.ports);
+            rule.prove(&self.workload, steered);
+        }
         let mut result = Ok(());
         for (n, error) in failed {
             let rule = &self.rules[n];
@@ -377,6 +381,19 @@ impl Attachment {
                 routes
             });
         });
+    }
+}
+
+/// Counts the connections to `ports` that the kernel has steered to the relay so far.
+fn steered(
+    programs: &Arc<Mutex<PodPrograms>>,
+    ports: &[Port],
+) -> impl Fn() -> u64 + Send + Sync + use<> {
+    let (programs, ports) = (Arc::clone(programs), ports.to_vec());
+    move || {
+        let programs = programs.lock();
+        let counts = ports.iter().flat_map(|port| programs.counters(*port).unwrap_or_default());
+        counts.filter(|(verdict, _)| *verdict == Verdict::Steered).map(|(_, count)| count).sum()
     }
 }
 

@@ -144,11 +144,27 @@ impl ActiveRule {
     }
 
     /// Starts to prove that its ports, which have just been taken, are intercepted.
-    pub(super) fn prove(&mut self, workload: &Arc<Workload>) {
+    ///
+    /// `steered` is the number of connections to them that the kernel has steered to the relay.
+    pub(super) fn prove(
+        &mut self,
+        workload: &Arc<Workload>,
+        steered: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
         self.tasks.extend(self.watch_share(workload));
         let report = self.facts.reporter(|facts, proof| facts.proof = proof);
-        let proof = canary::prove(Arc::clone(workload), self.ports.clone(), report);
-        self.tasks.push(OwnedTask::spawn(proof));
+        let (workload, target) = (Arc::clone(workload), Arc::clone(&self.target));
+        let ports = self.ports.clone();
+        self.tasks.push(OwnedTask::spawn(async move {
+            let failed = |proof| {
+                if proof != Proof::Proven {
+                    report(proof);
+                }
+            };
+            canary::prove(Arc::clone(&workload), ports, failed).await;
+            loop_probe::look_first(&workload, &target, steered).await;
+            report(Proof::Proven);
+        }));
     }
 
     /// Records why its ports could not be taken.

@@ -155,8 +155,7 @@ impl Steal {
             self.reset_verdicts(slot as u32)?;
         }
         let full = u32::from(self.full.contains(&port));
-        let entry =
-            PortEntry { expires_at: expires_at.unwrap_or(NEVER), slot: slot as u32, full };
+        let entry = PortEntry { expires_at: expires_at.unwrap_or(NEVER), slot: slot as u32, full };
         self.ports.insert(PortKey::from(port), entry, 0).map_err(in_map("PORTS"))?;
         self.slots[slot] = Some(port);
         Ok(())

@@ -41,7 +41,7 @@ pub enum Purpose {
     Client(Cause),
     /// To find out whether a silent target answers again.
     HalfOpen,
-    /// To find out where the target leads.
+    /// To find out where the target leads. The result does not concern the circuit.
     Probe,
 }
 
@@ -115,6 +115,7 @@ impl Target {
         purpose: Purpose,
         ack: Ack,
     ) -> Result<Upstream, DialError> {
+        let is_probe = matches!(purpose, Purpose::Probe);
         let (cause, unanswered) = match purpose {
             Purpose::Client(_) if self.is_silent() => return Err(DialError::CircuitOpen),
             Purpose::Client(cause) => {
@@ -125,6 +126,9 @@ impl Target {
         let is_for_client = cause.is_some();
         let dialled = to_addresses(workload, &self.addresses(), cause, ack).await;
         let dialled = dialled.map(|upstream| Upstream { unanswered, ..upstream });
+        if is_probe {
+            return dialled;
+        }
         match dialled.as_ref().err().map(DialError::fell_back) {
             // A refusal is an answer.
             None | Some(Some(FellBack::TargetRefused)) => self.answered(),

@@ -145,6 +145,11 @@ impl Suspicion {
         }
     }
 
+    /// Has a probe find out whether the target leads back, and waits for it.
+    pub async fn settle(&self) {
+        self.wait().await;
+    }
+
     /// Notes that the target leads back. It is not dialled any more.
     pub fn confirm(&self) {
         self.verdict.store(LOOP, Ordering::Relaxed);
@@ -157,10 +162,7 @@ impl Suspicion {
         {
             let mut relaxed = self.relaxed.lock();
             let max = if Instant::now() < relaxed.until { relaxed.max } else { self.usual };
-            *relaxed = Relaxed {
-                max: max.saturating_mul(PATIENCE),
-                until: Instant::now() + CALM,
-            };
+            *relaxed = Relaxed { max: max.saturating_mul(PATIENCE), until: Instant::now() + CALM };
         }
         let order = Ordering::Relaxed;
         let _ = self.verdict.compare_exchange(SUSPECTED, NONE, order, order);
@@ -209,9 +211,8 @@ impl Drop for Unanswered {
         let Suspicion { unanswered, epoch, .. } = &*self.suspicion;
         // An answer since then has set the count to zero.
         if epoch.load(Ordering::Relaxed) == self.epoch {
-            let _ = unanswered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-                count.checked_sub(1)
-            });
+            let _ = unanswered
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
         }
     }
 }

@@ -15,8 +15,9 @@ use socket2::Socket;
 
 pub use super::workload_id::WorkloadId;
 use super::{
-    canary::Canaries, capacity::Capacity, loop_guard::LoopGuard, loop_watch::LoopWatch, netns_stream::NetnsGone,
-    pressure::Pressure, route::Route, socket_pool::Pool, source_ports::SourcePorts,
+    canary::Canaries, capacity::Capacity, loop_guard::LoopGuard, loop_watch::LoopWatch,
+    netns_stream::NetnsGone, pressure::Pressure, route::Route, socket_pool::Pool,
+    source_ports::SourcePorts,
 };
 use crate::{
     config::{policy::Dial, workloads::HealthCheck},

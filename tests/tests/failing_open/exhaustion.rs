@@ -85,7 +85,8 @@ fn the_app_serves_the_connections_beyond_the_limit_of_open_files() {
         assert!(outcomes["passed/rule_at_limit"] > 0, "{outcomes:?}");
         let rule = daemon.workload("web")?["rules"][0].clone();
         let message = rule["message"].as_str().unwrap_or_default();
-        let expected = format!("it has {max} connections, its maximum: further clients get the app");
+        let expected =
+            format!("it has {max} connections, its maximum: further clients get the app");
         assert!(rule["state"] == "active" && message.contains(&expected), "{rule}");
         assert!(daemon.get("/livez").is_ok());
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use interceptor_common::port::Port;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::relay::{
     dial::{Ack, Purpose},
@@ -24,6 +24,8 @@ use crate::relay::{
 
 /// The time in which the clients of an ordinary target go on coming. Then there is no probe.
 const OBSERVED: Duration = Duration::from_millis(10);
+/// Maximum time of the first look at a target. A silent one is no loop.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
 /// The number of rounds that prove a loop.
 const ROUNDS: usize = 4;
 /// Maximum number of probes for one suspicion.
@@ -69,6 +71,25 @@ pub async fn keep_watching(
         suspicion.dismiss();
     }
     report(());
+}
+
+/// Looks whether connections to a rule's target arrive at its own ports, when these have just been
+/// taken. `steered` is the number of connections that the kernel has steered to the relay so far.
+///
+/// The target's program does not notice: the handshake is not completed. So this finds only ways
+/// without a program between, such as a Service.
+pub async fn look_first(workload: &Workload, target: &Target, steered: impl Fn() -> u64) {
+    let before = steered();
+    let probe = target.dial(workload, Purpose::Probe, Ack::Delayed);
+    let probe = timeout(FIRST_LOOK, probe).await;
+    let came_back = steered() != before;
+    if let Ok(Ok(probe)) = probe {
+        probe.stream.reset_on_close();
+    }
+    if came_back {
+        // A client may have come at the same time.
+        target.suspicion().settle().await;
+    }
 }
 
 /// Whether connections to the target arrive at `ports` of the workload.

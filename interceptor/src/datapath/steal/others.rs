@@ -65,9 +65,8 @@ fn programs_of(netns: impl AsFd) -> io::Result<Vec<u32>> {
     };
     // SAFETY: the kernel reads and writes `query`, whose size it is told, and writes at most
     // `program_count` ids. Both live until the call returns.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size_of::<Query>())
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size_of::<Query>()) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
