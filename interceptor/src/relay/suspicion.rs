@@ -115,7 +115,7 @@ impl Suspicion {
     /// so they stop.
     #[must_use]
     pub fn is_contradicted(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > self.max() / 2
+        self.waiting.load(Ordering::Relaxed) > self.max() / 4
     }
 
     /// Notes that the target has sent something.

@@ -164,7 +164,9 @@ fn a_burst_of_connections_beyond_the_limit_of_open_files_is_served() {
         let outcomes = outcomes(&daemon, "web")?;
         assert_eq!(outcomes.values().sum::<u64>(), CALLS as u64, "{outcomes:?}");
         assert_eq!(sum(&outcomes, "refused"), 0, "{outcomes:?}");
-        assert_eq!(outcomes["redirected"], f.target.connections(), "{outcomes:?}");
+        // Besides, the daemon may have found out whether the target leads back.
+        let probes = f.target.connections() - outcomes["redirected"];
+        assert!(probes <= 4, "{probes} probes, {outcomes:?}");
         drop(answered);
         f.wait_served_by("laptop", TIMEOUT)
     });
