@@ -266,7 +266,9 @@ impl ActiveRule {
             Standing::refused(
                 Reason::Loop,
                 format!(
-                    "{target} leads back to {ports} of this pod: test connections to it arrived                      there. Clients get the app. Choose another target; to try this one again,                      remove the annotation and add it again"
+                    "{target} leads back to {ports} of this pod: test connections to it arrived \
+                     there. Clients get the app. Choose another target; to try this one again, \
+                     remove the annotation and add it again"
                 ),
             )
         })

@@ -111,8 +111,8 @@ impl Suspicion {
         (!self.is_loop()).then_some(unanswered)
     }
 
-    /// Whether clients go on coming while all of them wait. Those of a loop come one from the other,
-    /// so they stop.
+    /// Whether clients go on coming while all of them wait. Those of a loop come one from the
+    /// other, so they stop.
     #[must_use]
     pub fn is_contradicted(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > self.max() / 4
