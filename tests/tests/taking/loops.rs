@@ -11,7 +11,9 @@ use interceptor_tests::{
     Fixture, SECOND, SecondDaemon, TIMEOUT, counted, outcomes, run, served_by,
 };
 use rstest::rstest;
-use testbed::{Connection, Daemon, Namespace, Protocol, TcpService, wait_until, workload};
+use testbed::{
+    CommandOutput, Connection, Daemon, Namespace, Protocol, TcpService, wait_until, workload,
+};
 
 use crate::listeners;
 
@@ -107,6 +109,23 @@ fn a_loop_over_two_daemons_is_found() {
     });
 }
 
+/// kube-proxy translates the destination, and the source of a pod that calls itself.
+#[test]
+fn the_pods_own_service_is_found_before_a_client_comes() {
+    run(|f| {
+        let service = SocketAddr::from(([10, 99, 200, 1], 80));
+        translate(f.t.node(), service, (f.pod.ip4(), 8080).into())?;
+        assert_eq!(served_by(&f.pod, service)?, "app");
+        let daemon = Daemon::start(f.t, &f.web(&format!("8080 -> {service}")), &[])?;
+        is_refused_as_loop(&daemon, "web")?;
+        assert_eq!(f.app.connections(), 1, "no test connection reaches the app");
+        for client in [&f.pod, &f.client] {
+            assert_eq!(served_by(client, service)?, "app");
+        }
+        Ok(())
+    });
+}
+
 /// A proxy has sources of its own, as the address translation of a Service may have.
 #[test]
 fn a_target_that_leads_back_through_a_proxy_is_found_within_a_second() {
@@ -191,6 +210,22 @@ fn is_refused_as_loop(daemon: &Daemon, workload: &str) -> Result<()> {
         ensure!(rule["state"] == "refused" && rule["reason"] == "Loop", "{rule}");
         Ok(())
     })
+}
+
+/// Translates connections to `service` into some to `pod` that come from the node, as a Service
+/// does.
+fn translate(node: &Namespace, service: SocketAddr, pod: SocketAddr) -> Result<()> {
+    let (service_ip, service_port) = (service.ip().to_string(), service.port().to_string());
+    let (pod_ip, pod_port, to) = (pod.ip().to_string(), pod.port().to_string(), pod.to_string());
+    let to_service = ["PREROUTING", "-d", &service_ip, "-p", "tcp", "--dport", &service_port];
+    let to_pod = ["POSTROUTING", "-d", &pod_ip, "-p", "tcp", "--dport", &pod_port];
+    let destination = ["-j", "DNAT", "--to-destination", &to];
+    for (place, action) in [(to_service, &destination[..]), (to_pod, &["-j", "MASQUERADE"])] {
+        let mut command = node.command("iptables");
+        let output = command.args(["-w", "-t", "nat", "-A"]).args(place).args(action).output()?;
+        CommandOutput::new("iptables", &output).ok()?;
+    }
+    Ok(())
 }
 
 /// A proxy that connects each of its clients to `to`.
