@@ -2,7 +2,7 @@
 //! connections come from: a Service, another redirected pod, a proxy.
 //!
 //! A probe connects to the target and sends nothing. If a connection arrives at the rule's ports,
-//! the probe resets its own after a random time, and sees whether the other one ends with it. The
+//! the probe resets its own after a random time. Then it sees whether the other one ends, too. The
 //! two are one if that happens in each of [`ROUNDS`] rounds, and as fast as in the others. No byte
 //! ever reaches the target.
 
