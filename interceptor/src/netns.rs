@@ -142,6 +142,12 @@ impl NetnsId {
         let meta = file.metadata()?;
         Ok(Self { device: meta.dev(), inode: meta.ino() })
     }
+
+    /// Device and inode. They are the same for every process of the machine.
+    #[must_use]
+    pub fn device_and_inode(self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
 }
 
 impl fmt::Display for NetnsId {
@@ -166,6 +172,12 @@ impl HomeNetns {
         let init = File::open("/proc/1/ns/net").and_then(|file| NetnsId::of(&file)).ok();
         let init = init.filter(|&init| init != id);
         Ok(Box::leak(Box::new(Self { file, id, init, addresses: Addresses::default() })))
+    }
+
+    /// The identity of this namespace.
+    #[must_use]
+    pub fn id(&self) -> NetnsId {
+        self.id
     }
 
     /// Whether `ip` is one of this namespace's own addresses. If the kernel gives no answer, the

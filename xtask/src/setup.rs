@@ -59,6 +59,7 @@ const NEEDS: [(Group, Need); 46] = [
     (Group::Test, need("openssl", "openssl", "TLS")),
     (Group::Test, need("capsh", "libcap2-bin", "runs the daemon with few capabilities")),
     (Group::Test, need("promtool", "prometheus", "tests the chart's alerts")),
+    (Group::Test, need("iptables", "iptables", "imitates a Service")),
     (Group::Bench, need("ip", "iproute2", "makes network namespaces")),
     (Group::Bench, need("nginx", "nginx", "answers the requests, and is a peer to compare with")),
     (Group::Bench, need("wrk", "wrk", "makes requests")),

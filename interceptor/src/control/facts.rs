@@ -7,12 +7,16 @@
 //! listener.rs   whether anything listens on a port that is not declared
 //! target.rs     whether the target answers
 //! hold.rs       what is reported of a target that changes its mind (pure)
+//! loop_probe.rs whether the target leads back to the rule's own ports
+//! room.rs       whether the rule has its maximum number of connections
 //! ```
 
 pub mod canary;
 pub mod hold;
 pub mod listener;
 mod lookup_error;
+pub mod loop_probe;
 pub mod resolve;
+pub mod room;
 pub mod target;
 pub mod watch;

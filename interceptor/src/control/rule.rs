@@ -17,9 +17,9 @@ use crate::{
         context::{Context, Waker},
         facts::{
             canary::{self, Proof},
-            listener,
+            listener, loop_probe,
             resolve::{self, Resolution},
-            target as target_watch,
+            room, target as target_watch,
         },
         plan::Planned,
         sentence,
@@ -27,6 +27,7 @@ use crate::{
     },
     relay::{
         answer::Answer,
+        capacity::Full,
         filter::Filter,
         route::{Route, Withdrawn},
         stats::PortStats,
@@ -53,7 +54,7 @@ pub(super) struct ActiveRule {
 }
 
 /// A rule that the plan admits, but that can't be put in force.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RefusedRule {
     /// Its annotation.
     pub key: AnnotationKey,
@@ -98,6 +99,10 @@ struct Facts {
     answer: Answer,
     /// The ports that are not declared and that nothing listens on. `None` before the first look.
     unheard: Option<Vec<Port>>,
+    /// Connections to the target come back to the rule's ports.
+    leads_back: bool,
+    /// The maximum number of connections, if the rule has that many.
+    full: Option<Full>,
 }
 
 /// The facts, shared with these tasks. Each change wakes the reconciler.
@@ -150,23 +155,42 @@ impl ActiveRule {
         if let Target::Name { host, port } = &rule.target {
             active.tasks.push(active.resolve(host.clone(), *port, workload, context));
         }
+        active.tasks.push(active.watch_for_loops(workload));
         active
     }
 
     /// Starts to prove that its ports, which have just been taken, are intercepted, and that its
     /// target answers.
-    pub(super) fn prove(&mut self, workload: &Arc<Workload>) {
+    ///
+    /// `steered` is the number of connections to them that the kernel has steered to the relay.
+    pub(super) fn prove(
+        &mut self,
+        workload: &Arc<Workload>,
+        steered: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        self.tasks.extend(self.watch_share(workload));
         let report = self.facts.reporter(|facts, unheard| facts.unheard = Some(unheard));
         let undeclared = self.undeclared.clone();
         let listener = listener::watch(Arc::clone(workload), undeclared, report);
-        let report = self.facts.reporter(|facts, proof| facts.proof = proof);
-        let proof = canary::prove(Arc::clone(workload), self.ports.clone(), report);
         let report = self.facts.reporter(|facts, answer| facts.answer = answer);
-        let target = target_watch::watch(Arc::clone(workload), Arc::clone(&self.target), report);
+        let answer = target_watch::watch(Arc::clone(workload), Arc::clone(&self.target), report);
+        let report = self.facts.reporter(|facts, proof| facts.proof = proof);
+        let (workload, target) = (Arc::clone(workload), Arc::clone(&self.target));
+        let ports = self.ports.clone();
+        let proof = async move {
+            let failed = |proof| {
+                if proof != Proof::Proven {
+                    report(proof);
+                }
+            };
+            canary::prove(Arc::clone(&workload), ports, failed).await;
+            loop_probe::look_first(&workload, &target, steered).await;
+            report(Proof::Proven);
+        };
         self.tasks.extend([
             OwnedTask::spawn(listener),
+            OwnedTask::spawn(answer),
             OwnedTask::spawn(proof),
-            OwnedTask::spawn(target),
         ]);
     }
 
@@ -177,16 +201,19 @@ impl ActiveRule {
 
     /// The entry for the registry, with the counters of the rule's `routes`.
     pub(super) fn report(&self, routes: &Routes) -> RuleReport {
-        let stats = |port: Port| {
-            let mut of_port = routes.get(&port)?.iter();
-            let route = of_port.find(|route| Arc::ptr_eq(&route.target, &self.target))?;
-            Some((port, Arc::clone(&route.stats)))
-        };
+        let stats = |port: Port| Some((port, Arc::clone(self.stats(routes, port)?)));
         RuleReport {
             standing: self.standing(),
             unheard: self.facts.lock().unheard.clone().unwrap_or_default(),
             ports: self.ports.iter().filter_map(|&port| stats(port)).collect(),
         }
+    }
+
+    /// The counters of one of its ports.
+    fn stats<'a>(&self, routes: &'a Routes, port: Port) -> Option<&'a Arc<PortStats>> {
+        let mut of_port = routes.get(&port)?.iter();
+        let route = of_port.find(|route| Arc::ptr_eq(&route.target, &self.target))?;
+        Some(&route.stats)
     }
 
     /// Starts the task that resolves the target's name and judges the addresses.
@@ -214,6 +241,33 @@ impl ActiveRule {
         let report = self.facts.reporter(|facts, resolution| facts.resolution = resolution);
         let target = Arc::clone(&self.target);
         OwnedTask::spawn(resolve::keep_resolved(host, port.get(), target, judge, report))
+    }
+
+    /// Starts the task that probes the target when connections to it seem to come back.
+    fn watch_for_loops(&self, workload: &Arc<Workload>) -> OwnedTask {
+        let report = self.facts.reporter(|facts, ()| facts.leads_back = true);
+        let (workload, target) = (Arc::clone(workload), Arc::clone(&self.target));
+        OwnedTask::spawn(loop_probe::keep_watching(workload, target, self.ports.clone(), report))
+    }
+
+    /// Starts the task that reports when the rule has its maximum number of connections, and when
+    /// it may have more again.
+    fn watch_share(&self, workload: &Arc<Workload>) -> Option<OwnedTask> {
+        let share = Arc::clone(self.stats(&workload.routes.load(), *self.ports.first()?)?.share());
+        let report = self.facts.reporter(|facts, full| facts.full = full);
+        let capacity = Arc::clone(&workload.capacity);
+        Some(OwnedTask::spawn(room::keep_watching(capacity, share, report)))
+    }
+
+    /// The rule's maximum number of connections, if it has that many.
+    pub(super) fn full(&self) -> Option<Full> {
+        self.facts.lock().full
+    }
+
+    /// Why the rule is refused, if its target leads back to its own ports.
+    pub(super) fn loop_refusal(&self) -> Option<Standing> {
+        let message = || sentence::leads_back(&self.rule.target, &self.ports);
+        self.facts.lock().leads_back.then(|| Standing::refused(Reason::Loop, message()))
     }
 
     /// The rule's route for a port: the one among `old` if the port has one already.
@@ -293,12 +347,27 @@ impl ActiveRule {
     }
 }
 
+// === impl RefusedRule ===
+
+impl RefusedRule {
+    /// Whether this is the planned rule.
+    pub(super) fn is(&self, planned: &Planned) -> bool {
+        self.key == planned.key && planned.rule.as_ref() == Some(&self.rule)
+    }
+}
+
 // === impl SharedFacts ===
 
 impl SharedFacts {
     fn new(resolution: Resolution, waker: Waker) -> Self {
-        let facts =
-            Facts { resolution, proof: Proof::UnderWay, answer: Answer::Unknown, unheard: None };
+        let facts = Facts {
+            resolution,
+            proof: Proof::UnderWay,
+            answer: Answer::Unknown,
+            unheard: None,
+            leads_back: false,
+            full: None,
+        };
         Self { facts: Arc::new(Mutex::new(facts)), waker }
     }
 

@@ -78,6 +78,16 @@ pub(super) fn fallback(
     Some((reason, format!("{why}; clients get the app ({})", name_ports(&numbers(ports)))))
 }
 
+/// Why a rule is refused whose target leads back to its own `ports`.
+pub(super) fn leads_back(target: &Target, ports: &[Port]) -> String {
+    format!(
+        "{target} leads back to {} of this pod: test connections to it arrived there; clients get \
+         the app. Choose another target; to try this one again, remove the annotation and add it \
+         again",
+        name_ports(&numbers(ports))
+    )
+}
+
 /// Which other rules share a port with rule `n` of the plan, and which of them are asked first.
 pub(super) fn order(plan: &Plan, n: usize) -> Option<String> {
     let rule = &plan.rules[n];

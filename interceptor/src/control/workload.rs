@@ -203,8 +203,9 @@ impl WorkloadController {
         }
         if let Some(armed) = &mut self.armed {
             let ends = &self.ends;
-            let (refused, result) =
-                armed.apply(plan, context, |planned| Some(ends.get(&id_of(planned)?)?.at));
+            let unclaimed = armed.claim(plan, context).await;
+            let expires_at = |planned: &Planned| Some(ends.get(&id_of(planned)?)?.at);
+            let (refused, result) = armed.apply(plan, &unclaimed, context, expires_at);
             self.refused = refused;
             result?;
         }

@@ -42,6 +42,8 @@ pub enum Purpose {
     Client(Cause),
     /// To find out whether the target answers.
     Check,
+    /// To find out where the target leads. The result does not concern the circuit.
+    Probe,
 }
 
 /// Why a target has no connection for a client.
@@ -56,8 +58,9 @@ pub enum DialError {
     /// The policy refuses all addresses of the target's name.
     #[error("the policy refuses the target's addresses")]
     Denied,
-    /// The target is a redirected port of the same pod: the connection would come back to us.
-    #[error("the target is the redirected port itself")]
+    /// The target is a redirected port of the same pod, or leads back to it: the connection would
+    /// come back to us.
+    #[error("the target leads back to the redirected port")]
     Loop,
     /// No answer within the workload's connect time-out.
     #[error("no answer within the connect time-out")]
@@ -113,13 +116,20 @@ impl Target {
         purpose: Purpose,
         ack: Ack,
     ) -> Result<Upstream, DialError> {
-        let cause = match purpose {
+        let is_probe = matches!(purpose, Purpose::Probe);
+        let (cause, unanswered) = match purpose {
             Purpose::Client(_) if self.is_silent() => return Err(DialError::CircuitOpen),
-            Purpose::Client(cause) => Some(cause),
-            Purpose::Check => None,
+            Purpose::Client(cause) => {
+                (Some(cause), Some(self.suspicion().admit().await.ok_or(DialError::Loop)?))
+            }
+            Purpose::Check | Purpose::Probe => (None, None),
         };
         let is_for_client = cause.is_some();
         let dialled = to_addresses(workload, &self.addresses(), cause, ack).await;
+        let dialled = dialled.map(|upstream| Upstream { unanswered, ..upstream });
+        if is_probe {
+            return dialled;
+        }
         let silent = |answer| {
             if is_for_client { self.was_silent(answer) } else { self.failed_check(answer) }
         };

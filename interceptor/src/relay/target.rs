@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::{
     answer::{Answer, LastAnswer},
     circuit::Circuit,
+    suspicion::Suspicion,
 };
 
 /// The target of a rule; all ports of the rule share it.
@@ -21,6 +22,7 @@ pub struct Target {
     circuit: Circuit,
     answer: LastAnswer,
     answer_changed: Notify,
+    suspicion: Arc<Suspicion>,
 }
 
 /// What is known of a target's addresses.
@@ -46,6 +48,7 @@ impl Target {
             circuit: Circuit::default(),
             answer: LastAnswer::default(),
             answer_changed: Notify::new(),
+            suspicion: Arc::default(),
         })
     }
 
@@ -68,6 +71,12 @@ impl Target {
     #[must_use]
     pub fn is_silent(&self) -> bool {
         self.circuit.is_open()
+    }
+
+    /// Whether its connections may come back to the port that they left.
+    #[must_use]
+    pub fn suspicion(&self) -> &Arc<Suspicion> {
+        &self.suspicion
     }
 
     /// What the target showed last.
