@@ -21,11 +21,12 @@ use socket2::Socket;
 
 pub mod addresses;
 pub mod finder;
+pub mod sock_diag;
 mod socket;
 
-use self::addresses::Addresses;
 pub(crate) use self::addresses::ip_of;
 pub use self::socket::tcp_socket;
+use self::{addresses::Addresses, sock_diag::SockDiag};
 
 /// `NSFS_MAGIC` of `linux/magic.h`: the file system that namespace files live in.
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
@@ -241,6 +242,14 @@ impl Netns {
     /// When the namespace can't be entered or the kernel is out of sockets.
     pub fn tcp_socket(&self, ip: IpAddr) -> io::Result<Socket> {
         self.enter(|| tcp_socket(ip)).map_err(io::Error::other)?
+    }
+
+    /// A socket that answers questions about the sockets of this namespace.
+    ///
+    /// # Errors
+    /// When the namespace can't be entered or the kernel is out of sockets.
+    pub fn sock_diag(&self) -> io::Result<SockDiag> {
+        self.enter(SockDiag::open).map_err(io::Error::other)?
     }
 
     /// Whether `ip` is an address of this namespace.

@@ -6,6 +6,7 @@
 //! worker       one thread, one event loop: accepts for every attached workload, stores heartbeats
 //!  serve       the first decision about an accepted connection
 //!  |-- health      recognises the kubelet's probes, which the app answers
+//!  |-- local       whether a connection comes from inside the pod
 //!  detect      the client's protocol, if the rules depend on it
 //!  |-- http1       requests and responses in order, each request to its own target
 //!  |-- http2       streams, each to its own target
@@ -15,6 +16,7 @@
 //!  dial        connects to a target (Target::dial), or to the app past our own program
 //!  |-- upstream    an open connection to either, with what is held as long as it is open
 //!  workload    an attached workload: its namespace, its ports, the ways in and out
+//!  |-- checks      recognises the pod's `exec` probes, which the app answers
 //!  |-- loop_guard  finds our own connections that come back to us
 //!  |-- socket_pool, source_ports, canary, pressure
 //!  select      the first rule of the port that matches
@@ -30,6 +32,7 @@
 
 pub mod addr;
 pub mod canary;
+pub mod checks;
 pub mod circuit;
 pub mod detect;
 pub mod dial;
@@ -41,6 +44,7 @@ pub mod health;
 mod http1;
 mod http2;
 pub mod listen;
+pub mod local;
 pub mod loop_guard;
 pub mod netns_stream;
 pub mod observe;

@@ -26,6 +26,7 @@ use super::{
     claims::{Claim, ClaimedError},
     context::Context,
     draining::Draining,
+    exec_checks::CheckWatch,
     plan::{Plan, Planned},
     ports::{Applied, Ports},
     registry::Armed,
@@ -58,6 +59,8 @@ pub struct Attachment {
     ports: Ports,
     /// Rules in force.
     rules: Vec<ActiveRule>,
+    /// Whether the pod's `exec` checks can be recognised.
+    checks: CheckWatch,
 }
 
 /// Why a namespace could not be armed.
@@ -119,7 +122,8 @@ impl Attachment {
         context.arm_seconds.observe(started.elapsed().as_secs_f64());
         let programs = Arc::new(Mutex::new(programs));
         let ports = Ports::new(&workload.name, &programs);
-        Ok(Self { workload, claims: HashMap::new(), programs, ports, rules: Vec::new() })
+        let (claims, rules, checks) = (HashMap::new(), Vec::new(), CheckWatch::default());
+        Ok(Self { workload, claims, programs, ports, rules, checks })
     }
 
     /// The entry for the registry.
@@ -132,6 +136,12 @@ impl Attachment {
     #[must_use]
     pub fn netns_id(&self) -> NetnsId {
         self.workload.netns.id()
+    }
+
+    /// Prepares the recognition of the spec's `exec` checks. Call it before [`apply`](Self::apply),
+    /// so that no rule takes their first connection.
+    pub fn recognise_checks(&mut self, spec: &WorkloadSpec) {
+        self.checks.update(&self.workload, spec);
     }
 
     /// Brings rules, routes and ports to the plan. Unchanged rules are not touched.
@@ -190,7 +200,8 @@ impl Attachment {
     #[must_use]
     pub fn report(&self, key: &AnnotationKey, rule: &Rule) -> Option<RuleReport> {
         let active = self.rules.iter().find(|active| active.key == *key && active.rule == *rule)?;
-        Some(active.report(&self.workload.routes.load()))
+        let report = active.report(&self.workload.routes.load());
+        Some(RuleReport { standing: self.checks.warn(rule, report.standing), ..report })
     }
 
     /// The first moment at which a rule's `ttl` expires.
@@ -333,6 +344,7 @@ async fn workload(
         pressure: Arc::clone(context.workers.shared().pressure()),
         heartbeats: programs.heartbeats(),
         health_checks: spec.health_checks.clone(),
+        checks: Default::default(),
         home: context.home,
         dial: context.policy.dial,
         connect_timeout: context.policy.connect_timeout,

@@ -191,6 +191,7 @@ impl WorkloadController {
             self.armed = Some(Attachment::arm(&self.spec, netns, context).await?);
         }
         if let Some(armed) = &mut self.armed {
+            armed.recognise_checks(&self.spec);
             let ends = &self.ends;
             let (refused, result) =
                 armed.apply(plan, context, |planned| Some(ends.get(&id_of(planned)?)?.at));

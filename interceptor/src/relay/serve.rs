@@ -12,6 +12,7 @@ use super::{
     detect,
     dial::Ack,
     health,
+    local::Origin,
     loop_guard::Hop,
     netns_stream::NetnsStream,
     pipe::Before,
@@ -48,14 +49,17 @@ pub async fn serve(
     let record = ConnRecord::open(Arc::clone(&workload.name), client_addr, original, &routes);
     let hop = Hop { workload: workload.id, port: original.port() };
     let path = workload.loop_guard.extend(client_addr, hop);
-    let stolen = Stolen { workload, client, client_addr, original, path, record };
+    let origin = Origin::of(&workload, &routes, client_addr, original);
+    let stolen = Stolen { workload, client, client_addr, original, origin, path, record };
     if stolen.path.is_loop() {
         return pass(&stolen, Passed::Loop).await;
     }
     if routes.iter().all(|route| route.is_withdrawn()) {
         return pass(&stolen, Passed::RuleRemoved).await;
     }
-    if health::is_probe(&stolen.workload, &stolen.client, client_addr, original).await {
+    let workload = &stolen.workload;
+    if stolen.is_spared() || health::is_probe(workload, &stolen.client, client_addr, original).await
+    {
         return pass(&stolen, Passed::HealthCheck).await;
     }
     match stolen.choose(None, Needs::Connection) {

@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use interceptor_common::{heartbeat::AT_LIMIT, port::Port, steal::MAX_WORKERS};
 use socket2::Socket;
 
 pub use super::workload_id::WorkloadId;
 use super::{
-    canary::Canaries, loop_guard::LoopGuard, netns_stream::NetnsGone, pressure::Pressure,
-    route::Route, socket_pool::Pool, source_ports::SourcePorts,
+    canary::Canaries, checks::CheckFinder, loop_guard::LoopGuard, netns_stream::NetnsGone,
+    pressure::Pressure, route::Route, socket_pool::Pool, source_ports::SourcePorts,
 };
 use crate::{
     config::{policy::Dial, workloads::HealthCheck},
@@ -56,6 +56,9 @@ pub struct Workload {
     pub heartbeats: Arc<HeartbeatPage>,
     /// The kubelet's probes of the pod's ports.
     pub health_checks: Vec<HealthCheck>,
+    /// Recognises the pod's `exec` probes; replaced by the control side. `None`: the pod has none,
+    /// or they can't be told from other connections.
+    pub checks: ArcSwapOption<CheckFinder>,
     /// The node's own namespace, from which the kubelet probes.
     pub home: &'static HomeNetns,
     /// The namespace that targets are dialled from.

@@ -308,11 +308,7 @@ const CLAUSE: &str = "`when`, `percent`, `ttl`, `with`, `;` or the end";
     "expected each clause at most once, found a second `when`",
     "a:1 when x when y\n           ^^^^"
 )]
-#[case(
-    "a:1 with",
-    "expected {OPTION}, found the end of the text",
-    "a:1 with\n        ^"
-)]
+#[case("a:1 with", "expected {OPTION}, found the end of the text", "a:1 with\n        ^")]
 #[case(
     "a:1 with proxy",
     "expected {OPTION}, found `proxy`; did you mean `proxy-v2`?",
