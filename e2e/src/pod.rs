@@ -295,7 +295,7 @@ impl Pod {
     /// The output of a command inside of one of the pod's containers.
     pub fn exec_in(&self, container: &str, command: &[&str]) -> Result<String> {
         let words = ["exec", "--namespace", &self.namespace, &self.name, "--container", container];
-        self.cluster.kubectl(&[&words, &["--"], command].concat())
+        self.cluster.kubectl(&[&words[..], &["--"], command].concat())
     }
 
     /// The pod's object in the API.
