@@ -34,7 +34,7 @@ pub enum Probe {
 /// The command of an `exec` check: `GET /<word>` on the app, for as long as an app may take to
 /// listen.
 fn call(port: u16, word: &str) -> String {
-    let call = format!("wget -qO- -T 2 http://127.0.0.1:{port}/{word}");
+    let call = format!("timeout 2 wget -qO- http://127.0.0.1:{port}/{word}");
     let script = format!("for n in 1 2 3 4 5 6 7 8; do {call} && exit 0; sleep 0.2; done; exit 1");
     format!("exec: {{command: [sh, -c, {script:?}]}}")
 }

@@ -1,6 +1,8 @@
 //! Which connections from inside a pod belong to its `exec` probes: real processes in cgroups of
 //! version 2, and their sockets in a network namespace.
 
+#![forbid(unsafe_code)]
+
 use std::{
     fs,
     io::{self, Write as _},
@@ -169,7 +171,7 @@ fn a_restarted_container_is_recognised_before_its_new_id_is_reported() {
         };
         let finder = pod.finder(checks)?;
         let localhost = IpAddr::from(Ipv4Addr::LOCALHOST);
-        // While the container runs, another new one is somebody else's: `kubectl debug`.
+        // While the container runs, another new one is not its next start: `kubectl debug`.
         pod.start("d")?;
         assert!(!pod.call(&pod.containers[2], localhost)?.is_check(&finder)?);
         pod.stop_last()?;

@@ -77,7 +77,7 @@ fn exec_checks_reach_the_app_through_a_restart_while_a_sidecar_is_redirected() {
         app.annotate("debug.redirect", &f.to_laptop())?;
         app.wait_active()?;
         let call = |container: &str| {
-            app.exec_in(container, &["wget", "-qO-", "-T", "2", "http://127.0.0.1:8080/"])
+            app.exec_in(container, &["timeout", "2", "wget", "-qO-", "http://127.0.0.1:8080/"])
         };
         // A command in the container is what the kubelet runs for a probe.
         assert!(call("app")?.starts_with("app "));

@@ -110,7 +110,7 @@ fn workload(
         ports,
         rules,
         health_checks: health_checks(pod),
-        exec_checks: exec_checks::read(pod),
+        exec_checks: exec_checks::read(pod, &running_containers(pod).collect::<Vec<_>>()),
         obstacle,
     })
 }

@@ -57,7 +57,7 @@ pub struct Workload {
     /// The kubelet's probes of the pod's ports.
     pub health_checks: Vec<HealthCheck>,
     /// Recognises the pod's `exec` probes; replaced by the control side. `None`: the pod has none,
-    /// or they can't be told from other connections.
+    /// or they can't be recognised.
     pub checks: ArcSwapOption<CheckFinder>,
     /// The node's own namespace, from which the kubelet probes.
     pub home: &'static HomeNetns,

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, LifecycleHandler, Pod, Probe};
 
-use super::running_containers;
 use crate::config::workloads::{CheckedContainer, ContainerId, ExecCheck, ExecChecks};
 
-/// The containers with `exec` probes or hooks. Nothing for a pod without them, so that a change of
+/// The containers with `exec` probes or hooks, among the `running` ones. Nothing for a pod without them, so that a change of
 /// its container ids changes nothing.
-pub(super) fn read(pod: &Pod) -> ExecChecks {
-    let is_alone = running_containers(pod).count() == 1;
+pub(super) fn read(pod: &Pod, running: &[&Container]) -> ExecChecks {
+    let is_alone = running.len() == 1;
     let is_ending = pod.metadata.deletion_timestamp.is_some();
-    let containers: Vec<_> = running_containers(pod)
+    let containers: Vec<_> = running
+        .iter()
         .filter_map(|container| {
             let checks = checks(container);
             let status = statuses(pod).find(|status| status.name == container.name);

@@ -193,7 +193,7 @@ fn a_pod_without_exec_checks_does_not_change_with_its_container_ids() {
 #[case::started("postStart", true, json!({}), false)]
 #[case::running("preStop", true, json!({}), false)]
 #[case::ending("preStop", true, json!({ "deletionTimestamp": "2024-05-01T12:00:00Z" }), true)]
-fn a_proxys_hooks_are_spared_while_they_may_run(
+fn the_hooks_of_a_proxy_are_spared_while_they_may_run(
     #[case] hook: &str,
     #[case] started: bool,
     #[case] metadata: Value,
