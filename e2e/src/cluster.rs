@@ -130,6 +130,15 @@ impl Cluster {
         command
     }
 
+    /// Runs a script of `sh` that uses kubectl, as a user would, and returns its output.
+    pub fn shell(&self, script: &str) -> Result<String> {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).envs(self.environment()).stdin(Stdio::null());
+        shell.env("PATH", format!("{}:{path}", self.bin.display()));
+        CommandOutput::new(script, &shell.output().context("run sh")?).ok()
+    }
+
     /// Stops a part of the cluster, as in `node1-kubelet`. Dropping the result starts it again.
     pub fn stop_part(&self, part: &str) -> Result<Stopped> {
         xtask(&["cluster", "stop", part])?;
