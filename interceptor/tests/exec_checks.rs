@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -78,7 +78,7 @@ impl Pod {
     }
 
     /// A process in the cgroup at `path` connects to the server at `ip`.
-    fn call(&self, path: &PathBuf, ip: IpAddr) -> Result<Call> {
+    fn call(&self, path: &Path, ip: IpAddr) -> Result<Call> {
         let script = "echo $$ > \"$0/cgroup.procs\" && exec 3<>\"/dev/tcp/$1/8080\" && read -u 3";
         let mut command: Command = self.netns.command("bash");
         command.args(["-c", script]).arg(path).arg(ip.to_string()).stdin(Stdio::null());
