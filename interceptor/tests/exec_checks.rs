@@ -87,7 +87,7 @@ impl Pod {
         Ok(Call { client, stream })
     }
 
-    fn finder(&self, checks: ExecChecks) -> Result<CheckFinder> {
+    fn finder(&self, checks: &ExecChecks) -> Result<CheckFinder> {
         let home = HomeNetns::capture()?;
         let diag = Netns::open(self.netns.netns_path(), home)?.sock_diag()?;
         let ids: Vec<_> = checks.ids().collect();
@@ -137,7 +137,7 @@ fn a_probe_is_told_from_a_sidecar_at_every_address_of_the_pod() {
             containers: vec![container("web", &web, &[ExecCheck::Liveness])],
             others: vec![sidecar],
         };
-        let finder = pod.finder(checks)?;
+        let finder = pod.finder(&checks)?;
         let ips = [
             IpAddr::from(Ipv4Addr::LOCALHOST),
             Ipv6Addr::LOCALHOST.into(),
@@ -169,7 +169,7 @@ fn a_restarted_container_is_recognised_before_its_new_id_is_reported() {
             containers: vec![container("web", &old, &[ExecCheck::PostStart])],
             others: vec![sidecar],
         };
-        let finder = pod.finder(checks)?;
+        let finder = pod.finder(&checks)?;
         let localhost = IpAddr::from(Ipv4Addr::LOCALHOST);
         // While the container runs, another new one is not its next start: `kubectl debug`.
         pod.start("d")?;
@@ -189,7 +189,7 @@ fn asking_the_kernel_takes_microseconds() {
     run(|mut pod| {
         let web = pod.start("a")?;
         let containers = vec![container("web", &web, &[ExecCheck::Liveness])];
-        let finder = pod.finder(ExecChecks { containers, others: Vec::new() })?;
+        let finder = pod.finder(&ExecChecks { containers, others: Vec::new() })?;
         let call = pod.call(&pod.containers[0], Ipv4Addr::LOCALHOST.into())?;
         let first = Instant::now();
         assert!(call.is_check(&finder)?);

@@ -101,8 +101,9 @@ fn exec_checks_reach_the_app_through_a_restart_while_a_sidecar_is_redirected() {
             Ok(())
         })?;
         let logs = app.kubectl("logs", &["--container=app"])?;
-        for word in ["/start ", "/startup ", "/live "] {
-            assert!(logs.contains(word), "{word} did not reach the app: {logs}");
+        for path in ["/start", "/startup", "/live"] {
+            let line = format!("app: GET {path}");
+            assert!(logs.lines().any(|other| other == line), "{path}: {logs}");
         }
         assert_probed(f, &app)?;
         assert_eq!(app.restarts()?, 1);
