@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::{Container, ContainerStatus, LifecycleHandler, P
 
 use crate::config::workloads::{CheckedContainer, ContainerId, ExecCheck, ExecChecks};
 
-/// The containers with `exec` probes or hooks, among the `running` ones. Nothing for a pod without them, so that a change of
-/// its container ids changes nothing.
+/// The containers with `exec` probes or hooks, among those that run at the same time. Nothing for a
+/// pod without them, so that a change of its container ids changes nothing.
 pub(super) fn read(pod: &Pod, running: &[&Container]) -> ExecChecks {
     let is_alone = running.len() == 1;
     let is_ending = pod.metadata.deletion_timestamp.is_some();
