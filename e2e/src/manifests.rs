@@ -27,6 +27,16 @@ pub enum Probe {
     Grpc,
     /// A TCP connection.
     Tcp,
+    /// A command in the container, which calls the app.
+    Exec,
+}
+
+/// The command of an `exec` check: `GET /<word>` on the app, for as long as an app may take to
+/// listen.
+fn call(port: u16, word: &str) -> String {
+    let call = format!("timeout 2 wget -qO- http://127.0.0.1:{port}/{word}");
+    let script = format!("for n in 1 2 3 4 5 6 7 8; do {call} && exit 0; sleep 0.2; done; exit 1");
+    format!("exec: {{command: [sh, -c, {script:?}]}}")
 }
 
 /// The manifest of a workload.
@@ -44,6 +54,8 @@ pub struct Manifest {
     pub(crate) node: Option<String>,
     pub(crate) init: Option<String>,
     pub(crate) dual_stack: bool,
+    pub(crate) hooks: bool,
+    pub(crate) sidecar: bool,
 }
 
 impl Manifest {
@@ -62,6 +74,8 @@ impl Manifest {
             node: None,
             init: None,
             dual_stack: false,
+            hooks: false,
+            sidecar: false,
         }
     }
 
@@ -83,6 +97,17 @@ impl Manifest {
     /// Adds a liveness and a readiness probe of this kind.
     pub fn probe(self, probe: Probe) -> Self {
         Self { probe: Some(probe), ..self }
+    }
+
+    /// Adds a startup probe, and hooks at start and end. They are commands that call `/startup`,
+    /// `/start` and `/stop` of the app.
+    pub fn hooks(self) -> Self {
+        Self { hooks: true, ..self }
+    }
+
+    /// Adds a second container that does nothing, for `kubectl exec`.
+    pub fn sidecar(self) -> Self {
+        Self { sidecar: true, ..self }
     }
 
     /// Adds an annotation to the pod template.
@@ -210,11 +235,16 @@ impl Manifest {
                 Probe::Http => format!("httpGet: {{path: /live, port: {port}}}"),
                 Probe::Grpc => format!("grpc: {{port: {port}}}"),
                 Probe::Tcp => format!("tcpSocket: {{port: {port}}}"),
+                Probe::Exec => {
+                    format!("exec: {{command: [wget, -qO-, 'http://127.0.0.1:{port}/live']}}")
+                }
             };
+            // Starting a command takes longer.
+            let timeout = if probe == Probe::Exec { 2 } else { 1 };
             for which in ["livenessProbe", "readinessProbe"] {
                 let _ = writeln!(
                     pod,
-                    "      {which}: {{{action}, periodSeconds: 1, timeoutSeconds: 1, \
+                    "      {which}: {{{action}, periodSeconds: 1, timeoutSeconds: {timeout}, \
                      failureThreshold: 3}}"
                 );
             }
@@ -223,6 +253,20 @@ impl Manifest {
                 pod,
                 "      readinessProbe: {{tcpSocket: {{port: {port}}}, periodSeconds: 1}}"
             );
+        }
+        if self.hooks {
+            let (startup, start, stop) =
+                (call(port, "startup"), call(port, "start"), call(port, "stop"));
+            let _ = writeln!(
+                pod,
+                "      startupProbe: {{{startup}, periodSeconds: 1, timeoutSeconds: 4, \
+                 failureThreshold: 3}}\n      lifecycle: {{postStart: {{{start}}}, preStop: \
+                 {{{stop}}}}}"
+            );
+        }
+        if self.sidecar {
+            pod += "    - {name: sidecar, image: 'localhost/guest:1', imagePullPolicy: Never, \
+                    command: [sleep, '3600']}\n";
         }
         pod
     }

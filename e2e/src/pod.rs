@@ -251,6 +251,11 @@ impl Pod {
         })
     }
 
+    /// Whether kubelet reports the pod as ready.
+    pub fn is_ready(&self) -> Result<bool> {
+        Ok(is_ready(&self.get()?))
+    }
+
     /// The number of restarts of its containers.
     pub fn restarts(&self) -> Result<u64> {
         Ok(self.snapshot()?.restarts.iter().sum())
@@ -285,6 +290,12 @@ impl Pod {
     pub fn exec(&self, command: &[&str]) -> Result<String> {
         let words = ["exec", "--namespace", &self.namespace, &self.name, "--"];
         self.cluster.kubectl(&[&words, command].concat())
+    }
+
+    /// The output of a command inside of one of the pod's containers.
+    pub fn exec_in(&self, container: &str, command: &[&str]) -> Result<String> {
+        let words = ["exec", "--namespace", &self.namespace, &self.name, "--container", container];
+        self.cluster.kubectl(&[&words[..], &["--"], command].concat())
     }
 
     /// The pod's object in the API.

@@ -5,6 +5,7 @@
 //!   workload.rs       the controller of one workload
 //!     plan.rs           which rules take effect, and why the others do not (pure)
 //!     attachment.rs     a namespace with our programs in it
+//!       exec_checks.rs    prepares the recognition of `exec` probes
 //!       ports.rs          the order in which ports are taken and released
 //!       rule.rs           a rule in force
 //!         sentence.rs       what it does, in words (pure)
@@ -20,6 +21,7 @@ pub mod attachment;
 pub mod claims;
 pub mod context;
 pub mod draining;
+mod exec_checks;
 pub mod facts;
 pub mod plan;
 mod ports;

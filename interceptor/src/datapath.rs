@@ -6,6 +6,7 @@
 //! Nothing is pinned. When the process ends, the kernel removes all of it.
 
 pub mod caller;
+pub mod containers;
 mod error;
 mod object;
 pub mod pod;

@@ -23,11 +23,12 @@ use socket2::Socket;
 pub mod addresses;
 pub mod finder;
 mod listening;
+pub mod sock_diag;
 mod socket;
 
-use self::addresses::Addresses;
 pub(crate) use self::addresses::ip_of;
 pub use self::socket::tcp_socket;
+use self::{addresses::Addresses, sock_diag::SockDiag};
 
 /// `NSFS_MAGIC` of `linux/magic.h`: the file system that namespace files live in.
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
@@ -263,6 +264,14 @@ impl Netns {
     /// When the namespace can't be entered, or the kernel does not list its sockets.
     pub fn listening_ports(&self) -> io::Result<BTreeSet<u16>> {
         self.enter(listening::listening_ports).map_err(io::Error::other)?
+    }
+
+    /// A socket that answers questions about the sockets of this namespace.
+    ///
+    /// # Errors
+    /// When the namespace can't be entered or the kernel is out of sockets.
+    pub fn sock_diag(&self) -> io::Result<SockDiag> {
+        self.enter(SockDiag::open).map_err(io::Error::other)?
     }
 
     /// Whether `ip` is an address of this namespace.

@@ -6,6 +6,7 @@
 //! worker       one thread, one event loop: accepts for every attached workload, stores heartbeats
 //!  serve       the first decision about an accepted connection
 //!  |-- health      recognises the kubelet's probes, which the app answers
+//!  |-- local       whether a connection comes from inside the pod
 //!  detect      the client's protocol, if the rules depend on it
 //!  |-- http1       requests and responses in order, each request to its own target
 //!  |-- http2       streams, each to its own target
@@ -15,6 +16,7 @@
 //!  dial        connects to a target (Target::dial), or to the app past our own program
 //!  |-- upstream    an open connection to either, with what is held as long as it is open
 //!  workload    an attached workload: its namespace, its ports, the ways in and out
+//!  |-- checks      recognises the pod's `exec` probes, which the app answers
 //!  |-- loop_guard  finds our own connections that come back to us
 //!  |-- loop_watch  finds those that come back by a way that hides their source
 //!  |-- socket_pool, source_ports, canary, pressure
@@ -34,6 +36,7 @@ pub mod addr;
 pub mod answer;
 pub mod canary;
 pub mod capacity;
+pub mod checks;
 pub mod circuit;
 pub mod detect;
 pub mod dial;
@@ -45,6 +48,7 @@ pub mod health;
 mod http1;
 mod http2;
 pub mod listen;
+pub mod local;
 pub mod loop_guard;
 pub mod loop_watch;
 pub mod netns_stream;

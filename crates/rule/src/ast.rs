@@ -31,6 +31,8 @@ pub struct Rule {
     pub ttl: Option<Duration>,
     /// The header that carries the client's address to the target, ahead of the stream.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// What becomes of connections from inside the pod.
+    pub local: Local,
     /// Positions in the parsed text. The parser sets them, and messages about the rule read them.
     pub places: Places,
 }
@@ -125,6 +127,19 @@ pub enum ProxyProtocol {
     V2,
 }
 
+/// What a rule does with connections from inside the pod: from one of its containers, or by
+/// `kubectl port-forward`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Local {
+    /// The rule takes them, except those of `exec` probes and hooks.
+    #[default]
+    ExceptChecks,
+    /// The rule takes none of them.
+    ToApp,
+    /// The rule takes all of them.
+    ToTarget,
+}
+
 // === impl Rule ===
 
 impl Rule {
@@ -137,13 +152,14 @@ impl Rule {
 impl PartialEq for Rule {
     fn eq(&self, other: &Self) -> bool {
         // Without `..`: a new field fails to compile here until it is compared or ignored.
-        let Self { ports, target, when, percent, ttl, proxy_protocol, places: _ } = self;
+        let Self { ports, target, when, percent, ttl, proxy_protocol, local, places: _ } = self;
         *ports == other.ports
             && *target == other.target
             && *when == other.when
             && *percent == other.percent
             && *ttl == other.ttl
             && *proxy_protocol == other.proxy_protocol
+            && *local == other.local
     }
 }
 
@@ -165,10 +181,24 @@ impl fmt::Display for Rule {
             // humantime separates the units by spaces. The canonical form is one word.
             write!(f, " ttl {}", humantime::format_duration(ttl).to_string().replace(' ', ""))?;
         }
-        if let Some(version) = self.proxy_protocol {
-            write!(f, " with {version}")?;
+        let version = self.proxy_protocol.map(|version| version.to_string());
+        let options = version.iter().map(String::as_str).chain(self.local.option());
+        for (index, option) in options.enumerate() {
+            let begin = if index == 0 { " with " } else { "," };
+            write!(f, "{begin}{option}")?;
         }
         Ok(())
+    }
+}
+
+impl Local {
+    /// The option after `with`. `None` for the default.
+    pub fn option(self) -> Option<&'static str> {
+        match self {
+            Self::ExceptChecks => None,
+            Self::ToApp => Some("local-to-app"),
+            Self::ToTarget => Some("local-to-target"),
+        }
     }
 }
 

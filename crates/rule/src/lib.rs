@@ -47,7 +47,7 @@ mod tests;
 
 pub use interceptor_common::port::{Port, Protocol};
 
-pub use ast::{Condition, Percent, Places, Ports, ProxyProtocol, Rule, Target};
+pub use ast::{Condition, Local, Percent, Places, Ports, ProxyProtocol, Rule, Target};
 pub use error::{ErrorKind, ParseError};
 pub use limits::{Limit, MAX_CONDITION, MAX_PORTS, MAX_RULE_TEXT, MAX_RULES, MAX_TTL, MIN_TTL};
 pub use name::{HostName, InvalidName, SessionName};

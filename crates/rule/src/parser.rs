@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use interceptor_common::port::{Port, Protocol};
 
-use crate::ast::{Condition, Percent, Places, Ports, ProxyProtocol, Rule, Target};
+use crate::ast::{Condition, Local, Percent, Places, Ports, ProxyProtocol, Rule, Target};
 use crate::error::{ErrorKind, ParseError};
 use crate::lexer::{Broken, Lexer, Token, TokenKind};
 use crate::limits::{Limit, MAX_CONDITION, MAX_PORTS, MAX_RULE_TEXT, MAX_RULES, MAX_TTL, MIN_TTL};
@@ -19,7 +19,9 @@ use crate::{suggest, target, visible};
 /// ports   = port { "," port }
 /// port    = number [ "/udp" ]
 /// target  = ipv4 ":" port | "[" ipv6 "]" ":" port | hostname ":" port | session-name
-/// clause  = "when" condition | "percent" number | "ttl" duration | "with" "proxy-v2"
+/// clause  = "when" condition | "percent" number | "ttl" duration
+///         | "with" option { "," option }
+/// option  = "proxy-v2" | "local-to-app" | "local-to-target"
 /// ```
 ///
 /// White space between the parts is ignored. Keywords are case-sensitive. A rule has each clause at
@@ -69,6 +71,8 @@ fn check_text(text: &str) -> Result<(), ParseError> {
     Ok(())
 }
 
+const EXPECTED_OPTION: &str = "`proxy-v2`, `local-to-app` or `local-to-target` after `with`";
+
 struct Parser<'a> {
     text: &'a str,
     lexer: Lexer<'a>,
@@ -80,7 +84,14 @@ struct Clauses {
     when: Option<(Condition, Span)>,
     percent: Option<(Percent, Span)>,
     ttl: Option<(Duration, Span)>,
-    with: Option<(ProxyProtocol, Span)>,
+    with: Option<Options>,
+}
+
+/// The options of a clause `with`.
+#[derive(Clone, Copy, Default)]
+struct Options {
+    proxy_protocol: Option<ProxyProtocol>,
+    local: Option<Local>,
 }
 
 impl Parser<'_> {
@@ -112,7 +123,8 @@ impl Parser<'_> {
             when: clauses.when.map(|(condition, _)| condition),
             percent: clauses.percent.map(|(percent, _)| percent),
             ttl: clauses.ttl.map(|(ttl, _)| ttl),
-            proxy_protocol: clauses.with.map(|(version, _)| version),
+            proxy_protocol: clauses.with.and_then(|options| options.proxy_protocol),
+            local: clauses.with.and_then(|options| options.local).unwrap_or_default(),
             places,
         })
     }
@@ -230,8 +242,8 @@ impl Parser<'_> {
                 end
             }
             _ => {
-                let (version, end) = self.with()?;
-                clauses.with = Some((version, word.to(end)));
+                let (options, end) = self.with()?;
+                clauses.with = Some(options);
                 end
             }
         };
@@ -322,20 +334,40 @@ impl Parser<'_> {
         Err(ParseError::limit(self.text, limit, span, visible::quoted(word)))
     }
 
-    fn with(&mut self) -> Result<(ProxyProtocol, Span), ParseError> {
-        let span = self.word(ErrorKind::With, "`proxy-v2` after `with`")?;
-        match span.of(self.text) {
-            "proxy-v2" => Ok((ProxyProtocol::V2, span)),
-            other => {
-                let error =
-                    ParseError::new(self.text, ErrorKind::With, span, "`proxy-v2` after `with`");
-                Err(if other.to_ascii_lowercase().starts_with("proxy") {
-                    error.suggest("did you mean `proxy-v2`?")
-                } else {
-                    error
-                })
+    fn with(&mut self) -> Result<(Options, Span), ParseError> {
+        let mut options = Options::default();
+        loop {
+            let span = self.word(ErrorKind::With, EXPECTED_OPTION)?;
+            self.option(span, &mut options)?;
+            if self.lexer.peek().kind != TokenKind::Comma {
+                return Ok((options, span));
             }
+            self.lexer.next();
         }
+    }
+
+    /// Reads one option of a clause `with`.
+    fn option(&self, span: Span, options: &mut Options) -> Result<(), ParseError> {
+        let error = |expected| ParseError::new(self.text, ErrorKind::With, span, expected);
+        let word = span.of(self.text);
+        let is_new = match word {
+            "proxy-v2" => options.proxy_protocol.replace(ProxyProtocol::V2).is_none(),
+            "local-to-app" => options.local.replace(Local::ToApp).is_none(),
+            "local-to-target" => options.local.replace(Local::ToTarget).is_none(),
+            other => {
+                let meant = suggest::option(other);
+                let suggested = meant.map(|meant| format!("did you mean `{meant}`?"));
+                let error = error(EXPECTED_OPTION);
+                return Err(match suggested {
+                    Some(suggestion) => error.suggest(suggestion),
+                    None => error,
+                });
+            }
+        };
+        if is_new {
+            return Ok(());
+        }
+        Err(error("each option at most once, and only one of `local-to-app` and `local-to-target`"))
     }
 
     fn word(&mut self, kind: ErrorKind, expected: &'static str) -> Result<Span, ParseError> {

@@ -4,7 +4,7 @@
 pub(crate) const CLAUSES: [&str; 4] = ["when", "percent", "ttl", "with"];
 
 /// Words from other tools and from plain English, each with the clause that it stands for here.
-const SYNONYMS: [(&str, &str); 9] = [
+const SYNONYMS: [(&str, &str); 11] = [
     ("if", "when"),
     ("where", "when"),
     ("match", "when"),
@@ -14,17 +14,29 @@ const SYNONYMS: [(&str, &str); 9] = [
     ("expires", "ttl"),
     ("proxy-v2", "with proxy-v2"),
     ("proxy", "with proxy-v2"),
+    ("local-to-app", "with local-to-app"),
+    ("local-to-target", "with local-to-target"),
 ];
+
+/// The options of a clause `with`.
+const OPTIONS: [&str; 3] = ["proxy-v2", "local-to-app", "local-to-target"];
 
 /// The clause keyword that the user probably meant by `word`.
 pub(crate) fn clause(word: &str) -> Option<&'static str> {
-    // A keyword with two typing errors has at most 9 characters. The check also bounds the work.
-    if word.len() > 12 {
+    // Bounds the work. No synonym is longer.
+    if word.len() > 16 {
         return None;
     }
     let lower = word.to_ascii_lowercase();
     let synonym = SYNONYMS.iter().find(|(other, _)| *other == lower).map(|(_, clause)| *clause);
     synonym.or_else(|| nearest(&lower, CLAUSES))
+}
+
+/// The option of a clause `with` that the user probably meant by `word`.
+pub(crate) fn option(word: &str) -> Option<&'static str> {
+    let lower = word.to_ascii_lowercase();
+    let begins = lower.starts_with("proxy").then_some("proxy-v2");
+    begins.or_else(|| nearest(&lower, OPTIONS))
 }
 
 /// The candidate that the user probably meant by `word`.

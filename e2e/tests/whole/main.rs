@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod api_server;
+mod exec_probes;
 mod latency;
 mod node;
 mod own_users;

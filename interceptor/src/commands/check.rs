@@ -8,8 +8,9 @@ use nix::sched::{CloneFlags, setns};
 use serde::Serialize;
 
 use crate::{
-    datapath::{Callers, Loader, PodPrograms},
+    datapath::{Callers, Loader, PodPrograms, caller::cgroup::CgroupRoot},
     limits::OpenFiles,
+    netns::sock_diag::SockDiag,
 };
 
 /// The result for one requirement of the daemon.
@@ -43,6 +44,7 @@ pub enum Verdict {
 pub async fn run() -> Vec<Finding> {
     let mut findings = needed();
     findings.push(caller_address().await);
+    findings.push(exec_probes());
     findings
 }
 
@@ -221,6 +223,25 @@ async fn caller_address() -> Finding {
             found: format!("lost, the app sees the relay's: {}", error.reason()),
             reason,
             remedy: error.remedy().to_owned(),
+        },
+    }
+}
+
+fn exec_probes() -> Finding {
+    let name = "exec probes";
+    let reason = "leaving the `exec` probes and hooks of pods with the app";
+    let result = SockDiag::prove().map_err(|error| error.to_string());
+    match result.and_then(|()| CgroupRoot::find().map_err(|error| error.to_string())) {
+        Ok(_) => finding(name, reason, Ok("recognised by the cgroup of their sockets".to_owned())),
+        Err(error) => Finding {
+            name,
+            verdict: Verdict::Warning,
+            found: format!("redirected with other connections from inside a pod: {error}"),
+            reason,
+            remedy: "run Linux 5.7 or later with CONFIG_INET_DIAG, and mount cgroup v2 on the \
+                     host; in a container mount the host's /sys/fs/cgroup, read-only. Or write \
+                     `with local-to-app` in the rules"
+                .to_owned(),
         },
     }
 }

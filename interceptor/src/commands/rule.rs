@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use interceptor_condition::{Condition, Facts, Request};
-use interceptor_rule::{Ports, Rule};
+use interceptor_rule::{Local, Ports, Rule};
 
 use crate::{config::annotation::wrong_condition, exit::Exit};
 
@@ -96,6 +96,13 @@ impl Explanation {
         self.line(&rule.to_string());
         self.line(&format!("  ports:  {}", rule.ports));
         self.line(&format!("  target: {}", rule.target));
+        match rule.local {
+            Local::ExceptChecks => {}
+            Local::ToApp => self.line("  local:  connections from inside the pod reach the app"),
+            Local::ToTarget => {
+                self.line("  local:  exec probes and hooks are redirected, too");
+            }
+        }
         if let Some(unsupported) = rule.unsupported() {
             self.error(&unsupported.to_string(), &interceptor_rule::caret(text, unsupported.span));
         }

@@ -4,6 +4,7 @@
 //! file.rs        workloads from the file of `--workloads`
 //! flag.rs        a workload from the flags `--netns` and `--redirect`
 //! annotated.rs   one annotation: its rules, or an error with its place
+//! exec_checks.rs the `exec` probes and hooks of a pod
 //! name.rs        the names of workloads
 //! written.rs     when an annotation was written, and with which tool
 //! ```
@@ -18,6 +19,7 @@ use super::annotation::AnnotationKey;
 pub use super::yaml::{FileError, Location, MAX_FILE, ReadError};
 
 mod annotated;
+mod exec_checks;
 mod file;
 mod flag;
 mod name;
@@ -27,6 +29,7 @@ mod written;
 
 pub use self::{
     annotated::{AnnotatedRules, AnnotationError, Origin},
+    exec_checks::{CheckedContainer, ContainerId, ExecCheck, ExecChecks},
     file::{MAX_WORKLOADS, WorkloadsFile, parse, read},
     flag::FlagError,
     name::{NameError, WorkloadName},
@@ -51,6 +54,8 @@ pub struct WorkloadSpec {
     pub rules: Vec<AnnotatedRules>,
     /// The kubelet's health checks. Their connections must reach the app.
     pub health_checks: Vec<HealthCheck>,
+    /// Health checks that run inside its containers. Their connections must reach the app, too.
+    pub exec_checks: ExecChecks,
     /// Why no rule can take effect, whatever the rules say.
     pub obstacle: Option<Obstacle>,
     /// Whether it is being deleted. Rules in force stay until its namespace is gone. The daemon

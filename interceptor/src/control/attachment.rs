@@ -27,6 +27,7 @@ use super::{
     claims::{Claim, ClaimError, Wait},
     context::Context,
     draining::Draining,
+    exec_checks::CheckWatch,
     plan::{Plan, Planned},
     ports::{Applied, Ports},
     registry::Armed,
@@ -66,6 +67,8 @@ pub struct Attachment {
     loops: Vec<RefusedRule>,
     /// `sk_lookup` programs of other processes in the namespace.
     others: usize,
+    /// Whether the pod's `exec` checks can be recognised.
+    checks: CheckWatch,
 }
 
 /// Why a namespace could not be armed.
@@ -144,6 +147,7 @@ impl Attachment {
             rules: Vec::new(),
             loops: Vec::new(),
             others,
+            checks: CheckWatch::default(),
         })
     }
 
@@ -157,6 +161,12 @@ impl Attachment {
     #[must_use]
     pub fn netns_id(&self) -> NetnsId {
         self.workload.netns.id()
+    }
+
+    /// Prepares the recognition of the spec's `exec` checks. Call it before [`apply`](Self::apply),
+    /// so that no rule takes their first connection.
+    pub fn recognise_checks(&mut self, spec: &WorkloadSpec) {
+        self.checks.update(&self.workload, spec);
     }
 
     /// Claims the ports of the plan, so that no other workload and no other daemon takes them.
@@ -261,6 +271,7 @@ impl Attachment {
     pub fn report(&self, key: &AnnotationKey, rule: &Rule) -> Option<RuleReport> {
         let active = self.rules.iter().find(|active| active.key == *key && active.rule == *rule)?;
         let mut report = active.report(&self.workload.routes.load());
+        report.standing = self.checks.warn(rule, report.standing);
         if let Some(Full { max, has_others }) = active.full() {
             let why = if has_others { " while other rules have connections" } else { "" };
             let _ = write!(
@@ -444,6 +455,7 @@ async fn workload(
         pressure: Arc::clone(context.workers.shared().pressure()),
         heartbeats: programs.heartbeats(),
         health_checks: spec.health_checks.clone(),
+        checks: Default::default(),
         home: context.home,
         dial: context.policy.dial,
         connect_timeout: context.policy.connect_timeout,

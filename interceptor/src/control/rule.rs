@@ -279,6 +279,7 @@ impl ActiveRule {
                 filter: Filter::of(&self.rule),
                 target: Arc::clone(&self.target),
                 proxy_protocol: self.rule.proxy_protocol,
+                local: self.rule.local,
                 stats: Arc::clone(stats),
                 expires_at: self.expires_at,
                 withdrawn: Withdrawn::default(),

@@ -202,6 +202,7 @@ impl WorkloadController {
             self.armed = Some(Attachment::arm(&self.spec, netns, context).await?);
         }
         if let Some(armed) = &mut self.armed {
+            armed.recognise_checks(&self.spec);
             let ends = &self.ends;
             let unclaimed = armed.claim(plan, context).await;
             let expires_at = |planned: &Planned| Some(ends.get(&id_of(planned)?)?.at);

@@ -13,6 +13,8 @@ use crate::config::workloads::{
     Obstacle, WorkloadName, WorkloadSpec, Written,
 };
 
+mod exec_checks;
+
 /// The `User-Agent` of the kubelet's probes begins with this.
 const KUBE_PROBE: &str = "kube-probe/";
 /// The `User-Agent` of the kubelet's lifecycle hooks begins with this.
@@ -108,6 +110,7 @@ fn workload(
         ports,
         rules,
         health_checks: health_checks(pod),
+        exec_checks: exec_checks::read(pod, &running_containers(pod).collect::<Vec<_>>()),
         obstacle,
     })
 }
@@ -229,9 +232,9 @@ fn health_checks(pod: &Pod) -> Vec<HealthCheck> {
     checks
 }
 
-/// How to recognise a probe's connections. `None` for probes that send nothing and for those
-/// without a connection (`exec`). The relay accepts `tcpSocket` probes itself, even if the target
-/// is away.
+/// How to recognise a probe's connections. `None` for probes that send nothing and for those that
+/// run in the container ([`exec_checks`]). The relay accepts `tcpSocket` probes itself, even if the
+/// target is away.
 fn health_check(container: &Container, probe: &Probe) -> Option<HealthCheck> {
     if let Some(grpc) = &probe.grpc {
         return Some(HealthCheck { port: port_number(grpc.port)?, sign: HealthSign::Http2 });

@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use interceptor_rule::ProxyProtocol;
+use interceptor_rule::{Local, ProxyProtocol};
 use tokio::time::Instant;
 
 use super::{filter::Filter, stats::PortStats, target::Target};
@@ -25,6 +25,8 @@ pub struct Route {
     pub target: Arc<Target>,
     /// How the target learns the client's address before the first byte, if at all.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// What becomes of connections from inside the pod.
+    pub local: Local,
     /// The counters of the port; shared by all rules of one annotation.
     pub stats: Arc<PortStats>,
     /// The end of the rule's `ttl`, if it has one.

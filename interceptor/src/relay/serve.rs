@@ -12,6 +12,7 @@ use super::{
     detect,
     dial::Ack,
     health,
+    local::Origin,
     loop_guard::Hop,
     netns_stream::NetnsStream,
     pipe::Before,
@@ -56,7 +57,8 @@ pub async fn serve(
     let hop = Hop { workload: workload.id, port: original.port() };
     let path = workload.loop_guard.extend(client_addr, hop);
     let carried = workload.capacity.carry();
-    let stolen = Stolen { workload, client, client_addr, original, path, carried, record };
+    let origin = Origin::of(&workload, &routes, client_addr, original);
+    let stolen = Stolen { workload, client, client_addr, original, origin, path, carried, record };
     if stolen.path.is_loop() {
         return pass(&stolen, Passed::Loop).await;
     }
@@ -67,7 +69,9 @@ pub async fn serve(
     if routes.iter().any(is_full) {
         return pass(&stolen, Passed::RuleAtLimit).await;
     }
-    if health::is_probe(&stolen.workload, &stolen.client, client_addr, original).await {
+    let workload = &stolen.workload;
+    if stolen.is_spared() || health::is_probe(workload, &stolen.client, client_addr, original).await
+    {
         return pass(&stolen, Passed::HealthCheck).await;
     }
     match stolen.choose(None, Needs::Connection) {

@@ -9,6 +9,7 @@ use super::{
     addr::{ClientAddr, OrigDst},
     capacity::Carried,
     dial::{self, Ack, AppDialError, Cause, DialError, Purpose},
+    local::Origin,
     loop_guard::Hops,
     netns_stream::NetnsStream,
     observe::{Counters, Observer},
@@ -34,6 +35,8 @@ pub struct Stolen {
     pub client_addr: ClientAddr,
     /// The address that the client connected to.
     pub original: OrigDst,
+    /// Where the connection comes from.
+    pub(super) origin: Origin,
     /// The redirected ports that led here.
     pub(super) path: Arc<Hops>,
     /// Counts the connection for the node. Dropped before `record`, which counts it for its rules.
@@ -52,9 +55,19 @@ impl Stolen {
         Facts { source, destination, server_name, request: None }
     }
 
-    /// The current rules of the port.
+    /// The current rules of the port, without those that take no connection from this origin.
     fn routes(&self) -> Arc<[Arc<Route>]> {
-        self.workload.routes(self.original.port()).unwrap_or_default()
+        let routes = self.workload.routes(self.original.port()).unwrap_or_default();
+        let takes = |route: &&Arc<Route>| self.origin.is_taken(route.local);
+        if routes.iter().all(|route| takes(&route)) {
+            return routes;
+        }
+        routes.iter().filter(takes).cloned().collect()
+    }
+
+    /// Whether the app answers this connection of an `exec` check, whatever the rules say.
+    pub(super) fn is_spared(&self) -> bool {
+        self.origin == Origin::Check && self.routes().is_empty()
     }
 
     /// Asks the current rules of the port about the whole connection.

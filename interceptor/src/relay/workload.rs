@@ -9,15 +9,15 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use interceptor_common::{heartbeat::AT_LIMIT, port::Port, steal::MAX_WORKERS};
 use socket2::Socket;
 
 pub use super::workload_id::WorkloadId;
 use super::{
-    canary::Canaries, capacity::Capacity, loop_guard::LoopGuard, loop_watch::LoopWatch,
-    netns_stream::NetnsGone, pressure::Pressure, route::Route, socket_pool::Pool,
-    source_ports::SourcePorts,
+    canary::Canaries, capacity::Capacity, checks::CheckFinder, loop_guard::LoopGuard,
+    loop_watch::LoopWatch, netns_stream::NetnsGone, pressure::Pressure, route::Route,
+    socket_pool::Pool, source_ports::SourcePorts,
 };
 use crate::{
     config::{policy::Dial, workloads::HealthCheck},
@@ -61,6 +61,9 @@ pub struct Workload {
     pub heartbeats: Arc<HeartbeatPage>,
     /// The kubelet's probes of the pod's ports.
     pub health_checks: Vec<HealthCheck>,
+    /// Recognises the pod's `exec` probes; replaced by the control side. `None`: the pod has none,
+    /// or they can't be recognised.
+    pub checks: ArcSwapOption<CheckFinder>,
     /// The node's own namespace, from which the kubelet probes.
     pub home: &'static HomeNetns,
     /// The namespace that targets are dialled from.

@@ -9,19 +9,18 @@ use testbed::{Cgroup, CommandExt as _, Connection, Protocol, binary};
 
 use crate::{check_client_seen, counts, refused_rule};
 
-/// The finding of `interceptor check` about the client's address.
-fn finding(adapt: impl FnOnce(&mut std::process::Command) -> Result<()>) -> Result<Value> {
+/// A finding of `interceptor check`, by name.
+fn finding(
+    name: &str,
+    adapt: impl FnOnce(&mut std::process::Command) -> Result<()>,
+) -> Result<Value> {
     let mut command = std::process::Command::new(binary()?);
     command.args(["check", "--output", "json"]);
     adapt(&mut command)?;
     let report: Value = serde_json::from_slice(&command.output()?.stdout)?;
     assert_eq!(report["able"], true, "the host should be able: {report}");
     let findings = report["findings"].as_array().context("no findings")?;
-    findings
-        .iter()
-        .find(|finding| finding["name"] == "caller's address")
-        .cloned()
-        .context("no finding")
+    findings.iter().find(|finding| finding["name"] == name).cloned().context("no finding")
 }
 
 /// Runs the daemon, and checks that it serves, and reports in every place that the address is lost.
@@ -47,7 +46,10 @@ fn check_lost(
     ensure!(report["reason"].as_str().is_some_and(|reason| reason.contains(why)), "{report}");
     assert_eq!(daemon.logs().matches("apps won't see client addresses").count(), 1);
 
-    let finding = finding(&adapt)?;
+    let checks = finding("exec probes", &adapt)?;
+    ensure!(checks["verdict"] == "warning", "{checks}");
+    ensure!(checks["found"].as_str().is_some_and(|found| found.contains(why)), "{checks}");
+    let finding = finding("caller's address", &adapt)?;
     assert_eq!(finding["verdict"], "warning", "{finding}");
     ensure!(finding["found"].as_str().is_some_and(|found| found.contains(why)), "{finding}");
     ensure!(finding["remedy"] == report["remedy"], "{finding} {report}");
@@ -84,7 +86,9 @@ fn a_container_with_the_hosts_cgroups_mounted_keeps_the_address() {
             command.contained(&cgroup, Some(&hosts))?.only(&GRANTED);
             Ok(())
         };
-        assert_eq!(finding(adapt)?["verdict"], "ok");
+        for name in ["caller's address", "exec probes"] {
+            assert_eq!(finding(name, adapt)?["verdict"], "ok", "{name}");
+        }
         let daemon = f.daemon_adapted(&refused_rule(&f.laptop), adapt)?;
         let mut connection = Connection::open(&f.client, f.port(), Protocol::Line)?;
         check_client_seen(&mut connection, "app")?;

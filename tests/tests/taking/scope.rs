@@ -76,6 +76,34 @@ fn connections_from_inside_the_pod_are_redirected_too() {
     });
 }
 
+#[rstest]
+#[case::to_the_app("local-to-app", "app")]
+#[case::to_the_target("local-to-target", "laptop")]
+fn a_rule_says_where_connections_from_inside_the_pod_go(
+    #[case] option: &str,
+    #[case] expected: &str,
+) {
+    run(|f| {
+        let _daemon = f.daemon_with(&format!("{} with {option}", f.rule()), &[])?;
+        for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), f.pod.ip4().into(), f.pod.ip6().into()] {
+            assert_eq!(served_by(&f.pod, (ip, 8080))?, expected, "{ip}");
+        }
+        assert_eq!(f.served_by()?, "laptop");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_rule_about_requests_may_leave_connections_from_inside_the_pod_alone() {
+    run(|f| {
+        let rule = format!("{} when request.path == '/' with local-to-app", f.rule());
+        let daemon = f.daemon_with(&rule, &[])?;
+        assert_eq!(served_by(&f.pod, (Ipv4Addr::LOCALHOST, 8080))?, "app");
+        assert_eq!(outcomes(&daemon, "web")?, counted([("passed/not_matched", 1)]));
+        Ok(())
+    });
+}
+
 #[test]
 fn the_ports_of_the_rules_are_redirected_and_no_others() {
     run(|f| {

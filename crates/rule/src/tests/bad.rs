@@ -308,22 +308,42 @@ const CLAUSE: &str = "`when`, `percent`, `ttl`, `with`, `;` or the end";
     "expected each clause at most once, found a second `when`",
     "a:1 when x when y\n           ^^^^"
 )]
-#[case(
-    "a:1 with",
-    "expected `proxy-v2` after `with`, found the end of the text",
-    "a:1 with\n        ^"
-)]
+#[case("a:1 with", "expected {OPTION}, found the end of the text", "a:1 with\n        ^")]
 #[case(
     "a:1 with proxy",
-    "expected `proxy-v2` after `with`, found `proxy`; did you mean `proxy-v2`?",
+    "expected {OPTION}, found `proxy`; did you mean `proxy-v2`?",
     "a:1 with proxy\n         ^^^^^"
 )]
+#[case("a:1 with tls", "expected {OPTION}, found `tls`", "a:1 with tls\n         ^^^")]
 #[case(
-    "a:1 with tls",
-    "expected `proxy-v2` after `with`, found `tls`",
-    "a:1 with tls\n         ^^^"
+    "a:1 with local-to-apps",
+    "expected {OPTION}, found `local-to-apps`; did you mean `local-to-app`?",
+    "a:1 with local-to-apps\n         ^^^^^^^^^^^^^"
+)]
+#[case(
+    "a:1 with proxy-v2,",
+    "expected {OPTION}, found the end of the text",
+    "a:1 with proxy-v2,\n                  ^"
+)]
+#[case(
+    "a:1 with proxy-v2, proxy-v2",
+    "expected {ONCE}, found `proxy-v2`",
+    "a:1 with proxy-v2, proxy-v2\n                   ^^^^^^^^"
+)]
+#[case(
+    "a:1 with local-to-app,local-to-target",
+    "expected {ONCE}, found `local-to-target`",
+    "a:1 with local-to-app,local-to-target\n                      ^^^^^^^^^^^^^^^"
+)]
+#[case(
+    "a:1 local-to-app",
+    "expected {CLAUSE}, found `local-to-app`; did you mean `with local-to-app`?",
+    "a:1 local-to-app\n    ^^^^^^^^^^^^"
 )]
 fn an_invalid_clause_is_refused(#[case] text: &str, #[case] message: &str, #[case] caret: &str) {
+    let option = "`proxy-v2`, `local-to-app` or `local-to-target` after `with`";
+    let once = "each option at most once, and only one of `local-to-app` and `local-to-target`";
+    let message = message.replace("{OPTION}", option).replace("{ONCE}", once);
     check(text, &message.replace("{CLAUSE}", CLAUSE), caret);
 }
 

@@ -39,6 +39,8 @@ fn one(text: &str) -> Rule {
 #[case("a:1 percent 007.50", "a:1 percent 7.5")]
 #[case("a:1 percent 0.0001", "a:1 percent 0.0001")]
 #[case("a:1 with\tproxy-v2", "a:1 with proxy-v2")]
+#[case("a:1 with local-to-app", "a:1 with local-to-app")]
+#[case("a:1 with local-to-target , proxy-v2", "a:1 with proxy-v2,local-to-target")]
 #[case("a:1 when x  ==  1 ", "a:1 when x  ==  1")]
 #[case("a:1 when(x)", "a:1 when (x)")]
 #[case("a:1 when'x' == y", "a:1 when 'x' == y")]

@@ -72,12 +72,13 @@ fn rule() -> impl Strategy<Value = Rule> {
         option::of(percent),
         option::of(ttl),
         option::of(Just(ProxyProtocol::V2)),
+        prop_oneof![Just(Local::ExceptChecks), Just(Local::ToApp), Just(Local::ToTarget)],
     )
-        .prop_map(|(ports, target, when, percent, ttl, proxy_protocol)| {
+        .prop_map(|(ports, target, when, percent, ttl, proxy_protocol, local)| {
             let nowhere = Span::new(0, 0);
             let places =
                 Places { rule: nowhere, udp: None, target: nowhere, when: None, percent: None };
-            Rule { ports, target, when, percent, ttl, proxy_protocol, places }
+            Rule { ports, target, when, percent, ttl, proxy_protocol, local, places }
         })
 }
 
@@ -87,7 +88,7 @@ fn nearly_rules() -> impl Strategy<Value = String> {
         8 => proptest::sample::select(vec![
             "8080", "80", "53/udp", "/udp", ",", "->", "=>", "-", ">", "→", ":", "[", "]", "::1",
             "10.0.0.1", "a",
-            "laptop.example", ":3000", ";", "when", "percent", "ttl", "with", "proxy-v2", "5",
+            "laptop.example", ":3000", ";", "when", "percent", "ttl", "with", "proxy-v2", "local-to-app", "5",
             ".5", "8h", "'", "\"", "\\", "r'", "(", ")", "{", "}", "//", "://", "/", "%", " ",
             " ", " ", "\n", "\t", "ü", "🦀", "\u{202e}", "\0",
         ]).prop_map(str::to_owned),

@@ -14,7 +14,7 @@ use super::super::annotation::{self, AnnotationKey};
 use super::super::yaml::{Document, FileError, Location, ReadError, read as read_text};
 use super::annotated::{AnnotatedRules, AnnotationSource};
 use super::name::WorkloadName;
-use super::{MAX_DECLARED_PORTS, NetnsSource, WorkloadSpec};
+use super::{ExecChecks, MAX_DECLARED_PORTS, NetnsSource, WorkloadSpec};
 
 /// Maximum number of workloads in one file.
 pub const MAX_WORKLOADS: usize = 1000;
@@ -150,6 +150,7 @@ fn workload(
         ports,
         rules,
         health_checks: Vec::new(),
+        exec_checks: ExecChecks::default(),
         obstacle: None,
         terminating: false,
     })

@@ -10,7 +10,7 @@ use super::super::{
     yaml::Location,
 };
 use super::{
-    NetnsSource, WorkloadSpec,
+    ExecChecks, NetnsSource, WorkloadSpec,
     annotated::{AnnotatedRules, AnnotationSource},
     name::{NameError, WorkloadName},
 };
@@ -62,6 +62,7 @@ impl WorkloadSpec {
             ports: Vec::new(),
             rules,
             health_checks: Vec::new(),
+            exec_checks: ExecChecks::default(),
             obstacle: None,
             terminating: false,
         })

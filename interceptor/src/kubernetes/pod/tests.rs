@@ -4,6 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::config::workloads::{CheckedContainer, ExecChecks};
 
 /// A running pod with an annotation, and with these changes.
 fn pod(changes: &Value) -> SeenPod {
@@ -127,6 +128,91 @@ fn declared_ports_are_the_tcp_ports_of_containers_that_run_at_the_same_time() {
         ],
     }}));
     assert_eq!(ports(&workload.ports), [80, 9000, 15001]);
+}
+
+/// A container's status with an id of 64 such digits.
+fn status(name: &str, digit: &str, started: bool) -> Value {
+    let id = format!("containerd://{}", digit.repeat(64));
+    json!({ "name": name, "containerID": id, "started": started })
+}
+
+fn exec() -> Value {
+    json!({ "exec": { "command": ["wget", "-qO-", "http://127.0.0.1:8080/live"] } })
+}
+
+/// The containers with `exec` checks: name, first digit of the id, checks, whether they are spared.
+fn checked(changes: &Value) -> Vec<(String, Option<char>, String, bool)> {
+    let checks = workload_of(changes).exec_checks;
+    let container = |container: CheckedContainer| {
+        let id = container.id.and_then(|id| id.as_str().chars().next());
+        let checks: Vec<_> = container.checks.iter().map(ToString::to_string).collect();
+        (container.name.to_string(), id, checks.join(", "), container.is_spared)
+    };
+    checks.containers.into_iter().map(container).collect()
+}
+
+#[rstest]
+#[case("livenessProbe", "liveness probe")]
+#[case("readinessProbe", "readiness probe")]
+#[case("startupProbe", "startup probe")]
+fn exec_probes_of_all_running_containers_are_read(#[case] field: &str, #[case] what: &str) {
+    let spec = json!({
+        "initContainers": [
+            { "name": "once", field: exec() },
+            { "name": "proxy", "restartPolicy": "Always", field: exec() },
+        ],
+        "containers": [{ "name": "web", field: exec() }, { "name": "plain" }],
+    });
+    let statuses = json!({
+        "initContainerStatuses": [status("once", "1", false), status("proxy", "2", true)],
+        "containerStatuses": [status("web", "3", true), status("plain", "4", true)],
+        "ephemeralContainerStatuses": [status("debug", "5", false)],
+    });
+    let changes = json!({ "spec": spec, "status": statuses });
+    let expected = |name: &str, id| (name.to_owned(), Some(id), what.to_owned(), true);
+    assert_eq!(checked(&changes), [expected("web", '3'), expected("proxy", '2')]);
+    let others = workload_of(&changes).exec_checks.others;
+    let digits: Vec<_> = others.iter().filter_map(|id| id.as_str().chars().next()).collect();
+    assert_eq!(digits, ['4', '1', '5']);
+}
+
+#[test]
+fn a_pod_without_exec_checks_does_not_change_with_its_container_ids() {
+    let with = |digit| {
+        let get = json!({ "httpGet": { "port": 8080 } });
+        let spec = json!({ "containers": [{ "name": "web", "livenessProbe": get }] });
+        let statuses = json!({ "containerStatuses": [status("web", digit, true)] });
+        workload_of(&json!({ "spec": spec, "status": statuses }))
+    };
+    assert_eq!(with("1"), with("2"));
+    assert_eq!(with("1").exec_checks, ExecChecks::default());
+}
+
+#[rstest]
+#[case::starting("postStart", false, json!({}), true)]
+#[case::started("postStart", true, json!({}), false)]
+#[case::running("preStop", true, json!({}), false)]
+#[case::ending("preStop", true, json!({ "deletionTimestamp": "2024-05-01T12:00:00Z" }), true)]
+fn the_hooks_of_a_proxy_are_spared_while_they_may_run(
+    #[case] hook: &str,
+    #[case] started: bool,
+    #[case] metadata: Value,
+    #[case] spared: bool,
+) {
+    let proxy = json!({ "name": "proxy", "lifecycle": { hook: exec() } });
+    let statuses = json!([status("web", "1", true), status("proxy", "2", started)]);
+    let changes = json!({
+        "metadata": metadata,
+        "spec": { "containers": [{ "name": "web" }, proxy] },
+        "status": { "containerStatuses": statuses },
+    });
+    assert_eq!(checked(&changes), [("proxy".into(), Some('2'), format!("{hook} hook"), spared)]);
+    // A pod with one container has no proxy.
+    let changes = json!({
+        "spec": { "containers": [proxy] },
+        "status": { "containerStatuses": [status("proxy", "2", true)] },
+    });
+    assert!(checked(&changes)[0].3);
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn route(target: &str) -> Arc<Route> {
         filter: Filter::all(),
         target: Target::new(target, Addresses::Unresolved),
         proxy_protocol: None,
+        local: interceptor_rule::Local::default(),
         stats: Arc::default(),
         expires_at: None,
         withdrawn: Withdrawn::default(),

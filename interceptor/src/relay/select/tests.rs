@@ -61,6 +61,7 @@ fn route(rule: &str, expires_at: Option<Instant>) -> Arc<Route> {
         filter: Filter::of(rule),
         target: Target::new("a:1", Addresses::Unresolved),
         proxy_protocol: None,
+        local: rule.local,
         stats: Arc::default(),
         expires_at,
         withdrawn: Withdrawn::default(),
