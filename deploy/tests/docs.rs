@@ -100,6 +100,19 @@ fn every_example_is_a_rule() -> Result<()> {
     Ok(())
 }
 
+/// The commands that list what is redirected; `e2e` runs them.
+#[test]
+fn helm_shows_the_same_command_as_the_documentation() -> Result<()> {
+    let docs = read("docs/annotations.md")?;
+    let block = section(&docs, "### What is redirected here?")?;
+    let (_, command) = block.split_once("```sh\n").context("no command")?;
+    let (command, _) = command.split_once("```").context("no end of the command")?;
+    let notes = read("deploy/charts/interceptor/templates/NOTES.txt")?;
+    let indented: String = command.lines().map(|line| format!("    {line}\n")).collect();
+    ensure!(command.lines().count() == 4 && notes.contains(&indented), "{indented}");
+    Ok(())
+}
+
 #[test]
 fn every_example_of_a_condition_is_one() -> Result<()> {
     let docs = read("docs/annotations.md")?;

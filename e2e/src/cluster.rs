@@ -130,6 +130,20 @@ impl Cluster {
         command
     }
 
+    /// Runs a shell script of the documentation, and returns its output.
+    ///
+    /// # Errors
+    /// If the script fails; the error has its output.
+    pub fn shell(&self, script: &str) -> Result<String> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(self.bin.clone()).chain(env::split_paths(&path));
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", script]).envs(self.environment()).stdin(Stdio::null());
+        let path = env::join_paths(folders).context("make a PATH")?;
+        let output = shell.env("PATH", path).output().context("run sh")?;
+        CommandOutput::new(script, &output).ok()
+    }
+
     /// Stops a part of the cluster, as in `node1-kubelet`. Dropping the result starts it again.
     pub fn stop_part(&self, part: &str) -> Result<Stopped> {
         xtask(&["cluster", "stop", part])?;

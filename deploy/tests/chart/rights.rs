@@ -178,9 +178,9 @@ fn hooks_have_rights_of_their_own_while_they_run() {
             );
         }
         let rules = |name: &str| {
-            let role = hooks
+            let role = objects
                 .iter()
-                .find(|hook| hook["kind"] == "Role" && hook["metadata"]["name"] == name);
+                .find(|object| object["kind"] == "Role" && object["metadata"]["name"] == name);
             role.map(|role| role["rules"].clone())
         };
         assert_eq!(
@@ -204,6 +204,10 @@ fn hooks_have_rights_of_their_own_while_they_run() {
                 { "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] },
             ]))
         );
+        // `helm test --logs` prints the log of the test's pod once for each hook of the test.
+        let of_test =
+            hooks.iter().filter(|hook| hook["metadata"]["annotations"]["helm.sh/hook"] == "test");
+        assert_eq!(of_test.map(|hook| &hook["kind"]).collect::<Vec<_>>(), ["Pod"]);
         let pods = hooks.iter().filter_map(|hook| match hook["kind"].as_str() {
             Some("Pod") => Some(&hook["spec"]),
             Some("Job") => Some(&hook["spec"]["template"]["spec"]),
