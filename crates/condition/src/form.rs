@@ -17,7 +17,7 @@ use crate::tree::{Number, Predicate, Relation, Text, Texts};
 
 /// Maximum number of steps of one comparison. Nested conditions of the maximum size could otherwise
 /// take very long; beyond the maximum, they count as different.
-const MAX_STEPS: usize = 10_000;
+const MAX_STEPS: usize = 2_000;
 
 /// The canonical form of a condition. Equal forms match the same requests.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,8 +11,8 @@ fn commands() -> Result<Vec<String>> {
     let docs = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let (_, below) = docs.split_once("### What is redirected here?").context("the heading")?;
     let (section, _) = below.split_once("\n### ").context("the next heading")?;
-    let blocks = section.split("```sh\n").skip(1);
-    Ok(blocks.filter_map(|block| Some(block.split_once("```")?.0.to_owned())).collect())
+    let blocks = section.split("\n\n").filter(|block| block.starts_with("    "));
+    Ok(blocks.map(|block| block.replace("\n    ", "\n").trim_start().to_owned()).collect())
 }
 
 #[test]

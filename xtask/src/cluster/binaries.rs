@@ -22,7 +22,7 @@ const NAMES: [&str; 6] = [
     "kube-proxy",
 ];
 
-/// Changes with the options of the build, so that the cache does not keep programs of other options.
+/// Changes with the options of the build, so that the cache keeps no programs of other options.
 const OPTIONS: u32 = 2;
 
 /// That program, then programs of their own.

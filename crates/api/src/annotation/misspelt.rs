@@ -18,7 +18,7 @@ pub(super) struct Meant {
 }
 
 /// What `key`, which is none of interceptor's keys, probably means. `None` if it belongs to
-/// somebody else.
+/// another program.
 pub(super) fn meant(key: &str) -> Option<Meant> {
     let words = words(key);
     let exact = Action::ALL.into_iter().find_map(|action| {

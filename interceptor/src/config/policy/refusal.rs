@@ -1,4 +1,5 @@
-//! What a developer reads when the policy refuses a rule: by which limit, and what to write instead.
+//! What a developer reads when the policy refuses a rule: which limit refuses, and what to write
+//! instead.
 
 use std::fmt;
 use std::net::IpAddr;
