@@ -83,6 +83,28 @@ fn every_event_is_explained_with_its_type() -> Result<()> {
 }
 
 #[test]
+fn the_page_for_people_who_are_stuck_has_every_reason_event_and_exit_code() -> Result<()> {
+    let page = read("docs/stuck.md")?;
+    let first_cells = |title: &str| -> Result<BTreeSet<String>> {
+        let rows = section(&page, title)?.lines().filter(|line| line.starts_with("| `"));
+        let cells = rows.filter_map(|row| row.split('|').nth(1));
+        Ok(cells.flat_map(|cell| cell.split(',')).map(|name| word(name.trim())).collect())
+    };
+    let reasons = Reason::ALL.iter().filter(|&&reason| reason != Reason::Intercepting);
+    let reasons: BTreeSet<_> = reasons.map(ToString::to_string).collect();
+    assert_eq!(first_cells("## The condition is False")?, reasons);
+    assert!(
+        section(&page, "## The condition is True, and my machine gets nothing")?
+            .contains(&format!("`{}`", Reason::Intercepting))
+    );
+    let events: BTreeSet<_> = EventReason::ALL.iter().map(ToString::to_string).collect();
+    assert_eq!(first_cells("## An Event appears")?, events);
+    let codes: BTreeSet<_> = table("docs/cli.md", "## Exit codes")?.into_keys().collect();
+    assert_eq!(first_cells("## A command ends with an exit code")?, codes);
+    Ok(())
+}
+
+#[test]
 fn every_example_is_a_rule() -> Result<()> {
     let docs = read("docs/annotations.md")?;
     let block = section(&docs, "## Rules")?;

@@ -130,18 +130,13 @@ impl Cluster {
         command
     }
 
-    /// Runs a shell script of the documentation, and returns its output.
-    ///
-    /// # Errors
-    /// If the script fails; the error has its output.
+    /// Runs a script of `sh` that uses kubectl, as a user would, and returns its output.
     pub fn shell(&self, script: &str) -> Result<String> {
-        let path = env::var_os("PATH").unwrap_or_default();
-        let folders = std::iter::once(self.bin.clone()).chain(env::split_paths(&path));
+        let path = std::env::var("PATH").unwrap_or_default();
         let mut shell = Command::new("sh");
-        shell.args(["-euc", script]).envs(self.environment()).stdin(Stdio::null());
-        let path = env::join_paths(folders).context("make a PATH")?;
-        let output = shell.env("PATH", path).output().context("run sh")?;
-        CommandOutput::new(script, &output).ok()
+        shell.args(["-c", script]).envs(self.environment()).stdin(Stdio::null());
+        shell.env("PATH", format!("{}:{path}", self.bin.display()));
+        CommandOutput::new(script, &shell.output().context("run sh")?).ok()
     }
 
     /// Stops a part of the cluster, as in `node1-kubelet`. Dropping the result starts it again.

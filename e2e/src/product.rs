@@ -70,11 +70,21 @@ impl Product {
         let words =
             ["uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait"];
         self.cluster.helm(&words)?;
+        self.wait_gone()
+    }
+
+    fn wait_gone(&self) -> Result<()> {
         wait_until("the end of the product's pods", LONG_TIMEOUT, || {
             let pods = self.pods()?;
             ensure!(pods.is_empty(), "{} pods", pods.len());
             Ok(())
         })
+    }
+
+    /// `helm uninstall --no-hooks`. Returns when the last pod of the product is gone.
+    pub fn uninstall_without_hooks(&self) -> Result<()> {
+        self.cluster.helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--no-hooks"])?;
+        self.wait_gone()
     }
 
     /// `helm test`.

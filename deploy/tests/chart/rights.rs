@@ -142,12 +142,19 @@ fn admission_policies_apply_to_the_account_and_deny() {
             (&["--namespace", "elsewhere"][..], "system:serviceaccount:elsewhere:interceptor"),
         ] {
             let objects = render_with(helm, more)?;
+            let (namespace, _) = account.rsplit_once(':').expect("an account has a namespace");
+            let uninstall = format!("{namespace}:interceptor-uninstall");
             let policies: Vec<_> = of_kind(&objects, "ValidatingAdmissionPolicy").collect();
             assert_eq!(policies.len(), 2);
             for policy in policies {
                 assert_eq!(policy["spec"]["failurePolicy"], "Fail");
                 let condition = &policy["spec"]["matchConditions"][0]["expression"];
-                assert_eq!(*condition, format!("request.userInfo.username == '{account}'"));
+                let expected = if policy["metadata"]["name"] == "interceptor-pods" {
+                    format!("request.userInfo.username in ['{account}', '{uninstall}']")
+                } else {
+                    format!("request.userInfo.username == '{account}'")
+                };
+                assert_eq!(*condition, expected);
                 let binding = of_kind(&objects, "ValidatingAdmissionPolicyBinding")
                     .find(|binding| binding["spec"]["policyName"] == policy["metadata"]["name"])
                     .expect("each policy is bound");
@@ -165,43 +172,50 @@ fn hooks_have_rights_of_their_own_while_they_run() {
         let hooks: Vec<_> = objects.iter().filter(|object| is_hook(object)).collect();
         for hook in &hooks {
             let annotations = &hook["metadata"]["annotations"];
-            // The test's pod stays for its log. It has no rights after the account is deleted.
+            // The test's pod stays for its log.
             let policy = if hook["kind"] == "Pod" {
                 "before-hook-creation"
             } else {
                 "before-hook-creation,hook-succeeded"
             };
             assert_eq!(annotations["helm.sh/hook-delete-policy"], policy);
-            assert!(
-                hook["kind"] != "ClusterRole" && hook["kind"] != "ClusterRoleBinding",
-                "{hook}"
-            );
         }
-        let rules = |name: &str| {
+        let rules = |kind: &str, name: &str| {
             let role = objects
                 .iter()
-                .find(|object| object["kind"] == "Role" && object["metadata"]["name"] == name);
+                .find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
             role.map(|role| role["rules"].clone())
         };
         assert_eq!(
-            rules("interceptor-test"),
+            rules("Role", "interceptor-test"),
             Some(json!([{
                 "apiGroups": [""], "resources": ["pods"], "resourceNames": ["interceptor-test"],
                 "verbs": ["get", "patch"],
             }]))
         );
         assert_eq!(
-            rules("interceptor-uninstall"),
+            rules("Role", "interceptor-uninstall"),
             Some(json!([
                 {
                     "apiGroups": ["apps"], "resources": ["daemonsets"],
                     "resourceNames": ["interceptor"], "verbs": ["get", "delete"],
                 },
+                { "apiGroups": [""], "resources": ["pods"], "verbs": ["list", "delete"] },
+            ]))
+        );
+        let wide: Vec<_> = hooks.iter().filter(|hook| hook["kind"] == "ClusterRole").collect();
+        assert_eq!(wide.len(), 1, "only `helm uninstall` has rights on the whole cluster");
+        assert_eq!(
+            rules("ClusterRole", "interceptor-uninstall"),
+            Some(json!([
+                { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get"] },
+                { "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] },
+                { "apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"] },
                 {
-                    "apiGroups": [""], "resources": ["pods"], "resourceNames": ["interceptor-test"],
+                    "apiGroups": ["rbac.authorization.k8s.io"],
+                    "resources": ["clusterrolebindings"], "resourceNames": ["interceptor"],
                     "verbs": ["delete"],
                 },
-                { "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] },
             ]))
         );
         // `helm test --logs` prints the log of the test's pod once for each hook of the test.

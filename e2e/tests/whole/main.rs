@@ -8,4 +8,5 @@ mod node;
 mod own_users;
 mod scale;
 mod two_nodes;
+mod uninstall;
 mod upgrade;

@@ -30,6 +30,11 @@
 {{- printf "system:serviceaccount:%s:%s" .Release.Namespace $account }}
 {{- end }}
 
+{{/* The same of the Job of `helm uninstall`. */}}
+{{- define "interceptor.uninstallUsername" -}}
+{{- printf "system:serviceaccount:%s:%s-uninstall" .Release.Namespace (include "interceptor.fullname" .) }}
+{{- end }}
+
 {{/* Labels that select the daemon's pods. They can't change during the life of a release. */}}
 {{- define "interceptor.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "interceptor.name" . }}
