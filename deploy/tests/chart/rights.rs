@@ -200,6 +200,10 @@ fn hooks_have_rights_of_their_own_while_they_run() {
                     "apiGroups": ["apps"], "resources": ["daemonsets"],
                     "resourceNames": ["interceptor"], "verbs": ["get", "delete"],
                 },
+                {
+                    "apiGroups": ["batch"], "resources": ["jobs"],
+                    "resourceNames": ["interceptor-uninstall"], "verbs": ["patch"],
+                },
                 { "apiGroups": [""], "resources": ["pods"], "verbs": ["list", "delete"] },
             ]))
         );

@@ -10,6 +10,8 @@
 //! The command may run twice at the same time, on two nodes, since one of these may be away.
 
 mod conditions;
+mod delete;
+mod job;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,9 +27,11 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{DeleteParams, ListParams, Preconditions},
+    api::{DeleteParams, ListParams},
 };
 use tokio::time::{Instant, sleep};
+
+use self::delete::{delete_by_force, existed};
 
 /// The pause between two reads of the DaemonSet.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -52,6 +56,10 @@ pub struct Options {
     /// The ClusterRoleBinding of the daemons; it is deleted before conditions are removed
     #[arg(long, value_name = "NAME")]
     pub binding: String,
+
+    /// The Job that runs this command, perhaps in two pods
+    #[arg(long, value_name = "NAME")]
+    pub job: Option<String>,
 
     /// The pod of the last `helm test`; it is deleted as well
     #[arg(long, value_name = "NAME")]
@@ -97,11 +105,12 @@ async fn end(client: Client, options: &Options) -> Result<String> {
     let name = &options.daemonset;
     // In the foreground: the DaemonSet exists until the last of its pods is gone.
     let deleted = daemonsets.delete(name, &DeleteParams::foreground()).await;
+    let mut away = BTreeSet::new();
     let mut result = if existed(deleted).with_context(|| format!("delete the DaemonSet {name}"))? {
         let nodes = Api::<Node>::all(client.clone());
-        let away = wait_for_end(&daemonsets, &pods, &nodes, options).await?;
+        away = wait_for_end(&daemonsets, &pods, &nodes, options).await?;
         let mut result = format!("the DaemonSet {name} and its pods have ended");
-        for node in away {
+        for node in &away {
             result += &format!(
                 "\nnode {node} is away: the daemon's pod there was deleted by force, and ends when \
                  the node is back"
@@ -118,6 +127,9 @@ async fn end(client: Client, options: &Options) -> Result<String> {
     let cleaned = conditions::remove(&client).await?;
     if cleaned > 0 {
         result += &format!("\nremoved the conditions that were left on {cleaned} pods");
+    }
+    if let Some(job) = &options.job {
+        job::forget_stuck_pods(&client, &options.namespace, job, &away).await?;
     }
     Ok(result)
 }
@@ -147,7 +159,7 @@ async fn wait_for_end(
             let since = *deleted_since.entry(daemon.uid.clone()).or_insert(now);
             let is_overdue = now >= since + grace + AWAY_AFTER;
             if is_overdue || !is_ready(nodes, &daemon.node).await? {
-                daemon.delete_by_force(pods).await?;
+                delete_by_force(pods, &daemon.name, &daemon.uid).await?;
                 away.insert(daemon.node);
             }
         }
@@ -161,15 +173,6 @@ async fn is_ready(nodes: &Api<Node>, name: &str) -> Result<bool> {
     let node = nodes.get_opt(name).await.with_context(|| format!("look at the node {name}"))?;
     let conditions = node.and_then(|node| node.status?.conditions).unwrap_or_default();
     Ok(conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"))
-}
-
-/// Whether the deleted object existed. Other errors stay errors.
-fn existed<T>(deleted: kube::Result<T>) -> kube::Result<bool> {
-    match deleted {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// The remaining pods of the DaemonSet.
@@ -194,18 +197,6 @@ impl Daemon {
             grace: pod.metadata.deletion_timestamp.is_some().then_some(grace),
             node: pod.spec.and_then(|spec| spec.node_name).unwrap_or_else(|| "none".to_owned()),
         }
-    }
-
-    /// Deletes the pod's object without waiting for its node.
-    async fn delete_by_force(&self, pods: &Api<Pod>) -> Result<()> {
-        let only_this = Preconditions { uid: Some(self.uid.clone()), resource_version: None };
-        let params = DeleteParams::default().grace_period(0).preconditions(only_this);
-        match pods.delete(&self.name, &params).await {
-            // Another pod has its name.
-            Err(kube::Error::Api(status)) if status.is_conflict() => Ok(()),
-            deleted => existed(deleted).map(drop),
-        }
-        .with_context(|| format!("delete the pod {self} by force"))
     }
 }
 
@@ -233,6 +224,7 @@ mod tests {
     const DAEMONSET: &str = "/apis/apps/v1/namespaces/here/daemonsets/daemons";
     const PODS: &str = "/api/v1/namespaces/here/pods";
     const BINDING: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/rights";
+    const JOB: &str = "/apis/batch/v1/namespaces/here/jobs/ending";
     const NODE: &str = "/api/v1/nodes/far";
     /// The list of pods of all namespaces, for their conditions.
     const ALL_PODS: &str = "/api/v1/pods";
@@ -242,6 +234,7 @@ mod tests {
             namespace: "here".to_owned(),
             daemonset: "daemons".to_owned(),
             binding: "rights".to_owned(),
+            job: Some("ending".to_owned()),
             test_pod: test_pod.map(str::to_owned),
             timeout: Duration::from_millis(700),
         }
@@ -257,6 +250,15 @@ mod tests {
 
     fn node(ready: &str) -> (u16, Value) {
         (200, json!({ "status": { "conditions": [{ "type": "Ready", "status": ready }] } }))
+    }
+
+    /// A pod of the command's own Job on node `near`, in this phase.
+    fn sibling(name: &str, phase: &str) -> Value {
+        json!({
+            "metadata": { "name": name, "uid": format!("uid-{name}") },
+            "spec": { "nodeName": "near", "containers": [] },
+            "status": { "phase": phase },
+        })
     }
 
     /// A pod on node `far`. With a grace period in seconds, it is being deleted.
@@ -278,7 +280,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_daemonset_has_ended() {
         let (client, requests) = client(|request, _| match request.split_once(' ') {
-            Some(("GET", ALL_PODS)) => list(&[]),
+            Some(("GET", ALL_PODS | PODS)) => list(&[]),
             _ => not_found(),
         });
         let done = end(client, &options(Some("test"))).await.expect("nothing to do");
@@ -331,6 +333,10 @@ mod tests {
                 }
                 Some(("GET", NODE)) => node(ready),
                 Some(("GET", ALL_PODS)) => list(&[]),
+                Some(("PATCH", JOB)) => (200, json!({ "metadata": {} })),
+                Some(("GET", PODS)) if forced.load(Ordering::Relaxed) => {
+                    list(&[sibling("this", "Running"), sibling("other", "Pending")])
+                }
                 _ if forced.load(Ordering::Relaxed) => not_found(),
                 Some(("GET", PODS)) => {
                     list(&[pod("ours", "1", Some(GRACE.as_secs())), pod("another", "2", Some(0))])
@@ -346,8 +352,11 @@ mod tests {
         assert!((least..=most).contains(&started.elapsed()), "{:?}", started.elapsed());
         let requests = requests.all();
         let deleted = requests.iter().filter_map(|one| one.strip_prefix("DELETE "));
-        assert_eq!(deleted.collect::<Vec<_>>(), [DAEMONSET, &format!("{PODS}/ours"), BINDING]);
-        assert_eq!(requests.last(), Some(&format!("GET {ALL_PODS}")), "conditions come last");
+        let (ours, other) = (format!("{PODS}/ours"), format!("{PODS}/other"));
+        assert_eq!(deleted.collect::<Vec<_>>(), [DAEMONSET, &ours, BINDING, &other]);
+        let at = |wanted: &str| requests.iter().position(|one| one == wanted);
+        assert!(at(&format!("GET {ALL_PODS}")) > at(&format!("DELETE {BINDING}")), "{requests:?}");
+        assert!(at(&format!("DELETE {other}")) > at(&format!("PATCH {JOB}")), "{requests:?}");
     }
 
     #[tokio::test]
