@@ -100,7 +100,7 @@ fn node(predicate: &Predicate, negated: bool) -> Node {
         Predicate::TextIn(parts) => match &parts.1 {
             Texts::Listed(items) if items.iter().all(|i| matches!(i, Text::Constant(_))) => {
                 let wanted = text(&parts.0);
-                one_of(wanted, items.iter().map(text), negated)
+                one_of(&wanted, items.iter().map(text), negated)
             }
             list => test(format!("{} in {}", text(&parts.0), texts(list)), negated),
         },
@@ -108,7 +108,7 @@ fn node(predicate: &Predicate, negated: bool) -> Node {
             let constants = parts.1.iter().all(|item| matches!(item, Number::Constant(_)));
             let items: Vec<String> = parts.1.iter().map(number).collect();
             if constants {
-                one_of(number(&parts.0), items.into_iter(), negated)
+                one_of(&number(&parts.0), items.into_iter(), negated)
             } else {
                 test(format!("{} in [{}]", number(&parts.0), items.join(",")), negated)
             }
@@ -142,8 +142,8 @@ fn collected(nodes: impl Iterator<Item = Node>, all: bool) -> Node {
     }
 }
 
-fn one_of(wanted: String, items: impl Iterator<Item = String>, negated: bool) -> Node {
-    let equal = items.map(|item| compared(Relation::Equal, wanted.clone(), item, negated));
+fn one_of(wanted: &str, items: impl Iterator<Item = String>, negated: bool) -> Node {
+    let equal = items.map(|item| compared(Relation::Equal, wanted.to_owned(), item, negated));
     collected(equal, negated)
 }
 
