@@ -122,6 +122,18 @@ fn every_example_is_a_rule() -> Result<()> {
     Ok(())
 }
 
+/// The commands that list what is redirected; `e2e` runs them.
+#[test]
+fn helm_shows_the_same_command_as_the_documentation() -> Result<()> {
+    let docs = read("docs/annotations.md")?;
+    let block = section(&docs, "### What is redirected here?")?;
+    let mut commands = block.split("\n\n").filter(|block| block.starts_with("    "));
+    let command = commands.next().context("no command")?;
+    let notes = read("deploy/charts/interceptor/templates/NOTES.txt")?;
+    ensure!(command.lines().count() == 5 && notes.contains(command), "{command}");
+    Ok(())
+}
+
 #[test]
 fn every_example_of_a_condition_is_one() -> Result<()> {
     let docs = read("docs/annotations.md")?;

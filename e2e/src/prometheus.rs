@@ -131,7 +131,7 @@ fn configuration(daemons: &[Daemon]) -> String {
     format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}
 rule_files: [{}]
-scrape_configs: [{{job_name: interceptor, static_configs: [{{targets: [{}]}}]}}]
+scrape_configs: [{{job_name: interceptor, honor_labels: true, static_configs: [{{targets: [{}]}}]}}]
 ",
         alerts.display(),
         targets.join(", "),

@@ -82,7 +82,7 @@ pub fn run(args: Run) -> Result<(), Failure> {
         Some(path) => Policy::read(path).map_err(unread)?,
         None => Policy::default(),
     };
-    let policy = Arc::new(policy);
+    let policy = Arc::new(if args.kubernetes { policy.of_chart() } else { policy });
     let cluster = args.kubernetes.then(|| Cluster::new(&policy));
     let source = source(&args, cluster.as_ref())?;
     let workloads = source.workloads().map_err(unread)?;

@@ -77,7 +77,7 @@ pub enum NetnsError {
     },
     /// No visible namespace has the pod's addresses, at least not yet.
     #[error(
-        "no network namespace in {} has the pod's address {}{}",
+        "no network namespace in {} (the chart's value netns.hostPath) has the pod's address {}{}",
         listed(.folders),
         comma(.ips),
         processes_hint(*.processes)

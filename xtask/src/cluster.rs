@@ -34,6 +34,7 @@ use clap::Subcommand;
 pub(crate) use self::{binaries::helm, runtime::Runtime, state::State};
 use self::{families::Families, part::Part};
 use crate::{
+    heartbeat::step,
     image, run,
     setup::{self, Group},
 };
@@ -128,9 +129,16 @@ fn up(state: &State, nodes: u8, runtime: Option<Runtime>, image: Option<&Path>) 
     setup::setup(&[Group::Cluster])?;
     let binaries = binaries::build()?;
     let folder = runtime.build()?;
+    step("the cluster's own images", "seconds; a minute when they are new");
     images::build()?;
-    let image = image
-        .map_or_else(|| image::image(&image::Options::default()), |image| Ok(image.to_owned()))?;
+    let image = match image {
+        Some(image) => image.to_owned(),
+        None => {
+            let expected = "some minutes after a change of the daemon, because it is optimised";
+            step("the image of interceptor", expected);
+            image::image(&image::Options::default())?
+        }
+    };
     if run::is_root() {
         return up::up(state, nodes, &binaries, folder.as_deref(), &image);
     }

@@ -8,6 +8,7 @@ use clap::Args;
 use crate::{
     build,
     cluster::{self, Action, Runtime},
+    heartbeat::step,
     image, run,
     setup::{self, Group},
     test,
@@ -40,7 +41,10 @@ pub(crate) fn e2e(options: &Options) -> Result<()> {
         Some(image) => Some(image.clone()),
         // These tests measure, so they need the optimised image. It takes many minutes to build.
         None if options.all => None,
-        None => Some(image::for_tests()?),
+        None => {
+            step("the image of interceptor", "a minute or two after a change of the daemon");
+            Some(image::for_tests()?)
+        }
     };
     let up = cluster::cluster(&Action::Up {
         nodes: if options.all { 2 } else { 1 },
@@ -70,6 +74,8 @@ fn without_release() -> Result<()> {
 }
 
 fn tests(options: &Options) -> Result<()> {
+    let expected = if options.all { "about 15 minutes" } else { "some minutes" };
+    step("the tests, one after the other", expected);
     let mut cargo = build::cargo()?;
     // Building all packages gives the same features as the other tests have. Only this package has
     // tests of these names.

@@ -17,6 +17,7 @@ mod e2e;
 mod fuzz;
 mod generate;
 mod go;
+mod heartbeat;
 mod image;
 mod lint;
 mod release;

@@ -3,11 +3,14 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
+
+use crate::heartbeat::{self, Heartbeat};
 
 /// The root of the workspace.
 pub(crate) fn workspace() -> &'static Path {
@@ -19,7 +22,23 @@ pub(crate) fn workspace() -> &'static Path {
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);
     eprintln!("$ {shown}");
+    // On a terminal, cargo shows its progress itself.
+    let status = if io::stderr().is_terminal() {
+        command.status().with_context(|| format!("run `{shown}`"))?
+    } else {
+        heartbeat::status(command, &shortened(&shown))?
+    };
+    ensure!(status.success(), "`{shown}` failed: {status}");
+    Ok(())
+}
+
+/// The same for a command that prints nothing while it works, such as `go build`.
+pub(crate) fn run_silent(command: &mut Command) -> Result<()> {
+    let shown = show(command);
+    eprintln!("$ {shown}");
+    let heartbeat = Heartbeat::start(&shortened(&shown));
     let status = command.status().with_context(|| format!("run `{shown}`"))?;
+    drop(heartbeat);
     ensure!(status.success(), "`{shown}` failed: {status}");
     Ok(())
 }
@@ -27,11 +46,22 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs a command without showing it, and returns its output.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = show(command);
+    let heartbeat = Heartbeat::start(&shortened(&shown));
     let output = command.output().with_context(|| format!("run `{shown}`"))?;
+    drop(heartbeat);
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "`{shown}` failed: {}: {}", output.status, error.trim());
     String::from_utf8(output.stdout)
         .with_context(|| format!("`{shown}` printed output that is not UTF-8"))
+}
+
+/// The beginning of a command, for a line of progress.
+pub(crate) fn shortened(shown: &str) -> String {
+    const WIDTH: usize = 60;
+    match shown.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}…", &shown[..end]),
+        None => shown.to_owned(),
+    }
 }
 
 /// The command as typed in a shell, without the folder of its program.

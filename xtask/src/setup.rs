@@ -29,7 +29,7 @@ pub(crate) enum Group {
 }
 
 /// Programs by group, each with its Debian package and its purpose.
-const NEEDS: [(Group, Need); 46] = [
+const NEEDS: [(Group, Need); 47] = [
     (Group::Demo, need("ip", "iproute2", "makes network namespaces")),
     (Group::Demo, need("nginx", "nginx", "the app whose traffic is intercepted")),
     (Group::Demo, need("curl", "curl", "calls the app by hand")),

@@ -3,7 +3,7 @@
 
 use std::{
     env,
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader, IsTerminal as _},
     process::{Command, Stdio},
     time::Instant,
 };
@@ -11,9 +11,17 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
-    build, cluster, image, run,
+    build, cluster,
+    heartbeat::{Heartbeat, forward_errors, step},
+    image, run,
     setup::{self, Group, h2spec},
 };
+
+// How long the parts take on two CPUs when everything is compiled.
+const UNIT_TIME: &str = "some minutes";
+const EXAMPLES_TIME: &str = "about a minute";
+const SOCKETS_TIME: &str = "many minutes; each test prints a line when it ends";
+const IMAGES_TIME: &str = "some minutes";
 
 pub(crate) fn test(args: &[String]) -> Result<()> {
     setup::setup(&[Group::Test])?;
@@ -41,13 +49,13 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
 
     let started = Instant::now();
     let (mut total, mut last, mut failed) = (Totals::default(), Vec::new(), Vec::new());
-    for (what, mut command) in [
-        ("unit tests", functions),
-        ("examples in the documentation", examples),
-        ("tests with real sockets in network namespaces", sockets),
+    for (what, expected, mut command) in [
+        ("unit tests", UNIT_TIME, functions),
+        ("examples in the documentation", EXAMPLES_TIME, examples),
+        ("tests with real sockets in network namespaces", SOCKETS_TIME, sockets),
     ] {
         print_lines(&last);
-        eprintln!("== {what}");
+        step(what, expected);
         let (success, tail) = run_tests(&mut command, &mut total)?;
         if !success {
             failed.push(what);
@@ -56,7 +64,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     }
     // Cargo's arguments do not apply to this test, so it runs only without arguments.
     if args.is_empty() {
-        eprintln!("== images for other architectures");
+        step("images for other architectures", IMAGES_TIME);
         if let Err(error) = image::test() {
             eprintln!("{error:#}");
             failed.push("images");
@@ -119,13 +127,23 @@ pub(crate) fn become_root(command: &mut Command) -> Result<()> {
 fn run_tests(command: &mut Command, total: &mut Totals) -> Result<(bool, Vec<String>)> {
     let shown = run::show(command);
     eprintln!("$ {shown}");
+    let terminal = io::stderr().is_terminal();
+    // On a terminal, cargo shows its progress itself.
+    let heartbeat = (!terminal).then(|| Heartbeat::start(&run::shortened(&shown)));
+    if !terminal {
+        command.stderr(Stdio::piped());
+    }
     // Cargo and the test harness don't colour output to a pipe.
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("run `{shown}`"))?;
+    let errors = heartbeat.as_ref().and_then(|heartbeat| forward_errors(&mut child, heartbeat));
     let Some(stdout) = child.stdout.take() else { bail!("no output of `{shown}`") };
     let mut held_back = Vec::new();
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line.with_context(|| format!("read the output of `{shown}`"))?;
+        if let Some(heartbeat) = &heartbeat {
+            heartbeat.activity().note();
+        }
         let line = String::from_utf8_lossy(&line).into_owned();
         let is_result = total.add(&line);
         if is_result || line.is_empty() {
@@ -137,6 +155,9 @@ fn run_tests(command: &mut Command, total: &mut Totals) -> Result<(bool, Vec<Str
         }
     }
     let status = child.wait().with_context(|| format!("wait for `{shown}`"))?;
+    if let Some(errors) = errors {
+        let _ = errors.join();
+    }
     Ok((status.success(), held_back))
 }
 

@@ -2,36 +2,21 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::vocabulary::words;
+use self::misspelt::Meant;
+use crate::Action;
 
-words! {
-    /// What a rule does with connections.
-    pub enum Action {
-        /// Takes them to the target: `debug.redirect`.
-        Redirect = "redirect",
-        /// Copies them to the target: `debug.mirror`.
-        Mirror = "mirror",
-    }
-}
+mod misspelt;
 
 /// The key of an annotation that belongs to interceptor: `debug.redirect` or `debug.mirror`, or
 /// either with `/developer` behind it.
 ///
 /// It keeps the key as written, even if that is misspelt: see [`misspelt`](Self::misspelt).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AnnotationKey(Arc<str>);
-
-// === impl Action ===
-
-impl Action {
-    /// The key of its annotations, without a developer's name.
-    #[must_use]
-    pub const fn key(self) -> &'static str {
-        match self {
-            Self::Redirect => "debug.redirect",
-            Self::Mirror => "debug.mirror",
-        }
-    }
+pub struct AnnotationKey {
+    key: Arc<str>,
+    /// The key that is probably meant, if `key` is misspelt.
+    meant: Option<Arc<str>>,
+    action: Action,
 }
 
 // === impl AnnotationKey ===
@@ -40,7 +25,8 @@ impl AnnotationKey {
     /// The key `debug.redirect`, without a developer's name.
     #[must_use]
     pub fn redirect() -> Self {
-        Self(Action::Redirect.key().into())
+        let action = Action::Redirect;
+        Self { key: action.key().into(), meant: None, action }
     }
 
     /// Reads a key. `None` if it does not belong to interceptor.
@@ -48,81 +34,49 @@ impl AnnotationKey {
     /// A key that is nearly right is accepted, so that its author gets an error instead of silence.
     #[must_use]
     pub fn new(key: &str) -> Option<Self> {
-        meaning(stem(key)).map(|_| Self(key.into()))
+        let stem = key.split('/').next().unwrap_or(key);
+        if let Some(action) = Action::ALL.into_iter().find(|action| action.key() == stem) {
+            return Some(Self { key: key.into(), meant: None, action });
+        }
+        let Meant { action, developer } = misspelt::meant(key)?;
+        let meant = match developer {
+            Some(developer) => format!("{}/{developer}", action.key()),
+            None => action.key().to_owned(),
+        };
+        Some(Self { key: key.into(), meant: Some(meant.into()), action })
     }
 
     /// The key as written.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.key
     }
 
     /// The action that the key asks for, even if it is misspelt.
     #[must_use]
     pub fn action(&self) -> Action {
-        meaning(stem(&self.0)).expect("`new` accepts no other key")
+        self.action
     }
 
-    /// The key that was probably meant, if this one is misspelt; without a developer's name.
+    /// The key that was probably meant, if this one is misspelt.
     #[must_use]
-    pub fn misspelt(&self) -> Option<&'static str> {
-        let meant = self.action().key();
-        (stem(&self.0) != meant).then_some(meant)
+    pub fn misspelt(&self) -> Option<&str> {
+        self.meant.as_deref()
     }
 
-    /// The part after the `/`. It may be empty or invalid.
+    /// The part after the `/`, of the key that was meant if this one is misspelt. It may be empty
+    /// or invalid.
     #[must_use]
     pub fn developer(&self) -> Option<&str> {
-        self.0.split_once('/').map(|(_, developer)| developer)
+        let key = self.misspelt().unwrap_or(&self.key);
+        key.split_once('/').map(|(_, developer)| developer)
     }
 }
 
 impl fmt::Display for AnnotationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.escape_debug().fmt(f)
+        self.key.escape_debug().fmt(f)
     }
-}
-
-/// The part before the `/`.
-fn stem(key: &str) -> &str {
-    key.split('/').next().unwrap_or(key)
-}
-
-/// The action that an annotation with this stem asks for, or probably asks for.
-fn meaning(stem: &str) -> Option<Action> {
-    let is_exact = |action: &Action| action.key() == stem;
-    Action::ALL.into_iter().find(is_exact).or_else(|| nearly(stem))
-}
-
-/// The action whose key is at most one mistake away from `stem`.
-fn nearly(stem: &str) -> Option<Action> {
-    let word = stem.strip_prefix("debug.").or_else(|| stem.strip_prefix("debug-"))?;
-    // Annotations of other programs, such as `debug.example.com/level`, are left alone.
-    if word.contains('.') || word.len() > "redirect".len() + 2 {
-        return None;
-    }
-    let mistakes = |meant: &str| {
-        let same_start = common(word.chars(), meant.chars());
-        let same_end = common(word.chars().rev(), meant.chars().rev());
-        let longest = word.chars().count().max(meant.chars().count());
-        longest.saturating_sub(same_start + same_end)
-    };
-    Action::ALL.into_iter().find(|action| {
-        let meant = &action.key()["debug.".len()..];
-        // One letter wrong, missing or too many, or two letters swapped.
-        mistakes(meant) <= 1 || (mistakes(meant) == 2 && letters(word) == letters(meant))
-    })
-}
-
-fn letters(word: &str) -> Vec<char> {
-    let mut letters: Vec<char> = word.chars().collect();
-    letters.sort_unstable();
-    letters
-}
-
-/// The length of the common beginning, in characters.
-fn common(a: impl Iterator<Item = char>, b: impl Iterator<Item = char>) -> usize {
-    a.zip(b).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]
@@ -131,40 +85,92 @@ mod tests {
 
     use super::*;
 
+    /// The keys that the daemon reports as `RuleInvalid`, each with the one that it suggests.
     #[rstest]
-    #[case("debug.redirect", true)]
-    #[case("debug.redirect/alice", true)]
-    #[case("debug.mirror", true)]
-    #[case("debug.redirct", true)]
-    #[case("debug.redirects/alice", true)]
-    #[case("debug.Mirror", true)]
-    #[case("debug-redirect", true)]
-    #[case("debug.redierct", true)]
-    #[case("debug.level", false)]
-    #[case("debug.error", false)]
-    #[case("debug.minor", false)]
-    #[case("debug.direct", false)]
-    #[case("debug.example.com/redirect", false)]
-    #[case("debug.", false)]
-    #[case("redirect", false)]
-    #[case("other.example/foo", false)]
-    #[case("", false)]
-    fn keys_of_interceptor_are_recognised(#[case] key: &str, #[case] ours: bool) {
-        assert_eq!(AnnotationKey::new(key).is_some(), ours);
+    // Other punctuation and case
+    #[case("debug/redirect", "debug.redirect")]
+    #[case("debug-redirect", "debug.redirect")]
+    #[case("debug_redirect", "debug.redirect")]
+    #[case("debugredirect", "debug.redirect")]
+    #[case("Debug.Redirect", "debug.redirect")]
+    #[case("debugRedirect", "debug.redirect")]
+    #[case("DEBUG.MIRROR", "debug.mirror")]
+    #[case("debug..redirect", "debug.redirect")]
+    #[case("debug-mirror/a", "debug.mirror/a")]
+    // Another order, more words, other endings
+    #[case("redirect.debug", "debug.redirect")]
+    #[case("redirect/debug", "debug.redirect")]
+    #[case("redirect.debug/alice", "debug.redirect/alice")]
+    #[case("debug.redirects", "debug.redirect")]
+    #[case("debug.redirects/alice", "debug.redirect/alice")]
+    #[case("debug.mirroring", "debug.mirror")]
+    #[case("debugger.redirect", "debug.redirect")]
+    #[case("interceptor.debug/redirect", "debug.redirect")]
+    #[case("interceptor.io/debug.redirect", "debug.redirect")]
+    #[case("interceptor.dev/debug-redirect-alice", "debug.redirect/alice")]
+    #[case("debug.example.com/redirect", "debug.redirect")]
+    #[case("debug.kubernetes.io/mirror.bob", "debug.mirror/bob")]
+    // The developer's name in another place
+    #[case("debug.redirect.alice", "debug.redirect/alice")]
+    #[case("debug.redirect-alice.b", "debug.redirect/alice-b")]
+    #[case("debug.redirect_Alice", "debug.redirect/alice")]
+    #[case("debugRedirectAlice", "debug.redirect/alice")]
+    #[case("debug/redirect.alice", "debug.redirect/alice")]
+    #[case("alice.debug/redirect", "debug.redirect")]
+    // Typing errors
+    #[case("debug.redirct", "debug.redirect")]
+    #[case("debug.redirct/", "debug.redirect")]
+    #[case("debug.redierct", "debug.redirect")]
+    #[case("debug.miror/bob", "debug.mirror/bob")]
+    #[case("debug.mirrro", "debug.mirror")]
+    #[case("debug/redirct", "debug.redirect")]
+    #[case("debgu.redirect/alice", "debug.redirect/alice")]
+    #[case("dbug.mirror", "debug.mirror")]
+    #[case("rediret.debug", "debug.redirect")]
+    fn a_key_that_is_nearly_right_suggests_the_right_one(#[case] key: &str, #[case] meant: &str) {
+        let found = AnnotationKey::new(key).expect("belongs to interceptor");
+        assert_eq!((found.misspelt(), found.as_str()), (Some(meant), key));
+        let right = AnnotationKey::new(meant).expect("belongs to interceptor");
+        assert_eq!((right.misspelt(), right.action()), (None, found.action()));
+        assert_eq!(right.developer(), found.developer());
     }
 
     #[rstest]
-    #[case("debug.redirect", Action::Redirect, None, None)]
-    #[case("debug.mirror/bob", Action::Mirror, None, Some("bob"))]
-    #[case("debug.redirct/", Action::Redirect, Some("debug.redirect"), Some(""))]
-    #[case("debug-mirror/a/b", Action::Mirror, Some("debug.mirror"), Some("a/b"))]
-    fn parts_of_a_key(
-        #[case] key: &str,
-        #[case] action: Action,
-        #[case] misspelt: Option<&str>,
-        #[case] developer: Option<&str>,
-    ) {
+    #[case("debug.level")]
+    #[case("debug.error")]
+    #[case("debug.minor")]
+    #[case("debug.direct")]
+    #[case("debug.")]
+    #[case("debug")]
+    #[case("redirect")]
+    #[case("mirror")]
+    #[case("other.example/foo")]
+    #[case("")]
+    #[case("/")]
+    #[case("debug/mode")]
+    #[case("nginx.ingress.kubernetes.io/ssl-redirect")]
+    #[case("nginx.ingress.kubernetes.io/permanent-redirect-code")]
+    #[case("nginx.ingress.kubernetes.io/mirror-target")]
+    #[case("kubernetes.io/config.mirror")]
+    #[case("traefik.ingress.kubernetes.io/redirect-entry-point")]
+    #[case("alb.ingress.kubernetes.io/actions.ssl-redirect")]
+    #[case("sidecar.istio.io/logLevel")]
+    #[case("config.linkerd.io/enable-debug-sidecar")]
+    #[case("vault.hashicorp.com/log-level")]
+    #[case("dapr.io/enable-debug")]
+    #[case("cilium.io/debug-verbose")]
+    fn keys_of_others_are_left_alone(#[case] key: &str) {
+        assert_eq!(AnnotationKey::new(key), None);
+    }
+
+    #[rstest]
+    #[case("debug.redirect", Action::Redirect, None)]
+    #[case("debug.redirect/alice", Action::Redirect, Some("alice"))]
+    #[case("debug.mirror/bob", Action::Mirror, Some("bob"))]
+    #[case("debug.redirect/", Action::Redirect, Some(""))]
+    #[case("debug.mirror/a/b", Action::Mirror, Some("a/b"))]
+    fn parts_of_a_key(#[case] key: &str, #[case] action: Action, #[case] developer: Option<&str>) {
         let key = AnnotationKey::new(key).expect("belongs to interceptor");
-        assert_eq!((key.action(), key.misspelt(), key.developer()), (action, misspelt, developer));
+        assert_eq!((key.action(), key.misspelt(), key.developer()), (action, None, developer));
     }
 }

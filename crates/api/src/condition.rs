@@ -84,6 +84,11 @@ mod tests {
     #[case::mirror("debug.mirror", &["debug.mirror/Active"])]
     #[case::misspelt("debug.redirct", &["debug.redirect/Active"])]
     #[case::misspelt_mirror("debug.miror/bob", &["debug.mirror/Active", "debug.mirror/Active-bob"])]
+    #[case::other_punctuation("debug/redirect", &["debug.redirect/Active"])]
+    #[case::name_behind_a_dot(
+        "debug.redirect.alice",
+        &["debug.redirect/Active", "debug.redirect/Active-alice"]
+    )]
     #[case::no_name("debug.redirect/", &["debug.redirect/Active"])]
     #[case::ends_badly("debug.redirect/a-", &["debug.redirect/Active", "debug.redirect/Active-a"])]
     #[case::long(

@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::missing_errors_doc, clippy::print_stderr, clippy::print_stdout)]
 
+pub mod action;
 pub mod annotation;
 pub mod condition;
 pub mod event;
@@ -39,7 +40,8 @@ pub mod state;
 
 mod vocabulary;
 
-pub use annotation::{Action, AnnotationKey};
+pub use action::Action;
+pub use annotation::AnnotationKey;
 pub use condition::ConditionType;
 pub use event::{EventOutcome, EventReason};
 pub use label::{Decision, Direction, PodGroup, Server, Side};

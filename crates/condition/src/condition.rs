@@ -8,6 +8,7 @@ use crate::check;
 use crate::error::{ConditionError, Mistake};
 use crate::evaluate::Evaluation;
 use crate::facts::Facts;
+use crate::form::Form;
 use crate::limits::MAX_SOURCE;
 use crate::needs::Needs;
 use crate::outcome::EvaluationError;
@@ -38,7 +39,7 @@ impl Condition {
                 let beyond = Span::new(source.floor_char_boundary(MAX_SOURCE), source.len());
                 return Err(Mistake::new(
                     beyond,
-                    format!("a condition has at most {MAX_SOURCE} bytes (MAX_SOURCE)"),
+                    format!("a condition has at most {MAX_SOURCE} bytes"),
                 ));
             }
             check::check(source, &parser::parse(source)?)
@@ -64,6 +65,11 @@ impl Condition {
             Predicate::Constant(value) => Some(value),
             _ => None,
         }
+    }
+
+    /// The canonical form, which conditions with the same meaning share.
+    pub fn form(&self) -> Form {
+        Form::of(&self.predicate, self.needs)
     }
 
     /// Evaluates the condition.

@@ -31,9 +31,14 @@ pub(crate) struct Token {
 }
 
 /// The longest signs come first, because some begin with another one.
-const ARROWS: [(&str, TokenKind); 9] = [
+const ARROWS: [(&str, TokenKind); 15] = [
     ("-->", TokenKind::WrongArrow),
     ("==>", TokenKind::WrongArrow),
+    ("<->", TokenKind::WrongArrow),
+    ("->>", TokenKind::WrongArrow),
+    (">>", TokenKind::WrongArrow),
+    ("<-", TokenKind::WrongArrow),
+    ("<=", TokenKind::WrongArrow),
     ("->", TokenKind::Arrow),
     ("=>", TokenKind::WrongArrow),
     ("~>", TokenKind::WrongArrow),
@@ -41,6 +46,7 @@ const ARROWS: [(&str, TokenKind); 9] = [
     ("→", TokenKind::WrongArrow),
     ("⇒", TokenKind::WrongArrow),
     ("➔", TokenKind::WrongArrow),
+    ("←", TokenKind::WrongArrow),
 ];
 
 /// A position in the text. The parser copies it to look ahead.

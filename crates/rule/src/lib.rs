@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::missing_errors_doc, clippy::print_stderr, clippy::print_stdout)]
 
+mod advice;
 mod ast;
 mod error;
 mod lexer;

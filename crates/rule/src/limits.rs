@@ -22,7 +22,9 @@ pub const MAX_CONDITION: usize = 2 * 1024;
 pub const MIN_TTL: Duration = Duration::from_secs(1);
 
 /// Maximum value of `ttl`.
-pub const MAX_TTL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub const MAX_TTL: Duration = Duration::from_secs(30 * SECS_OF_DAY);
+
+const SECS_OF_DAY: u64 = 24 * 60 * 60;
 
 /// A limit that a text violates. [`Display`](fmt::Display) completes the sentence "expected …".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,22 +46,17 @@ pub enum Limit {
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::RuleText => {
-                write!(f, "at most {MAX_RULE_TEXT} bytes in one annotation (MAX_RULE_TEXT)")
-            }
-            Self::Rules => write!(f, "at most {MAX_RULES} rules in one annotation (MAX_RULES)"),
-            Self::Ports => write!(f, "at most {MAX_PORTS} ports in one rule (MAX_PORTS)"),
+            Self::RuleText => write!(f, "at most {MAX_RULE_TEXT} bytes in one annotation"),
+            Self::Rules => write!(f, "at most {MAX_RULES} rules in one annotation"),
+            Self::Ports => write!(f, "at most {MAX_PORTS} ports in one rule"),
             Self::Condition => {
-                write!(
-                    f,
-                    "at most {MAX_CONDITION} bytes in the condition of `when` (MAX_CONDITION)"
-                )
+                write!(f, "at most {MAX_CONDITION} bytes in the condition of `when`")
             }
             Self::MinTtl => {
-                write!(f, "a `ttl` of at least {} (MIN_TTL)", humantime::format_duration(MIN_TTL))
+                write!(f, "a `ttl` of at least {}", humantime::format_duration(MIN_TTL))
             }
             Self::MaxTtl => {
-                write!(f, "a `ttl` of at most {} (MAX_TTL)", humantime::format_duration(MAX_TTL))
+                write!(f, "a `ttl` of at most {} days", MAX_TTL.as_secs() / SECS_OF_DAY)
             }
         }
     }

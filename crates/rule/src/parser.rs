@@ -9,7 +9,9 @@ use crate::error::{ErrorKind, ParseError};
 use crate::lexer::{Broken, Lexer, Token, TokenKind};
 use crate::limits::{Limit, MAX_CONDITION, MAX_PORTS, MAX_RULE_TEXT, MAX_RULES, MAX_TTL, MIN_TTL};
 use crate::span::Span;
-use crate::{suggest, target, visible};
+use crate::{advice, suggest, target, visible};
+
+mod mistakes;
 
 /// Parses the value of an annotation.
 ///
@@ -37,7 +39,7 @@ use crate::{suggest, target, visible};
 /// invisible characters. The error describes the first mistake only.
 pub fn parse(text: &str) -> Result<Vec<Rule>, ParseError> {
     check_text(text)?;
-    let mut parser = Parser { text, lexer: Lexer::new(text) };
+    let mut parser = Parser { text, lexer: Lexer::new(text), session: None, alone: None };
     let mut rules = Vec::new();
     loop {
         let next = parser.lexer.peek();
@@ -76,6 +78,10 @@ const EXPECTED_OPTION: &str = "`proxy-v2`, `local-to-app` or `local-to-target` a
 struct Parser<'a> {
     text: &'a str,
     lexer: Lexer<'a>,
+    /// The place of the current rule's target, if that is a word without a port.
+    session: Option<Span>,
+    /// The place of the current rule's target, if the rule names no ports.
+    alone: Option<Span>,
 }
 
 /// The clauses of one rule that the parser has read so far, each with its place.
@@ -94,7 +100,7 @@ struct Options {
     local: Option<Local>,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     /// Reads one rule and the `;` after it.
     fn rule(&mut self) -> Result<Rule, ParseError> {
         let start = self.lexer.peek().span;
@@ -180,7 +186,14 @@ impl Parser<'_> {
                 "one more".to_owned(),
             ));
         }
-        let port = target::listed_port(self.text, token.span)?;
+        let port = target::listed_port(self.text, token.span).map_err(|error| {
+            let alone = before.is_empty();
+            let target = self.target_behind(token.span).filter(|_| alone);
+            match advice::for_port(token.span.of(self.text), target) {
+                Some(advice) if error.suggestion().is_none() => error.suggest(advice),
+                _ => error,
+            }
+        })?;
         // A linear search is fine for at most MAX_PORTS entries.
         if before.contains(&port) {
             let expected = "each port once";
@@ -193,19 +206,29 @@ impl Parser<'_> {
     fn target(&mut self, ports: &Ports) -> Result<(Target, Span), ParseError> {
         let token = self.lexer.next();
         if token.kind != TokenKind::Word {
-            let expected = "a target after the `->`: `host:port`, `[ipv6]:port` or a session name";
+            let expected = "a target after the `->`: `host:port` or `[ipv6]:port`";
             return Err(ParseError::new(self.text, ErrorKind::Target, token.span, expected));
         }
         let target = target::target(self.text, token.span).map_err(|error| {
             let word = token.span.of(self.text);
-            if *ports == Ports::Declared
-                && target::listed_port(word, Span::new(0, word.len())).is_ok()
-            {
-                error.suggest(format!("did you mean `{word} -> host:port`?"))
-            } else {
-                error
+            let udp = *ports == Ports::Declared
+                && target::listed_port(word, Span::new(0, word.len())).is_ok();
+            let listed = match ports {
+                Ports::Declared => None,
+                Ports::Listed(_) => Some(ports.to_string()),
+            };
+            let next = self.word_behind(token.span);
+            if next.is_some() && self.begins_a_rule_behind(token.span) {
+                return error.suggest(advice::begin_with_ports(word));
+            }
+            match advice::for_target(word, listed.as_deref(), next) {
+                Some(advice) => error.suggest(advice),
+                None if udp => error.suggest(format!("did you mean `{word} -> host:3000`?")),
+                None => error,
             }
         })?;
+        self.session = matches!(target, Target::Session(_)).then_some(token.span);
+        self.alone = (*ports == Ports::Declared).then_some(token.span);
         Ok((target, token.span))
     }
 
@@ -376,61 +399,6 @@ impl Parser<'_> {
             return Err(ParseError::new(self.text, kind, token.span, expected));
         }
         Ok(token.span)
-    }
-
-    fn not_a_rule(&self, token: Token) -> ParseError {
-        let error =
-            |kind, expected: &'static str| ParseError::new(self.text, kind, token.span, expected);
-        match token.kind {
-            TokenKind::Arrow | TokenKind::WrongArrow => {
-                error(ErrorKind::Port, "a port before the `->`")
-                    .suggest("to redirect all declared ports, write the target alone")
-            }
-            TokenKind::Comma => error(ErrorKind::Port, "a port before the `,`"),
-            _ => error(ErrorKind::Empty, "a rule"),
-        }
-    }
-
-    fn not_an_arrow(&self, token: Token) -> ParseError {
-        let error = ParseError::new(
-            self.text,
-            ErrorKind::Arrow,
-            token.span,
-            "`->` between the ports and the target",
-        );
-        match token.kind {
-            TokenKind::WrongArrow => error.suggest("did you mean `->`?"),
-            TokenKind::Word => match token.span.of(self.text) {
-                clause if suggest::CLAUSES.contains(&clause) => error,
-                target => error.suggest(format!("did you mean `-> {target}`?")),
-            },
-            _ => error,
-        }
-    }
-
-    /// The error for a token in the place of a clause, `;` or the end.
-    fn not_a_clause(&self, token: Token) -> ParseError {
-        let expected = "`when`, `percent`, `ttl`, `with`, `;` or the end";
-        let error = ParseError::new(self.text, ErrorKind::Clause, token.span, expected);
-        let mut ahead = Lexer::new(&self.text[token.span.end..]);
-        let followed = ahead.next().kind;
-        match token.kind {
-            TokenKind::Word => {
-                let word = token.span.of(self.text);
-                if let Some(clause) = suggest::clause(word) {
-                    return error.suggest(format!("did you mean `{clause}`?"));
-                }
-                // The word looks like the beginning of another rule.
-                let another =
-                    word.contains(':') || matches!(followed, TokenKind::Arrow | TokenKind::Comma);
-                if another { error.suggest("rules are separated by `;`") } else { error }
-            }
-            TokenKind::Comma => error.suggest("a rule has one target; rules are separated by `;`"),
-            TokenKind::Arrow | TokenKind::WrongArrow => {
-                error.suggest("a rule has one `->`; rules are separated by `;`")
-            }
-            TokenKind::Semicolon | TokenKind::End => error,
-        }
     }
 }
 

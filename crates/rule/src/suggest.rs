@@ -4,22 +4,56 @@
 pub(crate) const CLAUSES: [&str; 4] = ["when", "percent", "ttl", "with"];
 
 /// Words from other tools and from plain English, each with the clause that it stands for here.
-const SYNONYMS: [(&str, &str); 11] = [
+const SYNONYMS: [(&str, &str); 18] = [
     ("if", "when"),
     ("where", "when"),
     ("match", "when"),
+    ("only", "when"),
     ("weight", "percent"),
+    ("share", "percent"),
+    ("rate", "percent"),
     ("for", "ttl"),
+    ("until", "ttl"),
     ("timeout", "ttl"),
     ("expires", "ttl"),
+    ("expire", "ttl"),
+    ("lifetime", "ttl"),
     ("proxy-v2", "with proxy-v2"),
     ("proxy", "with proxy-v2"),
+    ("proxy-protocol", "with proxy-v2"),
     ("local-to-app", "with local-to-app"),
     ("local-to-target", "with local-to-target"),
 ];
 
 /// The options of a clause `with`.
 const OPTIONS: [&str; 3] = ["proxy-v2", "local-to-app", "local-to-target"];
+
+/// Words between two targets in plain English.
+const AND: [&str; 7] = ["and", "or", "&", "&&", "|", "||", "+"];
+
+/// Advice for `word` in the place of a clause: the clause that the user probably meant, with its
+/// value if `word` has one.
+pub(crate) fn clause_with_value(word: &str) -> Option<String> {
+    if AND.contains(&word) {
+        return Some("a rule has one target; rules are separated by `;`".to_owned());
+    }
+    if let Some((name, value)) = word.split_once(['=', ':'])
+        && let Some(clause) = clause(name)
+        && !value.is_empty()
+    {
+        return Some(format!("did you mean `{clause} {value}`?"));
+    }
+    if let Some(clause) = clause(word) {
+        return Some(format!("did you mean `{clause}`?"));
+    }
+    if !word.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    if let Some(share) = word.strip_suffix('%') {
+        return Some(format!("did you mean `percent {share}`?"));
+    }
+    humantime::parse_duration(word).is_ok().then(|| format!("did you mean `ttl {word}`?"))
+}
 
 /// The clause keyword that the user probably meant by `word`.
 pub(crate) fn clause(word: &str) -> Option<&'static str> {

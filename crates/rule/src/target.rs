@@ -11,7 +11,7 @@ use crate::name::{HostName, SessionName};
 use crate::span::Span;
 use crate::suggest::CLAUSES;
 
-const ANY_TARGET: &str = "a target: `host:port`, `[ipv6]:port` or a session name";
+const ANY_TARGET: &str = "a target: `host:port` or `[ipv6]:port`";
 const ANY_PORT: &str = "a port from 1 to 65535";
 
 /// Parses the port before the `->` that `span` covers: `8080`, or `8125/udp`.
@@ -48,12 +48,12 @@ pub(crate) fn port(text: &str, span: Span) -> Result<NonZeroU16, ParseError> {
 fn advise_port(error: ParseError, word: &str) -> ParseError {
     let digits = word.bytes().take_while(u8::is_ascii_digit).count();
     let (number, rest) = word.split_at(digits);
-    if digits > 0 && (rest.starts_with('-') || rest.starts_with("..")) {
+    if digits > 0 && rest == "-" {
+        error.suggest("did you mean `->`?")
+    } else if digits > 0 && (rest.starts_with('-') || rest.starts_with("..")) {
         error.suggest("list each port, as in `8080,8081`; ranges are not supported")
     } else if digits > 0 && rest.eq_ignore_ascii_case("/tcp") {
         error.suggest(format!("did you mean `{number}`?"))
-    } else if word.contains(':') {
-        error.suggest("a rule has the form `ports -> target`, with one target")
     } else {
         error
     }
@@ -108,6 +108,7 @@ fn target_port(text: &str, span: Span, target: Span) -> Result<NonZeroU16, Parse
             "a target has no path; did you mean `{}`?",
             target.of(text).strip_suffix(&word[number.len()..]).unwrap_or_default()
         )),
+        _ if error.suggestion().is_some() => error.suggest("a target has one port"),
         _ => error,
     })
 }
@@ -119,12 +120,14 @@ fn named_target(text: &str, host: Span, port: NonZeroU16) -> Result<Target, Pars
     }
     match HostName::new(word) {
         Ok(host) => Ok(Target::Name { host, port }),
+        Err(_) if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) => {
+            let expected = "a host name or an IP address before the `:`";
+            Err(ParseError::new(text, ErrorKind::Target, host, expected))
+        }
         Err(invalid) => {
             let error = ParseError::new(text, ErrorKind::Target, host, invalid.to_string());
             Err(if word.is_empty() {
                 error.with_found(format!("nothing before `:{port}`"))
-            } else if word.parse::<NonZeroU16>().is_ok() {
-                error.suggest(format!("did you mean `{word} -> host:{port}`?"))
             } else {
                 error
             })
@@ -201,8 +204,9 @@ fn session_target(text: &str, span: Span) -> Result<Target, ParseError> {
     if word.parse::<Ipv4Addr>().is_ok() {
         return Err(missing("a port after the address"));
     }
-    // A session name has no dots, and `localhost` is unlikely to name a session.
-    if (word.contains('.') || word == "localhost") && HostName::new(word).is_ok() {
+    // A session name has neither dots nor capitals, and `localhost` is unlikely to name a session.
+    let is_session = word != "localhost" && SessionName::new(word).is_ok();
+    if !is_session && HostName::new(word).is_ok() {
         return Err(missing("a port after the host name"));
     }
     SessionName::new(word).map(Target::Session).map_err(|invalid| {

@@ -5,15 +5,18 @@
 
 use interceptor_common::port::Protocol;
 
+use crate::advice;
 use crate::ast::{Ports, Rule, Target};
 use crate::span::Span;
 
-/// A part of a rule that the daemon must refuse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{feature} is not supported yet")]
+/// A part of a rule that the daemon must refuse. [`Display`](std::fmt::Display) has the remedy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{feature} is not supported yet; {advice}")]
 pub struct Unsupported {
     /// The feature that the rule uses.
     pub feature: Feature,
+    /// What to write instead, as part of a sentence.
+    pub advice: String,
     /// Its place in the parsed text.
     pub span: Span,
 }
@@ -47,9 +50,11 @@ impl Rule {
         };
         if is_udp {
             let span = places.udp.unwrap_or(places.rule);
-            return Some(Unsupported { feature: Feature::Udp, span });
+            let advice = "leave it out, because a rule redirects TCP only".to_owned();
+            return Some(Unsupported { feature: Feature::Udp, advice, span });
         }
-        let is_session = matches!(target, Target::Session(_));
-        is_session.then_some(Unsupported { feature: Feature::Session, span: places.target })
+        let Target::Session(name) = target else { return None };
+        let advice = advice::for_session(name.as_str());
+        Some(Unsupported { feature: Feature::Session, advice, span: places.target })
     }
 }

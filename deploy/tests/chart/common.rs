@@ -61,9 +61,15 @@ pub(crate) fn only<'a>(objects: &'a [Value], kind: &str) -> Result<&'a Value> {
     Ok(object)
 }
 
-/// The objects of a kind, hooks excluded.
+/// The objects of a kind, except for hooks and those of `helm test`.
 pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> impl Iterator<Item = &'a Value> {
-    objects.iter().filter(move |object| object["kind"] == kind && !is_hook(object))
+    let is_own = |object: &Value| !is_hook(object) && !is_of_test(object);
+    objects.iter().filter(move |object| object["kind"] == kind && is_own(object))
+}
+
+/// Tells whether an object belongs to `helm test`.
+pub(crate) fn is_of_test(object: &Value) -> bool {
+    object["metadata"]["name"].as_str().is_some_and(|name| name.ends_with("-test"))
 }
 
 /// The first hook of a kind: an object that exists during `helm test` or `helm uninstall` only.

@@ -136,6 +136,7 @@ mod operator {
     struct Endpoint {
         port: String,
         path: String,
+        honor_labels: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         interval: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,6 +209,17 @@ fn objects_have_the_recommended_labels_and_selectors_have_only_stable_ones() {
         labels["network"] = json!("agent");
         labels["team"] = json!("platform");
         assert_eq!(daemons["spec"]["template"]["metadata"]["labels"], labels);
+        Ok(())
+    });
+}
+
+/// Otherwise Prometheus would replace the redirected pod by the daemon's.
+#[test]
+fn prometheus_keeps_the_labels_of_the_redirected_pod() {
+    with_helm(|helm| {
+        let objects = render(helm, "monitoring")?;
+        let endpoints = &only(&objects, "PodMonitor")?["spec"]["podMetricsEndpoints"];
+        assert_eq!(endpoints[0]["honorLabels"], true);
         Ok(())
     });
 }

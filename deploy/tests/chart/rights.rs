@@ -172,7 +172,7 @@ fn hooks_have_rights_of_their_own_while_they_run() {
         let hooks: Vec<_> = objects.iter().filter(|object| is_hook(object)).collect();
         for hook in &hooks {
             let annotations = &hook["metadata"]["annotations"];
-            // The test's pod stays for its log. It has no rights after the account is deleted.
+            // The test's pod stays for its log.
             let policy = if hook["kind"] == "Pod" {
                 "before-hook-creation"
             } else {
@@ -181,8 +181,9 @@ fn hooks_have_rights_of_their_own_while_they_run() {
             assert_eq!(annotations["helm.sh/hook-delete-policy"], policy);
         }
         let rules = |kind: &str, name: &str| {
-            let role =
-                hooks.iter().find(|hook| hook["kind"] == kind && hook["metadata"]["name"] == name);
+            let role = objects
+                .iter()
+                .find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
             role.map(|role| role["rules"].clone())
         };
         assert_eq!(
@@ -221,6 +222,10 @@ fn hooks_have_rights_of_their_own_while_they_run() {
                 },
             ]))
         );
+        // `helm test --logs` prints the log of the test's pod once for each hook of the test.
+        let of_test =
+            hooks.iter().filter(|hook| hook["metadata"]["annotations"]["helm.sh/hook"] == "test");
+        assert_eq!(of_test.map(|hook| &hook["kind"]).collect::<Vec<_>>(), ["Pod"]);
         let pods = hooks.iter().filter_map(|hook| match hook["kind"].as_str() {
             Some("Pod") => Some(&hook["spec"]),
             Some("Job") => Some(&hook["spec"]["template"]["spec"]),

@@ -6,6 +6,7 @@ mod baseline;
 mod client_address;
 mod conditions;
 mod dual_stack;
+mod listing;
 mod policy;
 mod probes;
 mod refusals;

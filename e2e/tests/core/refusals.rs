@@ -44,6 +44,24 @@ fn a_refused_rule_has_a_condition_and_an_event_with_the_reason(
     });
 }
 
+#[rstest]
+#[case::slash("debug/redirect", "debug.redirect")]
+#[case::name_behind_a_dot("debug.redirect.alice", "debug.redirect/alice")]
+#[case::domain("interceptor.debug/Redirect", "debug.redirect")]
+fn a_key_that_is_nearly_right_is_reported_on_the_pod(#[case] key: &str, #[case] right: &str) {
+    run("nearly", |f| {
+        f.installed(&[])?;
+        let app = f.start(Manifest::new(Kind::Pod, "app"))?.pod()?;
+        app.annotate(key, "8080 -> 10.99.0.100:3000")?;
+        let condition = app.wait_refused("RuleInvalid")?;
+        let expected = format!("did you mean `{right}`?");
+        assert!(condition.message.contains(&expected), "{condition}");
+        assert_eq!(app.served_by()?, "app");
+        app.unannotate(key)?;
+        app.wait_untouched()
+    });
+}
+
 #[test]
 fn too_many_annotations_of_a_pod_are_refused_and_other_pods_are_served() {
     run("many", |f| {

@@ -55,7 +55,9 @@ fn prometheus_scrapes_the_daemons_and_has_data_for_alerts_and_dashboard() {
         let redirected =
             f.start(Manifest::new(Kind::Pod, "redirected").probe(Probe::Http))?.pod()?;
         let fallen_back = f.start(Manifest::new(Kind::Pod, "fallen-back"))?.pod()?;
-        redirected.annotate("debug.redirect", &f.to_laptop())?;
+        // With a condition, so that there are decisions.
+        redirected
+            .annotate("debug.redirect", &format!("{} when source.port > 0", f.to_laptop()))?;
         fallen_back.annotate("debug.redirect", &f.to_laptop().replace("3000", "3666"))?;
         redirected.wait_active()?;
         fallen_back.wait_refused("TargetRefuses")?;
@@ -71,10 +73,11 @@ fn prometheus_scrapes_the_daemons_and_has_data_for_alerts_and_dashboard() {
         // Prometheus has the same count as the load.
         let calls = load.stop();
         calls.assert_none_failed();
-        let workload = format!("{}/{}", redirected.namespace(), redirected.name());
         let count = format!(
-            r#"sum(interceptor_connections_total{{{job},workload="{workload}",{outcome}}})"#,
+            r#"sum(interceptor_connections_total{{{job},namespace="{namespace}",pod="{pod}",{outcome}}})"#,
             job = r#"job="interceptor""#,
+            namespace = redirected.namespace(),
+            pod = redirected.name(),
             outcome = r#"outcome="redirected""#,
         );
         wait_until("Prometheus to have all calls", TIMEOUT, || {

@@ -92,6 +92,7 @@ fn helm_test_succeeds() {
         f.installed(&[])?;
         let output = f.product.test()?;
         ensure!(output.contains("Succeeded"), "{output}");
+        ensure!(output.matches("POD LOGS:").count() == 1, "{output}");
         Ok(())
     });
 }

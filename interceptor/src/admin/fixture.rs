@@ -74,7 +74,7 @@ fn stats(n: u64) -> Arc<PortStats> {
 fn workload(name: &str, netns: &str, rules: Vec<RuleEntry>) -> WorkloadEntry {
     WorkloadEntry {
         name: name.into(),
-        uid: None,
+        uid: Some("u-1".into()),
         netns: netns.to_owned(),
         armed: None,
         failure: None,

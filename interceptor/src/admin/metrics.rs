@@ -2,10 +2,11 @@
 //!
 //! Labels name workloads, annotations and ports. There are as many series as rules in force, and
 //! they go when the rules go. No label has a client's address, or anything else that a client sent.
+//! What never happened has no series: most outcomes never do, and zeros would be most of the text.
 
-use std::{fmt, sync::Arc, sync::atomic::Ordering};
+use std::{collections::BTreeMap, fmt, sync::Arc, sync::atomic::Ordering};
 
-use interceptor_api::{Decision, Outcome, Passed, PodGroup, Refused, Server, State};
+use interceptor_api::{Decision, Outcome, Passed, PodGroup, Refused, Server, Standing, State};
 use interceptor_common::port::Port;
 use prometheus_client::{
     collector::Collector,
@@ -17,7 +18,7 @@ use prometheus_client::{
 use self::writer::Writer;
 use super::state::port_outcomes;
 use crate::{
-    control::registry::{Armed, Registry, WorkloadEntry},
+    control::registry::{Armed, Registry, RuleEntry, WorkloadEntry},
     datapath::Callers,
     kubernetes::Cluster,
     relay::{
@@ -137,16 +138,25 @@ impl<'a> RulePort<'a> {
         })
     }
 
-    /// The labels `workload`, `annotation` and `port`, and further ones.
+    /// The labels of its workload, `annotation` and `port`, and further ones.
     fn labels<'l>(&'l self, more: &[(&'l str, &'l str)]) -> Vec<(&'l str, &'l str)> {
-        let mut labels = vec![
-            ("workload", &*self.entry.name),
-            ("annotation", self.annotation),
-            ("port", &*self.number),
-        ];
+        let mut labels = owner(self.entry);
+        labels.extend([("annotation", self.annotation), ("port", &*self.number)]);
         labels.extend(more);
         labels
     }
+}
+
+/// The labels of a workload: `workload`, and for a pod `namespace` and `pod`, by which its series
+/// join with those of other exporters.
+fn owner(entry: &WorkloadEntry) -> Vec<(&str, &str)> {
+    let mut labels = vec![("workload", &*entry.name)];
+    if entry.uid.is_some()
+        && let Some((namespace, pod)) = entry.name.split_once('/')
+    {
+        labels.extend([("namespace", namespace), ("pod", pod)]);
+    }
+    labels
 }
 
 fn write_connections(
@@ -157,7 +167,8 @@ fn write_connections(
     let help = "Connections to redirected ports, by outcome";
     let mut family = to.counters("connections", help)?;
     for port in ports {
-        for (outcome, count) in port_outcomes(port.entry, port.port, port.stats) {
+        let outcomes = port_outcomes(port.entry, port.port, port.stats);
+        for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
             let more = [("outcome", outcome.outcome()), ("reason", outcome.reason())];
             family.count(&port.labels(&more), count)?;
         }
@@ -169,14 +180,13 @@ fn write_connections(
             (Outcome::Refused(Refused::RelayAddress), &workload.strays),
             (Outcome::Passed(Passed::Unrouted), &workload.unrouted),
         ] {
-            let labels = [
-                ("workload", &*entry.name),
-                ("annotation", ""),
-                ("port", ""),
-                ("outcome", outcome.outcome()),
-                ("reason", outcome.reason()),
-            ];
-            family.count(&labels, count.load(Ordering::Relaxed))?;
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                let mut labels = owner(entry);
+                labels.extend([("annotation", ""), ("port", "")]);
+                labels.extend([("outcome", outcome.outcome()), ("reason", outcome.reason())]);
+                family.count(&labels, count)?;
+            }
         }
     }
     Ok(())
@@ -209,8 +219,10 @@ fn write_decisions(to: &mut Writer<'_>, ports: &[&RulePort<'_>]) -> fmt::Result 
     let mut family = to.counters("decisions", help)?;
     for port in ports {
         for decision in Decision::ALL {
-            let more = [("decision", decision.as_str())];
-            family.count(&port.labels(&more), port.stats.decided(decision))?;
+            let count = port.stats.decided(decision);
+            if count > 0 {
+                family.count(&port.labels(&[("decision", decision.as_str())]), count)?;
+            }
         }
     }
     let help = "Connections that became a plain pipe, whose requests are not read any more";
@@ -251,6 +263,24 @@ fn write_rules(to: &mut Writer<'_>, workloads: &[Arc<WorkloadEntry>]) -> fmt::Re
         let rules = workloads.iter().flat_map(|entry| &entry.rules);
         let count = rules.filter(|rule| rule.condition.state == state).count() as u64;
         family.set(&[("state", state.as_str())], count)?;
+    }
+    let help = "Rules whose target does not serve clients, so that they reach the app";
+    let mut family = to.gauges("targets_away", help)?;
+    for entry in workloads {
+        // Several rules of one annotation would have the same labels.
+        let mut away = BTreeMap::<&str, u64>::new();
+        let in_force =
+            |rule: &&RuleEntry| matches!(rule.condition.state, State::Active | State::Pending);
+        let is_away =
+            |standing: &Standing| standing.state == State::Active && !standing.reaches_target();
+        for rule in entry.rules.iter().filter(in_force) {
+            *away.entry(&rule.annotation).or_default() += u64::from(is_away(&rule.condition));
+        }
+        for (annotation, count) in away {
+            let mut labels = owner(entry);
+            labels.push(("annotation", annotation));
+            family.set(&labels, count)?;
+        }
     }
     Ok(())
 }

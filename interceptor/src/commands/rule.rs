@@ -354,7 +354,7 @@ mod tests {
         );
         assert_eq!(
             explained.err,
-            "error: a UDP port is not supported yet\n\n8125/udp -> 10.0.0.1:53\n^^^^^^^^\n"
+            "error: a UDP port is not supported yet; leave it out, because a rule redirects TCP only\n\n8125/udp -> 10.0.0.1:53\n^^^^^^^^\n"
         );
     }
 

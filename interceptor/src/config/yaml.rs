@@ -76,8 +76,7 @@ impl<'a> Document<'a> {
     ) -> Result<(Self, Option<T>), FileError> {
         let document = Self { text, file: file.into() };
         if text.len() > MAX_FILE {
-            let problem =
-                format!("found {} bytes, expected at most {MAX_FILE} (MAX_FILE)", text.len());
+            let problem = format!("found {} bytes, expected at most {MAX_FILE}", text.len());
             let start = text.floor_char_boundary(MAX_FILE);
             return Err(document.error_at(Span { start, end: start }, problem, example));
         }

@@ -2,11 +2,17 @@
 //!
 //! No I/O: the same input gives the same plan.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use interceptor_api::{Reason, Standing};
 use interceptor_common::{port::Port, steal::MAX_PORTS};
-use interceptor_rule::{Ports, Rule, Target};
+use interceptor_condition::Form;
+use interceptor_rule::{Condition, Ports, Rule, Target};
 
 use crate::{
     config::{
@@ -58,6 +64,8 @@ pub struct Planner {
     accepted: Vec<(AnnotationKey, Vec<Rule>)>,
     /// The annotations that take each port, in the order in which they first took it.
     takers: BTreeMap<Port, Vec<AnnotationKey>>,
+    /// The canonical form of each condition in `accepted`, by its source.
+    forms: HashMap<Condition, Arc<Form>>,
 }
 
 /// The node for which a workload is planned.
@@ -74,6 +82,8 @@ pub struct Node<'a> {
 struct Candidate {
     key: AnnotationKey,
     rule: Rule,
+    /// The canonical form of its condition. `None` without a condition.
+    form: Option<Arc<Form>>,
     ports: Vec<Port>,
     /// Those of them that the workload does not declare.
     undeclared: Vec<Port>,
@@ -94,6 +104,7 @@ impl Planner {
     ) -> Plan {
         let mut rules = Vec::new();
         self.read(spec, &mut rules);
+        self.compile();
         let obstacle = spec.obstacle.as_ref().map(obstacle);
 
         let requested =
@@ -108,12 +119,16 @@ impl Planner {
             // An expired rule holds no port and does not count towards the limits.
             let judged = judged.and_then(|()| expired(key, rule).map_or(Ok(()), Err));
             match judged {
-                Ok(()) => admitted.push(Candidate {
-                    key: key.clone(),
-                    rule: rule.clone(),
-                    undeclared: undeclared(&ports, spec),
-                    ports,
-                }),
+                Ok(()) => {
+                    let form = rule.when.as_ref().and_then(|when| self.forms.get(when)).cloned();
+                    admitted.push(Candidate {
+                        key: key.clone(),
+                        rule: rule.clone(),
+                        form,
+                        undeclared: undeclared(&ports, spec),
+                        ports,
+                    });
+                }
                 Err(refusal) => rules.push(Planned::refused(key, rule, refusal)),
             }
         }
@@ -145,8 +160,7 @@ impl Planner {
                         // The text was parsed and is refused, so it replaces the rules before it.
                         self.accepted[at].1.clear();
                     }
-                    let kept = known.is_some_and(|at| !self.accepted[at].1.is_empty());
-                    let note = if kept { "; the previous rules stay in force" } else { "" };
+                    let note = known.map(|at| in_force(&self.accepted[at].1)).unwrap_or_default();
                     let caret = error
                         .caret
                         .as_deref()
@@ -160,6 +174,22 @@ impl Planner {
                         refusal: Some(Standing::refused(reason, format!("{error}{note}{caret}"))),
                     });
                 }
+            }
+        }
+    }
+
+    /// Keeps the form of each condition that is in use. Compiling one again for each plan would be
+    /// slow.
+    fn compile(&mut self) {
+        let rules = self.accepted.iter().flat_map(|(_, rules)| rules);
+        let mut known = std::mem::take(&mut self.forms);
+        for when in rules.filter_map(|rule| rule.when.as_ref()) {
+            let compiled = || {
+                let condition = interceptor_condition::Condition::compile(when.source()).ok()?;
+                Some(Arc::new(condition.form()))
+            };
+            if let Some(form) = known.remove(when).or_else(compiled) {
+                self.forms.entry(when.clone()).or_insert(form);
             }
         }
     }
@@ -255,20 +285,34 @@ impl PortPlan {
 impl Candidate {
     /// Why `later`, which the relay asks after this rule, would never get a connection of `port`.
     fn leaves_nothing_to(&self, later: &Self, port: Port) -> Option<String> {
-        let Self { key, rule, .. } = self;
-        let what = match (&rule.when, rule.percent) {
-            (_, Some(_)) => return None,
-            (None, None) => format!("port {port}"),
-            (Some(_), None) if rule.when == later.rule.when => {
-                format!("the same requests of port {port}")
+        let Self { key, rule, form, .. } = self;
+        if rule.percent.is_some() {
+            return None;
+        }
+        let what = match (form, &later.form) {
+            (None, _) if rule.when.is_none() => format!("port {port}"),
+            (Some(form), _) if form.is_always() => format!("port {port}"),
+            (Some(form), Some(wanted)) if form.covers(wanted) => {
+                let same = if form == wanted { "the same requests" } else { "all these requests" };
+                format!("{same} of port {port}{}", self.wording_for(later))
             }
-            (Some(_), None) => return None,
+            _ => return None,
         };
         Some(if *key == later.key {
             format!("an earlier rule of {key} already takes {what}")
         } else {
             format!("{key} holds {what}")
         })
+    }
+
+    /// The condition, for the author of a rule with another text.
+    fn wording_for(&self, later: &Self) -> String {
+        match &self.rule.when {
+            Some(when) if self.rule.when != later.rule.when => {
+                format!(" by {}", interceptor_rule::quoted(&format!("when {when}")))
+            }
+            _ => String::new(),
+        }
     }
 }
 
@@ -300,9 +344,17 @@ impl Node<'_> {
         policy
             .judge_ttl(rule.ttl)
             .map_err(|refusal| Standing::refused(Reason::LimitExceeded, refusal.to_string()))?;
-        if let Target::Address(address) = &rule.target {
+        // This name always means loopback (RFC 6761), so no look-up is needed to refuse it.
+        let ip = match &rule.target {
+            Target::Address(address) => Some(address.ip()),
+            Target::Name { host, .. } if host.as_str() == "localhost" => {
+                Some(Ipv4Addr::LOCALHOST.into())
+            }
+            Target::Name { .. } | Target::Session(_) => None,
+        };
+        if let Some(ip) = ip {
             policy
-                .judge_target(address.ip(), is_node_address)
+                .judge_target(ip, is_node_address)
                 .map_err(|refusal| Standing::refused(Reason::TargetDenied, refusal.to_string()))?;
         }
         Ok(())
@@ -370,10 +422,21 @@ fn reason_of(problem: &Problem) -> Reason {
     match problem {
         Problem::Parse(_)
         | Problem::Condition { .. }
-        | Problem::Developer
+        | Problem::PortName { .. }
+        | Problem::Developer(_)
         | Problem::Misspelt(_) => Reason::RuleInvalid,
         Problem::Unsupported(_) | Problem::Mirror => Reason::NotSupported,
         Problem::NoPorts { .. } => Reason::NoPorts,
+    }
+}
+
+/// What stays in force instead of a text that can't be parsed, as the end of a sentence.
+fn in_force(rules: &[Rule]) -> String {
+    let Some((first, more)) = rules.split_first() else { return String::new() };
+    let first = interceptor_rule::quoted(&first.to_string());
+    match more.len() {
+        0 => format!("; the previous rule stays in force: {first}"),
+        more => format!("; the previous rules stay in force: {first} and {more} more"),
     }
 }
 

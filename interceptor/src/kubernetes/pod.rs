@@ -8,9 +8,12 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use crate::config::workloads::{
-    AnnotatedRules, HealthCheck, HealthSign, MAX_ANNOTATIONS, MAX_DECLARED_PORTS, NetnsSource,
-    Obstacle, WorkloadName, WorkloadSpec, Written,
+use crate::config::{
+    annotation::DeclaredPorts,
+    workloads::{
+        AnnotatedRules, HealthCheck, HealthSign, MAX_ANNOTATIONS, MAX_DECLARED_PORTS, NetnsSource,
+        Obstacle, WorkloadName, WorkloadSpec, Written,
+    },
 };
 
 mod exec_checks;
@@ -95,10 +98,10 @@ fn workload(
     if count == 0 {
         return None;
     }
-    let ports = declared_ports(pod);
+    let declared = declared_ports(pod);
     let rules = ours.take(MAX_ANNOTATIONS).map(|(key, value)| {
         let written = written_at(pod, key.as_str());
-        AnnotatedRules::of_pod(key, value, written, &ports)
+        AnnotatedRules::of_pod(key, value, written, &declared)
     });
     let rules = rules.collect();
     let obstacle =
@@ -107,7 +110,7 @@ fn workload(
         terminating: pod.metadata.deletion_timestamp.is_some(),
         name: WorkloadName::of_pod(&seen.namespace, &seen.name),
         netns: NetnsSource::Pod { uid: Arc::clone(&seen.uid), ips },
-        ports,
+        ports: declared.numbers,
         rules,
         health_checks: health_checks(pod),
         exec_checks: exec_checks::read(pod, &running_containers(pod).collect::<Vec<_>>()),
@@ -199,17 +202,18 @@ fn container_ports(container: &Container) -> impl Iterator<Item = &ContainerPort
     container.ports.iter().flatten().filter(tcp)
 }
 
-fn declared_ports(pod: &Pod) -> Vec<NonZeroU16> {
-    let mut ports = Vec::new();
+fn declared_ports(pod: &Pod) -> DeclaredPorts {
+    let mut declared = DeclaredPorts::default();
     for port in running_containers(pod).flat_map(container_ports) {
-        if let Some(port) = port_number(port.container_port)
-            && !ports.contains(&port)
-            && ports.len() < MAX_DECLARED_PORTS
+        if let Some(number) = port_number(port.container_port)
+            && !declared.numbers.contains(&number)
+            && declared.numbers.len() < MAX_DECLARED_PORTS
         {
-            ports.push(port);
+            declared.numbers.push(number);
+            declared.names.extend(port.name.clone().map(|name| (name, number)));
         }
     }
-    ports
+    declared
 }
 
 fn port_number(number: i32) -> Option<NonZeroU16> {

@@ -15,7 +15,7 @@ fn several_rules_share_a_port() {
             "workloads:\n- name: web\n  netns: {}\n  annotations:\n    \
              debug.redirect/alice: \"80 -> {laptop}:4000 when {user} == 'alice'\"\n    \
              debug.redirect/bob: \"80 -> {laptop}:4001 when {user} in ['alice', 'bob']\"\n    \
-             debug.redirect/carol: \"80 -> {laptop}:4001 when {user} == 'alice'\"\n",
+             debug.redirect/carol: \"80 -> {laptop}:4001 when ('alice'=={user})\"\n",
             f.base.pod.netns_path().display(),
             user = "request.headers['x-user']",
         );

@@ -129,7 +129,7 @@ fn an_invalid_rule_leaves_the_previous_rule_in_force() {
             rules.into_iter().flatten().any(|rule| rule["reason"] == "RuleInvalid")
         })?;
         let rules = state["workloads"][0]["rules"].to_string();
-        assert!(rules.contains("the previous rules stay in force"), "{rules}");
+        assert!(rules.contains("the previous rule stays in force: `"), "{rules}");
         load.wait_for_calls(20, TIMEOUT)?;
         let report = load.stop();
         assert_eq!(report.count("laptop"), report.calls.len(), "{report}");

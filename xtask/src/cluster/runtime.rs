@@ -120,8 +120,8 @@ fn build() -> Result<PathBuf> {
     setup::setup(&[setup::Group::Runtime])?;
     let go = go::compiler("containerd")?;
     eprintln!(
-        "building containerd {containerd} and runc {runc} with {}: some minutes, once for each \
-         version",
+        "== building containerd {containerd} and runc {runc} with {}: about 4 minutes, once for \
+         each version",
         go.display()
     );
     cache::keep(&home, |folder| {
@@ -144,7 +144,7 @@ fn build() -> Result<PathBuf> {
             .env("CGO_ENABLED", "1")
             .env("GOFLAGS", "-mod=readonly -buildvcs=false")
             .current_dir(&source);
-        run::run(&mut build)?;
+        run::run_silent(&mut build)?;
         for (program, version) in [("containerd", &containerd), ("runc", &runc)] {
             let printed = run::output(Command::new(folder.join(program)).arg("--version"))?;
             ensure!(

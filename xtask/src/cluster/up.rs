@@ -12,7 +12,7 @@ use super::{
     network, node, pki, remove,
     state::Node,
 };
-use crate::run;
+use crate::{heartbeat::step, run};
 
 /// Starts the parts that do not run, and loads the image.
 pub(crate) fn up(
@@ -36,6 +36,7 @@ pub(crate) fn up(
     if Part::all(state).iter().all(|part| part.pid().is_none()) {
         foreign::refuse()?;
     }
+    step("the control plane and the nodes", "about 20 s");
     fs::create_dir_all(state.path()).with_context(|| format!("make {}", state.path().display()))?;
     before::note(state)?;
     link_binaries(state, binaries)?;
@@ -67,6 +68,7 @@ pub(crate) fn up(
         started.elapsed()
     );
 
+    step("loading the images, and the demo's pods", "about 10 s");
     images::load(state, image)?;
     let demo = run::workspace().join("cluster/demo.yaml");
     kubectl(state, &["apply", "--filename", &demo.display().to_string()])?;

@@ -29,8 +29,8 @@ pub(crate) fn install() -> Result<()> {
         return Ok(());
     }
     eprintln!(
-        "building bpf-linker {VERSION}, which links the kernel programs: a minute or two, once for \
-         each toolchain"
+        "== building bpf-linker {VERSION}, which links the kernel programs: a minute or two, once \
+         for each toolchain"
     );
     cache::keep(&home, |folder| install_into(folder, &rustc))
         .context("build bpf-linker; this needs the network, or a filled registry cache of cargo")
@@ -69,7 +69,7 @@ fn install_into(root: &Path, rustc: &Rustc) -> Result<()> {
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .current_dir(root);
-    run::run(&mut cargo)?;
+    run::run_silent(&mut cargo)?;
     fs::remove_dir_all(root.join("target")).context("remove the build's files")?;
     fs::remove_dir_all(prefix).context("remove the build's files")?;
     run::output(Command::new(root.join("bin/bpf-linker")).arg("--version")).map(drop)

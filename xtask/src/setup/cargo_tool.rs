@@ -18,11 +18,11 @@ pub(crate) fn find(name: &str, version: &str, why: &str) -> Result<PathBuf> {
     }
     let home = cache::folder()?.join(format!("{name}-{version}"));
     if !home.exists() {
-        eprintln!("building {name} {version}: {why}; some minutes");
+        eprintln!("== building {name} {version}: {why}; some minutes");
         cache::keep(&home, |folder| {
             let mut install = cargo::plain();
             install.args(["install", name, "--version", version, "--locked", "--quiet"]);
-            run::run(install.arg("--root").arg(folder))
+            run::run_silent(install.arg("--root").arg(folder))
         })
         .with_context(|| format!("install {name}, which needs the network"))?;
     }

@@ -24,7 +24,7 @@ pub(crate) fn install() -> Result<()> {
         return Ok(());
     }
     let go = go::compiler("h2spec")?;
-    eprintln!("building h2spec {VERSION}: it tests HTTP/2; some seconds");
+    eprintln!("== building h2spec {VERSION}: it tests HTTP/2; some seconds");
     cache::keep(&home()?, |folder| install_into(folder, &go))
         .context("build h2spec, which needs the network")
 }
@@ -32,7 +32,7 @@ pub(crate) fn install() -> Result<()> {
 fn install_into(folder: &Path, go: &Path) -> Result<()> {
     let mut go = Command::new(go);
     go.args(["install", "-mod=readonly", "github.com/summerwind/h2spec/cmd/h2spec"]);
-    run::run(go.env("GOBIN", folder).current_dir(run::workspace().join("tests/h2spec")))
+    run::run_silent(go.env("GOBIN", folder).current_dir(run::workspace().join("tests/h2spec")))
 }
 
 fn home() -> Result<PathBuf> {

@@ -59,15 +59,15 @@ impl Linter {
             return Ok(());
         }
         let (name, version) = self.package();
-        eprintln!("installing {name} {version}: `cargo xtask lint` runs it; some seconds");
+        eprintln!("== installing {name} {version}: `cargo xtask lint` runs it; some seconds");
         let mut install = match self {
             Self::Actionlint => go_install(version)?,
             Self::Typos | Self::Rumdl | Self::Zizmor => pip_install(name, version)?,
         };
         cache::keep(&home, |folder| match self {
-            Self::Actionlint => run::run(install.env("GOBIN", folder.join("bin"))),
+            Self::Actionlint => run::run_silent(install.env("GOBIN", folder.join("bin"))),
             Self::Typos | Self::Rumdl | Self::Zizmor => {
-                run::run(install.arg("--target").arg(folder))
+                run::run_silent(install.arg("--target").arg(folder))
             }
         })
         .with_context(|| format!("install {name}, which needs the network"))

@@ -91,9 +91,7 @@ impl Checker<'_> {
         };
         self.regexes.set(self.regexes.get() + 1);
         if self.regexes.get() > MAX_REGEXES {
-            let problem = format!(
-                "more than {MAX_REGEXES} regular expressions in one condition (MAX_REGEXES)"
-            );
+            let problem = format!("more than {MAX_REGEXES} regular expressions in one condition");
             return Err(
                 Mistake::new(regex.span, problem).suggest("`a|b` is one regular expression")
             );

@@ -22,9 +22,7 @@ pub(super) fn compile(pattern: &str, place: Span) -> Result<Pattern, Mistake> {
     // At worst, the engine compares each byte of the text with each position in the expression.
     let places = regex_syntax::parse(pattern).map_or(usize::MAX, |hir| places(&hir));
     if places > MAX_REGEX_PLACES {
-        let problem = format!(
-            "this regular expression has more than {MAX_REGEX_PLACES} positions (MAX_REGEX_PLACES)"
-        );
+        let problem = format!("this regular expression has more than {MAX_REGEX_PLACES} positions");
         return Err(Mistake::new(place, problem).suggest("`a{100}` counts as 100 positions"));
     }
     Ok(Pattern { regex, longest: MAX_MATCHED.min(MAX_MATCHING / places.max(1)) })
@@ -50,7 +48,7 @@ fn places(hir: &Hir) -> usize {
 
 fn wrong(error: &regex::Error, pattern: &str, place: Span) -> Mistake {
     if let regex::Error::CompiledTooBig(limit) = error {
-        let problem = format!("this regular expression compiles to over {limit} bytes (MAX_REGEX)");
+        let problem = format!("this regular expression compiles to over {limit} bytes");
         return Mistake::new(place, problem)
             .suggest("`[0-9]` and `[a-z]` are much smaller than `\\d` and `\\w`");
     }

@@ -358,7 +358,7 @@ impl Parser<'_> {
 }
 
 fn too_deep(span: Span) -> Mistake {
-    Mistake::new(span, format!("expressions are nested more than {MAX_DEPTH} deep (MAX_DEPTH)"))
+    Mistake::new(span, format!("expressions are nested more than {MAX_DEPTH} deep"))
 }
 
 /// Makes a node of the syntax tree, unless the tree would become too deep.

@@ -609,7 +609,7 @@ fn an_invalid_call_is_refused(#[case] source: &str, #[case] message: &str, #[cas
 #[case(
     r#"request.path.matches("(\\w{100}){100}")"#,
     concat!(
-        r#"this regular expression compiles to over 131072 bytes (MAX_REGEX); "#,
+        r#"this regular expression compiles to over 131072 bytes; "#,
         r#"`[0-9]` and `[a-z]` are much smaller than `\d` and `\w`"#,
     ),
     "                     ^^^^^^^^^^^^^^^^^"
@@ -696,7 +696,7 @@ fn a_source_has_a_maximum_length() {
     let source = format!("true{}", " ".repeat(MAX_SOURCE - 4));
     assert!(Condition::compile(&source).is_ok());
     let error = error(&format!("{source}ä"));
-    assert_eq!(error.message(), "a condition has at most 2048 bytes (MAX_SOURCE)");
+    assert_eq!(error.message(), "a condition has at most 2048 bytes");
     assert_eq!((error.span().start, error.span().end), (2048, 2050));
 }
 
@@ -717,7 +717,7 @@ fn a_source_has_a_maximum_length() {
 #[case("", " == true", "true")]
 fn an_expression_has_a_maximum_depth(#[case] open: &str, #[case] close: &str, #[case] inner: &str) {
     let nested = |times| format!("{}{inner}{}", open.repeat(times), close.repeat(times));
-    let message = "expressions are nested more than 32 deep (MAX_DEPTH)";
+    let message = "expressions are nested more than 32 deep";
     assert_eq!(error(&nested(MAX_DEPTH + 1)).message(), message);
     // The error is about the limit and not about another mistake.
     let shallow = Condition::compile(&nested(5));
@@ -757,7 +757,7 @@ fn a_regular_expression_has_a_maximum_size(#[case] pattern: &str, #[case] fits: 
     let source = format!("request.path.matches(r'{pattern}')");
     match Condition::compile(&source) {
         Ok(_) => assert!(fits),
-        Err(error) => assert!(!fits && error.problem().contains("MAX_REGEX"), "{error}"),
+        Err(error) => assert!(!fits && error.problem().contains("regular expression"), "{error}"),
     }
 }
 
@@ -766,7 +766,7 @@ fn a_condition_has_a_maximum_number_of_regular_expressions() {
     let source = |count| vec!["request.path.matches(\"a\")"; count].join(" || ");
     assert!(Condition::compile(&source(MAX_REGEXES)).is_ok());
     let error = error(&source(MAX_REGEXES + 1));
-    let message = "more than 4 regular expressions in one condition (MAX_REGEXES)";
+    let message = "more than 4 regular expressions in one condition";
     assert_eq!(error.problem(), message);
 }
 

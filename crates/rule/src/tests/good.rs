@@ -94,10 +94,10 @@ fn a_semicolon_separates_rules() {
 #[rstest]
 #[case("a:1 ttl 5m with proxy-v2", None)]
 #[case("a:1 percent 5 when x", None)]
-#[case("80,53/udp,54/udp -> a:1", Some(("a UDP port is not supported yet", "53/udp")))]
-#[case("53/udp -> alice", Some(("a UDP port is not supported yet", "53/udp")))]
-#[case("80 -> alice", Some(("a session name as target is not supported yet", "alice")))]
-#[case("alice when x", Some(("a session name as target is not supported yet", "alice")))]
+#[case("80,53/udp,54/udp -> a:1", Some(("a UDP port is not supported yet; leave it out, because a rule redirects TCP only", "53/udp")))]
+#[case("53/udp -> alice", Some(("a UDP port is not supported yet; leave it out, because a rule redirects TCP only", "53/udp")))]
+#[case("80 -> alice", Some(("a session name as target is not supported yet; if `alice` is a host, add a port: `alice:3000`", "alice")))]
+#[case("alice when x", Some(("a session name as target is not supported yet; if `alice` is a host, add a port: `alice:3000`", "alice")))]
 fn a_session_target_is_unsupported(#[case] text: &str, #[case] expected: Option<(&str, &str)>) {
     let unsupported = one(text).unsupported();
     let actual =

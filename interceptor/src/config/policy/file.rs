@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
 use super::super::yaml::{Document, FileError, Location, ReadError, one_of, read as read_text};
-use super::{Action, Dial, Place, Policy, Setting, Short};
+use super::{Action, Dial, Place, Policy, Setting, address::RESERVED, refusal::Short};
 
 /// Allowed values of `connectTimeout`.
 const CONNECT_TIMEOUT: std::ops::RangeInclusive<Duration> =
@@ -119,7 +119,7 @@ impl Policy {
             policy.deny.push(reader.setting(net, reader.net(net)?));
         }
         for kind in &raw.targets.allow_reserved {
-            policy.allow_reserved.push(reader.choice(kind, &super::RESERVED, RESERVED_EXAMPLE)?);
+            policy.allow_reserved.value.push(reader.choice(kind, &RESERVED, RESERVED_EXAMPLE)?);
         }
         Ok(policy)
     }

@@ -48,7 +48,7 @@ fn the_default() {
     assert_eq!(policy.judge_rules(16), Ok(()));
     assert_eq!(
         policy.judge_rules(17).map_err(|refusal| refusal.to_string()),
-        Err("17 rules on one workload are refused by the default (maxRules: 16)".to_owned())
+        Err("17 rules on one workload are refused by the default (maxRules: 16); remove a rule, or ask the admin".to_owned())
     );
 }
 
@@ -80,8 +80,18 @@ fn all_fields() {
 #[case("::", "unspecified")]
 fn reserved_addresses(#[case] ip: &str, #[case] kind: &str) {
     let shown = ip.strip_prefix("::ffff:").unwrap_or(ip);
+    let remedy = match kind {
+        "loopback" => {
+            "from the pod, that is the pod itself; write an address of your computer that the pod \
+             can reach"
+        }
+        "linkLocal" => "it is link-local, or a cloud's metadata service; write another address",
+        "multicast" => "it stands for many hosts; write the address of one",
+        _ => "it names no host; write an address of your computer that the pod can reach",
+    };
     let refusal = format!(
-        "{shown} is refused: {kind} (built in; an admin can allow it with targets.allowReserved: [{kind}])"
+        "{shown} is refused: {kind}; {remedy} (built in; an admin can allow it with \
+         targets.allowReserved: [{kind}])"
     );
     assert_eq!(judge(&Policy::default(), ip, false), Err(refusal.clone()));
     // An allowed network is not enough.
@@ -108,7 +118,8 @@ fn other_addresses(#[case] ip: &str) {
 
 #[test]
 fn addresses_of_the_node() {
-    let message = "10.0.0.1 is refused: node (built in; an admin can allow it with targets.allowReserved: [node])";
+    let message = "10.0.0.1 is refused: node; it is the pod's own node; write the address of \
+                   another machine (built in; an admin can allow it with targets.allowReserved: [node])";
     assert_eq!(judge(&Policy::default(), "10.0.0.1", true), Err(message.to_owned()));
     assert_eq!(judge(&Policy::default(), "::ffff:10.0.0.1", true), Err(message.to_owned()));
     assert_eq!(judge(&policy(POLICY), "10.0.0.1", true), Ok(()));
@@ -129,29 +140,67 @@ fn the_canonical_address_is_compared_with_those_of_the_node() {
 #[case("10.0.0.1", None)]
 #[case("::ffff:10.0.0.1", None)]
 #[case("fdff::1", None)]
-#[case("10.1.2.3", Some("10.1.2.3 is refused by policy.yaml:4 (targets.deny: 10.1.0.0/16)"))]
-#[case("::ffff:10.1.2.3", Some("10.1.2.3 is refused by policy.yaml:4 (targets.deny: 10.1.0.0/16)"))]
-#[case("10.2.0.9", Some("10.2.0.9 is refused by policy.yaml:5 (targets.deny: 10.2.0.9/32)"))]
-#[case("10.3.0.9", Some("10.3.0.9 is refused by policy.yaml:6 (targets.deny: 10.3.0.0/16)"))]
+#[case(
+    "10.1.2.3",
+    Some(
+        "10.1.2.3 is refused by policy.yaml:4 (targets.deny: 10.1.0.0/16); choose another target, or ask the admin"
+    )
+)]
+#[case(
+    "::ffff:10.1.2.3",
+    Some(
+        "10.1.2.3 is refused by policy.yaml:4 (targets.deny: 10.1.0.0/16); choose another target, or ask the admin"
+    )
+)]
+#[case(
+    "10.2.0.9",
+    Some(
+        "10.2.0.9 is refused by policy.yaml:5 (targets.deny: 10.2.0.9/32); choose another target, or ask the admin"
+    )
+)]
+#[case(
+    "10.3.0.9",
+    Some(
+        "10.3.0.9 is refused by policy.yaml:6 (targets.deny: 10.3.0.0/16); choose another target, or ask the admin"
+    )
+)]
 #[case("10.2.0.8", None)]
-#[case("11.0.0.1", Some("11.0.0.1 is not in targets.allow (policy.yaml:2)"))]
-#[case("2001:db8::1", Some("2001:db8::1 is not in targets.allow (policy.yaml:2)"))]
+#[case(
+    "11.0.0.1",
+    Some(
+        "11.0.0.1 is refused by policy.yaml:2 (targets.allow: [10.0.0.0/8, fd00::/8]); choose another target, or ask the admin"
+    )
+)]
+#[case(
+    "2001:db8::1",
+    Some(
+        "2001:db8::1 is refused by policy.yaml:2 (targets.allow: [10.0.0.0/8, fd00::/8]); choose another target, or ask the admin"
+    )
+)]
 // The reserved kind is allowed, but the address is not in `allow`.
-#[case("169.254.0.1", Some("169.254.0.1 is not in targets.allow (policy.yaml:2)"))]
+#[case(
+    "169.254.0.1",
+    Some(
+        "169.254.0.1 is refused by policy.yaml:2 (targets.allow: [10.0.0.0/8, fd00::/8]); choose another target, or ask the admin"
+    )
+)]
 fn targets(#[case] ip: &str, #[case] refusal: Option<&str>) {
     assert_eq!(judge(&policy(POLICY), ip, false).err().as_deref(), refusal);
 }
 
 #[test]
 fn an_empty_allow_list_allows_nothing() {
-    let refusal = "10.0.0.1 is not in targets.allow (policy.yaml:1)";
+    let refusal = "10.0.0.1 is refused by policy.yaml:1 (targets.allow: []); choose another target, or ask the admin";
     assert_eq!(judge(&policy("targets: {allow: []}"), "10.0.0.1", false), Err(refusal.to_owned()));
 }
 
 #[rstest]
 #[case(Some(8 * 3600), None)]
-#[case(Some(8 * 3600 + 60), Some("ttl 8h1m is refused by policy.yaml:11 (maxTtl: 8h)"))]
-#[case(None, Some("a rule without ttl is refused by policy.yaml:11 (maxTtl: 8h)"))]
+#[case(Some(8 * 3600 + 60), Some("ttl 8h1m is refused by policy.yaml:11 (maxTtl: 8h); write `ttl 8h` or less"))]
+#[case(
+    None,
+    Some("a rule without ttl is refused by policy.yaml:11 (maxTtl: 8h); add `ttl 8h` or less")
+)]
 fn ttls(#[case] seconds: Option<u64>, #[case] refusal: Option<&str>) {
     let judged = policy(POLICY).judge_ttl(seconds.map(Duration::from_secs));
     assert_eq!(judged.err().map(|refusal| refusal.to_string()).as_deref(), refusal);
@@ -163,7 +212,7 @@ fn numbers_of_rules() {
     assert_eq!(policy.judge_rules(3), Ok(()));
     assert_eq!(
         policy.judge_rules(4).map_err(|refusal| refusal.to_string()),
-        Err("4 rules on one workload are refused by policy.yaml:10 (maxRules: 3)".to_owned())
+        Err("4 rules on one workload are refused by policy.yaml:10 (maxRules: 3); remove a rule, or ask the admin".to_owned())
     );
 }
 
@@ -173,8 +222,49 @@ fn numbers_of_rules_on_a_node() {
     assert_eq!(policy.judge_rules_per_node(2), Ok(()));
     assert_eq!(
         policy.judge_rules_per_node(3).map_err(|refusal| refusal.to_string()),
-        Err("3 rules on one node are refused by policy.yaml:1 (maxRulesPerNode: 2)".to_owned())
+        Err("3 rules on one node are refused by policy.yaml:1 (maxRulesPerNode: 2); ask the admin"
+            .to_owned())
     );
+}
+
+/// Developers of a cluster know the chart's values, and not the file that is made of them.
+#[test]
+fn in_a_cluster_refusals_name_values_of_the_chart() {
+    let text = format!("{POLICY}namespaces: debug=allowed\nactions: [mirror]\n");
+    let policy = policy(&text).of_chart();
+    let day = Some(Duration::from_secs(86_400));
+    let refusals = [
+        judge(&policy, "127.0.0.1", false),
+        judge(&policy, "10.1.2.3", false),
+        judge(&policy, "11.0.0.1", false),
+        policy.judge_ttl(day).map_err(|refusal| refusal.to_string()),
+        policy.judge_ttl(None).map_err(|refusal| refusal.to_string()),
+        policy.judge_action(Action::Redirect).map_err(|refusal| refusal.to_string()),
+        policy.judge_rules(4).map_err(|refusal| refusal.to_string()),
+        policy.judge_rules_per_node(1025).map_err(|refusal| refusal.to_string()),
+        policy.refuse_namespace("shop").map_or(Ok(()), Err).map_err(|refusal| refusal.to_string()),
+    ];
+    let expected = [
+        "127.0.0.1 is refused: loopback; from the node, that is the node itself; write an address \
+         of your computer that the pod can reach (built in; an admin can allow it with \
+         policy.targets.allowReserved: [loopback])",
+        "10.1.2.3 is refused by the chart's values (policy.targets.deny: 10.1.0.0/16); choose \
+         another target, or ask the admin",
+        "11.0.0.1 is refused by the chart's values (policy.targets.allow: [10.0.0.0/8, fd00::/8]); \
+         choose another target, or ask the admin",
+        "ttl 1day is refused by the chart's values (policy.maxTtl: 8h); write `ttl 8h` or less",
+        "a rule without ttl is refused by the chart's values (policy.maxTtl: 8h); add `ttl 8h` or \
+         less",
+        "`debug.redirect` is refused by the chart's values (policy.actions: [mirror]); ask the \
+         admin",
+        "4 rules on one pod are refused by the chart's values (policy.maxRules: 3); remove a rule, \
+         or ask the admin",
+        "1025 rules on one node are refused by the chart's values (policy.maxRulesPerNode: 1024); \
+         ask the admin",
+        "namespace shop is refused by the chart's values (policy.namespaces: debug=allowed); ask \
+         the admin to give the namespace these labels",
+    ];
+    assert_eq!(refusals.map(|refusal| refusal.expect_err("is refused")), expected);
 }
 
 #[rstest]
@@ -182,9 +272,12 @@ fn numbers_of_rules_on_a_node() {
 #[case("actions: [redirect, mirror]", None)]
 #[case(
     "actions: [mirror]",
-    Some("`debug.redirect` is refused by policy.yaml:1 (actions: [mirror])")
+    Some("`debug.redirect` is refused by policy.yaml:1 (actions: [mirror]); ask the admin")
 )]
-#[case("\nactions: []", Some("`debug.redirect` is refused by policy.yaml:2 (actions: [])"))]
+#[case(
+    "\nactions: []",
+    Some("`debug.redirect` is refused by policy.yaml:2 (actions: []); ask the admin")
+)]
 fn actions_of_rules(#[case] text: &str, #[case] refusal: Option<&str>) {
     let judged = policy(text).judge_action(Action::Redirect);
     assert_eq!(judged.err().map(|refusal| refusal.to_string()).as_deref(), refusal);
@@ -200,7 +293,10 @@ fn selected_namespaces(#[case] text: &str, #[case] selector: Option<&str>) {
     assert_eq!(policy.namespaces(), selector);
     let refusal = policy.refuse_namespace("shop").map(|refusal| refusal.to_string());
     let expected = selector.map(|selector| {
-        format!("namespace shop is refused by policy.yaml:1 (namespaces: {selector})")
+        format!(
+            "namespace shop is refused by policy.yaml:1 (namespaces: {selector}); ask the admin \
+                 to give the namespace these labels"
+        )
     });
     assert_eq!(refusal, expected);
 }

@@ -1,11 +1,11 @@
 //! One annotation of a workload: its rules, or an error with its place.
 
-use std::{fmt, num::NonZeroU16, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use interceptor_rule::{MAX_RULE_TEXT, Position, Rule};
 
 use super::super::{
-    annotation::{self, AnnotationKey, Problem},
+    annotation::{self, AnnotationKey, DeclaredPorts, Problem},
     yaml::Location,
 };
 use super::written::Written;
@@ -77,7 +77,7 @@ impl AnnotatedRules {
         key: AnnotationKey,
         value: &str,
         written: Option<Written>,
-        declared: &[NonZeroU16],
+        declared: &DeclaredPorts,
     ) -> Self {
         // A pod's value may be far longer than any rule. The daemon keeps only enough of it to see
         // that it is too long.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::super::annotation::{self, AnnotationKey};
+use super::super::annotation::{self, AnnotationKey, DeclaredPorts};
 use super::super::yaml::{Document, FileError, Location, ReadError, read as read_text};
 use super::annotated::{AnnotatedRules, AnnotationSource};
 use super::name::WorkloadName;
@@ -48,10 +48,8 @@ pub fn parse(text: &str, file_name: &str) -> Result<WorkloadsFile, FileError> {
         return Err(document.error_at(start, problem, EXAMPLE));
     };
     if let Some(extra) = raw.workloads.get(MAX_WORKLOADS) {
-        let problem = format!(
-            "found {} workloads, expected at most {MAX_WORKLOADS} (MAX_WORKLOADS)",
-            raw.workloads.len()
-        );
+        let problem =
+            format!("found {} workloads, expected at most {MAX_WORKLOADS}", raw.workloads.len());
         return Err(document.error(&extra.value.name, problem, EXAMPLE));
     }
     let mut lines: HashMap<WorkloadName, u64> = HashMap::new();
@@ -135,13 +133,14 @@ fn workload(
         .map_err(|problem| document.error(&raw.value.name, problem.to_string(), NAME_EXAMPLE))?;
     let netns = netns(document, raw)?;
     let ports = ports(document, raw.value.ports.as_deref().unwrap_or_default())?;
+    let declared = DeclaredPorts::from(&ports[..]);
     let rules = raw
         .value
         .annotations
         .iter()
         .flat_map(|annotations| &annotations.0)
         .filter_map(|(key, value)| {
-            Some(annotated(document, AnnotationKey::new(key)?, value, &ports))
+            Some(annotated(document, AnnotationKey::new(key)?, value, &declared))
         })
         .collect();
     Ok(WorkloadSpec {
@@ -195,7 +194,7 @@ fn ports(document: &Document<'_>, raw: &[Spanned<String>]) -> Result<Vec<NonZero
         if ports.len() == MAX_DECLARED_PORTS {
             let found = raw.len();
             return Err(error(format!(
-                "found {found} ports, expected at most {MAX_DECLARED_PORTS} (MAX_DECLARED_PORTS)"
+                "found {found} ports, expected at most {MAX_DECLARED_PORTS}"
             )));
         }
         let digits = text.value.bytes().all(|b| b.is_ascii_digit());
@@ -214,7 +213,7 @@ fn annotated(
     document: &Document<'_>,
     key: AnnotationKey,
     raw: &Spanned<Option<String>>,
-    declared: &[NonZeroU16],
+    declared: &DeclaredPorts,
 ) -> AnnotatedRules {
     // `debug.redirect:` without a value is an annotation without a rule, which the parser reports.
     let value = raw.value.clone().unwrap_or_default();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::super::{
-    annotation::{self, AnnotationKey},
+    annotation::{self, AnnotationKey, DeclaredPorts},
     yaml::Location,
 };
 use super::{
@@ -75,13 +75,15 @@ fn annotation(texts: &[&str]) -> AnnotatedRules {
     let each = texts.iter().map(|text| text.trim().trim_end_matches(';'));
     let value = each.collect::<Vec<_>>().join("; ");
     // An invalid text is read alone, so that the column in the message is the column in that flag.
-    let invalid = texts.iter().copied().find(|text| annotation::parse(&key, text, &[]).is_err());
+    let none = DeclaredPorts::default();
+    let mut texts = texts.iter().copied();
+    let invalid = texts.find(|text| annotation::parse(&key, text, &none).is_err());
     let text = invalid.unwrap_or(&value);
     let file: Arc<str> = "--redirect".into();
     let location = Location { line: 1, column: 1 };
     let column = (!text.contains('\n')).then_some(1);
     let source = AnnotationSource { file: &file, location, column };
     let rules =
-        annotation::parse(&key, text, &[]).map_err(|problem| source.error(&key, text, problem));
+        annotation::parse(&key, text, &none).map_err(|problem| source.error(&key, text, problem));
     AnnotatedRules { key, value, written: None, rules }
 }

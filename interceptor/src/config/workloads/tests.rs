@@ -244,8 +244,8 @@ fn other_mistakes_have_their_place_inside_the_value(
 #[rstest]
 #[case(
     "   debug.redirect: 80",
-    "w.yaml:6:20: debug.redirect: expected a target: `host:port`, `[ipv6]:port` or a session \
-    name, found `80`; did you mean `80 -> host:port`? (example: `8080 -> 10.20.0.7:3000`)"
+    "w.yaml:6:20: debug.redirect: expected a target: `host:port` or `[ipv6]:port`, \
+    found `80`; did you mean `80 -> host:3000`? (example: `8080 -> 10.20.0.7:3000`)"
 )]
 #[case(
     "   debug.redirect:",
@@ -256,7 +256,10 @@ fn other_mistakes_have_their_place_inside_the_value(
     "   debug.redirect: a:1 when x",
     "w.yaml:6:29: debug.redirect: there is no attribute `x`; write strings in quotes"
 )]
-#[case("   debug.mirror: a:1", "w.yaml:6:18: debug.mirror: `debug.mirror` is not supported yet")]
+#[case(
+    "   debug.mirror: a:1",
+    "w.yaml:6:18: debug.mirror: `debug.mirror` is not supported yet; use `debug.redirect`"
+)]
 #[case(
     "   debug.redirct: a:1",
     "w.yaml:6:19: debug.redirct: unknown annotation, did you mean `debug.redirect`?"
@@ -282,7 +285,7 @@ fn limits() {
     };
     assert_eq!(many(MAX_WORKLOADS).expect("is allowed").workloads.len(), MAX_WORKLOADS);
     let error = many(MAX_WORKLOADS + 1).expect_err("is one too many");
-    assert_eq!(error.problem, "found 1001 workloads, expected at most 1000 (MAX_WORKLOADS)");
+    assert_eq!(error.problem, "found 1001 workloads, expected at most 1000");
 
     let ports = |count| {
         let ports: Vec<String> = (1..=count).map(|port| port.to_string()).collect();
@@ -290,12 +293,12 @@ fn limits() {
     };
     ports(MAX_DECLARED_PORTS).expect("is allowed");
     let error = ports(MAX_DECLARED_PORTS + 1).expect_err("is one too many");
-    assert_eq!(error.problem, "found 65 ports, expected at most 64 (MAX_DECLARED_PORTS)");
+    assert_eq!(error.problem, "found 65 ports, expected at most 64");
 
     let padded = |size: usize| parse(&format!("workloads: []{}", " ".repeat(size - 13)), "w.yaml");
     padded(MAX_FILE).expect("is allowed");
     let error = padded(MAX_FILE + 1).expect_err("is one too many");
-    assert_eq!(error.problem, "found 1048577 bytes, expected at most 1048576 (MAX_FILE)");
+    assert_eq!(error.problem, "found 1048577 bytes, expected at most 1048576");
 
     let name = |length| WorkloadName::new(&"a".repeat(length));
     name(253).expect("is allowed");
@@ -333,7 +336,7 @@ fn files() {
 
     fs::write(&path, vec![b'#'; MAX_FILE + 100]).expect("can be written");
     let error = read(&path).expect_err("is too large");
-    assert!(error.to_string().contains("at most 1048576 (MAX_FILE)"), "{error}");
+    assert!(error.to_string().contains("at most 1048576"), "{error}");
     fs::remove_dir_all(&folder).expect("can be removed");
 }
 
@@ -367,7 +370,7 @@ fn a_mistake_in_a_flag_has_its_place_in_that_flag() {
     let many = vec!["8080 -> a:1"; interceptor_rule::MAX_RULES + 1];
     let workload = WorkloadSpec::from_flag(path, &many).expect("is good");
     let error = workload.rules[0].rules.as_ref().expect_err("are too many").to_string();
-    assert!(error.contains("at most 16 rules in one annotation (MAX_RULES)"), "{error}");
+    assert!(error.contains("at most 16 rules in one annotation"), "{error}");
 }
 
 #[test]

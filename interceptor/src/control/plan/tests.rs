@@ -3,6 +3,7 @@
 use std::{net::IpAddr, num::NonZeroU16};
 
 use interceptor_api::State;
+use rstest::rstest;
 
 use super::*;
 use crate::config::workloads;
@@ -190,9 +191,44 @@ fn a_rule_without_requests_left_names_the_rule_that_takes_them() {
     );
     let refusal = both.rules.iter().find_map(|planned| planned.refusal.as_ref()).expect("bob's");
     assert_eq!(refusal.message, "debug.redirect/alice holds the same requests of port 8080");
+    // The same condition in other words.
+    let other = ("debug.redirect/bob", "8080 -> 10.20.0.8:3000 when (1==source.port)");
+    let refused = refusal_of(&[ALICE, other]);
+    let expected =
+        "debug.redirect/alice holds the same requests of port 8080 by `when source.port == 1`";
+    assert_eq!(refused.as_deref(), Some(expected));
     // A share leaves the rest to others.
     let share = ("debug.redirect/alice", "8080 -> 10.20.0.7:3000 when source.port == 1 percent 50");
     assert_eq!(order(&plan(&[share, same])), ["alice", "bob"]);
+}
+
+/// The message of the first refused rule.
+fn refusal_of(annotations: &[(&str, &str)]) -> Option<String> {
+    let plan = plan(annotations);
+    plan.rules.iter().find_map(|planned| Some(planned.refusal.as_ref()?.message.clone()))
+}
+
+#[rstest]
+#[case("true", "source.port == 1", Some("debug.redirect/alice holds port 8080"))]
+#[case(
+    "source.port in [1, 2]",
+    "source.port == 2",
+    Some(
+        "debug.redirect/alice holds all these requests of port 8080 by `when source.port in [1, 2]`"
+    )
+)]
+#[case("source.port in [1, 2]", "source.port == 3", None)]
+#[case("source.port == 1 && source.address != destination.address", "source.port == 1", None)]
+#[case("source.port == 1", "false", None)]
+fn a_rule_is_refused_if_an_older_one_surely_takes_all_that_it_matches(
+    #[case] older: &str,
+    #[case] newer: &str,
+    #[case] message: Option<&str>,
+) {
+    let older = format!("8080 -> 10.20.0.7:3000 when {older}");
+    let newer = format!("8080 -> 10.20.0.8:3000 when {newer}");
+    let refused = refusal_of(&[("debug.redirect/alice", &older), ("debug.redirect/bob", &newer)]);
+    assert_eq!(refused.as_deref(), message);
 }
 
 #[test]
@@ -235,8 +271,21 @@ fn a_text_that_can_not_be_read_leaves_the_last_one_in_force() {
     );
     let refusal =
         broken.rules.iter().find_map(|planned| planned.refusal.as_ref()).expect("the broken text");
-    assert!(refusal.message.contains("the previous rules stay in force"), "{}", refusal.message);
+    let kept = "; the previous rule stays in force: `8080 -> 10.20.0.7:3000`\n";
+    assert!(refusal.message.contains(kept), "{}", refusal.message);
     assert!(refusal.message.starts_with("test.yaml:6:27:"), "{}", refusal.message);
+}
+
+#[test]
+fn a_message_names_the_rules_that_stay_in_force() {
+    let mut planner = Planner::default();
+    let rules = "8080 -> 10.20.0.7:3000 ttl 8h; 9090 -> 10.20.0.7:3001";
+    plan_with(&mut planner, &Policy::default(), &[("debug.redirect", rules)]);
+    let broken = plan_with(&mut planner, &Policy::default(), &[("debug.redirect", "http -> a:1")]);
+    let refusal =
+        broken.rules.iter().find_map(|planned| planned.refusal.as_ref()).expect("refused");
+    let kept = "; the previous rules stay in force: `8080 -> 10.20.0.7:3000 ttl 8h` and 1 more\n";
+    assert!(refusal.message.contains(kept), "{}", refusal.message);
 }
 
 #[test]
@@ -263,8 +312,18 @@ fn an_unsupported_rule_is_refused_and_replaces_the_rule_before_it() {
 
 #[test]
 fn targets_are_judged_by_the_policy() {
-    let denied = plan(&[("debug.redirect", "8080 -> 127.0.0.1:3000")]);
-    assert_eq!(summary(&denied), ["debug.redirect refused TargetDenied"]);
+    for loopback in ["127.0.0.1", "localhost"] {
+        let rule = format!("8080 -> {loopback}:3000");
+        let message = refusal_of(&[("debug.redirect", &rule)]).expect("is refused");
+        let expected = "127.0.0.1 is refused: loopback; from the pod, that is the pod itself; write \
+                        an address of your computer that the pod can reach (built in; an admin can \
+                        allow it with targets.allowReserved: [loopback])";
+        assert_eq!(message, expected);
+        assert_eq!(
+            summary(&plan(&[("debug.redirect", &rule)])),
+            ["debug.redirect refused TargetDenied"]
+        );
+    }
 
     let policy =
         Policy::parse("targets:\n  deny: [10.20.0.0/16]\n", "policy.yaml").expect("a valid policy");

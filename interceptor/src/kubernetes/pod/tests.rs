@@ -266,6 +266,28 @@ fn an_invalid_annotation_has_an_error_with_its_place() {
 }
 
 #[test]
+fn a_key_that_is_nearly_right_is_an_error_with_the_right_key() {
+    let workload = workload_of(&json!({"metadata": {"annotations": {
+        "debug.redirect": null, "debug/redirect.alice": "8080 -> a:1", "debugger.example/level": "9",
+    }}}));
+    assert_eq!(workload.rules.len(), 1, "the other annotation is not interceptor's");
+    let error = workload.rules[0].rules.clone().expect_err("is wrong");
+    assert_eq!(error.to_string(), "unknown annotation, did you mean `debug.redirect/alice`?");
+}
+
+#[test]
+fn the_name_of_a_declared_port_is_an_error_with_its_number() {
+    let workload = workload_of(&json!({
+        "metadata": {"annotations": {"debug.redirect": "http -> a:1"}},
+        "spec": {"containers": [{"name": "web", "ports": [{"containerPort": 8080, "name": "http"}]}]},
+    }));
+    let error = workload.rules[0].rules.clone().expect_err("is wrong");
+    let expected = "column 1: expected a port from 1 to 65535, found `http`; write its number: the \
+                    pod declares port 8080 as `http`";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
 fn the_time_of_writing_is_that_of_the_manager_of_the_annotation() {
     let entry = |manager: &str, time: &str, annotation: &str| {
         let fields = json!({"f:metadata": {"f:annotations": {(annotation): {}}}});
