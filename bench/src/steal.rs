@@ -183,8 +183,8 @@ impl Settings {
             alone.arming = keep(arming, &mut alone.errors);
         }
         if is_wanted(Load::Held) {
-            eprintln!("holding 9000 silent connections");
-            let held = idle::held(fixture, 9_000).context("silent connections");
+            eprintln!("holding 8000 silent connections");
+            let held = idle::held(fixture, 8_000).context("silent connections");
             alone.held = keep(held, &mut alone.errors);
         }
         if is_wanted(Load::Idle) {

@@ -82,7 +82,7 @@ pub fn steal(ctx: SkLookupContext) -> u32 {
         let key = PortKey::new(Protocol::Tcp, lookup.local_port);
         // SAFETY: the value is copied at once, and the daemon only replaces whole values.
         if let Some(port) = unsafe { PORTS.get(key) }.copied() {
-            count(port.slot, steer(&ctx, &lookup, port.expires_at));
+            count(port.slot, steer(&ctx, &lookup, port.expires_at, port.full));
         }
     }
     sk_action::SK_PASS
@@ -90,7 +90,7 @@ pub fn steal(ctx: SkLookupContext) -> u32 {
 
 /// Chooses a live worker for the connection and selects its listener.
 #[inline(always)]
-fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64) -> Verdict {
+fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64, full: u32) -> Verdict {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     if now >= expires_at {
@@ -99,6 +99,9 @@ fn steer(ctx: &SkLookupContext, lookup: &Lookup, expires_at: u64) -> Verdict {
     // SAFETY: only the presence of the key matters.
     if unsafe { BYPASS.get(lookup.source) }.is_some() {
         return Verdict::Own;
+    }
+    if full != 0 {
+        return Verdict::RuleAtLimit;
     }
     let mut verdict = Verdict::Stale;
     // SAFETY: the daemon set this constant before loading. A volatile read keeps the compiler from

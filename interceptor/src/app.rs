@@ -93,7 +93,7 @@ pub fn run(args: Run) -> Result<(), Failure> {
     let limits = Limits::raise().context("raise the limit of open files").or_exit(Exit::Os)?;
 
     let workers = worker_count(&args);
-    let workers = Workers::start(workers, limits.connections(workloads.len(), workers))
+    let workers = Workers::start(workers, limits.connections(workloads.len(), 0, workers))
         .context("start the workers")
         .or_exit(Exit::Os)?;
     let workers = Arc::new(workers);
@@ -233,7 +233,7 @@ async fn load(start: Start) -> (Loaded, Run, Signals) {
             0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5,
         ]),
         wakes,
-        claims: Claims::default(),
+        claims: Claims::new(args.instance.as_deref()),
         draining: Mutex::default(),
     });
     let count = workloads.len();

@@ -108,6 +108,10 @@ pub struct Run {
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub node_name: Option<String>,
 
+    /// What other daemons of this node call this one in their messages, for example its pod
+    #[arg(long, value_name = "NAME", env = "INTERCEPTOR_INSTANCE")]
+    pub instance: Option<String>,
+
     /// A folder where the container runtime mounts pods' network namespaces
     /// [default: /run/netns and /run/docker/netns]
     #[arg(long, value_name = "DIR", requires = "kubernetes")]

@@ -7,6 +7,7 @@
 //!     attachment.rs     a namespace with our programs in it
 //!       ports.rs          the order in which ports are taken and released
 //!       rule.rs           a rule in force
+//!         sentence.rs       what it does, in words (pure)
 //!         facts/            background tasks that watch one fact each
 //!     draining.rs       a disarmed workload that still has connections
 //! source.rs         where specs come from
@@ -25,6 +26,7 @@ mod ports;
 pub mod reconciler;
 pub mod registry;
 mod rule;
+mod sentence;
 pub mod source;
 pub mod task;
 pub mod workload;

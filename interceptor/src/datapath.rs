@@ -16,6 +16,6 @@ pub use self::{
     caller::{Callers, NetnsCallers},
     error::DatapathError,
     pod::{PodPrograms, TakePorts},
-    steal::{Loader, bypass::Bypass, heartbeat::HeartbeatPage},
+    steal::{Loader, bypass::Bypass, heartbeat::HeartbeatPage, others::others},
     via::Via,
 };

@@ -15,6 +15,8 @@ const FILES_PER_CONNECTION: usize = 2;
 const FILES_PER_WORKLOAD: usize = 16;
 /// Its listeners.
 const FILES_PER_WORKER: usize = 2;
+/// The name of a claimed port.
+const FILES_PER_CLAIM: usize = 1;
 
 /// The limits of this process, read at start.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +47,10 @@ impl Limits {
         Ok(Self { files: OpenFiles::raise()?, memory: Memory::of_this_process() })
     }
 
-    /// Maximum open connections with this number of armed workloads and workers.
+    /// Maximum open connections with this number of armed workloads, claimed ports and workers.
     #[must_use]
-    pub fn connections(self, workloads: usize, workers: u32) -> usize {
-        self.files.connections(workloads, workers).min(self.memory.connections())
+    pub fn connections(self, workloads: usize, claims: usize, workers: u32) -> usize {
+        self.files.connections(workloads, claims, workers).min(self.memory.connections())
     }
 }
 
@@ -73,15 +75,17 @@ impl OpenFiles {
         Ok(Self(usize::try_from(hard).unwrap_or(usize::MAX)))
     }
 
-    /// Maximum connections for which the files suffice, with this number of workloads and workers.
+    /// Maximum connections for which the files suffice, with this number of workloads, claimed
+    /// ports and workers.
     #[must_use]
-    pub fn connections(self, workloads: usize, workers: u32) -> usize {
+    pub fn connections(self, workloads: usize, claims: usize, workers: u32) -> usize {
         // For standard streams, event loops, admin connections, name look-ups and spare sockets.
         // Also for connections that a worker accepts before the kernel sees that the limit is
         // reached.
         let reserve = (self.0 / 16).clamp(64, 1024) + socket_pool::MAX_SPARE;
         let per_workload = FILES_PER_WORKLOAD + workers as usize * FILES_PER_WORKER;
-        self.0.saturating_sub(reserve + workloads * per_workload) / FILES_PER_CONNECTION
+        let held = workloads * per_workload + claims * FILES_PER_CLAIM;
+        self.0.saturating_sub(reserve + held) / FILES_PER_CONNECTION
     }
 }
 
@@ -91,13 +95,13 @@ mod tests {
 
     #[test]
     fn nine_thousand_connections_fit_into_twenty_thousand_files() {
-        assert!(OpenFiles(20_000).connections(1, 4) >= 9_000);
+        assert!(OpenFiles(20_000).connections(1, 1, 4) >= 9_000);
     }
 
     #[test]
     fn a_tight_limit_leaves_room_for_the_daemon_itself() {
-        let connections = OpenFiles(256).connections(1, 2);
+        let connections = OpenFiles(256).connections(1, 1, 2);
         assert!(connections > 0 && connections * FILES_PER_CONNECTION + 64 <= 256, "{connections}");
-        assert_eq!(OpenFiles(64).connections(1, 1), 0);
+        assert_eq!(OpenFiles(64).connections(1, 1, 1), 0);
     }
 }

@@ -6,6 +6,7 @@
 //! and the thread is back in the daemon's namespace when it returns.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     fs::File,
     io,
@@ -21,6 +22,7 @@ use socket2::Socket;
 
 pub mod addresses;
 pub mod finder;
+mod listening;
 mod socket;
 
 use self::addresses::Addresses;
@@ -140,6 +142,12 @@ impl NetnsId {
         let meta = file.metadata()?;
         Ok(Self { device: meta.dev(), inode: meta.ino() })
     }
+
+    /// Device and inode. They are the same for every process of the machine.
+    #[must_use]
+    pub fn device_and_inode(self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
 }
 
 impl fmt::Display for NetnsId {
@@ -164,6 +172,12 @@ impl HomeNetns {
         let init = File::open("/proc/1/ns/net").and_then(|file| NetnsId::of(&file)).ok();
         let init = init.filter(|&init| init != id);
         Ok(Box::leak(Box::new(Self { file, id, init, addresses: Addresses::default() })))
+    }
+
+    /// The identity of this namespace.
+    #[must_use]
+    pub fn id(&self) -> NetnsId {
+        self.id
     }
 
     /// Whether `ip` is one of this namespace's own addresses. If the kernel gives no answer, the
@@ -241,6 +255,14 @@ impl Netns {
     /// When the namespace can't be entered or the kernel is out of sockets.
     pub fn tcp_socket(&self, ip: IpAddr) -> io::Result<Socket> {
         self.enter(|| tcp_socket(ip)).map_err(io::Error::other)?
+    }
+
+    /// The TCP ports of this namespace on which something listens.
+    ///
+    /// # Errors
+    /// When the namespace can't be entered, or the kernel does not list its sockets.
+    pub fn listening_ports(&self) -> io::Result<BTreeSet<u16>> {
+        self.enter(listening::listening_ports).map_err(io::Error::other)?
     }
 
     /// Whether `ip` is an address of this namespace.

@@ -16,20 +16,24 @@
 //!  |-- upstream    an open connection to either, with what is held as long as it is open
 //!  workload    an attached workload: its namespace, its ports, the ways in and out
 //!  |-- loop_guard  finds our own connections that come back to us
+//!  |-- loop_watch  finds those that come back by a way that hides their source
 //!  |-- socket_pool, source_ports, canary, pressure
 //!  select      the first rule of the port that matches
 //!  |-- observe     what may be seen of the bytes, heads and ends that pass
 //!  route       what one rule does with one port
 //!  |-- filter      the rule's condition and share
-//!  |-- target      its addresses, and whether it answers (circuit)
+//!  |-- target      its addresses, whether it answers (circuit, answer) or leads back (suspicion)
 //!  |-- stats       the counters of one port
+//!  |-- capacity    how many connections a rule may have
 //! leaves:      netns_stream over stream, write_buffer, addr, direction, workload_id
 //! ```
 //!
 //! The control side writes [`workload`] and [`route`]; status and metrics read [`stats`].
 
 pub mod addr;
+pub mod answer;
 pub mod canary;
+pub mod capacity;
 pub mod circuit;
 pub mod detect;
 pub mod dial;
@@ -42,6 +46,7 @@ mod http1;
 mod http2;
 pub mod listen;
 pub mod loop_guard;
+pub mod loop_watch;
 pub mod netns_stream;
 pub mod observe;
 pub mod pipe;
@@ -57,6 +62,7 @@ pub mod source_ports;
 pub mod stats;
 pub mod stolen;
 pub mod stream;
+pub mod suspicion;
 pub mod target;
 pub mod upstream;
 pub mod worker;

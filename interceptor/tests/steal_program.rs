@@ -233,6 +233,29 @@ fn a_rule_whose_time_is_over_leaves_the_port_to_the_app() {
     });
 }
 
+#[test]
+fn a_rule_with_its_maximum_leaves_the_port_to_the_app_until_it_has_room() {
+    program_test(|| {
+        let mut fixture = Fixture::ready()?;
+        fixture.programs.set_full(OTHER, true)?;
+        fixture.programs.set_full(TAKEN, true)?;
+        assert_eq!(fixture.call(CALLER4, TAKEN)?, None);
+        // A new time limit does not change that.
+        let minute = Duration::from_secs(60);
+        fixture.programs.take(TAKEN, Via::Relay, Some(Instant::now() + minute))?;
+        assert_eq!(fixture.call(CALLER4, TAKEN)?, None);
+        assert_eq!(fixture.verdicts()?, [(Verdict::RuleAtLimit, 2)]);
+        fixture.programs.set_full(TAKEN, false)?;
+        assert!(fixture.call(CALLER4, TAKEN)?.is_some());
+        // A port that was given back and taken again begins anew.
+        fixture.programs.set_full(TAKEN, true)?;
+        fixture.programs.release(TAKEN)?;
+        fixture.programs.take(TAKEN, Via::Relay, None)?;
+        assert!(fixture.call(CALLER4, TAKEN)?.is_some());
+        Ok(())
+    });
+}
+
 #[rstest]
 fn a_worker_without_room_leaves_its_share_to_the_other_and_then_to_the_app(
     #[values(CALLER4, CALLER6)] caller: &str,

@@ -23,21 +23,30 @@ impl SecondDaemon {
     /// Starts the daemon with one rule for `pod` on the command line, and waits until the rule is
     /// active.
     pub fn start(topology: &Topology, pod: &Namespace, rule: &str) -> Result<Self> {
+        let second = Self::launch(topology, pod, rule)?;
+        second.wait_rule("active")?;
+        Ok(second)
+    }
+
+    /// Starts the daemon with one rule for `pod` on the command line.
+    pub fn launch(topology: &Topology, pod: &Namespace, rule: &str) -> Result<Self> {
         let (node, binary) = (topology.node().clone(), binary()?);
         let mut command = node.command(&binary);
         command
-            .args(["run", "--admin", ADMIN, "--netns"])
+            .args(["run", "--admin", ADMIN, "--instance", "other/interceptor-2", "--netns"])
             .arg(pod.netns_path())
             .args(["--redirect", rule]);
         let process = node.spawn(&mut command)?;
-        let second = Self { process, node, binary };
-        wait_until("the second daemon to be active", TIMEOUT, || {
-            let state = second.status().map_err(|error| format!("{error:#}"))?;
-            let rules = state["workloads"][0]["rules"].as_array().cloned().unwrap_or_default();
-            let active = !rules.is_empty() && rules.iter().all(|rule| rule["state"] == "active");
-            if active { Ok(()) } else { Err(state.to_string()) }
-        })?;
-        Ok(second)
+        Ok(Self { process, node, binary })
+    }
+
+    /// Waits until its rule is in `state`, and returns the rule.
+    pub fn wait_rule(&self, state: &str) -> Result<Value> {
+        wait_until(&format!("the second daemon's rule to be {state}"), TIMEOUT, || {
+            let status = self.status().map_err(|error| format!("{error:#}"))?;
+            let rule = status["workloads"][0]["rules"][0].clone();
+            if rule["state"] == state { Ok(rule) } else { Err(status.to_string()) }
+        })
     }
 
     /// The output of `interceptor status --output json`.
@@ -46,6 +55,18 @@ impl SecondDaemon {
         let output = command.args(["status", "--output", "json", "--admin", ADMIN]).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).context("read the status")
+    }
+
+    /// The number of connections that its rule has taken from the app so far.
+    pub fn connections(&self) -> Result<u64> {
+        let rule = self.status()?["workloads"][0]["rules"][0].clone();
+        let outcomes = rule["outcomes"].as_array().cloned().unwrap_or_default();
+        Ok(outcomes.iter().filter_map(|outcome| outcome["count"].as_u64()).sum())
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Sends a signal and waits until the daemon has ended.

@@ -29,7 +29,7 @@ pub(crate) enum Group {
 }
 
 /// Programs by group, each with its Debian package and its purpose.
-const NEEDS: [(Group, Need); 46] = [
+const NEEDS: [(Group, Need); 47] = [
     (Group::Demo, need("ip", "iproute2", "makes network namespaces")),
     (Group::Demo, need("nginx", "nginx", "the app whose traffic is intercepted")),
     (Group::Demo, need("curl", "curl", "calls the app by hand")),
@@ -59,6 +59,7 @@ const NEEDS: [(Group, Need); 46] = [
     (Group::Test, need("openssl", "openssl", "TLS")),
     (Group::Test, need("capsh", "libcap2-bin", "runs the daemon with few capabilities")),
     (Group::Test, need("promtool", "prometheus", "tests the chart's alerts")),
+    (Group::Test, need("iptables", "iptables", "imitates a Service")),
     (Group::Bench, need("ip", "iproute2", "makes network namespaces")),
     (Group::Bench, need("nginx", "nginx", "answers the requests, and is a peer to compare with")),
     (Group::Bench, need("wrk", "wrk", "makes requests")),

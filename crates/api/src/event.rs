@@ -15,12 +15,14 @@ words! {
         Expired = "RedirectExpired",
         /// The target answers again.
         Recovered = "RedirectRecovered",
-        /// The target does not answer; clients reach the app until it does.
+        /// The target refuses connections or does not answer; clients reach the app until it does.
         FellBack = "RedirectFellBack",
         /// A rule that was in force waits for something; clients reach the app.
         Interrupted = "RedirectInterrupted",
         /// A rule has no effect.
         Refused = "RedirectRefused",
+        /// A rule is not in force yet: it waits for something.
+        Waiting = "RedirectWaiting",
     }
 }
 
@@ -42,6 +44,6 @@ impl EventReason {
     /// Whether the Event has the type `Warning` rather than `Normal`.
     #[must_use]
     pub const fn is_warning(self) -> bool {
-        matches!(self, Self::FellBack | Self::Interrupted | Self::Refused)
+        matches!(self, Self::FellBack | Self::Interrupted | Self::Refused | Self::Waiting)
     }
 }

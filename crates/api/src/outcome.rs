@@ -60,6 +60,8 @@ words! {
         AssignFailed = "assign_failed",
         /// The daemon has reached its maximum number of connections. Counted in the kernel.
         AtLimit = "at_limit",
+        /// The rule has its maximum number of connections. Counted in the kernel, too.
+        RuleAtLimit = "rule_at_limit",
         /// The port was given back before the connection was accepted. Belongs to no rule.
         Unrouted = "unrouted",
     }

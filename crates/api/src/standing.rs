@@ -9,7 +9,8 @@ use crate::vocabulary::words;
 words! {
     /// The state of a rule, or of a workload that is not attached.
     pub enum State {
-        /// A probe connection proved that the ports are intercepted.
+        /// A probe connection proved that the ports are intercepted. The reason says whether the
+        /// target answers.
         Active = "active",
         /// The rule takes effect when the obstacle that the reason names has passed.
         Pending = "pending",
@@ -17,15 +18,25 @@ words! {
         Refused = "refused",
         /// The rule's `ttl` has expired.
         Expired = "expired",
+        /// The pod has ended or is being deleted, and its rules with it.
+        Ended = "ended",
     }
 }
 
 words! {
     /// Why a rule or a workload is in its state: one CamelCase word.
     pub enum Reason {
-        /// A probe connection reached the relay.
+        /// A probe connection reached the relay, and the target answers.
         Intercepting = "Intercepting",
-        /// Program and listeners are in place; a canary is under way.
+        /// The ports are intercepted, but the target refuses connections: clients get the app.
+        TargetRefuses = "TargetRefuses",
+        /// The ports are intercepted, but the target does not answer: clients get the app.
+        TargetSilent = "TargetSilent",
+        /// The ports are intercepted, but no connection to the target is possible: clients get the
+        /// app.
+        TargetUnreachable = "TargetUnreachable",
+        /// Program and listeners are in place; a canary or the first connection to the target is
+        /// under way.
         Proving = "Proving",
         /// The probe connection did not reach the relay.
         ProbeFailed = "ProbeFailed",
@@ -78,9 +89,14 @@ pub struct Standing {
 // === impl Standing ===
 
 impl Standing {
-    /// A rule that intercepts connections.
+    /// A rule whose connections reach the target.
     pub fn active(message: impl Into<String>) -> Self {
         Self { state: State::Active, reason: Reason::Intercepting, message: message.into() }
+    }
+
+    /// A rule that intercepts connections which its target does not take: clients get the app.
+    pub fn fell_back(reason: Reason, message: impl Into<String>) -> Self {
+        Self { state: State::Active, reason, message: message.into() }
     }
 
     /// A rule or a workload that waits for something.
@@ -96,6 +112,18 @@ impl Standing {
     /// A rule whose `ttl` has expired.
     pub fn expired(message: impl Into<String>) -> Self {
         Self { state: State::Expired, reason: Reason::TtlExpired, message: message.into() }
+    }
+
+    /// A rule or a workload of a pod that has ended or is being deleted.
+    pub fn ended(message: impl Into<String>) -> Self {
+        Self { state: State::Ended, reason: Reason::PodNotRunning, message: message.into() }
+    }
+
+    /// Whether new connections reach the target, as far as the daemon knows: the status of the
+    /// pod's condition.
+    #[must_use]
+    pub fn reaches_target(&self) -> bool {
+        self.reason == Reason::Intercepting
     }
 }
 

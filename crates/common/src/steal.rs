@@ -55,8 +55,8 @@ pub struct PortEntry {
     pub expires_at: u64,
     /// The port's row of counters, below [`MAX_PORTS`].
     pub slot: u32,
-    /// Always zero; spells out what would be padding.
-    pub reserved: u32,
+    /// One while the port's rule has its maximum number of connections, else zero.
+    pub full: u32,
 }
 
 const _: () = assert!(size_of::<PortEntry>() == 16);
@@ -84,13 +84,15 @@ pub enum Verdict {
     AssignFailed = 5,
     /// The daemon is alive and has no credit left for another connection.
     AtLimit = 6,
+    /// The port's rule has its maximum number of connections.
+    RuleAtLimit = 7,
 }
 
 // === impl Verdict ===
 
 impl Verdict {
     /// Every verdict, in the order of the counters.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Steered,
         Self::Own,
         Self::Expired,
@@ -98,6 +100,7 @@ impl Verdict {
         Self::NoListener,
         Self::AssignFailed,
         Self::AtLimit,
+        Self::RuleAtLimit,
     ];
 
     /// Cells that one port has in the counters: a power of two, so that the index is a shift.
@@ -120,6 +123,7 @@ impl Verdict {
             Self::NoListener => "no_listener",
             Self::AssignFailed => "assign_failed",
             Self::AtLimit => "at_limit",
+            Self::RuleAtLimit => "rule_at_limit",
         }
     }
 }

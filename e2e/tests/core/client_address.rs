@@ -15,7 +15,7 @@ fn the_app_sees_the_clients_address_when_the_target_refuses() {
 
         // Nothing listens on this port.
         app.annotate("debug.redirect", &format!("8080 -> {LAPTOP}:1"))?;
-        app.wait_active()?;
+        app.wait_refused("TargetRefuses")?;
         assert_eq!(client()?, directly);
         let daemon = f.product.first_daemon()?;
         let metrics = daemon.metrics()?;

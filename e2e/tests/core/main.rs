@@ -10,6 +10,7 @@ mod listing;
 mod policy;
 mod probes;
 mod refusals;
+mod reporting;
 mod rights;
 mod scraping;
 mod shutdown;

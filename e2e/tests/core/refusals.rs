@@ -146,6 +146,24 @@ fn the_first_of_two_rules_for_a_port_in_one_annotation_is_active() {
     });
 }
 
+/// kube-proxy translates the destination, and perhaps the source. The daemon sees neither.
+#[test]
+fn the_pods_own_service_is_refused_as_a_target() {
+    run("own-service", |f| {
+        f.installed(&[])?;
+        let web = f.deployment("web", 1)?;
+        let (pod, service) = (web.pod()?, web.cluster_ip()?);
+        f.wait_answering(service)?;
+        // No client has to come for it.
+        pod.annotate("debug.redirect", &format!("8080 -> {service}"))?;
+        let condition = pod.wait_refused("Loop")?;
+        assert!(condition.message.contains("leads back to port 8080"), "{condition}");
+        pod.wait_event("RedirectRefused")?;
+        assert_eq!(f.ask(service)?.tag, pod.name());
+        Ok(())
+    });
+}
+
 #[test]
 fn a_pod_in_the_host_network_is_refused() {
     run("host-network", |f| {

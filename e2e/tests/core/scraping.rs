@@ -60,7 +60,7 @@ fn prometheus_scrapes_the_daemons_and_has_data_for_alerts_and_dashboard() {
             .annotate("debug.redirect", &format!("{} when source.port > 0", f.to_laptop()))?;
         fallen_back.annotate("debug.redirect", &f.to_laptop().replace("3000", "3666"))?;
         redirected.wait_active()?;
-        fallen_back.wait_active()?;
+        fallen_back.wait_refused("TargetRefuses")?;
         let load = f.load_on(&[redirected.address(), fallen_back.address()])?;
         for (title, query) in queries()? {
             wait_until(&format!("data for {title:?}: {query}"), LONG_TIMEOUT, || {

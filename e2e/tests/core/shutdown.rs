@@ -46,7 +46,7 @@ fn the_app_serves_when_the_target_refuses() {
         let app = f.start(Manifest::new(Kind::Pod, "app").on("node1"))?.pod()?;
         let load = f.load(app.address())?;
         app.annotate("debug.redirect", &f.to_laptop().replace("3000", "3666"))?;
-        app.wait_active()?;
+        app.wait_refused("TargetRefuses")?;
         load.wait_for_calls(100)?;
         let calls = load.stop();
         calls.assert_none_failed();
@@ -67,7 +67,7 @@ fn a_target_that_is_asleep_is_reported_and_serves_again_when_it_wakes_up() {
         // No host has this address yet.
         let asleep = Ipv4Addr::new(10, 99, 0, 101);
         app.annotate("debug.redirect", &format!("8080 -> {asleep}:{LAPTOP_PORT}"))?;
-        app.wait_active()?;
+        app.wait_refused("TargetSilent")?;
         app.wait_event("RedirectFellBack")?;
         let open = Instant::now();
         load.wait_for_calls(100)?;

@@ -60,7 +60,7 @@ fn the_app_sees_its_client_and_conditions_select_requests() {
         let directly = client()?;
         // Nothing listens on this port.
         app.annotate("debug.redirect", &format!("8080 -> {LAPTOP}:1"))?;
-        app.wait_active()?;
+        app.wait_refused("TargetRefuses")?;
         assert_eq!(client()?, directly);
         let labels =
             [("workload", &*format!("{}/app", f.namespace())), ("reason", "target_refused")];

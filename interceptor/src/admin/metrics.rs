@@ -269,10 +269,12 @@ fn write_rules(to: &mut Writer<'_>, workloads: &[Arc<WorkloadEntry>]) -> fmt::Re
     for entry in workloads {
         // Several rules of one annotation would have the same labels.
         let mut away = BTreeMap::<&str, u64>::new();
-        let in_force =
-            |rule: &&RuleEntry| !matches!(rule.condition.state, State::Refused | State::Expired);
+        let in_force = |rule: &&RuleEntry| {
+            !matches!(rule.condition.state, State::Refused | State::Expired | State::Ended)
+        };
         for rule in entry.rules.iter().filter(in_force) {
-            *away.entry(&rule.annotation).or_default() += u64::from(rule.fell_back);
+            let is_away = rule.condition.state == State::Active && !rule.condition.reaches_target();
+            *away.entry(&rule.annotation).or_default() += u64::from(is_away);
         }
         for (annotation, count) in away {
             let mut labels = owner(entry);

@@ -64,6 +64,7 @@ fn workload(entry: &WorkloadEntry) -> WorkloadStatus {
         (Some(failure), _) => {
             let state = match failure.state {
                 State::Refused => WorkloadState::Refused,
+                State::Ended => WorkloadState::Idle,
                 State::Pending | State::Active | State::Expired => WorkloadState::Pending,
             };
             (state, failure.message.clone())
@@ -158,7 +159,13 @@ pub(super) fn port_outcomes(
     if let Some(armed) = &entry.armed {
         let verdicts = armed.programs.lock().counters(port).unwrap_or_default().into_iter();
         let left = verdicts.filter_map(|(verdict, count)| Some((left_to_app(verdict)?, count)));
-        all.extend(left.map(|(reason, count)| (Outcome::Passed(reason), count)));
+        for (outcome, count) in left.map(|(reason, count)| (Outcome::Passed(reason), count)) {
+            // Both may count a rule's maximum.
+            match all.iter_mut().find(|(other, _)| *other == outcome) {
+                Some((_, total)) => *total += count,
+                None => all.push((outcome, count)),
+            }
+        }
     }
     all
 }
@@ -172,6 +179,7 @@ fn left_to_app(verdict: Verdict) -> Option<Passed> {
         Verdict::NoListener => Some(Passed::NoListener),
         Verdict::AssignFailed => Some(Passed::AssignFailed),
         Verdict::AtLimit => Some(Passed::AtLimit),
+        Verdict::RuleAtLimit => Some(Passed::RuleAtLimit),
     }
 }
 

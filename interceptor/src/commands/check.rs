@@ -192,7 +192,7 @@ fn open_files() -> Finding {
     let name = "open files";
     match OpenFiles::raise() {
         Ok(files) => {
-            let connections = files.connections(1, 1);
+            let connections = files.connections(1, 1, 1);
             let found = format!("limit {files}, enough for {connections} connections at a time");
             let (verdict, remedy) = if connections < 1_000 {
                 (Verdict::Warning, "raise the hard limit (ulimit -Hn, LimitNOFILE=)".to_owned())

@@ -5,13 +5,14 @@
 //! flag.rs        a workload from the flags `--netns` and `--redirect`
 //! annotated.rs   one annotation: its rules, or an error with its place
 //! name.rs        the names of workloads
+//! written.rs     when an annotation was written, and with which tool
 //! ```
 //!
 //! Pods become workloads in `kubernetes/pod.rs`. An invalid file is an error as a whole, and its
 //! reader keeps the last valid version. A mistake inside an annotation is an error of that
 //! annotation alone.
 
-use std::{fmt, net::IpAddr, num::NonZeroU16, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{fmt, net::IpAddr, num::NonZeroU16, path::PathBuf, sync::Arc};
 
 use super::annotation::AnnotationKey;
 pub use super::yaml::{FileError, Location, MAX_FILE, ReadError};
@@ -22,12 +23,14 @@ mod flag;
 mod name;
 #[cfg(test)]
 mod tests;
+mod written;
 
 pub use self::{
     annotated::{AnnotatedRules, AnnotationError, Origin},
     file::{MAX_WORKLOADS, WorkloadsFile, parse, read},
     flag::FlagError,
     name::{NameError, WorkloadName},
+    written::Written,
 };
 
 /// Maximum number of ports that one workload declares.
@@ -130,9 +133,9 @@ impl WorkloadSpec {
         }
     }
 
-    /// When the annotation `key` was last written, if that is known.
-    pub fn written(&self, key: &AnnotationKey) -> Option<SystemTime> {
-        self.rules.iter().find(|rules| rules.key == *key).and_then(|rules| rules.written)
+    /// When the annotation `key` was last written, and with which tool, if that is known.
+    pub fn written(&self, key: &AnnotationKey) -> Option<&Written> {
+        self.rules.iter().find(|rules| rules.key == *key)?.written.as_ref()
     }
 }
 

@@ -5,7 +5,8 @@
 //! [`GRACE`](crate::drain::GRACE), for connections whose handshake was under way.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
+    fmt::Write as _,
     io,
     net::SocketAddr,
     sync::{
@@ -16,14 +17,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use interceptor_api::{Reason, Standing};
-use interceptor_common::port::Port;
+use interceptor_api::{Reason, Standing, State};
+use interceptor_common::{port::Port, steal::Verdict};
 use interceptor_rule::{Rule, Target};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    claims::{Claim, ClaimedError},
+    claims::{Claim, ClaimError, Wait},
     context::Context,
     draining::Draining,
     plan::{Plan, Planned},
@@ -33,10 +34,11 @@ use super::{
 };
 use crate::{
     config::{annotation::AnnotationKey, workloads::WorkloadSpec},
-    datapath::{DatapathError, PodPrograms, TakePorts as _},
+    datapath::{DatapathError, PodPrograms, TakePorts as _, others},
     drain::after_grace,
     netns::{Netns, NetnsError, NetnsId},
     relay::{
+        capacity::Full,
         listen::open_listeners,
         worker::Listeners,
         workload::{Routes, Workload, WorkloadId},
@@ -52,12 +54,18 @@ pub struct Attachment {
     pub workload: Arc<Workload>,
     /// The ports of the namespace that this workload owns.
     claims: HashMap<Port, Claim>,
+    /// The ports that it waits for: another daemon of the node has them.
+    waits: HashMap<Port, Wait>,
     /// What runs in the kernel.
     programs: Arc<Mutex<PodPrograms>>,
     /// Takes and releases ports.
     ports: Ports,
     /// Rules in force.
     rules: Vec<ActiveRule>,
+    /// Rules that were in force until their targets were found to lead back.
+    loops: Vec<RefusedRule>,
+    /// `sk_lookup` programs of other processes in the namespace.
+    others: usize,
 }
 
 /// Why a namespace could not be armed.
@@ -75,9 +83,9 @@ pub enum ArmError {
     /// The addresses of the namespace could not be read. A target may be one of them.
     #[error("look at the addresses of the namespace: {0}")]
     Addresses(#[source] io::Error),
-    /// A port belongs to another workload.
-    #[error(transparent)]
-    Claimed(#[from] ClaimedError),
+    /// A port belongs to another workload, or to another daemon of the node.
+    #[error("{0}")]
+    Claimed(Arc<str>),
     /// The workers did not take the listeners over in time.
     #[error("the workers do not respond")]
     Workers,
@@ -117,9 +125,26 @@ impl Attachment {
             return Err(error);
         }
         context.arm_seconds.observe(started.elapsed().as_secs_f64());
+        let others = others(&workload.netns).unwrap_or(0);
+        if others > 0 {
+            tracing::warn!(
+                workload = %workload.name,
+                others,
+                "other sk_lookup programs are attached to the pod's network"
+            );
+        }
         let programs = Arc::new(Mutex::new(programs));
         let ports = Ports::new(&workload.name, &programs);
-        Ok(Self { workload, claims: HashMap::new(), programs, ports, rules: Vec::new() })
+        Ok(Self {
+            workload,
+            claims: HashMap::new(),
+            waits: HashMap::new(),
+            programs,
+            ports,
+            rules: Vec::new(),
+            loops: Vec::new(),
+            others,
+        })
     }
 
     /// The entry for the registry.
@@ -134,7 +159,39 @@ impl Attachment {
         self.workload.netns.id()
     }
 
-    /// Brings rules, routes and ports to the plan. Unchanged rules are not touched.
+    /// Claims the ports of the plan, so that no other workload and no other daemon takes them.
+    /// Returns why the others can't be claimed.
+    pub async fn claim(&mut self, plan: &Plan, context: &Context) -> HashMap<Port, Arc<str>> {
+        let (netns, name) = (self.workload.netns.id(), &self.workload.name);
+        self.waits.retain(|port, wait| plan.ports.contains_key(port) && wait.message().is_some());
+        let mut unclaimed = HashMap::new();
+        for &port in plan.ports.keys() {
+            if self.claims.contains_key(&port) {
+                continue;
+            }
+            if let Some(message) = self.waits.get(&port).and_then(Wait::message) {
+                unclaimed.insert(port, Arc::clone(message));
+                continue;
+            }
+            match context.claims.claim(netns, port, name).await {
+                Ok(claim) => {
+                    self.claims.insert(port, claim);
+                }
+                Err(ClaimError::Daemon(contest)) => {
+                    unclaimed.insert(port, contest.to_string().into());
+                    let waker = context.waker(name);
+                    self.waits.insert(port, contest.wait(move || waker.wake()));
+                }
+                Err(error) => {
+                    unclaimed.insert(port, error.to_string().into());
+                }
+            }
+        }
+        unclaimed
+    }
+
+    /// Brings rules, routes and ports to the plan. Unchanged rules are not touched. Rules with a
+    /// port in `unclaimed` wait.
     ///
     /// `expires_at` returns when a rule with a `ttl` expires. Returns the rules that are refused
     /// here.
@@ -144,11 +201,17 @@ impl Attachment {
     pub fn apply(
         &mut self,
         plan: &Plan,
+        unclaimed: &HashMap<Port, Arc<str>>,
         context: &Context,
         expires_at: impl Fn(&Planned) -> Option<Instant>,
     ) -> (Vec<RefusedRule>, Result<(), ArmError>) {
         let (mut refused, mut result) = (Vec::new(), Ok(()));
         let mut before = std::mem::take(&mut self.rules);
+        self.loops.retain(|looping| plan.rules.iter().any(|planned| looping.is(planned)));
+        self.loops.extend(before.iter().filter_map(|active| {
+            let standing = active.loop_refusal()?;
+            Some(RefusedRule { key: active.key.clone(), rule: active.rule.clone(), standing })
+        }));
         for planned in &plan.rules {
             let (Some(rule), false) = (&planned.rule, planned.ports.is_empty()) else { continue };
             let expires_at = expires_at(planned);
@@ -160,7 +223,9 @@ impl Attachment {
             };
             // First, and for rules in force as well: another rule may have taken the target's port.
             let is_loop = self.is_loop(rule, plan);
-            if let Ok(Some(address)) = is_loop {
+            if let Some(looping) = self.loops.iter().find(|looping| looping.is(planned)) {
+                refused.push(looping.clone());
+            } else if let Ok(Some(address)) = is_loop {
                 let standing = Standing::refused(Reason::Loop, LoopError(address).to_string());
                 let (key, rule) = (planned.key.clone(), rule.clone());
                 refused.push(RefusedRule { key, rule, standing });
@@ -168,8 +233,12 @@ impl Attachment {
                 self.rules.push(before.swap_remove(at));
             } else if let Err(error) = is_loop {
                 result = Err(ArmError::Addresses(error));
-            } else if let Err(error) = self.claim(&planned.ports, context) {
-                result = Err(error.into());
+            } else if let Some(why) = planned.ports.iter().find_map(|port| unclaimed.get(port)) {
+                let standing = Standing::pending(Reason::PortTaken, &**why);
+                let (key, rule) = (planned.key.clone(), rule.clone());
+                refused.push(RefusedRule { key, rule, standing });
+                // Another workload of this daemon does not tell when it releases the port.
+                result = Err(ArmError::Claimed(Arc::clone(why)));
             } else {
                 self.rules.push(ActiveRule::start(
                     &self.workload,
@@ -181,6 +250,7 @@ impl Attachment {
             }
         }
         let taken = self.take_and_release(plan, &before);
+        self.hold_back();
         let rules = &self.rules;
         self.claims.retain(|port, _| rules.iter().any(|rule| rule.ports.contains(port)));
         (refused, result.and(taken.map_err(ArmError::from)))
@@ -190,7 +260,23 @@ impl Attachment {
     #[must_use]
     pub fn report(&self, key: &AnnotationKey, rule: &Rule) -> Option<RuleReport> {
         let active = self.rules.iter().find(|active| active.key == *key && active.rule == *rule)?;
-        Some(active.report(&self.workload.routes.load()))
+        let mut report = active.report(&self.workload.routes.load());
+        if let Some(Full { max, has_others }) = active.full() {
+            let why = if has_others { " while other rules have connections" } else { "" };
+            let _ = write!(
+                report.standing.message,
+                "; it has {max} connections, its maximum{why}: further clients get the app until \
+                 some end"
+            );
+        }
+        if self.others > 0 && matches!(report.standing.state, State::Active | State::Pending) {
+            let _ = write!(
+                report.standing.message,
+                "; other sk_lookup programs in this pod's network: {}",
+                self.others
+            );
+        }
+        Some(report)
     }
 
     /// The first moment at which a rule's `ttl` expires.
@@ -222,17 +308,6 @@ impl Attachment {
         context.workers.cut(self.workload.id);
     }
 
-    /// Claims these ports, so that no other workload takes them.
-    fn claim(&mut self, ports: &[Port], context: &Context) -> Result<(), ClaimedError> {
-        let (netns, name) = (self.workload.netns.id(), &self.workload.name);
-        for &port in ports {
-            if let Entry::Vacant(vacant) = self.claims.entry(port) {
-                vacant.insert(context.claims.claim(netns, port, name)?);
-            }
-        }
-        Ok(())
-    }
-
     /// The target's address, if it is a redirected port of this workload. Connections to it would
     /// loop.
     fn is_loop(&self, rule: &Rule, plan: &Plan) -> io::Result<Option<SocketAddr>> {
@@ -256,7 +331,11 @@ impl Attachment {
         let Applied { released, taken, failed } =
             self.ports.apply(&self.workload.routes, plan, &mut self.rules, removed);
         released.into_iter().for_each(|port| self.forget_later(port));
-        taken.into_iter().for_each(|n| self.rules[n].prove(&self.workload));
+        for n in taken {
+            let rule = &mut self.rules[n];
+            let steered = steered(&self.programs, &rule.ports);
+            rule.prove(&self.workload, steered);
+        }
         let mut result = Ok(());
         for (n, error) in failed {
             let rule = &self.rules[n];
@@ -272,6 +351,23 @@ impl Attachment {
         result
     }
 
+    /// Leaves new connections to ports with the app whose rule has its maximum number.
+    fn hold_back(&self) {
+        let mut programs = self.programs.lock();
+        for port in self.claims.keys() {
+            let full =
+                self.rules.iter().any(|rule| rule.ports.contains(port) && rule.full().is_some());
+            if let Err(error) = programs.set_full(*port, full) {
+                tracing::error!(
+                    workload = %self.workload.name,
+                    %port,
+                    %error,
+                    "can't limit the connections of a port"
+                );
+            }
+        }
+    }
+
     /// Drops the withdrawn routes of a port, with their counters, after the grace time.
     fn forget_later(&self, port: Port) {
         let workload = Arc::clone(&self.workload);
@@ -285,6 +381,19 @@ impl Attachment {
                 routes
             });
         });
+    }
+}
+
+/// Counts the connections to `ports` that the kernel has steered to the relay so far.
+fn steered(
+    programs: &Arc<Mutex<PodPrograms>>,
+    ports: &[Port],
+) -> impl Fn() -> u64 + Send + Sync + use<> {
+    let (programs, ports) = (Arc::clone(programs), ports.to_vec());
+    move || {
+        let programs = programs.lock();
+        let counts = ports.iter().flat_map(|port| programs.counters(*port).unwrap_or_default());
+        counts.filter(|(verdict, _)| *verdict == Verdict::Steered).map(|(_, count)| count).sum()
     }
 }
 
@@ -330,6 +439,8 @@ async fn workload(
         listeners,
         canaries: Default::default(),
         loop_guard: Arc::clone(&context.loop_guard),
+        loop_watch: Default::default(),
+        capacity: Arc::clone(context.workers.shared().capacity()),
         pressure: Arc::clone(context.workers.shared().pressure()),
         heartbeats: programs.heartbeats(),
         health_checks: spec.health_checks.clone(),

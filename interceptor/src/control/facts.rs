@@ -2,12 +2,21 @@
 //!
 //! ```text
 //! watch.rs      whether the workloads file, a mount or a process has changed
-//! resolve.rs    the addresses behind a target's name
+//! resolve.rs    the addresses behind a target's name; lookup_error.rs: why it has none
 //! canary.rs     whether a connection to a port arrives at the relay
-//! half_open.rs  whether a silent target answers again
+//! listener.rs   whether anything listens on a port that is not declared
+//! target.rs     whether the target answers
+//! hold.rs       what is reported of a target that changes its mind (pure)
+//! loop_probe.rs whether the target leads back to the rule's own ports
+//! room.rs       whether the rule has its maximum number of connections
 //! ```
 
 pub mod canary;
-pub mod half_open;
+pub mod hold;
+pub mod listener;
+mod lookup_error;
+pub mod loop_probe;
 pub mod resolve;
+pub mod room;
+pub mod target;
 pub mod watch;

@@ -51,6 +51,8 @@ pub struct Planned {
     pub rule: Option<Rule>,
     /// The ports that it takes. Empty when it is refused.
     pub ports: Vec<Port>,
+    /// Those of them that the workload does not declare.
+    pub undeclared: Vec<Port>,
     /// Why it takes none. `None` if the rule is admitted.
     pub refusal: Option<Standing>,
 }
@@ -83,6 +85,8 @@ struct Candidate {
     /// The canonical form of its condition. `None` without a condition.
     form: Option<Arc<Form>>,
     ports: Vec<Port>,
+    /// Those of them that the workload does not declare.
+    undeclared: Vec<Port>,
 }
 
 // === impl Planner ===
@@ -117,7 +121,13 @@ impl Planner {
             match judged {
                 Ok(()) => {
                     let form = rule.when.as_ref().and_then(|when| self.forms.get(when)).cloned();
-                    admitted.push(Candidate { key: key.clone(), rule: rule.clone(), form, ports });
+                    admitted.push(Candidate {
+                        key: key.clone(),
+                        rule: rule.clone(),
+                        form,
+                        undeclared: undeclared(&ports, spec),
+                        ports,
+                    });
                 }
                 Err(refusal) => rules.push(Planned::refused(key, rule, refusal)),
             }
@@ -160,6 +170,7 @@ impl Planner {
                         key: written.key.clone(),
                         rule: None,
                         ports: Vec::new(),
+                        undeclared: Vec::new(),
                         refusal: Some(Standing::refused(reason, format!("{error}{note}{caret}"))),
                     });
                 }
@@ -229,6 +240,7 @@ impl Planner {
                 key: candidate.key.clone(),
                 rule: Some(candidate.rule.clone()),
                 ports: candidate.ports.clone(),
+                undeclared: candidate.undeclared.clone(),
                 refusal: None,
             });
         }
@@ -357,6 +369,7 @@ impl Planned {
             key: key.clone(),
             rule: Some(rule.clone()),
             ports: Vec::new(),
+            undeclared: Vec::new(),
             refusal: Some(refusal),
         }
     }
@@ -400,9 +413,7 @@ fn obstacle(obstacle: &Obstacle) -> Standing {
                  takes effect"
             ),
         ),
-        Obstacle::Ended(phase) => {
-            Standing::refused(Reason::PodNotRunning, format!("the pod has ended (phase {phase})"))
-        }
+        Obstacle::Ended(phase) => Standing::ended(format!("the pod has ended (phase {phase})")),
         Obstacle::Policy(refusal) => Standing::refused(Reason::NotAllowed, refusal.to_string()),
     }
 }
@@ -434,6 +445,11 @@ fn ports_of(rule: &Rule, spec: &WorkloadSpec) -> Vec<Port> {
         Ports::Listed(ports) => ports.clone(),
         Ports::Declared => spec.ports.iter().copied().map(Port::tcp).collect(),
     }
+}
+
+fn undeclared(ports: &[Port], spec: &WorkloadSpec) -> Vec<Port> {
+    let declared = |port: &&Port| spec.ports.iter().any(|declared| Port::tcp(*declared) == **port);
+    ports.iter().filter(|port| !declared(port)).copied().collect()
 }
 
 #[cfg(test)]

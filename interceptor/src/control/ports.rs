@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::annotation::AnnotationKey,
     datapath::{DatapathError, PodPrograms, TakePorts},
-    relay::{route::Route, stats::PortStats, workload::Routes},
+    relay::{capacity::Share, route::Route, stats::PortStats, workload::Routes},
 };
 
 /// Takes and releases the ports of one namespace. Tests put a record of calls in place of
@@ -28,8 +28,11 @@ pub(super) struct Ports<P = PodPrograms> {
     /// Metrics read its counters while the reconciler changes its ports.
     programs: Arc<Mutex<P>>,
     /// The counters of each annotation for a port. A rule that replaces another goes on with them.
-    stats: HashMap<(AnnotationKey, Port), Arc<PortStats>>,
+    stats: Stats,
 }
+
+/// The counters of each annotation for a port.
+type Stats = HashMap<(AnnotationKey, Port), Arc<PortStats>>;
 
 /// What [`Ports::apply`] did.
 #[derive(Debug, Default)]
@@ -87,7 +90,7 @@ impl<P: TakePorts> Ports<P> {
     /// The routes for `rules`. A rule that stays in force keeps its route.
     fn routes(&mut self, before: &Routes, plan: &Plan, rules: &[ActiveRule]) -> Routes {
         let mut routes = Routes::default();
-        let mut stats: HashMap<_, Arc<PortStats>> = HashMap::new();
+        let mut stats = Stats::new();
         for (port, PortPlan { rules: order, via: _ }) in &plan.ports {
             let old = before.get(port).map_or(&[][..], |routes| &**routes);
             let in_force = order.iter().filter_map(|&n| in_force(&plan.rules[n], rules));
@@ -96,7 +99,9 @@ impl<P: TakePorts> Ports<P> {
                 .map(|rule| {
                     let id = (rule.key.clone(), *port);
                     let inherited = self.stats.get(&id).cloned();
-                    let stats = stats.entry(id).or_insert_with(|| inherited.unwrap_or_default());
+                    let share = share_of(&rule.key, &stats, &self.stats);
+                    let new = || Arc::new(PortStats::sharing(share));
+                    let stats = stats.entry(id).or_insert_with(|| inherited.unwrap_or_else(new));
                     rule.route(old, stats)
                 })
                 .collect();
@@ -169,6 +174,12 @@ impl<P: TakePorts> Ports<P> {
         let Some(PortPlan { via, .. }) = plan.ports.get(&port) else { return Ok(()) };
         self.programs.lock().take(port, *via, expires_at(port, rules))
     }
+}
+
+/// What all ports of an annotation share: that of a port which has it already, or a new one.
+fn share_of(key: &AnnotationKey, new: &Stats, old: &Stats) -> Arc<Share> {
+    let known = new.iter().chain(old).find(|((other, _), _)| other == key);
+    known.map_or_else(Arc::default, |(_, stats)| Arc::clone(stats.share()))
 }
 
 /// The rule in force behind a planned one.

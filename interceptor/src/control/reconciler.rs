@@ -289,10 +289,9 @@ impl Reconciler {
 
     /// Sets the connection limit to what the file descriptors of armed workloads leave.
     fn fit_limit(&self) {
-        let workers = &self.context.workers;
-        workers
-            .shared()
-            .set_limit(self.context.limits.connections(self.workloads.len(), workers.count()));
+        let Context { workers, limits, claims, .. } = &*self.context;
+        let limit = limits.connections(self.workloads.len(), claims.count(), workers.count());
+        workers.shared().set_limit(limit);
     }
 }
 
@@ -357,7 +356,7 @@ mod tests {
             callers: Arc::new(Callers::disabled()),
             arm_seconds: Histogram::new([1.0]),
             wakes,
-            claims: Claims::default(),
+            claims: Claims::new(None),
             draining: Mutex::default(),
         }
     }

@@ -10,6 +10,7 @@ use interceptor_common::port::Port;
 use parking_lot::Mutex;
 
 use crate::{
+    config::workloads::Written,
     datapath::PodPrograms,
     readiness::Readiness,
     relay::{stats::PortStats, workload::Workload},
@@ -67,8 +68,8 @@ pub struct RuleEntry {
     pub has_condition: bool,
     /// Its state and reason.
     pub condition: Standing,
-    /// Whether it is active and its target silent, so that clients reach the app.
-    pub fell_back: bool,
+    /// When its annotation was last written, and with which tool, if that is known.
+    pub written: Option<Written>,
     /// The ports that it has taken, with their counters.
     pub ports: Vec<(Port, Arc<PortStats>)>,
 }
@@ -96,7 +97,7 @@ impl RuleEntry {
             declared: Vec::new(),
             has_condition: false,
             condition,
-            fell_back: false,
+            written: None,
             ports: Vec::new(),
         }
     }

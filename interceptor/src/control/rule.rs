@@ -4,24 +4,30 @@ use std::{net::SocketAddr, num::NonZeroU16, sync::Arc};
 
 use interceptor_api::{Reason, Standing};
 use interceptor_common::port::Port;
-use interceptor_condition::{Condition, Needs};
 use interceptor_rule::{HostName, Rule, Target};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::{
-    config::{annotation::AnnotationKey, policy::Refusal},
+    config::{
+        annotation::AnnotationKey,
+        policy::{Dial, Refusal},
+    },
     control::{
         context::{Context, Waker},
         facts::{
             canary::{self, Proof},
-            half_open,
+            listener, loop_probe,
             resolve::{self, Resolution},
+            room, target as target_watch,
         },
         plan::Planned,
+        sentence,
         task::OwnedTask,
     },
     relay::{
+        answer::Answer,
+        capacity::Full,
         filter::Filter,
         route::{Route, Withdrawn},
         stats::PortStats,
@@ -37,8 +43,10 @@ pub(super) struct ActiveRule {
     pub(super) ports: Vec<Port>,
     pub(super) expires_at: Option<Instant>,
     pub(super) target: Arc<target::Target>,
-    /// What the rule takes, as the subject of a sentence.
-    subject: &'static str,
+    /// Its ports that the workload does not declare.
+    undeclared: Vec<Port>,
+    /// Where its target is dialled from.
+    dial: Dial,
     /// Whether the kernel has taken its ports.
     pub(super) taken: bool,
     facts: SharedFacts,
@@ -46,7 +54,7 @@ pub(super) struct ActiveRule {
 }
 
 /// A rule that the plan admits, but that can't be put in force.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RefusedRule {
     /// Its annotation.
     pub key: AnnotationKey,
@@ -60,8 +68,8 @@ pub struct RefusedRule {
 pub struct RuleReport {
     /// Its state and reason.
     pub standing: Standing,
-    /// Whether its target is silent, so that clients reach the app.
-    pub fell_back: bool,
+    /// Its ports that are not declared, and that nothing listens on.
+    pub unheard: Vec<Port>,
     /// Its ports with their counters.
     pub ports: Vec<(Port, Arc<PortStats>)>,
 }
@@ -87,7 +95,14 @@ enum AddressError {
 struct Facts {
     resolution: Resolution,
     proof: Proof,
-    circuit_open: bool,
+    /// What to report of the target.
+    answer: Answer,
+    /// The ports that are not declared and that nothing listens on. `None` before the first look.
+    unheard: Option<Vec<Port>>,
+    /// Connections to the target come back to the rule's ports.
+    leads_back: bool,
+    /// The maximum number of connections, if the rule has that many.
+    full: Option<Full>,
 }
 
 /// The facts, shared with these tasks. Each change wakes the reconciler.
@@ -101,7 +116,13 @@ struct SharedFacts {
 
 impl ActiveRule {
     /// A rule without facts, tasks or ports. `waker` wakes the reconciler at each new fact.
-    fn new(planned: &Planned, rule: &Rule, expires_at: Option<Instant>, waker: Waker) -> Self {
+    fn new(
+        planned: &Planned,
+        rule: &Rule,
+        expires_at: Option<Instant>,
+        dial: Dial,
+        waker: Waker,
+    ) -> Self {
         let (addresses, resolution) = match &rule.target {
             Target::Address(address) => (Addresses::Known(vec![*address]), Resolution::Usable),
             Target::Name { .. } => (Addresses::Unresolved, Resolution::FirstLookup),
@@ -113,14 +134,15 @@ impl ActiveRule {
             ports: planned.ports.clone(),
             expires_at,
             target: target::Target::new(rule.target.to_string(), addresses),
-            subject: subject(rule),
+            undeclared: planned.undeclared.clone(),
+            dial,
             taken: false,
             facts: SharedFacts::new(resolution, waker),
             tasks: Vec::new(),
         }
     }
 
-    /// Starts the tasks that watch the target. No port is taken yet.
+    /// Starts to look the target's name up, if it has one. No port is taken yet.
     pub(super) fn start(
         workload: &Arc<Workload>,
         planned: &Planned,
@@ -128,19 +150,48 @@ impl ActiveRule {
         expires_at: Option<Instant>,
         context: &Context,
     ) -> Self {
-        let mut active = Self::new(planned, rule, expires_at, context.waker(&workload.name));
+        let waker = context.waker(&workload.name);
+        let mut active = Self::new(planned, rule, expires_at, workload.dial, waker);
         if let Target::Name { host, port } = &rule.target {
             active.tasks.push(active.resolve(host.clone(), *port, workload, context));
         }
-        active.tasks.push(active.reopen(workload));
+        active.tasks.push(active.watch_for_loops(workload));
         active
     }
 
-    /// Starts to prove that its ports, which have just been taken, are intercepted.
-    pub(super) fn prove(&mut self, workload: &Arc<Workload>) {
+    /// Starts to prove that its ports, which have just been taken, are intercepted, and that its
+    /// target answers.
+    ///
+    /// `steered` is the number of connections to them that the kernel has steered to the relay.
+    pub(super) fn prove(
+        &mut self,
+        workload: &Arc<Workload>,
+        steered: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        self.tasks.extend(self.watch_share(workload));
+        let report = self.facts.reporter(|facts, unheard| facts.unheard = Some(unheard));
+        let undeclared = self.undeclared.clone();
+        let listener = listener::watch(Arc::clone(workload), undeclared, report);
+        let report = self.facts.reporter(|facts, answer| facts.answer = answer);
+        let answer = target_watch::watch(Arc::clone(workload), Arc::clone(&self.target), report);
         let report = self.facts.reporter(|facts, proof| facts.proof = proof);
-        let proof = canary::prove(Arc::clone(workload), self.ports.clone(), report);
-        self.tasks.push(OwnedTask::spawn(proof));
+        let (workload, target) = (Arc::clone(workload), Arc::clone(&self.target));
+        let ports = self.ports.clone();
+        let proof = async move {
+            let failed = |proof| {
+                if proof != Proof::Proven {
+                    report(proof);
+                }
+            };
+            canary::prove(Arc::clone(&workload), ports, failed).await;
+            loop_probe::look_first(&workload, &target, steered).await;
+            report(Proof::Proven);
+        };
+        self.tasks.extend([
+            OwnedTask::spawn(listener),
+            OwnedTask::spawn(answer),
+            OwnedTask::spawn(proof),
+        ]);
     }
 
     /// Records why its ports could not be taken.
@@ -150,16 +201,19 @@ impl ActiveRule {
 
     /// The entry for the registry, with the counters of the rule's `routes`.
     pub(super) fn report(&self, routes: &Routes) -> RuleReport {
-        let stats = |port: Port| {
-            let mut of_port = routes.get(&port)?.iter();
-            let route = of_port.find(|route| Arc::ptr_eq(&route.target, &self.target))?;
-            Some((port, Arc::clone(&route.stats)))
-        };
+        let stats = |port: Port| Some((port, Arc::clone(self.stats(routes, port)?)));
         RuleReport {
             standing: self.standing(),
-            fell_back: self.facts.lock().circuit_open,
+            unheard: self.facts.lock().unheard.clone().unwrap_or_default(),
             ports: self.ports.iter().filter_map(|&port| stats(port)).collect(),
         }
+    }
+
+    /// The counters of one of its ports.
+    fn stats<'a>(&self, routes: &'a Routes, port: Port) -> Option<&'a Arc<PortStats>> {
+        let mut of_port = routes.get(&port)?.iter();
+        let route = of_port.find(|route| Arc::ptr_eq(&route.target, &self.target))?;
+        Some(&route.stats)
     }
 
     /// Starts the task that resolves the target's name and judges the addresses.
@@ -189,25 +243,31 @@ impl ActiveRule {
         OwnedTask::spawn(resolve::keep_resolved(host, port.get(), target, judge, report))
     }
 
-    /// Starts the task that dials the target while it is silent.
-    fn reopen(&self, workload: &Arc<Workload>) -> OwnedTask {
-        let name = Arc::clone(&workload.name);
-        let (key, target) = (self.key.clone(), self.rule.target.to_string());
-        let report = self.facts.reporter(move |facts, open| {
-            if open {
-                tracing::info!(
-                    workload = %name,
-                    rule = %key,
-                    target,
-                    "target is silent; clients reach the app"
-                );
-            } else {
-                tracing::info!(workload = %name, rule = %key, target, "target answers again");
-            }
-            facts.circuit_open = open;
-        });
-        let target = Arc::clone(&self.target);
-        OwnedTask::spawn(half_open::keep_trying(Arc::clone(workload), target, report))
+    /// Starts the task that probes the target when connections to it seem to come back.
+    fn watch_for_loops(&self, workload: &Arc<Workload>) -> OwnedTask {
+        let report = self.facts.reporter(|facts, ()| facts.leads_back = true);
+        let (workload, target) = (Arc::clone(workload), Arc::clone(&self.target));
+        OwnedTask::spawn(loop_probe::keep_watching(workload, target, self.ports.clone(), report))
+    }
+
+    /// Starts the task that reports when the rule has its maximum number of connections, and when
+    /// it may have more again.
+    fn watch_share(&self, workload: &Arc<Workload>) -> Option<OwnedTask> {
+        let share = Arc::clone(self.stats(&workload.routes.load(), *self.ports.first()?)?.share());
+        let report = self.facts.reporter(|facts, full| facts.full = full);
+        let capacity = Arc::clone(&workload.capacity);
+        Some(OwnedTask::spawn(room::keep_watching(capacity, share, report)))
+    }
+
+    /// The rule's maximum number of connections, if it has that many.
+    pub(super) fn full(&self) -> Option<Full> {
+        self.facts.lock().full
+    }
+
+    /// Why the rule is refused, if its target leads back to its own ports.
+    pub(super) fn loop_refusal(&self) -> Option<Standing> {
+        let message = || sentence::leads_back(&self.rule.target, &self.ports);
+        self.facts.lock().leads_back.then(|| Standing::refused(Reason::Loop, message()))
     }
 
     /// The rule's route for a port: the one among `old` if the port has one already.
@@ -251,16 +311,23 @@ impl ActiveRule {
             (Resolution::Usable, Proof::Failed(why)) => {
                 Standing::pending(Reason::ProbeFailed, why.clone())
             }
-            (Resolution::Usable, Proof::Proven) if facts.circuit_open => Standing::active(format!(
-                "{target} is silent: clients reach the app until it answers"
-            )),
-            (Resolution::Usable, Proof::Proven) => {
-                let subject = self.subject;
-                Standing::active(match self.rule.percent {
-                    None => format!("{subject} reach {target}"),
-                    Some(percent) => format!("{percent} % of {subject} reach {target}"),
-                })
-            }
+            (Resolution::Usable, Proof::Proven) => self.proven(&facts),
+        }
+    }
+
+    /// Its state and reason once its ports are proven to be intercepted.
+    fn proven(&self, facts: &Facts) -> Standing {
+        let target = &self.rule.target;
+        if facts.answer == Answer::Unknown {
+            let message = format!("waiting for the first answer of {target}");
+            return Standing::pending(Reason::Proving, message);
+        }
+        if facts.unheard.is_none() {
+            return Standing::pending(Reason::Proving, "looking for the app's listeners");
+        }
+        match sentence::fallback(facts.answer, target, self.dial, &self.ports) {
+            Some((reason, message)) => Standing::fell_back(reason, message),
+            None => Standing::active(sentence::takes(&self.rule, &self.ports)),
         }
     }
 }
@@ -271,7 +338,7 @@ impl ActiveRule {
     pub(super) fn idle(planned: &Planned, expires_at: Option<Instant>) -> Self {
         let (wakes, _) = tokio::sync::mpsc::unbounded_channel();
         let rule = planned.rule.as_ref().expect("a rule that could be read");
-        Self::new(planned, rule, expires_at, Waker::new(&Arc::from("web"), &wakes))
+        Self::new(planned, rule, expires_at, Dial::Pod, Waker::new(&Arc::from("web"), &wakes))
     }
 
     /// Gives its target's name an address.
@@ -280,11 +347,27 @@ impl ActiveRule {
     }
 }
 
+// === impl RefusedRule ===
+
+impl RefusedRule {
+    /// Whether this is the planned rule.
+    pub(super) fn is(&self, planned: &Planned) -> bool {
+        self.key == planned.key && planned.rule.as_ref() == Some(&self.rule)
+    }
+}
+
 // === impl SharedFacts ===
 
 impl SharedFacts {
     fn new(resolution: Resolution, waker: Waker) -> Self {
-        let facts = Facts { resolution, proof: Proof::UnderWay, circuit_open: false };
+        let facts = Facts {
+            resolution,
+            proof: Proof::UnderWay,
+            answer: Answer::Unknown,
+            unheard: None,
+            leads_back: false,
+            full: None,
+        };
         Self { facts: Arc::new(Mutex::new(facts)), waker }
     }
 
@@ -302,35 +385,5 @@ impl SharedFacts {
             note(&mut this.lock(), fact);
             this.waker.wake();
         }
-    }
-}
-
-/// What a rule takes. A condition that needs no request is decided once for a whole connection.
-fn subject(rule: &Rule) -> &'static str {
-    let Some(when) = &rule.when else { return "new connections" };
-    match Condition::compile(when.source()).map(|condition| condition.needs()) {
-        Ok(Needs::Connection | Needs::ServerName) => "connections that match the condition",
-        Ok(Needs::Request) | Err(_) => "requests that match the condition",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    #[rstest]
-    #[case("80 -> a:1 percent 5", "new connections")]
-    #[case("80 -> a:1 when source.port == 1", "connections that match the condition")]
-    #[case(
-        "80 -> a:1 when connection.requested_server_name == 'a'",
-        "connections that match the condition"
-    )]
-    #[case("80 -> a:1 when request.path == '/'", "requests that match the condition")]
-    fn a_message_names_requests_only_for_conditions_that_need_them(
-        #[case] rule: &str,
-        #[case] subject: &str,
-    ) {
-        let rules = interceptor_rule::parse(rule).expect("is a rule");
-        assert_eq!(super::subject(&rules[0]), subject);
     }
 }

@@ -13,6 +13,12 @@ impl OwnedTask {
     pub fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(tokio::spawn(task))
     }
+
+    /// Whether the task has ended by itself.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
 }
 
 impl Drop for OwnedTask {

@@ -21,7 +21,8 @@ use super::{
     context::Context,
     plan::{Node, Plan, Planned, Planner},
     registry::{RuleEntry, WorkloadEntry},
-    rule::RefusedRule,
+    rule::{RefusedRule, RuleReport},
+    sentence,
 };
 use crate::{
     backoff::Backoff,
@@ -35,6 +36,9 @@ use crate::{
 
 /// The delays before arming is tried again.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(5));
+
+/// A namespace that is not found is worth a warning only after this time.
+const NETNS_GRACE: Duration = Duration::from_secs(5);
 
 /// A rule's identity as users see it: its annotation and its text.
 type RuleId = (AnnotationKey, String);
@@ -63,6 +67,8 @@ pub struct WorkloadController {
     ended: bool,
     /// Failures to arm, in a row.
     retry: Backoff,
+    /// When the first of them was.
+    failing_since: Option<Instant>,
     /// The standing that was logged last, by rule; `None` is the workload. Each change is logged
     /// once.
     logged: HashMap<Option<(String, String)>, (State, Reason)>,
@@ -83,6 +89,7 @@ impl WorkloadController {
             moved: false,
             ended: false,
             retry: RETRY,
+            failing_since: None,
             logged: HashMap::new(),
         }
     }
@@ -123,7 +130,7 @@ impl WorkloadController {
         let (spec, ends) = (&self.spec, &mut self.ends);
         let expired = |key: &AnnotationKey, rule: &Rule| {
             let ttl = rule.ttl?;
-            let written = spec.written(key);
+            let written = spec.written(key).map(|written| written.at);
             // A clock that is behind the API server's gives an age of zero, not a negative one.
             let age = || written.and_then(|written| written.elapsed().ok()).unwrap_or_default();
             let begin = || End { at: now + ttl.saturating_sub(age()), written };
@@ -131,7 +138,7 @@ impl WorkloadController {
             if end.written != written {
                 *end = begin();
             }
-            (now >= end.at).then(|| expired(ttl))
+            (now >= end.at).then(|| expired(ttl, key, spec))
         };
         let plan = self.planner.plan(spec, &node, expired);
         self.ends
@@ -145,9 +152,13 @@ impl WorkloadController {
         let retry = match &result {
             Ok(()) => {
                 self.retry.reset();
+                self.failing_since = None;
                 self.armed.as_ref().and_then(Attachment::next_expiry)
             }
-            Err(_) => Some(Instant::now() + self.retry.failed()),
+            Err(_) => {
+                self.failing_since.get_or_insert(now);
+                Some(Instant::now() + self.retry.failed())
+            }
         };
         let entry = self.entry(&plan, result.err());
         self.log_changes(&entry);
@@ -192,8 +203,9 @@ impl WorkloadController {
         }
         if let Some(armed) = &mut self.armed {
             let ends = &self.ends;
-            let (refused, result) =
-                armed.apply(plan, context, |planned| Some(ends.get(&id_of(planned)?)?.at));
+            let unclaimed = armed.claim(plan, context).await;
+            let expires_at = |planned: &Planned| Some(ends.get(&id_of(planned)?)?.at);
+            let (refused, result) = armed.apply(plan, &unclaimed, context, expires_at);
             self.refused = refused;
             result?;
         }
@@ -239,9 +251,9 @@ impl WorkloadController {
     }
 
     fn entry(&self, plan: &Plan, failure: Option<ArmError>) -> WorkloadEntry {
-        let failure = failure.map(|error| failure_condition(&error));
-        let mut rules: Vec<RuleEntry> =
-            plan.rules.iter().map(|planned| self.rule_entry(planned, failure.as_ref())).collect();
+        let failure = failure.map(|error| failure_condition(&error, self.spec.terminating));
+        let rules = 0..plan.rules.len();
+        let mut rules: Vec<_> = rules.map(|n| self.rule_entry(plan, n, failure.as_ref())).collect();
         // Rules of one annotation share the counters of a port. The first rule reports them.
         let mut reported: Vec<Arc<PortStats>> = Vec::new();
         for rule in &mut rules {
@@ -269,7 +281,9 @@ impl WorkloadController {
         }
     }
 
-    fn rule_entry(&self, planned: &Planned, failure: Option<&Standing>) -> RuleEntry {
+    /// The entry of rule `n` of the plan.
+    fn rule_entry(&self, plan: &Plan, n: usize, failure: Option<&Standing>) -> RuleEntry {
+        let planned = &plan.rules[n];
         let text = planned.rule.as_ref().map(ToString::to_string);
         let refused_late = planned.rule.as_ref().and_then(|rule| {
             let same = |refused: &&RefusedRule| refused.key == planned.key && refused.rule == *rule;
@@ -280,14 +294,12 @@ impl WorkloadController {
             _ => None,
         };
         let waiting = || Standing::pending(Reason::Proving, "not in force yet");
-        let (condition, fell_back, ports) =
-            match (planned.refusal.clone().or(refused_late), in_force, failure) {
-                (Some(refusal), ..) => (refusal, false, Vec::new()),
-                (None, Some(report), _) => (report.standing, report.fell_back, report.ports),
-                (None, None, failure) => {
-                    (failure.cloned().unwrap_or_else(waiting), false, Vec::new())
-                }
-            };
+        let (condition, ports) = match (planned.refusal.clone().or(refused_late), in_force, failure)
+        {
+            (Some(refusal), ..) => (refusal, Vec::new()),
+            (None, Some(report), _) => (self.explained(&report, plan, n), report.ports),
+            (None, None, failure) => (failure.cloned().unwrap_or_else(waiting), Vec::new()),
+        };
         RuleEntry {
             annotation: planned.key.to_string(),
             text,
@@ -298,23 +310,41 @@ impl WorkloadController {
                 .as_ref()
                 .is_some_and(|rule| rule.when.is_some() || rule.percent.is_some()),
             condition,
-            fell_back,
+            written: self.spec.written(&planned.key).cloned(),
             ports,
         }
+    }
+
+    /// The standing of rule `n` of the plan, which is in force, with what else matters about its
+    /// ports.
+    fn explained(&self, report: &RuleReport, plan: &Plan, n: usize) -> Standing {
+        let mut standing = report.standing.clone();
+        if standing.state == State::Active {
+            let unheard = sentence::unheard(&report.unheard, &self.spec.ports);
+            for more in unheard.into_iter().chain(sentence::order(plan, n)) {
+                standing.message += "; ";
+                standing.message += &more;
+            }
+        }
+        standing
     }
 
     /// Logs one line for each change of a standing.
     fn log_changes(&mut self, entry: &WorkloadEntry) {
         let mut logged = HashMap::new();
-        if let Some(failure) = &entry.failure {
+        let failure = entry.failure.as_ref();
+        // The namespace of a pod that ends is gone a moment before its status says that it ends.
+        let is_new = failure.is_some_and(|failure| failure.reason == Reason::NetnsNotFound)
+            && self.failing_since.is_none_or(|since| since.elapsed() < NETNS_GRACE);
+        if let Some(failure) = failure.filter(|_| !is_new) {
             logged.insert(None, (failure.state, failure.reason));
             if self.logged.get(&None) != logged.get(&None) {
-                tracing::warn!(
-                    workload = %entry.name,
-                    reason = %failure.reason,
-                    "{}",
-                    failure.message
-                );
+                let (workload, reason) = (&entry.name, failure.reason);
+                if failure.state == State::Ended {
+                    tracing::info!(%workload, %reason, "{}", failure.message);
+                } else {
+                    tracing::warn!(%workload, %reason, "{}", failure.message);
+                }
             }
         }
         for rule in &entry.rules {
@@ -349,29 +379,38 @@ impl WorkloadController {
 }
 
 /// The standing of a rule whose `ttl` has expired.
-fn expired(ttl: Duration) -> Standing {
-    Standing::expired(format!(
-        "the rule's ttl ({}) has expired; remove and re-add the annotation to start it again",
-        humantime::format_duration(ttl)
-    ))
+fn expired(ttl: Duration, key: &AnnotationKey, spec: &WorkloadSpec) -> Standing {
+    let ttl = humantime::format_duration(ttl);
+    let again = match (spec.uid(), spec.name.as_str().split_once('/')) {
+        (Some(_), Some((namespace, pod))) => {
+            let annotate = format!("kubectl annotate pod {pod} -n {namespace}");
+            format!(
+                "to start it again, remove the annotation and write it again: `{annotate} {key}-`, \
+                 then `{annotate} {key}='…'`; to write the same text over it changes nothing"
+            )
+        }
+        _ => "to start it again, remove the annotation and add it again".to_owned(),
+    };
+    Standing::expired(format!("the rule's ttl ({ttl}) has expired; {again}"))
 }
 
 fn id_of(planned: &Planned) -> Option<RuleId> {
     Some((planned.key.clone(), planned.rule.as_ref()?.to_string()))
 }
 
-fn failure_condition(error: &ArmError) -> Standing {
+/// The standing of a workload that could not be armed. While a pod is being deleted, it is no
+/// fault that its namespace is gone.
+fn failure_condition(error: &ArmError, terminating: bool) -> Standing {
     let message = error.to_string();
     match error {
+        ArmError::Netns(_) if terminating => Standing::ended(NetnsError::Terminating.to_string()),
         ArmError::Netns(
             NetnsError::NotFound { .. }
             | NetnsError::NotANetns { .. }
             | NetnsError::NoneHasAddress { .. }
             | NetnsError::Ambiguous { .. },
         ) => Standing::pending(Reason::NetnsNotFound, message),
-        ArmError::Netns(NetnsError::Terminating) => {
-            Standing::pending(Reason::PodNotRunning, message)
-        }
+        ArmError::Netns(NetnsError::Terminating) => Standing::ended(message),
         ArmError::Claimed(_) => Standing::pending(Reason::PortTaken, message),
         ArmError::Netns(NetnsError::Host { .. }) => Standing::refused(Reason::HostNetwork, message),
         ArmError::Netns(NetnsError::Open { .. } | NetnsError::Enter { .. })
@@ -379,5 +418,43 @@ fn failure_condition(error: &ArmError) -> Standing {
         | ArmError::Listen(_)
         | ArmError::Addresses(_)
         | ArmError::Workers => Standing::pending(Reason::KernelRefused, message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::workloads::WorkloadName;
+
+    fn gone() -> ArmError {
+        ArmError::Netns(NetnsError::NotFound { path: PathBuf::from("/run/netns/gone") })
+    }
+
+    #[test]
+    fn a_namespace_that_is_gone_is_a_fault_unless_its_pod_is_being_deleted() {
+        let standing = failure_condition(&gone(), false);
+        assert_eq!((standing.state, standing.reason), (State::Pending, Reason::NetnsNotFound));
+        let standing = failure_condition(&gone(), true);
+        assert_eq!(standing, Standing::ended("the pod is being deleted"));
+    }
+
+    #[test]
+    fn an_expired_rule_says_how_to_start_it_again() {
+        let mut spec =
+            WorkloadSpec::from_flag("/run/netns/web".as_ref(), &["80 -> a:1"]).expect("a spec");
+        let key = AnnotationKey::redirect();
+        let message = expired(Duration::from_secs(60), &key, &spec).message;
+        let expected = "the rule's ttl (1m) has expired; to start it again, remove the annotation \
+                        and add it again";
+        assert_eq!(message, expected);
+
+        spec.name = WorkloadName::of_pod("shop", "web");
+        spec.netns = NetnsSource::Pod { uid: "u-1".into(), ips: Vec::new() };
+        let message = expired(Duration::from_secs(60), &key, &spec).message;
+        let expected = "the rule's ttl (1m) has expired; to start it again, remove the annotation \
+                        and write it again: `kubectl annotate pod web -n shop debug.redirect-`, \
+                        then `kubectl annotate pod web -n shop debug.redirect='…'`; to write the \
+                        same text over it changes nothing";
+        assert_eq!(message, expected);
     }
 }

@@ -89,6 +89,15 @@ impl PodPrograms {
         self.steal.set_listener(family, worker, socket)
     }
 
+    /// Sets whether new connections to `port` stay with the app: its rule has its maximum number.
+    /// Does nothing for a port that is not taken.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_full(&mut self, port: Port, full: bool) -> Result<(), DatapathError> {
+        self.steal.set_full(port, full)
+    }
+
     /// Attaches the programs to the network namespace `netns`.
     ///
     /// # Errors

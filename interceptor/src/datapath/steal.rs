@@ -1,7 +1,7 @@
 //! The `sk_lookup` program of one namespace, with its maps: the ports that it takes, and the counts
 //! of its verdicts.
 
-use std::{os::fd::AsFd, os::fd::AsRawFd, sync::Arc};
+use std::{collections::BTreeSet, os::fd::AsFd, os::fd::AsRawFd, sync::Arc};
 
 use aya::{
     EbpfLoader,
@@ -18,8 +18,9 @@ use interceptor_common::{
 
 pub mod bypass;
 pub mod heartbeat;
+pub mod others;
 
-use self::{bypass::Bypass, heartbeat::HeartbeatPage};
+use self::{bypass::Bypass, heartbeat::HeartbeatPage, others::OwnProgram};
 use super::{
     error::DatapathError,
     object::{in_map, missing, take},
@@ -59,6 +60,10 @@ pub struct Steal {
     bypass: Arc<Bypass>,
     /// The port of each row of the counters.
     slots: [Option<Port>; MAX_PORTS as usize],
+    /// The taken ports whose new connections stay with the app.
+    full: BTreeSet<Port>,
+    /// Tells this program from those of other processes.
+    _own: OwnProgram,
 }
 
 // === impl Loader ===
@@ -84,7 +89,9 @@ impl Steal {
     pub fn load(loader: &mut Loader) -> Result<Self, DatapathError> {
         let mut program = loader.0.load(OBJECT)?;
         // Before any map is taken: until it is loaded, the program refers to maps by descriptor.
-        hook(&mut program)?.load()?;
+        let hook = hook(&mut program)?;
+        hook.load()?;
+        let own = OwnProgram::new(hook.info()?.id());
         let heartbeats = match program.take_map("HEARTBEATS") {
             Some(Map::Array(map)) => Arc::new(HeartbeatPage::new(map.fd().as_fd())?),
             _ => return Err(missing("HEARTBEATS")),
@@ -100,6 +107,8 @@ impl Steal {
             heartbeats,
             bypass: Bypass::new(bypass),
             slots: [None; MAX_PORTS as usize],
+            full: BTreeSet::new(),
+            _own: own,
             program,
         };
         Ok(steal)
@@ -145,8 +154,8 @@ impl Steal {
         if self.slots[slot].is_none() {
             self.reset_verdicts(slot as u32)?;
         }
-        let entry =
-            PortEntry { expires_at: expires_at.unwrap_or(NEVER), slot: slot as u32, reserved: 0 };
+        let full = u32::from(self.full.contains(&port));
+        let entry = PortEntry { expires_at: expires_at.unwrap_or(NEVER), slot: slot as u32, full };
         self.ports.insert(PortKey::from(port), entry, 0).map_err(in_map("PORTS"))?;
         self.slots[slot] = Some(port);
         Ok(())
@@ -161,10 +170,32 @@ impl Steal {
         if let Some(slot) = self.slots.iter_mut().find(|owner| **owner == Some(port)) {
             *slot = None;
         }
+        self.full.remove(&port);
         match self.ports.remove(&PortKey::from(port)) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             Err(error) => Err(in_map("PORTS")(error)),
         }
+    }
+
+    /// Sets whether new connections to `port` stay with the app: its rule has its maximum number.
+    /// Does nothing for a port that is not taken.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_full(&mut self, port: Port, full: bool) -> Result<(), DatapathError> {
+        if self.full.contains(&port) == full || !self.slots.contains(&Some(port)) {
+            return Ok(());
+        }
+        let key = PortKey::from(port);
+        let entry = self.ports.get(&key, 0).map_err(in_map("PORTS"))?;
+        let entry = PortEntry { full: u32::from(full), ..entry };
+        self.ports.insert(key, entry, 0).map_err(in_map("PORTS"))?;
+        if full {
+            self.full.insert(port);
+        } else {
+            self.full.remove(&port);
+        }
+        Ok(())
     }
 
     /// Attaches to the network namespace `netns`.

@@ -12,7 +12,7 @@ use crate::config::{
     annotation::DeclaredPorts,
     workloads::{
         AnnotatedRules, HealthCheck, HealthSign, MAX_ANNOTATIONS, MAX_DECLARED_PORTS, NetnsSource,
-        Obstacle, WorkloadName, WorkloadSpec,
+        Obstacle, WorkloadName, WorkloadSpec, Written,
     },
 };
 
@@ -115,15 +115,20 @@ fn workload(
     })
 }
 
-/// When the annotation `key` was last written, according to `managedFields` of the pod.
-fn written_at(pod: &Pod, key: &str) -> Option<SystemTime> {
+/// When the annotation `key` was last written, and with which tool, according to `managedFields` of
+/// the pod.
+fn written_at(pod: &Pod, key: &str) -> Option<Written> {
     let field = format!("f:{key}");
     let owners = pod.metadata.managed_fields.iter().flatten().filter(|entry| {
         let fields =
             entry.fields_v1.as_ref().map(|fields| &fields.0["f:metadata"]["f:annotations"]);
         fields.is_some_and(|annotations| annotations.get(&field).is_some())
     });
-    owners.filter_map(|entry| Some(SystemTime::from(entry.time.as_ref()?.0))).max()
+    let written = owners.filter_map(|entry| {
+        let with = entry.manager.as_deref().unwrap_or_default().into();
+        Some(Written { at: entry.time.as_ref()?.0.into(), with })
+    });
+    written.max_by_key(|written| written.at)
 }
 
 fn obstacle(pod: &Pod, ips: &[IpAddr]) -> Option<Obstacle> {

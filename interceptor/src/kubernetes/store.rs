@@ -232,7 +232,7 @@ impl SeenPod {
         for rules in self.workload.iter_mut().flat_map(|workload| &mut workload.rules) {
             let same =
                 known.iter().find(|known| known.key == rules.key && known.value == rules.value);
-            if let Some(written) = same.and_then(|known| known.written) {
+            if let Some(written) = same.and_then(|known| known.written.clone()) {
                 rules.written = Some(written);
             }
         }

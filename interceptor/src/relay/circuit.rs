@@ -1,7 +1,8 @@
 //! The circuit breaker of a target: no client waits for a laptop that is asleep.
 //!
 //! Only silence counts (time-outs, unreachable). A target that *refuses* costs its client nothing
-//! and is back as soon as it listens, so it is dialled for every connection.
+//! and is back as soon as it listens, so it is dialled for every connection. What is reported of a
+//! target is another matter: see `answer.rs`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -30,6 +31,11 @@ impl Circuit {
             && self.failures.swap(0, Ordering::Relaxed) >= THRESHOLD
     }
 
+    /// Opens it: the daemon's own check got no answer, so no client has to wait for one.
+    pub fn open(&self) {
+        self.failures.fetch_max(THRESHOLD, Ordering::Relaxed);
+    }
+
     /// Notes that the target was silent. True if that opened the circuit.
     pub fn silent(&self) -> bool {
         self.failures.fetch_add(1, Ordering::Relaxed) + 1 == THRESHOLD
@@ -52,6 +58,17 @@ mod tests {
         assert!(circuit.answered(), "closes");
         assert!(!circuit.is_open());
         assert!(!circuit.answered(), "closed already");
+    }
+
+    #[test]
+    fn a_check_without_an_answer_opens_it_at_once() {
+        let circuit = Circuit::default();
+        circuit.silent();
+        circuit.open();
+        assert!(circuit.is_open());
+        assert!(!circuit.silent(), "opened already");
+        assert!(circuit.answered());
+        assert!(!circuit.is_open());
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub use self::{
     connect::{Ack, Cause, is_shortage},
 };
 use super::{
+    answer::Answer,
     stats::{FellBack, Outcome, Passed},
     target::{Addresses, Target},
     upstream::Upstream,
@@ -39,8 +40,10 @@ const STAGGER: Duration = Duration::from_millis(250);
 pub enum Purpose {
     /// A client's connection. It waits for no target whose circuit is open.
     Client(Cause),
-    /// To find out whether a silent target answers again.
-    HalfOpen,
+    /// To find out whether the target answers.
+    Check,
+    /// To find out where the target leads. The result does not concern the circuit.
+    Probe,
 }
 
 /// Why a target has no connection for a client.
@@ -55,8 +58,9 @@ pub enum DialError {
     /// The policy refuses all addresses of the target's name.
     #[error("the policy refuses the target's addresses")]
     Denied,
-    /// The target is a redirected port of the same pod: the connection would come back to us.
-    #[error("the target is the redirected port itself")]
+    /// The target is a redirected port of the same pod, or leads back to it: the connection would
+    /// come back to us.
+    #[error("the target leads back to the redirected port")]
     Loop,
     /// No answer within the workload's connect time-out.
     #[error("no answer within the connect time-out")]
@@ -112,22 +116,47 @@ impl Target {
         purpose: Purpose,
         ack: Ack,
     ) -> Result<Upstream, DialError> {
-        let cause = match purpose {
+        let is_probe = matches!(purpose, Purpose::Probe);
+        let (cause, unanswered) = match purpose {
             Purpose::Client(_) if self.is_silent() => return Err(DialError::CircuitOpen),
-            Purpose::Client(cause) => Some(cause),
-            Purpose::HalfOpen => None,
+            Purpose::Client(cause) => {
+                (Some(cause), Some(self.suspicion().admit().await.ok_or(DialError::Loop)?))
+            }
+            Purpose::Check | Purpose::Probe => (None, None),
         };
         let is_for_client = cause.is_some();
         let dialled = to_addresses(workload, &self.addresses(), cause, ack).await;
+        let dialled = dialled.map(|upstream| Upstream { unanswered, ..upstream });
+        if is_probe {
+            return dialled;
+        }
+        let silent = |answer| {
+            if is_for_client { self.was_silent(answer) } else { self.failed_check(answer) }
+        };
         match dialled.as_ref().err().map(DialError::fell_back) {
-            // A refusal is an answer.
-            None | Some(Some(FellBack::TargetRefused)) => self.answered(),
-            Some(Some(FellBack::TargetTimeout | FellBack::TargetUnreachable)) => self.was_silent(),
+            None => self.answered(Answer::Accepts),
+            Some(Some(FellBack::TargetRefused)) => self.answered(Answer::Refuses),
+            Some(Some(FellBack::TargetTimeout)) => silent(Answer::Silent),
+            Some(Some(FellBack::TargetUnreachable)) => silent(Answer::Unreachable),
+            Some(Some(FellBack::ConnectFailed)) => self.showed(Answer::Forbidden),
+            Some(None) => self.showed(Answer::Loops),
             // The next client would meet the same shortage, so the kernel leaves it with the app.
             Some(Some(FellBack::Exhausted)) if is_for_client => workload.hold_off(),
             Some(_) => {}
         }
         dialled
+    }
+
+    /// Finds out whether the target answers, and notes that. Its server does not notice: the
+    /// handshake is broken off after the target's SYN-ACK, before `accept` would return.
+    ///
+    /// That rests on two facts. The ACK is delayed by up to 200 ms ([`Ack::Delayed`]), and a server
+    /// drops a half-open connection at a reset (RFC 9293, section 3.10.7.4). A proxy on the way
+    /// that accepts for the target answers in its place.
+    pub async fn check(&self, workload: &Workload) {
+        if let Ok(upstream) = self.dial(workload, Purpose::Check, Ack::Delayed).await {
+            upstream.stream.reset_on_close();
+        }
     }
 }
 

@@ -15,12 +15,12 @@
 use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use super::{addr::ClientAddr, workload_id::WorkloadId};
+use super::{addr::ClientAddr, suspicion::Suspicion, workload_id::WorkloadId};
 
 /// A redirected port of one workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Hops {
     before: Option<Arc<Hops>>,
     /// Whether `before` visits `hop`.
     is_loop: bool,
+    /// The target that gets the connection, if a rule takes all of the port's.
+    target: OnceLock<Arc<Suspicion>>,
 }
 
 /// Every open upstream connection of the daemon, by its local address.
@@ -78,15 +80,21 @@ impl Hops {
         self.is_loop
     }
 
-    fn visits(&self, hop: Hop) -> bool {
+    /// Notes the target of the rule that takes the connection at its present hop.
+    pub fn taken_for(&self, target: &Arc<Suspicion>) {
+        self.target.get_or_init(|| Arc::clone(target));
+    }
+
+    /// Where the path visits `hop`.
+    fn visit(&self, hop: Hop) -> Option<&Self> {
         let mut path = Some(self);
-        while let Some(Self { hop: visited, before, .. }) = path {
-            if *visited == hop {
-                return true;
+        while let Some(visited) = path {
+            if visited.hop == hop {
+                return path;
             }
-            path = before.as_deref();
+            path = visited.before.as_deref();
         }
-        false
+        None
     }
 }
 
@@ -100,8 +108,13 @@ impl LoopGuard {
             drop(self.dialling.write());
             paths = self.paths(client);
         }
-        let is_loop = paths.iter().any(|path| path.visits(hop));
-        Arc::new(Hops { hop, before: paths.pop(), is_loop })
+        let visit = paths.iter().find_map(|path| path.visit(hop));
+        let is_loop = visit.is_some();
+        // Another client may have the address of one of our connections. A probe finds out.
+        if let Some(target) = visit.and_then(|visit| visit.target.get()) {
+            target.suspect();
+        }
+        Arc::new(Hops { hop, before: paths.pop(), is_loop, target: OnceLock::new() })
     }
 
     fn paths(&self, ClientAddr(client): ClientAddr) -> Vec<Arc<Hops>> {

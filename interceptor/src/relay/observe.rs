@@ -17,7 +17,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{direction::Direction, route::Route, stats::PortStats};
+use super::{direction::Direction, route::Route};
 
 /// Sees what passes between a client and the side that serves it.
 ///
@@ -61,7 +61,7 @@ pub struct Traffic {
 #[derive(Clone, Copy, Debug)]
 pub struct Counters<'a> {
     traffic: &'a Traffic,
-    target: Option<&'a PortStats>,
+    target: Option<&'a Route>,
 }
 
 // === impl ResponseClock ===
@@ -123,10 +123,10 @@ impl<'a> Counters<'a> {
         Self { traffic, target: None }
     }
 
-    /// Counts for a connection that the target of the rule with these `stats` serves.
+    /// Counts for a connection that the target of `route` serves.
     #[must_use]
-    pub fn of_target(traffic: &'a Traffic, stats: &'a PortStats) -> Self {
-        Self { traffic, target: Some(stats) }
+    pub fn of_target(traffic: &'a Traffic, route: &'a Route) -> Self {
+        Self { traffic, target: Some(route) }
     }
 }
 
@@ -134,8 +134,11 @@ impl Observer for Counters<'_> {
     fn bytes(&self, direction: Direction, bytes: &[u8]) {
         let n = bytes.len() as u64;
         self.traffic.counter(direction).fetch_add(n, Ordering::Relaxed);
-        if let Some(stats) = self.target {
-            stats.count_bytes(direction, n);
+        if let Some(route) = self.target {
+            route.stats.count_bytes(direction, n);
+            if direction == Direction::Down {
+                route.target.suspicion().answered();
+            }
         }
     }
 

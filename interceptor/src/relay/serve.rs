@@ -16,6 +16,7 @@ use super::{
     netns_stream::NetnsStream,
     pipe::Before,
     record::ConnRecord,
+    route::Route,
     select::Choice,
     stats::{Outcome, Passed},
     stolen::Stolen,
@@ -41,6 +42,12 @@ pub async fn serve(
         let _ = client.write_all(&token).await;
         return;
     }
+    if workload.loop_watch.is_on()
+        // Boxed: else every connection would take the memory that only these need.
+        && !Box::pin(workload.loop_watch.hold(&client, original.port())).await
+    {
+        return;
+    }
     let routes = workload.routes(original.port()).unwrap_or_else(|| {
         workload.unrouted.fetch_add(1, Ordering::Relaxed);
         Arc::default()
@@ -48,12 +55,17 @@ pub async fn serve(
     let record = ConnRecord::open(Arc::clone(&workload.name), client_addr, original, &routes);
     let hop = Hop { workload: workload.id, port: original.port() };
     let path = workload.loop_guard.extend(client_addr, hop);
-    let stolen = Stolen { workload, client, client_addr, original, path, record };
+    let carried = workload.capacity.carry();
+    let stolen = Stolen { workload, client, client_addr, original, path, carried, record };
     if stolen.path.is_loop() {
         return pass(&stolen, Passed::Loop).await;
     }
     if routes.iter().all(|route| route.is_withdrawn()) {
         return pass(&stolen, Passed::RuleRemoved).await;
+    }
+    let is_full = |route: &Arc<Route>| stolen.workload.capacity.is_exceeded_by(route.stats.share());
+    if routes.iter().any(is_full) {
+        return pass(&stolen, Passed::RuleAtLimit).await;
     }
     if health::is_probe(&stolen.workload, &stolen.client, client_addr, original).await {
         return pass(&stolen, Passed::HealthCheck).await;

@@ -10,7 +10,7 @@ pub use interceptor_api::{Decision, FellBack, Outcome, Passed, Refused};
 use interceptor_wire::Reason;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::direction::Direction;
+use super::{capacity::Share, direction::Direction};
 
 /// Counters of one redirected port.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct PortStats {
     piped: [AtomicU64; Piped::COUNT],
     /// Connections open at present, whoever serves them.
     active: AtomicU64,
+    /// The same over all ports of the annotation.
+    share: Arc<Share>,
     /// Bytes from clients to the target.
     to_target: AtomicU64,
     /// Bytes from the target to clients.
@@ -115,6 +117,7 @@ impl Default for PortStats {
             decisions: Default::default(),
             piped: [const { AtomicU64::new(0) }; Piped::COUNT],
             active: AtomicU64::new(0),
+            share: Arc::default(),
             to_target: AtomicU64::new(0),
             from_target: AtomicU64::new(0),
             // From a target on the same node to beyond any sensible connect time-out.
@@ -130,6 +133,18 @@ impl Default for PortStats {
 }
 
 impl PortStats {
+    /// Counters of a port whose connections count for `share`, too.
+    #[must_use]
+    pub fn sharing(share: Arc<Share>) -> Self {
+        Self { share, ..Self::default() }
+    }
+
+    /// The connections over all ports of the annotation.
+    #[must_use]
+    pub fn share(&self) -> &Arc<Share> {
+        &self.share
+    }
+
     /// Counts the outcome of a connection.
     pub fn count(&self, outcome: Outcome) {
         self.outcomes[outcome.index()].fetch_add(1, Ordering::Relaxed);
@@ -167,6 +182,7 @@ impl PortStats {
     #[must_use]
     pub fn activate(self: &Arc<Self>) -> Active {
         self.active.fetch_add(1, Ordering::Relaxed);
+        self.share.opened();
         Active(Arc::clone(self))
     }
 
@@ -200,6 +216,7 @@ impl PortStats {
 impl Drop for Active {
     fn drop(&mut self) {
         self.0.active.fetch_sub(1, Ordering::Relaxed);
+        self.0.share.closed();
     }
 }
 

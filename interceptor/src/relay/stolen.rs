@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     addr::{ClientAddr, OrigDst},
+    capacity::Carried,
     dial::{self, Ack, AppDialError, Cause, DialError, Purpose},
     loop_guard::Hops,
     netns_stream::NetnsStream,
@@ -35,6 +36,9 @@ pub struct Stolen {
     pub original: OrigDst,
     /// The redirected ports that led here.
     pub(super) path: Arc<Hops>,
+    /// Counts the connection for the node. Dropped before `record`, which counts it for its rules.
+    #[expect(dead_code, reason = "held while the connection is open")]
+    pub(super) carried: Carried,
     /// The outcome of this connection for each rule of the port.
     pub record: ConnRecord,
 }
@@ -77,7 +81,7 @@ impl Stolen {
     /// Observes what passes between the client and the target of a rule.
     #[must_use]
     pub fn observe_target<'a>(&'a self, route: &'a Route) -> Counters<'a> {
-        Counters::of_target(self.record.traffic(), &route.stats)
+        Counters::of_target(self.record.traffic(), route)
     }
 
     /// Dials a rule's target on behalf of this connection.
@@ -91,6 +95,9 @@ impl Stolen {
         ack: Ack,
     ) -> impl Future<Output = Result<Upstream, DialError>> + Send + use<> {
         let (workload, route) = (Arc::clone(&self.workload), Arc::clone(route));
+        if route.filter.takes_all() {
+            self.path.taken_for(route.target.suspicion());
+        }
         let cause = Cause { path: Arc::clone(&self.path), destination: self.original.ip() };
         let (connection, started) = (self.record.id(), Instant::now());
         async move {

@@ -1,5 +1,5 @@
-//! A rule's target as the relay sees it: the addresses that the control side last found, and
-//! whether it answers.
+//! A rule's target as the relay sees it: the addresses that the control side last found, and what
+//! it showed when it was last dialled.
 //!
 //! The dialling itself is in `dial.rs`.
 
@@ -8,7 +8,11 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use super::circuit::Circuit;
+use super::{
+    answer::{Answer, LastAnswer},
+    circuit::Circuit,
+    suspicion::Suspicion,
+};
 
 /// The target of a rule; all ports of the rule share it.
 #[derive(Debug)]
@@ -16,7 +20,9 @@ pub struct Target {
     name: Box<str>,
     addresses: ArcSwap<Addresses>,
     circuit: Circuit,
-    tripped: Notify,
+    answer: LastAnswer,
+    answer_changed: Notify,
+    suspicion: Arc<Suspicion>,
 }
 
 /// What is known of a target's addresses.
@@ -40,7 +46,9 @@ impl Target {
             name: name.into(),
             addresses: ArcSwap::from_pointee(addresses),
             circuit: Circuit::default(),
-            tripped: Notify::new(),
+            answer: LastAnswer::default(),
+            answer_changed: Notify::new(),
+            suspicion: Arc::default(),
         })
     }
 
@@ -50,9 +58,12 @@ impl Target {
         self.addresses.load_full()
     }
 
-    /// Replaces the addresses.
+    /// Replaces the addresses. What other addresses showed does not count any more.
     pub fn set_addresses(&self, addresses: Addresses) {
-        self.addresses.store(Arc::new(addresses));
+        let before = self.addresses.swap(Arc::new(addresses));
+        if before != self.addresses.load_full() {
+            self.showed(Answer::Unknown);
+        }
     }
 
     /// Whether the circuit is open: the target was silent several times in a row, and clients go to
@@ -62,21 +73,48 @@ impl Target {
         self.circuit.is_open()
     }
 
-    /// Waits for the circuit to open. Used by the one background task that then dials the target
-    /// until it answers.
-    pub async fn tripped(&self) {
-        self.tripped.notified().await;
+    /// Whether its connections may come back to the port that they left.
+    #[must_use]
+    pub fn suspicion(&self) -> &Arc<Suspicion> {
+        &self.suspicion
     }
 
-    /// Notes that the target answered, if only by a refusal.
-    pub(super) fn answered(&self) {
+    /// What the target showed last.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        self.answer.get()
+    }
+
+    /// Waits until the target shows another answer than before. Used by the one background task
+    /// that watches the target.
+    pub async fn answer_changed(&self) {
+        self.answer_changed.notified().await;
+    }
+
+    /// Notes that the target accepted or refused a connection.
+    pub(super) fn answered(&self, answer: Answer) {
         self.circuit.answered();
+        self.showed(answer);
     }
 
-    /// Notes that the target did not answer.
-    pub(super) fn was_silent(&self) {
+    /// Notes that the target did not answer a client. One may have had bad luck, so only the one
+    /// that opens the circuit is news.
+    pub(super) fn was_silent(&self, answer: Answer) {
         if self.circuit.silent() {
-            self.tripped.notify_one();
+            self.showed(answer);
+        }
+    }
+
+    /// Notes that the target did not answer a check.
+    pub(super) fn failed_check(&self, answer: Answer) {
+        self.circuit.open();
+        self.showed(answer);
+    }
+
+    /// Notes what the target showed. Wakes the task that watches it if that is news.
+    pub(super) fn showed(&self, answer: Answer) {
+        if self.answer.set(answer) {
+            self.answer_changed.notify_one();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The connection to the app or to a target that serves a client, with what is held as long as it
 //! is open.
 
-use super::{loop_guard::Registration, netns_stream::NetnsStream};
+use super::{loop_guard::Registration, netns_stream::NetnsStream, suspicion::Unanswered};
 use crate::datapath::{caller::ShownCaller, steal::bypass::BypassEntry};
 
 /// An open connection to the app or to a target.
@@ -21,4 +21,7 @@ pub struct Upstream {
     /// What the connection was made for, so that a loop is found when it comes back to us.
     #[expect(dead_code, reason = "held while the connection is open")]
     pub(super) registration: Option<Registration>,
+    /// Counts the connection until its target has answered, if it is one for a client.
+    #[expect(dead_code, reason = "held while the connection is open")]
+    pub(super) unanswered: Option<Unanswered>,
 }

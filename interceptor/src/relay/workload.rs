@@ -15,8 +15,9 @@ use socket2::Socket;
 
 pub use super::workload_id::WorkloadId;
 use super::{
-    canary::Canaries, loop_guard::LoopGuard, netns_stream::NetnsGone, pressure::Pressure,
-    route::Route, socket_pool::Pool, source_ports::SourcePorts,
+    canary::Canaries, capacity::Capacity, loop_guard::LoopGuard, loop_watch::LoopWatch,
+    netns_stream::NetnsGone, pressure::Pressure, route::Route, socket_pool::Pool,
+    source_ports::SourcePorts,
 };
 use crate::{
     config::{policy::Dial, workloads::HealthCheck},
@@ -50,6 +51,10 @@ pub struct Workload {
     pub canaries: Canaries,
     /// Upstream connections of the whole daemon, for finding loops.
     pub loop_guard: Arc<LoopGuard>,
+    /// Connections that may be a loop probe's own.
+    pub loop_watch: LoopWatch,
+    /// The open connections of the whole daemon and their maximum.
+    pub capacity: Arc<Capacity>,
     /// Whether the process is short of file descriptors or memory.
     pub pressure: Arc<Pressure>,
     /// Heartbeats and grants that the kernel program reads; the workers write them.

@@ -16,8 +16,8 @@ use crate::{
 };
 
 #[test]
-fn nine_thousand_open_connections_are_all_served() {
-    const COUNT: usize = 9_000;
+fn eight_thousand_open_connections_are_all_served() {
+    const COUNT: usize = 8_000;
     netns_test("many", |t| {
         raise_open_files()?;
         let f = Fixture::new(t)?;

@@ -9,6 +9,7 @@ mod logs;
 mod mistakes;
 mod refusals;
 mod rights;
+mod target;
 
 use std::process::Command;
 

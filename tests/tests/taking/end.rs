@@ -105,7 +105,11 @@ fn a_rule_ends_with_its_ttl() {
         assert!(longest >= Duration::from_secs(2), "ended after {longest:?}");
         assert!(shortest < Duration::from_millis(2500), "ended after {shortest:?}");
         let state = daemon.wait_rules("web", "expired")?;
-        assert_eq!(state["workloads"][0]["rules"][0]["reason"], "TtlExpired", "{state}");
+        let rule = &state["workloads"][0]["rules"][0];
+        assert_eq!(rule["reason"], "TtlExpired", "{state}");
+        let message = "the rule's ttl (2s) has expired; to start it again, remove the annotation \
+                       and add it again";
+        assert_eq!(rule["message"], message);
         assert_eq!(stolen.ask()?.tag, "laptop");
         let report = load.stop();
         assert_eq!(report.failures().len(), 0, "{report}");

@@ -2,12 +2,18 @@
 
 use std::{
     io::{self, Read as _},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream},
+    thread,
 };
 
-use interceptor_tests::{Fixture, SECOND, counted, outcomes, run, served_by};
+use anyhow::{Context as _, Result, ensure};
+use interceptor_tests::{
+    Fixture, SECOND, SecondDaemon, TIMEOUT, counted, outcomes, run, served_by,
+};
 use rstest::rstest;
-use testbed::{Daemon, TcpService, workload};
+use testbed::{
+    CommandOutput, Connection, Daemon, Namespace, Protocol, TcpService, wait_until, workload,
+};
 
 use crate::listeners;
 
@@ -58,19 +64,186 @@ fn a_call_between_two_workloads_that_redirect_to_each_other_ends_at_an_app() {
         daemon.wait_active("web")?;
         daemon.wait_active("api")?;
 
-        const CALLS: u64 = 50;
-        for _ in 0..CALLS {
-            assert_eq!(f.served_by()?, "app", "the call comes back to web");
-        }
         // Web redirects to api, api redirects to web, and web passes its own connection to its app.
-        assert_eq!(
-            outcomes(&daemon, "web")?,
-            counted([("redirected", CALLS), ("passed/loop", CALLS)])
-        );
-        assert_eq!(outcomes(&daemon, "api")?, counted([("redirected", CALLS)]));
-        assert_eq!((f.app.connections(), api_app.connections()), (CALLS, 0));
+        assert_eq!(f.served_by()?, "app", "the call comes back to web");
+        assert_eq!(outcomes(&daemon, "web")?["passed/loop"], 1);
+        assert_eq!((f.app.connections(), api_app.connections()), (1, 0));
+        is_refused_as_loop(&daemon, "web")?;
+        // What api redirects ends at web's app.
+        assert_eq!(served_by(&f.client, (api.ip4(), 8080))?, "app");
+        daemon.wait_active("api")?;
         Ok(())
     });
+}
+
+/// Two daemons, as on two nodes: neither knows the other one's connections.
+#[test]
+fn a_loop_over_two_daemons_is_found() {
+    run(|f| {
+        let api = f.t.pod("api")?;
+        let _api_app = TcpService::tagged(&api, (api.ip4(), 8080), "api-app")?;
+        let first = f.daemon_with(&format!("8080 -> {}:8080", api.ip4()), &[])?;
+        let to_web = format!("8080 -> {}:8080", f.pod.ip4());
+        let second = SecondDaemon::start(f.t, &api, &to_web)?;
+        assert!(["app", "api-app"].contains(&f.served_by()?.as_str()));
+        wait_until("one of the rules to be refused", SECOND, || {
+            let rules = [
+                first.workload("web")?["rules"][0].clone(),
+                second.status()?["workloads"][0]["rules"][0].clone(),
+            ];
+            ensure!(rules.iter().any(|rule| rule["reason"] == "Loop"), "{rules:?}");
+            Ok(())
+        })?;
+        let open = || {
+            let first = first.metric("interceptor_open_connections", &[]);
+            let second = second.status()?["connections"]["open"].as_u64();
+            second.map(|second| first as u64 + second).context("the connections of the second")
+        };
+        assert!(second.connections()? <= 3 * HANDFUL, "{:?}", second.status());
+        wait_until("the loop to be over", TIMEOUT, || {
+            let open = open()?;
+            ensure!(open == 0, "{open} open connections");
+            Ok(())
+        })?;
+        Ok(())
+    });
+}
+
+/// kube-proxy translates the destination, and the source of a pod that calls itself.
+#[test]
+fn the_pods_own_service_is_found_before_a_client_comes() {
+    run(|f| {
+        let service = SocketAddr::from(([10, 99, 200, 1], 80));
+        translate(f.t.node(), service, (f.pod.ip4(), 8080).into())?;
+        assert_eq!(served_by(&f.pod, service)?, "app");
+        let daemon = Daemon::start(f.t, &f.web(&format!("8080 -> {service}")), &[])?;
+        is_refused_as_loop(&daemon, "web")?;
+        assert_eq!(f.app.connections(), 1, "no test connection reaches the app");
+        for client in [&f.pod, &f.client] {
+            assert_eq!(served_by(client, service)?, "app");
+        }
+        Ok(())
+    });
+}
+
+/// A proxy has sources of its own, as the address translation of a Service may have.
+#[test]
+fn a_target_that_leads_back_through_a_proxy_is_found_within_a_second() {
+    run(|f| {
+        let service = forwarder(&f.laptop, 80, (f.pod.ip4(), 8080).into())?;
+        let daemon = f.daemon_with(&format!("8080 -> {}:80", f.laptop.ip4()), &[])?;
+        assert_eq!(f.served_by()?, "app", "the call ends at the app");
+        is_refused_as_loop(&daemon, "web")?;
+        assert!(service.connections() <= HANDFUL, "{} connections", service.connections());
+
+        let before = service.connections();
+        for _ in 0..5 {
+            assert_eq!(f.served_by()?, "app");
+        }
+        assert_eq!(service.connections(), before);
+        // The rule is tried again when it is written again.
+        daemon.rewrite_workloads(&f.without_rule())?;
+        daemon.wait_state("no rule", |state| {
+            state["workloads"][0]["rules"].as_array().is_some_and(Vec::is_empty)
+        })?;
+        daemon.rewrite_workloads(&f.web(&f.rule()))?;
+        f.wait_served_by("laptop", SECOND)
+    });
+}
+
+#[test]
+fn a_loop_through_two_proxies_and_two_pods_is_found() {
+    run(|f| {
+        let api = f.t.pod("api")?;
+        let _api_app = TcpService::tagged(&api, (api.ip4(), 8080), "api-app")?;
+        let to_web = forwarder(&f.laptop, 80, (f.pod.ip4(), 8080).into())?;
+        let to_api = forwarder(&f.laptop, 81, (api.ip4(), 8080).into())?;
+        let web = f.web(&format!("8080 -> {}:81", f.laptop.ip4()));
+        let back = workload(&api, &format!("8080 -> {}:80", f.laptop.ip4()));
+        let daemon = Daemon::start(f.t, &(web + back.trim_start_matches("workloads:\n")), &[])?;
+        daemon.wait_active("web")?;
+        daemon.wait_active("api")?;
+        assert!(["app", "api-app"].contains(&f.served_by()?.as_str()));
+        wait_until("one of the rules to be refused", SECOND, || {
+            let state = daemon.state()?.to_string();
+            ensure!(state.contains("\"Loop\""), "{state}");
+            Ok(())
+        })?;
+        let connections = (to_web.connections(), to_api.connections());
+        assert!(connections.0 <= 3 * HANDFUL && connections.1 <= 3 * HANDFUL, "{connections:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn many_clients_of_a_silent_target_are_no_loop() {
+    run(|mut f| {
+        const CLIENTS: usize = 100;
+        f.target.stop_listening();
+        let silent = TcpService::silent(&f.laptop, (f.laptop.ip4(), 3000))?;
+        let daemon = f.daemon()?;
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| Connection::open(&f.client, f.port(), Protocol::Line))
+            .collect::<io::Result<_>>()?;
+        let redirected = || Ok::<_, anyhow::Error>(outcomes(&daemon, "web")?["redirected"]);
+        wait_until("all clients to reach the target", TIMEOUT, || {
+            let redirected = redirected()?;
+            ensure!(redirected == CLIENTS as u64, "{redirected}");
+            Ok(())
+        })?;
+        drop(clients);
+        daemon.wait_active("web")?;
+        // The probes are all that the target got besides.
+        let probes = silent.connections() - CLIENTS as u64;
+        assert!(probes <= 10, "{probes} probes");
+        Ok(())
+    });
+}
+
+/// Maximum number of connections through a forwarder in a loop that one client started.
+const HANDFUL: u64 = 20;
+
+/// Waits until the workload's rule is refused because it leads back.
+fn is_refused_as_loop(daemon: &Daemon, workload: &str) -> Result<()> {
+    wait_until("the rule to be refused", SECOND, || {
+        let rule = daemon.workload(workload)?["rules"][0].clone();
+        ensure!(rule["state"] == "refused" && rule["reason"] == "Loop", "{rule}");
+        Ok(())
+    })
+}
+
+/// Translates connections to `service` into some to `pod` that come from the node, as a Service
+/// does.
+fn translate(node: &Namespace, service: SocketAddr, pod: SocketAddr) -> Result<()> {
+    let (service_ip, service_port) = (service.ip().to_string(), service.port().to_string());
+    let (pod_ip, pod_port, to) = (pod.ip().to_string(), pod.port().to_string(), pod.to_string());
+    let to_service = ["PREROUTING", "-d", &service_ip, "-p", "tcp", "--dport", &service_port];
+    let to_pod = ["POSTROUTING", "-d", &pod_ip, "-p", "tcp", "--dport", &pod_port];
+    let destination = ["-j", "DNAT", "--to-destination", &to];
+    for (place, action) in [(to_service, &destination[..]), (to_pod, &["-j", "MASQUERADE"])] {
+        let mut command = node.command("iptables");
+        let output = command.args(["-w", "-t", "nat", "-A"]).args(place).args(action).output()?;
+        CommandOutput::new("iptables", &output).ok()?;
+    }
+    Ok(())
+}
+
+/// A proxy that connects each of its clients to `to`.
+fn forwarder(netns: &Namespace, port: u16, to: SocketAddr) -> Result<TcpService> {
+    let from = netns.clone();
+    TcpService::start(netns, (netns.ip4(), port), move |client, _| {
+        let server = from.run(|| TcpStream::connect(to))?;
+        let (mut up, mut down) = ((client.try_clone()?, server.try_clone()?), (server, client));
+        let upwards = thread::spawn(move || {
+            let _ = io::copy(&mut up.0, &mut up.1);
+            // An end or a reset of one side ends the other.
+            let _ = up.1.shutdown(Shutdown::Both);
+        });
+        let _ = io::copy(&mut down.0, &mut down.1);
+        let _ = down.1.shutdown(Shutdown::Both);
+        let _ = upwards.join();
+        Ok(())
+    })
 }
 
 #[test]

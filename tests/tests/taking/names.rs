@@ -107,10 +107,18 @@ fn the_app_serves_until_the_name_has_an_address() {
     run(|f| {
         let dns = Dns::start(f.t, 1)?;
         let daemon = by_name(&f, &dns)?;
-        wait_until("the reason", TIMEOUT, || {
-            reason(&daemon).is_ok_and(|why| why.starts_with("NameNotResolved"))
-        })?;
+        let says = |words: &str| {
+            let asked = format!(" (asked {})", f.t.node().ip4());
+            let expected = format!("NameNotResolved {words}{asked}");
+            wait_until(&expected, 2 * TIMEOUT, || match reason(&daemon) {
+                Ok(why) if why == expected => Ok(()),
+                why => Err(format!("{why:?}")),
+            })
+        };
+        says("the name laptop.test does not exist")?;
         assert_eq!(f.served_by()?, "app");
+        dns.set(NAME, &[]);
+        says("laptop.test has no A or AAAA record")?;
         assert_eq!(outcomes(&daemon, "web")?, counted([]), "the port was redirected already");
 
         dns.set(NAME, &[f.laptop.ip4().into()]);

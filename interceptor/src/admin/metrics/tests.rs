@@ -30,7 +30,7 @@ fn names_types_and_labels_are_written_as_recorded() {
     assert_eq!(lines.collect::<Vec<_>>(), RECORDED.lines().collect::<Vec<_>>());
 }
 
-/// Renders a registry with one workload, whose rules `fell_back` if their target is away.
+/// Renders a registry with one workload.
 fn rendered(uid: Option<&str>, rules: Vec<RuleEntry>) -> String {
     let published = Registry::default();
     published.publish(WorkloadEntry {
@@ -54,9 +54,12 @@ fn rendered(uid: Option<&str>, rules: Vec<RuleEntry>) -> String {
     text
 }
 
-fn away(annotation: &str, fell_back: bool) -> RuleEntry {
-    let bare = RuleEntry::bare(annotation, "8080 -> a:1", Standing::active("reaches a:1"));
-    RuleEntry { fell_back, ..bare }
+fn away(annotation: &str, is_away: bool) -> RuleEntry {
+    let standing = match is_away {
+        true => Standing::fell_back(Reason::TargetRefuses, "a:1 refuses connections"),
+        false => Standing::active("reaches a:1"),
+    };
+    RuleEntry::bare(annotation, "8080 -> a:1", standing)
 }
 
 #[test]

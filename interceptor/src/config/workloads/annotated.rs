@@ -1,6 +1,6 @@
 //! One annotation of a workload: its rules, or an error with its place.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{fmt, sync::Arc};
 
 use interceptor_rule::{MAX_RULE_TEXT, Position, Rule};
 
@@ -8,6 +8,7 @@ use super::super::{
     annotation::{self, AnnotationKey, DeclaredPorts, Problem},
     yaml::Location,
 };
+use super::written::Written;
 
 /// An annotation and its rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,9 +17,9 @@ pub struct AnnotatedRules {
     pub key: AnnotationKey,
     /// The value, without the quotes of YAML.
     pub value: String,
-    /// When the annotation was last written, if that is known. A `ttl` counts from then, also
-    /// across restarts of the daemon.
-    pub written: Option<SystemTime>,
+    /// When the annotation was last written, and with which tool, if that is known. A `ttl` counts
+    /// from then, also across restarts of the daemon.
+    pub written: Option<Written>,
     /// The rules, or the error because of which the annotation has no effect.
     pub rules: Result<Vec<Rule>, AnnotationError>,
 }
@@ -75,7 +76,7 @@ impl AnnotatedRules {
     pub fn of_pod(
         key: AnnotationKey,
         value: &str,
-        written: Option<SystemTime>,
+        written: Option<Written>,
         declared: &DeclaredPorts,
     ) -> Self {
         // A pod's value may be far longer than any rule. The daemon keeps only enough of it to see

@@ -7,10 +7,13 @@ use std::{
     time::Duration,
 };
 
-use hickory_resolver::{TokioResolver, net::NetError};
+use hickory_resolver::{
+    TokioResolver, net::NetError, net::runtime::TokioRuntimeProvider, system_conf::read_system_conf,
+};
 use interceptor_rule::HostName;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::lookup_error::LookupError;
 use crate::relay::target::{Addresses, Target};
 
 /// Minimum time between look-ups, for answers with a shorter TTL.
@@ -19,6 +22,8 @@ const MIN_TTL: Duration = Duration::from_secs(1);
 const MAX_TTL: Duration = Duration::from_secs(300);
 /// The delay after a failed look-up.
 const RETRY: Duration = Duration::from_secs(1);
+/// The number of look-ups in a row that must fail in another way than the last report says.
+const PATIENCE: u32 = 5;
 /// How long addresses are used past their TTL while the DNS server does not answer.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -48,6 +53,7 @@ pub async fn keep_resolved<E: fmt::Display>(
 ) {
     let mut last = Resolution::FirstLookup;
     let mut valid_until = Instant::now();
+    let mut contrary = 0;
     loop {
         let (resolution, again_at) = match lookup(&host).await {
             Ok((ips, fresh_until)) => {
@@ -55,20 +61,25 @@ pub async fn keep_resolved<E: fmt::Display>(
                 (publish(&host, port, &ips, &target, &judge), valid_until)
             }
             Err(error) => {
-                let authoritative = error.is_no_records_found() || error.is_nx_domain();
-                if !authoritative
+                if !error.is_authoritative()
                     && last == Resolution::Usable
                     && Instant::now() < valid_until + GRACE
                 {
-                    tracing::debug!(%host, %error, "look-up failed; using the last addresses");
+                    let error = error.about(&host);
+                    tracing::debug!(%host, error, "look-up failed; using the last addresses");
                     sleep(RETRY).await;
                     continue;
                 }
                 target.set_addresses(Addresses::Unresolved);
-                (Resolution::NoAddress(format!("look up {host}: {error}")), Instant::now() + RETRY)
+                (Resolution::NoAddress(error.about(&host)), Instant::now() + RETRY)
             }
         };
-        if resolution != last {
+        // Servers that fail in turn, each in its own way, must not change the message each time.
+        let is_same_failure =
+            matches!((&last, &resolution), (Resolution::NoAddress(_), Resolution::NoAddress(_)));
+        contrary = if is_same_failure && resolution != last { contrary + 1 } else { 0 };
+        if resolution != last && (!is_same_failure || contrary >= PATIENCE) {
+            contrary = 0;
             report(resolution.clone());
             last = resolution;
         }
@@ -107,8 +118,14 @@ fn publish<E: fmt::Display>(
 
 /// One look-up. `resolv.conf` is read each time, since it changes at run time in pods and on
 /// laptops.
-async fn lookup(host: &HostName) -> Result<(Vec<IpAddr>, Instant), NetError> {
-    let resolver = TokioResolver::builder_tokio()?.build()?;
-    let answer = resolver.lookup_ip(host.as_str()).await?;
+async fn lookup(host: &HostName) -> Result<(Vec<IpAddr>, Instant), LookupError> {
+    let unreadable = |error: NetError| LookupError::Configuration(error.to_string());
+    let (config, options) = read_system_conf().map_err(unreadable)?;
+    let servers: Vec<_> = config.name_servers().iter().map(|server| server.ip).collect();
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    *builder.options_mut() = options;
+    let resolver = builder.build().map_err(unreadable)?;
+    let answer = resolver.lookup_ip(host.as_str()).await;
+    let answer = answer.map_err(|error| LookupError::of(&error, servers))?;
     Ok((answer.iter().collect(), Instant::from_std(answer.valid_until())))
 }

@@ -216,6 +216,7 @@ fn the_time_of_writing_is_that_of_the_manager_of_the_annotation() {
     let expected = SystemTime::from(
         "2026-01-02T00:00:00Z".parse::<k8s_openapi::jiff::Timestamp>().expect("a time"),
     );
-    assert_eq!(workload.rules[0].written, Some(expected));
+    let written = Written { at: expected, with: "kubectl-annotate".into() };
+    assert_eq!(workload.rules[0].written, Some(written));
     assert_eq!(workload_of(&json!({})).rules[0].written, None);
 }

@@ -1,8 +1,8 @@
 //! Which conditions a pod should have. No I/O.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use interceptor_api::{AnnotationKey, ConditionType, Reason, State};
+use interceptor_api::{AnnotationKey, ConditionType, Reason};
 use k8s_openapi::{
     api::core::v1::PodCondition, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
 };
@@ -39,38 +39,59 @@ pub fn conditions(rules: &[RuleEntry]) -> Vec<ConditionSpec> {
     by_type.into_iter().map(|(type_, rules)| summary(type_, &rules)).collect()
 }
 
-/// Whether a rule is about to change its state without any action from outside. That usually takes
-/// milliseconds.
+/// How long these rules may stay as they are before that is reported. One of them is about to
+/// change without any action from outside. `None`: they are reported at once.
 #[must_use]
-pub fn is_transient(rules: &[RuleEntry]) -> bool {
-    rules.iter().any(|rule| matches!(rule.condition.reason, Reason::Proving | Reason::Resolving))
+pub fn transient_grace(rules: &[RuleEntry]) -> Option<Duration> {
+    rules.iter().filter_map(|rule| grace(rule.condition.reason)).max()
 }
 
-/// One condition for several rules. It is true only if every rule is active.
-fn summary(type_: ConditionType, rules: &[&RuleEntry]) -> ConditionSpec {
-    let is_active = |rule: &&&RuleEntry| rule.condition.state == State::Active;
-    let inactive = rules.iter().find(|rule| !is_active(rule));
-    let count = rules.iter().filter(is_active).count();
-    let message = match inactive {
-        None => {
-            let each: Vec<_> = rules.iter().map(|rule| rule.condition.message.as_str()).collect();
-            each.join("; ")
-        }
-        Some(rule) if rules.len() == 1 => rule.condition.message.clone(),
-        Some(rule) => format!(
-            "{count} of {} rules are active; {}: {}",
-            rules.len(),
-            rule.annotation,
-            rule.condition.message
-        ),
+/// How long a reason usually lasts, if it passes by itself.
+fn grace(reason: Reason) -> Option<Duration> {
+    match reason {
+        // Milliseconds; up to the connect time-out for a target that is silent.
+        Reason::Proving | Reason::Resolving => Some(Duration::from_secs(2)),
+        // The namespace of a pod that ends is gone a moment before its status says that it ends.
+        Reason::NetnsNotFound => Some(Duration::from_secs(5)),
+        _ => None,
+    }
+}
+
+/// What a rule does, or why it does nothing, and since when it is written.
+#[must_use]
+pub fn sentence(rule: &RuleEntry) -> String {
+    let RuleEntry { annotation, condition, .. } = rule;
+    // The lines below the first are a picture of the mistake.
+    let (first, picture) = match condition.message.split_once('\n') {
+        Some((first, picture)) => (first, format!("\n{picture}")),
+        None => (&*condition.message, String::new()),
     };
-    let decisive = inactive.or(rules.first());
-    let reason = decisive.map_or(Reason::Intercepting, |rule| rule.condition.reason);
+    format!("{annotation}: {first}{}{picture}", since(rule).unwrap_or_default())
+}
+
+/// When the rule's annotation was written, and with which tool. It never changes by itself.
+fn since(rule: &RuleEntry) -> Option<String> {
+    let written = rule.written.as_ref()?;
+    let at = Timestamp::try_from(written.at).ok()?;
+    let with = if written.with.is_empty() { String::new() } else { format!(" ({})", written.with) };
+    Some(format!("; since {at}{with}"))
+}
+
+/// One condition for several rules. It is true only if the target of every rule is reached. The
+/// rules that do not reach theirs come first in the message.
+fn summary(type_: ConditionType, rules: &[&RuleEntry]) -> ConditionSpec {
+    let (good, bad): (Vec<_>, Vec<_>) =
+        rules.iter().copied().partition(|rule| rule.condition.reaches_target());
+    let mut parts: Vec<_> = bad.iter().chain(&good).map(|rule| sentence(rule)).collect();
+    if rules.len() > 1 && !bad.is_empty() {
+        parts.insert(0, format!("{} of {} rules are active", good.len(), rules.len()));
+    }
+    let reason = bad.first().map_or(Reason::Intercepting, |rule| rule.condition.reason);
     ConditionSpec {
         type_: type_.into(),
-        active: inactive.is_none(),
+        active: bad.is_empty(),
         reason: reason.to_string(),
-        message: shortened(&message),
+        message: shortened(&parts.join("; ")),
     }
 }
 

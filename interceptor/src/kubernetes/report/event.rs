@@ -1,13 +1,14 @@
 //! Which changes of a rule deserve an Event. No I/O.
 //!
-//! Each change has one Event: the rule takes effect, changes, is refused, falls back to the app,
-//! recovers, or ends. A rule that stays in its state has none.
+//! Each change has one Event: the rule takes effect, changes, waits, is refused, falls back to the
+//! app, recovers, or ends. A rule that stays in its state has none. The ordinary end of a pod is no
+//! Warning.
 
 use std::collections::BTreeMap;
 
 use interceptor_api::{EventReason, Reason, State};
 
-use super::condition::shortened;
+use super::condition::{sentence, shortened};
 use crate::control::registry::RuleEntry;
 
 /// An Event about a pod.
@@ -36,7 +37,17 @@ struct RuleId {
 struct LastState {
     state: State,
     reason: Reason,
-    fell_back: bool,
+}
+
+/// Why the rules of a pod end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndCause {
+    /// The annotation is gone.
+    Removed,
+    /// The annotation has another rule.
+    Replaced,
+    /// The daemon ends.
+    Shutdown,
 }
 
 // === impl Reported ===
@@ -55,18 +66,21 @@ impl Reported {
                     old.annotation == id.annotation && last.is_active() && !now.contains_key(old)
                 })
             };
-            let note = format!("{}: {}", rule.annotation, rule.condition.message);
             let reason = change(before, state, replaces);
-            events.extend(reason.map(|reason| PodEvent { reason, note: shortened(&note) }));
+            events.extend(reason.map(|reason| PodEvent { reason, note: note(reason, id, rule) }));
         }
         let gone: Vec<_> = self.0.keys().filter(|id| !now.contains_key(*id)).cloned().collect();
         for id in gone {
             let last = self.0.remove(&id);
-            let is_replaced = now.iter().any(|(new, rule)| {
-                new.annotation == id.annotation && rule.condition.state == State::Active
-            });
+            let mut others = now.iter().filter(|(new, _)| new.annotation == id.annotation);
+            let cause = if others.clone().next().is_some() {
+                EndCause::Replaced
+            } else {
+                EndCause::Removed
+            };
+            let is_replaced = others.any(|(_, rule)| rule.condition.state == State::Active);
             if last.is_some_and(LastState::is_active) && !is_replaced {
-                events.push(id.ended());
+                events.push(id.ended(cause));
             }
         }
         events
@@ -80,10 +94,10 @@ impl Reported {
     }
 
     /// Forgets every rule, since the pod has none any more, and returns the Events.
-    pub fn end(&mut self) -> Vec<PodEvent> {
+    pub fn end(&mut self, cause: EndCause) -> Vec<PodEvent> {
         let last = std::mem::take(&mut self.0);
         let active = last.into_iter().filter(|(_, last)| last.is_active());
-        active.map(|(id, _)| id.ended()).collect()
+        active.map(|(id, _)| id.ended(cause)).collect()
     }
 }
 
@@ -91,15 +105,17 @@ impl Reported {
 
 impl LastState {
     fn of(rule: &RuleEntry) -> Self {
-        Self {
-            state: rule.condition.state,
-            reason: rule.condition.reason,
-            fell_back: rule.fell_back,
-        }
+        Self { state: rule.condition.state, reason: rule.condition.reason }
     }
 
+    /// Whether the rule takes connections, whether or not its target does.
     fn is_active(self) -> bool {
         self.state == State::Active
+    }
+
+    /// Whether it takes connections that its target does not take.
+    fn fell_back(self) -> bool {
+        self.is_active() && self.reason != Reason::Intercepting
     }
 }
 
@@ -111,11 +127,35 @@ impl RuleId {
         Self { annotation: rule.annotation.clone(), text }
     }
 
-    fn ended(&self) -> PodEvent {
+    fn ended(&self, cause: EndCause) -> PodEvent {
+        let cause = match cause {
+            EndCause::Removed => "the annotation was removed",
+            EndCause::Replaced => "the annotation was changed",
+            EndCause::Shutdown => {
+                "the daemon on this node stops (upgrade, restart or uninstall); the next one puts \
+                 the rule in force again"
+            }
+        };
         let Self { annotation, text } = self;
-        let note = format!("{annotation}: new connections reach the app again ({text})");
+        let note =
+            format!("{annotation}: {cause}; new connections reach the app again (rule: {text})");
         PodEvent { reason: EventReason::Ended, note: shortened(&note) }
     }
+}
+
+/// What an Event says of a rule. Where the reason of the Event is not the rule's, both are named.
+fn note(event: EventReason, id: &RuleId, rule: &RuleEntry) -> String {
+    let sentence = sentence(rule);
+    let annotation = &id.annotation;
+    let said = sentence.strip_prefix(&format!("{annotation}: ")).unwrap_or(&sentence);
+    shortened(&match event {
+        EventReason::Waiting | EventReason::Interrupted => {
+            format!("{annotation}: {}: {said}; clients get the app", rule.condition.reason)
+        }
+        EventReason::Recovered => format!("{annotation}: the target answers again: {said}"),
+        EventReason::Ended => format!("{annotation}: {said} (rule: {})", id.text),
+        _ => sentence,
+    })
 }
 
 /// The Event of a rule that was in the state `before`, if that was reported, and is in the state
@@ -125,24 +165,28 @@ fn change(
     now: LastState,
     replaces: impl Fn() -> bool,
 ) -> Option<EventReason> {
-    let was_active = before.is_some_and(LastState::is_active);
-    let had_fallen_back = before.is_some_and(|before| before.fell_back);
-    let last = before.map(|before| (before.state, before.reason));
-    match now.state {
-        State::Active if !was_active && replaces() => Some(EventReason::Changed),
-        State::Active if !was_active => Some(EventReason::Active),
-        State::Active => match (had_fallen_back, now.fell_back) {
-            (false, true) => Some(EventReason::FellBack),
-            (true, false) => Some(EventReason::Recovered),
-            (false, false) | (true, true) => None,
-        },
-        State::Expired if last.is_none_or(|(state, _)| state != State::Expired) => {
-            Some(EventReason::Expired)
-        }
-        State::Refused if last != Some((State::Refused, now.reason)) => Some(EventReason::Refused),
-        State::Pending if was_active => Some(EventReason::Interrupted),
-        State::Expired | State::Refused | State::Pending => None,
+    if before == Some(now) {
+        return None;
     }
+    let was_active = before.is_some_and(LastState::is_active);
+    match now.state {
+        State::Active if now.fell_back() => Some(EventReason::FellBack),
+        State::Active if was_active => Some(EventReason::Recovered),
+        State::Active if replaces() => Some(EventReason::Changed),
+        State::Active => Some(EventReason::Active),
+        State::Expired => Some(EventReason::Expired),
+        State::Refused => Some(EventReason::Refused),
+        State::Pending if was_active => Some(EventReason::Interrupted),
+        State::Pending if is_fault(now.reason) => Some(EventReason::Waiting),
+        State::Ended if was_active => Some(EventReason::Ended),
+        State::Pending | State::Ended => None,
+    }
+}
+
+/// Whether a rule that waits for this reason needs a person's attention. A pod that is being
+/// started does not, and what is transient ends in another state.
+fn is_fault(reason: Reason) -> bool {
+    !matches!(reason, Reason::PodNotRunning | Reason::Proving | Reason::Resolving)
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use tokio::{
 use super::{
     api::{self, RequestError},
     budget::Budget,
-    condition::{ConditionSpec, conditions, is_transient},
-    event::{PodEvent, Reported},
+    condition::{ConditionSpec, conditions, transient_grace},
+    event::{EndCause, PodEvent, Reported},
     shared::Shared,
 };
 use crate::{
@@ -22,8 +22,6 @@ use crate::{
     kubernetes::pod::SeenPod,
 };
 
-/// A transient state is reported only if it lasts for longer than this.
-const TRANSIENT_GRACE: Duration = Duration::from_secs(1);
 /// Writes of conditions per pod: a burst for scripts that try rules out, then one at a time for a
 /// state that flaps.
 const CONDITION_BUDGET: (u32, Duration) = (120, Duration::from_secs(1));
@@ -161,7 +159,7 @@ impl PodReporter {
     async fn step(&mut self, name: &str, pod: &SeenPod) -> Next {
         let entry = self.shared.registry.workload(name);
         let (wanted, events) = match entry {
-            _ if self.shared.is_ending() => (Vec::new(), self.reported.end()),
+            _ if self.shared.is_ending() => (Vec::new(), self.reported.end(EndCause::Shutdown)),
             Some(entry) if is_of(&entry, pod) => {
                 if pod.workload.is_none() {
                     // The annotations are gone, but the reconciler has not removed the rules yet.
@@ -174,9 +172,9 @@ impl PodReporter {
             }
             // The reconciler has not published the annotations yet.
             _ if pod.workload.is_some() => return Next::Wait(None),
-            _ => (Vec::new(), self.reported.end()),
+            _ => (Vec::new(), self.reported.end(EndCause::Removed)),
         };
-        self.add_events(events);
+        self.add_events(worth_telling(events, pod));
         if let Err(retry_at) = self.apply(pod, &wanted).await {
             return Next::Wait(Some(retry_at));
         }
@@ -188,12 +186,12 @@ impl PodReporter {
     /// The time until which a transient state of these rules is not reported. `None` if their state
     /// must be reported now.
     fn transient_until(&mut self, rules: &[RuleEntry]) -> Option<Instant> {
-        if !is_transient(rules) {
+        let Some(grace) = transient_grace(rules) else {
             self.transient_since = None;
             return None;
-        }
+        };
         let now = Instant::now();
-        let until = *self.transient_since.get_or_insert(now) + TRANSIENT_GRACE;
+        let until = *self.transient_since.get_or_insert(now) + grace;
         (now < until).then_some(until)
     }
 
@@ -315,6 +313,14 @@ impl PodReporter {
         self.waiting_events = events;
         Some(Instant::now() + pause)
     }
+}
+
+/// The Events that are worth creating: none of a pod that is being deleted is a Warning.
+fn worth_telling(mut events: Vec<PodEvent>, pod: &SeenPod) -> Vec<PodEvent> {
+    if pod.workload.as_ref().is_some_and(|workload| workload.terminating) {
+        events.retain(|event| !event.reason.is_warning());
+    }
+    events
 }
 
 /// Whether the reconciler published this entry for this very pod.

@@ -60,7 +60,7 @@ fn obstacles(store: &Store) -> Vec<(String, Option<Obstacle>)> {
 
 fn written(store: &Store) -> Option<SystemTime> {
     let workloads = store.workloads();
-    workloads.first().and_then(|workload| workload.written(&AnnotationKey::redirect()))
+    Some(workloads.first()?.written(&AnnotationKey::redirect())?.at)
 }
 
 const NINE: &str = "2026-01-01T09:00:00Z";

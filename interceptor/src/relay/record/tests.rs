@@ -76,7 +76,7 @@ fn the_access_log_has_one_line_for_a_connection_when_it_is_complete() {
     let (first, second) = (route("a:1"), route("b:1"));
     let log = logged(|| {
         let record = open(&[Arc::clone(&first), Arc::clone(&second)]);
-        let observer = Counters::of_target(record.traffic(), &second.stats);
+        let observer = Counters::of_target(record.traffic(), &second);
         for _ in 0..2 {
             observer.head(Direction::Up, &mut ResponseClock::default());
         }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -11,15 +11,18 @@ use std::{
 use interceptor_common::heartbeat::{Beat, NO_BEAT};
 
 use super::credit::Available;
-use crate::{datapath::steal::heartbeat, drain::OpenConnections, relay::pressure::Pressure};
+use crate::{
+    datapath::steal::heartbeat,
+    drain::OpenConnections,
+    relay::{capacity::Capacity, pressure::Pressure},
+};
 
 /// State that all workers share. Metrics and status read it.
 #[derive(Debug)]
 pub struct Shared {
-    /// Connections open at present, over all workloads.
-    open: OpenConnections,
-    /// Maximum number of open connections; beyond it the kernel leaves new ones with the app.
-    limit: AtomicUsize,
+    /// Connections open at present over all workloads, and their maximum. Beyond it the kernel
+    /// leaves new ones with the app.
+    capacity: Arc<Capacity>,
     /// Connection tasks that panicked.
     panics: AtomicU64,
     /// Whether the process is short of file descriptors or memory.
@@ -36,8 +39,7 @@ pub struct Shared {
 impl Shared {
     pub(super) fn new(workers: u32, limit: usize) -> Arc<Self> {
         Arc::new(Self {
-            open: OpenConnections::default(),
-            limit: AtomicUsize::new(limit),
+            capacity: Arc::new(Capacity::new(limit)),
             panics: AtomicU64::new(0),
             pressure: Arc::default(),
             beats: (0..workers).map(|_| AtomicU64::new(NO_BEAT)).collect(),
@@ -48,34 +50,40 @@ impl Shared {
     /// Connections open at present.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.open.count()
+        self.capacity.open().count()
     }
 
     /// The open connections, to wait for their end.
     #[must_use]
     pub fn open_connections(&self) -> &OpenConnections {
-        &self.open
+        self.capacity.open()
+    }
+
+    /// The open connections and their maximum.
+    #[must_use]
+    pub fn capacity(&self) -> &Arc<Capacity> {
+        &self.capacity
     }
 
     /// Counts a connection that was opened.
     pub(super) fn opened(&self) {
-        self.open.opened();
+        self.capacity.open().opened();
     }
 
     /// Counts a connection that was closed.
     pub(super) fn closed(&self) {
-        self.open.closed();
+        self.capacity.open().closed();
     }
 
     /// Sets the maximum number of open connections.
     pub fn set_limit(&self, limit: usize) {
-        self.limit.store(limit, Ordering::Relaxed);
+        self.capacity.set_limit(limit);
     }
 
     /// Maximum number of open connections.
     #[must_use]
     pub fn limit(&self) -> usize {
-        self.limit.load(Ordering::Relaxed)
+        self.capacity.limit()
     }
 
     /// Connection tasks that panicked so far.

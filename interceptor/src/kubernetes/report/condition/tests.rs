@@ -3,6 +3,7 @@
 use interceptor_api::Standing;
 
 use super::*;
+use crate::config::workloads::Written;
 
 fn rule(annotation: &str, standing: Standing) -> RuleEntry {
     RuleEntry::bare(annotation, "8080 -> 10.20.0.7:3000", standing)
@@ -20,12 +21,12 @@ fn summaries(rules: &[RuleEntry]) -> Vec<(String, bool, String)> {
 
 #[test]
 fn one_rule_has_one_condition_with_its_state() {
-    let rule = rule("debug.redirect", Standing::active("new connections reach 10.20.0.7:3000"));
+    let rule = rule("debug.redirect", Standing::active("port 8080 → 10.20.0.7:3000"));
     let expected = ConditionSpec {
         type_: "debug.redirect/Active".to_owned(),
         active: true,
         reason: "Intercepting".to_owned(),
-        message: "new connections reach 10.20.0.7:3000".to_owned(),
+        message: "debug.redirect: port 8080 → 10.20.0.7:3000".to_owned(),
     };
     assert_eq!(conditions(&[rule]), [expected]);
 }
@@ -40,7 +41,7 @@ fn one_rule_that_is_not_active_makes_the_summary_false() {
     );
     assert_eq!(
         conditions(&rules)[0].message,
-        "1 of 2 rules are active; debug.redirect: 10.0.0.1 is refused"
+        "1 of 2 rules are active; debug.redirect: 10.0.0.1 is refused; debug.redirect: fine"
     );
 }
 
@@ -56,6 +57,40 @@ fn a_developer_has_a_condition_beside_the_summary() {
         ("debug.redirect/Active-bob".to_owned(), false, "TargetDenied".to_owned()),
     ];
     assert_eq!(summaries(&rules), expected);
+}
+
+#[test]
+fn a_rule_whose_target_does_not_take_connections_is_false() {
+    for reason in [Reason::TargetRefuses, Reason::TargetSilent, Reason::TargetUnreachable] {
+        let rule = rule("debug.redirect", Standing::fell_back(reason, "clients get the app"));
+        let expected = [("debug.redirect/Active".to_owned(), false, reason.to_string())];
+        assert_eq!(summaries(&[rule]), expected);
+    }
+}
+
+#[test]
+fn a_message_has_the_time_of_writing_before_the_picture_of_a_mistake() {
+    let at = "2026-11-30T15:04:05Z".parse::<Timestamp>().expect("a time").into();
+    let written = Some(Written { at, with: "kubectl-annotate".into() });
+    let refused = Standing::refused(Reason::RuleInvalid, "column 6: wrong\n8080 => a:1\n     ^^");
+    let active = RuleEntry {
+        written: written.clone(),
+        ..rule("debug.redirect/alice", Standing::active("port 80 → a:1"))
+    };
+    let wrong = RuleEntry { written, ..rule("debug.redirect/bob", refused) };
+    let since = "since 2026-11-30T15:04:05Z (kubectl-annotate)";
+    assert_eq!(sentence(&active), format!("debug.redirect/alice: port 80 → a:1; {since}"));
+    let expected = format!("debug.redirect/bob: column 6: wrong; {since}\n8080 => a:1\n     ^^");
+    assert_eq!(sentence(&wrong), expected);
+}
+
+#[test]
+fn states_that_pass_by_themselves_have_a_grace() {
+    let pending = |reason| rule("debug.redirect", Standing::pending(reason, "soon"));
+    let grace = |reason| transient_grace(&[rule("debug.redirect", denied()), pending(reason)]);
+    assert_eq!(grace(Reason::Proving), Some(Duration::from_secs(2)));
+    assert_eq!(grace(Reason::NetnsNotFound), Some(Duration::from_secs(5)));
+    assert_eq!(grace(Reason::KernelRefused), None);
 }
 
 #[test]

@@ -142,3 +142,15 @@ async fn a_rule_does_not_inherit_the_status_of_the_rule_before_it() {
     step(&mut reporter, again, &pod(2, true, &on_pod(&active()))).await;
     assert_eq!((writes(&requests), events(&requests)), (1, 1));
 }
+
+#[tokio::test]
+async fn a_pod_that_is_being_deleted_gets_no_warning() {
+    let refuses = rules(Standing::fell_back(Reason::TargetRefuses, "no"));
+    for (terminating, events_after) in [(false, 2), (true, 1)] {
+        let (mut reporter, requests) = reported(vec![(3, on_pod(&refuses))]).await;
+        let mut seen = pod(2, true, &on_pod(&active()));
+        seen.workload.as_mut().expect("annotations").terminating = terminating;
+        step(&mut reporter, rules(refuses[0].condition.clone()), &seen).await;
+        assert_eq!((writes(&requests), events(&requests)), (2, events_after));
+    }
+}
