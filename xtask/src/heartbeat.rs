@@ -167,7 +167,7 @@ mod tests {
         let mut printed = Vec::new();
         forward(&b"one\ntwo"[..], &mut printed, &activity);
         assert_eq!(printed, b"one\ntwo");
-        assert!(activity.last.load(Ordering::Relaxed) > 0, "the silence begins anew");
+        assert!(activity.last.load(Ordering::Relaxed) > 0, "the silence begins again");
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn names_types_and_labels_are_written_as_recorded() {
     assert_eq!(lines.collect::<Vec<_>>(), RECORDED.lines().collect::<Vec<_>>());
 }
 
-/// Renders a registry with one workload, whose rules `fell_back` if their target is away.
+/// Renders a registry with one workload.
 fn rendered(uid: Option<&str>, rules: Vec<RuleEntry>) -> String {
     let published = Registry::default();
     published.publish(WorkloadEntry {
