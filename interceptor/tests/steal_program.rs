@@ -247,7 +247,7 @@ fn a_rule_with_its_maximum_leaves_the_port_to_the_app_until_it_has_room() {
         assert_eq!(fixture.verdicts()?, [(Verdict::RuleAtLimit, 2)]);
         fixture.programs.set_full(TAKEN, false)?;
         assert!(fixture.call(CALLER4, TAKEN)?.is_some());
-        // A port that was given back and taken again begins anew.
+        // A port that was given back and taken again is not full.
         fixture.programs.set_full(TAKEN, true)?;
         fixture.programs.release(TAKEN)?;
         fixture.programs.take(TAKEN, Via::Relay, None)?;

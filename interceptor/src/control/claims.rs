@@ -4,7 +4,7 @@
 //! of clients. They would pass each connection back and forth until the limit of open connections.
 //! The kernel can't tell the two apart, so a port has one owner: one workload of one daemon.
 //!
-//! A claim holds the port within this daemon and, by a [name](name), among the daemons of the node.
+//! A claim holds the port within this daemon and, by a [name], among the daemons of the node.
 
 mod name;
 
@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Claims {
     state: Arc<Mutex<State>>,
-    /// What other daemons are told about this one.
+    /// What this daemon says of itself to other daemons.
     introduction: Arc<str>,
 }
 
@@ -103,7 +103,7 @@ pub struct Wait {
 // === impl Claims ===
 
 impl Claims {
-    /// No claims yet. Other daemons of the node are told that this one is `instance`.
+    /// No claims yet. This daemon calls itself `instance` to other daemons of the node.
     #[must_use]
     pub fn new(instance: Option<&str>) -> Self {
         let introduction = name::introduction(instance);

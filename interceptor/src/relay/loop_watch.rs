@@ -81,7 +81,7 @@ impl LoopWatch {
     }
 
     /// Notes a connection that a worker accepted, and holds it until it sends something or the
-    /// probe is over. False if it was reset meanwhile: nobody waits for it.
+    /// probe is over. False if it was reset meanwhile: its client does not wait any more.
     pub async fn hold(&self, client: &Stream, port: u16) -> bool {
         let mut over = pin!(self.over.notified());
         // From here on, no end is missed.

@@ -4,7 +4,7 @@
 //! node's. The kernel keeps it unique, and frees it when the daemon ends, however that happens.
 //! Daemons in different network namespaces do not see each other's names.
 //!
-//! The holder's socket listens. Another daemon that wants the port connects, and is told who holds
+//! The holder's socket listens. Another daemon that wants the port connects, and reads who holds
 //! it. The end of that connection tells that the port is free. Nothing depends on who the holder
 //! says that it is.
 
@@ -70,7 +70,7 @@ pub(super) struct Holder {
 
 /// What a daemon that is `instance` says about itself.
 pub(super) fn introduction(instance: Option<&str>) -> Arc<str> {
-    Arc::from(instance.map(|instance| format!("{instance}\n")).unwrap_or_else(|| "\n".to_owned()))
+    Arc::from(format!("{}\n", instance.unwrap_or_default()))
 }
 
 /// The address of a port's name. A zero byte at the start makes it abstract.

@@ -63,8 +63,8 @@ fn programs_of(netns: impl AsFd) -> io::Result<Vec<u32>> {
         program_count: MAX_PROGRAMS as u32,
         reserved: 0,
     };
-    // SAFETY: the kernel reads and writes `query`, whose size it is told, and writes at most
-    // `program_count` ids. Both live until the call returns.
+    // SAFETY: the kernel reads and writes `size_of::<Query>()` bytes of `query`. It writes no more
+    // than `program_count` ids. Both live until the call returns.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size_of::<Query>()) };
     if result < 0 {
