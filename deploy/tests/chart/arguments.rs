@@ -11,20 +11,22 @@ use crate::common::{is_hook, only, render, render_with, scenarios, with_helm};
 /// substitutes.
 fn read(container: &Value) -> Result<Command> {
     let arguments = container["args"].as_array().context("no arguments")?;
-    let words = arguments
-        .iter()
-        .filter_map(Value::as_str)
-        .map(|word| word.replace("$(NODE_NAME)", "node1").replace("$(HOST_IP)", "10.1.2.3"));
-    // The arguments that the container gets by its environment.
+    let words: Vec<_> = arguments.iter().filter_map(Value::as_str).collect();
+    // The arguments that the container gets by its environment, and not by substitution.
     let env = |name: &str| {
-        let variables = container["env"].as_array().into_iter().flatten();
-        variables.into_iter().any(|variable| variable["name"] == name)
+        let mut variables = container["env"].as_array().into_iter().flatten();
+        let is_substituted = words.iter().any(|word| word.contains(&format!("$({name})")));
+        variables.any(|variable| variable["name"] == name) && !is_substituted
     };
     let given =
         [("POD_NAME", "--pod=a"), ("POD_NAMESPACE", "--namespace=b"), ("POD_IP", "--ip=10.4.5.6")];
     let given = given.into_iter().filter(|(name, _)| env(name)).map(|(_, flag)| flag.to_owned());
+    let substituted = words.iter().map(|word| {
+        let word = word.replace("$(NODE_NAME)", "node1").replace("$(HOST_IP)", "10.1.2.3");
+        word.replace("$(POD_NAME)", "daemon-1")
+    });
     let words: Vec<_> =
-        std::iter::once("interceptor".to_owned()).chain(words).chain(given).collect();
+        std::iter::once("interceptor".to_owned()).chain(substituted).chain(given).collect();
     Ok(Cli::try_parse_from(&words).with_context(|| words.join(" "))?.command)
 }
 

@@ -277,6 +277,7 @@ fn the_daemon_has_the_arguments_and_settings_of_the_values() {
                 "run",
                 "--kubernetes",
                 "--node-name=$(NODE_NAME)",
+                "--instance=interceptor-system/$(POD_NAME)",
                 "--policy=/etc/interceptor/policy.yaml",
                 "--admin=127.0.0.1:9469",
                 "--metrics=$(HOST_IP):9469",
@@ -298,10 +299,14 @@ fn the_daemon_has_the_arguments_and_settings_of_the_values() {
                 hook["spec"].get("template").map_or(&hook["spec"], |template| &template["spec"]);
             // With a toleration of all taints the pod might go to a node that is down.
             let control_plane = "node-role.kubernetes.io/control-plane";
-            assert_eq!(
-                pod["tolerations"],
-                json!([{ "key": control_plane, "effect": "NoSchedule", "operator": "Exists" }])
-            );
+            let tolerations = pod["tolerations"].as_array().context("no tolerations")?;
+            let (waits, others): (Vec<_>, Vec<_>) =
+                tolerations.iter().partition(|one| one["tolerationSeconds"] == 5);
+            let expected =
+                json!({ "key": control_plane, "effect": "NoSchedule", "operator": "Exists" });
+            assert_eq!(others, [&expected]);
+            // The Job of the uninstall is moved from a node that goes away.
+            assert_eq!(waits.len(), if hook["kind"] == "Job" { 2 } else { 0 });
         }
         for (probe, path) in [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")] {
             let at = json!({ "host": "127.0.0.1", "path": path, "port": 9469 });
