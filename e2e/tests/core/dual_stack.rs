@@ -113,7 +113,7 @@ fn the_app_sees_the_clients_addresses_of_both_families() {
 
         // Nothing listens on this port.
         app.annotate("debug.redirect", &format!("8080 -> [{LAPTOP6}]:1"))?;
-        app.wait_event("RedirectChanged")?;
+        app.wait_refused("TargetRefuses")?;
         wait_until("the app to answer for the target", TIMEOUT, || {
             ensure!(client_addresses_seen(&app, once)? == directly, "the app sees other clients");
             Ok(())
