@@ -119,7 +119,8 @@ fn a_job_that_completes_is_no_refused_rule() {
         let pod = job.pod()?;
         pod.annotate("debug.redirect", &f.to_laptop())?;
         pod.wait_active()?;
-        pod.exec(&["kill", "1"])?;
+        // Later, so that the end of the container does not disturb this command.
+        pod.exec(&["sh", "-c", "(sleep 1; kill 1) > /dev/null 2>&1 &"])?;
         let condition = wait_until("the pod to have ended", 3 * TIMEOUT, || {
             let condition = pod.active()?.context("no condition")?;
             ensure!(condition.reason == "PodNotRunning", "{condition}");
