@@ -9,14 +9,10 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// `SOCK_DIAG_BY_FAMILY` of `linux/sock_diag.h`: the type of requests and of answers.
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
+use super::sock_diag::{BY_FAMILY, HEADER, REQUEST};
+
 /// `TCP_LISTEN` of `net/tcp_states.h`, as a bit of a request's set of states.
 const LISTENING: u32 = 1 << 10;
-/// The length of `struct nlmsghdr`.
-const HEADER: usize = 16;
-/// The length of `struct inet_diag_req_v2`.
-const REQUEST: usize = 56;
 /// The place of the local port in `struct inet_diag_msg`, in network byte order.
 const LOCAL_PORT: usize = 4;
 /// The kernel answers in messages of at most this size.
@@ -54,7 +50,7 @@ fn request(family: libc::c_int) -> Vec<u8> {
     let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
     let mut bytes = Vec::with_capacity(HEADER + REQUEST);
     bytes.extend(((HEADER + REQUEST) as u32).to_ne_bytes());
-    bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    bytes.extend(BY_FAMILY.to_ne_bytes());
     bytes.extend(flags.to_ne_bytes());
     // Sequence number and sender, which the kernel repeats and fills in.
     bytes.extend([0; 8]);
@@ -77,7 +73,7 @@ fn read(mut bytes: &[u8], ports: &mut BTreeSet<u16>) -> io::Result<bool> {
                 let (errno, _) = body.split_first_chunk().ok_or_else(broken)?;
                 return Err(io::Error::from_raw_os_error(-i32::from_ne_bytes(*errno)));
             }
-            kind if kind == libc::c_int::from(SOCK_DIAG_BY_FAMILY) => {
+            kind if kind == libc::c_int::from(BY_FAMILY) => {
                 let port = body.get(LOCAL_PORT..).and_then(<[u8]>::first_chunk);
                 ports.insert(u16::from_be_bytes(*port.ok_or_else(broken)?));
             }

@@ -13,13 +13,13 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// `SOCK_DIAG_BY_FAMILY` of `linux/sock_diag.h`.
-const BY_FAMILY: u16 = 20;
+pub(super) const BY_FAMILY: u16 = 20;
 /// `INET_DIAG_CGROUP_ID` of `linux/inet_diag.h`.
 const CGROUP_ID: u16 = 21;
 /// `struct nlmsghdr`.
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 /// `struct inet_diag_req_v2`.
-const REQUEST: usize = 56;
+pub(super) const REQUEST: usize = 56;
 /// `struct inet_diag_msg`, which the attributes follow.
 const ANSWER: usize = 72;
 /// Maximum size of an answer in bytes. It is about 200.
