@@ -78,6 +78,7 @@ fn workload(name: &str, netns: &str, rules: Vec<RuleEntry>) -> WorkloadEntry {
         netns: netns.to_owned(),
         armed: None,
         failure: None,
+        is_contested: false,
         rules,
     }
 }

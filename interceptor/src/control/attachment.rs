@@ -200,6 +200,12 @@ impl Attachment {
         unclaimed
     }
 
+    /// Whether another daemon redirects some of the plan's ports.
+    #[must_use]
+    pub fn is_contested(&self) -> bool {
+        !self.waits.is_empty()
+    }
+
     /// Brings rules, routes and ports to the plan. Unchanged rules are not touched. Rules with a
     /// port in `unclaimed` wait.
     ///

@@ -42,6 +42,8 @@ pub struct WorkloadEntry {
     pub armed: Option<Armed>,
     /// Why it is not armed, when it has rules to put in force.
     pub failure: Option<Standing>,
+    /// Whether another daemon of this node redirects some of its ports.
+    pub is_contested: bool,
     /// Its rules.
     pub rules: Vec<RuleEntry>,
 }

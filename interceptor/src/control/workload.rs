@@ -267,6 +267,7 @@ impl WorkloadController {
             netns: self.netns_name(),
             armed: self.armed.as_ref().map(Attachment::published),
             failure,
+            is_contested: self.armed.as_ref().is_some_and(Attachment::is_contested),
             rules,
         }
     }

@@ -39,6 +39,7 @@ fn rendered(uid: Option<&str>, rules: Vec<RuleEntry>) -> String {
         netns: String::new(),
         armed: None,
         failure: None,
+        is_contested: false,
         rules,
     });
     let workers = Workers::start(1, 1).expect("threads");

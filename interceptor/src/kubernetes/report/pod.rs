@@ -51,6 +51,8 @@ struct PodReporter {
     waiting_events: Vec<PodEvent>,
     event_budget: Budget,
     condition_budget: Budget,
+    /// Whether another daemon redirects ports of the pod.
+    is_contested: bool,
     /// Since when a rule has been in a transient state.
     transient_since: Option<Instant>,
     /// Counts failed writes of conditions in a row.
@@ -148,6 +150,7 @@ impl PodReporter {
             waiting_events: Vec::new(),
             event_budget: Budget::new(EVENT_BUDGET.0, EVENT_BUDGET.1),
             condition_budget: Budget::new(CONDITION_BUDGET.0, CONDITION_BUDGET.1),
+            is_contested: false,
             transient_since: None,
             condition_retry: RETRY,
             event_retry: EVENT_RETRY,
@@ -161,6 +164,7 @@ impl PodReporter {
         let (wanted, events) = match entry {
             _ if self.shared.is_ending() => (Vec::new(), self.reported.end(EndCause::Shutdown)),
             Some(entry) if is_of(&entry, pod) => {
+                self.is_contested = entry.is_contested;
                 if pod.workload.is_none() {
                     // The annotations are gone, but the reconciler has not removed the rules yet.
                     return Next::Wait(None);
@@ -218,7 +222,11 @@ impl PodReporter {
     async fn apply(&mut self, pod: &SeenPod, wanted: &[ConditionSpec]) -> Result<(), Instant> {
         let now = Instant::now();
         let (_, on_pod) = newest(pod, self.last_write.as_ref());
-        if are_equal(wanted, on_pod) {
+        // Another daemon's conditions say what is in force. Both write by the same name, so a write
+        // of this daemon would replace them, again and again. Its Events say why it waits.
+        let is_own = self.last_write.as_ref().is_some_and(|last| last.on_pod == on_pod);
+        let is_foreign = self.is_contested && !is_own && !on_pod.is_empty();
+        if is_foreign || are_equal(wanted, on_pod) {
             return Ok(());
         }
         let is_ending = self.shared.is_ending();

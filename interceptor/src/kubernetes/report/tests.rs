@@ -83,6 +83,7 @@ pub(super) fn published(rules: Vec<RuleEntry>) -> WorkloadEntry {
         netns: String::new(),
         armed: None,
         failure: None,
+        is_contested: false,
         rules,
     }
 }

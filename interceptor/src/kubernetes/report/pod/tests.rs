@@ -85,6 +85,29 @@ async fn a_difference_that_a_write_does_not_change_is_not_written_again() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_waits_for_another_one_leaves_its_conditions_alone() {
+    let (shared, requests) = shared(vec![(4, on_pod(&refused())), (6, on_pod(&active()))]);
+    let mut reporter = PodReporter::new(shared);
+    let contested = |reporter: &PodReporter| {
+        let entry = WorkloadEntry { is_contested: true, ..published(refused()) };
+        reporter.shared.registry.publish(entry);
+    };
+    contested(&reporter);
+    let others = pod(1, true, &on_pod(&active()));
+    assert!(matches!(reporter.step(NAME, &others).await, Next::Wait(None)));
+    assert_eq!((writes(&requests), events(&requests)), (0, 1), "its Event says why it waits");
+    // Without conditions of the other one, it writes its own.
+    reporter.step(NAME, &pod(3, true, &[])).await;
+    assert_eq!(writes(&requests), 1);
+    let_time_pass(&mut reporter);
+    reporter.step(NAME, &pod(5, true, &on_pod(&active()))).await;
+    assert_eq!(writes(&requests), 1, "the other one has written");
+    // The port is this daemon's now.
+    step(&mut reporter, active(), &pod(5, true, &[])).await;
+    assert_eq!(writes(&requests), 2);
+}
+
+#[tokio::test]
 async fn a_pod_without_annotations_loses_the_conditions_of_interceptor_only() {
     let (mut reporter, requests) = reported(vec![(4, vec![])]).await;
     reporter.shared.registry.remove(&NAME.into());
