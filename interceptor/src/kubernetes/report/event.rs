@@ -150,7 +150,10 @@ fn note(event: EventReason, id: &RuleId, rule: &RuleEntry) -> String {
     let said = sentence.strip_prefix(&format!("{annotation}: ")).unwrap_or(&sentence);
     shortened(&match event {
         EventReason::Waiting | EventReason::Interrupted => {
-            format!("{annotation}: {}: {said}; clients get the app", rule.condition.reason)
+            let reason = rule.condition.reason;
+            // Another rule or daemon has the port: what clients get is its affair.
+            let clients = if reason == Reason::PortTaken { "" } else { "; clients get the app" };
+            format!("{annotation}: {reason}: {said}{clients}")
         }
         EventReason::Recovered => format!("{annotation}: the target answers again: {said}"),
         EventReason::Ended => format!("{annotation}: {said} (rule: {})", id.text),
