@@ -91,6 +91,18 @@ impl Fixture {
         with_timeouts(self.listener.accept()?.0)
     }
 
+    /// Accepts the connections that wait for it.
+    pub(crate) fn accept_waiting(&self) -> io::Result<Vec<TcpStream>> {
+        self.listener.set_nonblocking(true)?;
+        let mut accepted = Vec::new();
+        while let Ok((stream, _)) = self.listener.accept() {
+            stream.set_nonblocking(false)?;
+            accepted.push(with_timeouts(stream)?);
+        }
+        self.listener.set_nonblocking(false)?;
+        Ok(accepted)
+    }
+
     /// Opens a connection and returns both ends.
     pub(crate) fn connect(&self, route: Route) -> Result<Ends> {
         let client = self.connect_client(route).with_context(|| format!("connect, {route:?}"))?;
