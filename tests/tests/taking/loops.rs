@@ -178,7 +178,8 @@ fn a_loop_through_two_proxies_and_two_pods_is_found() {
             Ok(())
         })?;
         let connections = (to_web.connections(), to_api.connections());
-        assert!(connections.0 <= 3 * HANDFUL && connections.1 <= 3 * HANDFUL, "{connections:?}");
+        // Each rule has a few suspicions when the machine is busy, and probes for each.
+        assert!(connections.0 <= 4 * HANDFUL && connections.1 <= 4 * HANDFUL, "{connections:?}");
         Ok(())
     });
 }
