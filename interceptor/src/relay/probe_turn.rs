@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Whose turn it is.
+/// The place where the right to probe is taken.
 #[derive(Debug, Default)]
 pub struct ProbeTurn {
     lock: Mutex<()>,
