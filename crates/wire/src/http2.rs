@@ -10,7 +10,7 @@
 //! bytes can still be passed on.
 
 pub mod encode;
-// pub mod hpack;
+pub mod hpack;
 
 mod block;
 mod error_code;
