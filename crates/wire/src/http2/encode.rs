@@ -133,3 +133,6 @@ fn end(out: &mut [u8], start: usize, kind: Kind, stream: StreamId, flags: Flags)
     let header = FrameHeader::new(kind, stream, length).with(flags);
     out[start..start + FRAME_HEADER].copy_from_slice(&header.to_bytes());
 }
+
+#[cfg(test)]
+mod tests;

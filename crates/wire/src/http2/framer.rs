@@ -326,3 +326,6 @@ impl Progress {
         Event::Piece(part, length)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -285,3 +285,6 @@ impl Negotiated {
         Ok(Change { before, after: settings, smallest_table_size })
     }
 }
+
+#[cfg(test)]
+mod tests;

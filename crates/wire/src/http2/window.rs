@@ -150,3 +150,6 @@ impl<S> Increment<S> {
         self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests;

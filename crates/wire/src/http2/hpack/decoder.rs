@@ -309,3 +309,6 @@ impl Decoder {
         Field { name, value, representation }
     }
 }
+
+#[cfg(test)]
+mod tests;

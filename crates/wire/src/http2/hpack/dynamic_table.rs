@@ -173,3 +173,6 @@ impl Entry {
         self.name + self.value + Field::OVERHEAD
     }
 }
+
+#[cfg(test)]
+mod tests;

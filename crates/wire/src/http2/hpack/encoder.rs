@@ -76,13 +76,17 @@ impl Encoder {
         self.table.size()
     }
 
-    /// Begins a block: writes the sizes of the table that the peer has to know, the smallest one
-    /// and the last one, RFC 7541 section 4.2.
+    /// Begins a block: writes the sizes of the table that the peer has to know, RFC 7541 section
+    /// 4.2.
+    ///
+    /// If the table became smaller and then larger, the smallest size comes first. It is zero,
+    /// since Go refuses a second size while its table has fields.
     pub fn begin(&mut self, out: &mut Vec<u8>) {
         let Some(smallest) = self.smallest.take() else { return };
         let maximum = self.table.maximum();
         if smallest < maximum {
-            size_update(out, smallest);
+            self.table.evict_all();
+            size_update(out, 0);
         }
         size_update(out, maximum);
     }
@@ -131,6 +135,9 @@ pub fn encode_stateless(out: &mut Vec<u8>, field: Field<'_>) {
 }
 
 /// Writes a table size of this many bytes, RFC 7541 section 6.3. It may only begin a block.
+///
+/// In front of fields of [`encode_stateless`], after the peer lowered its limit, it is the smallest
+/// limit since the last block: the sender that the table follows sets the last one itself.
 pub fn size_update(out: &mut Vec<u8>, size: u32) {
     integer::write(out, 0x20, 5, size);
 }
@@ -160,3 +167,6 @@ fn string(out: &mut Vec<u8>, bytes: &[u8]) {
         out.extend_from_slice(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,3 +188,6 @@ fn long(bits: u64) -> (usize, u32) {
     let at = usize::from(place) + ((top as usize) >> (32 - length)) - code as usize;
     (usize::from(ORDER.symbols[at]), length as u32)
 }
+
+#[cfg(test)]
+mod tests;

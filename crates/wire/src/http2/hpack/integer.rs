@@ -55,7 +55,7 @@ mod tests {
     #[case(&[0b1110_1010], 5, 10)]
     #[case(&[0b1111_1111, 0b1001_1010, 0b0000_1010], 5, 1337)]
     #[case(&[0b0010_1010], 8, 42)]
-    #[case(&[0xff, 0x80, 0xfe, 0xff, 0xff, 0x0f], 8, u32::MAX - 1)]
+    #[case(&[0xff, 0x80, 0xfe, 0xff, 0xff, 0x0f], 8, u32::MAX)]
     #[case(&[0xff, 0x80, 0x80, 0x80, 0x80, 0x00], 7, 127)]
     fn numbers_are_read(#[case] bytes: &[u8], #[case] bits: u32, #[case] value: u32) {
         assert_eq!(read(bytes, bits), Ok(Some((value, bytes.len()))));
@@ -65,13 +65,11 @@ mod tests {
     }
 
     #[rstest]
-    #[case::too_large(&[0xff, 0x81, 0xfe, 0xff, 0xff, 0x0f], Some(u32::MAX))]
-    #[case::by_one(&[0xff, 0x82, 0xfe, 0xff, 0xff, 0x0f], None)]
-    #[case::by_far(&[0xff, 0xff, 0xff, 0xff, 0xff, 0x7f], None)]
-    #[case::too_long(&[0xff, 0x80, 0x80, 0x80, 0x80, 0x80], None)]
-    fn numbers_beyond_32_bits_are_refused(#[case] bytes: &[u8], #[case] value: Option<u32>) {
-        let expected = value.map(|value| Some((value, bytes.len()))).ok_or(HpackError::Number);
-        assert_eq!(read(bytes, 8), expected);
+    #[case::by_one(&[0xff, 0x81, 0xfe, 0xff, 0xff, 0x0f])]
+    #[case::by_far(&[0xff, 0xff, 0xff, 0xff, 0xff, 0x7f])]
+    #[case::too_long(&[0xff, 0x80, 0x80, 0x80, 0x80, 0x80])]
+    fn numbers_beyond_32_bits_are_refused(#[case] bytes: &[u8]) {
+        assert_eq!(read(bytes, 8), Err(HpackError::Number));
     }
 
     proptest! {
