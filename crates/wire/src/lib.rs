@@ -33,6 +33,7 @@
 
 pub mod hello;
 pub mod http1;
+pub mod http2;
 pub mod opening;
 
 mod reason;
