@@ -33,6 +33,9 @@ use crate::relay::{
 /// Maximum number of bytes of all diverted requests of a connection that wait for their servers.
 /// Beyond it, the largest one is reset.
 const MAX_HELD: usize = 8 << 20;
+/// The client gets this much of the connection's window back at a time, in bytes. If the app holds
+/// the rest of the window, less would make the client send ever so little.
+const WORTH_GIVING_BACK: u32 = 4 << 10;
 
 /// What differs once a stream was diverted.
 pub(super) struct Diversion<'a> {
@@ -42,6 +45,8 @@ pub(super) struct Diversion<'a> {
     pub(super) streams: Streams,
     servers: Vec<Server<'a>>,
     next_key: u32,
+    /// What the client may be given back of the connection's window, in bytes.
+    taken: u32,
     /// Streams that were reset while the client might still send DATA of them.
     forgotten: HashSet<StreamId>,
     /// Shows that the client has read the resets before it.
@@ -65,6 +70,7 @@ impl<'a> Diversion<'a> {
             streams: Streams::new(),
             servers: Vec::new(),
             next_key: 0,
+            taken: 0,
             forgotten: HashSet::new(),
             ping: None,
         }
@@ -112,7 +118,10 @@ impl<'a> Diversion<'a> {
             credit: 0,
             client_ended: end,
             server_ended: false,
-            has_content: false,
+            taken: 0,
+            arriving_up: false,
+            arriving_down: false,
+            used: Some(0),
             clock,
         };
         self.streams.insert(id, stream);
@@ -149,20 +158,43 @@ impl<'a> Diversion<'a> {
         if part != Part::Content {
             // The server does not get padding, so it gives nothing back for it.
             give_back(id, bytes.len() as u32, down);
-            return;
+            let used = stream.used.take().unwrap_or_default();
+            return self.give_connection_back(used, down);
         }
-        stream.has_content = true;
         if !stream.server_ended {
             stream.push_up(bytes, false);
             self.limit_held();
         }
     }
 
-    /// A diverted DATA frame with END_STREAM is complete.
-    pub(super) fn on_data_end(&mut self, id: StreamId) {
-        if let Some(stream) = self.streams.get_mut(&id)
-            && !stream.client_ended
+    /// A DATA frame that the app does not get begins. What it takes of the connection's window goes
+    /// back to the client: the app will never give it back.
+    pub(super) fn on_data_start(&mut self, id: StreamId, length: u32, down: &mut Down) {
+        let stream = self.streams.get_mut(&id);
+        let give_back = match stream {
+            None => length,
+            Some(stream) => {
+                stream.arriving_up = true;
+                stream.use_connection(length)
+            }
+        };
+        self.give_connection_back(give_back, down);
+    }
+
+    fn give_connection_back(&mut self, bytes: u32, down: &mut Down) {
+        self.taken += bytes;
+        if self.taken >= WORTH_GIVING_BACK
+            && let Some(taken) = Increment::new(std::mem::take(&mut self.taken))
         {
+            down.insert(|out| encode::connection_window(out, taken));
+        }
+    }
+
+    /// A diverted DATA frame is complete. `end`: it has END_STREAM.
+    pub(super) fn on_data_end(&mut self, id: StreamId, end: bool) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.arriving_up = false;
+        if end && !stream.client_ended {
             stream.push_up(&[], true);
         }
     }
@@ -214,6 +246,7 @@ impl<'a> Diversion<'a> {
             if let Some(server) = self.servers.iter_mut().find(|server| server.key == key) {
                 server.reset(&stream, code);
             }
+            self.taken += stream.used.unwrap_or_default();
             return true;
         }
         self.forgotten.remove(&id)
@@ -300,7 +333,7 @@ impl<'a> Diversion<'a> {
                 None => self.lose(key),
             }
         }
-        moved |= self.send_up(down);
+        moved |= self.send_up(up.app.announced().initial_window_size, down);
         moved |= self.send_down(down);
         self.send_ping(down);
         self.servers.retain(|server| {
@@ -331,8 +364,9 @@ impl<'a> Diversion<'a> {
             };
             self.stolen.failed(route, outcome);
             let is_open = down.end.is_none() && !down.is_leaving && up.may_open(id);
-            // The app's window of the connection does not know of content.
-            if is_open && self.streams.get(&id).is_some_and(|stream| !stream.has_content) {
+            // Else the app's window of the connection would be overrun.
+            let fits = self.streams.get(&id).is_some_and(|stream| stream.used.is_some());
+            if is_open && fits {
                 self.hand_to_app(id, up, open);
                 continue;
             }
@@ -353,7 +387,9 @@ impl<'a> Diversion<'a> {
                     let opening = Opening::Headers { end_stream: end, priority: None };
                     self.encode(&mut frames, &BlockHead { stream: id, opening }, &fields, size);
                 }
-                stream::Up::Data { end, .. } => encode::data(&mut frames, id, b"", end, size),
+                stream::Up::Data { mut bytes, end } => {
+                    encode::data(&mut frames, id, bytes.make_contiguous(), end, size);
+                }
             }
         }
         if let Some(credit) = Increment::new(stream.credit) {
@@ -385,8 +421,8 @@ impl<'a> Diversion<'a> {
     }
 
     /// Sends requests on.
-    fn send_up(&mut self, down: &mut Down) -> bool {
-        let mut any = false;
+    fn send_up(&mut self, initial: u32, down: &mut Down) -> bool {
+        let (mut any, mut used) = (false, 0);
         for (id, stream) in &mut self.streams {
             if stream.up.is_empty() {
                 continue;
@@ -396,11 +432,13 @@ impl<'a> Diversion<'a> {
                 continue;
             };
             let (taken, moved) = server.send(*id, stream);
-            any |= moved;
-            if !stream.client_ended {
-                give_back(*id, taken, down);
+            if stream.theirs.is_some() {
+                used += stream.used.take().unwrap_or_default();
             }
+            any |= moved;
+            give_back(*id, stream.give_back(taken, initial), down);
         }
+        self.give_connection_back(used, down);
         any
     }
 
@@ -459,6 +497,11 @@ fn respond(
         // What was inserted before, such as a window, keeps its place.
         down.release();
         let mut frames = Vec::new();
+        if let Some(stream::Down::Data { bytes, .. }) = stream.down.front()
+            && !stream.is_worth_sending_down(bytes.len())
+        {
+            break;
+        }
         match stream.down.front_mut() {
             None => break,
             Some(stream::Down::Block { block, end }) => {

@@ -246,6 +246,11 @@ impl<'a> Server<'a> {
             return (taken, moved);
         }
         while self.out.size() < MAX_WAITING {
+            if let Some(Up::Data { bytes, .. }) = stream.up.front()
+                && !stream.is_worth_sending_up(bytes.len())
+            {
+                break;
+            }
             let Some(item) = stream.up.front_mut() else { break };
             match item {
                 Up::Block { fields, end } => {
@@ -454,9 +459,12 @@ impl<'a> Server<'a> {
     }
 
     /// A DATA frame begins.
-    fn on_data(&mut self, header: &FrameHeader, streams: &Streams) {
+    fn on_data(&mut self, header: &FrameHeader, streams: &mut Streams) {
         let wanted = self.streams.get(&header.stream).is_some_and(|id| streams.contains_key(id));
         self.content_of = wanted.then_some(header.stream);
+        if let Some(stream) = self.streams.get(&header.stream).and_then(|id| streams.get_mut(id)) {
+            stream.arriving_down = true;
+        }
         if !wanted {
             // What nobody wants uses up the connection's window, too.
             self.content_taken(header.length);
@@ -483,8 +491,11 @@ impl<'a> Server<'a> {
     fn on_data_end(&mut self, header: &FrameHeader, streams: &mut Streams) {
         let Some(theirs) = self.content_of.take() else { return };
         let ends = header.flags.contains(Flags::END_STREAM);
-        if ends && let Some(stream) = self.streams.get(&theirs).and_then(|id| streams.get_mut(id)) {
-            stream.push_down(&[], true);
+        if let Some(stream) = self.streams.get(&theirs).and_then(|id| streams.get_mut(id)) {
+            stream.arriving_down = false;
+            if ends {
+                stream.push_down(&[], true);
+            }
         }
     }
 

@@ -426,11 +426,11 @@ impl Up {
                 self.fate = Fate::Drop;
             }
         }
-        if self.fate != Fate::Pass && header.kind == Kind::Data {
-            // The app will never give it back.
-            if let Some(length) = Increment::new(header.length) {
-                world.down.insert(|out| encode::connection_window(out, length));
-            }
+        if self.fate != Fate::Pass
+            && header.kind == Kind::Data
+            && let Some(diversion) = world.diversion
+        {
+            diversion.on_data_start(id, header.length, world.down);
         }
         Ok(if self.fate == Fate::Pass { Verdict::Pass } else { Verdict::Drop })
     }
@@ -460,10 +460,8 @@ impl Up {
     }
 
     fn on_end(&mut self, header: &FrameHeader, world: &mut World<'_, '_>) {
-        if let (Fate::Divert(id), Some(diversion)) = (self.fate, &mut *world.diversion)
-            && ends_stream(header)
-        {
-            diversion.on_data_end(id);
+        if let (Fate::Divert(id), Some(diversion)) = (self.fate, &mut *world.diversion) {
+            diversion.on_data_end(id, ends_stream(header));
         }
         self.fate = Fate::Pass;
     }
