@@ -336,6 +336,9 @@ impl<'a> Diversion<'a> {
         moved |= self.send_up(up.app.announced().initial_window_size, down);
         moved |= self.send_down(down);
         self.send_ping(down);
+        if up.is_over {
+            self.finish_servers();
+        }
         self.servers.retain(|server| {
             let is_wanted = self.streams.values().any(|stream| stream.server == server.key);
             is_wanted || !server.is_useless()
@@ -463,6 +466,18 @@ impl<'a> Diversion<'a> {
             }
         }
         any
+    }
+
+    /// Passes the client's FIN on to servers that have got everything before it.
+    fn finish_servers(&mut self) {
+        for server in &mut self.servers {
+            let is_waiting = |stream: &Diverted| {
+                stream.server == server.key && !stream.up.is_empty()
+            };
+            if !self.streams.values().any(is_waiting) {
+                server.finish();
+            }
+        }
     }
 
     /// Asks whether the client has read the resets.

@@ -70,6 +70,8 @@ pub(super) struct Server<'a> {
     is_leaving: bool,
     /// What the server may be given back of the connection's window, in bytes.
     taken: u32,
+    /// FIN was sent.
+    is_finished: bool,
 }
 
 /// How far the connection is.
@@ -138,6 +140,7 @@ impl<'a> Server<'a> {
             next: 1,
             is_leaving: false,
             taken: 0,
+            is_finished: false,
         }
     }
 
@@ -329,6 +332,18 @@ impl<'a> Server<'a> {
             && let Some(bytes) = Increment::new(bytes)
         {
             self.write(|out| encode::stream_window(out, theirs, bytes));
+        }
+    }
+
+    /// Sends FIN when everything before is out.
+    pub(super) fn finish(&mut self) {
+        if let Link::Open(upstream) = &self.link
+            && self.out.is_empty()
+            && !self.is_finished
+        {
+            self.is_finished = true;
+            // Fails only if the server is gone, which a read shows.
+            let _ = upstream.stream.finish();
         }
     }
 
