@@ -1,9 +1,13 @@
 //! HTTP/2 as on the wire: frames of RFC 9113, and header blocks of RFC 7541.
 //!
-//! The relay joins the connections of a client and an app frame by frame. It needs to know where a
-//! frame begins and ends ([`Framer`]), what a header block says ([`hpack`]), which settings are in
-//! force ([`Negotiated`]), and how much may be sent ([`ConnectionWindow`], [`StreamWindow`]). It
-//! makes some frames itself ([`encode`]).
+//! To join the connections of a client and an app frame by frame, the relay needs to know:
+//!
+//! - where a frame begins and ends: [`Framer`];
+//! - what a header block says: [`hpack`];
+//! - which settings are in force: [`Negotiated`];
+//! - how much may be sent: [`ConnectionWindow`], [`StreamWindow`].
+//!
+//! [`encode`] writes the frames that the relay makes itself.
 //!
 //! Nothing here judges a message: names and values are bytes, and frames keep unknown flags, types
 //! and reserved bits. What RFC 9113 makes an error of the connection is a [`FrameError`], and the

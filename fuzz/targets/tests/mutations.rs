@@ -13,7 +13,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use interceptor_fuzz_targets::{condition, framer, hello, http1, http2, rule, workloads};
+use interceptor_fuzz_targets::{
+    condition, framer, frames, hello, hpack, http1, http2, rule, workloads,
+};
 use rstest::rstest;
 
 /// Time for each target in seconds. `FUZZ_SECONDS` overrides it.
@@ -24,7 +26,9 @@ const MAXIMUM_LENGTH: usize = 9000;
 #[rstest]
 #[case::condition("condition", |bytes: &[u8]| text(bytes, condition::run))]
 #[case::framer("framer", framer::run)]
+#[case::frames("frames", frames::run)]
 #[case::hello("hello", hello::run)]
+#[case::hpack("hpack", hpack::run)]
 #[case::http1("http1", http1::run)]
 #[case::http2("http2", http2::run)]
 #[case::rule("rule", |bytes: &[u8]| text(bytes, rule::run))]

@@ -26,9 +26,9 @@
 //! # Ok::<(), interceptor_wire::http2::hpack::HpackError>(())
 //! ```
 //!
-//! An [`Encoder`] writes blocks for the decoder of a peer, and keeps the choices of the sender as
+//! An [`Encoder`] writes blocks for the decoder of a peer. It keeps the choices of the sender as
 //! far as its own table has the same fields. [`encode_stateless`] writes fields for a peer whose
-//! table follows somebody else.
+//! table follows another encoder.
 
 mod decoder;
 mod dynamic_table;

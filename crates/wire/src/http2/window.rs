@@ -23,9 +23,9 @@ pub enum OfStream {}
 ///
 /// The window of a stream is negative after its recipient has lowered
 /// `SETTINGS_INITIAL_WINDOW_SIZE` below what was sent already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window<S> {
-    size: i32,
+    size: i64,
     of: PhantomData<S>,
 }
 
@@ -35,7 +35,7 @@ pub type ConnectionWindow = Window<OfConnection>;
 pub type StreamWindow = Window<OfStream>;
 
 /// The bytes that a WINDOW_UPDATE adds to a window, at least one and at most [`MAX_WINDOW`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Increment<S> {
     bytes: u32,
     of: PhantomData<S>,
@@ -48,7 +48,7 @@ pub enum WindowError {
     #[error("a window of {window} bytes grows by {bytes}, beyond 2^31 - 1")]
     Overflow {
         /// The size of the window in bytes.
-        window: i32,
+        window: i64,
         /// The bytes to add.
         bytes: u32,
     },
@@ -56,7 +56,7 @@ pub enum WindowError {
     #[error("{bytes} bytes were sent into a window of {window}")]
     Overrun {
         /// The size of the window in bytes.
-        window: i32,
+        window: i64,
         /// The bytes that were sent.
         bytes: u32,
     },
@@ -65,13 +65,18 @@ pub enum WindowError {
 // === impl Window ===
 
 impl<S> Window<S> {
+    fn with_size(size: u32) -> Self {
+        Self { size: size.into(), of: PhantomData }
+    }
+
     /// How many bytes may be sent now.
     pub fn available(&self) -> u32 {
+        // Fits, since a window is at most MAX_WINDOW.
         u32::try_from(self.size).unwrap_or_default()
     }
 
     /// The size in bytes, which may be negative.
-    pub fn size(&self) -> i32 {
+    pub fn size(&self) -> i64 {
         self.size
     }
 
@@ -81,12 +86,10 @@ impl<S> Window<S> {
     ///
     /// The window is smaller, and stays as it is.
     pub fn consume(&mut self, bytes: u32) -> Result<(), WindowError> {
-        let overrun = WindowError::Overrun { window: self.size, bytes };
         if bytes > self.available() {
-            return Err(overrun);
+            return Err(WindowError::Overrun { window: self.size, bytes });
         }
-        // Fits, since it is not more than the size.
-        self.size -= bytes as i32;
+        self.size -= i64::from(bytes);
         Ok(())
     }
 
@@ -96,10 +99,15 @@ impl<S> Window<S> {
     ///
     /// The window would exceed [`MAX_WINDOW`], and stays as it is.
     pub fn add(&mut self, increment: Increment<S>) -> Result<(), WindowError> {
-        let bytes = increment.bytes;
-        let overflow = WindowError::Overflow { window: self.size, bytes };
-        // Fits into an `i32`, since it is at most MAX_WINDOW.
-        self.size = self.size.checked_add(bytes as i32).ok_or(overflow)?;
+        self.change(increment.bytes, 0)
+    }
+
+    fn change(&mut self, more: u32, less: u32) -> Result<(), WindowError> {
+        let size = self.size + i64::from(more) - i64::from(less);
+        if size > i64::from(MAX_WINDOW) {
+            return Err(WindowError::Overflow { window: self.size, bytes: more });
+        }
+        self.size = size;
         Ok(())
     }
 }
@@ -107,7 +115,7 @@ impl<S> Window<S> {
 impl ConnectionWindow {
     /// The window of a new connection.
     pub fn new() -> Self {
-        Self { size: INITIAL_CONNECTION_WINDOW as i32, of: PhantomData }
+        Self::with_size(INITIAL_CONNECTION_WINDOW)
     }
 }
 
@@ -121,7 +129,7 @@ impl StreamWindow {
     /// The window of a new stream: `SETTINGS_INITIAL_WINDOW_SIZE`, or [`MAX_WINDOW`] if that is
     /// beyond it.
     pub fn new(initial: u32) -> Self {
-        Self { size: initial.min(MAX_WINDOW) as i32, of: PhantomData }
+        Self::with_size(initial.min(MAX_WINDOW))
     }
 
     /// Follows a change of `SETTINGS_INITIAL_WINDOW_SIZE`, RFC 9113 section 6.9.2.
@@ -130,14 +138,20 @@ impl StreamWindow {
     ///
     /// The window would exceed [`MAX_WINDOW`], and stays as it is.
     pub fn change_initial(&mut self, from: u32, to: u32) -> Result<(), WindowError> {
-        let size = i64::from(self.size) + i64::from(to) - i64::from(from);
-        let overflow = WindowError::Overflow { window: self.size, bytes: to.saturating_sub(from) };
-        self.size = i32::try_from(size).map_err(|_| overflow)?;
-        Ok(())
+        self.change(to, from)
     }
 }
 
 // === impl Increment ===
+
+// Derived impls would ask the same of the marker.
+impl<S> Clone for Increment<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Increment<S> {}
 
 impl<S> Increment<S> {
     /// An increment by this many bytes, if a WINDOW_UPDATE can carry it.

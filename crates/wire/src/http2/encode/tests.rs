@@ -1,4 +1,4 @@
-//! What is written is read again in `tests/frames.rs`; here is how it is split.
+//! How header blocks and data are split into frames, and that each frame is read as it was meant.
 
 use proptest::prelude::*;
 

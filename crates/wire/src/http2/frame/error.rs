@@ -1,6 +1,6 @@
 //! What is wrong with a frame, and how a recipient that follows RFC 9113 takes it.
 
-use super::{Kind, StreamId};
+use super::header::{Kind, StreamId};
 use crate::http2::error_code::ErrorCode;
 
 /// An error in a frame. Its bytes can still be passed on.

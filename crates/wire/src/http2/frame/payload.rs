@@ -1,6 +1,7 @@
 //! What is in a frame that is known whole.
 
-use super::{FrameError, FrameHeader, Kind, StreamId};
+use super::error::FrameError;
+use super::header::{FrameHeader, Kind, StreamId};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::settings::SettingsFrame;
 use crate::http2::window::{Increment, OfConnection, OfStream};
@@ -132,7 +133,9 @@ impl<'a> Frame<'a> {
                 let last = StreamId::masked(number(last));
                 Payload::GoAway { last, code: ErrorCode(number(code)), debug }
             }
-            Kind::WindowUpdate => self.window_update(number(self.exactly()?) & StreamId::MAX.0)?,
+            Kind::WindowUpdate => {
+                self.window_update(number(self.exactly()?) & StreamId::MAX.number())?
+            }
             Kind::PriorityUpdate => match payload.split_first_chunk() {
                 Some((stream, value)) => {
                     Payload::PriorityUpdate(StreamId::masked(number(*stream)), value)
@@ -228,7 +231,7 @@ impl Priority {
     fn read([d0, d1, d2, d3, weight]: [u8; 5]) -> Self {
         let dependency = number([d0, d1, d2, d3]);
         Self {
-            exclusive: dependency > StreamId::MAX.0,
+            exclusive: dependency > StreamId::MAX.number(),
             dependency: StreamId::masked(dependency),
             weight,
         }
@@ -236,7 +239,7 @@ impl Priority {
 
     /// The bytes of the fields.
     pub fn to_bytes(self) -> [u8; 5] {
-        let dependency = self.dependency.0 | u32::from(self.exclusive) << 31;
+        let dependency = self.dependency.number() | u32::from(self.exclusive) << 31;
         let [d0, d1, d2, d3] = dependency.to_be_bytes();
         [d0, d1, d2, d3, self.weight]
     }

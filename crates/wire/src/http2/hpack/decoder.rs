@@ -40,14 +40,12 @@ pub struct Decoder {
 
 /// A field by the places of its parts.
 enum Located {
-    Static(u32),
-    Dynamic(u32),
+    Indexed(u32),
     Literal { indexing: Indexing, name: LocatedName, value: Resolved },
 }
 
 enum LocatedName {
-    Static(u32),
-    Dynamic(u32),
+    Index(u32),
     Text(Resolved),
     /// That of an entry which was evicted, in the buffer for decoded strings.
     Saved(Resolved),
@@ -104,6 +102,16 @@ impl Decoder {
     ) -> Result<Option<Field<'a>>, HpackError> {
         if let Some(error) = self.error {
             return Err(error);
+        }
+        // The usual field by far: an index in one byte.
+        if let [first @ 0x81..=0xfe, rest @ ..] = *piece
+            && self.is_between_fields()
+            && let index = u32::from(first & 0x7f)
+            && self.has(index)
+        {
+            *piece = rest;
+            self.at_start = false;
+            return Ok(Some(self.indexed(index)));
         }
         match self.advance(piece) {
             Ok(None) => Ok(None),
@@ -206,7 +214,10 @@ impl Decoder {
         }
         self.at_start = false;
         let (indexing, name, value) = match instruction {
-            Instruction::Indexed(index) => return self.locate(index).map(Some),
+            Instruction::Indexed(index) if self.has(index) => {
+                return Ok(Some(Located::Indexed(index)));
+            }
+            Instruction::Indexed(index) => return Err(HpackError::Index(index)),
             Instruction::Literal { indexing, name, value } => (indexing, name, value),
             Instruction::TableSize(_) => return Ok(None),
         };
@@ -214,10 +225,8 @@ impl Decoder {
         self.scratch.clear();
         let name = match name {
             Name::Text(text) => LocatedName::Text(text.resolve(bytes, &mut self.scratch)?),
-            Name::Index(index) => match self.locate(index)? {
-                Located::Dynamic(place) => LocatedName::Dynamic(place),
-                _ => LocatedName::Static(index),
-            },
+            Name::Index(index) if self.has(index) => LocatedName::Index(index),
+            Name::Index(index) => return Err(HpackError::Index(index)),
         };
         let value = value.resolve(bytes, &mut self.scratch)?;
         if indexing != Indexing::Incremental {
@@ -236,14 +245,14 @@ impl Decoder {
                 self.table.insert(text.get(bytes, &self.scratch), content);
                 LocatedName::Text(text)
             }
-            LocatedName::Static(index) => {
-                let (name, _) = static_table::get(index).unwrap_or_default();
-                self.table.insert(name, content);
-                LocatedName::Static(index)
-            }
-            LocatedName::Dynamic(place) => {
+            LocatedName::Index(index) => {
+                let Some(place) = index.checked_sub(static_table::LENGTH + 1) else {
+                    let (name, _) = static_table::get(index).unwrap_or_default();
+                    self.table.insert(name, content);
+                    return LocatedName::Index(index);
+                };
                 if self.table.insert_named(place, content) {
-                    return LocatedName::Dynamic(0);
+                    return LocatedName::Index(static_table::LENGTH + 1);
                 }
                 // The table is emptied, and the name with it.
                 let start = self.scratch.len();
@@ -272,41 +281,39 @@ impl Decoder {
         Ok(())
     }
 
-    fn locate(&self, index: u32) -> Result<Located, HpackError> {
-        match index.checked_sub(static_table::LENGTH + 1) {
-            None if index > 0 => Ok(Located::Static(index)),
-            Some(place) if self.table.get(place).is_some() => Ok(Located::Dynamic(place)),
-            _ => Err(HpackError::Index(index)),
-        }
+    /// Whether the next byte begins an instruction that is not obliged to be a table size.
+    fn is_between_fields(&self) -> bool {
+        self.lowered.is_none() && (self.is_spent || self.cut.is_empty())
+    }
+
+    /// Whether the tables have an entry with this index.
+    fn has(&self, index: u32) -> bool {
+        index > 0 && index <= static_table::LENGTH + self.table.len()
+    }
+
+    /// The field with an index that the tables have.
+    fn indexed(&self, index: u32) -> Field<'_> {
+        let entry = match index.checked_sub(static_table::LENGTH + 1) {
+            None => static_table::get(index),
+            Some(place) => self.table.get(place),
+        };
+        let (name, value) = entry.unwrap_or_default();
+        Field { name, value, representation: Representation::Indexed }
     }
 
     /// The field whose strings are in `bytes`, in the tables, and in `scratch`.
     fn field<'a>(&'a self, located: &Located, bytes: &'a [u8]) -> Field<'a> {
-        let (name, value, representation) = match located {
-            Located::Static(index) => {
-                let (name, value) = static_table::get(*index).unwrap_or_default();
-                (name, value, Representation::Indexed)
-            }
-            Located::Dynamic(place) => {
-                let (name, value) = self.table.get(*place).unwrap_or_default();
-                (name, value, Representation::Indexed)
-            }
-            Located::Literal { indexing, name, value } => {
-                let (name, name_indexed) = match name {
-                    LocatedName::Static(index) => {
-                        (static_table::get(*index).unwrap_or_default().0, true)
-                    }
-                    LocatedName::Dynamic(place) => {
-                        (self.table.get(*place).unwrap_or_default().0, true)
-                    }
-                    LocatedName::Text(text) => (text.get(bytes, &self.scratch), false),
-                    LocatedName::Saved(text) => (text.get(bytes, &self.scratch), true),
-                };
-                let value = value.get(bytes, &self.scratch);
-                (name, value, Representation::Literal { indexing: *indexing, name_indexed })
-            }
+        let (indexing, name, value) = match located {
+            Located::Indexed(index) => return self.indexed(*index),
+            Located::Literal { indexing, name, value } => (*indexing, name, value),
         };
-        Field { name, value, representation }
+        let (name, name_indexed) = match name {
+            LocatedName::Index(index) => (self.indexed(*index).name, true),
+            LocatedName::Text(text) => (text.get(bytes, &self.scratch), false),
+            LocatedName::Saved(text) => (text.get(bytes, &self.scratch), true),
+        };
+        let value = value.get(bytes, &self.scratch);
+        Field { name, value, representation: Representation::Literal { indexing, name_indexed } }
     }
 }
 

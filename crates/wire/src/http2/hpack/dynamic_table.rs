@@ -46,6 +46,12 @@ impl DynamicTable {
         self.size
     }
 
+    /// How many entries there are.
+    pub(super) fn len(&self) -> u32 {
+        // Fits, since each takes a part of the size.
+        self.entries.len() as u32
+    }
+
     /// Changes the maximum size, and evicts what is beyond it.
     pub(super) fn set_maximum(&mut self, maximum: u32) {
         self.maximum = maximum;

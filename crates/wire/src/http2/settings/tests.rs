@@ -1,3 +1,5 @@
+//! Which values are in force, and which are refused.
+
 use rstest::rstest;
 
 use super::*;

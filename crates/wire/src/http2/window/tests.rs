@@ -1,3 +1,5 @@
+//! Single steps, and windows against the sum of all changes.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -37,7 +39,7 @@ fn a_window_beyond_its_maximum_is_refused() {
     let mut window = StreamWindow::new(u32::MAX);
     assert_eq!(window.available(), MAX_WINDOW);
     let one = Increment::new(1).expect("fits");
-    let overflow = WindowError::Overflow { window: i32::MAX, bytes: 1 };
+    let overflow = WindowError::Overflow { window: MAX_WINDOW.into(), bytes: 1 };
     assert_eq!(window.add(one), Err(overflow));
     assert_eq!(window.change_initial(0, 1), Err(overflow));
     assert_eq!(window.available(), MAX_WINDOW);
@@ -69,7 +71,7 @@ proptest! {
                     announced = bytes;
                 }
             }
-            prop_assert_eq!(i64::from(window.size()), sum);
+            prop_assert_eq!(window.size(), sum);
             prop_assert_eq!(i64::from(window.available()), sum.max(0));
         }
     }

@@ -79,12 +79,10 @@ proptest! {
             prop_assert!(table.size() <= table.maximum());
             for (place, (name, value)) in (0..).zip(&model.entries) {
                 prop_assert_eq!(table.get(place), Some((&name[..], &value[..])));
-                let first = |is: &dyn Fn(&(Vec<u8>, Vec<u8>)) -> bool| {
-                    model.entries.iter().position(is).map(|place| place as u32)
-                };
-                let found = first(&|entry| entry.0 == *name && entry.1 == *value);
-                let named = first(&|entry| entry.0 == *name);
-                prop_assert_eq!(table.find(name, value), (found, named));
+                let found = model.entries.iter().position(|(n, v)| (n, v) == (name, value));
+                let named = model.entries.iter().position(|(n, _)| n == name);
+                let place = |place: Option<usize>| place.map(|place| place as u32);
+                prop_assert_eq!(table.find(name, value), (place(found), place(named)));
             }
             prop_assert_eq!(table.get(model.entries.len() as u32), None);
             // What is held is bounded by what the entries need.
