@@ -12,6 +12,5 @@ pub mod frames;
 pub mod hello;
 pub mod hpack;
 pub mod http1;
-pub mod http2;
 pub mod rule;
 pub mod workloads;

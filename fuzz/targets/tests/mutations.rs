@@ -14,7 +14,7 @@ use std::{
 };
 
 use interceptor_fuzz_targets::{
-    condition, framer, frames, hello, hpack, http1, http2, rule, workloads,
+    condition, framer, frames, hello, hpack, http1, rule, workloads,
 };
 use rstest::rstest;
 
@@ -30,7 +30,6 @@ const MAXIMUM_LENGTH: usize = 9000;
 #[case::hello("hello", hello::run)]
 #[case::hpack("hpack", hpack::run)]
 #[case::http1("http1", http1::run)]
-#[case::http2("http2", http2::run)]
 #[case::rule("rule", |bytes: &[u8]| text(bytes, rule::run))]
 #[case::workloads("workloads", |bytes: &[u8]| text(bytes, workloads::run))]
 fn a_target_holds_for_its_seeds_and_random_changes_of_them(

@@ -50,21 +50,23 @@
 mod diversion;
 mod down;
 mod joint;
+mod limits;
+mod link;
+mod open;
 mod request;
 mod server;
+mod stop;
 mod stream;
+mod to_app;
 mod up;
 
 use interceptor_wire::http2::{Event, Framer, Sender};
 
-use self::joint::{Ending, Joint};
+use self::{
+    joint::{Ending, Joint},
+    limits::MAX_WHOLE,
+};
 use super::{stolen::Stolen, upstream::Upstream};
-
-/// Maximum length in bytes of the frames of a header block that is decoded, and of any other frame
-/// that has to be known whole.
-const MAX_WHOLE: u32 = 256 << 10;
-/// Maximum number of bytes that wait for a socket before nothing more is read for it.
-const MAX_WAITING: usize = 64 << 10;
 
 /// Whether bytes that a server sent before the client may be the beginning of HTTP/2.
 pub(super) fn may_begin(bytes: &[u8]) -> bool {

@@ -14,25 +14,18 @@ use interceptor_wire::http2::{
 };
 
 use super::{
-    MAX_WAITING,
     down::Down,
-    joint::Open,
-    server::{Polled, Server, ServerKey},
-    stream::{self, Diverted, Streams},
-    up::Up,
+    limits::{MAX_HELD, MAX_WAITING},
+    open::Open,
+    server::{Polled, Server},
+    stream::{self, Diverted, ServerKey, Streams},
+    to_app::ToApp,
 };
 use crate::relay::{
-    direction::Direction,
-    observe::Observer as _,
-    route::Route,
-    select::Decided,
-    stats::Outcome,
+    direction::Direction, observe::Observer as _, route::Route, select::Decided, stats::Outcome,
     stolen::Stolen,
 };
 
-/// Maximum number of bytes of all diverted requests of a connection that wait for their servers.
-/// Beyond it, the largest one is reset.
-const MAX_HELD: usize = 8 << 20;
 /// The client gets this much of the connection's window back at a time, in bytes. If the app holds
 /// the rest of the window, less would make the client send ever so little.
 const WORTH_GIVING_BACK: u32 = 4 << 10;
@@ -280,7 +273,7 @@ impl<'a> Diversion<'a> {
     }
 
     /// The client has changed its initial window of streams.
-    pub(super) fn set_initial_window(&mut self, before: u32, after: u32) {
+    fn set_initial_window(&mut self, before: u32, after: u32) {
         for stream in self.streams.values_mut() {
             // The app's own streams meet the same overflow, which the client judges.
             let _ = stream.client_window.change_initial(before, after);
@@ -308,11 +301,14 @@ impl<'a> Diversion<'a> {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        up: &mut Up,
+        to_app: &mut ToApp,
         down: &mut Down,
         open: &mut Open,
     ) -> bool {
         let mut moved = false;
+        if let Some((before, after)) = down.initial_window.take() {
+            self.set_initial_window(before, after);
+        }
         let mut over = Vec::new();
         for server in &mut self.servers {
             match server.poll(cx, &down.client, &mut self.streams) {
@@ -329,16 +325,13 @@ impl<'a> Diversion<'a> {
             };
             let server = self.servers.remove(at);
             match outcome {
-                Some(outcome) => self.fall_back(&server, outcome, up, down, open),
+                Some(outcome) => self.fall_back(&server, outcome, to_app, down, open),
                 None => self.lose(key),
             }
         }
-        moved |= self.send_up(up.app.announced().initial_window_size, down);
+        moved |= self.send_up(down);
         moved |= self.send_down(down);
         self.send_ping(down);
-        if up.is_over {
-            self.finish_servers();
-        }
         self.servers.retain(|server| {
             let is_wanted = self.streams.values().any(|stream| stream.server == server.key);
             is_wanted || !server.is_useless()
@@ -351,7 +344,7 @@ impl<'a> Diversion<'a> {
         &mut self,
         server: &Server<'a>,
         outcome: Outcome,
-        up: &mut Up,
+        to_app: &mut ToApp,
         down: &Down,
         open: &mut Open,
     ) {
@@ -366,11 +359,11 @@ impl<'a> Diversion<'a> {
                 continue;
             };
             self.stolen.failed(route, outcome);
-            let is_open = down.end.is_none() && !down.is_leaving && up.may_open(id);
+            let is_open = down.end.is_none() && !down.is_leaving && to_app.may_open(id);
             // Else the app's window of the connection would be overrun.
             let fits = self.streams.get(&id).is_some_and(|stream| stream.used.is_some());
             if is_open && fits {
-                self.hand_to_app(id, up, open);
+                self.hand_to_app(id, to_app, down, open);
                 continue;
             }
             let second = self.server(None);
@@ -381,9 +374,9 @@ impl<'a> Diversion<'a> {
     }
 
     /// Opens a diverted stream at the app after all.
-    fn hand_to_app(&mut self, id: StreamId, up: &mut Up, open: &mut Open) {
+    fn hand_to_app(&mut self, id: StreamId, to_app: &mut ToApp, down: &Down, open: &mut Open) {
         let Some(stream) = self.streams.remove(&id) else { return };
-        let (mut frames, size) = (Vec::new(), up.app.in_force().max_frame_size);
+        let (mut frames, size) = (Vec::new(), down.app.in_force().max_frame_size);
         for item in stream.up {
             match item {
                 stream::Up::Block { fields, end } => {
@@ -398,8 +391,7 @@ impl<'a> Diversion<'a> {
         if let Some(credit) = Increment::new(stream.credit) {
             encode::stream_window(&mut frames, id, credit);
         }
-        up.out.push(&frames);
-        up.opened(id);
+        to_app.open(id, &frames);
         open.add(id, stream.clock);
     }
 
@@ -424,7 +416,8 @@ impl<'a> Diversion<'a> {
     }
 
     /// Sends requests on.
-    fn send_up(&mut self, initial: u32, down: &mut Down) -> bool {
+    fn send_up(&mut self, down: &mut Down) -> bool {
+        let initial = down.app.announced().initial_window_size;
         let (mut any, mut used) = (false, 0);
         for (id, stream) in &mut self.streams {
             if stream.up.is_empty() {
@@ -469,11 +462,10 @@ impl<'a> Diversion<'a> {
     }
 
     /// Passes the client's FIN on to servers that have got everything before it.
-    fn finish_servers(&mut self) {
+    pub(super) fn finish_servers(&mut self) {
         for server in &mut self.servers {
-            let is_waiting = |stream: &Diverted| {
-                stream.server == server.key && !stream.up.is_empty()
-            };
+            let is_waiting =
+                |stream: &Diverted| stream.server == server.key && !stream.up.is_empty();
             if !self.streams.values().any(is_waiting) {
                 server.finish();
             }

@@ -8,17 +8,12 @@
 //! app's WINDOW_UPDATE before it reads on.
 
 use interceptor_wire::http2::{
-    Change, ConnectionWindow, ErrorCode, Event, Flags, Frame, FrameHeader, Framer, Increment, Kind,
+    Change, ConnectionWindow, ErrorCode, Event, Frame, FrameHeader, Framer, Increment, Kind,
     Negotiated, OfConnection, Part, Payload, Sender, SettingsError, StreamId, encode,
     hpack::MAX_TABLE,
 };
 
-use super::{
-    MAX_WHOLE,
-    diversion::Diversion,
-    joint::{Link, Open, Stop},
-    up::Up,
-};
+use super::{limits::MAX_WHOLE, link::Link, open::Open, stop::Stop};
 use crate::relay::{direction::Direction, observe::Observer as _, write_buffer::WriteBuffer};
 
 /// The direction from the app to the client.
@@ -30,6 +25,13 @@ pub(super) struct Down {
     pub(super) out: WriteBuffer,
     /// The client's settings, which the app acknowledges.
     pub(super) client: Negotiated,
+    /// The app's settings, which the client acknowledges.
+    pub(super) app: Negotiated,
+    /// The client's initial window of streams before and after its last settings took effect, in
+    /// bytes, until the diverted streams follow.
+    pub(super) initial_window: Option<(u32, u32)>,
+    /// Whether streams have been diverted, and the highest one that is open.
+    pub(super) diverted: Option<Option<StreamId>>,
     /// How much the client takes on the whole connection.
     pub(super) window: ConnectionWindow,
     /// The widest that the window was, in bytes.
@@ -76,6 +78,9 @@ impl Down {
             unread: Vec::new(),
             out: WriteBuffer::default(),
             client: Negotiated::default(),
+            app: Negotiated::default(),
+            initial_window: None,
+            diverted: None,
             window: ConnectionWindow::new(),
             widest: ConnectionWindow::new().available(),
             owed: 0,
@@ -119,10 +124,7 @@ impl Down {
     }
 
     /// The client takes more on the whole connection. Returns how much of that the app may know.
-    pub(super) fn more_window(
-        &mut self,
-        more: Increment<OfConnection>,
-    ) -> u32 {
+    pub(super) fn more_window(&mut self, more: Increment<OfConnection>) -> u32 {
         // A client that exceeds the maximum breaks its connection with the app, which sees it.
         let _ = self.window.add(more);
         self.widest = self.widest.max(self.window.available());
@@ -178,8 +180,6 @@ impl Down {
         &mut self,
         bytes: &[u8],
         link: &mut Link<'_, '_, '_>,
-        up: &mut Up,
-        diversion: &mut Option<Box<Diversion<'_>>>,
         open: &mut Open,
     ) -> Result<usize, (usize, Stop)> {
         let (mut at, mut from) = (0, 0);
@@ -190,17 +190,15 @@ impl Down {
             let passes = match event {
                 Event::NeedMore => break,
                 Event::Preface => true,
-                Event::Frame(frame) => {
-                    match self.on_frame(&frame, up, diversion.as_deref_mut(), open, link) {
-                        Ok(passes) => passes,
-                        Err(stop) => {
-                            link.send(&mut self.out, &bytes[from..start]);
-                            return Err((start, stop));
-                        }
+                Event::Frame(frame) => match self.on_frame(&frame, open, link) {
+                    Ok(passes) => passes,
+                    Err(stop) => {
+                        link.send(&mut self.out, &bytes[from..start]);
+                        return Err((start, stop));
                     }
-                }
+                },
                 Event::Start(header) => {
-                    self.fate = self.fate_of(&header, diversion.is_some());
+                    self.fate = self.fate_of(&header);
                     self.fate == Fate::Pass
                 }
                 Event::Piece(part, _) => {
@@ -234,11 +232,11 @@ impl Down {
     }
 
     /// What becomes of a frame that passes in pieces.
-    fn fate_of(&mut self, header: &FrameHeader, has_diversion: bool) -> Fate {
+    fn fate_of(&mut self, header: &FrameHeader) -> Fate {
         let fits = header.kind != Kind::Data
             || self.window.available() >= header.length
             // An app that sends too much meets the client's judgement.
-            || !has_diversion;
+            || self.diverted.is_none();
         if !self.held.is_empty() || !fits {
             return Fate::Hold;
         }
@@ -252,8 +250,6 @@ impl Down {
     fn on_frame(
         &mut self,
         frame: &Frame<'_>,
-        up: &mut Up,
-        diversion: Option<&mut Diversion<'_>>,
         open: &mut Open,
         link: &Link<'_, '_, '_>,
     ) -> Result<bool, Stop> {
@@ -263,24 +259,20 @@ impl Down {
         match payload {
             Payload::Settings(settings) => {
                 self.has_settings = true;
-                let wrong = |error: SettingsError| {
-                    Stop::of_app(error.code(), true)
-                };
-                up.app.sent(settings).map_err(wrong)?;
-                if up.app.announced().header_table_size > MAX_TABLE {
+                let wrong = |error: SettingsError| Stop::of_app(error.code(), true);
+                self.app.sent(settings).map_err(wrong)?;
+                if self.app.announced().header_table_size > MAX_TABLE {
                     return Err(Stop::of_app(ErrorCode::INTERNAL_ERROR, true));
                 }
             }
             Payload::SettingsAck => {
-                let wrong = |error: SettingsError| {
-                    Stop::of_app(error.code(), true)
-                };
+                let wrong = |error: SettingsError| Stop::of_app(error.code(), true);
                 let change = self.client.acknowledged().map_err(wrong)?;
-                self.on_clients_change(&change, diversion);
+                self.on_clients_change(&change);
             }
             Payload::GoAway { last, code, debug } => {
                 self.is_leaving = true;
-                let highest = diversion.and_then(|diversion| diversion.highest());
+                let highest = self.diverted.flatten();
                 if let Some(highest) = highest.filter(|&highest| highest > last) {
                     self.insert(|out| encode::goaway(out, highest, code, debug));
                     for id in open.above(last) {
@@ -334,20 +326,14 @@ impl Down {
     }
 
     /// The client's settings take effect for what it receives.
-    fn on_clients_change(&mut self, change: &Change, diversion: Option<&mut Diversion<'_>>) {
+    fn on_clients_change(&mut self, change: &Change) {
         if let Some(smallest) = change.smallest_table_size
             && smallest < change.before.header_table_size
         {
             self.table_size = Some(self.table_size.map_or(smallest, |size| size.min(smallest)));
         }
         let (before, after) = (change.before.initial_window_size, change.after.initial_window_size);
-        if let Some(diversion) = diversion.filter(|_| before != after) {
-            diversion.set_initial_window(before, after);
-        }
+        let before = self.initial_window.map_or(before, |(first, _)| first);
+        self.initial_window = Some((before, after)).filter(|(before, after)| before != after);
     }
-}
-
-/// Whether a frame ends the stream.
-pub(super) fn ends_stream(header: &FrameHeader) -> bool {
-    matches!(header.kind, Kind::Data | Kind::Headers) && header.flags.contains(Flags::END_STREAM)
 }

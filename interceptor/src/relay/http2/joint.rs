@@ -4,26 +4,23 @@
 //! One future polls everything, so that all of it ends with the connection's task.
 
 use std::{
-    collections::HashMap,
     future::poll_fn,
     io,
     task::{Context, Poll},
 };
 
-use interceptor_wire::{
-    Reason,
-    http2::{ErrorCode, FrameHeader, StreamId, encode},
-};
+use interceptor_wire::http2::{ErrorCode, StreamId, encode};
 
 use super::{
-    MAX_WAITING,
     diversion::Diversion,
-    down::{Down, End, ends_stream},
+    down::{Down, End},
+    limits::MAX_WAITING,
+    link::Link,
+    open::Open,
+    stop::Stop,
     up::{Up, World},
 };
 use crate::relay::{
-    direction::Direction,
-    observe::{Counters, Observer as _, ResponseClock},
     pipe::Before,
     stats::Piped,
     stolen::Stolen,
@@ -46,26 +43,6 @@ pub(super) enum Ending {
     Pipe(Option<Piped>, Before),
 }
 
-/// Why frames can't be followed any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stop {
-    /// What the client is told if it can't be a pipe.
-    code: ErrorCode,
-    why: Piped,
-}
-
-/// Where bytes go while frames are followed.
-pub(super) struct Link<'l, 'c, 'a> {
-    cx: &'l mut Context<'c>,
-    sink: &'a Stream,
-    pub(super) stolen: &'a Stolen,
-    failure: Option<io::Error>,
-}
-
-/// The streams that the app's connection has, until the app has ended them.
-#[derive(Default)]
-pub(super) struct Open(HashMap<StreamId, ResponseClock>);
-
 /// The joint.
 pub(super) struct Joint<'a> {
     stolen: &'a Stolen,
@@ -80,78 +57,6 @@ pub(super) struct Joint<'a> {
     is_finished: bool,
     /// The client has been told that the app is gone.
     is_dismissed: bool,
-}
-
-// === impl Stop ===
-
-impl Stop {
-    /// The client sent what can't be followed.
-    pub(super) fn of_client(code: ErrorCode) -> Self {
-        Self { code, why: Piped::Request(reason(code)) }
-    }
-
-    /// The app did. What comes before its SETTINGS is not HTTP/2.
-    pub(super) fn of_app(code: ErrorCode, has_settings: bool) -> Self {
-        let reason = if has_settings { reason(code) } else { Reason::NotHttp };
-        Self { code, why: Piped::Response(reason) }
-    }
-}
-
-fn reason(code: ErrorCode) -> Reason {
-    match code {
-        ErrorCode::COMPRESSION_ERROR => Reason::HeaderBlock,
-        ErrorCode::ENHANCE_YOUR_CALM => Reason::HeaderBlockTooLong,
-        _ => Reason::Frame,
-    }
-}
-
-// === impl Link ===
-
-impl Link<'_, '_, '_> {
-    /// Writes bytes as far as there is room, and keeps the rest in `out`.
-    pub(super) fn send(&mut self, out: &mut WriteBuffer, bytes: &[u8]) {
-        if !bytes.is_empty()
-            && let Err(error) = out.write(self.cx, self.sink, bytes)
-        {
-            self.failure = Some(error);
-        }
-    }
-}
-
-// === impl Open ===
-
-impl Open {
-    /// The app gets the request that opens the stream.
-    pub(super) fn add(&mut self, id: StreamId, clock: ResponseClock) {
-        self.0.insert(id, clock);
-    }
-
-    /// The stream was reset.
-    pub(super) fn remove(&mut self, id: StreamId) {
-        self.0.remove(&id);
-        if self.0.is_empty() && self.0.capacity() > 32 {
-            self.0 = HashMap::new();
-        }
-    }
-
-    /// The app has sent a frame of the stream, which may end it.
-    pub(super) fn ends(&mut self, header: &FrameHeader) {
-        if ends_stream(header) {
-            self.remove(header.stream);
-        }
-    }
-
-    /// The app has sent a head of the stream.
-    pub(super) fn answered(&mut self, id: StreamId, observer: &Counters<'_>) {
-        if let Some(clock) = self.0.get_mut(&id) {
-            observer.head(Direction::Down, clock);
-        }
-    }
-
-    /// The streams above `id`.
-    pub(super) fn above(&self, id: StreamId) -> Vec<StreamId> {
-        self.0.keys().copied().filter(|&open| open > id).collect()
-    }
 }
 
 // === impl Joint ===
@@ -217,16 +122,19 @@ impl<'a> Joint<'a> {
             Poll::Ready(Ok(())) | Poll::Pending => {}
             Poll::Ready(Err(_)) => return Err(Some(Ok(Ending::ClientFailed))),
         }
-        match self.up.out.poll_flush(cx, self.app, |_| {}) {
+        match self.up.to_app().out.poll_flush(cx, self.app, |_| {}) {
             Poll::Ready(Ok(())) => self.finish_app(),
             Poll::Pending => {}
             // A read shows how the app ended.
-            Poll::Ready(Err(_)) => self.up.out = WriteBuffer::default(),
+            Poll::Ready(Err(_)) => self.up.to_app().out = WriteBuffer::default(),
         }
         moved |= self.read_app(cx)?;
         moved |= self.read_client(cx)?;
         if let Some(diversion) = &mut self.diversion {
-            moved |= diversion.poll(cx, &mut self.up, &mut self.down, &mut self.open);
+            moved |= diversion.poll(cx, self.up.to_app(), &mut self.down, &mut self.open);
+            if self.up.is_over {
+                diversion.finish_servers();
+            }
         }
         moved |= self.down.release();
         self.end()?;
@@ -243,7 +151,10 @@ impl<'a> Joint<'a> {
     }
 
     fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Option<Result<Ending, Stop>>> {
-        if self.up.is_over || self.up.waiting.is_some() || self.up.out.size() >= MAX_WAITING {
+        if self.up.is_over
+            || self.up.waiting.is_some()
+            || self.up.to_app().out.size() >= MAX_WAITING
+        {
             return Ok(false);
         }
         let (client, mut chunk): (&'a Stream, _) = (&self.stolen.client, self.chunks[0]);
@@ -264,7 +175,7 @@ impl<'a> Joint<'a> {
                 self.up.is_over = true;
                 let rest = std::mem::take(&mut self.up.unread);
                 // The client has ended inside a frame: so does the app's connection.
-                self.up.out.push(&rest);
+                self.up.to_app().out.push(&rest);
                 Ok(true)
             }
             Poll::Ready(Err(_)) => Err(Some(Ok(Ending::ClientFailed))),
@@ -306,12 +217,9 @@ impl<'a> Joint<'a> {
     }
 
     fn on_client_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Stop> {
-        let mut link = Link { cx, sink: self.app, stolen: self.stolen, failure: None };
-        let mut world = World {
-            down: &mut self.down,
-            diversion: &mut self.diversion,
-            open: &mut self.open,
-        };
+        let mut link = Link { cx, sink: self.app, stolen: self.stolen };
+        let mut world =
+            World { down: &mut self.down, diversion: &mut self.diversion, open: &mut self.open };
         // A failure to write is one that a read of the app shows.
         match self.up.on_bytes(bytes, &mut link, &mut world) {
             Ok(covered) => {
@@ -327,14 +235,9 @@ impl<'a> Joint<'a> {
 
     fn on_app_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Stop> {
         let client: &'a Stream = &self.stolen.client;
-        let mut link = Link { cx, sink: client, stolen: self.stolen, failure: None };
-        let followed = self.down.on_bytes(
-            bytes,
-            &mut link,
-            &mut self.up,
-            &mut self.diversion,
-            &mut self.open,
-        );
+        let mut link = Link { cx, sink: client, stolen: self.stolen };
+        self.down.diverted = self.diversion.as_ref().map(|diversion| diversion.highest());
+        let followed = self.down.on_bytes(bytes, &mut link, &mut self.open);
         match followed {
             Ok(covered) => {
                 self.down.unread = bytes[covered..].to_vec();
@@ -353,7 +256,7 @@ impl<'a> Joint<'a> {
             return Ok(());
         }
         {
-            let link = Link { cx, sink: self.app, stolen: self.stolen, failure: None };
+            let link = Link { cx, sink: self.app, stolen: self.stolen };
             let mut world = World {
                 down: &mut self.down,
                 diversion: &mut self.diversion,
@@ -406,7 +309,7 @@ impl<'a> Joint<'a> {
     /// Ends what can't be followed: as a pipe if no stream was diverted, else by GOAWAY.
     async fn stop(&mut self, Stop { code, why }: Stop) -> Ending {
         if self.diversion.is_none() {
-            let mut up = std::mem::take(&mut self.up.out).into_rest();
+            let mut up = std::mem::take(&mut self.up.to_app().out).into_rest();
             up.append(&mut self.up.kept());
             up.append(&mut self.up.unread);
             let mut down = std::mem::take(&mut self.down.out).into_rest();

@@ -31,8 +31,7 @@ impl<'a> Head<'a> {
     }
 
     fn cookie(&self) -> &[u8] {
-        self.cookie
-            .get_or_init(|| self.values("cookie").collect::<Vec<_>>().join(&b"; "[..]))
+        self.cookie.get_or_init(|| self.values("cookie").collect::<Vec<_>>().join(&b"; "[..]))
     }
 }
 

@@ -20,8 +20,8 @@ use interceptor_wire::http2::{
 use tokio::time::{Sleep, sleep};
 
 use super::{
-    MAX_WAITING, MAX_WHOLE,
-    stream::{Diverted, Streams, Up},
+    limits::{MAX_FIELDS, MAX_WAITING, MAX_WHOLE},
+    stream::{Diverted, ServerKey, Streams, Up},
 };
 use crate::relay::{
     dial::Ack,
@@ -39,10 +39,6 @@ use crate::relay::{
 const WINDOW: u32 = 1 << 20;
 /// Maximum size in bytes of the table for blocks to a server.
 const TABLE: u32 = 4096;
-
-/// Tells the servers of a connection apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ServerKey(pub(super) u32);
 
 /// A server of diverted streams.
 pub(super) struct Server<'a> {
@@ -374,11 +370,7 @@ impl<'a> Server<'a> {
     }
 
     /// Whether something moved. An error: the connection has ended.
-    fn poll_bytes(
-        &mut self,
-        cx: &mut Context<'_>,
-        streams: &mut Streams,
-    ) -> Result<bool, ()> {
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, streams: &mut Streams) -> Result<bool, ()> {
         let mut moved = self.flush(cx)?;
         loop {
             let mut bytes = std::mem::take(&mut self.unread);
@@ -444,11 +436,7 @@ impl<'a> Server<'a> {
     }
 
     /// Follows the server's frames. Returns how many bytes are covered.
-    fn on_bytes(
-        &mut self,
-        bytes: &[u8],
-        streams: &mut Streams,
-    ) -> Result<usize, Broken> {
+    fn on_bytes(&mut self, bytes: &[u8], streams: &mut Streams) -> Result<usize, Broken> {
         let mut at = 0;
         loop {
             let event = self.framer.next(&bytes[at..]);
@@ -514,11 +502,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn on_frame(
-        &mut self,
-        frame: &Frame<'_>,
-        streams: &mut Streams,
-    ) -> Result<(), Broken> {
+    fn on_frame(&mut self, frame: &Frame<'_>, streams: &mut Streams) -> Result<(), Broken> {
         let id = frame.header.stream;
         let payload = match frame.payload() {
             Ok(payload) => payload,
@@ -542,10 +526,9 @@ impl<'a> Server<'a> {
                 };
             }
             Payload::Ping(opaque) => self.write(|out| encode::ping_ack(out, opaque)),
-            Payload::ConnectionWindow(more) => self
-                .window
-                .add(more)
-                .map_err(|_| Broken(ErrorCode::FLOW_CONTROL_ERROR))?,
+            Payload::ConnectionWindow(more) => {
+                self.window.add(more).map_err(|_| Broken(ErrorCode::FLOW_CONTROL_ERROR))?
+            }
             Payload::StreamWindow(more) => {
                 let stream = self.streams.get(&id).and_then(|id| streams.get_mut(id));
                 if stream.is_some_and(|stream| stream.server_window.add(more).is_err()) {
@@ -615,7 +598,7 @@ impl<'a> Server<'a> {
                 encode_stateless(&mut block.encoded, field);
             }
         }
-        if block.encoded.len() > 4 * MAX_WHOLE as usize {
+        if block.encoded.len() > MAX_FIELDS {
             return Err(Broken(ErrorCode::ENHANCE_YOUR_CALM));
         }
         if !header.ends_block() {
@@ -636,11 +619,8 @@ impl<'a> Server<'a> {
 
     /// The server has ended a stream by an error.
     fn lose(&mut self, theirs: StreamId, code: ErrorCode, streams: &mut Streams) {
-        if let Some(stream) =
-            self.streams.remove(&theirs).and_then(|id| streams.get_mut(&id))
-        {
+        if let Some(stream) = self.streams.remove(&theirs).and_then(|id| streams.get_mut(&id)) {
             stream.reset(code);
         }
     }
 }
-

@@ -5,8 +5,11 @@ use std::collections::{HashMap, VecDeque};
 
 use interceptor_wire::http2::{ErrorCode, StreamId, StreamWindow, hpack::Fields};
 
-use super::server::ServerKey;
 use crate::relay::observe::ResponseClock;
+
+/// Tells the servers of a connection apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ServerKey(pub(super) u32);
 
 /// The diverted streams of a connection, by the client's number.
 pub(super) type Streams = HashMap<StreamId, Diverted>;

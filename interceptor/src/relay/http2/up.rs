@@ -7,15 +7,16 @@ use interceptor_wire::http2::{
 };
 
 use super::{
-    MAX_WHOLE,
     diversion::Diversion,
-    down::{Down, ends_stream},
-    joint::{Link, Open, Stop},
+    down::Down,
+    limits::{MAX_FIELDS, MAX_WHOLE},
+    link::Link,
+    open::{Open, ends_stream},
     request::Head,
+    stop::Stop,
+    to_app::ToApp,
 };
-use crate::relay::{
-    direction::Direction, observe::Observer as _, select::Decided, write_buffer::WriteBuffer,
-};
+use crate::relay::{direction::Direction, observe::Observer as _, select::Decided};
 
 /// The direction from the client.
 pub(super) struct Up {
@@ -23,14 +24,9 @@ pub(super) struct Up {
     decoder: Decoder,
     /// Read, and not covered by an event.
     pub(super) unread: Vec<u8>,
-    /// On its way to the app.
-    pub(super) out: WriteBuffer,
-    /// The app's settings, which the client acknowledges.
-    pub(super) app: Negotiated,
+    to_app: ToApp,
     /// The highest stream that the client has opened.
     highest: StreamId,
-    /// The highest one that the app has seen.
-    highest_at_app: StreamId,
     /// A header block that is not complete.
     block: Option<Block>,
     /// The fields of the last header block. Empty between blocks.
@@ -96,10 +92,8 @@ impl Up {
             framer: Framer::new(Sender::Client, MAX_WHOLE),
             decoder: Decoder::new(MAX_FIELD),
             unread: Vec::new(),
-            out: WriteBuffer::default(),
-            app: Negotiated::default(),
+            to_app: ToApp::new(),
             highest: StreamId::CONNECTION,
-            highest_at_app: StreamId::CONNECTION,
             block: None,
             fields: Fields::default(),
             waiting: None,
@@ -109,19 +103,15 @@ impl Up {
     }
 
     /// An encoder that goes on where the client's ends, whose blocks the app has got so far.
-    pub(super) fn encoder(&self) -> Encoder {
-        let limit = self.app.in_force().header_table_size;
+    fn encoder(&self, app: &Negotiated) -> Encoder {
+        let limit = app.in_force().header_table_size;
         Encoder::taking_over(limit, self.decoder.table_maximum())
     }
 
-    /// Whether a stream of this number may still be opened at the app, between two frames.
-    pub(super) fn may_open(&self, id: StreamId) -> bool {
-        id > self.highest_at_app && self.framer.is_at_boundary()
-    }
-
-    /// The stream has been opened at the app.
-    pub(super) fn opened(&mut self, id: StreamId) {
-        self.highest_at_app = self.highest_at_app.max(id);
+    /// What goes to the app, between two reads.
+    pub(super) fn to_app(&mut self) -> &mut ToApp {
+        self.to_app.is_at_boundary = self.framer.is_at_boundary();
+        &mut self.to_app
     }
 
     /// The highest stream that the client has opened.
@@ -163,21 +153,21 @@ impl Up {
             match verdict {
                 Ok(Verdict::Pass) => {}
                 Ok(Verdict::Drop | Verdict::Keep | Verdict::Wait) => {
-                    link.send(&mut self.out, &bytes[from..start]);
+                    link.send(&mut self.to_app.out, &bytes[from..start]);
                     from = at;
                 }
                 Ok(Verdict::Replace(frames)) => {
-                    link.send(&mut self.out, &bytes[from..start]);
-                    link.send(&mut self.out, &frames);
+                    link.send(&mut self.to_app.out, &bytes[from..start]);
+                    link.send(&mut self.to_app.out, &frames);
                     from = at;
                 }
                 Err(stop) => {
-                    link.send(&mut self.out, &bytes[from..start]);
+                    link.send(&mut self.to_app.out, &bytes[from..start]);
                     return Err((start, stop));
                 }
             }
         }
-        link.send(&mut self.out, &bytes[from..at]);
+        link.send(&mut self.to_app.out, &bytes[from..at]);
         Ok(at)
     }
 
@@ -203,7 +193,7 @@ impl Up {
         match payload {
             Payload::Settings(settings) => world.down.client.sent(settings).map_err(wrong)?,
             Payload::SettingsAck => {
-                let change = self.app.acknowledged().map_err(wrong)?;
+                let change = world.down.app.acknowledged().map_err(wrong)?;
                 self.on_apps_change(&change, world);
             }
             Payload::PingAck(opaque) => {
@@ -271,7 +261,7 @@ impl Up {
     fn is_gone(&self, id: StreamId, world: &World<'_, '_>) -> bool {
         let Some(diversion) = world.diversion.as_ref() else { return false };
         !diversion.streams.contains_key(&id)
-            && (diversion.is_forgotten(id) || (self.highest_at_app < id && id <= self.highest))
+            && (diversion.is_forgotten(id) || (self.to_app.highest < id && id <= self.highest))
     }
 
     fn on_apps_change(&mut self, change: &Change, world: &mut World<'_, '_>) {
@@ -299,8 +289,7 @@ impl Up {
             self.fields.push(field);
         }
         let kept = self.block.as_ref().map_or(0, |block| block.raw.len());
-        if kept + raw.len() > MAX_WHOLE as usize || self.fields.list_size() > 4 * MAX_WHOLE as usize
-        {
+        if kept + raw.len() > MAX_WHOLE as usize || self.fields.list_size() > MAX_FIELDS {
             return Err(Stop::of_client(ErrorCode::ENHANCE_YOUR_CALM));
         }
         if let Some(block) = &mut self.block {
@@ -357,7 +346,7 @@ impl Up {
                 self.divert(head, fields, decided, link, world);
                 return Verdict::Drop;
             }
-            self.highest_at_app = id;
+            self.to_app.highest = id;
             let mut clock = decided.clock;
             link.stolen.observe_app().head(Direction::Up, &mut clock);
             world.open.add(id, clock);
@@ -375,7 +364,8 @@ impl Up {
             }
             Some(diversion) => {
                 let mut frames = Vec::new();
-                diversion.encode(&mut frames, head, &fields, self.app.in_force().max_frame_size);
+                let size = world.down.app.in_force().max_frame_size;
+                diversion.encode(&mut frames, head, &fields, size);
                 self.keep_memory(fields);
                 Verdict::Replace(frames)
             }
@@ -399,7 +389,8 @@ impl Up {
         world: &mut World<'_, 'a>,
     ) {
         let Opening::Headers { end_stream, .. } = head.opening else { return };
-        let encoder = || Box::new(Diversion::new(link.stolen, self.encoder()));
+        let app = &world.down.app;
+        let encoder = || Box::new(Diversion::new(link.stolen, self.encoder(app)));
         let diversion = world.diversion.get_or_insert_with(encoder);
         let window = world.down.client.in_force().initial_window_size;
         diversion.divert(head.stream, fields, end_stream, decided, window);
