@@ -116,7 +116,7 @@ impl Product {
                 .iter()
                 .filter_map(|pod| Daemon::of(&self.cluster, self.namespace, pod))
                 .collect::<Vec<_>>();
-            let on = daemons.iter().map(|daemon| daemon.node()).collect::<Vec<_>>();
+            let on = daemons.iter().map(Daemon::node).collect::<Vec<_>>();
             ensure!(
                 on.len() == nodes.len() && nodes.iter().all(|node| on.contains(&node.as_str())),
                 "only on {on:?}"

@@ -167,7 +167,7 @@ fn a_dns_server_that_does_not_answer_is_reported_after_two_seconds(#[case] runs:
         let server = dns.map_or_else(|| Dns::start(f.t, 1), Ok)?;
         server.set(NAME, &[f.laptop.ip4().into()]);
         server.leave_unanswered(0);
-        all.watch_until("an active rule", 2 * SECOND, |now| now.starts_with("Intercepting"))?;
+        all.watch_until("an active rule", 3 * SECOND, |now| now.starts_with("Intercepting"))?;
         assert_eq!(f.served_by()?, "laptop");
         assert_eq!(all.words(), ["Resolving", "NameNotResolved", "Intercepting"]);
         assert_eq!(outcomes(&daemon, "web")?, counted([("redirected", 1)]));

@@ -82,6 +82,8 @@ async fn look_up(host: HostName) -> Result<Answer, LookupError> {
 
 /// The servers in `resolv.conf`.
 fn servers() -> Servers {
-    let config = read_system_conf().map(|(config, _)| config).ok();
-    Servers::new(config.iter().flat_map(|config| config.name_servers()).map(|server| server.ip))
+    let system = read_system_conf().ok();
+    Servers::new(
+        system.iter().flat_map(|(config, _)| config.name_servers()).map(|server| server.ip),
+    )
 }
