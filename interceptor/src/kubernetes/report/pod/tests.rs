@@ -167,28 +167,6 @@ async fn a_rule_does_not_inherit_the_status_of_the_rule_before_it() {
 }
 
 #[tokio::test]
-async fn a_name_without_an_answer_has_one_write_and_one_warning() {
-    let waits = |reason| rules(Standing::pending(reason, "why"));
-    let silent = || waits(Reason::NameNotResolved);
-    let (shared, requests) = shared(vec![(2, on_pod(&silent())), (3, on_pod(&active()))]);
-    let mut reporter = PodReporter::new(shared);
-    step(&mut reporter, waits(Reason::Resolving), &pod(1, true, &[])).await;
-    // The look-up says after 2 s that there is no answer. Its message may be a little late.
-    let then = Instant::now().checked_sub(Duration::from_millis(2500));
-    reporter.transient_since = Some(then.expect("a machine that runs for some seconds"));
-    let next = step(&mut reporter, waits(Reason::Resolving), &pod(1, true, &[])).await;
-    assert!(matches!(next, Next::Wait(Some(_))));
-    assert_eq!((writes(&requests), events(&requests)), (0, 0));
-    step(&mut reporter, silent(), &pod(1, true, &[])).await;
-    let shown = pod(2, true, &on_pod(&silent()));
-    step(&mut reporter, silent(), &shown).await;
-    step(&mut reporter, waits(Reason::Proving), &shown).await;
-    assert_eq!((writes(&requests), events(&requests)), (1, 1));
-    step(&mut reporter, active(), &shown).await;
-    assert_eq!((writes(&requests), events(&requests)), (2, 2));
-}
-
-#[tokio::test]
 async fn a_pod_that_is_being_deleted_gets_no_warning() {
     let refuses = rules(Standing::fell_back(Reason::TargetRefuses, "no"));
     for (terminating, events_after) in [(false, 2), (true, 1)] {
