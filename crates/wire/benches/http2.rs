@@ -25,7 +25,7 @@ const GRPC: [(&str, &str); 12] = [
     ("user-agent", "grpc-go/1.71.0"),
     ("grpc-accept-encoding", "gzip"),
     ("grpc-timeout", "4999936u"),
-    ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     ("x-request-id", "7c9e6679-7425-40de-944b-e07fc1f90ae7"),
     ("x-user", "debug"),
 ];

@@ -30,9 +30,6 @@ struct Entry {
     value: u32,
 }
 
-/// Evicted bytes that are kept before the buffer moves, at least.
-const MIN_GARBAGE: usize = 256;
-
 impl DynamicTable {
     pub(super) fn new(maximum: u32) -> Self {
         Self { maximum, size: 0, entries: VecDeque::new(), bytes: Vec::new(), start: 0, base: 0 }
@@ -70,10 +67,11 @@ impl DynamicTable {
     /// Adds a field in front of the others. It is left out if it is larger than the table, which is
     /// then empty.
     pub(super) fn insert(&mut self, name: &[u8], value: &[u8]) {
-        if !self.make_room(name.len(), value.len()) {
-            self.forget_if_empty();
-            return;
-        }
+        let Some(size) = self.fitting_size(name.len(), value.len()) else {
+            return self.evict_all();
+        };
+        self.reserve(name.len() + value.len());
+        self.evict(self.maximum - size);
         let at = self.end();
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(value);
@@ -85,11 +83,10 @@ impl DynamicTable {
     pub(super) fn insert_named(&mut self, place: u32, value: &[u8]) -> bool {
         let Some(named) = self.entries.get(place as usize).copied() else { return false };
         let name = named.name as usize;
-        if name + value.len() + Field::OVERHEAD as usize > self.maximum as usize {
-            return false;
-        }
+        let Some(size) = self.fitting_size(name, value.len()) else { return false };
+        self.reserve(name + value.len());
         // Eviction leaves the bytes of the name where they are: it may be evicted, section 4.4.
-        self.make_room(name, value.len());
+        self.evict(self.maximum - size);
         let start = named.at.wrapping_sub(self.base) as usize;
         let at = self.end();
         self.bytes.extend_from_within(start..start + name);
@@ -125,14 +122,26 @@ impl DynamicTable {
         (None, named)
     }
 
-    /// Evicts entries until a field fits, and leaves their bytes where they are. Returns whether it
-    /// fits.
-    fn make_room(&mut self, name: usize, value: usize) -> bool {
+    /// The size of an entry, if it fits into the table alone.
+    fn fitting_size(&self, name: usize, value: usize) -> Option<u32> {
         let size = name.saturating_add(value).saturating_add(Field::OVERHEAD as usize);
-        let fits = size <= self.maximum as usize;
-        // Fits into a `u32` if it is not more than the maximum.
-        self.evict(if fits { self.maximum - size as u32 } else { 0 });
-        fits
+        u32::try_from(size).ok().filter(|size| *size <= self.maximum)
+    }
+
+    /// Makes room for this many bytes in the buffer. Bytes of entries that were evicted before go,
+    /// but at most a quarter of the table's maximum stays unused.
+    fn reserve(&mut self, more: usize) {
+        if self.bytes.len() + more <= self.bytes.capacity() {
+            return;
+        }
+        self.bytes.drain(..self.start);
+        // Positions are modulo 2^32.
+        self.base = self.base.wrapping_add(self.start as u32);
+        self.start = 0;
+        let needed = self.bytes.len() + more;
+        let maximum = self.maximum as usize;
+        let wanted = (2 * needed).min(maximum + maximum / 4).max(needed);
+        self.bytes.reserve_exact(wanted - self.bytes.len());
     }
 
     /// Evicts entries until the table has at most `size` bytes.
@@ -158,17 +167,11 @@ impl DynamicTable {
     }
 
     /// Adds the entry whose bytes are the last ones. It fits into the table, and so do its lengths
-    /// into a `u32`. Moves the buffer if that pays.
+    /// into a `u32`.
     fn push(&mut self, at: u32, name: usize, value: usize) {
         let entry = Entry { at, name: name as u32, value: value as u32 };
         self.size += entry.size();
         self.entries.push_front(entry);
-        if self.start >= MIN_GARBAGE.max(self.bytes.len() - self.start) {
-            self.bytes.drain(..self.start);
-            // Positions are modulo 2^32.
-            self.base = self.base.wrapping_add(self.start as u32);
-            self.start = 0;
-        }
     }
 }
 
