@@ -13,9 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use interceptor_fuzz_targets::{
-    condition, framer, frames, hello, hpack, http1, rule, workloads,
-};
+use interceptor_fuzz_targets::{condition, framer, frames, hello, hpack, http1, rule, workloads};
 use rstest::rstest;
 
 /// Time for each target in seconds. `FUZZ_SECONDS` overrides it.

@@ -171,6 +171,8 @@ impl<'a> Joint<'a> {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(Some(Ok(())))) => Ok(true),
             Poll::Ready(Ok(Some(Err(stop)))) => Err(Some(Err(stop))),
+            // A pipe meets the end again.
+            Poll::Ready(Ok(None)) if self.diversion.is_none() => Err(Some(Ok(self.pipe(None)))),
             Poll::Ready(Ok(None)) => {
                 self.up.is_over = true;
                 let rest = std::mem::take(&mut self.up.unread);
@@ -201,6 +203,7 @@ impl<'a> Joint<'a> {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(Some(Ok(())))) => self.go_on(cx).map(|()| true),
             Poll::Ready(Ok(Some(Err(stop)))) => Err(Some(Err(stop))),
+            Poll::Ready(Ok(None)) if self.diversion.is_none() => Err(Some(Ok(self.pipe(None)))),
             Poll::Ready(Ok(None)) => {
                 let rest = std::mem::take(&mut self.down.unread);
                 self.down.out.push(&rest);
@@ -292,29 +295,26 @@ impl<'a> Joint<'a> {
         if self.has_diverted() || !self.down.is_empty() {
             return Ok(());
         }
-        Err(Some(match end {
-            End::Closed => self.ending_of_waiting(),
-            End::Failed => Ok(Ending::AppFailed),
-        }))
+        Err(Some(Ok(match end {
+            End::Closed => Ending::Closed,
+            End::Failed => Ending::AppFailed,
+        })))
     }
 
-    /// The app closed before it has shown that it speaks HTTP/2, and a request waits for that.
-    fn ending_of_waiting(&mut self) -> Result<Ending, Stop> {
-        if self.up.waiting.is_some() {
-            return Err(Stop::of_app(ErrorCode::PROTOCOL_ERROR, false));
-        }
-        Ok(Ending::Closed)
+    /// Leaves the rest to a pipe.
+    fn pipe(&mut self, why: Option<Piped>) -> Ending {
+        let mut up = std::mem::take(&mut self.up.to_app().out).into_rest();
+        up.append(&mut self.up.kept());
+        up.append(&mut self.up.unread);
+        let mut down = std::mem::take(&mut self.down.out).into_rest();
+        down.append(&mut self.down.unread);
+        Ending::Pipe(why, Before { up, down, ..Before::default() })
     }
 
     /// Ends what can't be followed: as a pipe if no stream was diverted, else by GOAWAY.
     async fn stop(&mut self, Stop { code, why }: Stop) -> Ending {
         if self.diversion.is_none() {
-            let mut up = std::mem::take(&mut self.up.to_app().out).into_rest();
-            up.append(&mut self.up.kept());
-            up.append(&mut self.up.unread);
-            let mut down = std::mem::take(&mut self.down.out).into_rest();
-            down.append(&mut self.down.unread);
-            return Ending::Pipe(Some(why), Before { up, down, ..Before::default() });
+            return self.pipe(Some(why));
         }
         self.stolen.record.pipe(why);
         if let Some(diversion) = &self.diversion {

@@ -292,6 +292,10 @@ impl Up {
         if kept + raw.len() > MAX_WHOLE as usize || self.fields.list_size() > MAX_FIELDS {
             return Err(Stop::of_client(ErrorCode::ENHANCE_YOUR_CALM));
         }
+        if header.ends_block() {
+            self.decoder.finish().map_err(wrong)?;
+        }
+        // A frame that can't be decoded is none of what is kept: it has not been covered.
         if let Some(block) = &mut self.block {
             block.raw.extend_from_slice(raw);
         }
@@ -301,7 +305,6 @@ impl Up {
             }
             return Ok(Verdict::Keep);
         }
-        self.decoder.finish().map_err(wrong)?;
         let (head, whole) = match (self.block.take(), head) {
             (Some(Block { head, raw }), _) => (head, Some(raw)),
             (None, Some(head)) => (head, None),
