@@ -54,6 +54,7 @@ mod limits;
 mod link;
 mod open;
 mod request;
+mod respond;
 mod server;
 mod stop;
 mod stream;

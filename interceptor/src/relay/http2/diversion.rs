@@ -10,13 +10,14 @@ use std::{
 use interceptor_wire::http2::{
     BlockHead, ErrorCode, FrameSize, Increment, OfStream, Opening, Part, StreamId, StreamWindow,
     encode,
-    hpack::{Encoder, Fields, size_update},
+    hpack::{Encoder, Fields},
 };
 
 use super::{
     down::Down,
-    limits::{MAX_HELD, MAX_WAITING},
+    limits::MAX_HELD,
     open::Open,
+    respond::respond,
     server::{Polled, Server},
     stream::{self, Diverted, ServerKey, Streams},
     to_app::ToApp,
@@ -443,8 +444,8 @@ impl<'a> Diversion<'a> {
         let (mut any, mut over) = (false, Vec::new());
         for (id, stream) in &mut self.streams {
             let key = stream.server;
-            let mut server = self.servers.iter_mut().find(|server| server.key == key);
-            any |= respond(*id, stream, server.as_deref_mut(), down, &mut over);
+            let server = self.servers.iter_mut().find(|server| server.key == key);
+            any |= respond(*id, stream, server, down, &mut over);
             if stream.is_over() {
                 over.push((*id, true));
             }
@@ -488,79 +489,4 @@ fn give_back(id: StreamId, bytes: u32, down: &mut Down) {
     if let Some(bytes) = Increment::new(bytes) {
         down.insert(|out| encode::stream_window(out, id, bytes));
     }
-}
-
-/// Sends what waits of a response. Streams that a reset ends are appended to `over`.
-fn respond(
-    id: StreamId,
-    stream: &mut Diverted,
-    mut server: Option<&mut Server<'_>>,
-    down: &mut Down,
-    over: &mut Vec<(StreamId, bool)>,
-) -> bool {
-    let mut moved = false;
-    let size = down.client.in_force().max_frame_size;
-    while down.is_at_boundary() && down.out.size() < MAX_WAITING {
-        // What was inserted before, such as a window, keeps its place.
-        down.release();
-        let mut frames = Vec::new();
-        if let Some(stream::Down::Data { bytes, .. }) = stream.down.front()
-            && !stream.is_worth_sending_down(bytes.len())
-        {
-            break;
-        }
-        match stream.down.front_mut() {
-            None => break,
-            Some(stream::Down::Block { block, end }) => {
-                let opening = Opening::Headers { end_stream: *end, priority: None };
-                let head = BlockHead { stream: id, opening };
-                let mut whole = Vec::new();
-                if let Some(table) = down.table_size {
-                    size_update(&mut whole, table);
-                }
-                whole.append(block);
-                encode::block(&mut frames, &head, &whole, size);
-                stream.down.pop_front();
-            }
-            Some(stream::Down::Data { bytes, end }) => {
-                let room = down.room_for_targets().min(stream.client_window.available());
-                let n = bytes.len().min(room.min(size.bytes()) as usize);
-                if n == 0 && !bytes.is_empty() {
-                    if let Some(stream::Down::Reset(code)) = stream.down.back()
-                        && *code != ErrorCode::NO_ERROR
-                    {
-                        // The client has no room for what was sent before the reset.
-                        let reset = stream::Down::Reset(*code);
-                        let waiting = stream.waiting_down() as u32;
-                        stream.down = [reset].into();
-                        if let Some(server) = &mut server {
-                            server.content_taken(waiting);
-                        }
-                        continue;
-                    }
-                    break;
-                }
-                let content: Vec<u8> = bytes.drain(..n).collect();
-                let is_last = bytes.is_empty();
-                encode::data(&mut frames, id, &content, *end && is_last, size);
-                down.use_for_target(n as u32);
-                // Fits: that is how much there is room for.
-                let _ = stream.client_window.consume(n as u32);
-                if let Some(server) = &mut server {
-                    server.content_taken(n as u32);
-                }
-                if is_last {
-                    stream.down.pop_front();
-                }
-            }
-            Some(stream::Down::Reset(code)) => {
-                encode::rst_stream(&mut frames, id, *code);
-                stream.down.clear();
-                over.push((id, false));
-            }
-        }
-        down.out.push(&frames);
-        moved = true;
-    }
-    moved
 }

@@ -122,16 +122,16 @@ impl<'a> Joint<'a> {
             Poll::Ready(Ok(())) | Poll::Pending => {}
             Poll::Ready(Err(_)) => return Err(Some(Ok(Ending::ClientFailed))),
         }
-        match self.up.to_app().out.poll_flush(cx, self.app, |_| {}) {
+        match self.up.way_to_app().out.poll_flush(cx, self.app, |_| {}) {
             Poll::Ready(Ok(())) => self.finish_app(),
             Poll::Pending => {}
             // A read shows how the app ended.
-            Poll::Ready(Err(_)) => self.up.to_app().out = WriteBuffer::default(),
+            Poll::Ready(Err(_)) => self.up.way_to_app().out = WriteBuffer::default(),
         }
         moved |= self.read_app(cx)?;
         moved |= self.read_client(cx)?;
         if let Some(diversion) = &mut self.diversion {
-            moved |= diversion.poll(cx, self.up.to_app(), &mut self.down, &mut self.open);
+            moved |= diversion.poll(cx, self.up.way_to_app(), &mut self.down, &mut self.open);
             if self.up.is_over {
                 diversion.finish_servers();
             }
@@ -153,7 +153,7 @@ impl<'a> Joint<'a> {
     fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Option<Result<Ending, Stop>>> {
         if self.up.is_over
             || self.up.waiting.is_some()
-            || self.up.to_app().out.size() >= MAX_WAITING
+            || self.up.way_to_app().out.size() >= MAX_WAITING
         {
             return Ok(false);
         }
@@ -177,7 +177,7 @@ impl<'a> Joint<'a> {
                 self.up.is_over = true;
                 let rest = std::mem::take(&mut self.up.unread);
                 // The client has ended inside a frame: so does the app's connection.
-                self.up.to_app().out.push(&rest);
+                self.up.way_to_app().out.push(&rest);
                 Ok(true)
             }
             Poll::Ready(Err(_)) => Err(Some(Ok(Ending::ClientFailed))),
@@ -303,7 +303,7 @@ impl<'a> Joint<'a> {
 
     /// Leaves the rest to a pipe.
     fn pipe(&mut self, why: Option<Piped>) -> Ending {
-        let mut up = std::mem::take(&mut self.up.to_app().out).into_rest();
+        let mut up = std::mem::take(&mut self.up.way_to_app().out).into_rest();
         up.append(&mut self.up.kept());
         up.append(&mut self.up.unread);
         let mut down = std::mem::take(&mut self.down.out).into_rest();

@@ -109,7 +109,7 @@ impl Up {
     }
 
     /// What goes to the app, between two reads.
-    pub(super) fn to_app(&mut self) -> &mut ToApp {
+    pub(super) fn way_to_app(&mut self) -> &mut ToApp {
         self.to_app.is_at_boundary = self.framer.is_at_boundary();
         &mut self.to_app
     }
