@@ -4,8 +4,9 @@
 //! One future polls everything, so that all of it ends with the connection's task.
 
 use std::{
-    future::poll_fn,
+    future::{Future as _, poll_fn},
     io,
+    pin::pin,
     task::{Context, Poll},
 };
 
@@ -96,7 +97,25 @@ impl<'a> Joint<'a> {
     }
 
     async fn turns(&mut self) -> Ending {
-        match poll_fn(|cx| self.poll(cx)).await {
+        let client: &'a Stream = &self.stolen.client;
+        let mut client_failed = pin!(client.failed());
+        let ended = poll_fn(|cx| {
+            if let Poll::Ready(ended) = self.poll(cx) {
+                return Poll::Ready(ended);
+            }
+            // While the client is not read, no failed read shows that it has gone.
+            if !self.reads_client() && client_failed.as_mut().poll(cx).is_ready() {
+                // A pipe lets the app have what came before.
+                let is_pipe = self.diversion.is_none();
+                return Poll::Ready(Ok(if is_pipe {
+                    self.pipe(None)
+                } else {
+                    Ending::ClientFailed
+                }));
+            }
+            Poll::Pending
+        });
+        match ended.await {
             Ok(ending) => ending,
             Err(stop) => self.stop(stop).await,
         }
@@ -150,11 +169,17 @@ impl<'a> Joint<'a> {
         }
     }
 
+    fn reads_client(&mut self) -> bool {
+        let is_waiting = self.up.waiting.is_some();
+        !self.up.is_over && !is_waiting && self.up.way_to_app().out.size() < MAX_WAITING
+    }
+
+    fn reads_app(&self) -> bool {
+        self.down.end.is_none() && self.down.out.size() < MAX_WAITING
+    }
+
     fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Option<Result<Ending, Stop>>> {
-        if self.up.is_over
-            || self.up.waiting.is_some()
-            || self.up.way_to_app().out.size() >= MAX_WAITING
-        {
+        if !self.reads_client() {
             return Ok(false);
         }
         let (client, mut chunk): (&'a Stream, _) = (&self.stolen.client, self.chunks[0]);
@@ -185,7 +210,7 @@ impl<'a> Joint<'a> {
     }
 
     fn read_app(&mut self, cx: &mut Context<'_>) -> Result<bool, Option<Result<Ending, Stop>>> {
-        if self.down.end.is_some() || self.down.out.size() >= MAX_WAITING {
+        if !self.reads_app() {
             return Ok(false);
         }
         let app = self.app;
