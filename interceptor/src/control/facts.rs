@@ -5,6 +5,7 @@
 //! resolve.rs    the addresses behind a target's name; lookup_error.rs: why it has none
 //! canary.rs     whether a connection to a port arrives at the relay
 //! listener.rs   whether anything listens on a port that is not declared
+//! signed.rs     which ports have a listener with TCP MD5 keys
 //! target.rs     whether the target answers
 //! hold.rs       what is reported of a target that changes its mind (pure)
 //! loop_probe.rs whether the target leads back to the rule's own ports
@@ -18,5 +19,6 @@ mod lookup_error;
 pub mod loop_probe;
 pub mod resolve;
 pub mod room;
+pub mod signed;
 pub mod target;
 pub mod watch;

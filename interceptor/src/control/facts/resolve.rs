@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn names_that_people_write_are_accepted_and_taken() {
-        for name in ["my_app", "my_app.corp", "_a_", "a_", "xn--a", "xn--bcher-kva.example.", "3com"]
+        for name in
+            ["my_app", "my_app.corp", "_a_", "a_", "xn--a", "xn--bcher-kva.example.", "3com"]
         {
             assert!(accepted(name).is_some(), "{name}");
             check(name);
