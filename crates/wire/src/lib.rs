@@ -1,6 +1,9 @@
-//! The parts of protocols that the relay has to understand: which protocol a client speaks
-//! ([`opening()`]), where HTTP/1 messages begin and end ([`http1`]), and which server name a TLS
-//! client asks for ([`hello`]).
+//! The parts of protocols that the relay has to understand:
+//!
+//! - which protocol a client speaks ([`opening()`])
+//! - where HTTP/1 messages begin and end ([`http1`])
+//! - which server name a TLS client asks for ([`hello`])
+//! - where a PROXY protocol header ends ([`proxy`])
 //!
 //! Nothing here does I/O, keeps bytes or changes them. The caller owns the buffer, forwards its
 //! content unchanged, and asks where a message ends. The answers depend on the bytes alone, not on
@@ -34,6 +37,7 @@
 pub mod hello;
 pub mod http1;
 pub mod opening;
+pub mod proxy;
 
 mod reason;
 

@@ -44,6 +44,9 @@ pub struct Stolen {
     pub(super) carried: Carried,
     /// The outcome of this connection for each rule of the port.
     pub record: ConnRecord,
+    /// The PROXY protocol header that the client sent before its first request. Each upstream gets
+    /// it first. Mostly empty.
+    pub(super) proxy_header: Box<[u8]>,
 }
 
 // === impl Stolen ===
@@ -129,7 +132,7 @@ impl Stolen {
         }
     }
 
-    /// Dials the app on behalf of this connection.
+    /// Dials the app on behalf of this connection, and sends it the PROXY header of the client.
     ///
     /// # Errors
     ///
@@ -140,8 +143,14 @@ impl Stolen {
     ) -> impl Future<Output = Result<Upstream, AppDialError>> + Send + use<> {
         let workload = Arc::clone(&self.workload);
         let (client, original, connection) = (self.client_addr, self.original, self.record.id());
+        let proxy_header = self.proxy_header.clone();
         async move {
-            let dialled = dial::to_app(&workload, client, original, ack).await;
+            let mut dialled = dial::to_app(&workload, client, original, ack).await;
+            if let Ok(app) = &dialled
+                && let Err(error) = app.stream.write_all(&proxy_header).await
+            {
+                dialled = Err(error.into());
+            }
             if let Err(error) = &dialled {
                 tracing::debug!(connection, %error, "app not reached");
             }
@@ -177,15 +186,17 @@ impl Stolen {
         self.record.record_outcome(route, outcome);
     }
 
-    /// The bytes that a rule's target gets before the client's first.
+    /// The bytes that a rule's target gets before the client's first request.
     #[must_use]
     pub fn preface(&self, route: &Route) -> Vec<u8> {
-        match route.proxy_protocol {
+        let mut preface = match route.proxy_protocol {
             Some(interceptor_rule::ProxyProtocol::V2) => {
                 proxy_v2::header(self.client_addr, self.original)
             }
             None => Vec::new(),
-        }
+        };
+        preface.extend_from_slice(&self.proxy_header);
+        preface
     }
 
     /// Hands the whole connection to a rule's target, or to the app if the target can't be reached.

@@ -6,6 +6,7 @@ mod closing;
 mod matching;
 mod not_http;
 mod percent;
+mod proxy_header;
 mod several_rules;
 mod target_failures;
 mod target_only;
