@@ -199,13 +199,11 @@ impl Stolen {
         preface
     }
 
-    /// Hands the whole connection to a rule's target, or to the app if the target can't be reached.
+    /// Hands the whole connection to a rule's target, or to the app if the target can't be reached
+    /// or closes it at once.
     pub(super) async fn redirect(&self, route: &Arc<Route>) {
         let error = match self.dial(route, Ack::Immediate).await {
-            Ok(target) => {
-                self.reached(route);
-                return self.hand_over(route, &target, Vec::new()).await;
-            }
+            Ok(target) => return self.hand_over_or_repeat(route, target).await,
             Err(error) => error,
         };
         if let Some(app) = self.app_or_refuse(Ack::Immediate).await {

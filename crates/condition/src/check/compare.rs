@@ -38,7 +38,8 @@ impl Checker<'_> {
                 if equality {
                     possible(&left, &right, sides[1].span)?;
                     possible(&right, &left, sides[0].span)?;
-                    let sides = name::without_case([left, right], sides.each_ref().map(|side| side.span));
+                    let sides =
+                        name::without_case([left, right], sides.each_ref().map(|side| side.span));
                     return folded(Predicate::Text(relation, Box::new(sides)));
                 }
                 folded(Predicate::Text(relation, Box::new([left, right])))

@@ -180,10 +180,8 @@ fn a_name_of_a_host_has_no_case(#[case] source: &str, #[case] answer: bool) {
         let source = source.replace('N', attribute);
         let condition = compile(&source);
         for name in ["shop.example", "Shop.example", "SHOP.EXAMPLE"] {
-            let request = Made {
-                host: Some(name.to_owned()),
-                ..Made::with(&[("x-shop", b"Shop.Example")])
-            };
+            let request =
+                Made { host: Some(name.to_owned()), ..Made::with(&[("x-shop", b"Shop.Example")]) };
             let facts = Facts { server_name: Some(name), ..request.facts() };
             assert_eq!(condition.matches(&facts), Ok(answer), "{source} for {name}");
         }
