@@ -24,7 +24,8 @@ pub const MAX_HEADER: usize = 4096;
 /// The answer is [`Parsed::Partial`] until the whole header has arrived. A header that no server
 /// takes, or over [`MAX_HEADER`], is [`Parsed::Unframed`].
 pub fn header(bytes: &[u8]) -> Parsed<()> {
-    let length = if bytes.starts_with(V2) { v2(bytes) } else { v1(bytes) };
+    let is_v2 = bytes.starts_with(V2) || V2.starts_with(bytes);
+    let length = if is_v2 { v2(bytes) } else { v1(bytes) };
     match length {
         Ok(Some(len)) if len <= bytes.len() => Parsed::Complete { head: (), len },
         Ok(_) => Parsed::Partial,

@@ -63,7 +63,6 @@ impl Exchange<'_> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<HandOff> {
-        self.poll_in_hand(cx);
         loop {
             let before = self.state;
             if let Poll::Ready(hand_off) = self.poll_requests(cx) {
@@ -74,6 +73,7 @@ impl Exchange<'_> {
             }
             // Each direction may have waited for a change that the other one made.
             if self.state == before {
+                self.poll_in_hand(cx);
                 return Poll::Pending;
             }
         }
