@@ -1,12 +1,16 @@
 //! Why a name has no address, in words for people who can't see the daemon's log.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use hickory_resolver::{
     net::{DnsError, NetError},
     proto::op::ResponseCode,
 };
 use interceptor_rule::HostName;
+
+/// How long no server answers before that is a failure. Lost packets and a DNS server that
+/// restarts at once are none.
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
 
 /// Why a look-up failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +19,7 @@ pub(super) enum LookupError {
     Configuration(String),
     /// The resolver does not take the name, for this reason. The rule language should not, either.
     NotAName(String),
-    /// No server answered.
+    /// No server has answered within [`SILENCE`].
     NoAnswer(Servers),
     /// The name does not exist.
     NoName(Servers),
@@ -35,8 +39,7 @@ pub(super) struct Servers(BTreeSet<IpAddr>);
 
 impl LookupError {
     /// Sorts an error of the resolver. `servers` were asked.
-    pub(super) fn of(error: &NetError, servers: impl IntoIterator<Item = IpAddr>) -> Self {
-        let servers = Servers(servers.into_iter().collect());
+    pub(super) fn of(error: &NetError, servers: Servers) -> Self {
         match error {
             NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
                 ResponseCode::NXDomain => Self::NoName(servers),
@@ -77,9 +80,10 @@ impl LookupError {
                 "name the target by its IP address",
             ),
             Self::NoAnswer(servers) => (
-                format!("no DNS server answers for {host}"),
+                format!("no DNS server has answered for {host} within {} s", SILENCE.as_secs()),
                 Some(servers),
-                "let the daemon reach them, or set `dnsPolicy` in the chart",
+                "the daemon goes on asking. Check that the DNS server runs and that this node \
+                 reaches it, or write the target's address in place of its name",
             ),
             Self::NoName(servers) => (
                 format!("the name {host} does not exist"),
@@ -114,6 +118,10 @@ impl LookupError {
 // === impl Servers ===
 
 impl Servers {
+    pub(super) fn new(servers: impl IntoIterator<Item = IpAddr>) -> Self {
+        Self(servers.into_iter().collect())
+    }
+
     fn asked(&self) -> String {
         let servers: Vec<_> = self.0.iter().map(ToString::to_string).collect();
         match &servers[..] {
@@ -139,37 +147,35 @@ mod tests {
 
     fn about(error: &NetError, servers: &[&str]) -> String {
         let servers = servers.iter().map(|server| server.parse().expect("an address"));
-        LookupError::of(error, servers).about(&host())
+        LookupError::of(error, Servers::new(servers)).about(&host())
     }
 
     #[test]
     fn errors_of_the_resolver_are_sentences() {
         let code = |code| NetError::Dns(DnsError::ResponseCode(code));
         let refused = NetError::Io(Arc::new(io::ErrorKind::ConnectionRefused.into()));
-        let reach = "let the daemon reach them, or set `dnsPolicy` in the chart";
+        for error in [NetError::Timeout, NetError::NoConnections, refused] {
+            let words = about(&error, &["10.96.0.10"]);
+            let expected = "no DNS server has answered for laptop.corp within 2 s (asked \
+                            10.96.0.10); the daemon goes on asking. Check that ";
+            assert!(words.starts_with(expected), "{words}");
+        }
         let ask = "ask who runs that server, or name the target by its IP address";
-        for (error, problem, remedy) in [
-            (NetError::Timeout, "no DNS server answers for laptop.corp", reach),
-            (NetError::NoConnections, "no DNS server answers for laptop.corp", reach),
-            (refused, "no DNS server answers for laptop.corp", reach),
-            (code(ResponseCode::ServFail), "the DNS server failed to look up laptop.corp", ask),
-            (code(ResponseCode::Refused), "the DNS server refuses to look up laptop.corp", ask),
-            (
-                code(ResponseCode::NotImp),
-                "the DNS server answers for laptop.corp with error 4",
-                ask,
-            ),
+        for (error, problem) in [
+            (code(ResponseCode::ServFail), "the DNS server failed to look up laptop.corp"),
+            (code(ResponseCode::Refused), "the DNS server refuses to look up laptop.corp"),
+            (code(ResponseCode::NotImp), "the DNS server answers for laptop.corp with error 4"),
             (
                 NetError::Message("TxtLookup { name: Name(..) }"),
                 "the DNS server's answer for laptop.corp can't be read",
-                ask,
             ),
         ] {
-            let words = format!("{problem} (asked 10.96.0.10); {remedy}");
+            let words = format!("{problem} (asked 10.96.0.10); {ask}");
             assert_eq!(about(&error, &["10.96.0.10"]), words);
         }
         let twice = ["10.96.0.10", "10.96.0.10", "fd00::a"];
-        assert!(about(&NetError::Timeout, &twice).contains(" (asked 10.96.0.10, fd00::a); "));
-        assert!(about(&NetError::Timeout, &[]).contains("laptop.corp; "));
+        let unreadable = NetError::Message("no DNS");
+        assert!(about(&unreadable, &twice).contains(" (asked 10.96.0.10, fd00::a); "));
+        assert!(about(&unreadable, &[]).contains("can't be read; "));
     }
 }
