@@ -211,7 +211,8 @@ impl Stolen {
             }
         };
         let error = match dialled {
-            Ok(target) => return self.hand_over_or_repeat(route, target).await,
+            // Boxed: else every connection would take the memory that only these need.
+            Ok(target) => return Box::pin(self.hand_over_or_repeat(route, target)).await,
             Err(error) => error,
         };
         if let Some(app) = self.app_or_refuse(Ack::Immediate).await {

@@ -71,8 +71,7 @@ impl Stolen {
         let preface = self.preface(route);
         let mut before = Before::default();
         let first = match target.stream.write_all(&preface).await {
-            // Boxed: else every connection would take the memory that only its start needs.
-            Ok(()) => Box::pin(First::of(&self.client, &target.stream, &mut before)).await,
+            Ok(()) => First::of(&self.client, &target.stream, &mut before).await,
             Err(_) => First::Broke,
         };
         if matches!(first, First::Ended | First::Broke)
