@@ -266,6 +266,14 @@ impl Netns {
         self.enter(listening::listening_ports).map_err(io::Error::other)?
     }
 
+    /// The TCP ports of this namespace with a listener that has TCP MD5 keys (RFC 2385).
+    ///
+    /// # Errors
+    /// When the namespace can't be entered, or the kernel does not list its sockets.
+    pub fn signed_ports(&self) -> io::Result<BTreeSet<u16>> {
+        self.enter(listening::signed_ports).map_err(io::Error::other)?
+    }
+
     /// A socket that answers questions about the sockets of this namespace.
     ///
     /// # Errors

@@ -70,6 +70,7 @@ pub mod stolen;
 pub mod stream;
 pub mod suspicion;
 pub mod target;
+mod target_closed;
 pub mod upstream;
 pub mod worker;
 pub mod workload;

@@ -22,6 +22,9 @@ words! {
     pub enum FellBack {
         /// No socket listens at the target (RST).
         TargetRefused = "target_refused",
+        /// The target accepted the connection, and closed it within a second and before its first
+        /// byte.
+        TargetClosed = "target_closed",
         /// The target did not answer within the connect time-out.
         TargetTimeout = "target_timeout",
         /// There is no route to the target, or a router reported so (ICMP).

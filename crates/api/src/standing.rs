@@ -60,6 +60,8 @@ words! {
         TargetDenied = "TargetDenied",
         /// The target is a redirected port of the same workload.
         Loop = "Loop",
+        /// The app's listener on one of the ports has TCP MD5 keys.
+        TcpMd5 = "TcpMd5",
         /// An older rule holds one of the ports.
         PortTaken = "PortTaken",
         /// The rule names no ports, and the workload declares none.

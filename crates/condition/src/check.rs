@@ -4,6 +4,7 @@ mod call;
 mod compare;
 mod function;
 mod header;
+mod name;
 mod pattern;
 
 use std::cell::Cell;

@@ -119,7 +119,7 @@ impl<'a> Evaluation<'a> {
                 let text = self.text(of)?;
                 affordable(text.len(), *span)?;
                 Ok(Cow::Owned(match change {
-                    Change::LowerCase => text.to_ascii_lowercase(),
+                    Change::LowerCase => return Ok(lower_case(text)),
                     Change::UpperCase => text.to_ascii_uppercase(),
                     Change::Trimmed => text.trim().to_owned(),
                 }))
@@ -141,8 +141,10 @@ impl<'a> Evaluation<'a> {
             TextAttribute::SourceAddress => return address(&self.source, source),
             TextAttribute::DestinationAddress => return address(&self.destination, destination),
             TextAttribute::ServerName => {
-                return server_name
-                    .map_or_else(|| error(Kind::NotKnown, span), |name| Ok(Cow::Borrowed(name)));
+                return server_name.map_or_else(
+                    || error(Kind::NotKnown, span),
+                    |name| Ok(lower_case(Cow::Borrowed(name))),
+                );
             }
             TextAttribute::UserAgent => return self.header("user-agent", span),
             _ => {}
@@ -170,6 +172,9 @@ impl<'a> Evaluation<'a> {
     ///
     /// Several values are joined by a comma (RFC 9110 section 5.3). HTTP/2 may send cookies one by
     /// one, and these are joined by a semicolon (RFC 9113 section 8.2.3).
+    ///
+    /// Fields may have any bytes (RFC 9110 section 5.5). What is not UTF-8 reads as U+FFFD, so that
+    /// one odd cookie does not hide the others.
     fn header(&'a self, name: &str, span: Span) -> Outcome<Cow<'a, str>> {
         let Some(request) = self.facts.request else { return error(Kind::NotKnown, span) };
         let separator: &[u8] = if name == "cookie" { b"; " } else { b"," };
@@ -187,15 +192,16 @@ impl<'a> Evaluation<'a> {
                 joined.extend_from_slice(value);
             }
         });
-        let not_text = EvaluationError::new(Kind::NotText, span);
         match (first, joined) {
             (None, _) => error(Kind::MissingHeader, span),
-            (Some(only), None) => {
-                std::str::from_utf8(only).map(Cow::Borrowed).map_err(|_| not_text)
-            }
+            (Some(only), None) => match std::str::from_utf8(only) {
+                Ok(only) => Ok(Cow::Borrowed(only)),
+                Err(_) => lossy(only, span),
+            },
             (_, Some(joined)) => {
                 affordable(joined.len(), span)?;
-                String::from_utf8(joined).map(Cow::Owned).map_err(|_| not_text)
+                String::from_utf8(joined)
+                    .map_or_else(|error| lossy(error.as_bytes(), span), |text| Ok(Cow::Owned(text)))
             }
         }
     }
@@ -297,6 +303,19 @@ impl<'a> Evaluation<'a> {
         })?;
         item.map_or_else(|| error(Kind::BadValue, span), |item| Ok(Cow::Owned(item)))
     }
+}
+
+fn lower_case(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Cow::Owned(text.to_ascii_lowercase());
+    }
+    text
+}
+
+/// The text of bytes that are not all UTF-8.
+fn lossy<'a>(bytes: &[u8], span: Span) -> Outcome<Cow<'a, str>> {
+    affordable(bytes.len(), span)?;
+    Ok(Cow::Owned(String::from_utf8_lossy(bytes).into_owned()))
 }
 
 /// Refuses to make a text of more than [`MAX_MADE`] bytes.

@@ -23,11 +23,12 @@ pub const MAX_REGEXES: usize = 4;
 /// `a{30}` and `(ab|c){10}` have 30 positions each.
 pub const MAX_REGEX_PLACES: usize = 1024;
 
-/// Maximum length of a text that a regular expression is applied to, in bytes.
-pub const MAX_MATCHED: usize = 8 * 1024;
+/// Maximum length of a text that a regular expression is applied to, in bytes. It is that of a
+/// request's head; [`MAX_MATCHING`] limits the cost.
+pub const MAX_MATCHED: usize = 64 * 1024;
 
 /// Maximum cost of one match: bytes of the text times positions in the regular expression.
-pub(crate) const MAX_MATCHING: usize = 512 * 1024;
+pub const MAX_MATCHING: usize = 512 * 1024;
 
 /// Maximum length of a text that an evaluation makes, in bytes: changed, concatenated, or the
 /// joined values of a header that occurs more than once.

@@ -19,8 +19,6 @@ pub struct EvaluationError {
 pub enum EvaluationErrorKind {
     /// The request has no such header.
     MissingHeader,
-    /// The header is not UTF-8, so it has no value as a string.
-    NotText,
     /// There is no request, or the ClientHello has not arrived.
     NotKnown,
     /// A text is not a number, a number is out of range, or a list has no such item.
@@ -47,14 +45,13 @@ impl EvaluationError {
 
 impl EvaluationErrorKind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::MissingHeader, Self::NotText, Self::NotKnown, Self::BadValue, Self::TooCostly];
+    pub const ALL: [Self; 4] =
+        [Self::MissingHeader, Self::NotKnown, Self::BadValue, Self::TooCostly];
 
     /// The value of the metrics label.
     pub fn name(self) -> &'static str {
         match self {
             Self::MissingHeader => "missing_header",
-            Self::NotText => "not_text",
             Self::NotKnown => "not_known",
             Self::BadValue => "bad_value",
             Self::TooCostly => "too_costly",
@@ -66,7 +63,6 @@ impl fmt::Display for EvaluationErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::MissingHeader => "the request has no such header",
-            Self::NotText => "the header is not UTF-8",
             Self::NotKnown => "the value is not known for this connection",
             Self::BadValue => "not a number, out of range, or no such item",
             Self::TooCostly => "the text is too long",

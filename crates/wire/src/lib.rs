@@ -3,7 +3,8 @@
 //! - which protocol a client speaks: [`opening()`];
 //! - where HTTP/1 messages begin and end: [`http1`];
 //! - what the frames and header blocks of HTTP/2 say: [`http2`];
-//! - which server name a TLS client asks for: [`hello`].
+//! - which server name a TLS client asks for: [`hello`];
+//! - where a PROXY protocol header ends: [`proxy`].
 //!
 //! Nothing here does I/O. The caller owns the buffer, forwards its content unchanged, and asks
 //! where a message or frame ends. The answers depend on the bytes alone, not on the reads that they
@@ -38,6 +39,7 @@ pub mod hello;
 pub mod http1;
 pub mod http2;
 pub mod opening;
+pub mod proxy;
 
 mod reason;
 

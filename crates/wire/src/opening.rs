@@ -1,6 +1,6 @@
 //! Tells which protocol a client speaks by its first bytes.
 
-use crate::http1::MAX_METHOD;
+use crate::{http1::MAX_METHOD, proxy};
 
 /// The connection preface of an HTTP/2 client, RFC 9113 section 3.4.
 pub const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -21,6 +21,9 @@ pub enum Opening {
     Http2Preface,
     /// A TLS handshake record. [`client_hello`](crate::hello::client_hello) may still refuse it.
     Tls,
+    /// A PROXY protocol header, which is before the client's own first bytes.
+    /// [`proxy::header`](crate::proxy::header) finds its end.
+    Proxy,
     /// Anything else.
     Other,
 }
@@ -39,7 +42,11 @@ pub fn opening(bytes: &[u8]) -> Opening {
     if bytes.starts_with(HTTP2_PREFACE) {
         return Opening::Http2Preface;
     }
-    if HTTP2_PREFACE.starts_with(bytes) {
+    let proxy = || proxy::V1.iter().copied().chain([&proxy::V2[..]]);
+    if proxy().any(|first| bytes.starts_with(first)) {
+        return Opening::Proxy;
+    }
+    if HTTP2_PREFACE.starts_with(bytes) || proxy().any(|first| first.starts_with(bytes)) {
         return Opening::Undecided;
     }
     let mut rest = bytes;
@@ -83,7 +90,12 @@ mod tests {
     #[case::mysql(b"\x4a\0\0\0\x0a8.0.36", 2, Opening::Other)]
     #[case::mqtt(b"\x10\x0c\0\x04MQTT", 1, Opening::Other)]
     #[case::amqp(b"AMQP\0\0\x09\x01", 5, Opening::Other)]
-    #[case::proxy_v2(b"\r\n\r\n\0\r\nQUIT\n", 5, Opening::Other)]
+    #[case::proxy_v2(b"\r\n\r\n\0\r\nQUIT\n\x21\x11", 12, Opening::Proxy)]
+    #[case::no_proxy_v2(b"\r\n\r\n\0\r\nQUIT\r", 12, Opening::Other)]
+    #[case::proxy_v1(b"PROXY TCP4 192.0.2.7", 11, Opening::Proxy)]
+    #[case::proxy_v1_ipv6(b"PROXY TCP6 2001:db8::7", 11, Opening::Proxy)]
+    #[case::proxy_v1_unknown(b"PROXY UNKNOWN\r\n", 13, Opening::Proxy)]
+    #[case::method_proxy(b"PROXY / HTTP/1.1\r\n", 7, Opening::Http1)]
     #[case::smtp(b"EHLO\r\n", 5, Opening::Other)]
     #[case::bare_lf(b"\nGET / HTTP/1.1", 1, Opening::Other)]
     #[case::long_word(b"abcdefghijklmnopqrstuvwxyzabcdefghijklm /", 33, Opening::Other)]

@@ -85,11 +85,15 @@ pub enum Reason {
     /// [`MAX_RECORDS`](crate::hello::MAX_RECORDS) records.
     #[error("a TLS ClientHello over the size limits")]
     HelloTooLong,
+    /// A PROXY protocol header that no server takes, or of more than
+    /// [`MAX_HEADER`](crate::proxy::MAX_HEADER) bytes.
+    #[error("a malformed PROXY header, or one of more than {} bytes", crate::proxy::MAX_HEADER)]
+    ProxyHeader,
 }
 
 impl Reason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::NotHttp,
         Self::Http09,
         Self::Version,
@@ -116,6 +120,7 @@ impl Reason {
         Self::NotTls,
         Self::Hello,
         Self::HelloTooLong,
+        Self::ProxyHeader,
     ];
 
     /// The reason as the value of a metric label.
@@ -147,6 +152,7 @@ impl Reason {
             Self::NotTls => "not_tls",
             Self::Hello => "hello",
             Self::HelloTooLong => "hello_too_long",
+            Self::ProxyHeader => "proxy_header",
         }
     }
 }

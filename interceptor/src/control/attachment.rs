@@ -28,10 +28,12 @@ use super::{
     context::Context,
     draining::Draining,
     exec_checks::CheckWatch,
+    facts::signed,
     plan::{Plan, Planned},
     ports::{Applied, Ports},
     registry::Armed,
     rule::{ActiveRule, LoopError, RefusedRule, RuleReport},
+    task::OwnedTask,
 };
 use crate::{
     config::{annotation::AnnotationKey, workloads::WorkloadSpec},
@@ -69,6 +71,8 @@ pub struct Attachment {
     others: usize,
     /// Whether the pod's `exec` checks can be recognised.
     checks: CheckWatch,
+    /// Looks for TCP MD5 keys that are set or removed while the workload is armed.
+    _signed: OwnedTask,
 }
 
 /// Why a namespace could not be armed.
@@ -138,6 +142,9 @@ impl Attachment {
         }
         let programs = Arc::new(Mutex::new(programs));
         let ports = Ports::new(&workload.name, &programs);
+        let waker = context.waker(&workload.name);
+        let signed =
+            signed::watch(Arc::clone(&workload), signed::ports(&workload), move || waker.wake());
         Ok(Self {
             workload,
             claims: HashMap::new(),
@@ -148,6 +155,7 @@ impl Attachment {
             loops: Vec::new(),
             others,
             checks: CheckWatch::default(),
+            _signed: OwnedTask::spawn(signed),
         })
     }
 
@@ -228,6 +236,7 @@ impl Attachment {
             let standing = active.loop_refusal()?;
             Some(RefusedRule { key: active.key.clone(), rule: active.rule.clone(), standing })
         }));
+        let signed = signed::ports(&self.workload);
         for planned in &plan.rules {
             let (Some(rule), false) = (&planned.rule, planned.ports.is_empty()) else { continue };
             let expires_at = expires_at(planned);
@@ -241,6 +250,12 @@ impl Attachment {
             let is_loop = self.is_loop(rule, plan);
             if let Some(looping) = self.loops.iter().find(|looping| looping.is(planned)) {
                 refused.push(looping.clone());
+            } else if let Some(port) =
+                planned.ports.iter().find(|port| signed.contains(&port.number()))
+            {
+                let standing = Standing::refused(Reason::TcpMd5, signed_message(*port));
+                let (key, rule) = (planned.key.clone(), rule.clone());
+                refused.push(RefusedRule { key, rule, standing });
             } else if let Ok(Some(address)) = is_loop {
                 let standing = Standing::refused(Reason::Loop, LoopError(address).to_string());
                 let (key, rule) = (planned.key.clone(), rule.clone());
@@ -399,6 +414,14 @@ impl Attachment {
             });
         });
     }
+}
+
+fn signed_message(port: Port) -> String {
+    format!(
+        "the app's listener on port {port} has TCP MD5 keys (RFC 2385), so it talks only to peers \
+         that sign their packets, and the daemon can't sign; name other ports in the rule, or \
+         remove the keys in the app"
+    )
 }
 
 /// Counts the connections to `ports` that the kernel has steered to the relay so far.

@@ -6,6 +6,7 @@
 //! look_up.rs    asks the DNS servers for them; lookup_error.rs: why there are none
 //! canary.rs     whether a connection to a port arrives at the relay
 //! listener.rs   whether anything listens on a port that is not declared
+//! signed.rs     which ports have a listener with TCP MD5 keys
 //! target.rs     whether the target answers
 //! hold.rs       what is reported of a target or a name that changes its mind (pure)
 //! loop_probe.rs whether the target leads back to the rule's own ports
@@ -20,5 +21,6 @@ mod lookup_error;
 pub mod loop_probe;
 pub mod resolve;
 pub mod room;
+pub mod signed;
 pub mod target;
 pub mod watch;

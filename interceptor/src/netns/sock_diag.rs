@@ -178,17 +178,23 @@ fn cgroup_in(answer: &[u8], socket: Ends) -> Result<CgroupId, SockDiagError> {
     if ends_in(body) != Some(canonical(socket)) {
         return Err(SockDiagError::NotFound);
     }
-    let mut rest = &body[ANSWER..];
+    let id = attribute(body, CGROUP_ID)?.ok_or(SockDiagError::NoCgroup)?;
+    let id = id.first_chunk().ok_or(SockDiagError::Unexpected)?;
+    Ok(CgroupId(u64::from_ne_bytes(*id)))
+}
+
+/// The attribute of this kind in a `struct inet_diag_msg` with its attributes.
+pub(super) fn attribute(body: &[u8], wanted: u16) -> Result<Option<&[u8]>, SockDiagError> {
+    let mut rest = body.get(ANSWER..).unwrap_or_default();
     while let (Some(length), Some(kind)) = (u16_at(rest, 0), u16_at(rest, 2)) {
         let length = usize::from(length);
         let value = rest.get(4..length).ok_or(SockDiagError::Unexpected)?;
-        if kind == CGROUP_ID {
-            let id = value.first_chunk().ok_or(SockDiagError::Unexpected)?;
-            return Ok(CgroupId(u64::from_ne_bytes(*id)));
+        if kind == wanted {
+            return Ok(Some(value));
         }
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
-    Err(SockDiagError::NoCgroup)
+    Ok(None)
 }
 
 /// The ends of the socket in an answer: family, then ports and addresses from byte 4 on.

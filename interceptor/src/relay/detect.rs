@@ -10,9 +10,11 @@
 //!   does: the app may send first, and gets a plain pipe then.
 //! - A client that speaks neither HTTP nor TLS gets a plain pipe to the app.
 //! - TLS shows the server name and hides the rest.
+//! - A PROXY protocol header is looked through: each upstream gets it first. It changes nothing
+//!   that a rule sees; `source.address` stays the peer's.
 
 use interceptor_condition::Needs;
-use interceptor_wire::{Opening, Parsed, Reason, hello, http1::MAX_HEAD, opening};
+use interceptor_wire::{Opening, Parsed, Reason, hello, http1::MAX_HEAD, opening, proxy};
 
 use super::{
     dial::Ack,
@@ -55,9 +57,9 @@ enum AppFirst {
 }
 
 /// Serves a connection until its end.
-pub async fn serve(stolen: Stolen) {
+pub async fn serve(mut stolen: Stolen) {
     let mut received = Vec::with_capacity(USUAL_OPENING);
-    let Some((detected, app)) = detect(&stolen, &mut received).await else { return };
+    let Some((detected, app)) = detect(&mut stolen, &mut received).await else { return };
     let choice = choose(&stolen, &detected);
     // After the preface of HTTP/2 alone, the client sends the next bytes.
     let sends_at_once = !received.is_empty() && !matches!(detected, Detected::Http2);
@@ -105,11 +107,15 @@ fn choose(stolen: &Stolen, detected: &Detected) -> Choice {
     }
 }
 
-/// Detects the protocol, and appends what was read of the client to `received`. Returns the app's
-/// connection if the client sent too little by the time that it was accepted.
-async fn detect(stolen: &Stolen, received: &mut Vec<u8>) -> Option<(Detected, Option<Upstream>)> {
+/// Detects the protocol, and appends what was read of the client to `received`, without a PROXY
+/// header. Returns the app's connection if the client sent too little by the time that it was
+/// accepted.
+async fn detect(
+    stolen: &mut Stolen,
+    received: &mut Vec<u8>,
+) -> Option<(Detected, Option<Upstream>)> {
     let read = stolen.client.read_now(received, MAX_HEAD);
-    if let (Ok(()), Some(detected)) = (&read, Detected::by_client(received)) {
+    if let (Ok(()), Some(detected)) = (&read, examine(stolen, received)) {
         return Some((detected, None));
     }
     let app = stolen.app_or_refuse(Ack::Immediate).await?;
@@ -119,17 +125,17 @@ async fn detect(stolen: &Stolen, received: &mut Vec<u8>) -> Option<(Detected, Op
         app.stream.reset_on_close();
         return None;
     }
-    let detected = first_bytes(&stolen.client, &app.stream, received).await;
+    let detected = first_bytes(stolen, &app.stream, received).await;
     Some((detected, Some(app)))
 }
 
 /// Reads from the client until its protocol is known, unless the app sends or ends before.
-async fn first_bytes(client: &Stream, app: &Stream, received: &mut Vec<u8>) -> Detected {
+async fn first_bytes(stolen: &mut Stolen, app: &Stream, received: &mut Vec<u8>) -> Detected {
     let mut app_may_speak_http2 = false;
     loop {
         tokio::select! {
             biased;
-            read = client.read_more(received) => match read {
+            read = stolen.client.read_more(received) => match read {
                 Ok(0) | Err(_) => return Detected::Ended,
                 Ok(_) => {}
             },
@@ -140,10 +146,29 @@ async fn first_bytes(client: &Stream, app: &Stream, received: &mut Vec<u8>) -> D
                 AppFirst::Ended => return Detected::Ended,
             },
         }
-        if let Some(detected) = Detected::by_client(received) {
+        let had_header = !stolen.proxy_header.is_empty();
+        let detected = examine(stolen, received);
+        // At once: a server that speaks first waits for the header.
+        if !had_header && app.write_all(&stolen.proxy_header).await.is_err() {
+            return Detected::Ended;
+        }
+        if let Some(detected) = detected {
             return detected;
         }
     }
+}
+
+/// The protocol of a client that sent `received`, behind its PROXY header. A complete header moves
+/// from `received` to `stolen`. None if more bytes are needed.
+fn examine(stolen: &mut Stolen, received: &mut Vec<u8>) -> Option<Detected> {
+    if stolen.proxy_header.is_empty() && opening(received) == Opening::Proxy {
+        match proxy::header(received) {
+            Parsed::Partial => return None,
+            Parsed::Complete { len, .. } => stolen.proxy_header = received.drain(..len).collect(),
+            Parsed::Unframed(reason) => return Some(Detected::Other(Piped::Request(reason))),
+        }
+    }
+    Detected::by_client(received)
 }
 
 // === impl Detected ===
@@ -156,7 +181,8 @@ impl Detected {
             Opening::Undecided => Self::Other(Piped::Request(Reason::HeadTooLong)),
             Opening::Http1 => Self::Http1,
             Opening::Http2Preface => Self::Http2,
-            Opening::Other => Self::Other(Piped::Request(Reason::NotHttp)),
+            // A second PROXY header is none of a request.
+            Opening::Proxy | Opening::Other => Self::Other(Piped::Request(Reason::NotHttp)),
             Opening::Tls => match hello::client_hello(received) {
                 Parsed::Partial => return None,
                 Parsed::Complete { head, .. } => Self::Tls(head.server_name.map(Box::from)),

@@ -24,7 +24,8 @@
 //!   The exception is an app that was idle while a target served the client (`SpareApp`): the
 //!   client sees no FIN of it.
 //! - A target is dialled for the first request of its rule, and kept for further ones. If it can't
-//!   be reached, the app gets the request.
+//!   be reached, the app gets the request. The same holds if the target closes a new connection at
+//!   once (`repeat.rs`).
 //!
 //! ```mermaid
 //! stateDiagram-v2
@@ -115,6 +116,8 @@
 //!                          | Turn(others), None             | DialApp         | Dial
 //! target is open           | Dial(Target)                   |                 | Target, Between
 //! target fails, rule ends  | Dial(Target)                   |                 | Turn(App)
+//! target closes at once,   | any                            |                 | SpareApp or None,
+//!   requests in hand       |                                |                 |   Turn(App)
 //! app is open              | Dial                           |                 | App, Between,
 //!                          |                                |                 |   Unframed
 //! app fails                | Dial(Idle), all bytes sent     |                 | Over
@@ -125,7 +128,8 @@
 //!
 //! The client sees the end that it would see of one server that dies. No other upstream gets the
 //! request, because the target may have acted on it. The same holds before the first byte of the
-//! response, and while the body of the request is being sent.
+//! response, and while the body of the request is being sent. The exception is a new connection
+//! with idempotent requests, which the target closes at once.
 //!
 //! - FIN (row "FIN", column `Target`): the state is `Over`. The client gets all bytes that arrived,
 //!   even the beginning of a head, then FIN ([`HandOff::Close`](state::HandOff::Close)).
@@ -140,7 +144,9 @@
 
 mod exchange;
 mod hand_off;
+mod in_hand;
 mod receiving;
+mod repeat;
 mod requests;
 mod responses;
 mod sending;
@@ -167,6 +173,7 @@ pub(super) async fn serve(stolen: &Stolen, app: Option<Upstream>, received: Vec<
             sent: VecDeque::new(),
             requests: Requests::new(received),
             responses: Responses::default(),
+            in_hand: None,
         };
         let hand_off = exchange.run().await;
         (Ends::of(exchange), hand_off)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use interceptor_common::steal::Family;
-use nix::ifaddrs::getifaddrs;
+use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 use socket2::SockAddr;
 
 use super::source_ports::QUIET_PORTS;
@@ -34,10 +34,13 @@ pub fn open_listeners() -> io::Result<Vec<(Family, TcpListener)>> {
         match open_listener(ip) {
             Ok(listener) => opened.push((family, listener)),
             Err(error) if has_address(family) => {
-                let what = format!("there are addresses of its family, but not {ip}: {error}");
+                let lo = remedy_for_lo();
+                let what = format!("there are addresses of its family, but not {ip}: {error}{lo}");
                 return Err(io::Error::new(error.kind(), what));
             }
-            Err(error) => failure = Some(error),
+            Err(error) => {
+                failure = Some(io::Error::new(error.kind(), format!("{error}{}", remedy_for_lo())));
+            }
         }
     }
     match failure {
@@ -56,6 +59,20 @@ fn has_address(family: Family) -> bool {
     })
 }
 
+/// What to do, if the loopback interface of the calling thread's namespace is down: then it has no
+/// loopback address.
+fn remedy_for_lo() -> &'static str {
+    let is_down = getifaddrs().into_iter().flatten().any(|interface| {
+        interface.interface_name == "lo" && !interface.flags.contains(InterfaceFlags::IFF_UP)
+    });
+    if is_down {
+        "; the interface `lo` is down: bring it up there (`ip link set lo up`), as the CNI plugin \
+         `loopback` does"
+    } else {
+        ""
+    }
+}
+
 fn open_listener(ip: IpAddr) -> io::Result<TcpListener> {
     let socket = tcp_socket(ip)?;
     if ip.is_ipv6() {
@@ -66,6 +83,8 @@ fn open_listener(ip: IpAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
+    // Without this, the kernel takes an urgent byte out of the stream (RFC 6093).
+    socket.set_out_of_band_inline(true)?;
     // Above the usual range of ephemeral ports, where few apps listen; any port if these are taken.
     let seed = RandomState::new().hash_one(ip);
     let quiet = (0..PORT_TRIES).map(|n| {

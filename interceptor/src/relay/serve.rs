@@ -58,7 +58,18 @@ pub async fn serve(
     let path = workload.loop_guard.extend(client_addr, hop);
     let carried = workload.capacity.carry();
     let origin = Origin::of(&workload, &routes, client_addr, original);
-    let stolen = Stolen { workload, client, client_addr, original, origin, path, carried, record };
+    let proxy_header = Box::default();
+    let stolen = Stolen {
+        workload,
+        client,
+        client_addr,
+        original,
+        origin,
+        path,
+        carried,
+        record,
+        proxy_header,
+    };
     if stolen.path.is_loop() {
         return pass(&stolen, Passed::Loop).await;
     }

@@ -44,6 +44,9 @@ pub struct Stolen {
     pub(super) carried: Carried,
     /// The outcome of this connection for each rule of the port.
     pub record: ConnRecord,
+    /// The PROXY protocol header that the client sent before its first request. Each upstream gets
+    /// it first. Mostly empty.
+    pub(super) proxy_header: Box<[u8]>,
 }
 
 // === impl Stolen ===
@@ -129,7 +132,7 @@ impl Stolen {
         }
     }
 
-    /// Dials the app on behalf of this connection.
+    /// Dials the app on behalf of this connection, and sends it the PROXY header of the client.
     ///
     /// # Errors
     ///
@@ -140,8 +143,14 @@ impl Stolen {
     ) -> impl Future<Output = Result<Upstream, AppDialError>> + Send + use<> {
         let workload = Arc::clone(&self.workload);
         let (client, original, connection) = (self.client_addr, self.original, self.record.id());
+        let proxy_header = self.proxy_header.clone();
         async move {
-            let dialled = dial::to_app(&workload, client, original, ack).await;
+            let mut dialled = dial::to_app(&workload, client, original, ack).await;
+            if let Ok(app) = &dialled
+                && let Err(error) = app.stream.write_all(&proxy_header).await
+            {
+                dialled = Err(error.into());
+            }
             if let Err(error) = &dialled {
                 tracing::debug!(connection, %error, "app not reached");
             }
@@ -177,18 +186,21 @@ impl Stolen {
         self.record.record_outcome(route, outcome);
     }
 
-    /// The bytes that a rule's target gets before the client's first.
+    /// The bytes that a rule's target gets before the client's first request.
     #[must_use]
     pub fn preface(&self, route: &Route) -> Vec<u8> {
-        match route.proxy_protocol {
+        let mut preface = match route.proxy_protocol {
             Some(interceptor_rule::ProxyProtocol::V2) => {
                 proxy_v2::header(self.client_addr, self.original)
             }
             None => Vec::new(),
-        }
+        };
+        preface.extend_from_slice(&self.proxy_header);
+        preface
     }
 
-    /// Hands the whole connection to a rule's target, or to the app if the target can't be reached.
+    /// Hands the whole connection to a rule's target, or to the app if the target can't be reached
+    /// or closes it at once.
     pub(super) async fn redirect(&self, route: &Arc<Route>) {
         let dialled = tokio::select! {
             biased;
@@ -199,10 +211,8 @@ impl Stolen {
             }
         };
         let error = match dialled {
-            Ok(target) => {
-                self.reached(route);
-                return self.hand_over(route, &target, Vec::new()).await;
-            }
+            // Boxed: else every connection would take the memory that only these need.
+            Ok(target) => return Box::pin(self.hand_over_or_repeat(route, target)).await,
             Err(error) => error,
         };
         if let Some(app) = self.app_or_refuse(Ack::Immediate).await {

@@ -32,6 +32,16 @@ fn client_hello(name: &str) -> Vec<u8> {
 
 #[rstest]
 #[case::matching("connection.requested_server_name == 'debug.example'", "debug.example", "laptop")]
+#[case::client_in_capitals(
+    "connection.requested_server_name == 'debug.example'",
+    "DEBUG.example",
+    "laptop"
+)]
+#[case::rule_in_capitals(
+    "connection.requested_server_name.endsWith('.Example')",
+    "debug.example",
+    "laptop"
+)]
 #[case::other("connection.requested_server_name == 'debug.example'", "shop.example", "app")]
 #[case::requests_are_hidden("request.path == '/'", "debug.example", "app")]
 #[case::either(

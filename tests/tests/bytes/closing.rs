@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use rstest::rstest;
+use socket2::SockRef;
 use testbed::{Checksum, netns_test, receive, send, wait_until};
 
 use crate::{
@@ -38,6 +39,31 @@ fn a_side_that_has_closed_its_half_still_reads_a_long_answer(#[case] first: Side
             assert_eq!(received, join(sender)?, "{route:?}");
         }
         wait_for_close(&f)
+    });
+}
+
+/// A reader with `SO_OOBINLINE`, as RFC 6093 recommends. The relay does not pass the mark on, so a
+/// reader without it gets the byte in the stream, too.
+#[rstest]
+#[case::the_client(Side::Client)]
+#[case::the_target(Side::Target)]
+fn an_urgent_byte_keeps_its_place_in_the_stream(#[case] first: Side) {
+    netns_test("urgent", |t| {
+        let f = Fixture::new(t)?;
+        for route in ROUTES {
+            let (mut sends, mut reads) = f.connect(route)?.of(first);
+            SockRef::from(&reads).set_out_of_band_inline(true)?;
+            for _ in 0..20 {
+                sends.write_all(b"ab")?;
+                SockRef::from(&sends).send_out_of_band(b"c!")?;
+                sends.write_all(b"de")?;
+            }
+            finish(&sends)?;
+            let mut received = String::new();
+            reads.read_to_string(&mut received)?;
+            assert_eq!(received, "abc!de".repeat(20), "{route:?}");
+        }
+        Ok(())
     });
 }
 

@@ -59,6 +59,7 @@ fn a_client_without_matching_requests_causes_no_connection_to_the_target() {
 )]
 #[case::query("when request.query == 'debug=1'", "/?debug=1", &[], "/", &[])]
 #[case::host("when request.host == 'web'", "/", &[], "http://other/", &[])]
+#[case::host_in_capitals("when request.host == 'Web.Test'", "http://WEB.test/", &[], "/", &[])]
 #[case::several(
     "when request.headers['x-user'] in ['a', 'b']",
     "/",
@@ -87,6 +88,27 @@ fn a_condition_may_look_at(
         for _ in 0..2 {
             assert_eq!(client.get(matching, matching_headers)?.tag, "laptop");
             assert_eq!(client.get(other, other_headers)?.tag, "app");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_cookie_that_is_not_utf8_hides_no_other_cookie_and_no_length_does() {
+    run_http(|f| {
+        let rule = f.rule("when request.headers['cookie'].matches('(^|; )user=debug(;|$)')");
+        let _daemon = f.base.daemon_with(&rule, &[])?;
+        let mut client = f.connect()?;
+        let odd = b"city=Z\xfcrich".to_vec();
+        let long = [&b"a="[..], &[b'x'; 20_000]].concat();
+        for first in [odd, long] {
+            for (user, server) in [("debug", "laptop"), ("other", "app")] {
+                let mut request = b"GET / HTTP/1.1\r\nHost: web\r\nCookie: ".to_vec();
+                request.extend(&first);
+                request.extend(format!("; user={user}\r\n\r\n").bytes());
+                client.send(request)?;
+                assert_eq!(client.response(false)?.tag, server);
+            }
         }
         Ok(())
     });

@@ -8,6 +8,7 @@ mod daemon_hangs;
 mod exhaustion;
 mod second_daemon;
 mod target;
+mod target_closes;
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ mod fixture;
 mod flow_control;
 mod limits;
 mod peers;
+mod proxy_header;
 mod random_frames;
 mod rare_frames;
 mod raw;

@@ -88,6 +88,64 @@ fn service_addresses_and_nonlocal_bind_do_not_make_an_address_the_nodes_or_the_p
     });
 }
 
+/// Listens on port 179 as a BGP speaker: with a TCP MD5 key for one peer (`struct tcp_md5sig` of
+/// `linux/tcp.h`).
+const BGP: &str = "
+import socket, struct, time
+listener = socket.create_server(('0.0.0.0', 179))
+peer = struct.pack('=HH4s', socket.AF_INET, 0, socket.inet_aton('10.0.0.1')).ljust(128, b'\\0')
+key = struct.pack('=BBHi', 0, 0, 3, 0) + b'key'.ljust(80, b'\\0')
+listener.setsockopt(socket.IPPROTO_TCP, 14, peer + key)
+time.sleep(1000)
+";
+
+#[test]
+fn a_port_whose_listener_has_tcp_md5_keys_is_refused_while_it_has_them() {
+    run(|f| {
+        let bgp = || {
+            let mut bgp = f.pod.spawn(f.pod.command("python3").args(["-c", BGP]))?;
+            bgp.wait_for_port(179, TIMEOUT)?;
+            anyhow::Ok(bgp)
+        };
+        let first = bgp()?;
+        let rules = format!("{rule}; 179 -> {}:3000", f.laptop.ip4(), rule = f.rule());
+        let daemon = Daemon::start(f.t, &f.web(&rules), &[])?;
+        let of_bgp = |state: &'static str| {
+            daemon.wait_state(&format!("the rule for port 179: {state}"), move |all| {
+                let rule = &all["workloads"][0]["rules"][1];
+                rule["state"] == state && (state != "refused" || rule["reason"] == "TcpMd5")
+            })
+        };
+        let state = of_bgp("refused")?;
+        let message = &state["workloads"][0]["rules"][1]["message"];
+        let message = message.as_str().unwrap_or_default();
+        ensure!(message.contains("port 179") && message.contains("remove the keys"), "{message}");
+        // Another port of the annotation.
+        f.wait_served_by("laptop", TIMEOUT)?;
+        drop(first);
+        of_bgp("active")?;
+        // Also while the rule is in force.
+        let _again = bgp()?;
+        of_bgp("refused")?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_namespace_without_loopback_is_named_with_the_remedy() {
+    run(|f| {
+        f.pod.ip("link set lo down")?;
+        let daemon = Daemon::start(f.t, &f.web(&f.rule()), &[])?;
+        let (reason, message) = first_condition(&daemon, "pending")?;
+        assert_eq!(reason, "KernelRefused");
+        ensure!(message.contains("`ip link set lo up`"), "{message}");
+        f.pod.ip("link set lo up")?;
+        daemon.wait_active("web")?;
+        assert_eq!(f.served_by()?, "laptop");
+        Ok(())
+    });
+}
+
 #[rstest]
 #[case("127.0.0.1:3000", "loopback")]
 #[case("[::1]:3000", "loopback")]

@@ -2,7 +2,7 @@
 
 use interceptor_rule::Span;
 
-use super::{Checker, Typed, folded, function, pattern};
+use super::{Checker, Typed, folded, function, name, pattern};
 use crate::error::Mistake;
 use crate::limits::MAX_REGEXES;
 use crate::syntax::expression::{Expression, Kind, Name};
@@ -18,8 +18,9 @@ impl Checker<'_> {
     ) -> Result<Typed, Mistake> {
         let part = |part| {
             let (text, [wanted]) = self.method(function, on, arguments)?;
+            let spans = [on.map_or(span, |on| on.span), wanted.span];
             let wanted = self.text(wanted, "in the parentheses")?;
-            folded(Predicate::Part(part, Box::new([text, wanted])))
+            folded(Predicate::Part(part, Box::new(name::without_case([text, wanted], spans))))
         };
         let change = |change| {
             let (text, []) = self.method(function, on, arguments)?;
@@ -96,7 +97,7 @@ impl Checker<'_> {
                 Mistake::new(regex.span, problem).suggest("`a|b` is one regular expression")
             );
         }
-        let regex = pattern::compile(pattern, regex.span)?;
+        let regex = pattern::compile(pattern, regex.span, name::is_name(&text))?;
         folded(Predicate::Matches(Box::new((text, regex)), span))
     }
 

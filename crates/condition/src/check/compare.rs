@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use interceptor_rule::Span;
 
-use super::{Checker, Typed, attribute_of, folded, header};
+use super::{Checker, Typed, attribute_of, folded, header, name};
 use crate::attribute::TextAttribute;
 use crate::error::Mistake;
 use crate::syntax::expression::{Binary, Expression, Kind};
@@ -38,6 +38,9 @@ impl Checker<'_> {
                 if equality {
                     possible(&left, &right, sides[1].span)?;
                     possible(&right, &left, sides[0].span)?;
+                    let sides =
+                        name::without_case([left, right], sides.each_ref().map(|side| side.span));
+                    return folded(Predicate::Text(relation, Box::new(sides)));
                 }
                 folded(Predicate::Text(relation, Box::new([left, right])))
             }
@@ -125,7 +128,16 @@ impl Checker<'_> {
                         possible(&text, wanted, written.span)?;
                     }
                 }
-                folded(Predicate::TextIn(Box::new((text, texts))))
+                let parts = match texts {
+                    Texts::Listed(items) if name::is_name(&text) => {
+                        let items = items.into_iter();
+                        let lower = items.map(|item| name::lower_case(item, container.span));
+                        let listed = Texts::Listed(lower.collect());
+                        (name::lower_case(text, item.span), listed)
+                    }
+                    texts => (text, texts),
+                };
+                folded(Predicate::TextIn(Box::new(parts)))
             }
             Typed::Numbers(numbers) => {
                 let number = self.number(item, place)?;

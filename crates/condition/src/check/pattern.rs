@@ -2,6 +2,7 @@
 
 use interceptor_rule::Span;
 use regex::RegexBuilder;
+use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Hir, HirKind};
 
 use crate::error::Mistake;
@@ -12,15 +13,17 @@ use crate::tree::Pattern;
 const MAX_GROUPS: u32 = 32;
 
 /// Compiles `pattern` and computes the maximum length of a text that it may be applied to.
-pub(super) fn compile(pattern: &str, place: Span) -> Result<Pattern, Mistake> {
+pub(super) fn compile(pattern: &str, place: Span, any_case: bool) -> Result<Pattern, Mistake> {
     let regex = RegexBuilder::new(pattern)
+        .case_insensitive(any_case)
         .size_limit(MAX_REGEX)
         .dfa_size_limit(MAX_REGEX_CACHE)
         .nest_limit(MAX_GROUPS)
         .build()
         .map_err(|error| wrong(&error, pattern, place))?;
     // At worst, the engine compares each byte of the text with each position in the expression.
-    let places = regex_syntax::parse(pattern).map_or(usize::MAX, |hir| places(&hir));
+    let mut parser = ParserBuilder::new().case_insensitive(any_case).build();
+    let places = parser.parse(pattern).map_or(usize::MAX, |hir| places(&hir));
     if places > MAX_REGEX_PLACES {
         let problem = format!("this regular expression has more than {MAX_REGEX_PLACES} positions");
         return Err(Mistake::new(place, problem).suggest("`a{100}` counts as 100 positions"));

@@ -81,6 +81,7 @@ fn main() {
     measure("12 headers", r#"source.address.startsWith("10.1.")"#, &debug);
     // As costly as the limits allow: hard regular expressions on texts of the maximum length.
     for (pattern, length) in [
+        ("0(0|a){1}[bc]", 65536),
         ("0(0|a){14}[bc]", 8192),
         ("0(0|a){40}[bc]", 4096),
         ("0(0|a){200}[bc]", 800),

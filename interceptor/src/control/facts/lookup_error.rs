@@ -17,6 +17,8 @@ pub(super) const SILENCE: Duration = Duration::from_secs(2);
 pub(super) enum LookupError {
     /// There is no usable `/etc/resolv.conf`, for this reason.
     Configuration(String),
+    /// The resolver does not take the name, for this reason. The rule language should not, either.
+    NotAName(String),
     /// No server has answered within [`SILENCE`].
     NoAnswer(Servers),
     /// The name does not exist.
@@ -57,37 +59,58 @@ impl LookupError {
         matches!(self, Self::NoName(_) | Self::NoAddress(_))
     }
 
-    /// The error as a sentence about `host`.
+    /// The error as a sentence about `host`, with the remedy.
     pub(super) fn about(&self, host: &HostName) -> String {
+        let (problem, servers, remedy) = self.parts(host);
+        let asked = servers.map(Servers::asked).unwrap_or_default();
+        format!("{problem}{asked}; {remedy}")
+    }
+
+    fn parts(&self, host: &HostName) -> (String, Option<&Servers>, &'static str) {
+        const OTHER_SERVER: &str = "ask who runs that server, or name the target by its IP address";
         match self {
-            Self::Configuration(error) => format!(
-                "{host} can't be looked up: the daemon can't use its /etc/resolv.conf ({error})"
+            Self::Configuration(error) => (
+                format!("{host} can't be looked up: {error}"),
+                None,
+                "correct the daemon's /etc/resolv.conf, or set `dnsPolicy` in the chart",
             ),
-            Self::NoAnswer(servers) => format!(
-                "no DNS server has answered for {host} within {} s{}; the daemon goes on \
-                 asking. Check that the DNS server runs and that this node reaches it, or write \
-                 the target's address in place of its name",
-                SILENCE.as_secs(),
-                servers.asked()
+            Self::NotAName(error) => (
+                format!("{host} is no name for DNS: {error}"),
+                None,
+                "name the target by its IP address",
             ),
-            Self::NoName(servers) => format!("the name {host} does not exist{}", servers.asked()),
-            Self::NoAddress(servers) => {
-                format!("{host} has no A or AAAA record{}", servers.asked())
-            }
-            Self::Failed(ResponseCode::ServFail, servers) => {
-                format!("the DNS server failed to look up {host}{}", servers.asked())
-            }
-            Self::Failed(ResponseCode::Refused, servers) => {
-                format!("the DNS server refuses to look up {host}{}", servers.asked())
-            }
-            Self::Failed(code, servers) => format!(
-                "the DNS server answers for {host} with error {}{}",
-                u16::from(*code),
-                servers.asked()
+            Self::NoAnswer(servers) => (
+                format!("no DNS server has answered for {host} within {} s", SILENCE.as_secs()),
+                Some(servers),
+                "the daemon goes on asking. Check that the DNS server runs and that this node \
+                 reaches it, or write the target's address in place of its name",
             ),
-            Self::Unreadable(servers) => {
-                format!("the DNS server's answer for {host} can't be read{}", servers.asked())
+            Self::NoName(servers) => (
+                format!("the name {host} does not exist"),
+                Some(servers),
+                "correct the name in the rule, or add it to DNS",
+            ),
+            Self::NoAddress(servers) => (
+                format!("{host} has no A or AAAA record"),
+                Some(servers),
+                "name a host that has an address, or add the record to DNS",
+            ),
+            Self::Failed(code, servers) => {
+                let problem = match *code {
+                    ResponseCode::ServFail => format!("the DNS server failed to look up {host}"),
+                    ResponseCode::Refused => format!("the DNS server refuses to look up {host}"),
+                    code => {
+                        let code = u16::from(code);
+                        format!("the DNS server answers for {host} with error {code}")
+                    }
+                };
+                (problem, Some(servers), OTHER_SERVER)
             }
+            Self::Unreadable(servers) => (
+                format!("the DNS server's answer for {host} can't be read"),
+                Some(servers),
+                OTHER_SERVER,
+            ),
         }
     }
 }
@@ -137,29 +160,22 @@ mod tests {
                             10.96.0.10); the daemon goes on asking. Check that ";
             assert!(words.starts_with(expected), "{words}");
         }
-        for (error, words) in [
-            (
-                code(ResponseCode::ServFail),
-                "the DNS server failed to look up laptop.corp (asked 10.96.0.10)",
-            ),
-            (
-                code(ResponseCode::Refused),
-                "the DNS server refuses to look up laptop.corp (asked 10.96.0.10)",
-            ),
-            (
-                code(ResponseCode::NotImp),
-                "the DNS server answers for laptop.corp with error 4 (asked 10.96.0.10)",
-            ),
+        let ask = "ask who runs that server, or name the target by its IP address";
+        for (error, problem) in [
+            (code(ResponseCode::ServFail), "the DNS server failed to look up laptop.corp"),
+            (code(ResponseCode::Refused), "the DNS server refuses to look up laptop.corp"),
+            (code(ResponseCode::NotImp), "the DNS server answers for laptop.corp with error 4"),
             (
                 NetError::Message("TxtLookup { name: Name(..) }"),
-                "the DNS server's answer for laptop.corp can't be read (asked 10.96.0.10)",
+                "the DNS server's answer for laptop.corp can't be read",
             ),
         ] {
+            let words = format!("{problem} (asked 10.96.0.10); {ask}");
             assert_eq!(about(&error, &["10.96.0.10"]), words);
         }
         let twice = ["10.96.0.10", "10.96.0.10", "fd00::a"];
         let unreadable = NetError::Message("no DNS");
-        assert!(about(&unreadable, &twice).ends_with("(asked 10.96.0.10, fd00::a)"));
-        assert!(about(&unreadable, &[]).ends_with("can't be read"));
+        assert!(about(&unreadable, &twice).contains(" (asked 10.96.0.10, fd00::a); "));
+        assert!(about(&unreadable, &[]).contains("can't be read; "));
     }
 }

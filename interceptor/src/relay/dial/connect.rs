@@ -55,6 +55,8 @@ pub(super) async fn connect(
     ack: Ack,
 ) -> io::Result<Upstream> {
     socket.set_tcp_nodelay(true)?;
+    // Without this, the kernel takes an urgent byte out of the stream (RFC 6093).
+    socket.set_out_of_band_inline(true)?;
     if ack == Ack::Delayed {
         socket.set_tcp_quickack(false)?;
     }

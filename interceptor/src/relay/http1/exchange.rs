@@ -10,6 +10,7 @@ use std::{
 use interceptor_wire::http1::{After, Asked};
 
 use super::{
+    in_hand::InHand,
     requests::Requests,
     responses::Responses,
     state::{Action, Event, HandOff, State},
@@ -28,6 +29,8 @@ pub(super) struct Exchange<'a> {
     pub(super) sent: VecDeque<SentRequest>,
     pub(super) requests: Requests,
     pub(super) responses: Responses,
+    /// What a new target got, as long as the app can get it instead.
+    pub(super) in_hand: Option<InHand>,
 }
 
 /// A request whose response has not passed.
@@ -46,7 +49,7 @@ impl Exchange<'_> {
     pub(super) async fn run(&mut self) -> HandOff {
         let client = &self.stolen.client;
         let mut failed = pin!(client.failed());
-        poll_fn(|cx| match self.poll(cx) {
+        let hand_off = poll_fn(|cx| match self.poll(cx) {
             // While the client is not read, no failed read shows that it is gone.
             Poll::Pending if !self.requests.is_reading() => {
                 ready!(failed.as_mut().poll(cx));
@@ -54,7 +57,9 @@ impl Exchange<'_> {
             }
             poll => poll,
         })
-        .await
+        .await;
+        self.target_is_reached();
+        hand_off
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<HandOff> {
@@ -68,6 +73,7 @@ impl Exchange<'_> {
             }
             // Each direction may have waited for a change that the other one made.
             if self.state == before {
+                self.poll_in_hand(cx);
                 return Poll::Pending;
             }
         }

@@ -58,7 +58,12 @@ impl Exchange<'_> {
                 return Poll::Pending;
             };
             let scratch = &mut scratch[..self.responses.chunk.size()];
-            let Ok(n) = ready!(upstream.poll_read(cx, scratch)) else {
+            let read = ready!(upstream.poll_read(cx, scratch));
+            if !matches!(read, Ok(1..)) && self.repeats() {
+                return Poll::Ready(Ok(()));
+            }
+            self.target_is_reached();
+            let Ok(n) = read else {
                 return Poll::Ready(self.on(Event::Upstream(UpstreamEvent::Broke)));
             };
             *burst += n;

@@ -88,6 +88,16 @@ impl Requests {
         }
     }
 
+    /// Begins again with bytes that were sent. Of the first request, `decided` is known.
+    pub(super) fn repeat(&mut self, mut sent: Vec<u8>, decided: Decided) {
+        sent.append(&mut self.buffered);
+        self.buffered = sent;
+        self.framer = RequestFramer::default();
+        self.needs_more = false;
+        self.to_upstream = WriteBuffer::default();
+        self.decided = Some(decided);
+    }
+
     pub(super) fn cancel_dial(&mut self) {
         self.dial = None;
     }

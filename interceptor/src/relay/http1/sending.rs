@@ -41,7 +41,9 @@ impl Exchange<'_> {
     ) -> Poll<Result<(), HandOff>> {
         if let Some(upstream) = self.upstreams.stream(self.state.current) {
             let flushed = ready!(self.requests.to_upstream.poll_flush(cx, upstream, |_| {}));
-            flushed.map_err(|error| write_failed(&error))?;
+            if let Err(error) = flushed {
+                self.write_failed(&error)?;
+            }
         }
         self.settle()?;
         if self.poll_turn(cx)?.is_pending() {
@@ -143,11 +145,23 @@ impl Exchange<'_> {
         let framed = self.frame_requests(bytes, &mut end);
         self.observer().bytes(Direction::Up, &bytes[..end]);
         self.requests.buffered.extend_from_slice(&bytes[end..]);
-        if let Some(upstream) = self.upstreams.stream(self.state.current) {
-            let written = self.requests.to_upstream.write(cx, upstream, &bytes[..end]);
-            written.map_err(|error| write_failed(&error))?;
+        self.keep_in_hand(&bytes[..end]);
+        if let Some(upstream) = self.upstreams.stream(self.state.current)
+            && let Err(error) = self.requests.to_upstream.write(cx, upstream, &bytes[..end])
+        {
+            return self.write_failed(&error);
         }
         framed
+    }
+
+    /// Before the failure, the upstream may have sent an explanation. A pipe passes that on, and
+    /// shows the client how the connection ended.
+    fn write_failed(&mut self, error: &io::Error) -> Result<(), HandOff> {
+        if self.repeats() {
+            return Ok(());
+        }
+        let was_reset = error.kind() == io::ErrorKind::ConnectionReset;
+        Err(HandOff::Pipe { why: None, was_reset })
     }
 
     /// Finds the `end` of the bytes that can be sent now.
@@ -191,7 +205,7 @@ impl Exchange<'_> {
             return false;
         }
         if let Some(route) = &decided.target {
-            self.stolen.reached(route);
+            self.request_for_target(route, head.method());
         }
         if let Some((route, outcome)) = self.requests.failure.take() {
             self.stolen.failed(&route, outcome);
@@ -201,10 +215,4 @@ impl Exchange<'_> {
         self.sent.push_back(SentRequest { asked: head.asked(), after: head.after, clock });
         true
     }
-}
-
-/// Before the failure, the upstream may have sent an explanation. A pipe passes that on, and shows
-/// the client how the connection ended.
-fn write_failed(error: &io::Error) -> HandOff {
-    HandOff::Pipe { why: None, was_reset: error.kind() == io::ErrorKind::ConnectionReset }
 }

@@ -251,7 +251,16 @@ impl State {
     fn on_turn(&mut self, event: TurnEvent) -> Action {
         match event {
             TurnEvent::TargetDone { is_app_open } => {
-                self.current = if is_app_open { Current::SpareApp } else { Current::None };
+                self.current = Current::without_target(is_app_open);
+                Action::Continue
+            }
+            TurnEvent::TargetClosed { is_app_open } => {
+                *self = Self {
+                    current: Current::without_target(is_app_open),
+                    sending: Sending::Turn(Next::App),
+                    receiving: Receiving::Framed,
+                    unanswered: 0,
+                };
                 Action::Continue
             }
             TurnEvent::Examined => self.on_turn_examined(),
@@ -366,6 +375,14 @@ impl State {
         if self.sending == Sending::Between {
             self.sending = Sending::Turn(Next::Idle);
         }
+    }
+}
+
+// === impl Current ===
+
+impl Current {
+    fn without_target(is_app_open: bool) -> Self {
+        if is_app_open { Self::SpareApp } else { Self::None }
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     exchange::Exchange,
+    in_hand::InHand,
     requests::Dial,
     state::{Event, HandOff, Next, Sending, TurnEvent},
 };
@@ -89,6 +90,7 @@ impl Exchange<'_> {
         match connected {
             Ok(upstream) => {
                 self.requests.to_upstream.push(&self.stolen.preface(&route));
+                self.in_hand = Some(InHand::new(&route));
                 self.upstreams.open_target(route, upstream);
                 self.on(Event::Turn(TurnEvent::TargetOpen))
             }

@@ -87,6 +87,10 @@ impl Upstreams {
         self.app = None;
     }
 
+    pub(super) fn drop_current_target(&mut self) {
+        self.targets.pop();
+    }
+
     pub(super) fn drop_targets(&mut self) {
         self.targets.clear();
     }

@@ -52,6 +52,9 @@ pub(in crate::relay::http1) enum TurnEvent {
     TargetOpen,
     /// The target can't be reached, or its rule ended: the app gets the request.
     FellBack,
+    /// The target closed its new connection at once, and the app gets what the target got.
+    /// `is_app_open`: the app's connection is still open.
+    TargetClosed { is_app_open: bool },
     /// The app is connected.
     AppOpen,
     /// The app can't be reached. `left`: some of the client's bytes are not sent.

@@ -44,6 +44,20 @@ impl From<UpstreamEvent> for Event {
     }
 }
 
+#[rstest]
+#[case::no_app(false, Current::None)]
+#[case::open_app(true, Current::SpareApp)]
+fn the_app_gets_what_a_target_got_that_closes_at_once(
+    #[case] is_app_open: bool,
+    #[case] current: Current,
+) {
+    let to = state(current, Sending::Turn(Next::App), 0);
+    for sending in [Sending::Between, Sending::Body, Sending::Answer, Sending::Stopped, IDLE] {
+        let from = state(Current::Target, sending, 2);
+        check(from, TurnEvent::TargetClosed { is_app_open }, Action::Continue, to);
+    }
+}
+
 // --- The upstream's side ---
 
 #[rstest]

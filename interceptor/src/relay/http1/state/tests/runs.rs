@@ -134,7 +134,15 @@ impl World {
                 }
             }
         }
-        events.into_iter().map(Event::from).collect()
+        let may_repeat = self.state.current == Current::Target
+            && !self.sent.is_empty()
+            && !self.is_until_close
+            && self.state.receiving == Receiving::Framed;
+        let repeats = [false, true]
+            .into_iter()
+            .filter(|is_app_open| may_repeat && (self.is_app_open || !is_app_open))
+            .map(|is_app_open| TurnEvent::TargetClosed { is_app_open }.into());
+        events.into_iter().map(Event::from).chain(repeats).collect()
     }
 
     /// Lets an event happen, and checks the state after it.
@@ -151,6 +159,12 @@ impl World {
                 (self.is_app_open, self.is_app_hidden) = (true, false);
             }
             Event::Turn(TurnEvent::TargetDone { is_app_open }) => self.is_app_open = is_app_open,
+            // The requests that it got are the next ones again.
+            Event::Turn(TurnEvent::TargetClosed { is_app_open }) => {
+                (self.is_app_open, self.is_app_hidden) = (is_app_open, true);
+                self.is_target_open = false;
+                self.sent.clear();
+            }
             Event::Turn(_) => {}
             Event::Upstream(event) => self.check_upstream(before, event),
         }
@@ -159,7 +173,8 @@ impl World {
         assert_eq!(self.state.unanswered, self.sent.len());
         let current = self.state.current;
         assert!(self.sent.iter().all(|(owner, _)| *owner == current), "two owners: {self:?}");
-        if current != before.current && current != Current::App {
+        let is_repeated = matches!(event, Event::Turn(TurnEvent::TargetClosed { .. }));
+        if current != before.current && current != Current::App && !is_repeated {
             assert!(!before.is_response_due(), "{event:?} leaves {before:?}");
         }
         assert!(!matches!(current, Current::App | Current::SpareApp) || self.is_app_open);
