@@ -22,7 +22,7 @@ pub enum Opening {
     /// A TLS handshake record. [`client_hello`](crate::hello::client_hello) may still refuse it.
     Tls,
     /// A PROXY protocol header, which is before the client's own first bytes.
-    /// [`proxy::header`](crate::proxy::header) finds its end.
+    /// [`proxy::header`] finds its end.
     Proxy,
     /// Anything else.
     Other,

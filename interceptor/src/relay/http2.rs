@@ -80,7 +80,10 @@ pub(super) async fn serve(stolen: &Stolen, app: &Upstream, received: Vec<u8>) {
     let ending = Joint::new(stolen, &app.stream, received).run().await;
     match ending {
         Ending::Closed => stolen.client.linger().await,
-        Ending::ClientFailed => app.stream.reset_on_close(),
+        Ending::ClientFailed(rest) => {
+            app.stream.send_rest(&rest).await;
+            app.stream.reset_on_close();
+        }
         Ending::AppFailed => {
             // What the app sent before is in the send queue, which a reset would throw away.
             stolen.client.drained().await;

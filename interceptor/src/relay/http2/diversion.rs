@@ -15,7 +15,7 @@ use interceptor_wire::http2::{
 
 use super::{
     down::Down,
-    limits::MAX_HELD,
+    limits::{MAX_DIVERTED, MAX_HELD},
     open::Open,
     respond::respond,
     server::{Polled, Server},
@@ -41,6 +41,8 @@ pub(super) struct Diversion<'a> {
     next_key: u32,
     /// What the client may be given back of the connection's window, in bytes.
     taken: u32,
+    /// The last stream of which something went to the client.
+    last_served: StreamId,
     /// Streams that were reset while the client might still send DATA of them.
     forgotten: HashSet<StreamId>,
     /// Shows that the client has read the resets before it.
@@ -65,6 +67,7 @@ impl<'a> Diversion<'a> {
             servers: Vec::new(),
             next_key: 0,
             taken: 0,
+            last_served: StreamId::CONNECTION,
             forgotten: HashSet::new(),
             ping: None,
         }
@@ -90,16 +93,23 @@ impl<'a> Diversion<'a> {
         self.servers.iter().for_each(Server::reset_on_close);
     }
 
-    /// Diverts a request. `window` is the client's initial window of streams, in bytes.
+    /// Diverts a request.
     pub(super) fn divert(
         &mut self,
         id: StreamId,
         fields: Fields,
         end: bool,
         decided: Decided,
-        window: u32,
+        down: &mut Down,
     ) {
+        // The change concerns the streams before this one.
+        self.follow_initial_window(down);
+        let window = down.client.in_force().initial_window_size;
         let Decided { target, mut clock } = decided;
+        if self.streams.len() >= MAX_DIVERTED {
+            down.insert(|out| encode::rst_stream(out, id, ErrorCode::REFUSED_STREAM));
+            return self.forget(id, end);
+        }
         let server = self.server(target);
         self.stolen.observe_app().head(Direction::Up, &mut clock);
         let stream = Diverted {
@@ -111,6 +121,7 @@ impl<'a> Diversion<'a> {
             server_window: StreamWindow::new(0),
             credit: 0,
             client_ended: end,
+            is_reset: false,
             server_ended: false,
             taken: 0,
             arriving_up: false,
@@ -119,6 +130,7 @@ impl<'a> Diversion<'a> {
             clock,
         };
         self.streams.insert(id, stream);
+        self.limit_held();
     }
 
     /// A server that takes another stream, which is dialled if there is none yet.
@@ -139,10 +151,11 @@ impl<'a> Diversion<'a> {
     /// Trailers of a diverted request. False for other streams.
     pub(super) fn trailers(&mut self, id: StreamId, fields: &Fields) -> bool {
         let Some(stream) = self.streams.get_mut(&id) else { return false };
-        if !stream.client_ended {
-            stream.client_ended = true;
+        if !stream.client_ended && !stream.is_reset {
             stream.up.push_back(stream::Up::Block { fields: fields.clone(), end: true });
         }
+        stream.client_ended = true;
+        self.limit_held();
         true
     }
 
@@ -155,7 +168,7 @@ impl<'a> Diversion<'a> {
             let used = stream.used.take().unwrap_or_default();
             return self.give_connection_back(used, down);
         }
-        if !stream.server_ended {
+        if !stream.is_reset {
             stream.push_up(bytes, false);
             self.limit_held();
         }
@@ -188,7 +201,9 @@ impl<'a> Diversion<'a> {
     pub(super) fn on_data_end(&mut self, id: StreamId, end: bool) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.arriving_up = false;
-        if end && !stream.client_ended {
+        if end && stream.is_reset {
+            stream.client_ended = true;
+        } else if end && !stream.client_ended {
             stream.push_up(&[], true);
         }
     }
@@ -254,6 +269,7 @@ impl<'a> Diversion<'a> {
             server.reset(&stream, ErrorCode::CANCEL);
         }
         down.insert(|out| encode::rst_stream(out, id, code));
+        self.give_connection_back(stream.used.unwrap_or_default(), down);
         self.forget(id, stream.client_ended);
     }
 
@@ -273,8 +289,9 @@ impl<'a> Diversion<'a> {
         true
     }
 
-    /// The client has changed its initial window of streams.
-    fn set_initial_window(&mut self, before: u32, after: u32) {
+    /// Follows a change of the client's initial window of streams.
+    fn follow_initial_window(&mut self, down: &mut Down) {
+        let Some((before, after)) = down.initial_window.take() else { return };
         for stream in self.streams.values_mut() {
             // The app's own streams meet the same overflow, which the client judges.
             let _ = stream.client_window.change_initial(before, after);
@@ -307,9 +324,7 @@ impl<'a> Diversion<'a> {
         open: &mut Open,
     ) -> bool {
         let mut moved = false;
-        if let Some((before, after)) = down.initial_window.take() {
-            self.set_initial_window(before, after);
-        }
+        self.follow_initial_window(down);
         let mut over = Vec::new();
         for server in &mut self.servers {
             match server.poll(cx, &down.client, &mut self.streams) {
@@ -330,8 +345,10 @@ impl<'a> Diversion<'a> {
                 None => self.lose(key),
             }
         }
+        self.leave_servers();
         moved |= self.send_up(down);
         moved |= self.send_down(down);
+        down.targets_wait = self.streams.values().any(|stream| !stream.down.is_empty());
         self.send_ping(down);
         self.servers.retain(|server| {
             let is_wanted = self.streams.values().any(|stream| stream.server == server.key);
@@ -410,8 +427,11 @@ impl<'a> Diversion<'a> {
                 stream.reset(ErrorCode::REFUSED_STREAM);
             } else if !is_answered {
                 stream.reset(ErrorCode::INTERNAL_ERROR);
-            } else {
+            } else if stream.client_ended {
                 stream.up.clear();
+            } else {
+                // The response is complete, and nobody takes the rest of the request.
+                stream.reset(ErrorCode::NO_ERROR);
             }
         }
     }
@@ -442,12 +462,21 @@ impl<'a> Diversion<'a> {
     /// Sends responses on.
     fn send_down(&mut self, down: &mut Down) -> bool {
         let (mut any, mut over) = (false, Vec::new());
-        for (id, stream) in &mut self.streams {
+        // Each turn begins behind the last stream that was served, so that none starves.
+        let mut ids: Vec<StreamId> = self.streams.keys().copied().collect();
+        ids.sort_unstable();
+        let first = ids.partition_point(|&id| id <= self.last_served);
+        ids.rotate_left(first);
+        for id in ids {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
             let key = stream.server;
             let server = self.servers.iter_mut().find(|server| server.key == key);
-            any |= respond(*id, stream, server, down, &mut over);
+            if respond(id, stream, server, down, &mut over) {
+                any = true;
+                self.last_served = id;
+            }
             if stream.is_over() {
-                over.push((*id, true));
+                over.push((id, true));
             }
         }
         for (id, ended) in over {
@@ -456,10 +485,42 @@ impl<'a> Diversion<'a> {
                 if let Some(server) = self.servers.iter_mut().find(|server| server.key == key) {
                     server.forget(stream.theirs);
                 }
+                self.give_connection_back(stream.used.unwrap_or_default(), down);
                 self.forget(id, ended || stream.client_ended);
             }
         }
         any
+    }
+
+    /// Gives the streams that a leaving server has not got to another connection.
+    fn leave_servers(&mut self) {
+        let is_left = |server: &&Server<'_>| server.is_leaving();
+        for key in self.servers.iter().filter(is_left).map(|server| server.key).collect::<Vec<_>>()
+        {
+            let is_left = |stream: &Diverted| {
+                stream.server == key && stream.theirs.is_none() && !stream.is_reset
+            };
+            if !self.streams.values().any(is_left) {
+                continue;
+            }
+            let route = self.servers.iter().find(|server| server.key == key);
+            let next = self.server(route.and_then(|server| server.route.clone()));
+            for stream in self.streams.values_mut().filter(|stream| is_left(stream)) {
+                stream.server = next;
+            }
+        }
+    }
+
+    /// The client has ended its connection: what it has not ended before stays a part.
+    pub(super) fn cancel_parts(&mut self) {
+        for stream in self.streams.values_mut().filter(|stream| !stream.client_ended) {
+            let key = stream.server;
+            if let Some(server) = self.servers.iter_mut().find(|server| server.key == key) {
+                server.reset(stream, ErrorCode::CANCEL);
+            }
+            stream.reset(ErrorCode::CANCEL);
+            stream.client_ended = true;
+        }
     }
 
     /// Passes the client's FIN on to servers that have got everything before it.

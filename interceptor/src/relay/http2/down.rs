@@ -8,9 +8,9 @@
 //! app's WINDOW_UPDATE before it reads on.
 
 use interceptor_wire::http2::{
-    Change, ConnectionWindow, ErrorCode, Event, Frame, FrameHeader, Framer, Increment, Kind,
-    Negotiated, OfConnection, Part, Payload, Sender, SettingsError, StreamId, encode,
-    hpack::MAX_TABLE,
+    Change, ConnectionWindow, ErrorCode, Event, FRAME_HEADER, Flags, Frame, FrameHeader, Framer,
+    Increment, Kind, Negotiated, OfConnection, Part, Payload, Sender, SettingsError, StreamId,
+    encode, hpack::MAX_TABLE,
 };
 
 use super::{limits::MAX_WHOLE, link::Link, open::Open, stop::Stop};
@@ -46,6 +46,10 @@ pub(super) struct Down {
     fate: Fate,
     /// Frames of the relay that wait for the end of a frame of the app.
     control: Vec<u8>,
+    /// Targets have something for the client, and have their turn after the next frame of the app.
+    pub(super) targets_wait: bool,
+    /// What is not covered has frames of the app that wait for that turn to end.
+    pub(super) is_cut: bool,
     /// The client has lowered its table to this size in bytes. The next header block says so.
     pub(super) table_size: Option<u32>,
     /// The app has sent GOAWAY.
@@ -88,6 +92,8 @@ impl Down {
             held: Vec::new(),
             fate: Fate::Pass,
             control: Vec::new(),
+            targets_wait: false,
+            is_cut: false,
             table_size: None,
             is_leaving: false,
             end: None,
@@ -102,13 +108,14 @@ impl Down {
     }
 
     /// How many bytes of a target's content the client may get now, as far as the connection is
-    /// concerned. Targets get half of the window, and nothing while the app waits for it.
+    /// concerned. Targets get nothing while the app waits for the window. They get more than half of
+    /// it: clients give it back when half is used.
     pub(super) fn room_for_targets(&self) -> u32 {
         if !self.held.is_empty() || !self.is_at_boundary() {
             return 0;
         }
-        let half = (self.widest / 2).saturating_sub(self.owed);
-        self.window.available().min(if self.end.is_some() { u32::MAX } else { half })
+        let share = (self.widest - self.widest / 8).saturating_sub(self.owed);
+        self.window.available().min(if self.end.is_some() { u32::MAX } else { share })
     }
 
     /// A target's content goes to the client.
@@ -148,11 +155,45 @@ impl Down {
             moved = true;
         }
         while let Some(length) = self.releasable() {
+            let header = self.held.first_chunk().map(|header| FrameHeader::read(*header));
+            if header.is_some_and(|header| header.is_in_block()) {
+                // The app has said it itself.
+                self.table_size = None;
+            }
             self.out.push(&self.held[..length]);
             self.held.drain(..length);
             moved = true;
         }
-        moved
+        moved | self.release_part()
+    }
+
+    /// Sends as much of a held DATA frame as the client takes. It may wait for more before it gives
+    /// anything of its window back.
+    fn release_part(&mut self) -> bool {
+        let Some((header, content)) = self.held.split_first_chunk_mut() else { return false };
+        let whole = FrameHeader::read(*header);
+        let n = (self.window.available().min(whole.length) as usize).min(content.len());
+        if whole.kind != Kind::Data || whole.flags.contains(Flags::PADDED) || n == 0 {
+            return false;
+        }
+        let part = FrameHeader { length: n as u32, flags: Flags::default(), ..whole };
+        *header = FrameHeader { length: whole.length - n as u32, ..whole }.to_bytes();
+        self.out.push(&part.to_bytes());
+        self.out.push(&content[..n]);
+        self.held.drain(FRAME_HEADER..FRAME_HEADER + n);
+        // Fits: that is how much there is room for.
+        let _ = self.window.consume(n as u32);
+        true
+    }
+
+    /// Whether the app has ended inside a frame that the client has got a part of.
+    pub(super) fn is_inside_frame(&self) -> bool {
+        self.held.is_empty() && !self.framer.is_at_boundary() && self.has_settings
+    }
+
+    /// Drops what was to be inserted.
+    pub(super) fn drop_inserted(&mut self) {
+        self.control = Vec::new();
     }
 
     /// The length of what is held first, if it may pass: a frame, or a header block with all its
@@ -183,7 +224,17 @@ impl Down {
         open: &mut Open,
     ) -> Result<usize, (usize, Stop)> {
         let (mut at, mut from) = (0, 0);
+        self.is_cut = false;
         loop {
+            if at > 0 && self.is_turn_of_others() {
+                link.send(&mut self.out, &bytes[from..at]);
+                from = at;
+                link.send(&mut self.out, &std::mem::take(&mut self.control));
+                if std::mem::take(&mut self.targets_wait) {
+                    self.is_cut = at < bytes.len();
+                    break;
+                }
+            }
             let event = self.framer.next(&bytes[at..]);
             let start = at;
             at += event.covers();
@@ -231,6 +282,12 @@ impl Down {
         Ok(at)
     }
 
+    /// Whether others have frames for the client, and a frame of the app has just ended.
+    fn is_turn_of_others(&self) -> bool {
+        let is_wanted = self.targets_wait || !self.control.is_empty();
+        is_wanted && self.held.is_empty() && self.is_at_boundary()
+    }
+
     /// What becomes of a frame that passes in pieces.
     fn fate_of(&mut self, header: &FrameHeader) -> Fate {
         let fits = header.kind != Kind::Data
@@ -269,6 +326,10 @@ impl Down {
                 let wrong = |error: SettingsError| Stop::of_app(error.code(), true);
                 let change = self.client.acknowledged().map_err(wrong)?;
                 self.on_clients_change(&change);
+                if !self.held.is_empty() {
+                    // What is held follows the settings before.
+                    self.fate = Fate::Hold;
+                }
             }
             Payload::GoAway { last, code, debug } => {
                 self.is_leaving = true;

@@ -36,8 +36,8 @@ const TURNS: usize = 16;
 pub(super) enum Ending {
     /// In order. Everything was written.
     Closed,
-    /// The client's connection failed.
-    ClientFailed,
+    /// The client's connection failed. These bytes are for the app.
+    ClientFailed(Vec<u8>),
     /// The app's connection failed.
     AppFailed,
     /// The rest is a pipe between the client and the app.
@@ -54,6 +54,8 @@ pub(super) struct Joint<'a> {
     diversion: Option<Box<Diversion<'a>>>,
     open: Open,
     chunks: [Chunk; 2],
+    /// A write to the app met a reset. A read looks like a FIN then.
+    app_was_reset: bool,
     /// FIN was sent to the app.
     is_finished: bool,
     /// The client has been told that the app is gone.
@@ -75,6 +77,7 @@ impl<'a> Joint<'a> {
             diversion: None,
             open: Open::default(),
             chunks: Default::default(),
+            app_was_reset: false,
             is_finished: false,
             is_dismissed: false,
         }
@@ -88,7 +91,7 @@ impl<'a> Joint<'a> {
             Some(stop) => self.stop(stop).await,
             None => self.turns().await,
         };
-        if matches!(ending, Ending::ClientFailed | Ending::AppFailed)
+        if matches!(ending, Ending::ClientFailed(_) | Ending::AppFailed)
             && let Some(diversion) = &self.diversion
         {
             diversion.reset_servers();
@@ -110,7 +113,7 @@ impl<'a> Joint<'a> {
                 return Poll::Ready(Ok(if is_pipe {
                     self.pipe(None)
                 } else {
-                    Ending::ClientFailed
+                    self.client_failed()
                 }));
             }
             Poll::Pending
@@ -139,13 +142,16 @@ impl<'a> Joint<'a> {
         let mut moved = false;
         match self.down.out.poll_flush(cx, &self.stolen.client, |_| {}) {
             Poll::Ready(Ok(())) | Poll::Pending => {}
-            Poll::Ready(Err(_)) => return Err(Some(Ok(Ending::ClientFailed))),
+            Poll::Ready(Err(_)) => return Err(Some(Ok(self.client_failed()))),
         }
         match self.up.way_to_app().out.poll_flush(cx, self.app, |_| {}) {
             Poll::Ready(Ok(())) => self.finish_app(),
             Poll::Pending => {}
             // A read shows how the app ended.
-            Poll::Ready(Err(_)) => self.up.way_to_app().out = WriteBuffer::default(),
+            Poll::Ready(Err(error)) => {
+                self.up.way_to_app().out = WriteBuffer::default();
+                self.app_was_reset |= error.kind() == io::ErrorKind::ConnectionReset;
+            }
         }
         moved |= self.read_app(cx)?;
         moved |= self.read_client(cx)?;
@@ -200,18 +206,28 @@ impl<'a> Joint<'a> {
             Poll::Ready(Ok(None)) if self.diversion.is_none() => Err(Some(Ok(self.pipe(None)))),
             Poll::Ready(Ok(None)) => {
                 self.up.is_over = true;
+                if let Some(diversion) = &mut self.diversion {
+                    diversion.cancel_parts();
+                }
                 let rest = std::mem::take(&mut self.up.unread);
                 // The client has ended inside a frame: so does the app's connection.
                 self.up.way_to_app().out.push(&rest);
                 Ok(true)
             }
-            Poll::Ready(Err(_)) => Err(Some(Ok(Ending::ClientFailed))),
+            Poll::Ready(Err(_)) => Err(Some(Ok(self.client_failed()))),
         }
     }
 
     fn read_app(&mut self, cx: &mut Context<'_>) -> Result<bool, Option<Result<Ending, Stop>>> {
         if !self.reads_app() {
             return Ok(false);
+        }
+        if self.down.is_cut {
+            let bytes = std::mem::take(&mut self.down.unread);
+            return match self.on_app_bytes(cx, &bytes) {
+                Ok(()) => Ok(true),
+                Err(stop) => Err(Some(Err(stop))),
+            };
         }
         let app = self.app;
         let mut chunk = self.chunks[1];
@@ -230,26 +246,25 @@ impl<'a> Joint<'a> {
             Poll::Ready(Ok(Some(Err(stop)))) => Err(Some(Err(stop))),
             Poll::Ready(Ok(None)) if self.diversion.is_none() => Err(Some(Ok(self.pipe(None)))),
             Poll::Ready(Ok(None)) => {
-                let rest = std::mem::take(&mut self.down.unread);
-                self.down.out.push(&rest);
-                self.down.end = Some(End::Closed);
-                self.dismiss();
+                let end = if self.app_was_reset { End::Failed } else { End::Closed };
+                self.app_ended(end);
                 Ok(true)
             }
             Poll::Ready(Err(_)) => {
-                self.down.end = Some(End::Failed);
-                self.dismiss();
+                self.app_ended(End::Failed);
                 Ok(true)
             }
         }
     }
 
     fn on_client_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Stop> {
-        let mut link = Link { cx, sink: self.app, stolen: self.stolen };
+        let mut link = Link { cx, sink: self.app, stolen: self.stolen, was_reset: false };
         let mut world =
             World { down: &mut self.down, diversion: &mut self.diversion, open: &mut self.open };
         // A failure to write is one that a read of the app shows.
-        match self.up.on_bytes(bytes, &mut link, &mut world) {
+        let followed = self.up.on_bytes(bytes, &mut link, &mut world);
+        self.app_was_reset |= link.was_reset;
+        match followed {
             Ok(covered) => {
                 self.up.unread = bytes[covered..].to_vec();
                 Ok(())
@@ -263,7 +278,7 @@ impl<'a> Joint<'a> {
 
     fn on_app_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Stop> {
         let client: &'a Stream = &self.stolen.client;
-        let mut link = Link { cx, sink: client, stolen: self.stolen };
+        let mut link = Link { cx, sink: client, stolen: self.stolen, was_reset: false };
         self.down.diverted = self.diversion.as_ref().map(|diversion| diversion.highest());
         let followed = self.down.on_bytes(bytes, &mut link, &mut self.open);
         match followed {
@@ -284,7 +299,7 @@ impl<'a> Joint<'a> {
             return Ok(());
         }
         {
-            let link = Link { cx, sink: self.app, stolen: self.stolen };
+            let link = Link { cx, sink: self.app, stolen: self.stolen, was_reset: false };
             let mut world = World {
                 down: &mut self.down,
                 diversion: &mut self.diversion,
@@ -294,6 +309,29 @@ impl<'a> Joint<'a> {
         }
         let bytes = std::mem::take(&mut self.up.unread);
         self.on_client_bytes(cx, &bytes).map_err(|stop| Some(Err(stop)))
+    }
+
+    /// The app has ended its connection. Streams of targets go on, unless the client has got a part
+    /// of a frame.
+    fn app_ended(&mut self, end: End) {
+        let rest = std::mem::take(&mut self.down.unread);
+        if let Some(diversion) = &mut self.diversion
+            && self.down.is_inside_frame()
+        {
+            diversion.reset_servers();
+            diversion.streams.clear();
+            self.down.drop_inserted();
+        }
+        if !self.has_diverted() {
+            self.down.out.push(&rest);
+        }
+        self.down.end = Some(end);
+        self.dismiss();
+    }
+
+    /// The client is gone. The app gets what came before.
+    fn client_failed(&mut self) -> Ending {
+        Ending::ClientFailed(std::mem::take(&mut self.up.way_to_app().out).into_rest())
     }
 
     /// Tells the client that the app is gone, if streams of a target go on.
@@ -333,7 +371,7 @@ impl<'a> Joint<'a> {
         up.append(&mut self.up.unread);
         let mut down = std::mem::take(&mut self.down.out).into_rest();
         down.append(&mut self.down.unread);
-        Ending::Pipe(why, Before { up, down, ..Before::default() })
+        Ending::Pipe(why, Before { up, down, upstream_was_reset: self.app_was_reset })
     }
 
     /// Ends what can't be followed: as a pipe if no stream was diverted, else by GOAWAY.

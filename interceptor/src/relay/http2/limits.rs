@@ -7,6 +7,8 @@ pub(super) const MAX_WHOLE: u32 = 256 << 10;
 pub(super) const MAX_FIELDS: usize = 1 << 20;
 /// Maximum number of bytes that wait for a socket before nothing more is read for it.
 pub(super) const MAX_WAITING: usize = 64 << 10;
+/// Maximum number of diverted streams of a connection. The app can't limit them.
+pub(super) const MAX_DIVERTED: usize = 1024;
 /// Maximum number of bytes of all diverted requests of a connection that wait for their servers.
 /// Beyond it, the largest one is reset.
 pub(super) const MAX_HELD: usize = 8 << 20;

@@ -1,6 +1,6 @@
 //! Where the bytes of one direction go while its frames are followed.
 
-use std::task::Context;
+use std::{io, task::Context};
 
 use crate::relay::{stolen::Stolen, stream::Stream, write_buffer::WriteBuffer};
 
@@ -9,6 +9,8 @@ pub(super) struct Link<'l, 'c, 'a> {
     pub(super) cx: &'l mut Context<'c>,
     pub(super) sink: &'a Stream,
     pub(super) stolen: &'a Stolen,
+    /// The other side was reset. The socket says so only once.
+    pub(super) was_reset: bool,
 }
 
 // === impl Link ===
@@ -16,9 +18,9 @@ pub(super) struct Link<'l, 'c, 'a> {
 impl Link<'_, '_, '_> {
     /// Writes bytes as far as there is room, and keeps the rest in `out`.
     pub(super) fn send(&mut self, out: &mut WriteBuffer, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            // A failure shows at the next flush or read.
-            let _ = out.write(self.cx, self.sink, bytes);
+        // Other failures show at the next read.
+        if let Err(error) = out.write(self.cx, self.sink, bytes) {
+            self.was_reset |= error.kind() == io::ErrorKind::ConnectionReset;
         }
     }
 }

@@ -73,6 +73,9 @@ pub(super) fn respond(
                 if is_last {
                     stream.down.pop_front();
                 }
+                down.out.push(&frames);
+                // Other streams have their turn.
+                return true;
             }
             Some(Down::Reset(code)) => {
                 encode::rst_stream(&mut frames, id, *code);

@@ -23,7 +23,7 @@ use interceptor_wire::http2::{
 use tokio::time::sleep;
 
 pub(super) use self::state::Server;
-use self::state::{Broken, Link};
+use self::state::{Broken, Link, WINDOW};
 use super::{
     limits::{MAX_WAITING, MAX_WHOLE},
     stream::{Diverted, ServerKey, Streams, Up},
@@ -39,8 +39,6 @@ use crate::relay::{
     write_buffer::WriteBuffer,
 };
 
-/// How much a server may send before the client has taken it, on the whole connection, in bytes.
-const WINDOW: u32 = 1 << 20;
 /// Maximum size in bytes of the table for blocks to a server.
 const TABLE: u32 = 4096;
 
@@ -87,6 +85,7 @@ impl<'a> Server<'a> {
             next: 1,
             is_leaving: false,
             taken: 0,
+            waiting: 0,
             is_finished: false,
         }
     }
@@ -95,6 +94,11 @@ impl<'a> Server<'a> {
     pub(super) fn takes_streams(&self) -> bool {
         let is_withdrawn = self.route.as_ref().is_some_and(|route| route.is_withdrawn());
         !self.is_leaving && !is_withdrawn && self.next < StreamId::MAX.number()
+    }
+
+    /// Whether it has sent GOAWAY.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving
     }
 
     /// Whether it serves nothing and is to get nothing.
@@ -206,7 +210,7 @@ impl<'a> Server<'a> {
                 Up::Block { fields, end } => {
                     let theirs = match stream.theirs {
                         Some(theirs) => theirs,
-                        None if self.is_full() => break,
+                        None if self.is_full() || self.is_leaving => break,
                         None => self.open(id, &mut stream.theirs, &mut stream.server_window),
                     };
                     let mut block = Vec::new();
@@ -296,6 +300,7 @@ impl<'a> Server<'a> {
 
     /// The client has got bytes of content, or nobody wants them.
     pub(super) fn content_taken(&mut self, bytes: u32) {
+        self.waiting = self.waiting.saturating_sub(bytes);
         self.taken += bytes;
         // A quarter of the window at a time: fewer frames.
         if self.taken >= WINDOW / 4

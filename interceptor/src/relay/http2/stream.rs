@@ -49,6 +49,8 @@ pub(super) struct Diverted {
     pub(super) arriving_down: bool,
     /// The client has sent END_STREAM.
     pub(super) client_ended: bool,
+    /// It was ended by an error: nothing of the client's goes anywhere.
+    pub(super) is_reset: bool,
     /// The server has sent END_STREAM.
     pub(super) server_ended: bool,
     /// What the client's DATA took of the connection's window, in bytes. `None`: the client got it
@@ -144,7 +146,9 @@ impl Diverted {
     pub(super) fn reset(&mut self, code: ErrorCode) {
         self.server_ended = true;
         self.up.clear();
-        self.down.push_back(Down::Reset(code));
+        if !std::mem::replace(&mut self.is_reset, true) {
+            self.down.push_back(Down::Reset(code));
+        }
     }
 
     /// The bytes of content that wait for the client.
@@ -156,11 +160,11 @@ impl Diverted {
         self.down.iter().map(content).sum()
     }
 
-    /// The bytes of content that wait for the server.
+    /// The bytes that wait for the server: content, and the fields of heads.
     pub(super) fn waiting_up(&self) -> usize {
         let content = |item: &Up| match item {
             Up::Data { bytes, .. } => bytes.len(),
-            Up::Block { .. } => 0,
+            Up::Block { fields, .. } => fields.list_size(),
         };
         self.up.iter().map(content).sum()
     }

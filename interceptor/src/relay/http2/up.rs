@@ -104,13 +104,13 @@ impl Up {
 
     /// An encoder that goes on where the client's ends, whose blocks the app has got so far.
     fn encoder(&self, app: &Negotiated) -> Encoder {
-        let limit = app.in_force().header_table_size;
+        let limit = app.in_force().header_table_size.min(app.announced().header_table_size);
         Encoder::taking_over(limit, self.decoder.table_maximum())
     }
 
     /// What goes to the app, between two reads.
     pub(super) fn way_to_app(&mut self) -> &mut ToApp {
-        self.to_app.is_at_boundary = self.framer.is_at_boundary();
+        self.to_app.is_at_boundary = self.framer.is_at_boundary() && !self.is_over;
         &mut self.to_app
     }
 
@@ -187,8 +187,12 @@ impl Up {
         world: &mut World<'_, 'a>,
     ) -> Result<Verdict, Stop> {
         let id = frame.header.stream;
-        // An error of one stream is its server's to judge.
-        let Ok(payload) = frame.payload() else { return Ok(Verdict::Pass) };
+        let Ok(payload) = frame.payload() else {
+            // An error of one stream is the app's to judge, if the stream is the app's.
+            let is_known = world.diversion.as_ref().is_some_and(|diversion| diversion.knows(id));
+            let is_apps = !is_known && !self.is_gone(id, world);
+            return Ok(if is_apps { Verdict::Pass } else { Verdict::Drop });
+        };
         let wrong = |error: SettingsError| Stop::of_client(error.code());
         match payload {
             Payload::Settings(settings) => world.down.client.sent(settings).map_err(wrong)?,
@@ -285,12 +289,18 @@ impl Up {
         world: &mut World<'_, 'a>,
     ) -> Result<Verdict, Stop> {
         let wrong = |_| Stop::of_client(ErrorCode::COMPRESSION_ERROR);
+        let too_long = Stop::of_client(ErrorCode::ENHANCE_YOUR_CALM);
         while let Some(field) = self.decoder.next(&mut fragment).map_err(wrong)? {
             self.fields.push(field);
+            // A few bytes may stand for a large field of the table, again and again.
+            if self.fields.list_size() > MAX_FIELDS {
+                self.fields.release();
+                return Err(too_long);
+            }
         }
         let kept = self.block.as_ref().map_or(0, |block| block.raw.len());
-        if kept + raw.len() > MAX_WHOLE as usize || self.fields.list_size() > MAX_FIELDS {
-            return Err(Stop::of_client(ErrorCode::ENHANCE_YOUR_CALM));
+        if kept + raw.len() > MAX_WHOLE as usize {
+            return Err(too_long);
         }
         if header.ends_block() {
             self.decoder.finish().map_err(wrong)?;
@@ -395,8 +405,7 @@ impl Up {
         let app = &world.down.app;
         let encoder = || Box::new(Diversion::new(link.stolen, self.encoder(app)));
         let diversion = world.diversion.get_or_insert_with(encoder);
-        let window = world.down.client.in_force().initial_window_size;
-        diversion.divert(head.stream, fields, end_stream, decided, window);
+        diversion.divert(head.stream, fields, end_stream, decided, world.down);
     }
 
     /// A frame that passes in pieces begins.

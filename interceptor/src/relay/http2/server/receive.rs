@@ -5,7 +5,7 @@ use interceptor_wire::http2::{
     StreamId, encode, hpack::encode_stateless,
 };
 
-use super::state::{Block, Broken, Link, Server};
+use super::state::{Block, Broken, Link, Server, WINDOW};
 use crate::relay::{
     direction::Direction,
     http2::{
@@ -32,13 +32,13 @@ impl Server<'_> {
                 Event::Preface => {}
                 Event::Frame(frame) => self.on_frame(&frame, streams)?,
                 Event::Start(header) if header.kind == Kind::Data => {
-                    self.on_data(&header, streams);
+                    self.on_data(&header, streams)?;
                 }
                 Event::Start(header) if header.is_in_block() => {
                     return Err(Broken(ErrorCode::ENHANCE_YOUR_CALM));
                 }
                 Event::Start(_) => self.content_of = None,
-                Event::Piece(part, _) => self.on_piece(part, &bytes[start..at], streams),
+                Event::Piece(part, _) => self.on_piece(part, &bytes[start..at], streams)?,
                 Event::End(header) => self.on_data_end(&header, streams),
                 Event::Broken(error) => return Err(Broken(error.code())),
                 Event::Beyond(_) => return Err(Broken(ErrorCode::PROTOCOL_ERROR)),
@@ -47,33 +47,44 @@ impl Server<'_> {
     }
 
     /// A DATA frame begins.
-    fn on_data(&mut self, header: &FrameHeader, streams: &mut Streams) {
-        let wanted = self.streams.get(&header.stream).is_some_and(|id| streams.contains_key(id));
-        self.content_of = wanted.then_some(header.stream);
-        if let Some(stream) = self.streams.get(&header.stream).and_then(|id| streams.get_mut(id)) {
-            stream.arriving_down = true;
-        }
-        if !wanted {
+    fn on_data(&mut self, header: &FrameHeader, streams: &mut Streams) -> Result<(), Broken> {
+        let stream = self.streams.get(&header.stream).and_then(|id| streams.get_mut(id));
+        let Some(stream) = stream.filter(|stream| !stream.is_reset) else {
             // What nobody wants uses up the connection's window, too.
+            self.content_of = None;
             self.content_taken(header.length);
+            return Ok(());
+        };
+        if stream.server_ended {
+            return Err(Broken(ErrorCode::STREAM_CLOSED));
         }
+        stream.arriving_down = true;
+        self.content_of = Some(header.stream);
+        Ok(())
     }
 
-    fn on_piece(&mut self, part: Part, bytes: &[u8], streams: &mut Streams) {
-        let Some(theirs) = self.content_of else { return };
-        let Some(stream) = self.streams.get(&theirs).and_then(|id| streams.get_mut(id)) else {
+    fn on_piece(&mut self, part: Part, bytes: &[u8], streams: &mut Streams) -> Result<(), Broken> {
+        let Some(theirs) = self.content_of else { return Ok(()) };
+        let stream = self.streams.get(&theirs).and_then(|id| streams.get_mut(id));
+        let Some(stream) = stream.filter(|stream| !stream.is_reset) else {
             // It was reset while the frame arrived.
-            return self.content_taken(bytes.len() as u32);
+            self.content_taken(bytes.len() as u32);
+            return Ok(());
         };
         if part == Part::Content {
             stream.push_down(bytes, false);
             self.observer().bytes(Direction::Down, bytes);
+            self.waiting += bytes.len() as u32;
+            if self.waiting > WINDOW {
+                return Err(Broken(ErrorCode::FLOW_CONTROL_ERROR));
+            }
         } else {
             // The client does not see padding, so nobody else gives it back.
             let padding = bytes.len() as u32;
             self.content_taken(padding);
             self.credit(theirs, padding);
         }
+        Ok(())
     }
 
     fn on_data_end(&mut self, header: &FrameHeader, streams: &mut Streams) {
@@ -182,9 +193,9 @@ impl Server<'_> {
             if block.stream.is_some() {
                 encode_stateless(&mut block.encoded, field);
             }
-        }
-        if block.encoded.len() > MAX_FIELDS {
-            return Err(Broken(ErrorCode::ENHANCE_YOUR_CALM));
+            if block.encoded.len() > MAX_FIELDS {
+                return Err(Broken(ErrorCode::ENHANCE_YOUR_CALM));
+            }
         }
         if !header.ends_block() {
             return Ok(());
@@ -193,7 +204,10 @@ impl Server<'_> {
         let Some(Block { stream: Some(id), end, encoded }) = self.block.take() else {
             return Ok(());
         };
-        if let Some(stream) = streams.get_mut(&id) {
+        if let Some(stream) = streams.get_mut(&id).filter(|stream| !stream.is_reset) {
+            if stream.server_ended {
+                return Err(Broken(ErrorCode::STREAM_CLOSED));
+            }
             self.observer().head(Direction::Down, &mut stream.clock);
             self.observer().bytes(Direction::Down, &[]);
             stream.server_ended |= end;

@@ -13,6 +13,9 @@ use crate::relay::{
     write_buffer::WriteBuffer,
 };
 
+/// How much a server may send before the client has taken it, on the whole connection, in bytes.
+pub(super) const WINDOW: u32 = 1 << 20;
+
 /// A server of diverted streams.
 pub(in crate::relay::http2) struct Server<'a> {
     pub(in crate::relay::http2) key: ServerKey,
@@ -39,6 +42,8 @@ pub(in crate::relay::http2) struct Server<'a> {
     pub(super) is_leaving: bool,
     /// What the server may be given back of the connection's window, in bytes.
     pub(super) taken: u32,
+    /// The content that waits for the client, in bytes.
+    pub(super) waiting: u32,
     /// FIN was sent.
     pub(super) is_finished: bool,
 }
