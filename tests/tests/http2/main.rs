@@ -14,6 +14,7 @@ mod random_frames;
 mod rare_frames;
 mod raw;
 mod routing;
+mod scripted;
 mod server;
 mod streams;
 
