@@ -1,0 +1,118 @@
+//! The cells of the matrix, and a small set of them that covers all pairs.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    oddity::{Oddity, Protocol},
+    peer::{CLIENTS, Client, SERVERS, Server},
+};
+
+/// One oddity between one client and one server.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell<'o> {
+    /// The client.
+    pub client: &'static Client,
+    /// The server.
+    pub server: &'static Server,
+    /// What the client does.
+    pub oddity: &'o Oddity,
+}
+
+/// Two of the three names of a cell, each with its place.
+type Pair = [(u8, String); 2];
+
+// === impl Cell ===
+
+impl<'o> Cell<'o> {
+    /// Every cell that makes sense, in the order of the oddities.
+    ///
+    /// # Errors
+    /// An oddity names a peer that does not exist, or has no cell.
+    pub fn all(oddities: &'o [Oddity]) -> Result<Vec<Self>> {
+        let mut cells = Vec::new();
+        for oddity in oddities {
+            check_names(oddity)?;
+            let before = cells.len();
+            for server in SERVERS.iter().filter(|server| serves(server, oddity)) {
+                for client in CLIENTS.iter().filter(|client| speaks(client, oddity)) {
+                    cells.push(Self { client, server, oddity });
+                }
+            }
+            ensure!(
+                cells.len() > before,
+                "oddity {}: none of its clients and servers speaks {}",
+                oddity.name,
+                oddity.protocol.name(),
+            );
+        }
+        Ok(cells)
+    }
+
+    /// A few of the cells, so that each pair of client and server, of client and oddity, and of
+    /// server and oddity that is in `all` is in one of them. The same input has the same result.
+    pub fn covering(all: &[Self]) -> Vec<Self> {
+        let mut open: BTreeSet<Pair> = all.iter().flat_map(Self::pairs).collect();
+        let mut chosen = Vec::new();
+        while !open.is_empty() {
+            let gain = |cell: &Self| cell.pairs().iter().filter(|pair| open.contains(*pair)).count();
+            // The first of the best ones: `max_by_key` returns the last.
+            let Some(best) = all.iter().rev().max_by_key(|cell| gain(cell)) else { break };
+            for pair in best.pairs() {
+                open.remove(&pair);
+            }
+            chosen.push(*best);
+        }
+        chosen
+    }
+
+    /// `ODDITY CLIENT SERVER`.
+    pub fn name(&self) -> String {
+        format!("{} {} {}", self.oddity.name, self.client.name, self.server.name)
+    }
+
+    fn pairs(&self) -> [Pair; 3] {
+        // Peers meet by one protocol and by another one.
+        let protocol = self.oddity.protocol.name();
+        let client = (0, format!("{} {protocol}", self.client.name));
+        let server = (1, format!("{} {protocol}", self.server.name));
+        let oddity = (2, self.oddity.name.clone());
+        [
+            [client.clone(), server.clone()],
+            [client, oddity.clone()],
+            [server, oddity],
+        ]
+    }
+}
+
+fn speaks(client: &Client, oddity: &Oddity) -> bool {
+    let is_listed = |names: &Vec<String>| names.iter().any(|name| name == client.name);
+    client.protocols.contains(&oddity.protocol) && oddity.clients.as_ref().is_none_or(is_listed)
+}
+
+fn serves(server: &Server, oddity: &Oddity) -> bool {
+    match &oddity.servers {
+        Some(names) => names.iter().any(|name| name == server.name),
+        None if oddity.protocol == Protocol::Raw => server.name == "recorder",
+        None => server.protocols.contains(&oddity.protocol),
+    }
+}
+
+fn check_names(oddity: &Oddity) -> Result<()> {
+    let clients = CLIENTS.map(|client| client.name);
+    let servers = SERVERS.map(|server| server.name);
+    for (what, names, known) in
+        [("client", &oddity.clients, &clients[..]), ("server", &oddity.servers, &servers[..])]
+    {
+        for name in names.iter().flatten() {
+            ensure!(
+                known.contains(&name.as_str()),
+                "oddity {}: no {what} {name:?}; there are {}",
+                oddity.name,
+                known.join(", "),
+            );
+        }
+    }
+    Ok(())
+}

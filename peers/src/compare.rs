@@ -1,0 +1,105 @@
+//! Compares what all sides saw of a cell, directly and through the daemon.
+
+use serde_json::Value;
+
+use crate::{
+    lane::Seen,
+    normal::normalise,
+    oddity::{Oddity, User},
+};
+
+/// Maximum number of lines of a difference, for each side.
+const MAXIMUM_LINES: usize = 6;
+
+/// The records of one way, ready for comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expected(Seen);
+
+// === impl Expected ===
+
+impl Expected {
+    /// What has to be seen through the daemon, by what was seen directly.
+    pub fn from_direct(direct: Seen, oddity: &Oddity) -> Self {
+        let Seen { client, app, .. } = direct;
+        let is_targets = |record: &Value| match oddity.user {
+            User::None => false,
+            User::Debug => true,
+            User::Mixed => record["user"] == "debug",
+        };
+        let (target, app) = app.into_iter().partition(is_targets);
+        Self(ready(Seen { client, app, target }, oddity))
+    }
+
+    /// What was seen through the daemon.
+    pub fn from_relayed(mut relayed: Seen, oddity: &Oddity) -> Self {
+        if oddity.user != User::None {
+            // The daemon may connect to the app before it knows who gets the request.
+            relayed.app.retain(|record| record["received"] != "");
+        }
+        Self(ready(relayed, oddity))
+    }
+
+    /// Whether no server saw anything.
+    pub fn is_empty(&self) -> bool {
+        self.0.app.is_empty() && self.0.target.is_empty()
+    }
+
+    /// The lines that differ, side by side.
+    pub fn difference(&self, relayed: &Self) -> Option<String> {
+        if self == relayed {
+            return None;
+        }
+        let sides = [
+            ("client", pretty(&self.0.client), pretty(&relayed.0.client)),
+            ("app", pretty(&self.0.app.clone().into()), pretty(&relayed.0.app.clone().into())),
+            (
+                "target",
+                pretty(&self.0.target.clone().into()),
+                pretty(&relayed.0.target.clone().into()),
+            ),
+        ];
+        let mut text = String::new();
+        for (side, direct, relayed) in sides.iter().filter(|(_, direct, relayed)| direct != relayed)
+        {
+            text += &format!("  {side}:\n");
+            let lines = only_in(direct, relayed, "directly") + &only_in(relayed, direct, "relayed ");
+            text += if lines.is_empty() { "    the same lines in another order\n" } else { &lines };
+        }
+        Some(text)
+    }
+}
+
+fn ready(mut seen: Seen, oddity: &Oddity) -> Seen {
+    normalise(&mut seen.client);
+    for records in [&mut seen.app, &mut seen.target] {
+        records.iter_mut().for_each(normalise);
+        if oddity.any_order {
+            records.sort_by_key(Value::to_string);
+        }
+    }
+    seen
+}
+
+fn pretty(value: &Value) -> Vec<String> {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.lines().map(|line| line.trim().trim_end_matches(',').to_owned()).collect()
+}
+
+/// The lines of `one` that `other` does not have, as often.
+fn only_in(one: &[String], other: &[String], how: &str) -> String {
+    let mut rest = other.to_vec();
+    let mut lines = Vec::new();
+    for line in one {
+        match rest.iter().position(|candidate| candidate == line) {
+            Some(at) => drop(rest.remove(at)),
+            None => lines.push(line),
+        }
+    }
+    // Brackets alone show nothing.
+    lines.retain(|line| line.chars().any(char::is_alphanumeric));
+    let shown = lines.iter().take(MAXIMUM_LINES).map(|line| {
+        let short: String = line.chars().take(400).collect();
+        format!("    {how}: {short}\n")
+    });
+    shown.collect()
+}
