@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     oddity::{Oddity, Protocol},
-    peer::{CLIENTS, Client, SERVERS, Server},
+    peer::{CLIENTS, Client, Runs, SERVERS, Server},
 };
 
 /// One oddity between one client and one server.
@@ -50,13 +50,14 @@ impl<'o> Cell<'o> {
         Ok(cells)
     }
 
-    /// A few of the cells, so that each pair of client and server, of client and oddity, and of
-    /// server and oddity that is in `all` is in one of them. The same input has the same result.
+    /// A few of the cells. Each pair that `all` has is in one of them: of client and server, of
+    /// client and oddity, of server and oddity. The same input has the same result.
     pub fn covering(all: &[Self]) -> Vec<Self> {
         let mut open: BTreeSet<Pair> = all.iter().flat_map(Self::pairs).collect();
         let mut chosen = Vec::new();
         while !open.is_empty() {
-            let gain = |cell: &Self| cell.pairs().iter().filter(|pair| open.contains(*pair)).count();
+            let gain =
+                |cell: &Self| cell.pairs().iter().filter(|pair| open.contains(*pair)).count();
             // The first of the best ones: `max_by_key` returns the last.
             let Some(best) = all.iter().rev().max_by_key(|cell| gain(cell)) else { break };
             for pair in best.pairs() {
@@ -78,11 +79,7 @@ impl<'o> Cell<'o> {
         let client = (0, format!("{} {protocol}", self.client.name));
         let server = (1, format!("{} {protocol}", self.server.name));
         let oddity = (2, self.oddity.name.clone());
-        [
-            [client.clone(), server.clone()],
-            [client, oddity.clone()],
-            [server, oddity],
-        ]
+        [[client.clone(), server.clone()], [client, oddity.clone()], [server, oddity]]
     }
 }
 
@@ -92,10 +89,14 @@ fn speaks(client: &Client, oddity: &Oddity) -> bool {
 }
 
 fn serves(server: &Server, oddity: &Oddity) -> bool {
+    let speaks_it = server.protocols.contains(&oddity.protocol);
     match &oddity.servers {
-        Some(names) => names.iter().any(|name| name == server.name),
-        None if oddity.protocol == Protocol::Raw => server.name == "recorder",
-        None => server.protocols.contains(&oddity.protocol),
+        // Bytes may be sent to any server, and the recorder plays whatever the oddity says.
+        Some(names) => {
+            let is_free = oddity.protocol == Protocol::Raw || server.runs == Runs::Recorder;
+            names.iter().any(|name| name == server.name) && (speaks_it || is_free)
+        }
+        None => speaks_it,
     }
 }
 

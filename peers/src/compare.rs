@@ -1,6 +1,8 @@
 //! Compares what all sides saw of a cell, directly and through the daemon.
 
-use serde_json::Value;
+use std::fmt;
+
+use serde_json::{Value, json};
 
 use crate::{
     lane::Seen,
@@ -44,6 +46,13 @@ impl Expected {
         self.0.app.is_empty() && self.0.target.is_empty()
     }
 
+    /// Whether a step of a script waited in vain.
+    pub fn misses(&self) -> bool {
+        let Seen { client, app, target } = &self.0;
+        let misses = |record: &Value| record["missed"].as_array().is_some_and(|m| !m.is_empty());
+        misses(client) || app.iter().chain(target).any(misses)
+    }
+
     /// The lines that differ, side by side.
     pub fn difference(&self, relayed: &Self) -> Option<String> {
         if self == relayed {
@@ -62,10 +71,18 @@ impl Expected {
         for (side, direct, relayed) in sides.iter().filter(|(_, direct, relayed)| direct != relayed)
         {
             text += &format!("  {side}:\n");
-            let lines = only_in(direct, relayed, "directly") + &only_in(relayed, direct, "relayed ");
+            let lines =
+                only_in(direct, relayed, "directly") + &only_in(relayed, direct, "relayed ");
             text += if lines.is_empty() { "    the same lines in another order\n" } else { &lines };
         }
         Some(text)
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Seen { client, app, target } = &self.0;
+        write!(f, "{:#}", json!({ "client": client, "app": app, "target": target }))
     }
 }
 

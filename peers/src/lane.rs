@@ -95,9 +95,8 @@ impl Lane {
             let rules = places.iter().map(rule).collect::<Vec<_>>().join("; ");
             Daemon::start_active(&topology, &pod, &rules)
         });
-        let clients = clients.iter().map(|runtime| {
-            Ok((*runtime, Jobs::start(&client, runtimes, *runtime)?))
-        });
+        let clients =
+            clients.iter().map(|runtime| Ok((*runtime, Jobs::start(&client, runtimes, *runtime)?)));
         let clients = clients.collect::<Result<_>>()?;
         Ok(Self { daemon: daemon.transpose()?, clients, places, client, pod, _topology: topology })
     }

@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::Parser;
 use interceptor_peers::{
     normal,
-    run::{Options, run},
+    run::{Options, list, run},
 };
 
 /// Compare calls of real clients to real servers: directly and through the daemon
@@ -23,6 +23,12 @@ struct Cli {
     /// Leave out what needs a missing runtime, instead of failing
     #[arg(long)]
     allow_missing: bool,
+    /// Print what all sides saw of each cell
+    #[arg(long)]
+    show: bool,
+    /// Print the names of the cells, and run none
+    #[arg(long)]
+    list: bool,
 }
 
 fn main() -> ExitCode {
@@ -37,11 +43,16 @@ fn main() -> ExitCode {
 }
 
 fn report(cli: Cli) -> Result<bool> {
+    let Cli { words, covering, allow_missing, show, list: only_list } = cli;
+    let options = Options { covering, words, allow_missing, show };
+    if only_list {
+        list(&options)?.iter().for_each(|name| println!("{name}"));
+        return Ok(true);
+    }
     if let Some(why) = testbed::why_not() {
         anyhow::bail!("can't run: {why}");
     }
-    let Cli { words, covering, allow_missing } = cli;
-    let report = run(&Options { covering, words, allow_missing })?;
+    let report = run(&options)?;
     for (pattern, reason) in normal::reasons() {
         println!("not compared: {pattern} ({reason})");
     }

@@ -8,11 +8,7 @@ use serde_json::Value;
 
 /// What is replaced in every text of a record: a pattern, what replaces it, and why.
 const RULES: [(&str, &str, &str); 5] = [
-    (
-        r"(?i)\b(date: )[^\r\n\\]*",
-        "${1}DATE",
-        "the calls may be made in different seconds",
-    ),
+    (r"(?i)\b(date: )[^\r\n\\]*", "${1}DATE", "the calls may be made in different seconds"),
     (
         r"(10\.99\.\d+\.\d+:)(1[0-9]{4}|[2-6][0-9]{4})\b",
         "${1}PORT",

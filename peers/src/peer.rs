@@ -71,11 +71,7 @@ pub const CLIENTS: [Client; 9] = [
         protocols: &[Protocol::Http1, Protocol::H2, Protocol::H2cUpgrade],
         how: How::Curl,
     },
-    Client {
-        name: "go",
-        protocols: &[Protocol::Http1, Protocol::H2],
-        how: How::Jobs(Runtime::Go),
-    },
+    Client { name: "go", protocols: &[Protocol::Http1, Protocol::H2], how: How::Jobs(Runtime::Go) },
     Client {
         name: "java",
         protocols: &[Protocol::Http1, Protocol::H2cUpgrade],
@@ -94,11 +90,7 @@ pub const CLIENTS: [Client; 9] = [
 
 /// All servers.
 pub const SERVERS: [Server; 10] = [
-    Server {
-        name: "recorder",
-        protocols: &[Protocol::Raw, Protocol::Http1],
-        runs: Runs::Recorder,
-    },
+    Server { name: "recorder", protocols: &[Protocol::Raw, Protocol::Http1], runs: Runs::Recorder },
     Server {
         name: "go",
         protocols: &[Protocol::Http1, Protocol::H2, Protocol::H2cUpgrade],

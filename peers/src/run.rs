@@ -27,6 +27,18 @@ pub struct Options {
     pub words: Vec<String>,
     /// Leave out cells whose runtime is missing, instead of failing.
     pub allow_missing: bool,
+    /// Print what all sides saw of each cell.
+    pub show: bool,
+}
+
+/// The names of the cells that a run would have, without running them.
+///
+/// # Errors
+/// The corpus makes no sense.
+pub fn list(options: &Options) -> Result<Vec<String>> {
+    let oddities = Oddity::all(&sources().join("oddities"))?;
+    let cells = selected(Cell::all(&oddities)?, options);
+    Ok(cells.iter().map(Cell::name).collect())
 }
 
 /// Runs the matrix.
@@ -35,15 +47,10 @@ pub struct Options {
 /// The corpus makes no sense, a runtime is missing, or a peer can't be started. Cells that differ
 /// are in the report.
 pub fn run(options: &Options) -> Result<Report> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let oddities = Oddity::all(&sources.join("oddities"))?;
+    let oddities = Oddity::all(&sources().join("oddities"))?;
     let all = Cell::all(&oddities)?;
-    let known = Known::read(&sources.join("known.toml"), &all)?;
-    let mut cells = if options.covering { Cell::covering(&all) } else { all };
-    cells.retain(|cell| {
-        let name = cell.name();
-        options.words.iter().all(|word| name.contains(word))
-    });
+    let known = Known::read(&sources().join("known.toml"), &all)?;
+    let mut cells = selected(all, options);
     if cells.is_empty() {
         bail!("no cell has all of these words in its name");
     }
@@ -80,7 +87,13 @@ pub fn run(options: &Options) -> Result<Report> {
     })?;
 
     let started = Instant::now();
-    let verdicts = matrix::run(&direct, &relayed, &Lane::places(&servers), &cells);
+    let verdicts = matrix::run(
+        &direct,
+        &relayed,
+        &Lane::places(&servers),
+        &cells,
+        matrix::How { known: &known, show: options.show },
+    );
     report.time = started.elapsed();
     for (cell, verdict, time) in verdicts {
         report.add(&cell, &verdict, &known);
@@ -90,6 +103,19 @@ pub fn run(options: &Options) -> Result<Report> {
     report.slowest.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
     report.slowest.truncate(SLOWEST);
     Ok(report)
+}
+
+fn sources() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn selected<'o>(all: Vec<Cell<'o>>, options: &Options) -> Vec<Cell<'o>> {
+    let mut cells = if options.covering { Cell::covering(&all) } else { all };
+    cells.retain(|cell| {
+        let name = cell.name();
+        options.words.iter().all(|word| name.contains(word))
+    });
+    cells
 }
 
 /// Leaves cells out whose runtime is missing, and reports each such runtime once.
@@ -104,8 +130,7 @@ fn leave_out_missing(cells: &mut Vec<Cell<'_>>, runtimes: &Runtimes, report: &mu
         .collect();
     let before = cells.len();
     cells.retain(|cell| {
-        let is_missing =
-            |need: &Runtime| missing.iter().any(|(runtime, _)| runtime == need);
+        let is_missing = |need: &Runtime| missing.iter().any(|(runtime, _)| runtime == need);
         !needs(cell).iter().flatten().any(is_missing)
     });
     report.left_out = before - cells.len();

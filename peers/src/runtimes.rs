@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -71,7 +70,7 @@ impl Runtimes {
         match runtime {
             Runtime::Go => netns.command(home.join("bin").join(name)),
             Runtime::Python => {
-                let mut python = netns.command(home.join("python3"));
+                let mut python = netns.command(home.join("python/python3"));
                 python.env("PYTHONPATH", home.join("python"));
                 python.arg("-B").arg(folder.join(format!("python/{name}.py")));
                 python
@@ -113,7 +112,7 @@ impl Runtime {
 
 /// The path of a program, also where Debian keeps those of administrators.
 fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_else(OsString::new);
+    let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     folders.map(|folder: PathBuf| folder.join(program)).find(|file| file.is_file())
 }

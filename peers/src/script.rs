@@ -6,9 +6,9 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
-/// Maximum wait of a step for bytes of the other side. It is longer than any delay that the daemon
-/// documents, and than two lost segments.
-pub const MAXIMUM_WAIT: Duration = Duration::from_secs(4);
+/// Maximum wait of a step for the other side. The daemon may hold bytes back for a second while it
+/// does not know what they are; a machine that is busy needs more.
+pub const MAXIMUM_WAIT: Duration = Duration::from_millis(2500);
 
 /// A step as written in an oddity: a table with one key.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
