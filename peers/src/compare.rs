@@ -120,3 +120,63 @@ fn only_in(one: &[String], other: &[String], how: &str) -> String {
     });
     shown.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::oddity::{Job, Protocol};
+
+    fn oddity(user: User) -> Oddity {
+        Oddity {
+            name: "test".into(),
+            protocol: Protocol::Http1,
+            clients: None,
+            servers: None,
+            user,
+            app_is_down: false,
+            app_stands_still: Duration::ZERO,
+            any_order: false,
+            client: Vec::new(),
+            app: Vec::new(),
+            job: Job::default(),
+        }
+    }
+
+    fn seen(client: &str, app: &[&str], target: &[&str]) -> Seen {
+        let records = |users: &[&str]| users.iter().map(|user| json!({ "user": user })).collect();
+        Seen { client: client.into(), app: records(app), target: records(target) }
+    }
+
+    #[test]
+    fn each_user_has_a_server_through_the_daemon() {
+        let oddity = oddity(User::Mixed);
+        let direct = Expected::from_direct(seen("ok", &["debug", "other"], &[]), &oddity);
+        let right = Expected::from_relayed(seen("ok", &["other"], &["debug"]), &oddity);
+        assert_eq!(direct.difference(&right), None);
+        for wrong in [
+            seen("ok", &["debug", "other"], &[]),
+            seen("ok", &["other"], &["debug", "debug"]),
+            seen("ok", &[], &["debug", "other"]),
+            seen("error", &["other"], &["debug"]),
+        ] {
+            let wrong = Expected::from_relayed(wrong, &oddity);
+            assert!(direct.difference(&wrong).is_some(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_app_of_a_developers_call_may_see_a_connection_without_bytes_only() {
+        let oddity = oddity(User::Debug);
+        let bytes = |bytes: &str| vec![json!({ "received": bytes, "missed": [] })];
+        let direct = Seen { client: "ok".into(), app: bytes("GET"), target: Vec::new() };
+        let direct = Expected::from_direct(direct, &oddity);
+        let relayed = |app: &str| {
+            let seen = Seen { client: "ok".into(), app: bytes(app), target: bytes("GET") };
+            Expected::from_relayed(seen, &oddity)
+        };
+        assert_eq!(direct.difference(&relayed("")), None);
+        assert!(direct.difference(&relayed("G")).is_some());
+    }
+}
