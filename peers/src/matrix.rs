@@ -29,13 +29,18 @@ const DIRECT_CALLS: usize = 4;
 /// As [`DIRECT_CALLS`], for a cell of which only one call through the daemon differs.
 const DIRECT_CALLS_IF_UNSTEADY: usize = 12;
 
+/// Further calls through the daemon that have to agree, after one that differs.
+const CALLS_TO_AGREE: usize = 4;
+
 /// What became of a cell.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// All sides saw the same as in a direct call.
     Same,
-    /// The first call through the daemon differed, another one did not.
+    /// The first call through the daemon differed, and some of the next ones did.
     Unsteady(String),
+    /// The first call through the daemon differed, and none of the next ones did.
+    Repeated(String),
     /// Calls through the daemon differ from all direct ones.
     Differs(String),
     /// It could not be tried.
@@ -120,17 +125,24 @@ fn judge(
             return Ok(Verdict::Same);
         }
     }
-    let again = alone(relayed, place, cell, false)?;
-    if !possible.contains(&again) {
-        return Ok(Verdict::Differs(difference));
+    let mut again = Vec::new();
+    for _ in 0..CALLS_TO_AGREE {
+        again.push(alone(relayed, place, cell, false)?);
+        if again.iter().all(|again| !possible.contains(again)) {
+            return Ok(Verdict::Differs(difference));
+        }
     }
     // A result that is rare directly is as rare through the daemon.
     for _ in DIRECT_CALLS..DIRECT_CALLS_IF_UNSTEADY {
-        if alone(direct, place, cell, true)? == seen {
+        possible.push(alone(direct, place, cell, true)?);
+        if possible.contains(&seen) {
             return Ok(Verdict::Same);
         }
     }
-    Ok(Verdict::Unsteady(difference))
+    Ok(match again.iter().all(|again| possible.contains(again)) {
+        true => Verdict::Repeated(difference),
+        false => Verdict::Unsteady(difference),
+    })
 }
 
 /// Makes the calls of a cell both ways at once.

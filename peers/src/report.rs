@@ -13,6 +13,8 @@ pub struct Report {
     pub known: usize,
     /// Cells without a difference.
     pub same: usize,
+    /// Those of them of which one call differed, each with the difference.
+    pub repeated: Vec<String>,
     /// Runtimes that are missing, each with the reason.
     pub missing: Vec<String>,
     /// Cells that were left out, as a runtime is missing.
@@ -32,11 +34,17 @@ impl Report {
         let name = cell.name();
         match (verdict, known) {
             (Verdict::Same, None) => self.same += 1,
-            (Verdict::Same, Some(Known { sometimes: true, .. }))
+            (Verdict::Repeated(difference), None) => {
+                self.same += 1;
+                self.repeated.push(format!("{name}: differed once\n{difference}"));
+            }
+            (Verdict::Same | Verdict::Repeated(_), Some(Known { sometimes: true, .. }))
             | (Verdict::Unsteady(_) | Verdict::Differs(_), Some(_)) => self.known += 1,
-            (Verdict::Same, Some(Known { reason, .. })) => self.failures.push(format!(
-                "{name}: no difference any more; remove it from `known.toml` ({reason})"
-            )),
+            (Verdict::Same | Verdict::Repeated(_), Some(Known { reason, .. })) => {
+                self.failures.push(format!(
+                    "{name}: no difference any more; remove it from `known.toml` ({reason})"
+                ))
+            }
             (Verdict::Unsteady(difference), None) => {
                 self.failures.push(format!("{name}: differs, but not each time\n{difference}"));
             }
@@ -50,18 +58,19 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for failure in &self.failures {
-            writeln!(f, "{}", failure.trim_end())?;
+        for text in self.repeated.iter().chain(&self.failures) {
+            writeln!(f, "{}", text.trim_end())?;
         }
         for missing in &self.missing {
             writeln!(f, "MISSING: {missing}")?;
         }
-        let Self { same, known, left_out, time, .. } = self;
+        let Self { same, known, left_out, time, repeated, .. } = self;
         write!(
             f,
-            "{} failures; {same} cells are as directly, {known} differ for a known reason, \
-             {left_out} were left out; {time:.0?}",
+            "{} failures; {same} cells are as directly ({} of them differed once), {known} differ \
+             for a known reason, {left_out} were left out; {time:.0?}",
             self.failures.len(),
+            repeated.len(),
         )
     }
 }
