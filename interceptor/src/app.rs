@@ -229,6 +229,7 @@ async fn load(start: Start) -> (Loaded, Run, Signals) {
         workers,
         callers,
         loop_guard: Arc::new(LoopGuard::default()),
+        probe_turn: Arc::default(),
         arm_seconds: Histogram::new([
             0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5,
         ]),

@@ -19,6 +19,7 @@
 //!  |-- checks      recognises the pod's `exec` probes, which the app answers
 //!  |-- loop_guard  finds our own connections that come back to us
 //!  |-- loop_watch  finds those that come back by a way that hides their source
+//!  |-- probe_turn  one loop probe at a time on a node
 //!  |-- socket_pool, source_ports, canary, pressure
 //!  select      the first rule of the port that matches
 //!  |-- observe     what may be seen of the bytes, heads and ends that pass
@@ -55,6 +56,7 @@ pub mod netns_stream;
 pub mod observe;
 pub mod pipe;
 pub mod pressure;
+pub mod probe_turn;
 pub mod proxy_v2;
 pub mod record;
 mod request;

@@ -76,6 +76,8 @@ words! {
         Exhausted = "exhausted",
         /// Any other error at connecting to the app.
         AppFailed = "app_failed",
+        /// The client reset it while the relay looked whether the target leads back.
+        ClientGone = "client_gone",
         /// The client connected to the relay's own listener. Belongs to no rule.
         RelayAddress = "relay_address",
     }

@@ -457,6 +457,7 @@ async fn workload(
         canaries: Default::default(),
         loop_guard: Arc::clone(&context.loop_guard),
         loop_watch: Default::default(),
+        probe_turn: Arc::clone(&context.probe_turn),
         capacity: Arc::clone(context.workers.shared().capacity()),
         pressure: Arc::clone(context.workers.shared().pressure()),
         heartbeats: programs.heartbeats(),

@@ -15,7 +15,7 @@ use crate::{
     datapath::{Callers, Loader},
     limits::Limits,
     netns::{HomeNetns, finder::Finder},
-    relay::{loop_guard::LoopGuard, worker::Workers},
+    relay::{loop_guard::LoopGuard, probe_turn::ProbeTurn, worker::Workers},
 };
 
 /// The parts of the daemon that the control side works with. One for the whole process.
@@ -32,6 +32,8 @@ pub struct Context {
     pub workers: Arc<Workers>,
     /// The daemon's upstream connections.
     pub loop_guard: Arc<LoopGuard>,
+    /// Whose loop probe is under way.
+    pub probe_turn: Arc<ProbeTurn>,
     /// Loads the kernel programs, once for each namespace.
     pub loader: Mutex<Loader>,
     /// Shows apps the addresses of their clients.

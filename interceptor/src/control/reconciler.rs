@@ -352,6 +352,7 @@ mod tests {
             finder: Finder::new(Vec::new(), false, home),
             workers: Arc::new(Workers::start(1, 1).expect("a thread")),
             loop_guard: Arc::new(LoopGuard::default()),
+            probe_turn: Arc::default(),
             loader: Mutex::new(Loader::new(1)),
             callers: Arc::new(Callers::disabled()),
             arm_seconds: Histogram::new([1.0]),

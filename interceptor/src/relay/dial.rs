@@ -119,9 +119,10 @@ impl Target {
         let is_probe = matches!(purpose, Purpose::Probe);
         let (cause, unanswered) = match purpose {
             Purpose::Client(_) if self.is_silent() => return Err(DialError::CircuitOpen),
-            Purpose::Client(cause) => {
-                (Some(cause), Some(self.suspicion().admit().await.ok_or(DialError::Loop)?))
-            }
+            Purpose::Client(cause) => (
+                Some(cause),
+                Some(self.suspicion().admit(&workload.probe_turn).await.ok_or(DialError::Loop)?),
+            ),
             Purpose::Check | Purpose::Probe => (None, None),
         };
         let is_for_client = cause.is_some();

@@ -18,11 +18,11 @@ use std::{
 use interceptor_common::port::Port;
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Mutex as Turn, MutexGuard as TurnGuard, Notify},
+    sync::Notify,
     time::{Instant, timeout},
 };
 
-use super::stream::Stream;
+use super::{probe_turn::Turn, stream::Stream};
 
 /// The connections of one workload that may be a probe's own.
 #[derive(Debug, Default)]
@@ -34,8 +34,6 @@ pub struct LoopWatch {
     changed: Notify,
     /// Told when the probe is over.
     over: Notify,
-    /// One probe at a time.
-    turn: Turn<()>,
 }
 
 #[derive(Debug, Default)]
@@ -59,16 +57,14 @@ struct Arrival {
 #[derive(Debug)]
 pub struct Watch<'a> {
     watch: &'a LoopWatch,
-    _turn: TurnGuard<'a, ()>,
+    _turn: &'a Turn<'a>,
 }
 
 // === impl LoopWatch ===
 
 impl LoopWatch {
-    /// Begins to note connections to `ports`. Waits until no other probe of the workload is under
-    /// way.
-    pub async fn begin(&self, ports: &[Port]) -> Watch<'_> {
-        let turn = self.turn.lock().await;
+    /// Begins to note connections to `ports`.
+    pub fn begin<'a>(&'a self, ports: &[Port], turn: &'a Turn<'_>) -> Watch<'a> {
         self.noted.lock().ports = ports.iter().map(|port| port.number()).collect();
         self.is_on.store(true, Ordering::Release);
         Watch { watch: self, _turn: turn }

@@ -19,7 +19,7 @@ use super::{
     record::ConnRecord,
     route::Route,
     select::Choice,
-    stats::{Outcome, Passed},
+    stats::{Outcome, Passed, Refused},
     stolen::Stolen,
     stream::Stream,
     workload::Workload,
@@ -43,17 +43,17 @@ pub async fn serve(
         let _ = client.write_all(&token).await;
         return;
     }
-    if workload.loop_watch.is_on()
-        // Boxed: else every connection would take the memory that only these need.
-        && !Box::pin(workload.loop_watch.hold(&client, original.port())).await
-    {
-        return;
-    }
+    // Boxed: else every connection would take the memory that only these need.
+    let is_gone = workload.loop_watch.is_on()
+        && !Box::pin(workload.loop_watch.hold(&client, original.port())).await;
     let routes = workload.routes(original.port()).unwrap_or_else(|| {
         workload.unrouted.fetch_add(1, Ordering::Relaxed);
         Arc::default()
     });
     let record = ConnRecord::open(Arc::clone(&workload.name), client_addr, original, &routes);
+    if is_gone {
+        return record.record_all(Outcome::Refused(Refused::ClientGone));
+    }
     let hop = Hop { workload: workload.id, port: original.port() };
     let path = workload.loop_guard.extend(client_addr, hop);
     let carried = workload.capacity.carry();

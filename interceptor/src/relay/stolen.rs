@@ -18,7 +18,7 @@ use super::{
     record::ConnRecord,
     route::Route,
     select::{Choice, Decided, decide, select},
-    stats::{Decision, Outcome},
+    stats::{Decision, Outcome, Refused},
     stream::Stream,
     upstream::Upstream,
     workload::Workload,
@@ -190,7 +190,15 @@ impl Stolen {
 
     /// Hands the whole connection to a rule's target, or to the app if the target can't be reached.
     pub(super) async fn redirect(&self, route: &Arc<Route>) {
-        let error = match self.dial(route, Ack::Immediate).await {
+        let dialled = tokio::select! {
+            biased;
+            dialled = self.dial(route, Ack::Immediate) => dialled,
+            // The client may have to wait. If it has gone meanwhile, a loop must not go on for it.
+            () = self.client.failed(), if route.target.suspicion().is_raised() => {
+                return self.record.record_all(Outcome::Refused(Refused::ClientGone));
+            }
+        };
+        let error = match dialled {
             Ok(target) => {
                 self.reached(route);
                 return self.hand_over(route, &target, Vec::new()).await;

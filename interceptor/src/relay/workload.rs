@@ -16,8 +16,8 @@ use socket2::Socket;
 pub use super::workload_id::WorkloadId;
 use super::{
     canary::Canaries, capacity::Capacity, checks::CheckFinder, loop_guard::LoopGuard,
-    loop_watch::LoopWatch, netns_stream::NetnsGone, pressure::Pressure, route::Route,
-    socket_pool::Pool, source_ports::SourcePorts,
+    loop_watch::LoopWatch, netns_stream::NetnsGone, pressure::Pressure, probe_turn::ProbeTurn,
+    route::Route, socket_pool::Pool, source_ports::SourcePorts,
 };
 use crate::{
     config::{policy::Dial, workloads::HealthCheck},
@@ -53,6 +53,8 @@ pub struct Workload {
     pub loop_guard: Arc<LoopGuard>,
     /// Connections that may be a loop probe's own.
     pub loop_watch: LoopWatch,
+    /// Whose loop probe is under way, of the whole daemon.
+    pub probe_turn: Arc<ProbeTurn>,
     /// The open connections of the whole daemon and their maximum.
     pub capacity: Arc<Capacity>,
     /// Whether the process is short of file descriptors or memory.

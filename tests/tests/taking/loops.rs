@@ -178,7 +178,8 @@ fn a_loop_through_two_proxies_and_two_pods_is_found() {
             Ok(())
         })?;
         let connections = (to_web.connections(), to_api.connections());
-        assert!(connections.0 <= 3 * HANDFUL && connections.1 <= 3 * HANDFUL, "{connections:?}");
+        // Each rule has a few suspicions when the machine is busy, and probes for each.
+        assert!(connections.0 <= 4 * HANDFUL && connections.1 <= 4 * HANDFUL, "{connections:?}");
         Ok(())
     });
 }
@@ -193,10 +194,12 @@ fn many_clients_of_a_silent_target_are_no_loop() {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| Connection::open(&f.client, f.port(), Protocol::Line))
             .collect::<io::Result<_>>()?;
-        let redirected = || Ok::<_, anyhow::Error>(outcomes(&daemon, "web")?["redirected"]);
         wait_until("all clients to reach the target", TIMEOUT, || {
-            let redirected = redirected()?;
-            ensure!(redirected == CLIENTS as u64, "{redirected}");
+            let outcomes = outcomes(&daemon, "web")?;
+            ensure!(outcomes == counted([("redirected", CLIENTS as u64)]), "{outcomes:?}");
+            // The target's program may accept a connection later than the daemon counts it.
+            let accepted = silent.connections();
+            ensure!(accepted >= CLIENTS as u64, "{accepted}");
             Ok(())
         })?;
         drop(clients);

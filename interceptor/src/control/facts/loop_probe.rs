@@ -18,6 +18,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::relay::{
     dial::{Ack, Purpose},
     loop_watch::Watch,
+    probe_turn::Turn,
+    suspicion::{Dismissal, USUAL_PATIENCE},
     target::Target,
     workload::Workload,
 };
@@ -26,21 +28,15 @@ use crate::relay::{
 const OBSERVED: Duration = Duration::from_millis(10);
 /// Maximum time of the first look at a target. A silent one is no loop.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
-/// The number of rounds that prove a loop.
-const ROUNDS: usize = 4;
-/// Maximum number of probes for one suspicion.
-const MAX_PROBES: usize = 2;
-/// Maximum time for a connection to come back, and for its end to follow.
-const PATIENCE: Duration = Duration::from_millis(30);
+/// The number of rounds that prove a loop, of a probe with the usual patience and of longer ones.
+const ROUNDS: (usize, usize) = (4, 6);
 /// How long a probe's connection stays open after another one has arrived, in milliseconds.
 const OPEN_MS: (u64, u64) = (5, 20);
-/// The pause between two probes, in milliseconds. Two rules of one loop may probe at the same time
-/// and miss each other.
-const PAUSE_MS: (u64, u64) = (5, 30);
 /// How much slower than the fastest one a step may be: this many times, and [`SLACK`].
 const FACTOR: u32 = 3;
-/// See [`FACTOR`]. The scheduler delays threads of a busy node.
-const SLACK: Duration = Duration::from_millis(10);
+/// The part of the patience that a step may take longer. The scheduler delays threads of a busy
+/// node.
+const SLACK: u32 = 3;
 
 /// Probes the target whenever there is a suspicion, until there is a loop. Calls `report` then.
 pub async fn keep_watching(
@@ -52,23 +48,26 @@ pub async fn keep_watching(
     let suspicion = target.suspicion();
     while !suspicion.is_loop() {
         suspicion.raised().await;
+        let turn = match workload.probe_turn.try_take() {
+            Some(turn) => turn,
+            None => {
+                suspicion.let_pass();
+                workload.probe_turn.take().await
+            }
+        };
+        suspicion.begin_probe();
         sleep(OBSERVED).await;
-        if suspicion.is_contradicted() {
-            suspicion.dismiss();
-            continue;
+        let is_contradicted = suspicion.is_contradicted();
+        if is_contradicted {
+            // No client waits any longer. A loop with many clients looks the same, though.
+            suspicion.dismiss(Dismissal::Contradicted);
         }
-        for attempt in 0..MAX_PROBES {
-            if suspicion.is_loop() {
-                break;
-            }
-            if attempt > 0 {
-                sleep(random(PAUSE_MS)).await;
-            }
-            if leads_back(&workload, &target, &ports).await {
-                suspicion.confirm();
-            }
+        if leads_back(&workload, &target, &ports, &turn).await {
+            suspicion.confirm();
         }
-        suspicion.dismiss();
+        if !is_contradicted {
+            suspicion.dismiss(Dismissal::NotFound);
+        }
     }
     report(());
 }
@@ -88,28 +87,35 @@ pub async fn look_first(workload: &Workload, target: &Target, steered: impl Fn()
     }
     if came_back {
         // A client may have come at the same time.
-        target.suspicion().settle().await;
+        target.suspicion().settle(&workload.probe_turn).await;
     }
 }
 
 /// Whether connections to the target arrive at `ports` of the workload.
-pub async fn leads_back(workload: &Workload, target: &Target, ports: &[Port]) -> bool {
-    let watch = workload.loop_watch.begin(ports).await;
+async fn leads_back(workload: &Workload, target: &Target, ports: &[Port], turn: &Turn<'_>) -> bool {
+    let patience = target.suspicion().patience();
+    let watch = workload.loop_watch.begin(ports, turn);
+    let rounds = if patience > USUAL_PATIENCE { ROUNDS.1 } else { ROUNDS.0 };
     let mut delays = Vec::new();
-    for _ in 0..ROUNDS {
-        let Some(round) = round(workload, target, &watch).await else { return false };
+    for _ in 0..rounds {
+        let Some(round) = round(workload, target, &watch, patience).await else { return false };
         delays.extend(round);
     }
-    are_alike(&delays)
+    are_alike(&delays, patience / SLACK)
 }
 
 /// Opens one connection to the target and resets it. Returns after which time another one arrived,
-/// and after which time that one ended. `None` if none did.
-async fn round(workload: &Workload, target: &Target, watch: &Watch<'_>) -> Option<[Duration; 2]> {
+/// and after which time that one ended. `None` if none did within `patience` each.
+async fn round(
+    workload: &Workload,
+    target: &Target,
+    watch: &Watch<'_>,
+    patience: Duration,
+) -> Option<[Duration; 2]> {
     watch.forget();
     let probe = target.dial(workload, Purpose::Probe, Ack::Immediate).await.ok()?;
     let opened = Instant::now();
-    let arrived = watch.first_arrival(PATIENCE).await?;
+    let arrived = watch.first_arrival(patience).await?;
     sleep(random(OPEN_MS)).await;
     let open = watch.open();
     if open.is_empty() {
@@ -118,14 +124,14 @@ async fn round(workload: &Workload, target: &Target, watch: &Watch<'_>) -> Optio
     let closed = Instant::now();
     probe.stream.reset_on_close();
     drop(probe);
-    let ended = watch.first_end(&open, PATIENCE).await?;
+    let ended = watch.first_end(&open, patience).await?;
     Some([arrived.saturating_duration_since(opened), ended.saturating_duration_since(closed)])
 }
 
 /// Whether these delays are those of one way. Connections of others come and go at any time.
-fn are_alike(delays: &[Duration]) -> bool {
+fn are_alike(delays: &[Duration], slack: Duration) -> bool {
     let (least, most) = (delays.iter().min(), delays.iter().max());
-    matches!((least, most), (Some(least), Some(most)) if *most <= *least * FACTOR + SLACK)
+    matches!((least, most), (Some(least), Some(most)) if *most <= *least * FACTOR + slack)
 }
 
 /// A duration that others can't predict, from `min` to `max` milliseconds.
@@ -144,10 +150,11 @@ mod tests {
 
     #[test]
     fn delays_of_one_way_are_alike() {
-        assert!(are_alike(&millis(&[0, 1, 0, 2, 9])));
-        assert!(are_alike(&millis(&[20, 25, 60])));
-        assert!(!are_alike(&millis(&[0, 1, 0, 25])));
-        assert!(!are_alike(&[]));
+        let slack = Duration::from_millis(10);
+        assert!(are_alike(&millis(&[0, 1, 0, 2, 9]), slack));
+        assert!(are_alike(&millis(&[20, 25, 60]), slack));
+        assert!(!are_alike(&millis(&[0, 1, 0, 25]), slack));
+        assert!(!are_alike(&[], slack));
     }
 
     #[test]
