@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Maximum time of a job. Clients give a call up earlier.
-const MAXIMUM_TIME: Duration = Duration::from_secs(30);
+const MAXIMUM_TIME: Duration = Duration::from_secs(60);
 
 /// Maximum time of a program that is run once, in seconds.
 const TOOL_TIMEOUT: &str = "15";

@@ -25,6 +25,18 @@ pub struct Report {
     pub time: Duration,
 }
 
+/// Whether a verdict makes a run fail.
+pub fn fails(cell: &Cell<'_>, verdict: &Verdict, known: &[Known]) -> bool {
+    let known = known.iter().find(|known| known.fits(cell));
+    match (verdict, known) {
+        (Verdict::Failed(_), _) => true,
+        (Verdict::Same | Verdict::Repeated(_), known) => {
+            known.is_some_and(|known| !known.sometimes)
+        }
+        (Verdict::Unsteady(_) | Verdict::Differs(_), known) => known.is_none(),
+    }
+}
+
 // === impl Report ===
 
 impl Report {

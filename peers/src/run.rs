@@ -8,12 +8,15 @@ use crate::{
     cell::Cell,
     known::Known,
     lane::Lane,
-    matrix,
+    matrix::{self, Verdict},
     oddity::Oddity,
     peer::{How, Runtime, SERVERS},
-    report::Report,
+    report::{self, Report},
     runtimes::Runtimes,
 };
+
+/// Maximum number of failed cells that get a second chance. More of them are no accident.
+const MAXIMUM_SECOND_ROUND: usize = 25;
 
 /// How many of the slowest cells a report names.
 const SLOWEST: usize = 10;
@@ -87,13 +90,23 @@ pub fn run(options: &Options) -> Result<Report> {
     })?;
 
     let started = Instant::now();
-    let verdicts = matrix::run(
-        &direct,
-        &relayed,
-        &Lane::places(&servers),
-        &cells,
-        matrix::How { known: &known, show: options.show },
-    );
+    let how = matrix::How { known: &known, show: options.show };
+    let places = Lane::places(&servers);
+    let mut verdicts = matrix::run(&direct, &relayed, &places, &cells, how);
+    let fails = |(cell, verdict, _): &(Cell<'_>, Verdict, _)| report::fails(cell, verdict, &known);
+    let failed: Vec<_> = verdicts.iter().filter(|one| fails(one)).map(|one| one.0).collect();
+    if failed.len() <= MAXIMUM_SECOND_ROUND {
+        // By themselves: the others may have kept the processors busy.
+        let second = matrix::run(&direct, &relayed, &places, &failed, how);
+        verdicts.retain(|one| !fails(one));
+        let first_differed = |verdict| match verdict {
+            Verdict::Same => Verdict::Repeated("  in the first round\n".into()),
+            other => other,
+        };
+        verdicts.extend(
+            second.into_iter().map(|(cell, verdict, time)| (cell, first_differed(verdict), time)),
+        );
+    }
     report.time = started.elapsed();
     for (cell, verdict, time) in verdicts {
         report.add(&cell, &verdict, &known);

@@ -29,23 +29,23 @@ public final class Server {
     }
 
     private static void serve(HttpExchange exchange) throws IOException {
-        byte[] body = new byte[0];
-        String problem = "";
+        // Recorded before the answer: the client's next request is served by another thread.
         try (exchange) {
-            if (exchange.getRequestURI().getPath().startsWith("/early")) {
+            String path = exchange.getRequestURI().getPath();
+            if (path.startsWith("/early")) {
+                write(exchange, new byte[0], "");
                 answer(exchange, 413, "too large\n");
                 return;
             }
-            body = exchange.getRequestBody().readAllBytes();
-            if (exchange.getRequestURI().getPath().startsWith("/close")) {
+            byte[] body = exchange.getRequestBody().readAllBytes();
+            write(exchange, body, "");
+            if (path.startsWith("/close")) {
                 exchange.getResponseHeaders().set("Connection", "close");
             }
             answer(exchange, 200, exchange.getRequestMethod() + " " + body.length + "\n");
         } catch (IOException error) {
-            problem = error.toString();
+            write(exchange, new byte[0], error.toString());
             throw error;
-        } finally {
-            write(exchange, body, problem);
         }
     }
 
