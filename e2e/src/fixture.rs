@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use testbed::{Answer, wait_until};
 
 use crate::{
-    Cluster, Kind, LAPTOP, LAPTOP_PORT, LONG_TIMEOUT, LaptopLoad, Manifest, Pod, Product, Workload,
-    pod,
+    AnotherRelease, Cluster, Kind, LAPTOP, LAPTOP_PORT, LONG_TIMEOUT, LaptopLoad, Manifest, Pod,
+    Product, Workload, pod,
 };
 
 /// Tests of one program run one after the other, since each changes the cluster.
@@ -149,6 +149,11 @@ impl Fixture {
     /// Installs the product with these values, beside those of the image.
     pub fn installed(&self, values: &[&str]) -> Result<()> {
         self.product.install(values)
+    }
+
+    /// Another release of the product, which is not installed yet.
+    pub fn another_release(&self) -> AnotherRelease {
+        AnotherRelease::new(&self.cluster)
     }
 
     /// Waits until the namespaces of earlier tests are gone, which keep kubelets and the API server

@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod cluster;
+mod daemon;
 mod fixture;
 mod laptop;
 mod load;
@@ -39,12 +40,13 @@ mod workload;
 
 pub use self::{
     cluster::{Cluster, Drained, Stopped},
+    daemon::{Daemon, Killed},
     fixture::{Fixture, at_once, run, run_dual_stack, run_on_nodes, run_with_user_namespaces},
     laptop::{LAPTOP, LAPTOP_PORT, LAPTOP6, on_laptop},
     load::{Calls, LaptopLoad},
     manifests::{Kind, Manifest, Probe},
     pod::{Condition, Pod, PodSnapshot},
-    product::{Daemon, Killed, Product},
+    product::{AnotherRelease, Product},
     prometheus::Prometheus,
     requests::ask_as,
     workload::Workload,

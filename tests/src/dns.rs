@@ -35,6 +35,8 @@ struct Shared {
     ttl: u32,
     names: Mutex<HashMap<String, Vec<IpAddr>>>,
     queries: AtomicU64,
+    /// The number of further queries that get no answer.
+    unanswered: AtomicU64,
     stop: AtomicBool,
 }
 
@@ -51,6 +53,7 @@ impl Dns {
             ttl,
             names: Mutex::default(),
             queries: AtomicU64::new(0),
+            unanswered: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         });
         let server = thread::spawn({
@@ -65,15 +68,20 @@ impl Dns {
         self.shared.names().insert(name.to_owned(), addresses.to_vec());
     }
 
-    /// The number of queries so far. One look-up is two queries: A and AAAA.
+    /// Leaves this many further queries without an answer.
+    pub fn leave_unanswered(&self, queries: u64) {
+        self.shared.unanswered.store(queries, Ordering::Relaxed);
+    }
+
+    /// The number of answered queries so far. One look-up is two queries: A and AAAA.
     pub fn queries(&self) -> u64 {
         self.shared.queries.load(Ordering::Relaxed)
     }
 
-    /// Writes a `resolv.conf` that names this server, and returns its path.
-    pub fn resolv_conf(&self) -> Result<PathBuf> {
+    /// Writes a `resolv.conf` with this server and a line of options, and returns its path.
+    pub fn resolv_conf(&self, options: &str) -> Result<PathBuf> {
         let file = self.node.dir().join("resolv.conf");
-        let text = format!("nameserver {}\noptions timeout:1 attempts:1\n", self.node.ip4());
+        let text = format!("nameserver {}\n{options}\n", self.node.ip4());
         fs::write(&file, text).context("write resolv.conf")?;
         Ok(file)
     }
@@ -98,6 +106,11 @@ impl Shared {
         while !self.stop.load(Ordering::Relaxed) {
             let received: io::Result<(usize, SocketAddr)> = socket.recv_from(&mut question);
             let Ok((length, from)) = received else { continue };
+            let one_less = |left: u64| left.checked_sub(1);
+            let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
+            if self.unanswered.fetch_update(set, get, one_less).is_ok() {
+                continue;
+            }
             if let Some(answer) = self.answer(&question[..length]) {
                 self.queries.fetch_add(1, Ordering::Relaxed);
                 // A client that gets no answer repeats the query.
@@ -177,6 +190,7 @@ mod tests {
             ttl: 7,
             names: Mutex::new(HashMap::from([("a.test".to_owned(), vec![ip.into()])])),
             queries: AtomicU64::new(0),
+            unanswered: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         };
         let question = |name: &[u8], kind: u8| {

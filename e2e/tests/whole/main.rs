@@ -9,5 +9,6 @@ mod node;
 mod own_users;
 mod scale;
 mod two_nodes;
+mod two_releases;
 mod uninstall;
 mod upgrade;

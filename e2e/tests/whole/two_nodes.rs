@@ -1,7 +1,12 @@
 //! Two nodes: each daemon handles the pods of its node, and targets may be on any node.
 
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
 use anyhow::{Context as _, Result, ensure};
-use interceptor_e2e::{Kind, Manifest, run_on_nodes};
+use interceptor_e2e::{Kind, Manifest, Pod, Probe, run_on_nodes};
 
 #[test]
 fn each_daemon_handles_its_own_pods_and_targets_may_be_on_the_other_node() {
@@ -51,6 +56,57 @@ fn each_daemon_handles_its_own_pods_and_targets_may_be_on_the_other_node() {
     });
 }
 
+/// Neither daemon knows the other one's connections.
+#[test]
+fn a_chain_of_two_pods_on_two_nodes_that_lead_to_each_other_is_refused_as_a_loop() {
+    /// Maximum number of connections to both pods that no client opened.
+    const HANDFUL: f64 = 20.0;
+    const CALLS: u32 = 5;
+    run_on_nodes(2, "two-chain", |f| {
+        f.installed(&[])?;
+        // Connections of other probes count as those of clients.
+        let pod = |name: &str, node: &str| {
+            f.start(Manifest::new(Kind::Pod, name).probe(Probe::Http).on(node))?.pod()
+        };
+        let first = pod("first", "node1")?;
+        let second = pod("second", "node2")?;
+        first.annotate("debug.redirect", &format!("8080 -> {}", second.address()))?;
+        first.wait_active()?;
+        assert_eq!(first.served_by()?, "second");
+
+        second.annotate("debug.redirect", &format!("8080 -> {}", first.address()))?;
+        let annotated = Instant::now();
+        let calls = Cell::new(1_u32);
+        let is_app = |pod: &Pod| -> Result<()> {
+            calls.set(calls.get() + 1);
+            let tag = pod.served_by()?;
+            ensure!(["first", "second"].contains(&tag.as_str()), "{tag} answered");
+            Ok(())
+        };
+        testbed::wait_until("one of the rules to be refused", Duration::from_secs(10), || {
+            is_app(&first)?;
+            let conditions = [first.active()?, second.active()?];
+            let mut conditions = conditions.iter().flatten();
+            let found = conditions.any(|one| one.status == "False" && one.reason == "Loop");
+            ensure!(found, "{:?}", [first.active()?, second.active()?]);
+            Ok(())
+        })?;
+        println!("refused after {:.1?}", annotated.elapsed());
+        for _ in 0..CALLS {
+            is_app(&first)?;
+            is_app(&second)?;
+        }
+        let mut connections = 0.0;
+        for daemon in f.product.daemons()? {
+            connections += daemon.connections_to(&first)? + daemon.connections_to(&second)?;
+        }
+        println!("{} calls, {connections} connections", calls.get());
+        // A call to one of the pods may reach the other one by its target.
+        assert!(connections <= f64::from(2 * calls.get()) + HANDFUL, "{connections}");
+        Ok(())
+    });
+}
+
 #[test]
 fn the_token_of_a_daemon_is_refused_for_pods_of_the_other_node() {
     run_on_nodes(2, "two-tokens", |f| {
@@ -61,7 +117,7 @@ fn the_token_of_a_daemon_is_refused_for_pods_of_the_other_node() {
         let body = r#"{"status": {"conditions": [
             {"type": "debug.redirect/Active", "status": "True", "reason": "X", "message": "x"}
         ]}}"#;
-        let patch = |pod: &interceptor_e2e::Pod| {
+        let patch = |pod: &Pod| {
             let path = format!("/api/v1/namespaces/{}/pods/{}/status", pod.namespace(), pod.name());
             f.cluster.request(
                 &token,

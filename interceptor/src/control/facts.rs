@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! watch.rs      whether the workloads file, a mount or a process has changed
-//! resolve.rs    the addresses behind a target's name; lookup_error.rs: why it has none
+//! resolve.rs    the addresses behind a target's name
+//! look_up.rs    asks the DNS servers for them; lookup_error.rs: why there are none
 //! canary.rs     whether a connection to a port arrives at the relay
 //! listener.rs   whether anything listens on a port that is not declared
 //! target.rs     whether the target answers
-//! hold.rs       what is reported of a target that changes its mind (pure)
+//! hold.rs       what is reported of a target or a name that changes its mind (pure)
 //! loop_probe.rs whether the target leads back to the rule's own ports
 //! room.rs       whether the rule has its maximum number of connections
 //! ```
@@ -14,6 +15,7 @@
 pub mod canary;
 pub mod hold;
 pub mod listener;
+mod look_up;
 mod lookup_error;
 pub mod loop_probe;
 pub mod resolve;

@@ -117,17 +117,19 @@ impl Target {
         ack: Ack,
     ) -> Result<Upstream, DialError> {
         let is_probe = matches!(purpose, Purpose::Probe);
-        let (cause, unanswered) = match purpose {
+        let cause = match purpose {
             Purpose::Client(_) if self.is_silent() => return Err(DialError::CircuitOpen),
-            Purpose::Client(cause) => (
-                Some(cause),
-                Some(self.suspicion().admit(&workload.probe_turn).await.ok_or(DialError::Loop)?),
-            ),
-            Purpose::Check | Purpose::Probe => (None, None),
+            Purpose::Client(cause) if self.suspicion().admit(&workload.probe_turn).await => {
+                Some(cause)
+            }
+            Purpose::Client(_) => return Err(DialError::Loop),
+            Purpose::Check | Purpose::Probe => None,
         };
         let is_for_client = cause.is_some();
-        let dialled = to_addresses(workload, &self.addresses(), cause, ack).await;
-        let dialled = dialled.map(|upstream| Upstream { unanswered, ..upstream });
+        let mut dialled = to_addresses(workload, &self.addresses(), cause, ack).await;
+        if let Ok(upstream) = &mut dialled {
+            upstream.unanswered = is_for_client.then(|| self.suspicion().opened());
+        }
         if is_probe {
             return dialled;
         }

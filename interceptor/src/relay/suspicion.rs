@@ -6,7 +6,7 @@
 //! (`control/facts/loop_probe.rs`). A target that is only slow is dialled as soon as the probe has
 //! found no loop.
 //!
-//! An ordinary dial costs two atomic additions here, and an answer a load.
+//! An ordinary dial costs a load and two atomic additions here, and an answer a load.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -47,7 +47,7 @@ const PASSING: Duration = Duration::from_millis(10);
 /// What is known about the way of a target's connections.
 #[derive(Debug)]
 pub struct Suspicion {
-    /// Open connections to the target since its last byte, and dials in progress.
+    /// Open connections to the target since its last byte.
     unanswered: AtomicU32,
     /// Changes with each byte that answers some of them.
     epoch: AtomicU32,
@@ -125,20 +125,27 @@ impl Default for Suspicion {
 }
 
 impl Suspicion {
-    /// Announces a connection to the target for a client. Waits while there is a suspicion. `None`
-    /// if the target leads back: it is not to be dialled.
-    pub async fn admit(self: &Arc<Self>, turn: &ProbeTurn) -> Option<Unanswered> {
+    /// Whether the target may be dialled for a client: it does not lead back, as far as is known.
+    /// Waits while there is a suspicion.
+    pub async fn admit(&self, turn: &ProbeTurn) -> bool {
         if self.is_loop() {
-            return None;
+            return false;
         }
-        let count = self.unanswered.fetch_add(1, Ordering::Relaxed) + 1;
-        let epoch = self.epoch.load(Ordering::Relaxed);
-        let unanswered = Unanswered { suspicion: Arc::clone(self), epoch };
-        if count > self.usual && count > self.max() {
+        let count = self.unanswered.load(Ordering::Relaxed);
+        if count >= self.usual && count >= self.max() {
             // Boxed: else every connection would take the memory that only these need.
             Box::pin(self.wait(turn)).await;
         }
-        (!self.is_loop()).then_some(unanswered)
+        !self.is_loop()
+    }
+
+    /// Notes a connection to the target for a client. One that is still being made is no sign of a
+    /// loop, which accepts connections.
+    #[must_use]
+    pub fn opened(self: &Arc<Self>) -> Unanswered {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        Unanswered { suspicion: Arc::clone(self), epoch }
     }
 
     /// Whether the next client may have to wait.
@@ -310,7 +317,8 @@ mod tests {
     async fn admitted(suspicion: &Arc<Suspicion>, count: u32) -> Vec<Unanswered> {
         let mut admitted = Vec::new();
         for _ in 0..count {
-            admitted.push(suspicion.admit(&ProbeTurn::default()).await.expect("no loop"));
+            assert!(suspicion.admit(&ProbeTurn::default()).await);
+            admitted.push(suspicion.opened());
         }
         admitted
     }
@@ -322,13 +330,13 @@ mod tests {
         let _open = admitted(&suspicion, usual).await;
         let next = tokio::spawn({
             let suspicion = Arc::clone(&suspicion);
-            async move { suspicion.admit(&ProbeTurn::default()).await.is_some() }
+            async move { suspicion.admit(&ProbeTurn::default()).await }
         });
         suspicion.raised().await;
         assert!(!next.is_finished());
         suspicion.confirm();
         assert!(!next.await.expect("no panic"), "the target leads back");
-        assert!(suspicion.admit(&ProbeTurn::default()).await.is_none());
+        assert!(!suspicion.admit(&ProbeTurn::default()).await);
     }
 
     #[tokio::test]
@@ -338,13 +346,13 @@ mod tests {
         let _open = admitted(&suspicion, suspicion.usual).await;
         let next = tokio::spawn({
             let suspicion = Arc::clone(&suspicion);
-            async move { suspicion.admit(&ProbeTurn::default()).await.is_some() }
+            async move { suspicion.admit(&ProbeTurn::default()).await }
         });
         suspicion.raised().await;
         suspicion.dismiss(Dismissal::NotFound);
         assert!(next.await.expect("no panic"));
         // The next suspicion needs more connections.
-        let _more = admitted(&suspicion, suspicion.max() - suspicion.usual - 1).await;
+        let _more = admitted(&suspicion, suspicion.max() - suspicion.usual).await;
         assert!(started.elapsed() < MAX_HOLD, "a client waited for the clock");
     }
 
@@ -362,13 +370,13 @@ mod tests {
         let open = admitted(&suspicion, suspicion.usual).await;
         let _turn = turn.take().await;
         let started = Instant::now();
-        assert!(suspicion.admit(&turn).await.is_some());
+        assert!(suspicion.admit(&turn).await);
         assert!((PASSING..MAX_HOLD).contains(&started.elapsed()));
         // The rule's own probe follows.
         suspicion.raised().await;
         suspicion.begin_probe();
         let started = Instant::now();
-        assert!(suspicion.admit(&turn).await.is_some());
+        assert!(suspicion.admit(&turn).await);
         assert!(started.elapsed() >= MAX_HOLD);
         drop(open);
     }

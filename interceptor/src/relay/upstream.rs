@@ -22,6 +22,5 @@ pub struct Upstream {
     #[expect(dead_code, reason = "held while the connection is open")]
     pub(super) registration: Option<Registration>,
     /// Counts the connection until its target has answered, if it is one for a client.
-    #[expect(dead_code, reason = "held while the connection is open")]
     pub(super) unanswered: Option<Unanswered>,
 }

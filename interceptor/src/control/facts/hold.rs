@@ -1,4 +1,4 @@
-//! What is reported of a target that changes its mind. No I/O, and no clock of its own.
+//! What is reported of a target or a name that changes its mind. No I/O, and no clock of its own.
 //!
 //! A failure is reported at once. A recovery, or another kind of failure, is reported only after it
 //! has lasted for a while: a target that answers and refuses in turn stays reported as refusing. A
@@ -10,78 +10,95 @@ use tokio::time::Instant;
 
 use crate::relay::answer::Answer;
 
-/// How long a target must show something else than the reported failure.
+/// How long something else than the reported failure must show.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Maximum of that time, which doubles with each failure soon after a recovery.
 const MAX_PATIENCE: Duration = Duration::from_secs(60);
 /// A failure so soon after a recovery doubles the time.
 const SOON: Duration = Duration::from_secs(60);
 
-/// What is reported of one target.
+/// What may show. Everything but these two is a failure.
+pub trait Finding: Clone + PartialEq {
+    /// Nothing is known. It is never reported.
+    const UNKNOWN: Self;
+    /// All is well.
+    const GOOD: Self;
+}
+
+/// What is reported of one thing that may fail.
 #[derive(Debug)]
-pub struct Hold {
-    reported: Answer,
-    /// What the target has shown since then, if that is not what is reported.
-    candidate: Option<(Answer, Instant)>,
+pub struct Hold<F> {
+    reported: F,
+    /// What has shown since then, if that is not what is reported.
+    candidate: Option<(F, Instant)>,
     patience: Duration,
     recovered_at: Option<Instant>,
 }
 
+impl Finding for Answer {
+    // The addresses are new. What was reported stays until they were dialled.
+    const UNKNOWN: Self = Self::Unknown;
+    const GOOD: Self = Self::Accepts;
+}
+
 // === impl Hold ===
 
-impl Default for Hold {
+impl<F: Finding> Default for Hold<F> {
     fn default() -> Self {
-        Self { reported: Answer::Unknown, candidate: None, patience: PATIENCE, recovered_at: None }
+        Self { reported: F::UNKNOWN, candidate: None, patience: PATIENCE, recovered_at: None }
     }
 }
 
-impl Hold {
+impl<F: Finding> Hold<F> {
     /// What is reported.
     #[must_use]
-    pub fn reported(&self) -> Answer {
-        self.reported
+    pub fn reported(&self) -> &F {
+        &self.reported
     }
 
-    /// When the target will have shown something else for long enough.
+    /// When something else will have shown for long enough.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        self.candidate.map(|(_, since)| since + self.patience)
+        self.candidate.as_ref().map(|(_, since)| *since + self.patience)
     }
 
-    /// Notes what the target shows at this moment. Returns it if it is to be reported now.
-    pub fn see(&mut self, answer: Answer, now: Instant) -> Option<Answer> {
-        match (self.reported, answer) {
-            // Unknown: the addresses are new. What was reported stays until they were dialled.
-            (_, Answer::Unknown) => return None,
-            (reported, answer) if reported == answer => {
-                self.candidate = None;
-                return None;
-            }
-            (Answer::Unknown, _) => {}
-            (Answer::Accepts, _) => {
-                let is_soon = self.recovered_at.is_some_and(|at| now < at + SOON);
-                self.patience =
-                    if is_soon { (self.patience * 2).min(MAX_PATIENCE) } else { PATIENCE };
-            }
-            (_, _) => match self.candidate {
-                Some((candidate, since)) if candidate == answer => {
-                    if now < since + self.patience {
+    /// Notes what shows at this moment. Returns it if it is to be reported now.
+    pub fn see(&mut self, finding: F, now: Instant) -> Option<F> {
+        if finding == F::UNKNOWN {
+            return None;
+        }
+        if finding == self.reported {
+            self.candidate = None;
+            return None;
+        }
+        if self.reported == F::GOOD {
+            let is_soon = self.recovered_at.is_some_and(|at| now < at + SOON);
+            self.patience = if is_soon { (self.patience * 2).min(MAX_PATIENCE) } else { PATIENCE };
+        } else if self.reported != F::UNKNOWN {
+            match &self.candidate {
+                Some((candidate, since)) if *candidate == finding => {
+                    if now < *since + self.patience {
                         return None;
                     }
-                    self.recovered_at = (answer == Answer::Accepts).then_some(now);
+                    self.recovered_at = (finding == F::GOOD).then_some(now);
                 }
                 _ => {
-                    self.candidate = Some((answer, now));
+                    self.candidate = Some((finding, now));
                     return None;
                 }
-            },
+            }
         }
-        (self.reported, self.candidate) = (answer, None);
-        Some(answer)
+        (self.reported, self.candidate) = (finding.clone(), None);
+        Some(finding)
     }
 
-    /// Notes that the target has shown several answers since it was last seen: its time begins
-    /// again.
+    /// What has shown for long enough by now, if that is to be reported.
+    pub fn release(&mut self, now: Instant) -> Option<F> {
+        let (finding, _) = self.candidate.clone()?;
+        self.see(finding, now)
+    }
+
+    /// Notes that several findings have shown since the last one was seen: its time begins again.
     pub fn waver(&mut self, now: Instant) {
         if let Some((_, since)) = &mut self.candidate {
             *since = now;
@@ -96,7 +113,11 @@ mod tests {
     const STEP: Duration = Duration::from_millis(100);
 
     /// What is reported while the target shows `shows` at each step, with the steps.
-    fn reports(hold: &mut Hold, steps: u32, shows: impl Fn(u32) -> Answer) -> Vec<(u32, Answer)> {
+    fn reports(
+        hold: &mut Hold<Answer>,
+        steps: u32,
+        shows: impl Fn(u32) -> Answer,
+    ) -> Vec<(u32, Answer)> {
         let start = Instant::now();
         (0..steps)
             .filter_map(|step| Some((step, hold.see(shows(step), start + STEP * step)?)))

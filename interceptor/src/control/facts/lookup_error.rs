@@ -1,6 +1,6 @@
 //! Why a name has no address, in words for people who can't see the daemon's log.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use hickory_resolver::{
     net::{DnsError, NetError},
@@ -8,12 +8,16 @@ use hickory_resolver::{
 };
 use interceptor_rule::HostName;
 
+/// How long no server answers before that is a failure. Lost packets and a DNS server that
+/// restarts at once are none.
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
+
 /// Why a look-up failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LookupError {
     /// There is no usable `/etc/resolv.conf`, for this reason.
     Configuration(String),
-    /// No server answered.
+    /// No server has answered within [`SILENCE`].
     NoAnswer(Servers),
     /// The name does not exist.
     NoName(Servers),
@@ -33,8 +37,7 @@ pub(super) struct Servers(BTreeSet<IpAddr>);
 
 impl LookupError {
     /// Sorts an error of the resolver. `servers` were asked.
-    pub(super) fn of(error: &NetError, servers: impl IntoIterator<Item = IpAddr>) -> Self {
-        let servers = Servers(servers.into_iter().collect());
+    pub(super) fn of(error: &NetError, servers: Servers) -> Self {
         match error {
             NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
                 ResponseCode::NXDomain => Self::NoName(servers),
@@ -60,9 +63,13 @@ impl LookupError {
             Self::Configuration(error) => format!(
                 "{host} can't be looked up: the daemon can't use its /etc/resolv.conf ({error})"
             ),
-            Self::NoAnswer(servers) => {
-                format!("no DNS server answers for {host}{}", servers.asked())
-            }
+            Self::NoAnswer(servers) => format!(
+                "no DNS server has answered for {host} within {} s{}; the daemon goes on \
+                 asking. Check that the DNS server runs and that this node reaches it, or write \
+                 the target's address in place of its name",
+                SILENCE.as_secs(),
+                servers.asked()
+            ),
             Self::NoName(servers) => format!("the name {host} does not exist{}", servers.asked()),
             Self::NoAddress(servers) => {
                 format!("{host} has no A or AAAA record{}", servers.asked())
@@ -88,6 +95,10 @@ impl LookupError {
 // === impl Servers ===
 
 impl Servers {
+    pub(super) fn new(servers: impl IntoIterator<Item = IpAddr>) -> Self {
+        Self(servers.into_iter().collect())
+    }
+
     fn asked(&self) -> String {
         let servers: Vec<_> = self.0.iter().map(ToString::to_string).collect();
         match &servers[..] {
@@ -113,17 +124,20 @@ mod tests {
 
     fn about(error: &NetError, servers: &[&str]) -> String {
         let servers = servers.iter().map(|server| server.parse().expect("an address"));
-        LookupError::of(error, servers).about(&host())
+        LookupError::of(error, Servers::new(servers)).about(&host())
     }
 
     #[test]
     fn errors_of_the_resolver_are_sentences() {
         let code = |code| NetError::Dns(DnsError::ResponseCode(code));
         let refused = NetError::Io(Arc::new(io::ErrorKind::ConnectionRefused.into()));
+        for error in [NetError::Timeout, NetError::NoConnections, refused] {
+            let words = about(&error, &["10.96.0.10"]);
+            let expected = "no DNS server has answered for laptop.corp within 2 s (asked \
+                            10.96.0.10); the daemon goes on asking. Check that ";
+            assert!(words.starts_with(expected), "{words}");
+        }
         for (error, words) in [
-            (NetError::Timeout, "no DNS server answers for laptop.corp (asked 10.96.0.10)"),
-            (NetError::NoConnections, "no DNS server answers for laptop.corp (asked 10.96.0.10)"),
-            (refused, "no DNS server answers for laptop.corp (asked 10.96.0.10)"),
             (
                 code(ResponseCode::ServFail),
                 "the DNS server failed to look up laptop.corp (asked 10.96.0.10)",
@@ -144,7 +158,8 @@ mod tests {
             assert_eq!(about(&error, &["10.96.0.10"]), words);
         }
         let twice = ["10.96.0.10", "10.96.0.10", "fd00::a"];
-        assert!(about(&NetError::Timeout, &twice).ends_with("(asked 10.96.0.10, fd00::a)"));
-        assert!(about(&NetError::Timeout, &[]).ends_with("laptop.corp"));
+        let unreadable = NetError::Message("no DNS");
+        assert!(about(&unreadable, &twice).ends_with("(asked 10.96.0.10, fd00::a)"));
+        assert!(about(&unreadable, &[]).ends_with("can't be read"));
     }
 }

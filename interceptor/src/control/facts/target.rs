@@ -29,7 +29,7 @@ pub async fn watch(workload: Arc<Workload>, target: Arc<Target>, report: impl Fn
         if let Some(news) = hold.see(answer, Instant::now()) {
             report(news);
         }
-        if (answer, hold.reported()) == (Answer::Accepts, Answer::Accepts) {
+        if (answer, *hold.reported()) == (Answer::Accepts, Answer::Accepts) {
             retry.reset();
             target.answer_changed().await;
             if target.answer() == answer {

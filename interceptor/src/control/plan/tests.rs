@@ -6,7 +6,10 @@ use interceptor_api::State;
 use rstest::rstest;
 
 use super::*;
-use crate::config::workloads;
+use crate::{
+    config::{policy::Policy, workloads},
+    datapath::Via,
+};
 
 /// A workload with ports 8080 and 9090 and these annotations.
 fn workload(annotations: &[(&str, &str)]) -> WorkloadSpec {

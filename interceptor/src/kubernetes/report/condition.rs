@@ -50,7 +50,9 @@ pub fn transient_grace(rules: &[RuleEntry]) -> Option<Duration> {
 fn grace(reason: Reason) -> Option<Duration> {
     match reason {
         // Milliseconds; up to the connect time-out for a target that is silent.
-        Reason::Proving | Reason::Resolving => Some(Duration::from_secs(2)),
+        Reason::Proving => Some(Duration::from_secs(2)),
+        // Milliseconds; without an answer, the reason is another one after 2 s.
+        Reason::Resolving => Some(Duration::from_secs(4)),
         // The namespace of a pod that ends is gone a moment before its status says that it ends.
         Reason::NetnsNotFound => Some(Duration::from_secs(5)),
         _ => None,
