@@ -55,7 +55,7 @@ impl Report {
             (Verdict::Same | Verdict::Repeated(_), Some(Known { reason, .. })) => {
                 self.failures.push(format!(
                     "{name}: no difference any more; remove it from `known.toml` ({reason})"
-                ))
+                ));
             }
             (Verdict::Unsteady(difference), None) => {
                 self.failures.push(format!("{name}: differs, but not each time\n{difference}"));
