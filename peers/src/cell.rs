@@ -73,6 +73,11 @@ impl<'o> Cell<'o> {
         format!("{} {} {}", self.oddity.name, self.client.name, self.server.name)
     }
 
+    /// Whether the order of the server's records does not matter.
+    pub fn any_order(&self) -> bool {
+        self.oddity.any_order || self.server.records_late()
+    }
+
     fn pairs(&self) -> [Pair; 3] {
         // Peers meet by one protocol and by another one.
         let protocol = self.oddity.protocol.name();

@@ -20,8 +20,9 @@ pub struct Expected(Seen);
 // === impl Expected ===
 
 impl Expected {
-    /// What has to be seen through the daemon, by what was seen directly.
-    pub fn from_direct(direct: Seen, oddity: &Oddity) -> Self {
+    /// What has to be seen through the daemon, by what was seen directly. With `any_order`, the
+    /// order of a server's records does not matter.
+    pub fn from_direct(direct: Seen, oddity: &Oddity, any_order: bool) -> Self {
         let Seen { client, app, .. } = direct;
         let is_targets = |record: &Value| match oddity.user {
             User::None => false,
@@ -29,16 +30,16 @@ impl Expected {
             User::Mixed => record["user"] == "debug",
         };
         let (target, app) = app.into_iter().partition(is_targets);
-        Self(ready(Seen { client, app, target }, oddity))
+        Self(ready(Seen { client, app, target }, any_order))
     }
 
     /// What was seen through the daemon.
-    pub fn from_relayed(mut relayed: Seen, oddity: &Oddity) -> Self {
+    pub fn from_relayed(mut relayed: Seen, oddity: &Oddity, any_order: bool) -> Self {
         if oddity.user != User::None {
             // The daemon may connect to the app before it knows who gets the request.
             relayed.app.retain(|record| record["received"] != "");
         }
-        Self(ready(relayed, oddity))
+        Self(ready(relayed, any_order))
     }
 
     /// Whether no server saw anything.
@@ -86,11 +87,11 @@ impl fmt::Display for Expected {
     }
 }
 
-fn ready(mut seen: Seen, oddity: &Oddity) -> Seen {
+fn ready(mut seen: Seen, any_order: bool) -> Seen {
     normalise(&mut seen.client);
     for records in [&mut seen.app, &mut seen.target] {
         records.iter_mut().for_each(normalise);
-        if oddity.any_order {
+        if any_order {
             records.sort_by_key(Value::to_string);
         }
     }
@@ -152,8 +153,8 @@ mod tests {
     #[test]
     fn each_user_has_a_server_through_the_daemon() {
         let oddity = oddity(User::Mixed);
-        let direct = Expected::from_direct(seen("ok", &["debug", "other"], &[]), &oddity);
-        let right = Expected::from_relayed(seen("ok", &["other"], &["debug"]), &oddity);
+        let direct = Expected::from_direct(seen("ok", &["debug", "other"], &[]), &oddity, false);
+        let right = Expected::from_relayed(seen("ok", &["other"], &["debug"]), &oddity, false);
         assert_eq!(direct.difference(&right), None);
         for wrong in [
             seen("ok", &["debug", "other"], &[]),
@@ -161,7 +162,7 @@ mod tests {
             seen("ok", &[], &["debug", "other"]),
             seen("error", &["other"], &["debug"]),
         ] {
-            let wrong = Expected::from_relayed(wrong, &oddity);
+            let wrong = Expected::from_relayed(wrong, &oddity, false);
             assert!(direct.difference(&wrong).is_some(), "{wrong}");
         }
     }
@@ -171,10 +172,10 @@ mod tests {
         let oddity = oddity(User::Debug);
         let bytes = |bytes: &str| vec![json!({ "received": bytes, "missed": [] })];
         let direct = Seen { client: "ok".into(), app: bytes("GET"), target: Vec::new() };
-        let direct = Expected::from_direct(direct, &oddity);
+        let direct = Expected::from_direct(direct, &oddity, false);
         let relayed = |app: &str| {
             let seen = Seen { client: "ok".into(), app: bytes(app), target: bytes("GET") };
-            Expected::from_relayed(seen, &oddity)
+            Expected::from_relayed(seen, &oddity, false)
         };
         assert_eq!(direct.difference(&relayed("")), None);
         assert!(direct.difference(&relayed("G")).is_some());

@@ -160,8 +160,8 @@ fn both(
     let (directly, through) = (directly?, through??);
     let see = || {
         (
-            Expected::from_direct(direct.seen(place, &directly), cell.oddity),
-            Expected::from_relayed(relayed.seen(place, &through), cell.oddity),
+            Expected::from_direct(direct.seen(place, &directly), cell.oddity, cell.any_order()),
+            Expected::from_relayed(relayed.seen(place, &through), cell.oddity, cell.any_order()),
         )
     };
     Ok(settled(see, |(direct, relayed)| direct == relayed, |(direct, _)| direct.is_empty()))
@@ -173,8 +173,8 @@ fn alone(lane: &Lane, place: usize, cell: &Cell<'_>, is_direct: bool) -> Result<
     let see = || {
         let seen = lane.seen(place, &client);
         match is_direct {
-            true => Expected::from_direct(seen, cell.oddity),
-            false => Expected::from_relayed(seen, cell.oddity),
+            true => Expected::from_direct(seen, cell.oddity, cell.any_order()),
+            false => Expected::from_relayed(seen, cell.oddity, cell.any_order()),
         }
     };
     Ok(settled(see, |_| false, Expected::is_empty))

@@ -50,6 +50,8 @@ pub enum Runs {
     Program(Runtime, &'static str),
     /// nginx, with these words behind the port of `listen`.
     Nginx(&'static str),
+    /// Apache's httpd.
+    Apache,
 }
 
 /// A server.
@@ -89,7 +91,7 @@ pub const CLIENTS: [Client; 9] = [
 ];
 
 /// All servers.
-pub const SERVERS: [Server; 10] = [
+pub const SERVERS: [Server; 11] = [
     Server { name: "recorder", protocols: &[Protocol::Raw, Protocol::Http1], runs: Runs::Recorder },
     Server {
         name: "go",
@@ -115,6 +117,11 @@ pub const SERVERS: [Server; 10] = [
         name: "python",
         protocols: &[Protocol::Http1],
         runs: Runs::Program(Runtime::Python, "http"),
+    },
+    Server {
+        name: "apache",
+        protocols: &[Protocol::Http1, Protocol::H2, Protocol::H2cUpgrade],
+        runs: Runs::Apache,
     },
     Server { name: "nginx", protocols: &[Protocol::Http1], runs: Runs::Nginx("") },
     Server { name: "nginx-h2", protocols: &[Protocol::H2], runs: Runs::Nginx(" http2") },
@@ -153,6 +160,11 @@ impl Server {
             Runs::Recorder => None,
             Runs::Program(runtime, _) => Some(runtime),
             Runs::Nginx(_) => Some(Runtime::Program("nginx")),
+            Runs::Apache => Some(Runtime::Program("apache2")),
         }
+    }
+    /// Whether it records requests after their responses, each by a thread of its own.
+    pub fn records_late(&self) -> bool {
+        self.runs == Runs::Apache
     }
 }

@@ -2,9 +2,11 @@
 
 use std::{
     fs::{self, File},
-    io::{Read as _, Seek as _, SeekFrom},
-    path::PathBuf,
-    time::Duration,
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, Result};
@@ -15,7 +17,7 @@ use testbed::{Namespace, Process, nginx_command};
 
 use crate::{
     oddity::Oddity,
-    peer::{Runs, Server},
+    peer::{Runs, Runtime, Server},
     recorder::Recorder,
     runtimes::{Part, Runtimes},
 };
@@ -76,6 +78,7 @@ impl Running {
                     .replace("RECORD", &path.to_string_lossy());
                 nginx_command(netns, &dir, &http)?
             }
+            Runs::Apache => apache(netns, runtimes, &name, port, &path)?,
         };
         let process = netns.spawn(&mut command)?;
         Ok(Self::Program { process, record: Record { path, begin: Mutex::default() } })
@@ -149,6 +152,55 @@ impl Record {
         complete.lines().map(parse).collect()
     }
 }
+
+/// httpd, which answers each request with the same file.
+fn apache(
+    netns: &Namespace,
+    runtimes: &Runtimes,
+    name: &str,
+    port: u16,
+    record: &Path,
+) -> Result<Command> {
+    let dir = netns.dir().join(name);
+    fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    // Its workers are another user's, and its response has the time of the file.
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
+    let file = File::create(dir.join("file"))?;
+    (&file).write_all(b"ok\n")?;
+    file.set_modified(SystemTime::UNIX_EPOCH)?;
+    let config = APACHE
+        .replace("DIR", &dir.to_string_lossy())
+        .replace("PORT", &port.to_string())
+        .replace("RECORD", &record.to_string_lossy());
+    fs::write(dir.join("httpd.conf"), config)?;
+    let mut command = runtimes.command(netns, Runtime::Program("apache2"), Part::Server);
+    command.args(["-D", "FOREGROUND", "-f"]).arg(dir.join("httpd.conf"));
+    Ok(command)
+}
+
+/// httpd's configuration.
+const APACHE: &str = r#"
+ServerRoot "DIR"
+DefaultRuntimeDir "DIR"
+PidFile "DIR/pid"
+ErrorLog "DIR/error.log"
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule alias_module /usr/lib/apache2/modules/mod_alias.so
+LoadModule http2_module /usr/lib/apache2/modules/mod_http2.so
+User www-data
+Group www-data
+ServerName web
+Listen 0.0.0.0:PORT
+Protocols h2c http/1.1
+FileETag None
+AliasMatch "^.*$" "DIR/file"
+<Directory "DIR">
+Require all granted
+</Directory>
+LogFormat "{\"protocol\":\"%H\",\"request\":\"%r\",\"authority\":\"%{Host}i\",\"user\":\"%{X-User}i\",\"odd\":\"%{X-Odd}i\",\"type\":\"%{Content-Type}i\",\"length\":\"%{Content-Length}i\",\"status\":\"%>s\"}" seen
+CustomLog "RECORD" seen
+"#;
 
 /// nginx's http block. Its variables can't show all fields, so it shows those that oddities use.
 const NGINX: &str = r#"

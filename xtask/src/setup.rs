@@ -31,7 +31,7 @@ pub(crate) enum Group {
 }
 
 /// Programs by group, each with its Debian package and its purpose.
-const NEEDS: [(Group, Need); 57] = [
+const NEEDS: [(Group, Need); 58] = [
     (Group::Demo, need("ip", "iproute2", "makes network namespaces")),
     (Group::Demo, need("nginx", "nginx", "the app whose traffic is intercepted")),
     (Group::Demo, need("curl", "curl", "calls the app by hand")),
@@ -67,6 +67,7 @@ const NEEDS: [(Group, Need); 57] = [
     (Group::Test, need("python3", "python3", "HTTP and gRPC by Python's clients and servers")),
     (Group::Peers, need("ip", "iproute2", "makes network namespaces")),
     (Group::Peers, need("nginx", "nginx", "a server")),
+    (Group::Peers, need("apache2", "apache2-bin", "a server that takes an upgrade to HTTP/2")),
     (Group::Peers, need("curl", "curl", "a client")),
     (Group::Peers, need("h2load", "nghttp2-client", "a client")),
     (Group::Peers, need("javac", "default-jdk-headless", "the JDK's client and server")),
