@@ -1,10 +1,13 @@
-//! The parts of protocols that the relay has to understand: which protocol a client speaks
-//! ([`opening()`]), where HTTP/1 messages begin and end ([`http1`]), and which server name a TLS
-//! client asks for ([`hello`]).
+//! The parts of protocols that the relay has to understand:
 //!
-//! Nothing here does I/O, keeps bytes or changes them. The caller owns the buffer, forwards its
-//! content unchanged, and asks where a message ends. The answers depend on the bytes alone, not on
-//! the reads that they arrive in.
+//! - which protocol a client speaks: [`opening()`];
+//! - where HTTP/1 messages begin and end: [`http1`];
+//! - what the frames and header blocks of HTTP/2 say: [`http2`];
+//! - which server name a TLS client asks for: [`hello`].
+//!
+//! Nothing here does I/O. The caller owns the buffer, forwards its content unchanged, and asks
+//! where a message or frame ends. The answers depend on the bytes alone, not on the reads that they
+//! arrive in. Only [`http2`] writes bytes: frames of our own, and header blocks for another table.
 //!
 //! ```
 //! use interceptor_wire::{Parsed, http1};
@@ -33,6 +36,7 @@
 
 pub mod hello;
 pub mod http1;
+pub mod http2;
 pub mod opening;
 
 mod reason;

@@ -65,6 +65,15 @@ pub enum Reason {
     /// Status 101 in response to a request without `Upgrade`, RFC 9110 section 15.2.2.
     #[error("101 to a request without Upgrade")]
     UnaskedUpgrade,
+    /// A frame that RFC 9113 section 4 makes an error of the connection.
+    #[error("a malformed HTTP/2 frame")]
+    Frame,
+    /// A header block of HTTP/2 that can't be decoded, RFC 7541.
+    #[error("a malformed header block")]
+    HeaderBlock,
+    /// A header block of HTTP/2 with more bytes than the relay keeps.
+    #[error("a header block over the size limits")]
+    HeaderBlockTooLong,
     /// The first bytes can't be the beginning of a TLS ClientHello.
     #[error("not TLS")]
     NotTls,
@@ -80,7 +89,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::NotHttp,
         Self::Http09,
         Self::Version,
@@ -101,6 +110,9 @@ impl Reason {
         Self::Trailer,
         Self::TrailersTooLong,
         Self::UnaskedUpgrade,
+        Self::Frame,
+        Self::HeaderBlock,
+        Self::HeaderBlockTooLong,
         Self::NotTls,
         Self::Hello,
         Self::HelloTooLong,
@@ -129,6 +141,9 @@ impl Reason {
             Self::Trailer => "trailer",
             Self::TrailersTooLong => "trailers_too_long",
             Self::UnaskedUpgrade => "unasked_upgrade",
+            Self::Frame => "frame",
+            Self::HeaderBlock => "header_block",
+            Self::HeaderBlockTooLong => "header_block_too_long",
             Self::NotTls => "not_tls",
             Self::Hello => "hello",
             Self::HelloTooLong => "hello_too_long",

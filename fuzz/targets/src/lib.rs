@@ -8,8 +8,9 @@
 
 pub mod condition;
 pub mod framer;
+pub mod frames;
 pub mod hello;
+pub mod hpack;
 pub mod http1;
-pub mod http2;
 pub mod rule;
 pub mod workloads;

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use interceptor_fuzz_targets::{condition, framer, hello, http1, http2, rule, workloads};
+use interceptor_fuzz_targets::{condition, framer, frames, hello, hpack, http1, rule, workloads};
 use rstest::rstest;
 
 /// Time for each target in seconds. `FUZZ_SECONDS` overrides it.
@@ -24,9 +24,10 @@ const MAXIMUM_LENGTH: usize = 9000;
 #[rstest]
 #[case::condition("condition", |bytes: &[u8]| text(bytes, condition::run))]
 #[case::framer("framer", framer::run)]
+#[case::frames("frames", frames::run)]
 #[case::hello("hello", hello::run)]
+#[case::hpack("hpack", hpack::run)]
 #[case::http1("http1", http1::run)]
-#[case::http2("http2", http2::run)]
 #[case::rule("rule", |bytes: &[u8]| text(bytes, rule::run))]
 #[case::workloads("workloads", |bytes: &[u8]| text(bytes, workloads::run))]
 fn a_target_holds_for_its_seeds_and_random_changes_of_them(

@@ -128,7 +128,9 @@ impl Server {
         tag: &'static str,
         adapt: impl FnOnce(transport::Server) -> transport::Server,
     ) -> Result<Self> {
-        let server = adapt(transport::Server::builder());
+        // Calls that are not read take the window of their stream, not that of the connection.
+        let builder = transport::Server::builder().initial_connection_window_size(16 << 20);
+        let server = adapt(builder);
         let record = Arc::<Record>::default();
         let (health, health_changes) = watch::channel(ServingStatus::Serving);
         let service = TestService { tag, record: Arc::clone(&record) };

@@ -86,6 +86,7 @@ fn the_apps_limits_on_streams_and_windows_reach_the_client() {
     run("h2-max", |f| {
         let _app = Server::adapted(&f.hosts.pod, 8080, "app", |builder| {
             builder.max_concurrent_streams(7).initial_window_size(100_000).max_frame_size(20_000);
+            builder.initial_connection_window_size(200_000);
         })?;
         let (_target, _daemon) = (f.target()?, f.daemon()?);
         block_on(async {

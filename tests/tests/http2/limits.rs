@@ -45,7 +45,7 @@ fn other_clients_are_served_while_one_resets_its_streams_at_once() {
 }
 
 #[test]
-fn an_idle_connection_takes_less_than_128_kib() {
+fn an_idle_connection_takes_less_than_16_kib() {
     run("h2-idle", |f| {
         const CONNECTIONS: u64 = 200;
         let (_app, _target, daemon) = (f.app()?, f.target()?, f.daemon()?);
@@ -61,7 +61,7 @@ fn an_idle_connection_takes_less_than_128_kib() {
             }
             let each = daemon.rss_kib()?.saturating_sub(before) as f64 / CONNECTIONS as f64;
             println!("{each:.1} KiB for an idle connection");
-            ensure!(each < 128.0, "{each} KiB for an idle connection");
+            ensure!(each < 16.0, "{each} KiB for an idle connection");
             Ok(())
         })
     });

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod byte_for_byte;
 mod closing;
 mod fixture;
 mod flow_control;

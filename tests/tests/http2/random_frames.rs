@@ -127,7 +127,7 @@ const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 const ACK: [u8; 9] = [0, 0, 0, 4, 1, 0, 0, 0, 0];
 
 /// Frames of clients, for the streams 1, 3 and 5.
-fn requests() -> Vec<Vec<u8>> {
+pub(crate) fn requests() -> Vec<Vec<u8>> {
     let post = b"\x83\x86\x04\x05/echo\x01\x03web";
     let debug = b"\x83\x86\x04\x05/echo\x01\x03web\0\x06x-user\x05debug";
     let mut all = vec![frame(1, 4, 1, post), frame(1, 4, 3, debug), frame(1, 5, 5, debug)];
@@ -136,7 +136,7 @@ fn requests() -> Vec<Vec<u8>> {
 }
 
 /// Frames of apps.
-fn responses() -> Vec<Vec<u8>> {
+pub(crate) fn responses() -> Vec<Vec<u8>> {
     let mut all = vec![
         frame(1, 4, 1, b"\x88"),
         frame(1, 4, 1, b"\x48\x03103"),
@@ -169,19 +169,19 @@ fn frames_of_both() -> Vec<Vec<u8>> {
 }
 
 /// A random number generator (xorshift64). A failed test prints its state.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
         Self(now.as_nanos() as u64 | 1)
     }
 
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         format!("the random state was {:#x}", self.0)
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -189,7 +189,7 @@ impl Random {
     }
 
     /// Appends frames in any order, one in eight with a wrong byte.
-    fn append(&mut self, bytes: &mut Vec<u8>, frames: &[Vec<u8>]) {
+    pub(crate) fn append(&mut self, bytes: &mut Vec<u8>, frames: &[Vec<u8>]) {
         // In three of four cases, the first frame opens a stream for the others.
         if self.below(4) > 0 {
             bytes.extend(&frames[0]);

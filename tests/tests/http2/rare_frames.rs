@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use h2::{Reason, client, ext::Protocol};
+use h2::{client, ext::Protocol};
 use http::{Method, Request};
 use interceptor_tests::block_on;
 use testbed::wait_until;
@@ -17,9 +17,9 @@ use crate::{
     server::Server,
 };
 
-/// The client opens streams before it has received the app's GOAWAY.
+/// The app ends its connection in two steps (RFC 9113, section 6.8), which pass as they are.
 #[test]
-fn streams_opened_before_the_apps_goaway_arrives_use_another_connection_to_the_app() {
+fn the_apps_goaway_and_ping_pass_and_streams_that_cross_them_are_served() {
     run("h2-goaway-race", |f| {
         let (app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         let mut client = RawClient::open(f.tcp()?)?;
@@ -36,12 +36,6 @@ fn streams_opened_before_the_apps_goaway_arrives_use_another_connection_to_the_a
             assert_eq!(client.wait_for(HEADERS, stream)?.payload[0], OK);
             assert_eq!(client.wait_for(DATA, stream)?.payload, b"app");
         }
-        assert_eq!(
-            app.record.connections(),
-            2,
-            "not one connection before the GOAWAY and one after it"
-        );
-
         // The answer to the PING shows that the client has received the GOAWAY. Open streams go on.
         client.send_frame(PING, ACK, 0, &ping.payload)?;
         let goaway = client.wait_for(GOAWAY, 0)?;
@@ -50,23 +44,8 @@ fn streams_opened_before_the_apps_goaway_arrives_use_another_connection_to_the_a
         assert_eq!(client.wait_for(DATA, 1)?.payload, b"finish");
         assert_eq!(client.wait_for(HEADERS, 1)?.flags & END_STREAM, END_STREAM);
         client.wait_for_end()?;
-        wait_until("the end of both connections", TIMEOUT, || app.record.ended() == 2)
-    });
-}
-
-#[test]
-fn a_connection_ends_after_goaway_when_the_client_does_not_answer_the_ping() {
-    run("h2-goaway-deaf", |f| {
-        let (app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
-        let mut client = RawClient::open(f.tcp()?)?;
-        client.request(1, "/name", true)?;
-        assert_eq!(client.wait_for(DATA, 1)?.payload, b"app");
-        app.go_away();
-        client.wait_for(GOAWAY, 0)?;
-        client.wait_for(PING, 0)?;
-        // The client does not answer.
-        client.wait_for_end()?;
-        wait_until("the end of the app's connection", TIMEOUT, || app.record.ended() == 1)
+        assert_eq!(app.record.connections(), 1);
+        wait_until("the end of the connection", TIMEOUT, || app.record.ended() == 1)
     });
 }
 
@@ -125,30 +104,24 @@ fn extended_connect_is_not_offered_if_the_app_does_not_offer_it() {
     });
 }
 
-/// A client may refuse pushed responses at any time (RFC 9113, section 8.4). The relay does.
 #[test]
-fn a_pushed_response_is_refused_and_the_requested_one_arrives() {
+fn pushed_responses_of_the_app_reach_the_client() {
     run("h2-push", |f| {
         let (app, _target, _daemon) = (f.app()?, f.target()?, f.daemon()?);
         block_on(async {
-            // The client would accept pushed responses.
             let mut builder = client::Builder::new();
             let mut client = f.connect_with(builder.enable_push(true)).await?;
-            for n in 1..=30 {
+            for _ in 0..5 {
+                // The tables for header blocks differ from here on.
+                assert_eq!(client.get("/name", true).await?.text, "laptop");
                 let (mut response, _) = client.open(request("/push", false), true).await?;
                 let mut pushed = response.push_promises();
+                let promise = pushed.push_promise().await.context("nothing was pushed")??;
+                let (request, pushed) = promise.into_parts();
+                assert_eq!(request.method(), "GET", "{request:?}");
+                assert!(pushed.await?.status().is_success());
                 assert_eq!(read_response(response).await?.text, "app");
-                ensure!(
-                    pushed.push_promise().await.is_none(),
-                    "the pushed response reached the client"
-                );
-                while app.record.resets().len() < n {
-                    sleep(Duration::from_millis(2)).await;
-                }
             }
-            assert_eq!(*app.record.resets(), [Reason::REFUSED_STREAM; 30]);
-            // The connection still works.
-            assert_eq!(client.get("/name", true).await?.text, "laptop");
             Ok(())
         })?;
         assert_eq!(app.record.connections(), 1);

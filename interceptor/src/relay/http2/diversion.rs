@@ -1,0 +1,492 @@
+//! The diverted streams of a connection, and their servers.
+
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+    task::Context,
+};
+
+use interceptor_wire::http2::{
+    BlockHead, ErrorCode, FrameSize, Increment, OfStream, Opening, Part, StreamId, StreamWindow,
+    encode,
+    hpack::{Encoder, Fields},
+};
+
+use super::{
+    down::Down,
+    limits::MAX_HELD,
+    open::Open,
+    respond::respond,
+    server::{Polled, Server},
+    stream::{self, Diverted, ServerKey, Streams},
+    to_app::ToApp,
+};
+use crate::relay::{
+    direction::Direction, observe::Observer as _, route::Route, select::Decided, stats::Outcome,
+    stolen::Stolen,
+};
+
+/// The client gets this much of the connection's window back at a time, in bytes. If the app holds
+/// the rest of the window, less would make the client send ever so little.
+const WORTH_GIVING_BACK: u32 = 4 << 10;
+
+/// What differs once a stream was diverted.
+pub(super) struct Diversion<'a> {
+    stolen: &'a Stolen,
+    /// Encodes header blocks for the app.
+    pub(super) encoder: Encoder,
+    pub(super) streams: Streams,
+    servers: Vec<Server<'a>>,
+    next_key: u32,
+    /// What the client may be given back of the connection's window, in bytes.
+    taken: u32,
+    /// Streams that were reset while the client might still send DATA of them.
+    forgotten: HashSet<StreamId>,
+    /// Shows that the client has read the resets before it.
+    ping: Option<Ping>,
+}
+
+/// A PING of the relay's own.
+struct Ping {
+    opaque: [u8; 8],
+    /// The streams that are over when the client answers.
+    streams: Vec<StreamId>,
+}
+
+// === impl Diversion ===
+
+impl<'a> Diversion<'a> {
+    pub(super) fn new(stolen: &'a Stolen, encoder: Encoder) -> Self {
+        Self {
+            stolen,
+            encoder,
+            streams: Streams::new(),
+            servers: Vec::new(),
+            next_key: 0,
+            taken: 0,
+            forgotten: HashSet::new(),
+            ping: None,
+        }
+    }
+
+    /// The highest diverted stream that is open.
+    pub(super) fn highest(&self) -> Option<StreamId> {
+        self.streams.keys().max().copied()
+    }
+
+    /// Whether the app has not seen the stream because it was diverted, as far as is remembered.
+    pub(super) fn knows(&self, id: StreamId) -> bool {
+        self.streams.contains_key(&id) || self.forgotten.contains(&id)
+    }
+
+    /// Whether the stream was reset, and the client may not know that yet.
+    pub(super) fn is_forgotten(&self, id: StreamId) -> bool {
+        self.forgotten.contains(&id)
+    }
+
+    /// Makes the connections to servers end with a reset.
+    pub(super) fn reset_servers(&self) {
+        self.servers.iter().for_each(Server::reset_on_close);
+    }
+
+    /// Diverts a request. `window` is the client's initial window of streams, in bytes.
+    pub(super) fn divert(
+        &mut self,
+        id: StreamId,
+        fields: Fields,
+        end: bool,
+        decided: Decided,
+        window: u32,
+    ) {
+        let Decided { target, mut clock } = decided;
+        let server = self.server(target);
+        self.stolen.observe_app().head(Direction::Up, &mut clock);
+        let stream = Diverted {
+            server,
+            theirs: None,
+            up: [stream::Up::Block { fields, end }].into(),
+            down: Default::default(),
+            client_window: StreamWindow::new(window),
+            server_window: StreamWindow::new(0),
+            credit: 0,
+            client_ended: end,
+            server_ended: false,
+            taken: 0,
+            arriving_up: false,
+            arriving_down: false,
+            used: Some(0),
+            clock,
+        };
+        self.streams.insert(id, stream);
+    }
+
+    /// A server that takes another stream, which is dialled if there is none yet.
+    fn server(&mut self, route: Option<Arc<Route>>) -> ServerKey {
+        let wanted = route.as_ref().map(Arc::as_ptr);
+        let takes = |server: &&Server<'_>| {
+            server.route.as_ref().map(Arc::as_ptr) == wanted && server.takes_streams()
+        };
+        if let Some(server) = self.servers.iter().find(takes) {
+            return server.key;
+        }
+        let key = ServerKey(self.next_key);
+        self.next_key += 1;
+        self.servers.push(Server::dial(key, route, self.stolen));
+        key
+    }
+
+    /// Trailers of a diverted request. False for other streams.
+    pub(super) fn trailers(&mut self, id: StreamId, fields: &Fields) -> bool {
+        let Some(stream) = self.streams.get_mut(&id) else { return false };
+        if !stream.client_ended {
+            stream.client_ended = true;
+            stream.up.push_back(stream::Up::Block { fields: fields.clone(), end: true });
+        }
+        true
+    }
+
+    /// A part of a diverted DATA frame.
+    pub(super) fn on_data(&mut self, id: StreamId, part: Part, bytes: &[u8], down: &mut Down) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if part != Part::Content {
+            // The server does not get padding, so it gives nothing back for it.
+            give_back(id, bytes.len() as u32, down);
+            let used = stream.used.take().unwrap_or_default();
+            return self.give_connection_back(used, down);
+        }
+        if !stream.server_ended {
+            stream.push_up(bytes, false);
+            self.limit_held();
+        }
+    }
+
+    /// A DATA frame that the app does not get begins. What it takes of the connection's window goes
+    /// back to the client: the app will never give it back.
+    pub(super) fn on_data_start(&mut self, id: StreamId, length: u32, down: &mut Down) {
+        let stream = self.streams.get_mut(&id);
+        let give_back = match stream {
+            None => length,
+            Some(stream) => {
+                stream.arriving_up = true;
+                stream.use_connection(length)
+            }
+        };
+        self.give_connection_back(give_back, down);
+    }
+
+    fn give_connection_back(&mut self, bytes: u32, down: &mut Down) {
+        self.taken += bytes;
+        if self.taken >= WORTH_GIVING_BACK
+            && let Some(taken) = Increment::new(std::mem::take(&mut self.taken))
+        {
+            down.insert(|out| encode::connection_window(out, taken));
+        }
+    }
+
+    /// A diverted DATA frame is complete. `end`: it has END_STREAM.
+    pub(super) fn on_data_end(&mut self, id: StreamId, end: bool) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.arriving_up = false;
+        if end && !stream.client_ended {
+            stream.push_up(&[], true);
+        }
+    }
+
+    /// Resets the largest request if too many bytes wait.
+    fn limit_held(&mut self) {
+        let held: usize = self.streams.values().map(Diverted::waiting_up).sum();
+        if held <= MAX_HELD {
+            return;
+        }
+        let largest = self.streams.iter_mut().max_by_key(|(_, stream)| stream.waiting_up());
+        if let Some((_, stream)) = largest {
+            let key = stream.server;
+            if let Some(server) = self.servers.iter_mut().find(|server| server.key == key) {
+                server.reset(stream, ErrorCode::CANCEL);
+            }
+            stream.reset(ErrorCode::ENHANCE_YOUR_CALM);
+        }
+    }
+
+    /// The client takes more of a diverted stream. False for other streams.
+    pub(super) fn more_window(
+        &mut self,
+        id: StreamId,
+        more: Increment<OfStream>,
+        down: &mut Down,
+    ) -> bool {
+        let Some(stream) = self.streams.get_mut(&id) else { return false };
+        if stream.client_window.add(more).is_err() {
+            self.end_by_relay(id, ErrorCode::FLOW_CONTROL_ERROR, down);
+            return true;
+        }
+        match stream.theirs {
+            None => stream.credit = stream.credit.saturating_add(more.bytes()),
+            Some(theirs) => {
+                let key = stream.server;
+                if let Some(server) = self.servers.iter_mut().find(|server| server.key == key) {
+                    server.credit(theirs, more.bytes());
+                }
+            }
+        }
+        true
+    }
+
+    /// The client has reset a stream. False if it was not diverted.
+    pub(super) fn reset_by_client(&mut self, id: StreamId, code: ErrorCode) -> bool {
+        if let Some(stream) = self.streams.remove(&id) {
+            let key = stream.server;
+            if let Some(server) = self.servers.iter_mut().find(|server| server.key == key) {
+                server.reset(&stream, code);
+            }
+            self.taken += stream.used.unwrap_or_default();
+            return true;
+        }
+        self.forgotten.remove(&id)
+    }
+
+    /// Resets a stream on both sides.
+    fn end_by_relay(&mut self, id: StreamId, code: ErrorCode, down: &mut Down) {
+        let Some(stream) = self.streams.remove(&id) else { return };
+        let key = stream.server;
+        if let Some(server) = self.servers.iter_mut().find(|server| server.key == key) {
+            server.reset(&stream, ErrorCode::CANCEL);
+        }
+        down.insert(|out| encode::rst_stream(out, id, code));
+        self.forget(id, stream.client_ended);
+    }
+
+    /// Remembers a stream that was reset until the client knows it.
+    fn forget(&mut self, id: StreamId, client_ended: bool) {
+        if !client_ended {
+            self.forgotten.insert(id);
+        }
+    }
+
+    /// The client has acknowledged a PING. Whether it was the relay's.
+    pub(super) fn answered(&mut self, opaque: [u8; 8]) -> bool {
+        let Some(ping) = self.ping.take_if(|ping| ping.opaque == opaque) else { return false };
+        for id in ping.streams {
+            self.forgotten.remove(&id);
+        }
+        true
+    }
+
+    /// The client has changed its initial window of streams.
+    fn set_initial_window(&mut self, before: u32, after: u32) {
+        for stream in self.streams.values_mut() {
+            // The app's own streams meet the same overflow, which the client judges.
+            let _ = stream.client_window.change_initial(before, after);
+        }
+        for server in &mut self.servers {
+            server.set_initial_window(after);
+        }
+    }
+
+    /// Encodes a header block for the app.
+    pub(super) fn encode(
+        &mut self,
+        out: &mut Vec<u8>,
+        head: &BlockHead,
+        fields: &Fields,
+        size: FrameSize,
+    ) {
+        let mut block = Vec::new();
+        self.encoder.begin(&mut block);
+        fields.iter().for_each(|field| self.encoder.field(&mut block, field));
+        encode::block(out, head, &block, size);
+    }
+
+    /// Moves what can move. Whether anything did.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        to_app: &mut ToApp,
+        down: &mut Down,
+        open: &mut Open,
+    ) -> bool {
+        let mut moved = false;
+        if let Some((before, after)) = down.initial_window.take() {
+            self.set_initial_window(before, after);
+        }
+        let mut over = Vec::new();
+        for server in &mut self.servers {
+            match server.poll(cx, &down.client, &mut self.streams) {
+                Polled::Idle => {}
+                Polled::Moved => moved = true,
+                Polled::Unreachable(outcome) => over.push((server.key, Some(outcome))),
+                Polled::Ended => over.push((server.key, None)),
+            }
+        }
+        for (key, outcome) in over {
+            moved = true;
+            let Some(at) = self.servers.iter().position(|server| server.key == key) else {
+                continue;
+            };
+            let server = self.servers.remove(at);
+            match outcome {
+                Some(outcome) => self.fall_back(&server, outcome, to_app, down, open),
+                None => self.lose(key),
+            }
+        }
+        moved |= self.send_up(down);
+        moved |= self.send_down(down);
+        self.send_ping(down);
+        self.servers.retain(|server| {
+            let is_wanted = self.streams.values().any(|stream| stream.server == server.key);
+            is_wanted || !server.is_useless()
+        });
+        moved
+    }
+
+    /// The server can't be reached: its streams go to the app.
+    fn fall_back(
+        &mut self,
+        server: &Server<'a>,
+        outcome: Outcome,
+        to_app: &mut ToApp,
+        down: &Down,
+        open: &mut Open,
+    ) {
+        // In the order of their numbers, each of which must be higher than those before.
+        let mut ids = self.of_server(server.key);
+        ids.sort_unstable();
+        for id in ids {
+            let Some(route) = &server.route else {
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.reset(ErrorCode::REFUSED_STREAM);
+                }
+                continue;
+            };
+            self.stolen.failed(route, outcome);
+            let is_open = down.end.is_none() && !down.is_leaving && to_app.may_open(id);
+            // Else the app's window of the connection would be overrun.
+            let fits = self.streams.get(&id).is_some_and(|stream| stream.used.is_some());
+            if is_open && fits {
+                self.hand_to_app(id, to_app, down, open);
+                continue;
+            }
+            let second = self.server(None);
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.server = second;
+            }
+        }
+    }
+
+    /// Opens a diverted stream at the app after all.
+    fn hand_to_app(&mut self, id: StreamId, to_app: &mut ToApp, down: &Down, open: &mut Open) {
+        let Some(stream) = self.streams.remove(&id) else { return };
+        let (mut frames, size) = (Vec::new(), down.app.in_force().max_frame_size);
+        for item in stream.up {
+            match item {
+                stream::Up::Block { fields, end } => {
+                    let opening = Opening::Headers { end_stream: end, priority: None };
+                    self.encode(&mut frames, &BlockHead { stream: id, opening }, &fields, size);
+                }
+                stream::Up::Data { mut bytes, end } => {
+                    encode::data(&mut frames, id, bytes.make_contiguous(), end, size);
+                }
+            }
+        }
+        if let Some(credit) = Increment::new(stream.credit) {
+            encode::stream_window(&mut frames, id, credit);
+        }
+        to_app.open(id, &frames);
+        open.add(id, stream.clock);
+    }
+
+    fn of_server(&self, key: ServerKey) -> Vec<StreamId> {
+        let of_server = self.streams.iter().filter(|(_, stream)| stream.server == key);
+        of_server.map(|(id, _)| *id).collect()
+    }
+
+    /// The server is gone.
+    fn lose(&mut self, key: ServerKey) {
+        for stream in self.streams.values_mut().filter(|stream| stream.server == key) {
+            let is_answered = stream.server_ended;
+            if stream.theirs.is_none() {
+                // Nothing of it was sent, so it may be sent again (RFC 9113, section 8.7).
+                stream.reset(ErrorCode::REFUSED_STREAM);
+            } else if !is_answered {
+                stream.reset(ErrorCode::INTERNAL_ERROR);
+            } else {
+                stream.up.clear();
+            }
+        }
+    }
+
+    /// Sends requests on.
+    fn send_up(&mut self, down: &mut Down) -> bool {
+        let initial = down.app.announced().initial_window_size;
+        let (mut any, mut used) = (false, 0);
+        for (id, stream) in &mut self.streams {
+            if stream.up.is_empty() {
+                continue;
+            }
+            let key = stream.server;
+            let Some(server) = self.servers.iter_mut().find(|server| server.key == key) else {
+                continue;
+            };
+            let (taken, moved) = server.send(*id, stream);
+            if stream.theirs.is_some() {
+                used += stream.used.take().unwrap_or_default();
+            }
+            any |= moved;
+            give_back(*id, stream.give_back(taken, initial), down);
+        }
+        self.give_connection_back(used, down);
+        any
+    }
+
+    /// Sends responses on.
+    fn send_down(&mut self, down: &mut Down) -> bool {
+        let (mut any, mut over) = (false, Vec::new());
+        for (id, stream) in &mut self.streams {
+            let key = stream.server;
+            let server = self.servers.iter_mut().find(|server| server.key == key);
+            any |= respond(*id, stream, server, down, &mut over);
+            if stream.is_over() {
+                over.push((*id, true));
+            }
+        }
+        for (id, ended) in over {
+            if let Some(stream) = self.streams.remove(&id) {
+                let key = stream.server;
+                if let Some(server) = self.servers.iter_mut().find(|server| server.key == key) {
+                    server.forget(stream.theirs);
+                }
+                self.forget(id, ended || stream.client_ended);
+            }
+        }
+        any
+    }
+
+    /// Passes the client's FIN on to servers that have got everything before it.
+    pub(super) fn finish_servers(&mut self) {
+        for server in &mut self.servers {
+            let is_waiting =
+                |stream: &Diverted| stream.server == server.key && !stream.up.is_empty();
+            if !self.streams.values().any(is_waiting) {
+                server.finish();
+            }
+        }
+    }
+
+    /// Asks whether the client has read the resets.
+    fn send_ping(&mut self, down: &mut Down) {
+        if self.ping.is_some() || self.forgotten.is_empty() || !down.is_at_boundary() {
+            return;
+        }
+        let opaque = RandomState::new().hash_one(0).to_be_bytes();
+        self.ping = Some(Ping { opaque, streams: self.forgotten.iter().copied().collect() });
+        down.insert(|out| encode::ping(out, opaque));
+    }
+}
+
+/// The client may send that much more of the stream.
+fn give_back(id: StreamId, bytes: u32, down: &mut Down) {
+    if let Some(bytes) = Increment::new(bytes) {
+        down.insert(|out| encode::stream_window(out, id, bytes));
+    }
+}

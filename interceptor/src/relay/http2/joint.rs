@@ -1,0 +1,346 @@
+//! The joint between the client's connection and the app's: reads and writes sockets, and ends
+//! both.
+//!
+//! One future polls everything, so that all of it ends with the connection's task.
+
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll},
+};
+
+use interceptor_wire::http2::{ErrorCode, StreamId, encode};
+
+use super::{
+    diversion::Diversion,
+    down::{Down, End},
+    limits::MAX_WAITING,
+    link::Link,
+    open::Open,
+    stop::Stop,
+    up::{Up, World},
+};
+use crate::relay::{
+    pipe::Before,
+    stats::Piped,
+    stolen::Stolen,
+    stream::{Chunk, SCRATCH, Stream},
+    write_buffer::WriteBuffer,
+};
+
+/// Maximum number of turns before other connections of the thread get theirs.
+const TURNS: usize = 16;
+
+/// How it ended.
+pub(super) enum Ending {
+    /// In order. Everything was written.
+    Closed,
+    /// The client's connection failed.
+    ClientFailed,
+    /// The app's connection failed.
+    AppFailed,
+    /// The rest is a pipe between the client and the app.
+    Pipe(Option<Piped>, Before),
+}
+
+/// The joint.
+pub(super) struct Joint<'a> {
+    stolen: &'a Stolen,
+    app: &'a Stream,
+    up: Up,
+    down: Down,
+    /// Made when the first stream is diverted.
+    diversion: Option<Box<Diversion<'a>>>,
+    open: Open,
+    chunks: [Chunk; 2],
+    /// FIN was sent to the app.
+    is_finished: bool,
+    /// The client has been told that the app is gone.
+    is_dismissed: bool,
+}
+
+// === impl Joint ===
+
+impl<'a> Joint<'a> {
+    /// `received` was read from the client.
+    pub(super) fn new(stolen: &'a Stolen, app: &'a Stream, received: Vec<u8>) -> Self {
+        let mut up = Up::new();
+        up.unread = received;
+        Self {
+            stolen,
+            app,
+            up,
+            down: Down::new(),
+            diversion: None,
+            open: Open::default(),
+            chunks: Default::default(),
+            is_finished: false,
+            is_dismissed: false,
+        }
+    }
+
+    /// Passes frames until the end.
+    pub(super) async fn run(mut self) -> Ending {
+        let received = std::mem::take(&mut self.up.unread);
+        let ending = poll_fn(|cx| Poll::Ready(self.on_client_bytes(cx, &received).err())).await;
+        let ending = match ending {
+            Some(stop) => self.stop(stop).await,
+            None => self.turns().await,
+        };
+        if matches!(ending, Ending::ClientFailed | Ending::AppFailed)
+            && let Some(diversion) = &self.diversion
+        {
+            diversion.reset_servers();
+        }
+        ending
+    }
+
+    async fn turns(&mut self) -> Ending {
+        match poll_fn(|cx| self.poll(cx)).await {
+            Ok(ending) => ending,
+            Err(stop) => self.stop(stop).await,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ending, Stop>> {
+        for _ in 0..TURNS {
+            match self.turn(cx) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(Some(ending)) => return Poll::Ready(ending),
+                Err(None) => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Moves what can move. Whether anything did.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, Option<Result<Ending, Stop>>> {
+        let mut moved = false;
+        match self.down.out.poll_flush(cx, &self.stolen.client, |_| {}) {
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+            Poll::Ready(Err(_)) => return Err(Some(Ok(Ending::ClientFailed))),
+        }
+        match self.up.way_to_app().out.poll_flush(cx, self.app, |_| {}) {
+            Poll::Ready(Ok(())) => self.finish_app(),
+            Poll::Pending => {}
+            // A read shows how the app ended.
+            Poll::Ready(Err(_)) => self.up.way_to_app().out = WriteBuffer::default(),
+        }
+        moved |= self.read_app(cx)?;
+        moved |= self.read_client(cx)?;
+        if let Some(diversion) = &mut self.diversion {
+            moved |= diversion.poll(cx, self.up.way_to_app(), &mut self.down, &mut self.open);
+            if self.up.is_over {
+                diversion.finish_servers();
+            }
+        }
+        moved |= self.down.release();
+        self.end()?;
+        Ok(moved)
+    }
+
+    /// Passes the client's FIN on.
+    fn finish_app(&mut self) {
+        if self.up.is_over && !self.is_finished {
+            self.is_finished = true;
+            // Fails only if the app is gone, which a read shows.
+            let _ = self.app.finish();
+        }
+    }
+
+    fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Option<Result<Ending, Stop>>> {
+        if self.up.is_over
+            || self.up.waiting.is_some()
+            || self.up.way_to_app().out.size() >= MAX_WAITING
+        {
+            return Ok(false);
+        }
+        let (client, mut chunk): (&'a Stream, _) = (&self.stolen.client, self.chunks[0]);
+        let read = read(cx, client, &mut chunk, |cx, bytes| {
+            if self.up.unread.is_empty() {
+                return self.on_client_bytes(cx, bytes);
+            }
+            let mut all = std::mem::take(&mut self.up.unread);
+            all.extend_from_slice(bytes);
+            self.on_client_bytes(cx, &all)
+        });
+        self.chunks[0] = chunk;
+        match read {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(Some(Ok(())))) => Ok(true),
+            Poll::Ready(Ok(Some(Err(stop)))) => Err(Some(Err(stop))),
+            // A pipe meets the end again.
+            Poll::Ready(Ok(None)) if self.diversion.is_none() => Err(Some(Ok(self.pipe(None)))),
+            Poll::Ready(Ok(None)) => {
+                self.up.is_over = true;
+                let rest = std::mem::take(&mut self.up.unread);
+                // The client has ended inside a frame: so does the app's connection.
+                self.up.way_to_app().out.push(&rest);
+                Ok(true)
+            }
+            Poll::Ready(Err(_)) => Err(Some(Ok(Ending::ClientFailed))),
+        }
+    }
+
+    fn read_app(&mut self, cx: &mut Context<'_>) -> Result<bool, Option<Result<Ending, Stop>>> {
+        if self.down.end.is_some() || self.down.out.size() >= MAX_WAITING {
+            return Ok(false);
+        }
+        let app = self.app;
+        let mut chunk = self.chunks[1];
+        let read = read(cx, app, &mut chunk, |cx, bytes| {
+            if self.down.unread.is_empty() {
+                return self.on_app_bytes(cx, bytes);
+            }
+            let mut all = std::mem::take(&mut self.down.unread);
+            all.extend_from_slice(bytes);
+            self.on_app_bytes(cx, &all)
+        });
+        self.chunks[1] = chunk;
+        match read {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(Some(Ok(())))) => self.go_on(cx).map(|()| true),
+            Poll::Ready(Ok(Some(Err(stop)))) => Err(Some(Err(stop))),
+            Poll::Ready(Ok(None)) if self.diversion.is_none() => Err(Some(Ok(self.pipe(None)))),
+            Poll::Ready(Ok(None)) => {
+                let rest = std::mem::take(&mut self.down.unread);
+                self.down.out.push(&rest);
+                self.down.end = Some(End::Closed);
+                self.dismiss();
+                Ok(true)
+            }
+            Poll::Ready(Err(_)) => {
+                self.down.end = Some(End::Failed);
+                self.dismiss();
+                Ok(true)
+            }
+        }
+    }
+
+    fn on_client_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Stop> {
+        let mut link = Link { cx, sink: self.app, stolen: self.stolen };
+        let mut world =
+            World { down: &mut self.down, diversion: &mut self.diversion, open: &mut self.open };
+        // A failure to write is one that a read of the app shows.
+        match self.up.on_bytes(bytes, &mut link, &mut world) {
+            Ok(covered) => {
+                self.up.unread = bytes[covered..].to_vec();
+                Ok(())
+            }
+            Err((covered, stop)) => {
+                self.up.unread = bytes[covered..].to_vec();
+                Err(stop)
+            }
+        }
+    }
+
+    fn on_app_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Stop> {
+        let client: &'a Stream = &self.stolen.client;
+        let mut link = Link { cx, sink: client, stolen: self.stolen };
+        self.down.diverted = self.diversion.as_ref().map(|diversion| diversion.highest());
+        let followed = self.down.on_bytes(bytes, &mut link, &mut self.open);
+        match followed {
+            Ok(covered) => {
+                self.down.unread = bytes[covered..].to_vec();
+                Ok(())
+            }
+            Err((covered, stop)) => {
+                self.down.unread = bytes[covered..].to_vec();
+                Err(stop)
+            }
+        }
+    }
+
+    /// Diverts a request that waited for the app's SETTINGS, and reads what is behind it.
+    fn go_on(&mut self, cx: &mut Context<'_>) -> Result<(), Option<Result<Ending, Stop>>> {
+        if self.up.waiting.is_none() || !self.down.has_settings {
+            return Ok(());
+        }
+        {
+            let link = Link { cx, sink: self.app, stolen: self.stolen };
+            let mut world = World {
+                down: &mut self.down,
+                diversion: &mut self.diversion,
+                open: &mut self.open,
+            };
+            self.up.go_on(&link, &mut world);
+        }
+        let bytes = std::mem::take(&mut self.up.unread);
+        self.on_client_bytes(cx, &bytes).map_err(|stop| Some(Err(stop)))
+    }
+
+    /// Tells the client that the app is gone, if streams of a target go on.
+    fn dismiss(&mut self) {
+        if self.is_dismissed || !self.has_diverted() {
+            return;
+        }
+        self.is_dismissed = true;
+        let (down, last) = (&mut self.down, self.up.highest());
+        for id in self.open.above(StreamId::CONNECTION) {
+            down.insert(|out| encode::rst_stream(out, id, ErrorCode::INTERNAL_ERROR));
+        }
+        down.insert(|out| encode::goaway(out, last, ErrorCode::NO_ERROR, b""));
+        self.open = Open::default();
+    }
+
+    fn has_diverted(&self) -> bool {
+        self.diversion.as_ref().is_some_and(|diversion| !diversion.streams.is_empty())
+    }
+
+    /// Ends the connection when the app has, and everything has passed.
+    fn end(&mut self) -> Result<(), Option<Result<Ending, Stop>>> {
+        let Some(end) = self.down.end else { return Ok(()) };
+        if self.has_diverted() || !self.down.is_empty() {
+            return Ok(());
+        }
+        Err(Some(Ok(match end {
+            End::Closed => Ending::Closed,
+            End::Failed => Ending::AppFailed,
+        })))
+    }
+
+    /// Leaves the rest to a pipe.
+    fn pipe(&mut self, why: Option<Piped>) -> Ending {
+        let mut up = std::mem::take(&mut self.up.way_to_app().out).into_rest();
+        up.append(&mut self.up.kept());
+        up.append(&mut self.up.unread);
+        let mut down = std::mem::take(&mut self.down.out).into_rest();
+        down.append(&mut self.down.unread);
+        Ending::Pipe(why, Before { up, down, ..Before::default() })
+    }
+
+    /// Ends what can't be followed: as a pipe if no stream was diverted, else by GOAWAY.
+    async fn stop(&mut self, Stop { code, why }: Stop) -> Ending {
+        if self.diversion.is_none() {
+            return self.pipe(Some(why));
+        }
+        self.stolen.record.pipe(why);
+        if let Some(diversion) = &self.diversion {
+            diversion.reset_servers();
+        }
+        let last = self.up.highest();
+        self.down.insert(|out| encode::goaway(out, last, code, b""));
+        self.down.release();
+        let rest = std::mem::take(&mut self.down.out).into_rest();
+        // The client may be gone.
+        let _ = self.stolen.client.write_all(&rest).await;
+        Ending::Closed
+    }
+}
+
+/// Reads once, and shows the bytes to `look`. `None`: FIN.
+fn read<T>(
+    cx: &mut Context<'_>,
+    stream: &Stream,
+    chunk: &mut Chunk,
+    look: impl FnOnce(&mut Context<'_>, &[u8]) -> T,
+) -> Poll<io::Result<Option<T>>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let scratch = &mut scratch[..chunk.size()];
+        let n = std::task::ready!(stream.poll_read(cx, scratch))?;
+        chunk.adapt(n);
+        Poll::Ready(Ok((n > 0).then(|| look(cx, &scratch[..n]))))
+    })
+}
