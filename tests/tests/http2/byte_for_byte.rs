@@ -187,9 +187,7 @@ fn head(odd: &[(&[u8], &[u8])], indexing: Indexing) -> Fields {
 }
 
 fn request(stream: u32, fields: &Fields, encoder: &mut Encoder) -> Vec<u8> {
-    let (mut block, mut frames) = (Vec::new(), Vec::new());
-    encoder.begin(&mut block);
-    fields.iter().for_each(|field| encoder.field(&mut block, field));
+    let (block, mut frames) = (encoder.block(fields), Vec::new());
     let stream = StreamId::new(stream).expect("fits");
     let opening = Opening::Headers { end_stream: true, priority: None };
     encode::block(&mut frames, &BlockHead { stream, opening }, &block, FrameSize::MIN);

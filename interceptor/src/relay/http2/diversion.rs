@@ -83,11 +83,6 @@ impl<'a> Diversion<'a> {
         self.streams.contains_key(&id) || self.forgotten.contains(&id)
     }
 
-    /// Whether the stream was reset, and the client may not know that yet.
-    pub(super) fn is_forgotten(&self, id: StreamId) -> bool {
-        self.forgotten.contains(&id)
-    }
-
     /// Makes the connections to servers end with a reset.
     pub(super) fn reset_servers(&self) {
         self.servers.iter().for_each(Server::reset_on_close);
@@ -216,8 +211,7 @@ impl<'a> Diversion<'a> {
         }
         let largest = self.streams.iter_mut().max_by_key(|(_, stream)| stream.waiting_up());
         if let Some((_, stream)) = largest {
-            let key = stream.server;
-            if let Some(server) = self.servers.iter_mut().find(|server| server.key == key) {
+            if let Some(server) = find(&mut self.servers, stream.server) {
                 server.reset(stream, ErrorCode::CANCEL);
             }
             stream.reset(ErrorCode::ENHANCE_YOUR_CALM);
@@ -239,8 +233,7 @@ impl<'a> Diversion<'a> {
         match stream.theirs {
             None => stream.credit = stream.credit.saturating_add(more.bytes()),
             Some(theirs) => {
-                let key = stream.server;
-                if let Some(server) = self.servers.iter_mut().find(|server| server.key == key) {
+                if let Some(server) = find(&mut self.servers, stream.server) {
                     server.credit(theirs, more.bytes());
                 }
             }
@@ -251,8 +244,7 @@ impl<'a> Diversion<'a> {
     /// The client has reset a stream. False if it was not diverted.
     pub(super) fn reset_by_client(&mut self, id: StreamId, code: ErrorCode) -> bool {
         if let Some(stream) = self.streams.remove(&id) {
-            let key = stream.server;
-            if let Some(server) = self.servers.iter_mut().find(|server| server.key == key) {
+            if let Some(server) = find(&mut self.servers, stream.server) {
                 server.reset(&stream, code);
             }
             self.taken += stream.used.unwrap_or_default();
@@ -264,8 +256,7 @@ impl<'a> Diversion<'a> {
     /// Resets a stream on both sides.
     fn end_by_relay(&mut self, id: StreamId, code: ErrorCode, down: &mut Down) {
         let Some(stream) = self.streams.remove(&id) else { return };
-        let key = stream.server;
-        if let Some(server) = self.servers.iter_mut().find(|server| server.key == key) {
+        if let Some(server) = find(&mut self.servers, stream.server) {
             server.reset(&stream, ErrorCode::CANCEL);
         }
         down.insert(|out| encode::rst_stream(out, id, code));
@@ -309,10 +300,7 @@ impl<'a> Diversion<'a> {
         fields: &Fields,
         size: FrameSize,
     ) {
-        let mut block = Vec::new();
-        self.encoder.begin(&mut block);
-        fields.iter().for_each(|field| self.encoder.field(&mut block, field));
-        encode::block(out, head, &block, size);
+        encode::block(out, head, &self.encoder.block(fields), size);
     }
 
     /// Moves what can move. Whether anything did.
@@ -444,10 +432,7 @@ impl<'a> Diversion<'a> {
             if stream.up.is_empty() {
                 continue;
             }
-            let key = stream.server;
-            let Some(server) = self.servers.iter_mut().find(|server| server.key == key) else {
-                continue;
-            };
+            let Some(server) = find(&mut self.servers, stream.server) else { continue };
             let (taken, moved) = server.send(*id, stream);
             if stream.theirs.is_some() {
                 used += stream.used.take().unwrap_or_default();
@@ -469,24 +454,22 @@ impl<'a> Diversion<'a> {
         ids.rotate_left(first);
         for id in ids {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
-            let key = stream.server;
-            let server = self.servers.iter_mut().find(|server| server.key == key);
+            let server = find(&mut self.servers, stream.server);
             if respond(id, stream, server, down, &mut over) {
                 any = true;
                 self.last_served = id;
             }
             if stream.is_over() {
-                over.push((id, true));
+                over.push(id);
             }
         }
-        for (id, ended) in over {
+        for id in over {
             if let Some(stream) = self.streams.remove(&id) {
-                let key = stream.server;
-                if let Some(server) = self.servers.iter_mut().find(|server| server.key == key) {
+                if let Some(server) = find(&mut self.servers, stream.server) {
                     server.forget(stream.theirs);
                 }
                 self.give_connection_back(stream.used.unwrap_or_default(), down);
-                self.forget(id, ended || stream.client_ended);
+                self.forget(id, stream.client_ended);
             }
         }
         any
@@ -503,8 +486,8 @@ impl<'a> Diversion<'a> {
             if !self.streams.values().any(is_left) {
                 continue;
             }
-            let route = self.servers.iter().find(|server| server.key == key);
-            let next = self.server(route.and_then(|server| server.route.clone()));
+            let route = find(&mut self.servers, key).and_then(|server| server.route.clone());
+            let next = self.server(route);
             for stream in self.streams.values_mut().filter(|stream| is_left(stream)) {
                 stream.server = next;
             }
@@ -514,8 +497,7 @@ impl<'a> Diversion<'a> {
     /// The client has ended its connection: what it has not ended before stays a part.
     pub(super) fn cancel_parts(&mut self) {
         for stream in self.streams.values_mut().filter(|stream| !stream.client_ended) {
-            let key = stream.server;
-            if let Some(server) = self.servers.iter_mut().find(|server| server.key == key) {
+            if let Some(server) = find(&mut self.servers, stream.server) {
                 server.reset(stream, ErrorCode::CANCEL);
             }
             stream.reset(ErrorCode::CANCEL);
@@ -543,6 +525,10 @@ impl<'a> Diversion<'a> {
         self.ping = Some(Ping { opaque, streams: self.forgotten.iter().copied().collect() });
         down.insert(|out| encode::ping(out, opaque));
     }
+}
+
+fn find<'s, 'a>(servers: &'s mut [Server<'a>], key: ServerKey) -> Option<&'s mut Server<'a>> {
+    servers.iter_mut().find(|server| server.key == key)
 }
 
 /// The client may send that much more of the stream.

@@ -222,7 +222,7 @@ impl Down {
         bytes: &[u8],
         link: &mut Link<'_, '_, '_>,
         open: &mut Open,
-    ) -> Result<usize, (usize, Stop)> {
+    ) -> (usize, Result<(), Stop>) {
         let (mut at, mut from) = (0, 0);
         self.is_cut = false;
         loop {
@@ -245,7 +245,7 @@ impl Down {
                     Ok(passes) => passes,
                     Err(stop) => {
                         link.send(&mut self.out, &bytes[from..start]);
-                        return Err((start, stop));
+                        return (start, Err(stop));
                     }
                 },
                 Event::Start(header) => {
@@ -266,7 +266,7 @@ impl Down {
                 }
                 Event::Broken(error) => {
                     link.send(&mut self.out, &bytes[from..start]);
-                    return Err((start, Stop::of_app(error.code(), self.has_settings)));
+                    return (start, Err(Stop::of_app(error.code(), self.has_settings)));
                 }
                 Event::Beyond(_) => unreachable!("the relay stops at broken frames"),
             };
@@ -279,7 +279,7 @@ impl Down {
             }
         }
         link.send(&mut self.out, &bytes[from..at]);
-        Ok(at)
+        (at, Ok(()))
     }
 
     /// Whether others have frames for the client, and a frame of the app has just ended.

@@ -44,6 +44,13 @@ pub(super) enum Ending {
     Pipe(Option<Piped>, Before),
 }
 
+/// Why there are no more turns.
+enum Halt {
+    Ended(Ending),
+    /// Frames can't be followed any more.
+    Stopped(Stop),
+}
+
 /// The joint.
 pub(super) struct Joint<'a> {
     stolen: &'a Stolen,
@@ -58,8 +65,14 @@ pub(super) struct Joint<'a> {
     app_was_reset: bool,
     /// FIN was sent to the app.
     is_finished: bool,
-    /// The client has been told that the app is gone.
-    is_dismissed: bool,
+}
+
+// === impl Halt ===
+
+impl From<Stop> for Halt {
+    fn from(stop: Stop) -> Self {
+        Self::Stopped(stop)
+    }
 }
 
 // === impl Joint ===
@@ -79,7 +92,6 @@ impl<'a> Joint<'a> {
             chunks: Default::default(),
             app_was_reset: false,
             is_finished: false,
-            is_dismissed: false,
         }
     }
 
@@ -102,35 +114,31 @@ impl<'a> Joint<'a> {
     async fn turns(&mut self) -> Ending {
         let client: &'a Stream = &self.stolen.client;
         let mut client_failed = pin!(client.failed());
-        let ended = poll_fn(|cx| {
-            if let Poll::Ready(ended) = self.poll(cx) {
-                return Poll::Ready(ended);
+        let halted = poll_fn(|cx| {
+            if let Poll::Ready(halt) = self.poll(cx) {
+                return Poll::Ready(halt);
             }
             // While the client is not read, no failed read shows that it has gone.
             if !self.reads_client() && client_failed.as_mut().poll(cx).is_ready() {
                 // A pipe lets the app have what came before.
                 let is_pipe = self.diversion.is_none();
-                return Poll::Ready(Ok(if is_pipe {
-                    self.pipe(None)
-                } else {
-                    self.client_failed()
-                }));
+                let ending = if is_pipe { self.pipe(None) } else { self.client_failed() };
+                return Poll::Ready(Halt::Ended(ending));
             }
             Poll::Pending
         });
-        match ended.await {
-            Ok(ending) => ending,
-            Err(stop) => self.stop(stop).await,
+        match halted.await {
+            Halt::Ended(ending) => ending,
+            Halt::Stopped(stop) => self.stop(stop).await,
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ending, Stop>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Halt> {
         for _ in 0..TURNS {
             match self.turn(cx) {
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
-                Err(Some(ending)) => return Poll::Ready(ending),
-                Err(None) => return Poll::Pending,
+                Err(halt) => return Poll::Ready(halt),
             }
         }
         cx.waker().wake_by_ref();
@@ -138,11 +146,11 @@ impl<'a> Joint<'a> {
     }
 
     /// Moves what can move. Whether anything did.
-    fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, Option<Result<Ending, Stop>>> {
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, Halt> {
         let mut moved = false;
         match self.down.out.poll_flush(cx, &self.stolen.client, |_| {}) {
             Poll::Ready(Ok(())) | Poll::Pending => {}
-            Poll::Ready(Err(_)) => return Err(Some(Ok(self.client_failed()))),
+            Poll::Ready(Err(_)) => return Err(Halt::Ended(self.client_failed())),
         }
         match self.up.way_to_app().out.poll_flush(cx, self.app, |_| {}) {
             Poll::Ready(Ok(())) => self.finish_app(),
@@ -184,7 +192,7 @@ impl<'a> Joint<'a> {
         self.down.end.is_none() && self.down.out.size() < MAX_WAITING
     }
 
-    fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Option<Result<Ending, Stop>>> {
+    fn read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Halt> {
         if !self.reads_client() {
             return Ok(false);
         }
@@ -201,9 +209,9 @@ impl<'a> Joint<'a> {
         match read {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(Some(Ok(())))) => Ok(true),
-            Poll::Ready(Ok(Some(Err(stop)))) => Err(Some(Err(stop))),
+            Poll::Ready(Ok(Some(Err(stop)))) => Err(stop.into()),
             // A pipe meets the end again.
-            Poll::Ready(Ok(None)) if self.diversion.is_none() => Err(Some(Ok(self.pipe(None)))),
+            Poll::Ready(Ok(None)) if self.diversion.is_none() => Err(Halt::Ended(self.pipe(None))),
             Poll::Ready(Ok(None)) => {
                 self.up.is_over = true;
                 if let Some(diversion) = &mut self.diversion {
@@ -214,20 +222,18 @@ impl<'a> Joint<'a> {
                 self.up.way_to_app().out.push(&rest);
                 Ok(true)
             }
-            Poll::Ready(Err(_)) => Err(Some(Ok(self.client_failed()))),
+            Poll::Ready(Err(_)) => Err(Halt::Ended(self.client_failed())),
         }
     }
 
-    fn read_app(&mut self, cx: &mut Context<'_>) -> Result<bool, Option<Result<Ending, Stop>>> {
+    fn read_app(&mut self, cx: &mut Context<'_>) -> Result<bool, Halt> {
         if !self.reads_app() {
             return Ok(false);
         }
         if self.down.is_cut {
             let bytes = std::mem::take(&mut self.down.unread);
-            return match self.on_app_bytes(cx, &bytes) {
-                Ok(()) => Ok(true),
-                Err(stop) => Err(Some(Err(stop))),
-            };
+            self.on_app_bytes(cx, &bytes)?;
+            return Ok(true);
         }
         let app = self.app;
         let mut chunk = self.chunks[1];
@@ -243,8 +249,8 @@ impl<'a> Joint<'a> {
         match read {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(Some(Ok(())))) => self.go_on(cx).map(|()| true),
-            Poll::Ready(Ok(Some(Err(stop)))) => Err(Some(Err(stop))),
-            Poll::Ready(Ok(None)) if self.diversion.is_none() => Err(Some(Ok(self.pipe(None)))),
+            Poll::Ready(Ok(Some(Err(stop)))) => Err(stop.into()),
+            Poll::Ready(Ok(None)) if self.diversion.is_none() => Err(Halt::Ended(self.pipe(None))),
             Poll::Ready(Ok(None)) => {
                 let end = if self.app_was_reset { End::Failed } else { End::Closed };
                 self.app_ended(end);
@@ -262,39 +268,23 @@ impl<'a> Joint<'a> {
         let mut world =
             World { down: &mut self.down, diversion: &mut self.diversion, open: &mut self.open };
         // A failure to write is one that a read of the app shows.
-        let followed = self.up.on_bytes(bytes, &mut link, &mut world);
+        let (covered, followed) = self.up.on_bytes(bytes, &mut link, &mut world);
         self.app_was_reset |= link.was_reset;
-        match followed {
-            Ok(covered) => {
-                self.up.unread = bytes[covered..].to_vec();
-                Ok(())
-            }
-            Err((covered, stop)) => {
-                self.up.unread = bytes[covered..].to_vec();
-                Err(stop)
-            }
-        }
+        self.up.unread = bytes[covered..].to_vec();
+        followed
     }
 
     fn on_app_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Stop> {
         let client: &'a Stream = &self.stolen.client;
         let mut link = Link { cx, sink: client, stolen: self.stolen, was_reset: false };
         self.down.diverted = self.diversion.as_ref().map(|diversion| diversion.highest());
-        let followed = self.down.on_bytes(bytes, &mut link, &mut self.open);
-        match followed {
-            Ok(covered) => {
-                self.down.unread = bytes[covered..].to_vec();
-                Ok(())
-            }
-            Err((covered, stop)) => {
-                self.down.unread = bytes[covered..].to_vec();
-                Err(stop)
-            }
-        }
+        let (covered, followed) = self.down.on_bytes(bytes, &mut link, &mut self.open);
+        self.down.unread = bytes[covered..].to_vec();
+        followed
     }
 
     /// Diverts a request that waited for the app's SETTINGS, and reads what is behind it.
-    fn go_on(&mut self, cx: &mut Context<'_>) -> Result<(), Option<Result<Ending, Stop>>> {
+    fn go_on(&mut self, cx: &mut Context<'_>) -> Result<(), Halt> {
         if self.up.waiting.is_none() || !self.down.has_settings {
             return Ok(());
         }
@@ -308,7 +298,7 @@ impl<'a> Joint<'a> {
             self.up.go_on(&link, &mut world);
         }
         let bytes = std::mem::take(&mut self.up.unread);
-        self.on_client_bytes(cx, &bytes).map_err(|stop| Some(Err(stop)))
+        Ok(self.on_client_bytes(cx, &bytes)?)
     }
 
     /// The app has ended its connection. Streams of targets go on, unless the client has got a part
@@ -336,10 +326,9 @@ impl<'a> Joint<'a> {
 
     /// Tells the client that the app is gone, if streams of a target go on.
     fn dismiss(&mut self) {
-        if self.is_dismissed || !self.has_diverted() {
+        if !self.has_diverted() {
             return;
         }
-        self.is_dismissed = true;
         let (down, last) = (&mut self.down, self.up.highest());
         for id in self.open.above(StreamId::CONNECTION) {
             down.insert(|out| encode::rst_stream(out, id, ErrorCode::INTERNAL_ERROR));
@@ -353,15 +342,15 @@ impl<'a> Joint<'a> {
     }
 
     /// Ends the connection when the app has, and everything has passed.
-    fn end(&mut self) -> Result<(), Option<Result<Ending, Stop>>> {
+    fn end(&mut self) -> Result<(), Halt> {
         let Some(end) = self.down.end else { return Ok(()) };
         if self.has_diverted() || !self.down.is_empty() {
             return Ok(());
         }
-        Err(Some(Ok(match end {
+        Err(Halt::Ended(match end {
             End::Closed => Ending::Closed,
             End::Failed => Ending::AppFailed,
-        })))
+        }))
     }
 
     /// Leaves the rest to a pipe.

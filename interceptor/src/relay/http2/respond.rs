@@ -17,7 +17,7 @@ pub(super) fn respond(
     stream: &mut Diverted,
     mut server: Option<&mut Server<'_>>,
     down: &mut ToClient,
-    over: &mut Vec<(StreamId, bool)>,
+    over: &mut Vec<StreamId>,
 ) -> bool {
     let mut moved = false;
     let size = down.client.in_force().max_frame_size;
@@ -80,7 +80,7 @@ pub(super) fn respond(
             Some(Down::Reset(code)) => {
                 encode::rst_stream(&mut frames, id, *code);
                 stream.down.clear();
-                over.push((id, false));
+                over.push(id);
             }
         }
         down.out.push(&frames);

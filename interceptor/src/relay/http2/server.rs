@@ -213,9 +213,7 @@ impl<'a> Server<'a> {
                         None if self.is_full() || self.is_leaving => break,
                         None => self.open(id, &mut stream.theirs, &mut stream.server_window),
                     };
-                    let mut block = Vec::new();
-                    self.encoder.begin(&mut block);
-                    fields.iter().for_each(|field| self.encoder.field(&mut block, field));
+                    let block = self.encoder.block(fields);
                     // A priority names streams by the client's numbers.
                     let opening = Opening::Headers { end_stream: *end, priority: None };
                     let head = BlockHead { stream: theirs, opening };

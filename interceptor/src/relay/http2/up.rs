@@ -131,7 +131,7 @@ impl Up {
         bytes: &[u8],
         link: &mut Link<'_, '_, 'a>,
         world: &mut World<'_, 'a>,
-    ) -> Result<usize, (usize, Stop)> {
+    ) -> (usize, Result<(), Stop>) {
         let (mut at, mut from) = (0, 0);
         while self.waiting.is_none() {
             let event = self.framer.next(&bytes[at..]);
@@ -163,12 +163,12 @@ impl Up {
                 }
                 Err(stop) => {
                     link.send(&mut self.to_app.out, &bytes[from..start]);
-                    return Err((start, stop));
+                    return (start, Err(stop));
                 }
             }
         }
         link.send(&mut self.to_app.out, &bytes[from..at]);
-        Ok(at)
+        (at, Ok(()))
     }
 
     /// The app has sent its SETTINGS: a request that waited for them is diverted.
@@ -189,9 +189,7 @@ impl Up {
         let id = frame.header.stream;
         let Ok(payload) = frame.payload() else {
             // An error of one stream is the app's to judge, if the stream is the app's.
-            let is_known = world.diversion.as_ref().is_some_and(|diversion| diversion.knows(id));
-            let is_apps = !is_known && !self.is_gone(id, world);
-            return Ok(if is_apps { Verdict::Pass } else { Verdict::Drop });
+            return Ok(if self.is_diverted(id, world) { Verdict::Drop } else { Verdict::Pass });
         };
         let wrong = |error: SettingsError| Stop::of_client(error.code());
         match payload {
@@ -230,11 +228,6 @@ impl Up {
                     return Ok(Verdict::Drop);
                 }
             }
-            Payload::Priority(_) => {
-                if world.diversion.as_ref().is_some_and(|diversion| diversion.knows(id)) {
-                    return Ok(Verdict::Drop);
-                }
-            }
             Payload::PriorityUpdate(about, _) => {
                 if world.diversion.as_ref().is_some_and(|diversion| diversion.knows(about)) {
                     return Ok(Verdict::Drop);
@@ -250,22 +243,22 @@ impl Up {
                 return self.on_fragment(None, &frame.header, fragment, raw, link, world);
             }
             Payload::Data(_)
+            | Payload::Priority(_)
             | Payload::Ping(_)
             | Payload::GoAway { .. }
             | Payload::PushPromise { .. }
             | Payload::Other(_) => {}
         }
-        if !id.is_connection() && self.is_gone(id, world) {
+        if self.is_diverted(id, world) {
             return Ok(Verdict::Drop);
         }
         Ok(Verdict::Pass)
     }
 
-    /// Whether the stream was diverted and is over. The app has never seen it.
-    fn is_gone(&self, id: StreamId, world: &World<'_, '_>) -> bool {
+    /// Whether the stream is or was diverted, as far as is remembered. The app has never seen it.
+    fn is_diverted(&self, id: StreamId, world: &World<'_, '_>) -> bool {
         let Some(diversion) = world.diversion.as_ref() else { return false };
-        !diversion.streams.contains_key(&id)
-            && (diversion.is_forgotten(id) || (self.to_app.highest < id && id <= self.highest))
+        diversion.knows(id) || (self.to_app.highest < id && id <= self.highest)
     }
 
     fn on_apps_change(&mut self, change: &Change, world: &mut World<'_, '_>) {
@@ -367,7 +360,7 @@ impl Up {
             && diversion.trailers(id, &fields)
         {
             return Verdict::Drop;
-        } else if self.is_gone(id, world) {
+        } else if self.is_diverted(id, world) {
             return Verdict::Drop;
         }
         match world.diversion {
@@ -425,7 +418,7 @@ impl Up {
             if diversion.streams.contains_key(&id) {
                 let is_data = header.kind == Kind::Data;
                 self.fate = if is_data { Fate::Divert(id) } else { Fate::Drop };
-            } else if self.is_gone(id, world) {
+            } else if self.is_diverted(id, world) {
                 self.fate = Fate::Drop;
             }
         }

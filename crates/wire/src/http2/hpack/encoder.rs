@@ -2,6 +2,7 @@
 
 use super::dynamic_table::DynamicTable;
 use super::field::{Field, Indexing, Representation};
+use super::fields::Fields;
 use super::static_table::{self, Found};
 use super::{huffman, integer};
 use crate::http2::settings::DEFAULT_TABLE_SIZE;
@@ -106,6 +107,14 @@ impl Encoder {
         if indexing == Indexing::Incremental {
             self.table.insert(name, value);
         }
+    }
+
+    /// A whole block.
+    pub fn block(&mut self, fields: &Fields) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.begin(&mut out);
+        fields.iter().for_each(|field| self.field(&mut out, field));
+        out
     }
 
     /// Where the tables have a field, the static one first.
