@@ -8,6 +8,7 @@
 //!  |-- health      recognises the kubelet's probes, which the app answers
 //!  |-- local       whether a connection comes from inside the pod
 //!  detect      the client's protocol, if the rules depend on it
+//!  |-- hold        how long bytes may wait for a decision (received)
 //!  |-- http1       requests and responses in order, each request to its own target
 //!  |-- http2       streams, each to its own target
 //!  stolen      one stolen connection: asks the rules, dials, hands over
@@ -46,6 +47,7 @@ pub mod filter;
 #[cfg(test)]
 mod future_sizes;
 pub mod health;
+pub mod hold;
 mod http1;
 mod http2;
 pub mod listen;
@@ -58,6 +60,7 @@ pub mod pipe;
 pub mod pressure;
 pub mod probe_turn;
 pub mod proxy_v2;
+pub mod received;
 pub mod record;
 mod request;
 pub mod route;

@@ -18,6 +18,8 @@ words! {
         NoMatch = "no_match",
         /// The condition has no value, as when a header is missing; it does not match.
         Error = "error",
+        /// The client fell silent before the condition could be evaluated; the app got the bytes.
+        Undecided = "undecided",
     }
 }
 

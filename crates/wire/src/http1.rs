@@ -19,6 +19,8 @@
 //!   [`RequestHead::host`] is `None` then.
 //! - `Content_Length` and `Transfer_Encoding` are not framed: gateways that turn names into
 //!   variables take them for the real ones.
+//! - A field with a control character, an odd name or a value on several lines does not affect the
+//!   end of the head. It is framed, unless it resembles a field that decides about framing.
 //! - Methods consist of letters, `-` and `_`. The standard allows more characters, but with these
 //!   `SSH-2.0` and `*1` could be the beginning of a method too.
 
@@ -27,6 +29,8 @@ mod chunked;
 mod exchange;
 mod fields;
 mod framer;
+mod headers;
+mod odd;
 mod request;
 mod response;
 mod scan;
@@ -34,6 +38,7 @@ mod scan;
 pub use body::Body;
 pub use exchange::{After, Asked, Version};
 pub use framer::{Event, RequestFramer, ResponseFramer};
+pub use headers::Headers;
 pub use httparse::Header;
 pub(crate) use request::is_method_byte;
 pub use request::{RequestHead, request};
@@ -42,9 +47,6 @@ pub use scan::{HeadScan, Storage};
 
 /// Maximum length of a head in bytes, with the empty line at its end and those in front of it.
 pub const MAX_HEAD: usize = 64 * 1024;
-
-/// Maximum number of header fields in a head.
-pub const MAX_HEADERS: usize = 128;
 
 /// Maximum length of a method in bytes. The longest registered one has 17.
 pub const MAX_METHOD: usize = 32;

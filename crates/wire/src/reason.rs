@@ -22,17 +22,15 @@ pub enum Reason {
     /// A head of more than [`MAX_HEAD`](crate::http1::MAX_HEAD) bytes.
     #[error("a head of more than {} bytes", crate::http1::MAX_HEAD)]
     HeadTooLong,
-    /// More than [`MAX_HEADERS`](crate::http1::MAX_HEADERS) header fields.
-    #[error("more than {} header fields", crate::http1::MAX_HEADERS)]
-    TooManyHeaders,
     /// A line that ends in LF without CR, RFC 9112 section 2.2.
     #[error("a line that does not end in CRLF")]
     LineEnd,
-    /// A malformed header name, RFC 9112 sections 5.1 and 5.2. It is empty, has white space around
-    /// it (as a folded line has), has a byte that names can't have, or resembles a framing header.
+    /// A malformed header name, RFC 9112 sections 5.1 and 5.2. It is empty, has white space,
+    /// control characters or bytes beyond ASCII, or resembles that of a framing header. Or a
+    /// framing header is continued on the next line.
     #[error("a malformed header name")]
     HeaderName,
-    /// A control character in a value, such as CR without LF, RFC 9110 section 5.5.
+    /// NUL, or CR without LF, in a value: RFC 9110 section 5.5.
     #[error("a malformed header value")]
     HeaderValue,
     /// `Content-Length` that is not a plain number, or several that differ, RFC 9112 section 6.3.
@@ -93,14 +91,13 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 26] = [
         Self::NotHttp,
         Self::Http09,
         Self::Version,
         Self::StartLine,
         Self::Method,
         Self::HeadTooLong,
-        Self::TooManyHeaders,
         Self::LineEnd,
         Self::HeaderName,
         Self::HeaderValue,
@@ -132,7 +129,6 @@ impl Reason {
             Self::StartLine => "start_line",
             Self::Method => "method",
             Self::HeadTooLong => "head_too_long",
-            Self::TooManyHeaders => "too_many_headers",
             Self::LineEnd => "line_end",
             Self::HeaderName => "header_name",
             Self::HeaderValue => "header_value",

@@ -37,6 +37,7 @@ fn the_default_policy_is_that_of_a_daemon_without_a_policy() {
         let (rendered, plain) = (policy(helm, &[])?, Policy::default());
         assert_eq!(rendered.dial, plain.dial);
         assert_eq!(rendered.connect_timeout, plain.connect_timeout);
+        assert_eq!(rendered.silence, plain.silence);
         assert_eq!(rendered.max_rules(), plain.max_rules());
         assert_eq!(rendered.max_ttl(), plain.max_ttl());
         assert_eq!(rendered.namespaces(), plain.namespaces());
@@ -71,6 +72,8 @@ fn every_value_reaches_the_daemon() {
         let policy = Policy::parse(&text, "policy.yaml")?;
         assert_eq!(policy.dial, Dial::Node);
         assert_eq!(policy.connect_timeout, Duration::from_millis(250));
+        assert_eq!(policy.silence.opening, Duration::from_millis(50));
+        assert_eq!(policy.silence.head, Duration::from_secs(2));
         assert_eq!(policy.max_rules(), 2);
         assert_eq!(policy.max_ttl(), Some(Duration::from_secs(8 * 60 * 60)));
         assert_eq!(policy.namespaces(), Some("env in (dev,test)"));

@@ -33,6 +33,8 @@ pub struct Policy {
     pub dial: Dial,
     /// Maximum time for a target to accept a connection.
     pub connect_timeout: Duration,
+    /// Maximum silence of a client before its bytes are passed on without a decision.
+    pub silence: Silence,
     max_rules: Setting<usize>,
     max_rules_per_node: Setting<usize>,
     actions: Option<Setting<Vec<Action>>>,
@@ -43,6 +45,15 @@ pub struct Policy {
     allow_reserved: Setting<Vec<Reserved>>,
 }
 
+/// The silences of a client after which the app gets what was held for a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// While it is not certain that the client speaks HTTP or TLS.
+    pub opening: Duration,
+    /// Behind a complete start line, or within a ClientHello.
+    pub head: Duration,
+}
+
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Setting<T> {
@@ -50,11 +61,18 @@ struct Setting<T> {
     place: Place,
 }
 
+impl Default for Silence {
+    fn default() -> Self {
+        Self { opening: Duration::from_millis(100), head: Duration::from_secs(1) }
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
             dial: Dial::default(),
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            silence: Silence::default(),
             max_rules: Setting { value: DEFAULT_MAX_RULES, place: Place::Default },
             max_rules_per_node: Setting {
                 value: DEFAULT_MAX_RULES_PER_NODE,
@@ -83,6 +101,7 @@ impl Policy {
         let Self {
             dial: _,
             connect_timeout: _,
+            silence: _,
             max_rules,
             max_rules_per_node,
             actions,

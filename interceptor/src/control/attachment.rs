@@ -489,6 +489,7 @@ async fn workload(
         home: context.home,
         dial: context.policy.dial,
         connect_timeout: context.policy.connect_timeout,
+        silence: context.policy.silence,
         strays: Default::default(),
         unrouted: Default::default(),
         gone: Default::default(),

@@ -61,7 +61,8 @@
 //!   Upgrade or CONNECT     |                 |               |               |
 //! response until close     |                 | Pipe          |               | passes
 //! response ends            |                 | passes        |               | passes
-//! last response ends       |                 | Pipe          |               | Over
+//! last response ends       |                 | Pipe          |               | Over; Last while
+//!                          |                 |               |               |   content is sent
 //! response in doubt        |                 | Pipe          |               | Count, InDoubt;
 //!                          |                 |               |               |   Pipe if Answer
 //! bytes, no response due   | DropTargets,    | Pipe          | DropApp, None | Over
@@ -83,13 +84,17 @@
 //! request ends             | Body                           |                 | Between
 //!   with Upgrade, CONNECT  | Body, a response is due        |                 | Answer
 //!                          | Body, no response is due       |                 | Between
-//!   with close             | Body, App                      |                 | AfterLast
+//!   with close             | Body; App, or no length        |                 | AfterLast
 //!                          | Body, Target                   |                 | Stopped
+//!   after Last             | Body                           |                 | Over
 //! Upgrade is declined      | Answer                         |                 | Between
 //! doubt in a head          | Between, App or SpareApp       |                 | Unframed: Pipe
 //!                          | Between, None or Target        |                 | Turn(Unframed)
 //! doubt in a body          | Body                           | Pipe            |
 //! head not complete        | Between, None                  |                 | Turn(Idle)
+//! silence within a head    | Between, App or SpareApp       | Give            | App
+//!                          | Between, None; app is down     | UpstreamBroke   |
+//! silence, bytes held      | Answer, App                    | Give            |
 //! bytes                    | Dial(Idle)                     | CancelDial      | Between
 //!                          | Turn, Dial, Answer, Stopped    | Wait            |
 //! FIN, all bytes sent      | Answer, Stopped                | Pipe            |
@@ -121,8 +126,17 @@
 //! app is open              | Dial                           |                 | App, Between,
 //!                          |                                |                 |   Unframed
 //! app fails                | Dial(Idle), all bytes sent     |                 | Over
+//!                          | Dial(Idle), otherwise          |                 | Between
 //!                          | Dial, otherwise                | UpstreamBroke   |
 //! ```
+//!
+//! # A client that falls silent
+//!
+//! No rule can decide before a head is complete, so its beginning is held. A client that falls
+//! silent within a head may not speak HTTP. After a while ([`Hold`](super::hold::Hold)) the app
+//! gets what is held, and the rest as it arrives (`Give`). The request is the app's, whatever it
+//! says. Later requests are decided. The same holds for bytes behind Upgrade or CONNECT, about
+//! which the response decides.
 //!
 //! # When a target dies in the middle of a response
 //!
@@ -160,11 +174,11 @@ use self::{
     exchange::Exchange, hand_off::Ends, requests::Requests, responses::Responses, state::State,
     upstreams::Upstreams,
 };
-use super::{stolen::Stolen, upstream::Upstream};
+use super::{received::Received, stolen::Stolen, upstream::Upstream};
 
 /// Serves a connection on which the client speaks HTTP/1, until its end. `received` was read from
 /// the client. `app` is the app's connection, if it is open.
-pub(super) async fn serve(stolen: &Stolen, app: Option<Upstream>, received: Vec<u8>) {
+pub(super) async fn serve(stolen: &Stolen, app: Option<Upstream>, received: Received) {
     let (mut ends, hand_off) = {
         let mut exchange = Exchange {
             stolen,

@@ -170,6 +170,15 @@ impl Stolen {
         }
     }
 
+    /// Notes that the app gets bytes of the client about which no rule could decide.
+    pub(super) fn undecided(&self) {
+        for route in &*self.routes() {
+            if !route.filter.takes_all() {
+                route.stats.decide(Decision::Undecided);
+            }
+        }
+    }
+
     /// Notes that the target got the connection or request that its rule matched.
     pub fn reached(&self, route: &Arc<Route>) {
         if !route.filter.takes_all() {

@@ -35,8 +35,10 @@ pub use self::chunk::{BURST, Chunk, SCRATCH};
 /// waiting.
 pub const NO_PROGRESS: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 1_000 });
 
-/// Maximum wait for a peer to close its side after we closed ours.
-const LINGER: Duration = Duration::from_secs(5);
+/// Maximum wait for a peer to close its side after we closed ours, as servers have it.
+const LINGER: Duration = Duration::from_secs(30);
+/// The same for a peer that sends nothing.
+const LINGER_SILENCE: Duration = Duration::from_secs(5);
 
 /// One end of a connection.
 #[derive(Debug)]
@@ -239,9 +241,10 @@ impl Stream {
         self.drained().await;
     }
 
-    /// Sends FIN and waits for the peer's, at most for [`LINGER`]. Without this
-    /// wait, a close becomes a reset if the peer has sent bytes that we do not read. The peer would
-    /// lose the bytes that it has not read yet (RFC 9112, section 9.6).
+    /// Sends FIN and waits for the peer's, at most for [`LINGER`], or for [`LINGER_SILENCE`]
+    /// without a byte. Without this wait, a close becomes a reset if the peer has sent bytes that
+    /// we do not read. The peer would lose the bytes that it has not read yet (RFC 9112, section
+    /// 9.6).
     pub async fn linger(&self) {
         // A stream that has failed shows it at the next read.
         let _ = self.finish();
@@ -249,7 +252,7 @@ impl Stream {
             let discard = |cx: &mut Context<'_>| {
                 SCRATCH.with_borrow_mut(|scratch| self.poll_read(cx, scratch))
             };
-            while let Ok(1..) = poll_fn(discard).await {}
+            while let Ok(Ok(1..)) = timeout(LINGER_SILENCE, poll_fn(discard)).await {}
         };
         let _ = timeout(LINGER, until_end).await;
     }

@@ -20,7 +20,10 @@ use super::{
     route::Route, socket_pool::Pool, source_ports::SourcePorts,
 };
 use crate::{
-    config::{policy::Dial, workloads::HealthCheck},
+    config::{
+        policy::{Dial, Silence},
+        workloads::HealthCheck,
+    },
     datapath::{Bypass, HeartbeatPage, NetnsCallers},
     netns::{HomeNetns, Netns},
 };
@@ -72,6 +75,8 @@ pub struct Workload {
     pub dial: Dial,
     /// Maximum wait of a client for a target before the app serves it.
     pub connect_timeout: Duration,
+    /// Maximum silence of a client before its bytes are passed on without a decision.
+    pub silence: Silence,
     /// Connections to one of `listeners` itself, which the relay resets.
     pub strays: AtomicU64,
     /// Connections to a port that was given back, and whose counters are gone.

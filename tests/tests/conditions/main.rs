@@ -8,6 +8,7 @@ mod not_http;
 mod percent;
 mod proxy_header;
 mod several_rules;
+mod silence;
 mod target_closes;
 mod target_failures;
 mod target_only;

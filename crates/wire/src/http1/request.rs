@@ -4,6 +4,8 @@ use httparse::Header;
 
 use super::exchange::Kind;
 use super::fields::{self, Fields};
+use super::headers::Headers;
+use super::odd;
 use super::scan::{Found, HeadScan, Storage, Wrong};
 use super::{After, Asked, Body, MAX_METHOD, Version, is_text};
 use crate::{Parsed, Reason};
@@ -15,10 +17,12 @@ pub struct RequestHead<'a> {
     target: &'a str,
     /// The version as sent.
     pub version: Version,
-    /// The header fields in the order sent, without the white space around values.
-    pub headers: &'a [Header<'a>],
+    /// The header fields.
+    pub headers: Headers<'a>,
     /// The place at the beginning of the body.
     pub body: Body,
+    /// Whether the head declares where the content ends: a length or a coding.
+    pub has_length: bool,
     /// What follows the body.
     pub after: After,
     close: bool,
@@ -55,24 +59,32 @@ fn complete<'a, 'b: 'a>(
     head: &'b [u8],
     storage: &'a mut Storage<'b>,
 ) -> Result<RequestHead<'a>, Reason> {
+    let Storage { fields, copy } = storage;
     let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(head, &mut storage.0) {
-        Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+    let (line, headers) = match parsed.parse_with_uninit_headers(head, fields) {
+        Ok(httparse::Status::Complete(len)) if len == head.len() => {
+            let list: &'a [Header<'b>] = parsed.headers;
+            ((parsed.method, parsed.path, parsed.version), Headers::from(list))
+        }
         Ok(_) => return Err(Reason::LineEnd),
-        Err(error) => return Err(what(error, head)),
-    }
-    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
-    else {
-        return Err(Reason::StartLine);
+        Err(_) => {
+            let number = odd::plain(head, copy).map_err(|reason| first_of(head, reason))?;
+            let mut list = vec![httparse::EMPTY_HEADER; number];
+            let mut parsed = httparse::Request::new(&mut list);
+            parsed.parse(copy).map_err(|error| what(error, head))?;
+            ((parsed.method, parsed.path, parsed.version), Headers::owned(list))
+        }
     };
+    let (Some(method), Some(target), Some(minor)) = line else { return Err(Reason::StartLine) };
     if !is_method(method.as_bytes()) {
         return Err(Reason::NotHttp);
     }
-    let headers: &'a [Header<'b>] = parsed.headers;
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let kind = kind(method)?;
-    let Fields { body, close, upgrade } = fields::read(headers, version);
-    let body = body?.unwrap_or(Body::NONE);
+    let Fields { body, close, upgrade } = fields::read(&headers, version);
+    let body = body?;
+    let has_length = body.is_some();
+    let body = body.unwrap_or(Body::NONE);
     if kind == Kind::Connect && !body.is_done() {
         return Err(Reason::ConnectWithContent);
     }
@@ -82,7 +94,7 @@ fn complete<'a, 'b: 'a>(
         _ if close => After::Close,
         _ => After::Keep,
     };
-    Ok(RequestHead { method, target, version, headers, body, after, close })
+    Ok(RequestHead { method, target, version, headers, body, has_length, after, close })
 }
 
 /// Checks the complete lines of a head that is still arriving.
@@ -91,8 +103,18 @@ fn incomplete<'b>(lines: &'b [u8], storage: &mut Storage<'b>) -> Result<(), Reas
         return Ok(());
     }
     let mut parsed = httparse::Request::new(&mut []);
-    parsed.parse_with_uninit_headers(lines, &mut storage.0).map_err(|error| what(error, lines))?;
-    match parsed.method {
+    let method = match parsed.parse_with_uninit_headers(lines, &mut storage.fields) {
+        Ok(_) => parsed.method,
+        Err(_) => {
+            let copy = &mut storage.copy;
+            let number = odd::plain(lines, copy).map_err(|reason| first_of(lines, reason))?;
+            let mut list = vec![httparse::EMPTY_HEADER; number];
+            let mut parsed = httparse::Request::new(&mut list);
+            parsed.parse(copy).map_err(|error| what(error, lines))?;
+            parsed.method
+        }
+    };
+    match method {
         Some(method) if is_method(method.as_bytes()) => kind(method).map(|_| ()),
         _ => Err(Reason::NotHttp),
     }
@@ -179,11 +201,15 @@ fn what(error: httparse::Error, head: &[u8]) -> Reason {
     let found = match error {
         httparse::Error::HeaderName => Reason::HeaderName,
         httparse::Error::HeaderValue => Reason::HeaderValue,
-        httparse::Error::TooManyHeaders => Reason::TooManyHeaders,
         // CR without LF.
         httparse::Error::NewLine => Reason::LineEnd,
         _ => Reason::StartLine,
     };
+    first_of(head, found)
+}
+
+/// The reason that the start line gives, or else `found`.
+fn first_of(head: &[u8], found: Reason) -> Reason {
     start_line(head).err().unwrap_or(found)
 }
 

@@ -4,6 +4,8 @@ use httparse::Header;
 
 use super::exchange::Kind;
 use super::fields::{self, Fields};
+use super::headers::Headers;
+use super::odd;
 use super::scan::{Found, HeadScan, Storage, Wrong};
 use super::{After, Asked, Body, Version};
 use crate::{Parsed, Reason};
@@ -15,8 +17,8 @@ pub struct ResponseHead<'a> {
     pub status: u16,
     /// The version as sent.
     pub version: Version,
-    /// The header fields in the order sent, without the white space around values.
-    pub headers: &'a [Header<'a>],
+    /// The header fields.
+    pub headers: Headers<'a>,
     /// The place at the beginning of the body.
     pub body: Body,
     /// What follows the body. An interim response has [`After::Keep`]: another response to the same
@@ -58,19 +60,27 @@ fn complete<'a, 'b: 'a>(
     to: Asked,
     storage: &'a mut Storage<'b>,
 ) -> Result<ResponseHead<'a>, Reason> {
+    let Storage { fields, copy } = storage;
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut parsed, head, &mut storage.0) {
-        Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+    let (line, headers) = match config.parse_response_with_uninit_headers(&mut parsed, head, fields)
+    {
+        Ok(httparse::Status::Complete(len)) if len == head.len() => {
+            let list: &'a [Header<'b>] = parsed.headers;
+            ((parsed.code, parsed.version), Headers::from(list))
+        }
         Ok(_) => return Err(Reason::LineEnd),
-        Err(error) => return Err(what(error, head)),
-    }
-    let (Some(status @ 100..), Some(minor)) = (parsed.code, parsed.version) else {
-        return Err(Reason::StartLine);
+        Err(_) => {
+            let number = odd::plain(head, copy).map_err(|reason| first_of(head, reason))?;
+            let mut list = vec![httparse::EMPTY_HEADER; number];
+            let mut parsed = httparse::Response::new(&mut list);
+            parsed.parse(copy).map_err(|error| what(error, head))?;
+            ((parsed.code, parsed.version), Headers::owned(list))
+        }
     };
-    let headers: &'a [Header<'b>] = parsed.headers;
+    let (Some(status @ 100..), Some(minor)) = line else { return Err(Reason::StartLine) };
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    let Fields { body, close, .. } = fields::read(headers, version);
+    let Fields { body, close, .. } = fields::read(&headers, version);
     let (body, after) = match (status, to.kind) {
         (101, _) if !to.upgrade => return Err(Reason::UnaskedUpgrade),
         (101, _) => (Body::NONE, After::Upgrade),
@@ -94,7 +104,14 @@ fn keep_unless(close: bool) -> After {
 fn incomplete<'b>(lines: &'b [u8], storage: &mut Storage<'b>) -> Result<(), Reason> {
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut parsed, lines, &mut storage.0) {
+    let fields = &mut storage.fields;
+    if config.parse_response_with_uninit_headers(&mut parsed, lines, fields).is_ok() {
+        return Ok(());
+    }
+    let copy = &mut storage.copy;
+    let number = odd::plain(lines, copy).map_err(|reason| first_of(lines, reason))?;
+    let mut list = vec![httparse::EMPTY_HEADER; number];
+    match httparse::Response::new(&mut list).parse(copy) {
         Ok(_) => Ok(()),
         Err(error) => Err(what(error, lines)),
     }
@@ -109,12 +126,20 @@ fn beginning(line: &[u8]) -> Result<(), Reason> {
     Err(if line.starts_with(b"HTTP/") { Reason::Version } else { Reason::NotHttp })
 }
 
+/// The reason that the status line gives, or else `found`.
+fn first_of(head: &[u8], found: Reason) -> Reason {
+    let end = memchr::memchr(b'\n', head).map_or(head.len(), |lf| lf + 1);
+    match httparse::Response::new(&mut []).parse(&head[..end]) {
+        Err(error) => what(error, head),
+        Ok(_) => found,
+    }
+}
+
 /// The reason for an error of `httparse` in a head whose lines are complete.
 fn what(error: httparse::Error, head: &[u8]) -> Reason {
     match error {
-        httparse::Error::HeaderName => Reason::HeaderName,
+        httparse::Error::HeaderName | httparse::Error::TooManyHeaders => Reason::HeaderName,
         httparse::Error::HeaderValue => Reason::HeaderValue,
-        httparse::Error::TooManyHeaders => Reason::TooManyHeaders,
         httparse::Error::Version if head.starts_with(b"HTTP/") => Reason::Version,
         httparse::Error::Version => Reason::NotHttp,
         httparse::Error::NewLine => Reason::LineEnd,

@@ -2,15 +2,18 @@
 //!
 //! `httparse` starts over at each call and accepts bare LF as the end of a line. So this module
 //! finds the ends of lines. `httparse` reads a complete head once. It also reads a head that is
-//! still arriving each time that complete lines were added, at most [`MAX_HEADERS`] times: so a
+//! still arriving each time that complete lines were added, at most [`USUAL_FIELDS`] times: so a
 //! malformed line is found before the last line arrives.
 
 use std::mem::MaybeUninit;
 
 use httparse::Header;
 
-use super::{MAX_HEAD, MAX_HEADERS};
+use super::MAX_HEAD;
 use crate::Reason;
+
+/// Number of fields that a head may have without an allocation.
+const USUAL_FIELDS: usize = 128;
 
 /// The place that the search for the end of a head has reached.
 ///
@@ -27,9 +30,14 @@ pub struct HeadScan {
     lines: u16,
 }
 
-/// Space for the header fields of one head. It is neither initialised nor allocated.
+/// Space for the header fields of one head. It is neither initialised nor, for usual heads,
+/// allocated.
 #[derive(Debug)]
-pub struct Storage<'b>(pub(super) [MaybeUninit<Header<'b>>; MAX_HEADERS]);
+pub struct Storage<'b> {
+    pub(super) fields: [MaybeUninit<Header<'b>>; USUAL_FIELDS],
+    /// The copy of an odd head.
+    pub(super) copy: Vec<u8>,
+}
 
 /// The part of a head that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +46,12 @@ pub(super) enum Found {
     Head(usize),
     /// More complete lines than at the last call, up to this offset.
     Lines(usize),
-    /// No more complete lines than at the last call. The bytes from this offset on are new.
+    /// No more complete lines than at the last call, or more than are checked before the head is
+    /// complete. The bytes from this offset on are new.
     Bytes(usize),
 }
 
-/// A line that is malformed, or one too many.
+/// A line that is malformed, or too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wrong {
     pub(super) reason: Reason,
@@ -56,7 +65,7 @@ impl HeadScan {
     /// Searches up to the end of the head, or of `bytes`.
     ///
     /// # Errors
-    /// When a line does not end in CRLF, or the head has too many lines or bytes.
+    /// When a line does not end in CRLF, or the head has too many bytes.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<Found, Wrong> {
         let searched = bytes.len().min(MAX_HEAD);
         let from = self.seen as usize;
@@ -72,9 +81,6 @@ impl HeadScan {
                     *self = Self::default();
                     return Ok(Found::Head(lf + 1));
                 }
-                (false, _) if usize::from(lines) > MAX_HEADERS => {
-                    return Err(Wrong { reason: Reason::TooManyHeaders, line, end: lf });
-                }
                 (false, _) => lines += 1,
             }
             line = lf + 1;
@@ -82,7 +88,8 @@ impl HeadScan {
         if bytes.len() >= MAX_HEAD {
             return Err(Wrong { reason: Reason::HeadTooLong, line, end: MAX_HEAD });
         }
-        let found = if lines > self.lines { Found::Lines(line) } else { Found::Bytes(from) };
+        let is_checked = lines > self.lines && usize::from(lines) <= USUAL_FIELDS;
+        let found = if is_checked { Found::Lines(line) } else { Found::Bytes(from) };
         // All three are below MAX_HEAD.
         (self.seen, self.line, self.lines) = (searched as u32, line as u32, lines);
         Ok(found)
@@ -102,9 +109,9 @@ impl HeadScan {
 // === impl Storage ===
 
 impl Storage<'_> {
-    /// Space that holds no header fields.
+    /// Space that holds no fields.
     pub const fn new() -> Self {
-        Self([const { MaybeUninit::uninit() }; MAX_HEADERS])
+        Self { fields: [const { MaybeUninit::uninit() }; USUAL_FIELDS], copy: Vec::new() }
     }
 }
 

@@ -15,6 +15,9 @@ use super::{Action, Dial, Place, Policy, Setting, address::RESERVED, refusal::Sh
 /// Allowed values of `connectTimeout`.
 const CONNECT_TIMEOUT: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(60);
+/// Allowed values of `openingTimeout` and `headTimeout`.
+const SILENCE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(60);
 /// Allowed values of `maxRules`.
 const MAX_RULES: std::ops::RangeInclusive<usize> = 1..=256;
 /// Allowed values of `maxRulesPerNode`.
@@ -32,6 +35,8 @@ struct RawPolicy {
     dial: Option<Spanned<String>>,
     #[serde(deserialize_with = "present")]
     connect_timeout: Option<Spanned<String>>,
+    opening_timeout: Option<Spanned<String>>,
+    head_timeout: Option<Spanned<String>>,
     #[serde(deserialize_with = "present")]
     max_rules: Option<Spanned<String>>,
     #[serde(deserialize_with = "present")]
@@ -85,6 +90,12 @@ impl Policy {
         if let Some(timeout) = &raw.connect_timeout {
             policy.connect_timeout =
                 reader.duration(timeout, &CONNECT_TIMEOUT, "connectTimeout: 1s")?;
+        }
+        if let Some(timeout) = &raw.opening_timeout {
+            policy.silence.opening = reader.duration(timeout, &SILENCE, "openingTimeout: 100ms")?;
+        }
+        if let Some(timeout) = &raw.head_timeout {
+            policy.silence.head = reader.duration(timeout, &SILENCE, "headTimeout: 1s")?;
         }
         if let Some(rules) = &raw.max_rules {
             policy.max_rules =

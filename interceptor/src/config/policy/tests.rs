@@ -16,6 +16,8 @@ const POLICY: &str = r#"targets:
   allowReserved: [linkLocal, node]
 dial: node
 connectTimeout: 250ms
+openingTimeout: 50ms
+headTimeout: 2s
 maxRules: 3
 maxTtl: 8h
 "#;
@@ -56,6 +58,8 @@ fn the_default() {
 fn all_fields() {
     let policy = policy(POLICY);
     assert_eq!((policy.dial, policy.connect_timeout), (Dial::Node, Duration::from_millis(250)));
+    let silence = Silence { opening: Duration::from_millis(50), head: Duration::from_secs(2) };
+    assert_eq!(policy.silence, silence);
     assert_eq!((policy.max_rules(), policy.max_ttl()), (3, Some(Duration::from_secs(8 * 60 * 60))));
 }
 
@@ -196,10 +200,10 @@ fn an_empty_allow_list_allows_nothing() {
 
 #[rstest]
 #[case(Some(8 * 3600), None)]
-#[case(Some(8 * 3600 + 60), Some("ttl 8h1m is refused by policy.yaml:11 (maxTtl: 8h); write `ttl 8h` or less"))]
+#[case(Some(8 * 3600 + 60), Some("ttl 8h1m is refused by policy.yaml:13 (maxTtl: 8h); write `ttl 8h` or less"))]
 #[case(
     None,
-    Some("a rule without ttl is refused by policy.yaml:11 (maxTtl: 8h); add `ttl 8h` or less")
+    Some("a rule without ttl is refused by policy.yaml:13 (maxTtl: 8h); add `ttl 8h` or less")
 )]
 fn ttls(#[case] seconds: Option<u64>, #[case] refusal: Option<&str>) {
     let judged = policy(POLICY).judge_ttl(seconds.map(Duration::from_secs));
@@ -212,7 +216,7 @@ fn numbers_of_rules() {
     assert_eq!(policy.judge_rules(3), Ok(()));
     assert_eq!(
         policy.judge_rules(4).map_err(|refusal| refusal.to_string()),
-        Err("4 rules on one workload are refused by policy.yaml:10 (maxRules: 3); remove a rule, or ask the admin".to_owned())
+        Err("4 rules on one workload are refused by policy.yaml:12 (maxRules: 3); remove a rule, or ask the admin".to_owned())
     );
 }
 
@@ -305,7 +309,7 @@ fn selected_namespaces(#[case] text: &str, #[case] selector: Option<&str>) {
 #[case("[]", "1:1: expected `key: value` lines")]
 #[case(
     "target: {}",
-    "1:1: unknown field `target`, expected `targets`, `dial`, `connectTimeout`, `maxRules`, `maxRulesPerNode`, `maxTtl`, `actions` or `namespaces`"
+    "1:1: unknown field `target`, expected `targets`, `dial`, `connectTimeout`, `openingTimeout`, `headTimeout`, `maxRules`, `maxRulesPerNode`, `maxTtl`, `actions` or `namespaces`"
 )]
 #[case(
     "targets:\n  alow: []",
@@ -335,6 +339,8 @@ fn selected_namespaces(#[case] text: &str, #[case] selector: Option<&str>) {
 #[case("dial: Pod", "1:7: found `Pod`, expected `pod` or `node`")]
 #[case("connectTimeout: 9ms", "1:17: found `9ms`, expected a duration from 10ms to 1m")]
 #[case("connectTimeout: 61s", "1:17: found `61s`, expected a duration from 10ms to 1m")]
+#[case("openingTimeout: 9ms", "1:17: found `9ms`, expected a duration from 10ms to 1m")]
+#[case("headTimeout: 61s", "1:14: found `61s`, expected a duration from 10ms to 1m")]
 #[case("connectTimeout: 1", "1:17: found `1`, expected a duration from 10ms to 1m")]
 #[case("maxRules: 0", "1:11: found `0`, expected a number from 1 to 256")]
 #[case("maxRules: 257", "1:11: found `257`, expected a number from 1 to 256")]

@@ -59,6 +59,11 @@ impl Exchange<'_> {
         })
         .await;
         self.target_is_reached();
+        if hand_off == HandOff::UpstreamBroke
+            && let Some(outcome) = self.requests.app_failure
+        {
+            self.stolen.record.record_all(outcome);
+        }
         hand_off
     }
 
@@ -74,7 +79,9 @@ impl Exchange<'_> {
             // Each direction may have waited for a change that the other one made.
             if self.state == before {
                 self.poll_in_hand(cx);
-                return Poll::Pending;
+                if let Err(hand_off) = ready!(self.poll_hold(cx)) {
+                    return Poll::Ready(hand_off);
+                }
             }
         }
     }
@@ -87,7 +94,7 @@ impl Exchange<'_> {
     /// Passes an event to the state, and carries out the action that it returns.
     pub(super) fn on(&mut self, event: Event) -> Result<(), HandOff> {
         match self.state.on(event) {
-            Action::Continue | Action::Wait | Action::Send => {}
+            Action::Continue | Action::Wait | Action::Send | Action::Give => {}
             Action::OpenTarget => return self.open_target(),
             Action::DialApp => self.dial_app(),
             Action::CancelDial => self.requests.cancel_dial(),

@@ -6,6 +6,8 @@ use interceptor_wire::http1::{self, RequestFramer};
 
 use crate::relay::{
     dial::{AppDialError, DialError},
+    hold::Hold,
+    received::Received,
     route::Route,
     select::Decided,
     stats::Outcome,
@@ -20,8 +22,10 @@ pub(super) const MAX_BUFFERED: usize = http1::MAX_HEAD;
 /// The bytes of the client, and what is known of the next request.
 pub(super) struct Requests {
     pub(super) framer: RequestFramer,
-    /// Read and not sent: the beginning of a head, or bytes that have to wait.
-    pub(super) buffered: Vec<u8>,
+    /// Read and not decided about: the beginning of a head, or bytes that have to wait.
+    pub(super) buffered: Received,
+    /// Ends the wait of what is buffered if the client falls silent.
+    pub(super) hold: Hold,
     /// The framer has seen all that is buffered.
     pub(super) needs_more: bool,
     /// Bytes for the current upstream, whose send queue is full.
@@ -33,6 +37,10 @@ pub(super) struct Requests {
     pub(super) dial: Option<Dial>,
     /// The target that could not be reached for the next request. Counts when the app gets it.
     pub(super) failure: Option<(Arc<Route>, Outcome)>,
+    /// The outcome for the client if only the app can serve it: the last dial has failed.
+    pub(super) app_failure: Option<Outcome>,
+    /// The last request declares where its content ends.
+    pub(super) has_length: bool,
     /// The client has sent FIN.
     pub(super) ended: bool,
 }
@@ -48,23 +56,26 @@ type Connect<E> = Pin<Box<dyn Future<Output = Result<Upstream, E>> + Send>>;
 // === impl Requests ===
 
 impl Requests {
-    pub(super) fn new(received: Vec<u8>) -> Self {
+    pub(super) fn new(received: Received) -> Self {
         Self {
             framer: RequestFramer::default(),
             buffered: received,
+            hold: Hold::default(),
             needs_more: false,
             to_upstream: WriteBuffer::default(),
             chunk: Chunk::default(),
             decided: None,
             dial: None,
             failure: None,
+            app_failure: None,
+            has_length: false,
             ended: false,
         }
     }
 
     /// The bytes that wait for the upstream's send queue, and those behind them.
     pub(super) fn into_rest(self) -> (Vec<u8>, Vec<u8>) {
-        (self.to_upstream.into_rest(), self.buffered)
+        (self.to_upstream.into_rest(), self.buffered.into_rest())
     }
 
     /// Whether the client is read, so that a read shows its end or failure.
@@ -90,8 +101,8 @@ impl Requests {
 
     /// Begins again with bytes that were sent. Of the first request, `decided` is known.
     pub(super) fn repeat(&mut self, mut sent: Vec<u8>, decided: Decided) {
-        sent.append(&mut self.buffered);
-        self.buffered = sent;
+        sent.extend_from_slice(self.buffered.all());
+        self.buffered = Received::new(sent);
         self.framer = RequestFramer::default();
         self.needs_more = false;
         self.to_upstream = WriteBuffer::default();

@@ -6,7 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use interceptor_wire::http1::{Event as Framed, RequestHead, Storage};
+use interceptor_wire::{
+    Reason,
+    http1::{Event as Framed, RequestHead, Storage},
+};
 
 use super::{
     exchange::{Exchange, SentRequest},
@@ -15,8 +18,10 @@ use super::{
 };
 use crate::relay::{
     direction::Direction,
+    hold::Begins,
     observe::Observer as _,
     request::Http1,
+    select::Decided,
     stats::Piped,
     stream::{BURST, SCRATCH},
 };
@@ -54,7 +59,7 @@ impl Exchange<'_> {
         }
         if !self.requests.needs_more && self.requests.has_buffered() {
             let buffered = std::mem::take(&mut self.requests.buffered);
-            return Poll::Ready(self.send(cx, &buffered));
+            return Poll::Ready(self.send(cx, buffered.all(), buffered.given()));
         }
         if self.requests.ended {
             return Poll::Ready(self.client_ended());
@@ -96,16 +101,17 @@ impl Exchange<'_> {
                 return Poll::Ready(Ok(()));
             }
             Poll::Ready(if self.requests.has_buffered() {
-                let mut bytes = std::mem::take(&mut self.requests.buffered);
-                bytes.extend_from_slice(&scratch[..n]);
-                self.send(cx, &bytes)
+                let mut buffered = std::mem::take(&mut self.requests.buffered);
+                buffered.extend_from_slice(&scratch[..n]);
+                self.send(cx, buffered.all(), buffered.given())
             } else {
-                self.send(cx, &scratch[..n])
+                self.send(cx, &scratch[..n], 0)
             })
         })
     }
 
-    /// Reads from the client while nothing can be sent, to see its end or failure.
+    /// Reads from the client while nothing can be sent, to see its end or failure. Ready when
+    /// something can be sent.
     fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandOff>> {
         while self.requests.is_reading() {
             let read = SCRATCH.with_borrow_mut(|scratch| {
@@ -120,11 +126,18 @@ impl Exchange<'_> {
                     self.requests.ended = true;
                     self.client_ended()?;
                 }
+                Ok(_) if self.requests.buffered.has_given() => {
+                    self.give(cx)?;
+                    if self.requests.buffered.len() >= MAX_BUFFERED {
+                        let reason = Reason::HeadTooLong;
+                        return Poll::Ready(Err(HandOff::piped(Piped::Request(reason))));
+                    }
+                }
                 Ok(_) => {
                     self.requests.needs_more = false;
                     self.on(Event::Client(ClientEvent::Spoke))?;
                     if self.state.sends() {
-                        break;
+                        return Poll::Ready(Ok(()));
                     }
                 }
                 Err(_) => return Poll::Ready(Err(HandOff::ClientBroke)),
@@ -133,21 +146,56 @@ impl Exchange<'_> {
         Poll::Pending
     }
 
+    /// Gives the app what is held if the client has been silent for too long.
+    pub(super) fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandOff>> {
+        let held = self.requests.buffered.held();
+        let is_undecided = self.requests.needs_more || self.state.sending == Sending::Answer;
+        if held.is_empty() || !is_undecided {
+            self.requests.hold.end();
+            return Poll::Pending;
+        }
+        self.requests.hold.note(held, Begins::Request, self.stolen.workload.silence);
+        if !self.state.may_give() {
+            return Poll::Pending;
+        }
+        ready!(self.requests.hold.poll_ended(cx));
+        self.on(Event::Client(ClientEvent::Silent))?;
+        self.stolen.undecided();
+        Poll::Ready(self.give(cx))
+    }
+
+    /// Gives the app what is held, without a decision.
+    fn give(&mut self, cx: &mut Context<'_>) -> Result<(), HandOff> {
+        let observer = self.upstreams.observer(self.stolen, self.state.current);
+        let held = self.requests.buffered.give();
+        observer.bytes(Direction::Up, held);
+        match self.upstreams.stream(self.state.current) {
+            Some(app) => match self.requests.to_upstream.write(cx, app, held) {
+                Ok(_) => Ok(()),
+                Err(error) => self.write_failed(&error),
+            },
+            None => Ok(()),
+        }
+    }
+
     fn client_ended(&mut self) -> Result<(), HandOff> {
         let left = self.requests.has_buffered();
         self.on(Event::Client(ClientEvent::Ended { left }))
     }
 
     /// Sends what `bytes` begin with, as far as it can be sent now, and buffers the rest. Nothing
-    /// else is buffered.
-    fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), HandOff> {
+    /// else is buffered. The app has the first `given` bytes.
+    fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8], given: usize) -> Result<(), HandOff> {
         let mut end = 0;
-        let framed = self.frame_requests(bytes, &mut end);
-        self.observer().bytes(Direction::Up, &bytes[..end]);
-        self.requests.buffered.extend_from_slice(&bytes[end..]);
-        self.keep_in_hand(&bytes[..end]);
+        let framed = self.frame_requests(bytes, given, &mut end);
+        // The app also gets the rest of a head of which it has the beginning.
+        let sent_to = if given > end { bytes.len() } else { end };
+        let sent = &bytes[given..sent_to];
+        self.observer().bytes(Direction::Up, sent);
+        self.requests.buffered.set(&bytes[end..], sent_to - end);
+        self.keep_in_hand(sent);
         if let Some(upstream) = self.upstreams.stream(self.state.current)
-            && let Err(error) = self.requests.to_upstream.write(cx, upstream, &bytes[..end])
+            && let Err(error) = self.requests.to_upstream.write(cx, upstream, sent)
         {
             return self.write_failed(&error);
         }
@@ -165,18 +213,26 @@ impl Exchange<'_> {
     }
 
     /// Finds the `end` of the bytes that can be sent now.
-    fn frame_requests(&mut self, bytes: &[u8], end: &mut usize) -> Result<(), HandOff> {
+    fn frame_requests(
+        &mut self,
+        bytes: &[u8],
+        given: usize,
+        end: &mut usize,
+    ) -> Result<(), HandOff> {
         self.requests.needs_more = false;
         while self.state.sends() || self.requests.framer.is_at_end() {
             let mut storage = Storage::new();
             match self.requests.framer.next(&bytes[*end..], &mut storage) {
                 Framed::Head { head, len } => {
-                    if self.admit(&head) {
+                    if self.admit(&head, *end < given) {
                         *end += len;
                     }
                 }
                 Framed::Body(len) | Framed::Beyond(len) => *end += len,
-                Framed::End(after) => self.on(Event::Client(ClientEvent::End(after)))?,
+                Framed::End(after) => {
+                    let has_length = self.requests.has_length;
+                    self.on(Event::Client(ClientEvent::End { after, has_length }))?;
+                }
                 Framed::Doubt(reason) => self.on(Event::Client(ClientEvent::Doubt(reason)))?,
                 Framed::NeedMore => {
                     self.requests.needs_more = true;
@@ -187,11 +243,14 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Decides which upstream gets a request. Returns false if the request has to wait for its
-    /// turn.
-    fn admit(&mut self, head: &RequestHead<'_>) -> bool {
-        let decided = self.requests.decided.take();
-        let mut decided = decided.unwrap_or_else(|| self.stolen.decide(&Http1(head)));
+    /// Decides which upstream gets a request. The app gets one of which it has the beginning.
+    /// Returns false if the request has to wait for its turn.
+    fn admit(&mut self, head: &RequestHead<'_>, is_given: bool) -> bool {
+        let mut decided = match self.requests.decided.take() {
+            Some(decided) => decided,
+            None if is_given => Decided::default(),
+            None => self.stolen.decide(&Http1(head)),
+        };
         let owner = match &decided.target {
             Some(route) if self.upstreams.is_current(self.state.current, route) => {
                 Owner::CurrentTarget
@@ -211,6 +270,7 @@ impl Exchange<'_> {
             self.stolen.failed(&route, outcome);
         }
         self.observer().head(Direction::Up, &mut decided.clock);
+        self.requests.has_length = head.has_length;
         let clock = decided.clock;
         self.sent.push_back(SentRequest { asked: head.asked(), after: head.after, clock });
         true

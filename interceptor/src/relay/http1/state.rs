@@ -27,6 +27,8 @@ pub(super) struct State {
     receiving: Receiving,
     /// Number of requests sent to the current upstream whose response has not passed.
     unanswered: usize,
+    /// The app could not be reached. Only a whole head helps now: a rule may want the request.
+    is_app_down: bool,
 }
 
 /// The upstream that requests go to and responses come from. There is at most one at a time.
@@ -86,6 +88,8 @@ enum Receiving {
     Framed,
     /// The end of a target's response is in doubt. All further bytes pass as part of it.
     InDoubt,
+    /// The target's last response has passed. The target still gets the content of its request.
+    Last,
     /// The client gets no more bytes of any upstream. Its connection is closed when it has taken
     /// the last ones.
     Over,
@@ -100,6 +104,7 @@ impl State {
             sending: Sending::Between,
             receiving: Receiving::Framed,
             unanswered: 0,
+            is_app_down: false,
         }
     }
 
@@ -116,6 +121,20 @@ impl State {
     pub(super) fn sends(&self) -> bool {
         matches!(self.sending, Sending::Between | Sending::Body | Sending::AfterLast)
             && !self.is_blocked()
+    }
+
+    /// Whether the app can get bytes about which nothing is decided.
+    pub(super) fn may_give(&self) -> bool {
+        match self.sending {
+            Sending::Between if self.current == Current::None => self.is_app_down,
+            Sending::Between | Sending::Answer => self.is_app_current() && !self.is_blocked(),
+            Sending::Body
+            | Sending::AfterLast
+            | Sending::Turn(_)
+            | Sending::Dial(_)
+            | Sending::Stopped
+            | Sending::Unframed(_) => false,
+        }
     }
 
     /// Whether nothing can be sent before the upstream's side goes on.
@@ -153,6 +172,10 @@ impl State {
         }
     }
 
+    fn is_sending_content(&self) -> bool {
+        matches!(self.sending, Sending::Body | Sending::AfterLast)
+    }
+
     fn is_app_current(&self) -> bool {
         matches!(self.current, Current::App | Current::SpareApp)
     }
@@ -161,7 +184,10 @@ impl State {
     fn on_client(&mut self, event: ClientEvent) -> Action {
         match event {
             ClientEvent::Head(owner) => self.on_head(owner),
-            ClientEvent::End(after) => {
+            ClientEvent::End { after, has_length } => {
+                if self.receiving == Receiving::Last {
+                    self.receiving = Receiving::Over;
+                }
                 self.sending = match (after, self.current) {
                     (After::Keep, _) => Sending::Between,
                     // The response came before the request was complete, and declined.
@@ -169,7 +195,7 @@ impl State {
                         Sending::Between
                     }
                     (After::Upgrade | After::Connect, _) => Sending::Answer,
-                    (After::Close, Current::Target) => Sending::Stopped,
+                    (After::Close, Current::Target) if has_length => Sending::Stopped,
                     (After::Close, _) => Sending::AfterLast,
                 };
                 Action::Continue
@@ -187,7 +213,7 @@ impl State {
                 Action::Continue
             }
             ClientEvent::PartialHead => {
-                if self.current == Current::None && !self.is_over() {
+                if self.current == Current::None && !self.is_over() && !self.is_app_down {
                     self.need_app();
                 }
                 Action::Continue
@@ -198,6 +224,12 @@ impl State {
                 Action::CancelDial
             }
             ClientEvent::Spoke => Action::Wait,
+            ClientEvent::Silent if !self.may_give() => Action::Wait,
+            ClientEvent::Silent if self.is_app_down => Action::HandOff(HandOff::UpstreamBroke),
+            ClientEvent::Silent => {
+                self.current = Current::App;
+                Action::Give
+            }
             ClientEvent::Ended { left } => self.on_client_end(left),
         }
     }
@@ -239,6 +271,9 @@ impl State {
                 self.sending = Sending::Turn(Next::Idle);
                 Action::Continue
             }
+            _ if self.current == Current::None && self.is_app_down && left => {
+                Action::HandOff(HandOff::UpstreamBroke)
+            }
             _ if self.current == Current::None => {
                 self.receiving = Receiving::Over;
                 Action::Continue
@@ -251,6 +286,7 @@ impl State {
     fn on_turn(&mut self, event: TurnEvent) -> Action {
         match event {
             TurnEvent::TargetDone { is_app_open } => {
+                self.is_app_down = false;
                 self.current = Current::without_target(is_app_open);
                 Action::Continue
             }
@@ -260,6 +296,7 @@ impl State {
                     sending: Sending::Turn(Next::App),
                     receiving: Receiving::Framed,
                     unanswered: 0,
+                    is_app_down: false,
                 };
                 Action::Continue
             }
@@ -276,11 +313,18 @@ impl State {
             TurnEvent::AppOpen => {
                 self.current = Current::App;
                 self.sending = self.sending.with_app();
+                self.is_app_down = false;
                 Action::Continue
             }
             // An idle connection ends in order.
             TurnEvent::AppFailed { left: false } if self.sending == Sending::Dial(Next::Idle) => {
                 self.receiving = Receiving::Over;
+                Action::Continue
+            }
+            // A rule may want the request that has begun.
+            TurnEvent::AppFailed { left: true } if self.sending == Sending::Dial(Next::Idle) => {
+                self.sending = Sending::Between;
+                self.is_app_down = true;
                 Action::Continue
             }
             TurnEvent::AppFailed { .. } => Action::HandOff(HandOff::UpstreamBroke),
@@ -362,6 +406,11 @@ impl State {
             // upstream may get them. The app's FIN is still to come.
             (After::Close, Current::App) => Action::HandOff(HandOff::PIPE),
             // The target's FIN is not awaited: the target has no further response to give.
+            // A server that refuses an upload decides how long it reads on.
+            (After::Close, Current::Target) if self.is_sending_content() => {
+                self.receiving = Receiving::Last;
+                Action::Continue
+            }
             (After::Close, Current::Target) => {
                 self.receiving = Receiving::Over;
                 Action::Continue

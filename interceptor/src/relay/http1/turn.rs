@@ -92,6 +92,7 @@ impl Exchange<'_> {
                 self.requests.to_upstream.push(&self.stolen.preface(&route));
                 self.in_hand = Some(InHand::new(&route));
                 self.upstreams.open_target(route, upstream);
+                self.requests.app_failure = None;
                 self.on(Event::Turn(TurnEvent::TargetOpen))
             }
             Err(error) => {
@@ -105,13 +106,13 @@ impl Exchange<'_> {
         match connected {
             Ok(upstream) => {
                 self.upstreams.open_app(upstream);
+                self.requests.app_failure = None;
                 self.on(Event::Turn(TurnEvent::AppOpen))
             }
             Err(error) => {
+                self.requests.app_failure = Some(error.into());
                 let left = self.requests.has_buffered();
-                self.on(Event::Turn(TurnEvent::AppFailed { left })).inspect_err(|_| {
-                    self.stolen.record.record_all(error.into());
-                })
+                self.on(Event::Turn(TurnEvent::AppFailed { left }))
             }
         }
     }

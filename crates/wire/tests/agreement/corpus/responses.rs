@@ -88,7 +88,7 @@ pub(crate) const CASES: &[Case] = &[
     case("xchunked", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", Doubt(TransferEncoding)),
     case("space before the colon", b"HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", Doubt(HeaderName)),
     case("folded coding", b"HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", Doubt(HeaderName)),
-    case("folded value", b"HTTP/1.1 200 OK\r\nX: y\r\n z\r\nContent-Length: 5\r\n\r\nhello", Doubt(HeaderName)),
+    case("folded value", b"HTTP/1.1 200 OK\r\nX: y\r\n z\r\nContent-Length: 5\r\n\r\nhello", Body(5)),
     case("NUL in a value", b"HTTP/1.1 200 OK\r\nX: y\0\r\nContent-Length: 5\r\n\r\nhello", Doubt(HeaderValue)),
     case("lines end in LF", b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", Doubt(LineEnd)),
     case("head ends in LF LF", b"HTTP/1.1 200 OK\r\nContent-Length: 5\n\nhello", Doubt(LineEnd)),

@@ -19,14 +19,16 @@ pub(in crate::relay::http1) enum Event {
 pub(in crate::relay::http1) enum ClientEvent {
     /// A request head is complete.
     Head(Owner),
-    /// A request that was sent is complete.
-    End(After),
+    /// A request that was sent is complete. `has_length`: it declared where its content ends.
+    End { after: After, has_length: bool },
     /// What follows can't be framed.
     Doubt(Reason),
     /// A request head has begun and is not complete.
     PartialHead,
     /// Bytes arrived while nothing was sent.
     Spoke,
+    /// The client has been silent for too long within bytes about which nothing is decided.
+    Silent,
     /// The client has sent FIN. `left`: some of its bytes are not sent.
     Ended { left: bool },
 }
@@ -91,6 +93,8 @@ pub(in crate::relay::http1) enum Action {
     Continue,
     /// Sends the request head to the current upstream.
     Send,
+    /// Sends the app the bytes about which nothing is decided.
+    Give,
     /// Keeps the client's bytes for later.
     Wait,
     /// Opens the target of the next request: reuses an open connection or dials.

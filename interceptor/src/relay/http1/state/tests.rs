@@ -13,7 +13,7 @@ const IDLE: Sending = Sending::Turn(Next::Idle);
 
 /// A state with this many requests without a response.
 fn state(current: Current, sending: Sending, unanswered: usize) -> State {
-    State { current, sending, receiving: Receiving::Framed, unanswered }
+    State { current, sending, receiving: Receiving::Framed, unanswered, is_app_down: false }
 }
 
 fn pipe(why: Piped) -> Action {
@@ -104,6 +104,25 @@ fn the_last_response_of_an_upstream_ends_the_connection() {
     let from = state(Current::Target, Sending::Between, 1);
     let over = State { receiving: Receiving::Over, unanswered: 0, ..from };
     check(from, event, Action::Continue, over);
+}
+
+#[rstest]
+#[case::with_a_length(Sending::Body)]
+#[case::until_close(Sending::AfterLast)]
+fn a_target_that_responds_early_still_gets_the_content(#[case] sending: Sending) {
+    let event = UpstreamEvent::End { after: After::Close, request: After::Keep };
+    let last = State { receiving: Receiving::Last, ..state(Current::Target, sending, 0) };
+    check(state(Current::Target, sending, 1), event, Action::Continue, last);
+    assert!(last.sends() && !last.is_target_done());
+    let over = State { receiving: Receiving::Over, ..last };
+    check(last, UpstreamEvent::Ended, Action::Continue, over);
+    check(last, UpstreamEvent::Unasked, Action::Continue, over);
+    check(last, UpstreamEvent::Broke, Action::HandOff(HandOff::UpstreamBroke), last);
+    if sending == Sending::Body {
+        let end = ClientEvent::End { after: After::Keep, has_length: true };
+        let ended = State { sending: Sending::Between, ..over };
+        check(last, end, Action::Continue, ended);
+    }
 }
 
 #[test]
@@ -216,6 +235,7 @@ fn a_head_for_another_upstream_waits(
 #[case::declined_early(After::Upgrade, Current::Target, 0, Sending::Between)]
 #[case::last_for_the_app(After::Close, Current::App, 1, Sending::AfterLast)]
 #[case::last_for_a_target(After::Close, Current::Target, 1, Sending::Stopped)]
+#[case::last_for_a_target_declined(After::Close, Current::Target, 0, Sending::Stopped)]
 fn the_end_of_a_request_says_what_follows(
     #[case] after: After,
     #[case] current: Current,
@@ -223,7 +243,61 @@ fn the_end_of_a_request_says_what_follows(
     #[case] then: Sending,
 ) {
     let from = state(current, Sending::Body, unanswered);
-    check(from, ClientEvent::End(after), Action::Continue, state(current, then, unanswered));
+    let end = ClientEvent::End { after, has_length: true };
+    check(from, end, Action::Continue, state(current, then, unanswered));
+}
+
+/// As `SOURCE` of HTTP/1.0: nothing says where the content ends.
+#[test]
+fn a_last_request_without_a_length_goes_on_until_the_client_closes() {
+    let from = state(Current::Target, Sending::Body, 1);
+    let end = ClientEvent::End { after: After::Close, has_length: false };
+    check(from, end, Action::Continue, state(Current::Target, Sending::AfterLast, 1));
+}
+
+#[rstest]
+#[case::app(Current::App, Sending::Between)]
+#[case::spare_app(Current::SpareApp, Sending::Between)]
+#[case::behind_upgrade(Current::App, Sending::Answer)]
+fn the_app_gets_what_is_held_of_a_silent_client(
+    #[case] current: Current,
+    #[case] sending: Sending,
+) {
+    let from = state(current, sending, 1);
+    assert!(from.may_give());
+    check(from, ClientEvent::Silent, Action::Give, state(Current::App, sending, 1));
+}
+
+/// The app would see these bytes before those that are meant for it, or too often.
+#[rstest]
+#[case::target(Current::Target, Sending::Between)]
+#[case::behind_an_upgrade_of_a_target(Current::Target, Sending::Answer)]
+#[case::no_app_yet(Current::None, Sending::Between)]
+#[case::waits_for_a_target(Current::App, Sending::Turn(Next::Target))]
+#[case::dialling(Current::None, Sending::Dial(Next::Idle))]
+#[case::body(Current::App, Sending::Body)]
+fn what_is_held_of_a_silent_client_waits(#[case] current: Current, #[case] sending: Sending) {
+    let from = state(current, sending, 1);
+    assert!(!from.may_give());
+    check(from, ClientEvent::Silent, Action::Wait, from);
+}
+
+#[test]
+fn a_rule_may_want_a_request_although_the_app_is_down() {
+    let dial = state(Current::None, Sending::Dial(Next::Idle), 0);
+    let down = State { is_app_down: true, ..state(Current::None, Sending::Between, 0) };
+    check(dial, TurnEvent::AppFailed { left: true }, Action::Continue, down);
+    // The app is not dialled for each piece of the head.
+    check(down, ClientEvent::PartialHead, Action::Continue, down);
+    let broke = Action::HandOff(HandOff::UpstreamBroke);
+    assert!(down.may_give());
+    check(down, ClientEvent::Silent, broke, down);
+    check(down, ClientEvent::Ended { left: true }, broke, down);
+    let turn = State { sending: Sending::Turn(Next::Target), ..down };
+    check(down, ClientEvent::Head(Owner::OtherTarget), Action::Wait, turn);
+    let target = State { current: Current::Target, ..down };
+    let none = state(Current::None, Sending::Between, 0);
+    check(target, TurnEvent::TargetDone { is_app_open: false }, Action::Continue, none);
 }
 
 #[rstest]
@@ -409,7 +483,6 @@ fn an_open_app_is_current(#[case] next: Next, #[case] then: Sending) {
 #[rstest]
 #[case::request(Next::App)]
 #[case::doubt(Next::Unframed(DOUBT))]
-#[case::partial_head(Next::Idle)]
 fn an_app_that_fails_resets_the_client(#[case] next: Next) {
     let from = state(Current::None, Sending::Dial(next), 0);
     let broke = Action::HandOff(HandOff::UpstreamBroke);

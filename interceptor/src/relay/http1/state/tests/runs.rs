@@ -33,6 +33,8 @@ struct World {
     is_client_ended: bool,
     /// The target of the next request was just opened.
     is_target_fresh: bool,
+    /// The app has the beginning of what the client sends next.
+    is_given: bool,
     end: Option<HandOff>,
 }
 
@@ -48,6 +50,7 @@ impl World {
             is_app_hidden: false,
             is_client_ended: false,
             is_target_fresh: false,
+            is_given: false,
             end: None,
         }
     }
@@ -76,6 +79,9 @@ impl World {
 
     fn possible_for_the_client(&self) -> Vec<Event> {
         let mut events: Vec<Event> = match self.state.sending {
+            Sending::Between if !self.is_client_ended && self.is_given => {
+                vec![ClientEvent::Head(Owner::App).into(), ClientEvent::Doubt(DOUBT).into()]
+            }
             Sending::Between if !self.is_client_ended => {
                 let mut owners = vec![Owner::App, Owner::OtherTarget];
                 owners.extend(
@@ -86,7 +92,9 @@ impl World {
                 heads.chain(others).collect()
             }
             Sending::Body if !self.is_client_ended => {
-                vec![ClientEvent::End(self.after).into(), ClientEvent::Doubt(DOUBT).into()]
+                let end = |has_length| ClientEvent::End { after: self.after, has_length };
+                let ends = [false, true].map(|has_length| end(has_length).into());
+                ends.into_iter().chain([ClientEvent::Doubt(DOUBT).into()]).collect()
             }
             Sending::Turn(_) => vec![TurnEvent::Examined.into()],
             Sending::Dial(Next::Target) => {
@@ -101,6 +109,9 @@ impl World {
         };
         if !self.state.sends() && !self.is_client_ended {
             events.push(ClientEvent::Spoke.into());
+        }
+        if self.state.may_give() && !self.is_client_ended {
+            events.push(ClientEvent::Silent.into());
         }
         if self.state.sends() || !self.is_client_ended {
             events.push(ClientEvent::Ended { left: false }.into());
@@ -124,7 +135,7 @@ impl World {
         let mut events = vec![UpstreamEvent::Ended, UpstreamEvent::Broke];
         match self.sent.front() {
             None => events.push(UpstreamEvent::Unasked),
-            Some(_) if self.is_until_close || self.state.receiving == Receiving::InDoubt => {}
+            Some(_) if self.is_until_close || self.state.receiving != Receiving::Framed => {}
             Some(&(_, request)) => {
                 let end = |after| UpstreamEvent::End { after, request };
                 events.extend([end(After::Keep), end(After::Close)]);
@@ -151,7 +162,9 @@ impl World {
         let action = self.state.on(event);
         self.is_target_fresh = event == TurnEvent::TargetOpen.into();
         match event {
-            Event::Client(ClientEvent::Head(_)) => self.after = after,
+            Event::Client(ClientEvent::Head(_)) => {
+                (self.after, self.is_given) = (after, false);
+            }
             Event::Client(ClientEvent::Ended { .. }) => self.is_client_ended = true,
             Event::Client(_) => {}
             Event::Turn(TurnEvent::TargetOpen) => self.is_target_open = true,
@@ -209,6 +222,10 @@ impl World {
             Action::Send => {
                 assert!(before.sends(), "{event:?} is sent in {before:?}");
                 self.sent.push_back((self.state.current, self.after));
+            }
+            Action::Give => {
+                assert!(self.is_app_open && self.state.current == Current::App);
+                self.is_given = true;
             }
             Action::DialApp => assert!(!self.is_app_open, "a second connection to the app"),
             Action::CancelDial => assert_eq!(before.sending, Sending::Dial(Next::Idle)),
