@@ -95,7 +95,7 @@
 //! silence within a head    | Between, App or SpareApp       | Give            | App
 //!                          | Between, None; app is down     | UpstreamBroke   |
 //! silence, bytes held      | Answer, App                    | Give            |
-//! bytes                    | Dial(Idle)                     | CancelDial      | Between
+//! bytes                    | Dial(Idle)                     | LeaveDial       | Between
 //!                          | Turn, Dial, Answer, Stopped    | Wait            |
 //! FIN, all bytes sent      | Answer, Stopped                | Pipe            |
 //!                          | Between, Body, AfterLast       | Pipe            |

@@ -33,8 +33,7 @@ pub(super) struct Requests {
     pub(super) chunk: Chunk,
     /// The decision about the request that `buffered` begins with.
     pub(super) decided: Option<Decided>,
-    /// The dial that [`Sending::Dial`](super::state::Sending::Dial) waits for.
-    pub(super) dial: Option<Dial>,
+    pub(super) dials: Dials,
     /// The target that could not be reached for the next request. Counts when the app gets it.
     pub(super) failure: Option<(Arc<Route>, Outcome)>,
     /// The outcome for the client if only the app can serve it: the last dial has failed.
@@ -45,10 +44,14 @@ pub(super) struct Requests {
     pub(super) ended: bool,
 }
 
-/// An upstream connection that is being made.
-pub(super) enum Dial {
-    Target(Connect<DialError>, Arc<Route>),
-    App(Connect<AppDialError>),
+/// The connections that are being made.
+#[derive(Default)]
+pub(super) struct Dials {
+    /// To the target of the next request.
+    pub(super) target: Option<(Connect<DialError>, Arc<Route>)>,
+    /// To the app. Not given up when the next request turns out to be for a target: the app would
+    /// see a connection that is reset.
+    pub(super) app: Option<Connect<AppDialError>>,
 }
 
 type Connect<E> = Pin<Box<dyn Future<Output = Result<Upstream, E>> + Send>>;
@@ -65,7 +68,7 @@ impl Requests {
             to_upstream: WriteBuffer::default(),
             chunk: Chunk::default(),
             decided: None,
-            dial: None,
+            dials: Dials::default(),
             failure: None,
             app_failure: None,
             has_length: false,
@@ -107,9 +110,5 @@ impl Requests {
         self.needs_more = false;
         self.to_upstream = WriteBuffer::default();
         self.decided = Some(decided);
-    }
-
-    pub(super) fn cancel_dial(&mut self) {
-        self.dial = None;
     }
 }

@@ -221,7 +221,7 @@ impl State {
             // Now there may be a request, and it need not be the app's.
             ClientEvent::Spoke if self.sending == Sending::Dial(Next::Idle) => {
                 self.sending = Sending::Between;
-                Action::CancelDial
+                Action::LeaveDial
             }
             ClientEvent::Spoke => Action::Wait,
             ClientEvent::Silent if !self.may_give() => Action::Wait,

@@ -1,14 +1,16 @@
 //! Brings the next request to its upstream: waits for its turn, reuses a connection or dials.
 
 use std::{
+    future::ready,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
+use futures_util::FutureExt as _;
+
 use super::{
     exchange::Exchange,
     in_hand::InHand,
-    requests::Dial,
     state::{Event, HandOff, Next, Sending, TurnEvent},
 };
 use crate::relay::{
@@ -52,7 +54,7 @@ impl Exchange<'_> {
                     return self.on(Event::Turn(TurnEvent::TargetOpen));
                 }
                 let connect = Box::pin(self.stolen.dial(&route, Ack::Delayed));
-                self.requests.dial = Some(Dial::Target(connect, route));
+                self.requests.dials.target = Some((connect, route));
                 Ok(())
             }
             _ => self.fall_back(),
@@ -60,26 +62,42 @@ impl Exchange<'_> {
     }
 
     pub(super) fn dial_app(&mut self) {
+        if self.has_dialled_app() {
+            return;
+        }
         // Without a request there are no bytes for the app that could carry the ACK.
         let has_request = self.state.sending == Sending::Dial(Next::App);
         let ack = if has_request { Ack::Delayed } else { Ack::Immediate };
-        self.requests.dial = Some(Dial::App(Box::pin(self.stolen.dial_app(ack))));
+        self.requests.dials.app = Some(Box::pin(self.stolen.dial_app(ack)));
+    }
+
+    /// Whether a dial to the app that was left alone is in progress, or has led to a connection
+    /// that the app still keeps open.
+    fn has_dialled_app(&mut self) -> bool {
+        let dial = &mut self.requests.dials.app;
+        match dial.as_mut().map(|dial| dial.now_or_never()) {
+            Some(None) => true,
+            Some(Some(Ok(app))) if app.stream.is_idle() => {
+                *dial = Some(Box::pin(ready(Ok(app))));
+                true
+            }
+            Some(Some(_)) | None => false,
+        }
     }
 
     fn poll_dial(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandOff>> {
-        match &mut self.requests.dial {
-            Some(Dial::Target(connect, route)) => {
-                let (connected, route) = (ready!(connect.as_mut().poll(cx)), Arc::clone(route));
-                self.requests.dial = None;
-                Poll::Ready(self.target_dialled(route, connected))
-            }
-            Some(Dial::App(connect)) => {
-                let connected = ready!(connect.as_mut().poll(cx));
-                self.requests.dial = None;
-                Poll::Ready(self.app_dialled(connected))
-            }
-            None => unreachable!("`Sending::Dial` has a dial in progress"),
+        let dials = &mut self.requests.dials;
+        if self.state.sending == Sending::Dial(Next::Target) {
+            let (connect, route) =
+                dials.target.as_mut().expect("`Dial(Target)` has a dial in progress");
+            let (connected, route) = (ready!(connect.as_mut().poll(cx)), Arc::clone(route));
+            dials.target = None;
+            return Poll::Ready(self.target_dialled(route, connected));
         }
+        let connect = dials.app.as_mut().expect("`Dial` has a dial in progress");
+        let connected = ready!(connect.as_mut().poll(cx));
+        dials.app = None;
+        Poll::Ready(self.app_dialled(connected))
     }
 
     fn target_dialled(

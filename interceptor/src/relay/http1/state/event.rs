@@ -101,8 +101,8 @@ pub(in crate::relay::http1) enum Action {
     OpenTarget,
     /// Dials the app.
     DialApp,
-    /// Gives up the dial in progress.
-    CancelDial,
+    /// Waits no longer for the dial to the app.
+    LeaveDial,
     /// Sends FIN to the target, which then gets no further request.
     FinishTarget,
     /// Closes the app's connection. The next request for the app dials it again.

@@ -330,10 +330,10 @@ fn a_head_that_is_not_complete_needs_the_app(
 }
 
 #[test]
-fn bytes_of_an_idle_client_cancel_the_dial() {
+fn bytes_of_an_idle_client_do_not_wait_for_the_app() {
     let from = state(Current::None, Sending::Dial(Next::Idle), 0);
     let to = state(Current::None, Sending::Between, 0);
-    check(from, ClientEvent::Spoke, Action::CancelDial, to);
+    check(from, ClientEvent::Spoke, Action::LeaveDial, to);
     for sending in [Sending::Dial(Next::App), Sending::Turn(Next::App), Sending::Answer] {
         let from = state(Current::Target, sending, 1);
         check(from, ClientEvent::Spoke, Action::Wait, from);

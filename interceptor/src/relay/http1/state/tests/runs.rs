@@ -228,7 +228,7 @@ impl World {
                 self.is_given = true;
             }
             Action::DialApp => assert!(!self.is_app_open, "a second connection to the app"),
-            Action::CancelDial => assert_eq!(before.sending, Sending::Dial(Next::Idle)),
+            Action::LeaveDial => assert_eq!(before.sending, Sending::Dial(Next::Idle)),
             Action::FinishTarget => assert_eq!(before.current, Current::Target),
             Action::DropApp => {
                 assert!(self.is_app_open && self.is_app_hidden && self.sent.is_empty());
