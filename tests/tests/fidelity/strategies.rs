@@ -8,7 +8,7 @@ use proptest::{
 
 use super::conversation::{Conversation, Cut, End, Exchange, Owner, Request, Text};
 
-/// Unusual but valid fields that do not affect framing.
+/// Unusual fields, some of them not valid, that do not affect framing.
 const FIELDS: &[&str] = &[
     "Accept: */*",
     "accept-LANGUAGE:de,en;q=0.5",
@@ -23,6 +23,9 @@ const FIELDS: &[&str] = &[
     "Connection: x-hop, keep-alive",
     "!#$%&'*+-.^_`|~9: odd name",
     "X-Umlaut: f\u{fc}r",
+    "X[0]: no name",
+    "X-Control: a\u{1}b\u{7f}",
+    "X-Folded: a\r\n b\r\n\tc: d",
 ];
 
 /// Fields that make a request match the condition.
@@ -207,7 +210,7 @@ fn unframeable() -> impl Strategy<Value = Text> {
             "POST /chunks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n",
             "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "GET / HTTP/1.1\nHost: web\n\n",
-            "GET / HTTP/1.1\r\nX-Folded: a\r\n b\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 1\r\n 2\r\n\r\nabc",
             "GET / HTTP/1.1\r\nX-Space : a\r\n\r\n",
             "GET / HTTP/1.2\r\n\r\n",
             "GET /\r\n",

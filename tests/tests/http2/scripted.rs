@@ -43,6 +43,11 @@ impl Parties {
         app.set_read_timeout(Some(TIMEOUT))?;
         app.read_exact(&mut vec![0; opening.len()])?;
         app.write_all(&[frame(SETTINGS, 0, 0, &[]), frame(SETTINGS, ACK, 0, &[])].concat())?;
+        // A client that acknowledges what it has not got breaks the protocol.
+        client.set_read_timeout(Some(TIMEOUT))?;
+        wait_until("the app's SETTINGS", TIMEOUT, || {
+            client.peek(&mut [0; 18]).is_ok_and(|n| n == 18)
+        })?;
         client.write_all(&frame(SETTINGS, ACK, 0, &[]))?;
         app.read_exact(&mut [0; 9])?;
         thread::sleep(PASSING);

@@ -94,11 +94,7 @@ impl Exchange<'_> {
     /// Passes an event to the state, and carries out the action that it returns.
     pub(super) fn on(&mut self, event: Event) -> Result<(), HandOff> {
         match self.state.on(event) {
-            Action::Continue
-            | Action::Wait
-            | Action::Send
-            | Action::Give
-            | Action::LeaveDial => {}
+            Action::Continue | Action::Wait | Action::Send | Action::Give | Action::LeaveDial => {}
             Action::OpenTarget => return self.open_target(),
             Action::DialApp => self.dial_app(),
             Action::FinishTarget => self.upstreams.finish_target(),
