@@ -303,3 +303,46 @@ fn a_target_that_refuses_an_upload_early_gets_the_rest(#[values("app", "laptop")
         server.gets(&sent)
     });
 }
+
+/// How many of a developer's requests go to the app because a segment was lost. The heads have
+/// three segments. Prints the number of each 2,000 requests.
+#[test]
+#[ignore = "needs the match `statistic` of iptables"]
+fn lost_segments_cost_a_developer_hardly_a_request() {
+    const THREADS: usize = 8;
+    const EACH: usize = 250;
+    for head_timeout in ["1s", "100ms"] {
+        run_http(|f| {
+            let policy = f.base.policy(&format!("headTimeout: {head_timeout}\n"))?;
+            let daemon = f.base.daemon_with(&f.rule(WHEN_DEBUG), &["--policy", &policy])?;
+            // Each segment by itself.
+            f.base.client.ip("link set eth0 gso_max_segs 1")?;
+            let lose = "-A INPUT -p tcp --dport 80 -m statistic --mode random \
+                        --probability 0.01 -j DROP";
+            let lost = f.base.pod.command("iptables").args(lose.split_whitespace()).output()?;
+            ensure!(lost.status.success(), "{}", String::from_utf8_lossy(&lost.stderr));
+            let cookie = format!("Cookie: {}", "a".repeat(3_500));
+            let decided_by = |tag: &str| -> Result<usize> {
+                let mut count = 0;
+                for _ in 0..EACH {
+                    let mut client = f.connect()?;
+                    count += usize::from(client.get("/", &[&cookie, DEBUG_HEADER])?.tag == tag);
+                }
+                Ok(count)
+            };
+            let laptops = thread::scope(|scope| {
+                let threads: Vec<_> =
+                    (0..THREADS).map(|_| scope.spawn(|| decided_by("laptop"))).collect();
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().expect("no panic"))
+                    .sum::<Result<usize>>()
+            })?;
+            let undecided = decided(&daemon, "undecided")?;
+            println!("headTimeout {head_timeout}: {laptops} at the laptop, {undecided} undecided");
+            assert_eq!(laptops as u64 + undecided, (THREADS * EACH) as u64);
+            assert!(head_timeout != "1s" || undecided <= 2, "{undecided} undecided");
+            Ok(())
+        });
+    }
+}
