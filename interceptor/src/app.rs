@@ -4,6 +4,7 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
+use interceptor_api::Remaining;
 use parking_lot::Mutex;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
@@ -41,6 +42,8 @@ use crate::{
 
 /// Maximum workers by default. More have not been seen to help on one node.
 const MAX_DEFAULT_WORKERS: usize = 4;
+/// Maximum number of connections that are named in the log when they are cut.
+const MAX_NAMED: usize = 32;
 
 /// A failure to start, with the code that the process ends with.
 #[derive(Debug)]
@@ -318,12 +321,35 @@ async fn drain(shared: &Shared, timeout: Duration) {
         ?timeout,
         "draining: stolen connections may end by themselves"
     );
-    match shared.open_connections().drain(GRACE_AT_EXIT, timeout).await {
-        0 => tracing::info!("ended"),
-        connections => {
-            tracing::warn!(connections, "ended; connections that were still open are cut");
-        }
+    let drain = shared.open_connections().drain(GRACE_AT_EXIT, timeout);
+    let connections = tokio::select! {
+        connections = drain => connections,
+        never = shared.farewell().say(timeout) => match never {},
+    };
+    if connections == 0 {
+        return tracing::info!("ended");
     }
+    for (connection, entry) in shared.farewell().remaining(MAX_NAMED) {
+        tracing::warn!(
+            connection,
+            workload = %entry.workload,
+            client = %entry.client,
+            destination = %entry.original,
+            reason = entry.why.as_str(),
+            "cut: it has outlasted the drain timeout"
+        );
+    }
+    let counts = shared.farewell().counts();
+    let count = |why| counts.get(&why).copied().unwrap_or_default();
+    tracing::warn!(
+        connections,
+        requests = count(Remaining::Request),
+        streams = count(Remaining::Stream),
+        tunnels = count(Remaining::Tunnel),
+        tls = count(Remaining::Tls),
+        other = count(Remaining::Other),
+        "ended; connections that were still open are cut"
+    );
 }
 
 fn source(args: &Run, cluster: Option<&Cluster>) -> Result<Arc<dyn Source>, Failure> {

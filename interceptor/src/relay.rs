@@ -22,6 +22,7 @@
 //!  |-- loop_watch  finds those that come back by a way that hides their source
 //!  |-- probe_turn  one loop probe at a time on a node
 //!  |-- socket_pool, source_ports, canary, pressure
+//!  |-- farewell    asks connections to end before the daemon does
 //!  select      the first rule of the port that matches
 //!  |-- observe     what may be seen of the bytes, heads and ends that pass
 //!  route       what one rule does with one port
@@ -43,6 +44,7 @@ pub mod circuit;
 pub mod detect;
 pub mod dial;
 pub mod direction;
+pub mod farewell;
 pub mod filter;
 #[cfg(test)]
 mod future_sizes;

@@ -45,6 +45,23 @@ words! {
 }
 
 words! {
+    /// Why a connection is still open while the daemon ends: the label `reason` of
+    /// `interceptor_draining_connections`.
+    pub enum Remaining {
+        /// An HTTP/1 request is not complete, or its response is not.
+        Request = "request",
+        /// HTTP/2 streams are open.
+        Stream = "stream",
+        /// It is a tunnel after Upgrade or CONNECT, such as a WebSocket.
+        Tunnel = "tunnel",
+        /// TLS hides its requests.
+        Tls = "tls",
+        /// Its bytes are not framed.
+        Other = "other",
+    }
+}
+
+words! {
     /// Who answered a request: the label `server` of `interceptor_response_seconds`.
     pub enum Server {
         /// The app.

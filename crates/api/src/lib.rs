@@ -44,7 +44,7 @@ pub use action::Action;
 pub use annotation::AnnotationKey;
 pub use condition::ConditionType;
 pub use event::{EventOutcome, EventReason};
-pub use label::{Decision, Direction, PodGroup, Server, Side};
+pub use label::{Decision, Direction, PodGroup, Remaining, Server, Side};
 pub use outcome::{FellBack, Outcome, OutcomeKind, Passed, Refused};
 pub use standing::{Reason, Standing, State};
 pub use state::StateReport;

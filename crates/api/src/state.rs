@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Decision, Outcome, OutcomeKind, Reason, Side, State,
+    Decision, Outcome, OutcomeKind, Reason, Remaining, Side, State,
     vocabulary::{Word, words},
 };
 
@@ -48,6 +48,9 @@ pub struct StateReport {
     pub source_error: Option<String>,
     /// Connections of all workloads.
     pub connections: ConnectionLimit,
+    /// Connections that are still open while the daemon ends, by reason; empty while it serves.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub draining: BTreeMap<Word<Remaining>, u64>,
     /// Age of the oldest worker heartbeat, in seconds.
     pub heartbeat_age_seconds: f64,
     /// Whether apps see clients' addresses, on the node as a whole.

@@ -83,6 +83,7 @@ fn filled() -> StateReport {
         pid: 4711,
         source_error: Some("w.yaml:1:1: wrong".to_owned()),
         connections: ConnectionLimit { open: 12, limit: 13 },
+        draining: [(Remaining::Tunnel.into(), 3)].into(),
         heartbeat_age_seconds: 0.25,
         caller_address: caller_address(CallerAddressState::Lost, "no cgroup", "mount it"),
         workloads: vec![
@@ -111,7 +112,12 @@ fn filled() -> StateReport {
 }
 
 fn bare() -> StateReport {
-    StateReport { source_error: None, workloads: Vec::new(), ..filled() }
+    StateReport {
+        source_error: None,
+        draining: BTreeMap::new(),
+        workloads: Vec::new(),
+        ..filled()
+    }
 }
 
 #[test]

@@ -92,6 +92,11 @@ impl Published {
         to.gauge("open_connections", help, None, self.shared.open() as f64)?;
         let help = "Maximum number of open connections; further ones stay with the app";
         to.gauge("connection_limit", help, None, self.shared.limit() as f64)?;
+        let help = "Connections that are still open while the daemon ends";
+        let mut family = to.gauges("draining_connections", help)?;
+        for (why, count) in self.shared.farewell().counts() {
+            family.set(&[("reason", why.as_str())], count)?;
+        }
         let help =
             "1 while the workloads file is invalid and the last valid version stays in force";
         let is_invalid = self.published.source_error().is_some();

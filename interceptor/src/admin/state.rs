@@ -39,6 +39,12 @@ pub fn report(registry: &Registry, shared: &Shared, callers: &Callers) -> StateR
         pid: std::process::id(),
         source_error: registry.source_error(),
         connections: ConnectionLimit { open: shared.open(), limit: shared.limit() },
+        draining: shared
+            .farewell()
+            .counts()
+            .into_iter()
+            .map(|(why, count)| (why.into(), count))
+            .collect(),
         heartbeat_age_seconds: shared.heartbeat_age().as_secs_f64(),
         caller_address: caller_address(callers.state(), callers.count()),
         workloads: registry.workloads().iter().map(|entry| workload(entry)).collect(),

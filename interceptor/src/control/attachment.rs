@@ -482,6 +482,7 @@ async fn workload(
         loop_watch: Default::default(),
         probe_turn: Arc::clone(&context.probe_turn),
         capacity: Arc::clone(context.workers.shared().capacity()),
+        farewell: Arc::clone(context.workers.shared().farewell()),
         pressure: Arc::clone(context.workers.shared().pressure()),
         heartbeats: programs.heartbeats(),
         health_checks: spec.health_checks.clone(),

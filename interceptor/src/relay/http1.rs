@@ -106,7 +106,12 @@
 //! FIN                      | Turn, Dial; Target             | FinishTarget    |
 //!                          | Turn, Dial; otherwise          | Wait            |
 //! RST, write to it fails   | any                            | ClientBroke     |
+//! farewell                 | Between, Turn or Dial(Idle);   |                 | Over
+//!                          |   no response is due           |                 |
 //! ```
+//!
+//! "Farewell" is the end of the daemon, while the client has sent no byte of a further request. It
+//! comes right behind a response, whose last segment carries the FIN, or a second after SIGTERM.
 //!
 //! The next request on its way to an upstream:
 //!
@@ -157,6 +162,7 @@
 //! client.
 
 mod exchange;
+mod farewell;
 mod hand_off;
 mod in_hand;
 mod receiving;

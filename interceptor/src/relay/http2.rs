@@ -49,6 +49,7 @@
 
 mod diversion;
 mod down;
+mod farewell;
 mod joint;
 mod limits;
 mod link;
@@ -80,6 +81,11 @@ pub(super) async fn serve(stolen: &Stolen, app: &Upstream, received: Vec<u8>) {
     let ending = Joint::new(stolen, &app.stream, received).run().await;
     match ending {
         Ending::Closed => stolen.client.linger().await,
+        Ending::Left => {
+            // Fails only if the app is gone.
+            let _ = app.stream.finish();
+            stolen.client.linger().await;
+        }
         Ending::ClientFailed(rest) => {
             app.stream.send_rest(&rest).await;
             app.stream.reset_on_close();

@@ -9,12 +9,14 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use interceptor_api::Remaining;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
     addr::{ClientAddr, OrigDst},
     direction::Direction,
+    farewell::{self, Farewell, Phase},
     observe::Traffic,
     route::Route,
     stats::{Active, Outcome, Passed, Piped},
@@ -32,6 +34,7 @@ pub struct ConnRecord {
     original: OrigDst,
     opened: Instant,
     traffic: Traffic,
+    farewell: Arc<Farewell>,
     outcomes: Mutex<Outcomes>,
 }
 
@@ -41,6 +44,8 @@ struct Outcomes {
     rules: Vec<Entry>,
     /// The outcome for all rules without one of their own.
     of_all: Option<Outcome>,
+    /// Why the connection is a plain pipe.
+    piped: Option<Piped>,
 }
 
 /// The record for one annotation.
@@ -62,6 +67,7 @@ impl ConnRecord {
         client: ClientAddr,
         original: OrigDst,
         routes: &[Arc<Route>],
+        farewell: &Arc<Farewell>,
     ) -> Self {
         let mut rules: Vec<Entry> = Vec::new();
         for route in routes {
@@ -76,7 +82,8 @@ impl ConnRecord {
             original,
             opened: Instant::now(),
             traffic: Traffic::default(),
-            outcomes: Mutex::new(Outcomes { rules, of_all: None }),
+            farewell: Arc::clone(farewell),
+            outcomes: Mutex::new(Outcomes { rules, of_all: None, piped: None }),
         }
     }
 
@@ -113,7 +120,35 @@ impl ConnRecord {
 
     /// Records that the connection is a plain pipe from here on.
     pub fn pipe(&self, why: Piped) {
-        self.outcomes.lock().rules.iter().for_each(|entry| entry.route.stats.pipe(why));
+        let mut outcomes = self.outcomes.lock();
+        outcomes.piped = Some(why);
+        outcomes.rules.iter().for_each(|entry| entry.route.stats.pipe(why));
+    }
+
+    /// How far the daemon's end is.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.farewell.phase()
+    }
+
+    /// Notes why the connection is still open while the daemon ends.
+    pub fn remains(&self, why: Remaining) {
+        self.farewell.remains(self.id, farewell::Entry {
+            workload: Arc::clone(&self.workload),
+            client: self.client,
+            original: self.original,
+            why,
+        });
+    }
+
+    /// Notes that the connection is a pipe and still open while the daemon ends.
+    pub fn remains_as_pipe(&self) {
+        let piped = self.outcomes.lock().piped;
+        self.remains(match piped {
+            Some(Piped::Tunnel) => Remaining::Tunnel,
+            Some(Piped::Tls) => Remaining::Tls,
+            _ => Remaining::Other,
+        });
     }
 
     /// The line of the access log.
@@ -149,6 +184,9 @@ impl Drop for ConnRecord {
     fn drop(&mut self) {
         self.record_all(Outcome::Passed(Passed::NotMatched));
         self.log();
+        if self.farewell.has_begun() {
+            self.farewell.ended(self.id);
+        }
     }
 }
 

@@ -50,7 +50,13 @@ pub async fn serve(
         workload.unrouted.fetch_add(1, Ordering::Relaxed);
         Arc::default()
     });
-    let record = ConnRecord::open(Arc::clone(&workload.name), client_addr, original, &routes);
+    let record = ConnRecord::open(
+        Arc::clone(&workload.name),
+        client_addr,
+        original,
+        &routes,
+        &workload.farewell,
+    );
     if is_gone {
         return record.record_all(Outcome::Refused(Refused::ClientGone));
     }

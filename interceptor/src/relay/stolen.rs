@@ -1,6 +1,11 @@
 //! One stolen connection, from being accepted to its end.
 
-use std::sync::Arc;
+use std::{
+    future::{Future as _, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use interceptor_condition::{Facts, Needs, Request};
 use tokio::time::Instant;
@@ -9,6 +14,8 @@ use super::{
     addr::{ClientAddr, OrigDst},
     capacity::Carried,
     dial::{self, Ack, AppDialError, Cause, DialError, Purpose},
+    direction::Direction,
+    farewell::{Pause, Phase},
     local::Origin,
     loop_guard::Hops,
     netns_stream::NetnsStream,
@@ -232,7 +239,7 @@ impl Stolen {
 
     /// Passes the rest of the connection between the client and the app.
     pub async fn pass_on(&self, app: &Upstream, before: Before) {
-        carry(&self.client, &app.stream, before, &self.observe_app()).await;
+        self.carry(&app.stream, before, &self.observe_app()).await;
     }
 
     /// Passes the whole connection to the target; `received` was read from the client.
@@ -244,19 +251,40 @@ impl Stolen {
 
     /// Passes the rest of the connection between the client and the target.
     pub async fn tunnel(&self, route: &Route, target: &Upstream, before: Before) {
-        carry(&self.client, &target.stream, before, &self.observe_target(route)).await;
+        self.carry(&target.stream, before, &self.observe_target(route)).await;
     }
-}
 
-/// Moves bytes until the end, and closes each side as it would have been closed without the relay.
-async fn carry(client: &Stream, upstream: &Stream, before: Before, observer: &impl Observer) {
-    let survivor = match pipe(client, upstream, before, observer).await {
-        Ending::Closed => return,
-        Ending::ClientFailed => upstream,
-        Ending::UpstreamFailed => client,
-    };
-    // What the broken side sent before is in the survivor's send queue, which a reset would throw
-    // away.
-    survivor.drained().await;
-    survivor.reset_on_close();
+    /// Moves bytes until the end, and closes each side as it would have been closed without the
+    /// relay. While the daemon ends, a pause is the end, too.
+    async fn carry(&self, upstream: &Stream, before: Before, observer: &impl Observer) {
+        let client: &Stream = &self.client;
+        let mut piped = pin!(pipe(client, upstream, before, observer));
+        let mut pause = Pause::default();
+        let ending = poll_fn(|cx| match piped.as_mut().poll(cx) {
+            Poll::Pending if self.may_pause(&mut pause) => Poll::Ready(Ending::Closed),
+            polled => polled,
+        });
+        let survivor = match ending.await {
+            Ending::Closed => return,
+            Ending::ClientFailed => upstream,
+            Ending::UpstreamFailed => client,
+        };
+        // What the broken side sent before is in the survivor's send queue, which a reset would
+        // throw away.
+        survivor.drained().await;
+        survivor.reset_on_close();
+    }
+
+    /// Whether the daemon ends, and nothing is on its way on this pipe.
+    fn may_pause(&self, pause: &mut Pause) -> bool {
+        let phase = self.record.phase();
+        if phase == Phase::Serving {
+            return false;
+        }
+        self.record.remains_as_pipe();
+        let bytes = |direction| self.record.traffic().bytes(direction);
+        pause.is_at(Instant::now(), bytes(Direction::Up), bytes(Direction::Down))
+            && phase == Phase::Last
+            && self.client.has_sent_all()
+    }
 }

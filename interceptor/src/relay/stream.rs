@@ -78,6 +78,16 @@ impl Stream {
         }
     }
 
+    /// As [`poll_write`](Self::poll_write), for the last bytes before FIN: both travel in one
+    /// segment if there is room.
+    pub fn poll_write_last(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => tcp::poll_write_last(cx, stream, bytes),
+            #[cfg(test)]
+            Self::Memory(stream) => stream.poll_write(cx, bytes),
+        }
+    }
+
     /// Writes as many bytes as the send queue takes, without asking the event loop first. Zero if
     /// it takes none.
     ///
@@ -166,6 +176,12 @@ impl Stream {
             #[cfg(test)]
             Self::Memory(stream) => stream.unacknowledged(),
         }
+    }
+
+    /// Whether the peer has acknowledged all that was written.
+    #[must_use]
+    pub fn has_sent_all(&self) -> bool {
+        self.unacknowledged() == 0
     }
 
     /// Waits for bytes and appends them. Zero bytes are the peer's FIN.

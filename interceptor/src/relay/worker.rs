@@ -186,6 +186,9 @@ impl Worker {
         if self.index == 0 {
             self.served.iter().for_each(|served| served.workload.sockets.clear_unwanted());
         }
+        if self.shared.farewell().has_begun() {
+            self.connections.wake();
+        }
         self.reported_full = pressed || self.shared.is_full();
         self.credits.decay();
         self.grant();

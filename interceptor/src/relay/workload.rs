@@ -15,8 +15,8 @@ use socket2::Socket;
 
 pub use super::workload_id::WorkloadId;
 use super::{
-    canary::Canaries, capacity::Capacity, checks::CheckFinder, loop_guard::LoopGuard,
-    loop_watch::LoopWatch, netns_stream::NetnsGone, pressure::Pressure, probe_turn::ProbeTurn,
+    canary::Canaries, capacity::Capacity, checks::CheckFinder, farewell::Farewell,
+    loop_guard::LoopGuard, loop_watch::LoopWatch, netns_stream::NetnsGone, pressure::Pressure, probe_turn::ProbeTurn,
     route::Route, socket_pool::Pool, source_ports::SourcePorts,
 };
 use crate::{
@@ -60,6 +60,8 @@ pub struct Workload {
     pub probe_turn: Arc<ProbeTurn>,
     /// The open connections of the whole daemon and their maximum.
     pub capacity: Arc<Capacity>,
+    /// Whether the daemon is ending.
+    pub farewell: Arc<Farewell>,
     /// Whether the process is short of file descriptors or memory.
     pub pressure: Arc<Pressure>,
     /// Heartbeats and grants that the kernel program reads; the workers write them.

@@ -61,9 +61,31 @@ impl WriteBuffer {
         sink: &Stream,
         bytes: &[u8],
     ) -> io::Result<usize> {
+        self.write_by(sink, bytes, |bytes| sink.poll_write(cx, bytes))
+    }
+
+    /// As [`write`](Self::write), for the last bytes before FIN.
+    ///
+    /// # Errors
+    /// When the stream has failed.
+    pub fn write_last(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &Stream,
+        bytes: &[u8],
+    ) -> io::Result<usize> {
+        self.write_by(sink, bytes, |bytes| sink.poll_write_last(cx, bytes))
+    }
+
+    fn write_by(
+        &mut self,
+        sink: &Stream,
+        bytes: &[u8],
+        poll_write: impl FnOnce(&[u8]) -> Poll<io::Result<usize>>,
+    ) -> io::Result<usize> {
         let mut written = 0;
         if self.is_empty() && !bytes.is_empty() {
-            written = match sink.poll_write(cx, bytes) {
+            written = match poll_write(bytes) {
                 Poll::Ready(result) => result?,
                 // The event loop may only not know yet that a new stream has room.
                 Poll::Pending => sink.write_now(bytes)?,

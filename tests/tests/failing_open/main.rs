@@ -5,6 +5,7 @@
 
 mod daemon_ends;
 mod daemon_hangs;
+mod draining;
 mod exhaustion;
 mod second_daemon;
 mod target;

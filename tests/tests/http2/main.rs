@@ -5,6 +5,7 @@
 
 mod byte_for_byte;
 mod closing;
+mod draining;
 mod fixture;
 mod flow_control;
 mod limits;

@@ -103,6 +103,8 @@ enum Event {
     App(AppFirst),
     /// The client has been silent for too long.
     Silence,
+    /// The daemon ends, and nobody has sent anything.
+    Farewell,
 }
 
 /// What an app did before the client sent anything that decides.
@@ -148,6 +150,10 @@ impl Wait<'_> {
                 Event::App(AppFirst::MaybeHttp2) => self.app_may_speak_http2 = true,
                 Event::App(AppFirst::Other) => return Some(Detected::Other(Piped::ServerSpoke)),
                 Event::App(AppFirst::Ended) => return Some(Detected::Ended),
+                Event::Farewell => {
+                    self.stolen.client.linger().await;
+                    return None;
+                }
                 Event::Silence => {
                     if let App::Failed(outcome) = self.app {
                         self.stolen.record.record_all(outcome);
@@ -170,8 +176,10 @@ impl Wait<'_> {
         } else {
             hold.note(bytes.held(), Begins::Connection, stolen.workload.silence);
         }
+        let is_idle = bytes.is_empty() && !*app_may_speak_http2;
         tokio::select! {
             biased;
+            () = stolen.workload.farewell.closes_idle(), if is_idle => Event::Farewell,
             read = stolen.client.read_more(bytes.buffer()) => match read {
                 Ok(0) | Err(_) => Event::ClientEnded,
                 Ok(_) => Event::Received,

@@ -17,6 +17,7 @@ use super::{
     upstreams::Upstreams,
 };
 use crate::relay::{
+    farewell::Phase,
     observe::{Counters, ResponseClock},
     stolen::Stolen,
 };
@@ -76,6 +77,7 @@ impl Exchange<'_> {
             if let Poll::Ready(hand_off) = self.poll_responses(cx) {
                 return Poll::Ready(hand_off);
             }
+            self.take_leave(Phase::Closing);
             // Each direction may have waited for a change that the other one made.
             if self.state == before {
                 self.poll_in_hand(cx);

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::relay::{
     direction::Direction,
+    farewell::Phase,
     observe::Observer as _,
     stream::{BURST, SCRATCH},
 };
@@ -96,6 +97,9 @@ impl Exchange<'_> {
     fn pass(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), HandOff> {
         let (mut end, current) = (0, self.state.current);
         let framed = self.frame_responses(bytes, &mut end);
+        if framed.is_ok() && end == bytes.len() {
+            self.take_leave(Phase::Asking);
+        }
         self.observer().bytes(Direction::Down, &bytes[..end]);
         let is_given_up = self.state.is_over()
             || self.state.current != current
@@ -103,7 +107,13 @@ impl Exchange<'_> {
         if !is_given_up {
             self.responses.buffered.extend_from_slice(&bytes[end..]);
         }
-        let written = self.responses.to_client.write(cx, &self.stolen.client, &bytes[..end]);
+        let (client, bytes) = (&self.stolen.client, &bytes[..end]);
+        let written = if self.state.is_over() {
+            // FIN follows, and travels with the last bytes.
+            self.responses.to_client.write_last(cx, client, bytes)
+        } else {
+            self.responses.to_client.write(cx, client, bytes)
+        };
         written.map_err(|_| HandOff::ClientBroke)?;
         framed
     }

@@ -114,6 +114,7 @@ impl State {
             Event::Client(event) => self.on_client(event),
             Event::Turn(event) => self.on_turn(event),
             Event::Upstream(event) => self.on_upstream(event),
+            Event::Farewell => self.on_farewell(),
         }
     }
 
@@ -159,6 +160,16 @@ impl State {
             && !self.is_response_due()
             && self.is_between_requests()
             && !self.is_over()
+    }
+
+    /// Whether no request is under way, as far as the bytes tell that were read.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.is_response_due()
+            && self.receiving == Receiving::Framed
+            && matches!(
+                self.sending,
+                Sending::Between | Sending::Turn(Next::Idle) | Sending::Dial(Next::Idle)
+            )
     }
 
     fn is_between_requests(&self) -> bool {
@@ -417,6 +428,14 @@ impl State {
             }
             _ => Action::Continue,
         }
+    }
+
+    /// The daemon ends, and the client has sent no byte of a further request.
+    fn on_farewell(&mut self) -> Action {
+        if self.is_idle() {
+            self.receiving = Receiving::Over;
+        }
+        Action::Continue
     }
 
     /// The app is needed although there is no whole request.

@@ -13,7 +13,7 @@ use interceptor_wire::http2::{
     encode, hpack::MAX_TABLE,
 };
 
-use super::{limits::MAX_WHOLE, link::Link, open::Open, stop::Stop};
+use super::{farewell::Farewell, limits::MAX_WHOLE, link::Link, open::Open, stop::Stop};
 use crate::relay::{direction::Direction, observe::Observer as _, write_buffer::WriteBuffer};
 
 /// The direction from the app to the client.
@@ -54,6 +54,8 @@ pub(super) struct Down {
     pub(super) table_size: Option<u32>,
     /// The app has sent GOAWAY.
     pub(super) is_leaving: bool,
+    /// How far the client has been asked to leave, since the daemon ends.
+    pub(super) farewell: Farewell,
     /// The app has ended its connection.
     pub(super) end: Option<End>,
 }
@@ -96,6 +98,7 @@ impl Down {
             is_cut: false,
             table_size: None,
             is_leaving: false,
+            farewell: Farewell::default(),
             end: None,
         }
     }
@@ -334,6 +337,11 @@ impl Down {
             Payload::GoAway { last, code, debug } => {
                 self.is_leaving = true;
                 let highest = self.diverted.flatten();
+                let limit = self.farewell.limit(last);
+                if highest <= Some(last) && limit != last {
+                    self.insert(|out| encode::goaway(out, limit, code, debug));
+                    return Ok(false);
+                }
                 if let Some(highest) = highest.filter(|&highest| highest > last) {
                     self.insert(|out| encode::goaway(out, highest, code, debug));
                     for id in open.above(last) {

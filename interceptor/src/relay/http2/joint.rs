@@ -10,11 +10,13 @@ use std::{
     task::{Context, Poll},
 };
 
+use interceptor_api::Remaining;
 use interceptor_wire::http2::{ErrorCode, StreamId, encode};
 
 use super::{
     diversion::Diversion,
     down::{Down, End},
+    farewell::Farewell,
     limits::MAX_WAITING,
     link::Link,
     open::Open,
@@ -22,6 +24,7 @@ use super::{
     up::{Up, World},
 };
 use crate::relay::{
+    farewell::Phase,
     pipe::Before,
     stats::Piped,
     stolen::Stolen,
@@ -36,6 +39,8 @@ const TURNS: usize = 16;
 pub(super) enum Ending {
     /// In order. Everything was written.
     Closed,
+    /// In order, because the daemon ends. The app does not know yet.
+    Left,
     /// The client's connection failed. These bytes are for the app.
     ClientFailed(Vec<u8>),
     /// The app's connection failed.
@@ -169,6 +174,7 @@ impl<'a> Joint<'a> {
                 diversion.finish_servers();
             }
         }
+        moved |= self.take_leave()?;
         moved |= self.down.release();
         self.end()?;
         Ok(moved)
@@ -351,6 +357,38 @@ impl<'a> Joint<'a> {
             End::Closed => Ending::Closed,
             End::Failed => Ending::AppFailed,
         }))
+    }
+
+    /// Lets the connection end while the daemon does. Whether anything happened.
+    fn take_leave(&mut self) -> Result<bool, Halt> {
+        let phase = self.stolen.record.phase();
+        // An app that ends or says that it does is followed.
+        if phase == Phase::Serving || self.up.is_over || self.down.end.is_some() {
+            return Ok(false);
+        }
+        self.stolen.record.remains(Remaining::Stream);
+        let is_idle = self.open.is_empty() && !self.has_diverted() && self.up.waiting.is_none();
+        let down = &mut self.down;
+        match down.farewell {
+            Farewell::None if down.is_leaving || !down.has_settings => return Ok(false),
+            Farewell::None if is_idle || phase >= Phase::Closing => {
+                down.farewell = Farewell::asked();
+                if let Farewell::Asked { ping } = down.farewell {
+                    down.insert(|out| encode::goaway(out, StreamId::MAX, ErrorCode::NO_ERROR, b""));
+                    down.insert(|out| encode::ping(out, ping));
+                }
+            }
+            Farewell::Known => {
+                let last = self.up.highest();
+                down.farewell = Farewell::Told { last };
+                down.insert(|out| encode::goaway(out, last, ErrorCode::NO_ERROR, b""));
+            }
+            Farewell::Told { .. } if is_idle && down.is_empty() => {
+                return Err(Halt::Ended(Ending::Left));
+            }
+            Farewell::None | Farewell::Asked { .. } | Farewell::Told { .. } => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// Leaves the rest to a pipe.

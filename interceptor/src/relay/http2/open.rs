@@ -48,6 +48,11 @@ impl Open {
         }
     }
 
+    /// Whether the app serves none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The streams above `id`.
     pub(super) fn above(&self, id: StreamId) -> Vec<StreamId> {
         self.0.keys().copied().filter(|&open| open > id).collect()

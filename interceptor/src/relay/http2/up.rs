@@ -199,6 +199,9 @@ impl Up {
                 self.on_apps_change(&change, world);
             }
             Payload::PingAck(opaque) => {
+                if world.down.farewell.answered(opaque) {
+                    return Ok(Verdict::Drop);
+                }
                 if world.diversion.as_mut().is_some_and(|diversion| diversion.answered(opaque)) {
                     return Ok(Verdict::Drop);
                 }

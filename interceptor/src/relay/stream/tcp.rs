@@ -48,11 +48,31 @@ pub(super) fn poll_write(
     stream: &TcpStream,
     bytes: &[u8],
 ) -> Poll<io::Result<usize>> {
+    poll_write_by(cx, stream, bytes, |bytes| (&*SockRef::from(stream)).write(bytes))
+}
+
+/// The same, but the last segment waits for the FIN, at most 200 ms (`MSG_MORE`, tcp(7)).
+pub(super) fn poll_write_last(
+    cx: &mut Context<'_>,
+    stream: &TcpStream,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    poll_write_by(cx, stream, bytes, |bytes| {
+        SockRef::from(stream).send_with_flags(bytes, libc::MSG_MORE | libc::MSG_NOSIGNAL)
+    })
+}
+
+fn poll_write_by(
+    cx: &mut Context<'_>,
+    stream: &TcpStream,
+    bytes: &[u8],
+    write: impl Fn(&[u8]) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
     loop {
         ready!(stream.poll_write_ready(cx))?;
         let mut written = None;
         let attempt = stream.try_io(Interest::WRITABLE, || {
-            let n = (&*SockRef::from(stream)).write(bytes)?;
+            let n = write(bytes)?;
             written = Some(n);
             if n < bytes.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });

@@ -1,12 +1,14 @@
-//! The connections of one worker: a task each, counted while it is open, and aborted with its
-//! workload.
+//! The connections of one worker: a task each, counted while it is open, aborted with its workload,
+//! and woken while the daemon ends.
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Poll, Waker},
     thread,
 };
 
@@ -16,11 +18,20 @@ use tokio::task::AbortHandle;
 use super::shared::Shared;
 use crate::relay::workload_id::WorkloadId;
 
-/// The tasks of one worker's connections, so that those of one workload can be aborted.
+/// The tasks of one worker's connections.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    tasks: Mutex<HashMap<u64, (WorkloadId, AbortHandle)>>,
+    tasks: Mutex<HashMap<u64, Task>>,
     next: AtomicU64,
+}
+
+/// The task of a connection.
+#[derive(Debug)]
+struct Task {
+    workload: WorkloadId,
+    abort: AbortHandle,
+    /// Set when the task runs for the first time.
+    waker: Option<Waker>,
 }
 
 /// A connection that is counted as open, however its task ends.
@@ -42,11 +53,17 @@ impl Connections {
         shared.opened();
         let open = Open { number, connections: Arc::clone(self), shared: Arc::clone(shared) };
         let task = tokio::spawn(async move {
-            let _open = open;
+            poll_fn(|cx| Poll::Ready(open.note_waker(cx.waker()))).await;
             connection.await;
         });
         // The task can't have run yet: it belongs to this thread.
-        self.tasks.lock().insert(number, (id, task.abort_handle()));
+        let task = Task { workload: id, abort: task.abort_handle(), waker: None };
+        self.tasks.lock().insert(number, task);
+    }
+
+    /// Has all connections polled. One that has not run yet is polled anyway.
+    pub(super) fn wake(&self) {
+        self.tasks.lock().values().flat_map(|task| &task.waker).for_each(Waker::wake_by_ref);
     }
 
     /// Aborts the connections of the workload `id`.
@@ -54,12 +71,20 @@ impl Connections {
         self.tasks
             .lock()
             .values()
-            .filter(|(owner, _)| *owner == id)
-            .for_each(|(_, task)| task.abort());
+            .filter(|task| task.workload == id)
+            .for_each(|task| task.abort.abort());
     }
 }
 
 // === impl Open ===
+
+impl Open {
+    fn note_waker(&self, waker: &Waker) {
+        if let Some(task) = self.connections.tasks.lock().get_mut(&self.number) {
+            task.waker = Some(waker.clone());
+        }
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
@@ -103,6 +128,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn every_connection_is_polled_when_it_is_woken() {
+        let shared = Shared::new(1, 10);
+        let connections: Arc<Connections> = Arc::default();
+        let polls: Arc<AtomicU64> = Arc::default();
+        for _ in 0..3 {
+            let polls = Arc::clone(&polls);
+            let connection = poll_fn(move |_| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                Poll::<()>::Pending
+            });
+            connections.spawn(KEPT, connection, &shared);
+        }
+        yield_now().await;
+        assert_eq!(polls.load(Ordering::Relaxed), 3);
+        connections.wake();
+        yield_now().await;
+        assert_eq!(polls.load(Ordering::Relaxed), 6);
+    }
+
+    #[tokio::test]
     async fn cutting_a_workload_leaves_the_others_alone() {
         let shared = Shared::new(1, 10);
         let connections: Arc<Connections> = Arc::default();
@@ -114,6 +159,6 @@ mod tests {
         while shared.open() > 1 {
             yield_now().await;
         }
-        assert!(connections.tasks.lock().values().all(|(id, _)| *id == KEPT));
+        assert!(connections.tasks.lock().values().all(|task| task.workload == KEPT));
     }
 }

@@ -14,7 +14,7 @@ use super::credit::Available;
 use crate::{
     datapath::steal::heartbeat,
     drain::OpenConnections,
-    relay::{capacity::Capacity, pressure::Pressure},
+    relay::{capacity::Capacity, farewell::Farewell, pressure::Pressure},
 };
 
 /// State that all workers share. Metrics and status read it.
@@ -27,6 +27,8 @@ pub struct Shared {
     panics: AtomicU64,
     /// Whether the process is short of file descriptors or memory.
     pressure: Arc<Pressure>,
+    /// Whether the daemon is ending.
+    farewell: Arc<Farewell>,
     /// The last heartbeat of each worker, in nanoseconds of `CLOCK_MONOTONIC`.
     beats: Vec<AtomicU64>,
     /// Connections that each worker has reserved and that are not open yet. Their sum is at most
@@ -42,6 +44,7 @@ impl Shared {
             capacity: Arc::new(Capacity::new(limit)),
             panics: AtomicU64::new(0),
             pressure: Arc::default(),
+            farewell: Arc::default(),
             beats: (0..workers).map(|_| AtomicU64::new(NO_BEAT)).collect(),
             reserved: (0..workers).map(|_| AtomicI64::new(0)).collect(),
         })
@@ -119,6 +122,12 @@ impl Shared {
     #[must_use]
     pub fn pressure(&self) -> &Arc<Pressure> {
         &self.pressure
+    }
+
+    /// Whether the daemon is ending.
+    #[must_use]
+    pub fn farewell(&self) -> &Arc<Farewell> {
+        &self.farewell
     }
 
     /// Whether the limit of open connections is reached.

@@ -13,6 +13,8 @@ pub(in crate::relay::http1) enum Event {
     Turn(TurnEvent),
     /// The current upstream's bytes, or those of an idle target.
     Upstream(UpstreamEvent),
+    /// The daemon ends. The client has sent no byte of a further request.
+    Farewell,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -58,6 +58,30 @@ fn the_app_gets_what_a_target_got_that_closes_at_once(
     }
 }
 
+#[test]
+fn a_connection_without_a_request_under_way_ends_with_the_daemon() {
+    for current in [Current::None, Current::App, Current::SpareApp, Current::Target] {
+        for sending in [Sending::Between, IDLE, Sending::Dial(Next::Idle)] {
+            let from = state(current, sending, 0);
+            let over = State { receiving: Receiving::Over, ..from };
+            check(from, Event::Farewell, Action::Continue, over);
+        }
+        for (sending, unanswered) in [
+            (Sending::Between, 1),
+            (Sending::Body, 0),
+            (Sending::Answer, 1),
+            (Sending::Turn(Next::App), 0),
+            (Sending::Dial(Next::Target), 0),
+            (Sending::Stopped, 0),
+            (Sending::AfterLast, 0),
+            (Sending::Unframed(DOUBT), 0),
+        ] {
+            let from = state(current, sending, unanswered);
+            check(from, Event::Farewell, Action::Continue, from);
+        }
+    }
+}
+
 // --- The upstream's side ---
 
 #[rstest]

@@ -35,11 +35,13 @@ struct World {
     is_target_fresh: bool,
     /// The app has the beginning of what the client sends next.
     is_given: bool,
+    /// Whether the daemon may end. It would end most runs early.
+    may_end: bool,
     end: Option<HandOff>,
 }
 
 impl World {
-    fn new(is_app_open: bool) -> Self {
+    fn new(is_app_open: bool, may_end: bool) -> Self {
         Self {
             state: State::new(is_app_open),
             sent: VecDeque::new(),
@@ -51,6 +53,7 @@ impl World {
             is_client_ended: false,
             is_target_fresh: false,
             is_given: false,
+            may_end,
             end: None,
         }
     }
@@ -74,6 +77,8 @@ impl World {
         }
         let mut events = self.possible_for_the_client();
         events.extend(self.possible_for_the_upstream());
+        // The exchange says so only while the client has sent nothing more.
+        events.extend((!self.is_client_ended && self.may_end).then_some(Event::Farewell));
         events
     }
 
@@ -180,6 +185,7 @@ impl World {
             }
             Event::Turn(_) => {}
             Event::Upstream(event) => self.check_upstream(before, event),
+            Event::Farewell => assert!(!self.state.is_over() || self.sent.is_empty()),
         }
         self.check_action(before, event, action);
 
@@ -278,11 +284,12 @@ proptest! {
     #[test]
     fn each_run_has_one_owner_for_a_response_and_an_end(
         is_app_open: bool,
+        may_end: bool,
         steps in vec((any::<Index>(), prop::sample::select(&[
             After::Keep, After::Keep, After::Close, After::Upgrade, After::Connect,
         ][..])), 0..60),
     ) {
-        let mut world = World::new(is_app_open);
+        let mut world = World::new(is_app_open, may_end);
         for (step, after) in steps {
             if world.is_ended() {
                 break;
