@@ -16,12 +16,13 @@
 //!  |-- pipe        bytes in both directions, with the ends and the back-pressure of TCP
 //!  dial        connects to a target (Target::dial), or to the app past our own program
 //!  |-- upstream    an open connection to either, with what is held as long as it is open
+//!  liveness    finds sides that have vanished
 //!  workload    an attached workload: its namespace, its ports, the ways in and out
 //!  |-- checks      recognises the pod's `exec` probes, which the app answers
 //!  |-- loop_guard  finds our own connections that come back to us
 //!  |-- loop_watch  finds those that come back by a way that hides their source
 //!  |-- probe_turn  one loop probe at a time on a node
-//!  |-- socket_pool, source_ports, canary, pressure
+//!  |-- socket_pool, source_ports, canary, pressure, app_keepalive
 //!  |-- farewell    asks connections to end before the daemon does
 //!  select      the first rule of the port that matches
 //!  |-- observe     what may be seen of the bytes, heads and ends that pass
@@ -37,6 +38,7 @@
 
 pub mod addr;
 pub mod answer;
+pub mod app_keepalive;
 pub mod canary;
 pub mod capacity;
 pub mod checks;
@@ -53,6 +55,7 @@ pub mod hold;
 mod http1;
 mod http2;
 pub mod listen;
+mod liveness;
 pub mod local;
 pub mod loop_guard;
 pub mod loop_watch;

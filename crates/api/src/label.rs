@@ -34,8 +34,8 @@ words! {
 }
 
 words! {
-    /// Whose bytes ended the framing of a connection: the label `side` of
-    /// `interceptor_piped_connections_total`.
+    /// A side of a connection: the label `side` of `interceptor_piped_connections_total` (whose
+    /// bytes ended the framing) and of `interceptor_silent_connections_total` (who has vanished).
     pub enum Side {
         /// The client's.
         Client = "caller",

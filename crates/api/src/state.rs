@@ -138,6 +138,10 @@ pub struct RuleStatus {
     /// Connections that became a plain pipe, by reason; reasons that did not occur are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub piped: Vec<PipeCount>,
+    /// Connections to the target that ended because a side was silent, by side; sides that never
+    /// were are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub silent: BTreeMap<Word<Side>, u64>,
     /// Bytes from clients to the target.
     pub bytes_to_target: u64,
     /// Bytes from the target to clients.

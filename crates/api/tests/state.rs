@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use interceptor_api::{
-    Decision, FellBack, Outcome, Passed, Reason, Refused, Side, State, StateReport, Word,
+    Decision, FellBack, Outcome, Passed, Reason, Refused, Remaining, Side, State, StateReport, Word,
     state::{
         CallerAddressState, CallerAddressStatus, ConnectionCounts, ConnectionLimit, OutcomeCount,
         PipeCount, RuleStatus, WorkloadState, WorkloadStatus,
@@ -54,6 +54,7 @@ fn active_rule() -> RuleStatus {
             PipeCount { side: Side::Client.into(), reason: "http_0_9".to_owned(), count: 8 },
             PipeCount { side: Side::Server.into(), reason: "tunnel".to_owned(), count: 9 },
         ],
+        silent: [(Side::Server.into(), 6)].into(),
         bytes_to_target: 10,
         bytes_from_target: 11,
     }
@@ -72,6 +73,7 @@ fn invalid_rule() -> RuleStatus {
         outcomes: Vec::new(),
         decisions: BTreeMap::new(),
         piped: Vec::new(),
+        silent: BTreeMap::new(),
         bytes_to_target: 0,
         bytes_from_target: 0,
     }

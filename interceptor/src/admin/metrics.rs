@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, sync::atomic::Ordering};
 
-use interceptor_api::{Decision, Outcome, Passed, PodGroup, Refused, Server, Standing, State};
+use interceptor_api::{Decision, Outcome, Passed, PodGroup, Refused, Server, Side, Standing, State};
 use interceptor_common::port::Port;
 use prometheus_client::{
     collector::Collector,
@@ -70,6 +70,7 @@ impl Collector for Published {
         let filtered: Vec<_> = ports.iter().filter(|port| port.has_condition).collect();
         write_decisions(&mut to, &filtered)?;
         write_request_times(&mut to, &filtered)?;
+        write_silent(&mut to, &ports)?;
         write_rules(&mut to, &workloads)?;
         if let Some(cluster) = &self.cluster {
             write_cluster(&mut to, cluster)?;
@@ -237,6 +238,18 @@ fn write_decisions(to: &mut Writer<'_>, ports: &[&RulePort<'_>]) -> fmt::Result 
         for why in Piped::all().filter(|why| port.stats.piped(*why) > 0) {
             let more = [("side", why.side().as_str()), ("reason", why.reason())];
             family.count(&port.labels(&more), port.stats.piped(why))?;
+        }
+    }
+    Ok(())
+}
+
+/// Connections that ended because a side was silent.
+fn write_silent(to: &mut Writer<'_>, ports: &[RulePort<'_>]) -> fmt::Result {
+    let help = "Connections to targets that ended because a side was silent";
+    let mut family = to.counters("silent_connections", help)?;
+    for port in ports {
+        for side in Side::ALL.into_iter().filter(|side| port.stats.silent(*side) > 0) {
+            family.count(&port.labels(&[("side", side.as_str())]), port.stats.silent(side))?;
         }
     }
     Ok(())

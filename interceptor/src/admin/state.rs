@@ -8,7 +8,7 @@ use std::{
 };
 
 use interceptor_api::{
-    Decision, Outcome, Passed, State, StateReport, Word,
+    Decision, Outcome, Passed, Side, State, StateReport, Word,
     outcome::CountedBy,
     state::{
         CallerAddressState, CallerAddressStatus, ConnectionCounts, ConnectionLimit, OutcomeCount,
@@ -117,6 +117,7 @@ fn rule_status(entry: &WorkloadEntry, rule: &RuleEntry) -> RuleStatus {
         outcomes: outcomes.map(|(outcome, count)| OutcomeCount::new(outcome, count)).collect(),
         decisions: decisions(rule),
         piped: piped(rule),
+        silent: silent(rule),
         bytes_to_target: bytes(Direction::Up),
         bytes_from_target: bytes(Direction::Down),
     }
@@ -136,6 +137,12 @@ fn piped(rule: &RuleEntry) -> Vec<PipeCount> {
         count: count(why),
     };
     Piped::all().map(report).filter(|report| report.count > 0).collect()
+}
+
+fn silent(rule: &RuleEntry) -> BTreeMap<Word<Side>, u64> {
+    let count = |side| rule.ports.iter().map(|(_, stats)| stats.silent(side)).sum();
+    let sides = Side::ALL.map(|side| (side.into(), count(side)));
+    sides.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
 /// Every counter of a rule, summed over its ports.

@@ -60,6 +60,11 @@ pub fn table(state: &StateReport) -> String {
             "! apps see the relay's address, not the client's: {reason}\n  remedy: {remedy}\n\n"
         );
     }
+    let open = state.draining.iter().map(|(why, count)| format!("{count} {why}"));
+    if !state.draining.is_empty() {
+        let open = open.collect::<Vec<_>>().join(", ");
+        text += &format!("! the daemon is ending; it waits for connections: {open}\n\n");
+    }
     if state.workloads.is_empty() {
         text += "no workloads\n";
     }
@@ -100,6 +105,9 @@ fn rule(status: &RuleStatus) -> String {
     }
     for PipeCount { side, reason, count } in &status.piped {
         text += &format!("    plain pipe: {count} ({reason}, by the {})\n", peer(side));
+    }
+    for (side, count) in &status.silent {
+        text += &format!("    ended: {count} (the {} was silent)\n", peer(side));
     }
     let explained: Vec<_> = status
         .outcomes
@@ -147,6 +155,7 @@ mod tests {
             table(&state),
             "! w.yaml:1:1: wrong\n\n\
              ! apps see the relay's address, not the client's: no cgroup\n  remedy: mount it\n\n\
+             ! the daemon is ending; it waits for connections: 3 tunnel\n\n\
              shop/web-0 (pod 10.244.1.2): armed\n\
              \x20 debug.redirect: 8080,8443 -> 10.20.0.7:3000 when request.path == \"/x\"\n\
              \x20   active (Intercepting): requests reach it\n\
@@ -156,6 +165,7 @@ mod tests {
              7 outside share\n\
              \x20   plain pipe: 8 (http_0_9, by the client)\n\
              \x20   plain pipe: 9 (tunnel, by the server)\n\
+             \x20   ended: 6 (the server was silent)\n\
              \x20   not redirected: 3 fell_back (target_timeout), 4 passed (daemon_hung), \
              5 refused (exhausted)\n\
              \x20 debug.redirect/bob: (invalid)\n\

@@ -477,6 +477,7 @@ async fn workload(
         sockets: Default::default(),
         source_ports: Default::default(),
         listeners,
+        app_keepalive: Default::default(),
         canaries: Default::default(),
         loop_guard: Arc::clone(&context.loop_guard),
         loop_watch: Default::default(),

@@ -1,4 +1,4 @@
-//! Asks the kernel for the cgroup of a TCP socket (`SOCK_DIAG_BY_FAMILY`, sock_diag(7)).
+//! Asks the kernel for the cgroup or the timer of a TCP socket (`SOCK_DIAG_BY_FAMILY`, sock_diag(7)).
 //!
 //! The kernel answers while the request is being sent, so the answer needs no waiting. Each answer
 //! has the attribute `INET_DIAG_CGROUP_ID` without being asked for it (Linux 5.7,
@@ -8,6 +8,7 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    time::Duration,
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -22,6 +23,8 @@ pub(super) const HEADER: usize = 16;
 pub(super) const REQUEST: usize = 56;
 /// `struct inet_diag_msg`, which the attributes follow.
 const ANSWER: usize = 72;
+/// The place of `idiag_expires` in it, in milliseconds.
+const EXPIRES: usize = 52;
 /// Maximum size of an answer in bytes. It is about 200.
 const MAX_ANSWER: usize = 4096;
 /// Sockets in every state.
@@ -48,7 +51,18 @@ pub struct Ends {
     pub peer: SocketAddr,
 }
 
-/// Why the cgroup of a socket is unknown.
+/// The timer of a TCP socket that the kernel tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// None runs.
+    None,
+    /// That of keepalive, with the time that is left.
+    Keepalive(Duration),
+    /// Another one, which hides that of keepalive.
+    Other,
+}
+
+/// Why the cgroup or the timer of a socket is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum SockDiagError {
     /// A system call failed, or the kernel refused the request.
@@ -106,6 +120,22 @@ impl SockDiag {
     /// # Errors
     /// When the kernel has no such socket, or does not tell.
     pub fn cgroup_of(&mut self, socket: Ends) -> Result<CgroupId, SockDiagError> {
+        self.ask(socket, cgroup_in)
+    }
+
+    /// The timer of the socket with these ends. One call at a time, too.
+    ///
+    /// # Errors
+    /// When the kernel has no such socket, or does not tell.
+    pub fn timer_of(&mut self, socket: Ends) -> Result<Timer, SockDiagError> {
+        self.ask(socket, |answer, socket| body_of(answer, socket).map(timer_in))
+    }
+
+    fn ask<T>(
+        &mut self,
+        socket: Ends,
+        read: impl FnOnce(&[u8], Ends) -> Result<T, SockDiagError>,
+    ) -> Result<T, SockDiagError> {
         self.sequence = self.sequence.wrapping_add(1);
         (&self.socket).write_all(&request(socket, self.sequence))?;
         let mut answer = [0; MAX_ANSWER];
@@ -113,7 +143,7 @@ impl SockDiag {
             let length = (&self.socket).read(&mut answer)?;
             // After an error, the answer to an earlier request may have stayed behind.
             if u32_at(&answer[..length], 8) == Some(self.sequence) {
-                return cgroup_in(&answer[..length], socket);
+                return read(&answer[..length], socket);
             }
         }
     }
@@ -161,6 +191,22 @@ fn address(ip: IpAddr) -> [u8; 16] {
 
 /// The cgroup in the answer about `socket`.
 fn cgroup_in(answer: &[u8], socket: Ends) -> Result<CgroupId, SockDiagError> {
+    let id = attribute(body_of(answer, socket)?, CGROUP_ID)?.ok_or(SockDiagError::NoCgroup)?;
+    let id = id.first_chunk().ok_or(SockDiagError::Unexpected)?;
+    Ok(CgroupId(u64::from_ne_bytes(*id)))
+}
+
+/// The timer in a `struct inet_diag_msg`.
+fn timer_in(body: &[u8]) -> Timer {
+    match (body.get(2), u32_at(body, EXPIRES)) {
+        (Some(0), _) => Timer::None,
+        (Some(2), Some(left)) => Timer::Keepalive(Duration::from_millis(left.into())),
+        _ => Timer::Other,
+    }
+}
+
+/// The `struct inet_diag_msg` in the answer about `socket`, with its attributes.
+fn body_of(answer: &[u8], socket: Ends) -> Result<&[u8], SockDiagError> {
     let header = answer.first_chunk::<HEADER>().ok_or(SockDiagError::Unexpected)?;
     let body = &answer[HEADER..];
     let kind = u16_at(header, 4).ok_or(SockDiagError::Unexpected)?;
@@ -178,9 +224,7 @@ fn cgroup_in(answer: &[u8], socket: Ends) -> Result<CgroupId, SockDiagError> {
     if ends_in(body) != Some(canonical(socket)) {
         return Err(SockDiagError::NotFound);
     }
-    let id = attribute(body, CGROUP_ID)?.ok_or(SockDiagError::NoCgroup)?;
-    let id = id.first_chunk().ok_or(SockDiagError::Unexpected)?;
-    Ok(CgroupId(u64::from_ne_bytes(*id)))
+    Ok(body)
 }
 
 /// The attribute of this kind in a `struct inet_diag_msg` with its attributes.
@@ -330,5 +374,41 @@ mod tests {
         let unknown = Ends { local: SocketAddr::new(ends.local.ip(), 1), ..ends };
         assert!(matches!(diag.cgroup_of(unknown), Err(SockDiagError::NotFound)));
         assert_eq!(diag.cgroup_of(ends).expect("after an error"), id);
+    }
+
+    #[test]
+    fn the_kernel_tells_the_timer_of_keepalive() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listens");
+        let to = listener.local_addr().expect("an address");
+        let client = TcpStream::connect(to).expect("connects");
+        let accepted = listener.accept().expect("accepts").0;
+        let ends = Ends { local: to, peer: client.local_addr().expect("an address") };
+        let mut diag = SockDiag::open().expect("a socket");
+        assert_eq!(diag.timer_of(ends).expect("an answer"), Timer::None);
+        let after = Duration::from_secs(20);
+        let keepalive = socket2::TcpKeepalive::new().with_time(after);
+        socket2::SockRef::from(&accepted).set_tcp_keepalive(&keepalive).expect("set");
+        let timer = diag.timer_of(ends).expect("an answer");
+        let Timer::Keepalive(left) = timer else { panic!("{timer:?}") };
+        // The kernel counts in ticks, and rounds up.
+        assert!(left <= after + Duration::from_millis(100) && left > after / 2, "{left:?}");
+        let unknown = Ends { local: SocketAddr::new(to.ip(), 1), ..ends };
+        assert!(matches!(diag.timer_of(unknown), Err(SockDiagError::NotFound)));
+    }
+
+    #[test]
+    fn other_timers_hide_that_of_keepalive() {
+        for (kind, timer) in [
+            (0, Timer::None),
+            (1, Timer::Other),
+            (2, Timer::Keepalive(Duration::from_millis(7))),
+            (4, Timer::Other),
+        ] {
+            let mut body = [0; ANSWER];
+            body[2] = kind;
+            body[EXPIRES..EXPIRES + 4].copy_from_slice(&7_u32.to_ne_bytes());
+            assert_eq!(timer_in(&body), timer);
+        }
+        assert_eq!(timer_in(&[]), Timer::Other);
     }
 }

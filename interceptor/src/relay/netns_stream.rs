@@ -8,7 +8,7 @@
 use std::{
     ops::Deref,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -22,7 +22,8 @@ pub struct NetnsGone(Arc<AtomicBool>);
 /// One end of a connection of a workload.
 #[derive(Debug)]
 pub struct NetnsStream {
-    stream: Stream,
+    /// Shared with nobody who would keep it open.
+    stream: Arc<Stream>,
     gone: NetnsGone,
 }
 
@@ -45,7 +46,13 @@ impl NetnsStream {
     /// Takes charge of how `stream` is closed.
     #[must_use]
     pub fn new(stream: Stream, gone: &NetnsGone) -> Self {
-        Self { stream, gone: gone.clone() }
+        Self { stream: Arc::new(stream), gone: gone.clone() }
+    }
+
+    /// The stream, as long as it is open.
+    #[must_use]
+    pub fn watched(&self) -> Weak<Stream> {
+        Arc::downgrade(&self.stream)
     }
 }
 

@@ -19,6 +19,8 @@ pub struct PortStats {
     decisions: [AtomicU64; Decision::ALL.len()],
     /// Connections that became a plain pipe, by reason.
     piped: [AtomicU64; Piped::COUNT],
+    /// Connections to the target that ended because a side was silent: the client, the target.
+    silent: [AtomicU64; Side::ALL.len()],
     /// Connections open at present, whoever serves them.
     active: AtomicU64,
     /// The same over all ports of the annotation.
@@ -116,6 +118,7 @@ impl Default for PortStats {
             outcomes: Default::default(),
             decisions: Default::default(),
             piped: [const { AtomicU64::new(0) }; Piped::COUNT],
+            silent: Default::default(),
             active: AtomicU64::new(0),
             share: Arc::default(),
             to_target: AtomicU64::new(0),
@@ -176,6 +179,17 @@ impl PortStats {
     #[must_use]
     pub fn piped(&self, why: Piped) -> u64 {
         self.piped[why.index()].load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection to the target that ends because `side` is silent.
+    pub fn silence(&self, side: Side) {
+        self.silent[side as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections to the target so far that ended because `side` was silent.
+    #[must_use]
+    pub fn silent(&self, side: Side) -> u64 {
+        self.silent[side as usize].load(Ordering::Relaxed)
     }
 
     /// Counts a connection as open until the guard is dropped.
@@ -252,6 +266,16 @@ mod tests {
     fn every_decision_has_a_counter_of_its_own() {
         for (n, decision) in Decision::ALL.into_iter().enumerate() {
             assert_eq!(decision as usize, n);
+        }
+    }
+
+    #[test]
+    fn each_side_has_a_counter_of_its_own() {
+        let stats = PortStats::default();
+        for (n, side) in Side::ALL.into_iter().enumerate() {
+            assert_eq!(side as usize, n);
+            stats.silence(side);
+            assert_eq!(stats.silent(side), 1);
         }
     }
 

@@ -16,6 +16,7 @@ use super::{
     dial::{self, Ack, AppDialError, Cause, DialError, Purpose},
     direction::Direction,
     farewell::{Pause, Phase},
+    liveness,
     local::Origin,
     loop_guard::Hops,
     netns_stream::NetnsStream,
@@ -123,10 +124,14 @@ impl Stolen {
         }
         let cause = Cause { path: Arc::clone(&self.path), destination: self.original.ip() };
         let (connection, started) = (self.record.id(), Instant::now());
+        let client = self.client.watched();
         async move {
-            let dialled = route.target.dial(&workload, Purpose::Client(cause), ack).await;
-            match &dialled {
-                Ok(_) => route.stats.connect_seconds.observe(started.elapsed().as_secs_f64()),
+            let mut dialled = route.target.dial(&workload, Purpose::Client(cause), ack).await;
+            match &mut dialled {
+                Ok(target) => {
+                    route.stats.connect_seconds.observe(started.elapsed().as_secs_f64());
+                    target.watch = Some(liveness::watch_target(client, &target.stream, &route));
+                }
                 Err(error) => tracing::debug!(
                     connection,
                     rule = %route.annotation,
@@ -150,13 +155,14 @@ impl Stolen {
     ) -> impl Future<Output = Result<Upstream, AppDialError>> + Send + use<> {
         let workload = Arc::clone(&self.workload);
         let (client, original, connection) = (self.client_addr, self.original, self.record.id());
-        let proxy_header = self.proxy_header.clone();
+        let (proxy_header, watched) = (self.proxy_header.clone(), self.client.watched());
         async move {
             let mut dialled = dial::to_app(&workload, client, original, ack).await;
-            if let Ok(app) = &dialled
-                && let Err(error) = app.stream.write_all(&proxy_header).await
-            {
-                dialled = Err(error.into());
+            if let Ok(app) = &mut dialled {
+                app.watch = Some(liveness::watch_app(watched, &app.stream, &workload));
+                if let Err(error) = app.stream.write_all(&proxy_header).await {
+                    dialled = Err(error.into());
+                }
             }
             if let Err(error) = &dialled {
                 tracing::debug!(connection, %error, "app not reached");

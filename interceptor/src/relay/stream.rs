@@ -7,9 +7,11 @@
 //!
 //! - `tcp.rs`: a socket of the event loop, read and written with as few system calls as possible.
 //! - `memory.rs`: a pair of ends without a kernel, for tests.
+//! - `heard.rs`: what the kernel knows of whether the peer still answers.
 //! - `chunk.rs`: the buffer that bytes pass through, and how much one read takes.
 
 mod chunk;
+pub(super) mod heard;
 #[cfg(test)]
 mod memory;
 mod tcp;
@@ -19,6 +21,7 @@ pub mod testing;
 use std::{
     future::poll_fn,
     io,
+    net::SocketAddr,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -30,6 +33,7 @@ use tokio::{
 };
 
 pub use self::chunk::{BURST, Chunk, SCRATCH};
+use self::heard::{Heard, Keepalive};
 
 /// Maximum time that a peer may take none of the bytes queued for it before the relay stops
 /// waiting.
@@ -147,6 +151,51 @@ impl Stream {
         match finished {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             finished => finished,
+        }
+    }
+
+    /// What the kernel knows of whether the peer still answers. Nothing for an end in memory.
+    pub(super) fn heard(&self) -> Option<Heard> {
+        match self {
+            Self::Tcp(stream) => heard::heard(stream).ok(),
+            #[cfg(test)]
+            Self::Memory(_) => None,
+        }
+    }
+
+    /// The own address and the peer's. Nothing for an end in memory.
+    pub(super) fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match self {
+            Self::Tcp(stream) => Some((stream.local_addr().ok()?, stream.peer_addr().ok()?)),
+            #[cfg(test)]
+            Self::Memory(_) => None,
+        }
+    }
+
+    /// Makes the peer meet silence from now on, or no longer. Its end still arrives.
+    pub(super) fn deafen(&self, deaf: bool) {
+        match self {
+            Self::Tcp(stream) => heard::deafen(stream, deaf),
+            #[cfg(test)]
+            Self::Memory(_) => {}
+        }
+    }
+
+    /// Has the kernel ask a silent peer whether it is there, unless it does so sooner already.
+    pub(super) fn ask_when_silent(&self, keepalive: Keepalive) {
+        match self {
+            Self::Tcp(stream) => heard::ask_when_silent(stream, keepalive),
+            #[cfg(test)]
+            Self::Memory(_) => {}
+        }
+    }
+
+    /// Breaks a connection whose peer has vanished, as a reset of that peer would.
+    pub(super) fn give_up(&self) {
+        match self {
+            Self::Tcp(stream) => heard::give_up(stream),
+            #[cfg(test)]
+            Self::Memory(_) => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! The connection to the app or to a target that serves a client, with what is held as long as it
 //! is open.
 
-use super::{loop_guard::Registration, netns_stream::NetnsStream, suspicion::Unanswered};
+use super::{liveness::Watch, loop_guard::Registration, netns_stream::NetnsStream, suspicion::Unanswered};
 use crate::datapath::{caller::ShownCaller, steal::bypass::BypassEntry};
 
 /// An open connection to the app or to a target.
@@ -23,4 +23,6 @@ pub struct Upstream {
     pub(super) registration: Option<Registration>,
     /// Counts the connection until its target has answered, if it is one for a client.
     pub(super) unanswered: Option<Unanswered>,
+    /// Has the worker look whether both sides are still there, if it is one for a client.
+    pub(super) watch: Option<Watch>,
 }

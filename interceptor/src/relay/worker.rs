@@ -38,7 +38,7 @@ pub use self::shared::Shared;
 use self::{connections::Connections, credit::Credits};
 use super::{
     addr::{ClientAddr, OrigDst},
-    dial, serve,
+    dial, liveness, serve,
     stream::Stream,
     workload::{Workload, WorkloadId},
 };
@@ -186,6 +186,7 @@ impl Worker {
         if self.index == 0 {
             self.served.iter().for_each(|served| served.workload.sockets.clear_unwanted());
         }
+        liveness::look();
         if self.shared.farewell().has_begun() {
             self.connections.wake();
         }

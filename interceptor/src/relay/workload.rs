@@ -15,7 +15,7 @@ use socket2::Socket;
 
 pub use super::workload_id::WorkloadId;
 use super::{
-    canary::Canaries, capacity::Capacity, checks::CheckFinder, farewell::Farewell,
+    app_keepalive::AppKeepalive, canary::Canaries, capacity::Capacity, checks::CheckFinder, farewell::Farewell,
     loop_guard::LoopGuard, loop_watch::LoopWatch, netns_stream::NetnsGone, pressure::Pressure, probe_turn::ProbeTurn,
     route::Route, socket_pool::Pool, source_ports::SourcePorts,
 };
@@ -44,6 +44,8 @@ pub struct Workload {
     pub sockets: Pool,
     /// The source ports of connections to the app.
     pub source_ports: SourcePorts,
+    /// The app's keepalive on each port, as far as it was seen.
+    pub app_keepalive: AppKeepalive,
     /// Lets the relay's own connections bypass the kernel program.
     pub bypass: Arc<Bypass>,
     /// Lets the app see the client's address of a relayed connection.

@@ -93,7 +93,7 @@ pub(super) async fn connect(
         }
     }
     let stream = NetnsStream::new(Stream::Tcp(stream), &workload.gone);
-    Ok(Upstream { shown: None, stream, bypass, registration, unanswered: None })
+    Ok(Upstream { shown: None, stream, bypass, registration, unanswered: None, watch: None })
 }
 
 fn send_syn(socket: &Socket, to: SocketAddr) -> io::Result<()> {
