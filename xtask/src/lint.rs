@@ -4,6 +4,7 @@
 mod circles;
 mod dependencies;
 mod floors;
+mod go_code;
 mod imports;
 mod lexer;
 mod prose;
@@ -45,6 +46,8 @@ pub(crate) enum Check {
     Dependencies,
     /// Workflows, by actionlint and zizmor
     Workflows,
+    /// Go: gofmt, which `gofmt -w` repairs, and `go vet` for the peer matrix
+    Go,
     /// Generated files; `cargo xtask gen` repairs them
     Generated,
     /// The demo's recording is up to date; `cargo xtask demo --record` makes a new one
@@ -91,6 +94,7 @@ impl Check {
             Self::Markdown => run::run(Linter::Rumdl.command()?.args(["check", "--quiet", "."])),
             Self::Dependencies => findings(&dependencies::find(run::workspace())?),
             Self::Workflows => workflows(),
+            Self::Go => go_code::check(run::workspace()),
             Self::Generated => generate::check(),
             Self::Recording => demo::freshness::check(),
             Self::Clippy => clippy(),

@@ -20,6 +20,7 @@ mod go;
 mod heartbeat;
 mod image;
 mod lint;
+mod peers;
 mod release;
 mod run;
 mod setup;
@@ -68,6 +69,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Compare calls of real clients to real servers: directly and through the daemon (needs root)
+    Peers {
+        /// Arguments for `interceptor-peers`; by default it runs all cells
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Build the documentation as a site, in target/site
     Docs(docs::Options),
     /// Feed random input to the parsers
@@ -110,6 +117,7 @@ fn run(command: Command) -> Result<()> {
         Command::Advisories => advisories::advisories(),
         Command::Gen(options) => generate::generate(&options),
         Command::Bench { args } => bench::bench(&args),
+        Command::Peers { args } => peers::peers(&args),
         Command::Docs(options) => docs::docs(&options),
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Cluster { action } => cluster::cluster(&action),

@@ -6,6 +6,7 @@ pub(crate) mod cargo_tool;
 pub(crate) mod h2spec;
 pub(crate) mod linters;
 pub(crate) mod musl;
+pub(crate) mod peers;
 pub(crate) mod rust;
 
 use anyhow::Result;
@@ -20,6 +21,7 @@ pub(crate) enum Group {
     Lint,
     Demo,
     Test,
+    Peers,
     Bench,
     Cluster,
     Runtime,
@@ -29,7 +31,7 @@ pub(crate) enum Group {
 }
 
 /// Programs by group, each with its Debian package and its purpose.
-const NEEDS: [(Group, Need); 47] = [
+const NEEDS: [(Group, Need); 58] = [
     (Group::Demo, need("ip", "iproute2", "makes network namespaces")),
     (Group::Demo, need("nginx", "nginx", "the app whose traffic is intercepted")),
     (Group::Demo, need("curl", "curl", "calls the app by hand")),
@@ -60,6 +62,17 @@ const NEEDS: [(Group, Need); 47] = [
     (Group::Test, need("capsh", "libcap2-bin", "runs the daemon with few capabilities")),
     (Group::Test, need("promtool", "prometheus", "tests the chart's alerts")),
     (Group::Test, need("iptables", "iptables", "imitates a Service")),
+    (Group::Test, need("javac", "default-jdk-headless", "HTTP by the JDK's client and server")),
+    (Group::Test, need("node", "nodejs", "HTTP by Node's clients and servers")),
+    (Group::Test, need("python3", "python3", "HTTP and gRPC by Python's clients and servers")),
+    (Group::Peers, need("ip", "iproute2", "makes network namespaces")),
+    (Group::Peers, need("nginx", "nginx", "a server")),
+    (Group::Peers, need("apache2", "apache2-bin", "a server that takes an upgrade to HTTP/2")),
+    (Group::Peers, need("curl", "curl", "a client")),
+    (Group::Peers, need("h2load", "nghttp2-client", "a client")),
+    (Group::Peers, need("javac", "default-jdk-headless", "the JDK's client and server")),
+    (Group::Peers, need("node", "nodejs", "Node's clients and servers")),
+    (Group::Peers, need("python3", "python3", "Python's clients and servers")),
     (Group::Bench, need("ip", "iproute2", "makes network namespaces")),
     (Group::Bench, need("nginx", "nginx", "answers the requests, and is a peer to compare with")),
     (Group::Bench, need("wrk", "wrk", "makes requests")),
@@ -119,6 +132,9 @@ pub(crate) fn setup(groups: &[Group]) -> Result<()> {
         && let Err(error) = h2spec::install()
     {
         eprintln!("{error:#}; the tests with h2spec are skipped");
+    }
+    if groups.contains(&Group::Test) || groups.contains(&Group::Peers) {
+        peers::install();
     }
     if groups.contains(&Group::Image) { musl::install(&Arch::ALL) } else { Ok(()) }
 }

@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::{
     build, cluster,
     heartbeat::{Heartbeat, forward_errors, step},
-    image, run,
-    setup::{self, Group, h2spec},
+    image, peers, run,
+    setup::{self, Group, h2spec, peers as installed},
 };
 
 // How long the parts take on two CPUs when everything is compiled.
@@ -45,6 +45,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     if let Some(h2spec) = h2spec::find()? {
         sockets.env("H2SPEC", h2spec);
     }
+    sockets.env(peers::HOME, installed::home()?);
     become_root(&mut sockets)?;
 
     let started = Instant::now();
