@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 
 use crate::{
-    oddity::{Oddity, Protocol},
+    frames::Detail,
+    oddity::{Oddity, Protocol, User},
     peer::{CLIENTS, Client, Runs, SERVERS, Server},
 };
 
@@ -76,6 +77,15 @@ impl<'o> Cell<'o> {
     /// Whether the order of the server's records does not matter.
     pub fn any_order(&self) -> bool {
         self.oddity.any_order || self.server.records_late()
+    }
+
+    /// What a record shows of HTTP/2: every byte at the recorder, and frames at real servers.
+    pub fn frames(&self) -> Option<Detail> {
+        match (self.server.runs, self.oddity.user) {
+            (Runs::Recorder, _) => None,
+            (_, User::None) => Some(Detail::Encoding),
+            (_, User::Debug | User::Mixed) => Some(Detail::Fields),
+        }
     }
 
     fn pairs(&self) -> [Pair; 3] {

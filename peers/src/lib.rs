@@ -8,6 +8,7 @@
 
 pub mod cell;
 pub mod compare;
+pub mod frames;
 pub mod jobs;
 pub mod known;
 pub mod lane;

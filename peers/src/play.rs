@@ -12,7 +12,10 @@ use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 use socket2::SockRef;
 
-use crate::script::{End, MAXIMUM_WAIT, Step};
+use crate::{
+    frames::{self, Detail},
+    script::{End, MAXIMUM_WAIT, Step},
+};
 
 /// Silence after the last step, until a connection counts as still open.
 const QUIET: Duration = Duration::from_millis(300);
@@ -87,6 +90,12 @@ impl Side {
                     let wait = self.wait(MAXIMUM_WAIT, |received| received.end.map(drop));
                     self.note(wait, || "no end".into());
                 }
+                Step::UntilAnswer => {
+                    let wait = self.wait(MAXIMUM_WAIT, |received| {
+                        frames::has_answer(&received.bytes).then_some(())
+                    });
+                    self.note(wait, || "no answer".into());
+                }
                 Step::End(end) => self.end(*end),
             }
         }
@@ -138,11 +147,12 @@ impl Side {
         self.shut_down(Shutdown::Both);
     }
 
-    /// What happened so far.
-    pub fn record(&self) -> Value {
+    /// What happened so far. With `frames`, a server's HTTP/2 is shown frame by frame.
+    pub fn record(&self, frames: Option<Detail>) -> Value {
         let received = self.received.0.lock();
+        let described = frames.and_then(|detail| frames::describe(&received.bytes, detail));
         json!({
-            "received": text(&received.bytes),
+            "received": described.unwrap_or_else(|| text(&received.bytes).into()),
             "end": received.end.unwrap_or("open"),
             "missed": received.missed,
         })

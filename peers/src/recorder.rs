@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use testbed::Namespace;
 
-use crate::{play::Side, script::Step};
+use crate::{frames::Detail, play::Side, script::Step};
 
 /// The answer to each head of HTTP/1 if the oddity has no `app`.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -74,7 +74,7 @@ impl Recorder {
 
     /// What each connection sent, in the order of their beginnings.
     pub fn records(&self) -> Vec<Value> {
-        self.shared.connections.lock().iter().map(Side::record).collect()
+        self.shared.connections.lock().iter().map(|side| side.record(None)).collect()
     }
 
     fn listen(&self, is_up: bool) -> Result<()> {
@@ -135,15 +135,21 @@ fn serve(stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     Ok(())
 }
 
-/// Plays an oddity's `client` against a port, and returns what it saw.
-pub fn client(netns: &Namespace, to: SocketAddr, script: &[Step]) -> Value {
+/// Plays an oddity's `client` against a port, and returns what it saw. With `frames`, a server's
+/// HTTP/2 is shown frame by frame.
+pub fn client(
+    netns: &Namespace,
+    to: SocketAddr,
+    script: &[Step],
+    frames: Option<Detail>,
+) -> Value {
     let side = match netns.run(|| TcpStream::connect(to)).and_then(Side::new) {
         Ok(side) => side,
         Err(error) => return Value::String(format!("connect: {:?}", error.kind())),
     };
     side.play(script);
     side.settle();
-    let record = side.record();
+    let record = side.record(frames);
     side.abandon();
     record
 }

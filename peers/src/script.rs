@@ -35,6 +35,8 @@ pub enum Written {
     UntilBytes(usize),
     /// Waits until the other side has ended the connection, or its half of it.
     UntilEnd(bool),
+    /// Waits until a server of HTTP/2 has sent a head, a reset or GOAWAY.
+    UntilAnswer(bool),
     /// Lets time pass, in milliseconds.
     PauseMs(u64),
     /// Ends the connection.
@@ -64,6 +66,8 @@ pub enum Step {
     UntilBytes(usize),
     /// Waits for the end of the other side's half.
     UntilEnd,
+    /// Waits for an answer by HTTP/2.
+    UntilAnswer,
     /// Lets time pass.
     Pause(Duration),
     /// Ends the connection.
@@ -90,7 +94,10 @@ impl Step {
             Written::UntilHex(text) => Self::Until(hex(text)?),
             Written::UntilBytes(number) => Self::UntilBytes(*number),
             Written::UntilEnd(true) => Self::UntilEnd,
-            Written::UntilEnd(false) => bail!("`until_end = false` does nothing: remove it"),
+            Written::UntilAnswer(true) => Self::UntilAnswer,
+            Written::UntilEnd(false) | Written::UntilAnswer(false) => {
+                bail!("a wait with `false` does nothing: remove it")
+            }
             Written::PauseMs(time) => Self::Pause(Duration::from_millis(*time)),
             Written::End(end) => Self::End(*end),
         })
