@@ -21,7 +21,7 @@ const MAXIMUM_STRING: u32 = 1 << 20;
 pub enum Detail {
     /// Fields, and how each is encoded.
     Encoding,
-    /// Fields only: a target's response may be encoded for another table.
+    /// Fields only: a target's response may be encoded for another table, and cut elsewhere.
     Fields,
 }
 
@@ -81,7 +81,11 @@ fn split(bytes: &[u8]) -> Option<(Frame<'_>, &[u8])> {
 impl Reader {
     fn add(&mut self, frame: &Frame<'_>) {
         let Frame { header, payload } = *frame;
-        let mut lines = vec![match frame.payload() {
+        let stream = header.stream.number();
+        let line = match frame.payload() {
+            Ok(Payload::Data(data)) if self.detail == Detail::Fields => {
+                return self.add_content(stream, data, header.ends_stream());
+            }
             Ok(Payload::Headers { fragment, .. }) => {
                 self.block = fragment.to_vec();
                 head(&header)
@@ -97,11 +101,25 @@ impl Reader {
             // A measurement, with bytes by chance.
             Ok(Payload::Ping(_)) => head(&header),
             _ => format!("{} {}", head(&header), text(payload)),
-        }];
-        if header.is_in_block() && header.flags.contains(Flags::END_HEADERS) {
-            lines.extend(self.fields());
+        };
+        let is_complete = header.is_in_block() && header.flags.contains(Flags::END_HEADERS);
+        let fields = if is_complete { self.fields() } else { Vec::new() };
+        let lines = self.streams.entry(stream).or_default();
+        lines.push(line);
+        lines.extend(fields);
+    }
+
+    /// Adds content that may be cut into frames anywhere, and its end.
+    fn add_content(&mut self, stream: u32, data: &[u8], ends: bool) {
+        const CONTENT: &str = "content: ";
+        let lines = self.streams.entry(stream).or_default();
+        match lines.last_mut() {
+            Some(last) if last.starts_with(CONTENT) => last.push_str(&text(data)),
+            _ => lines.push(format!("{CONTENT}{}", text(data))),
         }
-        self.streams.entry(header.stream.number()).or_default().extend(lines);
+        if ends {
+            lines.push("the end of the stream".into());
+        }
     }
 
     /// The fields of the block that is complete now.
@@ -173,16 +191,20 @@ mod tests {
     }
 
     #[test]
-    fn the_encoding_of_a_field_counts_unless_the_target_responds() {
+    fn encoding_and_pieces_count_unless_the_target_responds() {
         let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
         let headers = |block: &[u8]| {
             let length = u8::try_from(block.len()).expect("short");
             [&settings[..], &[0, 0, length, 1, 4, 0, 0, 0, 1], block].concat()
         };
         let (indexed, literal) = (headers(&[0x88]), headers(b"\x08\x03200"));
+        let whole = [&indexed[..], b"\0\0\x02\0\x01\0\0\0\x01ok"].concat();
+        let cut = [&indexed[..], b"\0\0\x02\0\0\0\0\0\x01ok", b"\0\0\0\0\x01\0\0\0\x01"].concat();
         for (detail, equal) in [(Detail::Encoding, false), (Detail::Fields, true)] {
-            let same = describe(&indexed, detail) == describe(&literal, detail);
-            assert_eq!(same, equal, "{detail:?}");
+            for (one, other) in [(&indexed, &literal), (&whole, &cut)] {
+                let same = describe(one, detail) == describe(other, detail);
+                assert_eq!(same, equal, "{detail:?}");
+            }
         }
     }
 

@@ -47,6 +47,21 @@ pub enum Verdict {
     Failed(String),
 }
 
+// === impl Verdict ===
+
+impl Verdict {
+    /// What differed, or why the cell could not be tried.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Same => None,
+            Self::Unsteady(text)
+            | Self::Repeated(text)
+            | Self::Differs(text)
+            | Self::Failed(text) => Some(text),
+        }
+    }
+}
+
 /// How to run.
 #[derive(Clone, Copy, Debug)]
 pub struct How<'k> {

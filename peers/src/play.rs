@@ -61,9 +61,13 @@ impl Side {
         Ok(side)
     }
 
-    /// Takes the steps. Stops early when the other side takes nothing any more.
+    /// Takes the steps. Stops early when the other side takes nothing any more, or has ended
+    /// without a byte while this side waits for some.
     pub fn play(&self, steps: &[Step]) {
         for step in steps {
+            if self.was_left_alone() {
+                return;
+            }
             match step {
                 Step::Send(bytes) => {
                     if !self.send(bytes) {
@@ -101,11 +105,6 @@ impl Side {
         }
     }
 
-    /// The number of bytes received so far.
-    pub fn received_bytes(&self) -> usize {
-        self.received.0.lock().bytes.len()
-    }
-
     /// Answers each head of an HTTP/1 request, until the client ends.
     pub fn answer_heads(&self, answer: &[u8]) {
         loop {
@@ -121,6 +120,12 @@ impl Side {
                 return;
             }
         }
+    }
+
+    /// Whether this side has waited in vain, and the other side has ended without a byte.
+    fn was_left_alone(&self) -> bool {
+        let received = self.received.0.lock();
+        received.end.is_some() && received.bytes.is_empty() && !received.missed.is_empty()
     }
 
     /// Waits until the other side has ended, for as long as it takes; then closes.

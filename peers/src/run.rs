@@ -98,14 +98,17 @@ pub fn run(options: &Options) -> Result<Report> {
     if failed.len() <= MAXIMUM_SECOND_ROUND {
         // By themselves: the others may have kept the processors busy.
         let second = matrix::run(&direct, &relayed, &places, &failed, how);
-        verdicts.retain(|one| !fails(one));
-        let first_differed = |verdict| match verdict {
-            Verdict::Same => Verdict::Repeated("  in the first round\n".into()),
-            other => other,
-        };
-        verdicts.extend(
-            second.into_iter().map(|(cell, verdict, time)| (cell, first_differed(verdict), time)),
-        );
+        let (first, kept) = verdicts.into_iter().partition::<Vec<_>, _>(|one| fails(one));
+        verdicts = kept;
+        verdicts.extend(second.into_iter().map(|(cell, verdict, time)| {
+            let before = first.iter().find(|(other, ..)| other.name() == cell.name());
+            let text = before.and_then(|(_, verdict, _)| verdict.text()).unwrap_or_default();
+            let verdict = match verdict {
+                Verdict::Same => Verdict::Repeated(text.to_owned()),
+                other => other,
+            };
+            (cell, verdict, time)
+        }));
     }
     report.time = started.elapsed();
     for (cell, verdict, time) in verdicts {

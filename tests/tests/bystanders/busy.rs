@@ -18,12 +18,7 @@ use interceptor_tests::{
 };
 use testbed::{TcpService, wait_until};
 
-/// The duration of the test: 15 s, or that of `INTERCEPTOR_BYSTANDER_SECONDS`.
-fn duration() -> Duration {
-    let seconds =
-        std::env::var("INTERCEPTOR_BYSTANDER_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(15))
-}
+use crate::duration;
 
 /// After this time, memory must not grow any more. A removed rule keeps its state for three
 /// seconds, for connections that are on their way.
