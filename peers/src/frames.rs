@@ -11,7 +11,7 @@ use interceptor_wire::http2::{
 };
 use serde_json::{Value, json};
 
-use crate::play::text;
+use crate::text::text;
 
 /// Maximum length in bytes of an encoded name or value.
 const MAXIMUM_STRING: u32 = 1 << 20;

@@ -139,9 +139,7 @@ impl Lane {
     fn make(&self, cell: &Cell<'_>, to: SocketAddr) -> Result<Value> {
         let oddity = cell.oddity;
         match cell.client.how {
-            How::Socket => {
-                Ok(recorder::client(&self.client, to, &oddity.client, cell.frames()))
-            }
+            How::Socket => Ok(recorder::client(&self.client, to, &oddity.client, cell.frames())),
             How::Curl => jobs::curl(&self.client, oddity, to),
             How::H2load => jobs::h2load(&self.client, oddity, to),
             How::Jobs(runtime) => {

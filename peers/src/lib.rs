@@ -23,3 +23,4 @@ pub mod run;
 pub mod runtimes;
 pub mod script;
 pub mod servers;
+pub mod text;

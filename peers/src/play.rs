@@ -15,6 +15,7 @@ use socket2::SockRef;
 use crate::{
     frames::{self, Detail},
     script::{End, MAXIMUM_WAIT, Step},
+    text::text,
 };
 
 /// Silence after the last step, until a connection counts as still open.
@@ -238,9 +239,4 @@ fn receive(stream: &TcpStream, received: &(Mutex<Received>, Condvar)) {
         changed.notify_all();
         return;
     }
-}
-
-/// Bytes as text: printable ASCII, and escapes for all others.
-pub fn text(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string().replace("\\r\\n", "\\r\\n\n").trim_end().to_owned()
 }

@@ -137,12 +137,7 @@ fn serve(stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
 
 /// Plays an oddity's `client` against a port, and returns what it saw. With `frames`, a server's
 /// HTTP/2 is shown frame by frame.
-pub fn client(
-    netns: &Namespace,
-    to: SocketAddr,
-    script: &[Step],
-    frames: Option<Detail>,
-) -> Value {
+pub fn client(netns: &Namespace, to: SocketAddr, script: &[Step], frames: Option<Detail>) -> Value {
     let side = match netns.run(|| TcpStream::connect(to)).and_then(Side::new) {
         Ok(side) => side,
         Err(error) => return Value::String(format!("connect: {:?}", error.kind())),

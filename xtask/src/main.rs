@@ -8,6 +8,7 @@ mod arch;
 mod archive;
 mod bench;
 mod build;
+mod bystanders;
 mod cache;
 mod cargo;
 mod cluster;
@@ -75,6 +76,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Send 1,000 requests a second while rules and daemons come and go: none may fail (needs root)
+    Bystanders(bystanders::Options),
     /// Build the documentation as a site, in target/site
     Docs(docs::Options),
     /// Feed random input to the parsers
@@ -118,6 +121,7 @@ fn run(command: Command) -> Result<()> {
         Command::Gen(options) => generate::generate(&options),
         Command::Bench { args } => bench::bench(&args),
         Command::Peers { args } => peers::peers(&args),
+        Command::Bystanders(options) => bystanders::bystanders(&options),
         Command::Docs(options) => docs::docs(&options),
         Command::Fuzz(options) => fuzz::fuzz(&options),
         Command::Cluster { action } => cluster::cluster(&action),

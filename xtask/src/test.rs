@@ -79,7 +79,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
 
 /// `cargo test` for some kinds of targets, always with the same packages: another set has other
 /// features and compiles everything again.
-fn cargo_test(targets: &[&str], args: &[String]) -> Result<Command> {
+pub(crate) fn cargo_test(targets: &[&str], args: &[String]) -> Result<Command> {
     let mut cargo = build::cargo()?;
     // Only the kernel programs build for another target, and only `cargo xtask e2e` has a cluster.
     // `--no-fail-fast` runs all test programs even if one fails.

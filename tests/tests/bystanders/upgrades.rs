@@ -222,9 +222,8 @@ fn start(f: &Fixture<'_>, rules: &str) -> Result<Daemon> {
 /// Makes a developer's request by each protocol at once, and returns the servers.
 fn developer(f: &Fixture<'_>) -> Result<[String; 2]> {
     let (by_http1, by_http2) = thread::scope(|scope| {
-        let by_http1 = scope.spawn(|| {
-            Http1::new(&f.client, (f.pod.ip4(), 80)).get("/developer", true)
-        });
+        let by_http1 =
+            scope.spawn(|| Http1::new(&f.client, (f.pod.ip4(), 80)).get("/developer", true));
         let client = Http2::new(&f.client, (f.pod.ip4(), 81));
         let by_http2 = block_on(client.get("/developer", true));
         (by_http1.join().expect("no panic"), by_http2)
