@@ -86,7 +86,8 @@ fn a_target_that_closes_after_the_first_second_ends_the_connection() {
 #[rstest]
 fn a_target_that_closes_is_the_end_if_the_app_refuses(#[values(false, true)] by_reset: bool) {
     run(|f| {
-        let target = closing(&f, Duration::ZERO, by_reset)?;
+        // Not at once: a reset during the handshake is a refusal.
+        let target = closing(&f, Duration::from_millis(100), by_reset)?;
         let daemon = f.daemon_with(&format!("8080 -> {}", target.addr()), &[])?;
         let port = f.port();
         let Fixture { client, app, .. } = f;
