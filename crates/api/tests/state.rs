@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use interceptor_api::{
-    Decision, FellBack, Outcome, Passed, Reason, Refused, Remaining, Side, State, StateReport, Word,
+    Decision, FellBack, Outcome, Passed, Reason, Refused, Remaining, Side, State, StateReport,
+    Word,
     state::{
         CallerAddressState, CallerAddressStatus, ConnectionCounts, ConnectionLimit, OutcomeCount,
         PipeCount, RuleStatus, WorkloadState, WorkloadStatus,
@@ -114,12 +115,7 @@ fn filled() -> StateReport {
 }
 
 fn bare() -> StateReport {
-    StateReport {
-        source_error: None,
-        draining: BTreeMap::new(),
-        workloads: Vec::new(),
-        ..filled()
-    }
+    StateReport { source_error: None, draining: BTreeMap::new(), workloads: Vec::new(), ..filled() }
 }
 
 #[test]

@@ -6,7 +6,9 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, sync::atomic::Ordering};
 
-use interceptor_api::{Decision, Outcome, Passed, PodGroup, Refused, Server, Side, Standing, State};
+use interceptor_api::{
+    Decision, Outcome, Passed, PodGroup, Refused, Server, Side, Standing, State,
+};
 use interceptor_common::port::Port;
 use prometheus_client::{
     collector::Collector,

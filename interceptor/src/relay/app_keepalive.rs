@@ -50,11 +50,10 @@ mod tests {
         assert_eq!(known.known(80, now), None);
         known.learn(80, None, now);
         known.learn(81, Some(ms(9)), now);
-        assert_eq!([80, 81, 82].map(|port| known.known(port, now)), [
-            Some(None),
-            Some(Some(ms(9))),
-            None
-        ]);
+        assert_eq!(
+            [80, 81, 82].map(|port| known.known(port, now)),
+            [Some(None), Some(Some(ms(9))), None]
+        );
         assert_eq!(known.known(81, now + BELIEVED_FOR), None);
     }
 }

@@ -115,10 +115,8 @@ impl Farewell {
     /// Waits until idle connections are to be closed. Ready only in a task that is polled by
     /// another cause: the worker wakes all its connections while the daemon ends.
     pub(super) async fn closes_idle(&self) {
-        poll_fn(|_| {
-            if self.phase() >= Phase::Closing { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        poll_fn(|_| if self.phase() >= Phase::Closing { Poll::Ready(()) } else { Poll::Pending })
+            .await;
     }
 
     /// Notes that a connection is still open, and why.

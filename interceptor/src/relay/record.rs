@@ -133,12 +133,15 @@ impl ConnRecord {
 
     /// Notes why the connection is still open while the daemon ends.
     pub fn remains(&self, why: Remaining) {
-        self.farewell.remains(self.id, farewell::Entry {
-            workload: Arc::clone(&self.workload),
-            client: self.client,
-            original: self.original,
-            why,
-        });
+        self.farewell.remains(
+            self.id,
+            farewell::Entry {
+                workload: Arc::clone(&self.workload),
+                client: self.client,
+                original: self.original,
+                why,
+            },
+        );
     }
 
     /// Notes that the connection is a pipe and still open while the daemon ends.

@@ -1,7 +1,9 @@
 //! The connection to the app or to a target that serves a client, with what is held as long as it
 //! is open.
 
-use super::{liveness::Watch, loop_guard::Registration, netns_stream::NetnsStream, suspicion::Unanswered};
+use super::{
+    liveness::Watch, loop_guard::Registration, netns_stream::NetnsStream, suspicion::Unanswered,
+};
 use crate::datapath::{caller::ShownCaller, steal::bypass::BypassEntry};
 
 /// An open connection to the app or to a target.

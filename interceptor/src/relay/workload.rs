@@ -15,9 +15,10 @@ use socket2::Socket;
 
 pub use super::workload_id::WorkloadId;
 use super::{
-    app_keepalive::AppKeepalive, canary::Canaries, capacity::Capacity, checks::CheckFinder, farewell::Farewell,
-    loop_guard::LoopGuard, loop_watch::LoopWatch, netns_stream::NetnsGone, pressure::Pressure, probe_turn::ProbeTurn,
-    route::Route, socket_pool::Pool, source_ports::SourcePorts,
+    app_keepalive::AppKeepalive, canary::Canaries, capacity::Capacity, checks::CheckFinder,
+    farewell::Farewell, loop_guard::LoopGuard, loop_watch::LoopWatch, netns_stream::NetnsGone,
+    pressure::Pressure, probe_turn::ProbeTurn, route::Route, socket_pool::Pool,
+    source_ports::SourcePorts,
 };
 use crate::{
     config::{

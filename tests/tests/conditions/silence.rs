@@ -1,8 +1,8 @@
 //! Bytes that wait for a decision: a client that falls silent does not wait for ever.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{Ipv6Addr, TcpStream},
+    io::{ErrorKind, Read as _, Write as _},
+    net::{Ipv6Addr, TcpListener, TcpStream},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -12,6 +12,7 @@ use anyhow::{Result, ensure};
 use interceptor_tests::{DEBUG_HEADER, HttpClient, HttpEchoServer, TIMEOUT, WHEN_DEBUG, run, sum};
 use parking_lot::Mutex;
 use rstest::rstest;
+use socket2::SockRef;
 use testbed::{Namespace, TcpService, wait_until};
 
 use crate::{HttpFixture, OTHER_HEADER, decided, get, piped, run_http};
@@ -118,6 +119,64 @@ fn a_debugger_can_attach_to_a_port_with_a_condition() {
     });
 }
 
+/// Such a word may be the beginning of HTTP/2, which some servers begin before their client.
+#[rstest]
+#[case::prompt(["> ", ""])]
+#[case::zero(["\0", ""])]
+#[case::in_pieces(["2", "20 ready\r\n"])]
+#[case::settings(["\0\0\0\x04\0\0\0\0\0", ""])]
+fn a_short_word_of_an_app_reaches_a_silent_client(#[case] words: [&'static str; 2]) {
+    run_http(|f| {
+        let addr = (Ipv6Addr::UNSPECIFIED, 81);
+        let _app = TcpService::start(&f.base.pod, addr, move |mut stream, traffic| {
+            for word in words {
+                stream.write_all(word.as_bytes())?;
+                thread::sleep(Duration::from_millis(200));
+            }
+            traffic.wait_for_stop();
+            Ok(())
+        })?;
+        let daemon = f.daemon_for(81, 4000)?;
+        let mut client = f.connect_to(81)?;
+        let all = words.concat();
+        assert_eq!(client.read_exact(all.len())?, all.as_bytes());
+        assert_eq!(piped(&daemon, "server_spoke")?, 1);
+        Ok(())
+    });
+}
+
+#[rstest]
+fn a_reset_in_silence_is_one_for_the_other_side(
+    #[values(b"", b"GE", b"GET / HTTP/1.1\r\nHo")] bytes: &'static [u8],
+) {
+    run_http(|f| {
+        let app = f.base.pod.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 81)))?;
+        let _daemon = f.daemon_for(81, 4000)?;
+        let connect = || f.base.client.run(|| TcpStream::connect((f.base.pod.ip4(), 81)));
+        let reset = |stream: TcpStream| {
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).map(|()| drop(stream))
+        };
+        let mut client = connect()?;
+        client.set_read_timeout(Some(TIMEOUT))?;
+        client.write_all(bytes)?;
+        reset(app.accept()?.0)?;
+        let error = client.read(&mut [0]).expect_err("a reset");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+
+        let mut client = connect()?;
+        client.write_all(bytes)?;
+        let (mut app, _) = app.accept()?;
+        app.set_read_timeout(Some(TIMEOUT))?;
+        thread::sleep(Duration::from_millis(30));
+        reset(client)?;
+        let mut received = vec![0; bytes.len()];
+        app.read_exact(&mut received)?;
+        let error = app.read(&mut [0]).expect_err("a reset");
+        assert_eq!((&*received, error.kind()), (bytes, ErrorKind::ConnectionReset));
+        Ok(())
+    });
+}
+
 /// The request that begins in time and ends late is the app's. Later ones are decided.
 #[rstest]
 #[case::in_the_method(2)]
@@ -217,7 +276,7 @@ fn requests_that_match_need_no_app(#[case] before: u64, #[case] within: u64) {
             // Fails if the client is refused before.
             let _ = stream.write_all(request.as_bytes());
             let error = stream.read(&mut [0]).expect_err("a reset");
-            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{request:?}");
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{request:?}");
         }
         wait_until("the outcomes", TIMEOUT, || {
             let refused = sum(&interceptor_tests::outcomes(&daemon, "web")?, "refused");
@@ -235,11 +294,13 @@ fn requests_that_match_need_no_app(#[case] before: u64, #[case] within: u64) {
 #[case::folded("X-Odd: a\r\n b")]
 #[case::latin1_path("Latin-1")]
 #[case::many_fields("130")]
+#[case::two_spaces("spaces")]
 fn odd_heads_cost_no_decision(#[case] odd: &str) {
     run_http(|f| {
         let _daemon = f.daemon()?;
         let (path, odd) = match odd {
             "Latin-1" => (&b"/caf\xe9"[..], "A: b".to_owned()),
+            "spaces" => (&b" /"[..], "A: b".to_owned()),
             "130" => (&b"/"[..], ["A: b"; 130].join("\r\n")),
             odd => (&b"/"[..], odd.to_owned()),
         };

@@ -149,7 +149,8 @@ fn what_outlasts_the_drain_timeout_is_counted_and_named() {
     run_http(|f| {
         let mut daemon = f.daemon(&["--drain-timeout", "3s"])?;
         let mut tunnel = f.connect()?;
-        tunnel.send("GET /switch HTTP/1.1\r\nHost: w\r\nConnection: upgrade\r\nUpgrade: e\r\n\r\n")?;
+        tunnel
+            .send("GET /switch HTTP/1.1\r\nHost: w\r\nConnection: upgrade\r\nUpgrade: e\r\n\r\n")?;
         assert_eq!(tunnel.response(false)?.status, 101);
         let mut silence = f.connect()?;
         silence.send("GET /silence HTTP/1.1\r\nHost: w\r\n\r\n")?;

@@ -58,11 +58,12 @@ fn a_laptop_that_has_vanished_is_found_out() {
 fn a_client_that_has_vanished_is_found_out_for_the_target() {
     run(|f| {
         let (ended, ends) = mpsc::channel();
-        let _target = TcpService::start(&f.laptop, (Ipv6Addr::UNSPECIFIED, 3001), move |stream, _| {
-            stream.set_read_timeout(Some(DEAD_AFTER + LATE))?;
-            let _ = ended.send(end_of(&stream));
-            Ok(())
-        })?;
+        let _target =
+            TcpService::start(&f.laptop, (Ipv6Addr::UNSPECIFIED, 3001), move |stream, _| {
+                stream.set_read_timeout(Some(DEAD_AFTER + LATE))?;
+                let _ = ended.send(end_of(&stream));
+                Ok(())
+            })?;
         let daemon = f.daemon_with(&format!("8080 -> {}:3001", f.laptop.ip4()), &[])?;
         let client = connect(&f.client, f.port())?;
         say(&client, "hello\n")?;
@@ -91,9 +92,10 @@ fn a_reader_that_pauses_for_90_seconds_lives() {
 fn paused(pause: Duration) {
     const BYTES: usize = 32 << 20;
     run(|f| {
-        let _target = TcpService::start(&f.laptop, (Ipv6Addr::UNSPECIFIED, 3001), |mut stream, _| {
-            stream.write_all(&vec![7; BYTES])
-        })?;
+        let _target =
+            TcpService::start(&f.laptop, (Ipv6Addr::UNSPECIFIED, 3001), |mut stream, _| {
+                stream.write_all(&vec![7; BYTES])
+            })?;
         let daemon = f.daemon_with(&format!("8080 -> {}:3001", f.laptop.ip4()), &[])?;
         let mut client = connect(&f.client, f.port())?;
         thread::sleep(pause);

@@ -7,6 +7,7 @@
 //! | in the head | in the copy |
 //! |---|---|
 //! | control character in a value, but neither CR nor NUL | U+FFFD |
+//! | several spaces between the words of a start line | one space |
 //! | bytes of a request target or a reason phrase that are not UTF-8 | U+FFFD |
 //! | field whose name has visible ASCII characters that names can't have | nothing |
 //! | line that continues the value of the line before (RFC 9112 section 5.2) | one line |
@@ -35,7 +36,13 @@ const REPLACEMENT: &str = "\u{fffd}";
 pub(super) fn plain(head: &[u8], copy: &mut Vec<u8>) -> Result<usize, Reason> {
     copy.clear();
     let mut lines = head.split_inclusive(|byte| *byte == b'\n').skip_while(|line| *line == CRLF);
-    copy.extend_from_slice(String::from_utf8_lossy(lines.next().unwrap_or_default()).as_bytes());
+    let start_line = String::from_utf8_lossy(lines.next().unwrap_or_default());
+    let (first, rest) = start_line.split_once(' ').unwrap_or((&start_line, ""));
+    copy.extend_from_slice(first.as_bytes());
+    for word in rest.split(' ').filter(|word| !word.is_empty()) {
+        copy.push(b' ');
+        copy.extend_from_slice(word.as_bytes());
+    }
     let mut copying = Copying { copy, fields: 0, last: Last::NotContinued };
     for line in lines {
         let line = line.strip_suffix(CRLF).unwrap_or(line);

@@ -133,9 +133,11 @@ fn beginning(line: &[u8], from: usize) -> Result<(), Reason> {
     if end == 0 || line[end] != b' ' {
         return Err(Reason::NotHttp);
     }
-    let target = &line[end + 1..];
+    // Servers take several spaces for one, or refuse them.
+    let target = without_spaces(&line[end..]);
+    let start = line.len() - target.len();
     let space = memchr::memchr(b' ', target);
-    let (seen, until) = (from.saturating_sub(end + 1), space.unwrap_or(target.len()));
+    let (seen, until) = (from.saturating_sub(start), space.unwrap_or(target.len()));
     if target
         .get(seen..until)
         .is_some_and(|new| new.iter().any(|byte| !is_text(*byte) && *byte != b'\r'))
@@ -143,15 +145,18 @@ fn beginning(line: &[u8], from: usize) -> Result<(), Reason> {
         return Err(Reason::NotHttp);
     }
     let Some(space) = space else { return Ok(()) };
-    let version = &target[space + 1..];
+    let version = without_spaces(&target[space..]);
     let fits = |expected: &[u8]| expected.starts_with(version);
-    if space == 0 {
-        return Err(Reason::StartLine);
-    }
     if fits(b"HTTP/1.1\r") || fits(b"HTTP/1.0\r") {
         return Ok(());
     }
     Err(if version.starts_with(b"HTTP/") { Reason::Version } else { Reason::NotHttp })
+}
+
+/// What follows the spaces at the beginning.
+fn without_spaces(bytes: &[u8]) -> &[u8] {
+    let spaces = bytes.iter().take_while(|byte| **byte == b' ').count();
+    &bytes[spaces..]
 }
 
 /// The first error in the bytes: that of the line `wrong`, or one in front of it.

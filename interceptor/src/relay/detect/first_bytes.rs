@@ -2,8 +2,8 @@
 
 use std::pin::Pin;
 
-use interceptor_wire::{Opening, Parsed, http1::MAX_HEAD, opening, proxy};
-use tokio::time::timeout;
+use interceptor_wire::{Opening, Parsed, http1::MAX_HEAD, http2::FRAME_HEADER, opening, proxy};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::detected::Detected;
 use crate::relay::{
@@ -52,7 +52,7 @@ pub(super) async fn of(stolen: &mut Stolen) -> Option<First> {
         bytes,
         app,
         hold: Hold::default(),
-        app_may_speak_http2: false,
+        word: None,
     };
     let detected = wait.until_detected().await?;
     Some(wait.complete(detected).await)
@@ -79,8 +79,8 @@ struct Wait<'a> {
     /// The app's connection, if it is open, has got the client's PROXY header.
     is_header_sent: bool,
     hold: Hold,
-    /// The app has sent something that may be HTTP/2, so it is not examined any more.
-    app_may_speak_http2: bool,
+    /// The app has sent something that may be HTTP/2.
+    word: Option<Word>,
 }
 
 /// The way to the app.
@@ -97,24 +97,36 @@ type Dial = Pin<Box<dyn Future<Output = Result<Upstream, AppDialError>> + Send>>
 enum Event {
     /// The client sent bytes.
     Received,
-    /// The client ended, or failed.
+    /// The client sent FIN.
     ClientEnded,
+    ClientFailed,
     Dialled(Result<Upstream, AppDialError>),
     App(AppFirst),
     /// The client has been silent for too long.
     Silence,
-    /// The daemon ends, and nobody has sent anything.
+    /// The daemon ends, and no side has sent anything.
     Farewell,
 }
 
 /// What an app did before the client sent anything that decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AppFirst {
-    /// It sent bytes that may be its SETTINGS: some servers open HTTP/2 before the client does.
+    /// It sent the beginning of its SETTINGS: some servers open HTTP/2 before the client does.
+    Http2,
+    /// It sent less than that, but what may become it.
     MaybeHttp2,
     /// It sent something else.
     Other,
-    /// It ended.
+    /// It sent FIN.
     Ended,
+    Failed,
+}
+
+/// What an app has said that may be HTTP/2. It waits for the client's first bytes, which HTTP/2
+/// needs, but not for ever.
+struct Word {
+    first: AppFirst,
+    until: Instant,
 }
 
 // === impl Wait ===
@@ -146,10 +158,21 @@ impl Wait<'_> {
                     }
                 }
                 Event::Dialled(Err(error)) => self.app = App::Failed(error.into()),
-                // The client has not waited for it: its own first bytes are on their way.
-                Event::App(AppFirst::MaybeHttp2) => self.app_may_speak_http2 = true,
+                Event::ClientFailed => {
+                    self.reset_app().await;
+                    return None;
+                }
+                Event::App(first @ (AppFirst::Http2 | AppFirst::MaybeHttp2)) => {
+                    if !self.may_wait(first) {
+                        return Some(Detected::Other(Piped::ServerSpoke));
+                    }
+                }
                 Event::App(AppFirst::Other) => return Some(Detected::Other(Piped::ServerSpoke)),
                 Event::App(AppFirst::Ended) => return Some(Detected::Ended),
+                Event::App(AppFirst::Failed) => {
+                    self.stolen.client.reset_on_close();
+                    return None;
+                }
                 Event::Farewell => {
                     self.stolen.client.linger().await;
                     return None;
@@ -170,21 +193,22 @@ impl Wait<'_> {
     }
 
     async fn next(&mut self) -> Event {
-        let Self { stolen, bytes, app, hold, app_may_speak_http2, .. } = self;
+        let Self { stolen, bytes, app, hold, word, .. } = self;
         if bytes.held().is_empty() && !matches!(app, App::Failed(_)) {
             hold.end();
         } else {
             hold.note(bytes.held(), Begins::Connection, stolen.workload.silence);
         }
-        let is_idle = bytes.is_empty() && !*app_may_speak_http2;
+        let is_idle = bytes.is_empty() && word.is_none();
         tokio::select! {
             biased;
             () = stolen.workload.farewell.closes_idle(), if is_idle => Event::Farewell,
             read = stolen.client.read_more(bytes.buffer()) => match read {
-                Ok(0) | Err(_) => Event::ClientEnded,
+                Ok(0) => Event::ClientEnded,
                 Ok(_) => Event::Received,
+                Err(_) => Event::ClientFailed,
             },
-            event = app.next(!*app_may_speak_http2, hold) => event,
+            event = app.next(word.as_ref(), hold) => event,
         }
     }
 
@@ -200,14 +224,44 @@ impl Wait<'_> {
         }
     }
 
-    /// The protocol is known. A dial in progress is waited for: if it were given up, the app would
-    /// see a connection that is reset.
-    async fn complete(mut self, detected: Detected) -> First {
+    /// Whether the client may still say something that makes HTTP/2 of the app's word. Its own
+    /// first bytes are on their way then.
+    fn may_wait(&mut self, first: AppFirst) -> bool {
+        let silence = self.stolen.workload.silence;
+        let wait = match (first, self.word.as_ref().map(|word| word.first)) {
+            // The client has said what is not HTTP/2.
+            (AppFirst::MaybeHttp2, _) if self.bytes.has_given() => return false,
+            (AppFirst::MaybeHttp2, None) => silence.opening,
+            (AppFirst::Http2, None | Some(AppFirst::MaybeHttp2)) => silence.head,
+            _ => return false,
+        };
+        self.word = Some(Word { first, until: Instant::now() + wait });
+        true
+    }
+
+    /// Sends the app what the client sent before it failed, and lets the app's connection fail.
+    async fn reset_app(&mut self) {
+        self.end_dial().await;
+        self.send_header().await;
+        if let App::Open(app) = &self.app {
+            app.stream.send_rest(self.bytes.give()).await;
+            app.stream.reset_on_close();
+        }
+    }
+
+    /// Waits for the end of a dial in progress. If it were given up, the app would see a connection
+    /// that is reset.
+    async fn end_dial(&mut self) {
         if let App::Dialling(dial) = &mut self.app
             && let Ok(Ok(app)) = timeout(self.stolen.workload.silence.opening, dial).await
         {
             self.app = App::Open(app);
         }
+    }
+
+    /// The protocol is known.
+    async fn complete(mut self, detected: Detected) -> First {
+        self.end_dial().await;
         let is_sent = self.send_header().await;
         let app = match self.app {
             App::Open(app) if is_sent => Some(app),
@@ -222,11 +276,11 @@ impl Wait<'_> {
 impl App {
     /// Waits for what the app does next, or for the end of the client's silence. The latter is not
     /// waited for while the dial is in progress.
-    async fn next(&mut self, is_examined: bool, hold: &mut Hold) -> Event {
+    async fn next(&mut self, word: Option<&Word>, hold: &mut Hold) -> Event {
         match self {
             Self::Dialling(dial) => Event::Dialled(dial.await),
             Self::Open(app) => tokio::select! {
-                first = AppFirst::of(&app.stream), if is_examined => Event::App(first),
+                first = AppFirst::of(&app.stream, word) => Event::App(first),
                 () = hold.ended() => Event::Silence,
             },
             Self::Failed(_) => {
@@ -248,13 +302,18 @@ impl App {
 // === impl AppFirst ===
 
 impl AppFirst {
-    /// Waits for the app to send or to end.
-    async fn of(app: &Stream) -> Self {
+    /// Waits for the app to send or to end. A word that it has sent is examined again at the end of
+    /// its wait.
+    async fn of(app: &Stream, word: Option<&Word>) -> Self {
+        if let Some(word) = word {
+            sleep_until(word.until).await;
+        }
         let look = |head: &[u8]| match head {
             [] => Self::Ended,
-            head if http2::may_begin(head) => Self::MaybeHttp2,
-            _ => Self::Other,
+            head if !http2::may_begin(head) => Self::Other,
+            head if head.len() < FRAME_HEADER => Self::MaybeHttp2,
+            _ => Self::Http2,
         };
-        app.peek(APP_OPENING, look).await.unwrap_or(Self::Ended)
+        app.peek(APP_OPENING, look).await.unwrap_or(Self::Failed)
     }
 }

@@ -4,7 +4,7 @@ use std::mem;
 
 use super::{
     exchange::Exchange,
-    state::HandOff,
+    state::{HandOff, Sending},
     upstreams::{Target, Upstreams},
 };
 use crate::relay::{pipe::Before, stolen::Stolen, upstream::Upstream};
@@ -19,6 +19,8 @@ pub(super) struct Ends {
     to_upstream: Vec<u8>,
     /// Bytes of the client that are not sent.
     from_client: Vec<u8>,
+    /// `from_client` is the beginning of a request about which nothing is decided.
+    has_partial_head: bool,
     /// Bytes for the client.
     to_client: Vec<u8>,
 }
@@ -29,8 +31,10 @@ impl Ends {
     pub(super) fn of(exchange: Exchange<'_>) -> Self {
         let Exchange { state, upstreams, requests, responses, .. } = exchange;
         let (target, app) = Upstreams::into_current(upstreams, state.current);
+        let has_partial_head = state.sending == Sending::Between;
         let (to_upstream, from_client) = requests.into_rest();
-        Self { target, app, to_upstream, from_client, to_client: responses.into_rest() }
+        let to_client = responses.into_rest();
+        Self { target, app, to_upstream, from_client, has_partial_head, to_client }
     }
 
     /// Serves the rest of the connection.
@@ -67,8 +71,11 @@ impl Ends {
     }
 
     /// Sends the current upstream its remaining bytes, then resets it and the app, because the
-    /// client was reset.
-    async fn reset_upstreams(&self) {
+    /// client was reset. The beginning of a request that is not complete is the app's.
+    async fn reset_upstreams(&mut self) {
+        if self.has_partial_head && self.target.is_none() {
+            self.to_upstream.append(&mut self.from_client);
+        }
         let mut words = &*self.to_upstream;
         let target = self.target.as_ref().map(|target| &target.upstream);
         for upstream in target.into_iter().chain(&self.app) {

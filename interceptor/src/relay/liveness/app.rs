@@ -173,9 +173,13 @@ mod tests {
 
     #[test]
     fn the_time_of_a_young_connection_is_found_to_the_second() {
-        for (left, age, after) in
-            [(14_700, 300, 15), (13_700, 1_300, 15), (700, 300, 1), (1, 999, 1), (7_199_400, 600, 7200)]
-        {
+        for (left, age, after) in [
+            (14_700, 300, 15),
+            (13_700, 1_300, 15),
+            (700, 300, 1),
+            (1, 999, 1),
+            (7_199_400, 600, 7200),
+        ] {
             let sample = Sample::of(Timer::Keepalive(ms(left)), ms(age));
             assert_eq!(sample, Sample::After(Duration::from_secs(after)), "{left} {age}");
         }
@@ -185,11 +189,9 @@ mod tests {
 
     #[test]
     fn a_client_is_looked_at_as_often_as_it_is_worth() {
-        assert_eq!([1, 2, 15, 7200].map(|after| pause(Duration::from_secs(after))), [
-            LOOK[0],
-            LOOK[0],
-            ms(7_500),
-            LOOK[1]
-        ]);
+        assert_eq!(
+            [1, 2, 15, 7200].map(|after| pause(Duration::from_secs(after))),
+            [LOOK[0], LOOK[0], ms(7_500), LOOK[1]]
+        );
     }
 }

@@ -29,7 +29,13 @@ fn route(target: &str) -> Arc<Route> {
 
 fn open(routes: &[Arc<Route>]) -> ConnRecord {
     let client = ClientAddr(([192, 0, 2, 7], 40_000).into());
-    ConnRecord::open("web".into(), client, OrigDst(([192, 0, 2, 1], 8080).into()), routes, &Arc::default())
+    ConnRecord::open(
+        "web".into(),
+        client,
+        OrigDst(([192, 0, 2, 1], 8080).into()),
+        routes,
+        &Arc::default(),
+    )
 }
 
 /// What `run` logs at debug level.

@@ -230,7 +230,7 @@ fn doubtful_fields(#[case] fields: &str, #[case] expected: Reason) {
 #[case::long_version("GET / HTTP/1.10\r\n", 15, Reason::Version)]
 #[case::lower_version("GET / http/1.1\r\n", 7, Reason::NotHttp)]
 #[case::rtsp("OPTIONS rtsp://a RTSP/1.0\r\n", 18, Reason::NotHttp)]
-#[case::two_spaces("GET  / HTTP/1.1\r\n", 5, Reason::StartLine)]
+#[case::two_spaces_and_a_word("GET  /  a HTTP/1.1\r\n", 9, Reason::NotHttp)]
 #[case::tab("GET\t/ HTTP/1.1\r\n", 4, Reason::NotHttp)]
 #[case::tab_after_target("GET /\tHTTP/1.1\r\n", 16, Reason::Http09)]
 #[case::space_in_target("GET /a b HTTP/1.1\r\n", 8, Reason::NotHttp)]
@@ -313,6 +313,12 @@ fn odd_fields_do_not_hide_the_others(#[case] fields: &str, #[case] expected: &[&
     });
     assert_eq!(lines.collect::<Vec<_>>(), expected);
     assert_eq!(found.body.unseen(), Some(if fields.contains("Length") { 5 } else { 0 }));
+}
+
+#[test]
+fn several_spaces_are_as_one() {
+    let found = complete(b"GET  /a   HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((&*found.0, &*found.1), ("GET", "/a"));
 }
 
 #[test]

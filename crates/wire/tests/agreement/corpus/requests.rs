@@ -220,7 +220,7 @@ pub(crate) const CASES: &[Case] = &[
     case("http/1.1", b"GET / http/1.1\r\nHost: a\r\n\r\n", Doubt(0, NotHttp)),
     case("space in the target", b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Doubt(0, NotHttp)),
     case("two versions", b"GET / HTTP/1.1 HTTP/1.1\r\nHost: a\r\n\r\n", Doubt(0, Version)),
-    case("two spaces", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Doubt(0, StartLine)),
+    case("two spaces", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Requests(2)),
     case("tabs for spaces", b"GET\t/\tHTTP/1.1\r\nHost: a\r\n\r\n", Doubt(0, NotHttp)),
     case("space behind the version", b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", Doubt(0, Version)),
     case("space in front of the method", b" GET / HTTP/1.1\r\nHost: a\r\n\r\n", Doubt(0, NotHttp)),
