@@ -1,4 +1,5 @@
-//! Asks the kernel for the cgroup or the timer of a TCP socket (`SOCK_DIAG_BY_FAMILY`, sock_diag(7)).
+//! Asks the kernel for the cgroup or the timer of a TCP socket (`SOCK_DIAG_BY_FAMILY`,
+//! sock_diag(7)).
 //!
 //! The kernel answers while the request is being sent, so the answer needs no waiting. Each answer
 //! has the attribute `INET_DIAG_CGROUP_ID` without being asked for it (Linux 5.7,
@@ -25,6 +26,8 @@ pub(super) const REQUEST: usize = 56;
 const ANSWER: usize = 72;
 /// The place of `idiag_expires` in it, in milliseconds.
 const EXPIRES: usize = 52;
+/// The place of `idiag_inode` in it: 0 for a socket that no program has.
+const INODE: usize = 68;
 /// Maximum size of an answer in bytes. It is about 200.
 const MAX_ANSWER: usize = 4096;
 /// Sockets in every state.
@@ -58,7 +61,7 @@ pub enum Timer {
     None,
     /// That of keepalive, with the time that is left.
     Keepalive(Duration),
-    /// Another one, which hides that of keepalive.
+    /// Another one, which hides that of keepalive, or the program has not accepted the connection.
     Other,
 }
 
@@ -198,6 +201,9 @@ fn cgroup_in(answer: &[u8], socket: Ends) -> Result<CgroupId, SockDiagError> {
 
 /// The timer in a `struct inet_diag_msg`.
 fn timer_in(body: &[u8]) -> Timer {
+    if u32_at(body, INODE) == Some(0) {
+        return Timer::Other;
+    }
     match (body.get(2), u32_at(body, EXPIRES)) {
         (Some(0), _) => Timer::None,
         (Some(2), Some(left)) => Timer::Keepalive(Duration::from_millis(left.into())),
@@ -381,9 +387,10 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listens");
         let to = listener.local_addr().expect("an address");
         let client = TcpStream::connect(to).expect("connects");
-        let accepted = listener.accept().expect("accepts").0;
         let ends = Ends { local: to, peer: client.local_addr().expect("an address") };
         let mut diag = SockDiag::open().expect("a socket");
+        assert_eq!(diag.timer_of(ends).expect("an answer"), Timer::Other, "not accepted");
+        let accepted = listener.accept().expect("accepts").0;
         assert_eq!(diag.timer_of(ends).expect("an answer"), Timer::None);
         let after = Duration::from_secs(20);
         let keepalive = socket2::TcpKeepalive::new().with_time(after);
@@ -407,6 +414,8 @@ mod tests {
             let mut body = [0; ANSWER];
             body[2] = kind;
             body[EXPIRES..EXPIRES + 4].copy_from_slice(&7_u32.to_ne_bytes());
+            assert_eq!(timer_in(&body), Timer::Other, "not accepted");
+            body[INODE..].copy_from_slice(&1_u32.to_ne_bytes());
             assert_eq!(timer_in(&body), timer);
         }
         assert_eq!(timer_in(&[]), Timer::Other);

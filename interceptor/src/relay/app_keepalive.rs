@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 
 /// How long it is believed that an app has the same keepalive on all connections to a port.
-const BELIEVED_FOR: Duration = Duration::from_secs(60);
+pub(super) const BELIEVED_FOR: Duration = Duration::from_secs(60);
 
 /// The app's keepalive on the connections to each port: the silence before its first probe. `None`:
 /// it has none.

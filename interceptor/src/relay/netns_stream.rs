@@ -22,7 +22,7 @@ pub struct NetnsGone(Arc<AtomicBool>);
 /// One end of a connection of a workload.
 #[derive(Debug)]
 pub struct NetnsStream {
-    /// Shared with nobody who would keep it open.
+    /// The only strong reference.
     stream: Arc<Stream>,
     gone: NetnsGone,
 }

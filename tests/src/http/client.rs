@@ -105,6 +105,19 @@ impl HttpClient {
         Ok(bytes)
     }
 
+    /// Whether the server has closed the connection. Clients look before they use an idle one.
+    pub fn is_closed(&self) -> io::Result<bool> {
+        self.stream.set_nonblocking(true)?;
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false)?;
+        match peeked {
+            Ok(n) => Ok(n == 0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A second handle to the connection, to send while this one reads.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {

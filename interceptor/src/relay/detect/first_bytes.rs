@@ -104,7 +104,7 @@ enum Event {
     App(AppFirst),
     /// The client has been silent for too long.
     Silence,
-    /// The daemon ends, and no side has sent anything.
+    /// The daemon ends, and the client has sent nothing yet.
     Farewell,
 }
 
@@ -202,13 +202,13 @@ impl Wait<'_> {
         let is_idle = bytes.is_empty() && word.is_none();
         tokio::select! {
             biased;
-            () = stolen.workload.farewell.closes_idle(), if is_idle => Event::Farewell,
             read = stolen.client.read_more(bytes.buffer()) => match read {
                 Ok(0) => Event::ClientEnded,
                 Ok(_) => Event::Received,
                 Err(_) => Event::ClientFailed,
             },
             event = app.next(word.as_ref(), hold) => event,
+            () = stolen.workload.farewell.closes_idle(), if is_idle => Event::Farewell,
         }
     }
 

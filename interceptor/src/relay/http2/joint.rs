@@ -367,7 +367,10 @@ impl<'a> Joint<'a> {
             return Ok(false);
         }
         self.stolen.record.remains(Remaining::Stream);
-        let is_idle = self.open.is_empty() && !self.has_diverted() && self.up.waiting.is_none();
+        let is_idle = self.open.is_empty()
+            && !self.has_diverted()
+            && self.up.waiting.is_none()
+            && self.up.way_to_app().out.is_empty();
         let down = &mut self.down;
         match down.farewell {
             Farewell::None if down.is_leaving || !down.has_settings => return Ok(false),

@@ -3,11 +3,11 @@
 //! Without the relay, the app's kernel would probe the client. With it, the relay's kernel answers
 //! in the client's place. The app's times could be copied, but the kernel tells only the first of
 //! them. So the relay asks the client as often as the app does, and passes its silence on: it
-//! becomes deaf towards the app until the client answers. The app's probes then get no answer, and
-//! it is told when, and with the error that, it would have been told directly. A client that comes
-//! back in time lives.
+//! becomes deaf towards the app until the client answers. The app's probes then get no answer. Its
+//! kernel gives the connection up at the same time and with the same error as without the relay. A
+//! client that comes back in time lives.
 //!
-//! An app without keepalive would never be told. Such clients keep the kernel's default (two
+//! An app without keepalive would never notice. Such clients keep the kernel's default (two
 //! hours), with which sockets are accepted.
 //!
 //! A client that vanishes while bytes are on their way to it is none of this: the kernel sends
@@ -21,11 +21,15 @@ use std::{
 use crate::{
     netns::sock_diag::{Ends, SockDiag, Timer},
     relay::{
+        app_keepalive::BELIEVED_FOR,
         stream::{Stream, heard::Keepalive},
         workload::Workload,
     },
 };
 
+/// Age up to which the timer of the app's socket shows its keepalive. Later, the time that is left
+/// depends on when bytes have passed.
+const YOUNG: Duration = Duration::from_secs(2);
 /// Minimum and maximum time between two looks at a client.
 const LOOK: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 /// Time between two looks at a client that is silent: the app's answer waits for this one.
@@ -61,7 +65,7 @@ enum Sample {
     Nothing,
     /// Its first probe comes after this silence.
     After(Duration),
-    /// Another timer hides it.
+    /// It does not show at present.
     NotNow,
 }
 
@@ -80,8 +84,10 @@ impl App {
             State::New => {
                 let after = match self.learn(app) {
                     Sample::After(after) => after,
-                    Sample::Nothing => return None,
-                    Sample::NotNow => return Some(LOOK[0]),
+                    // A younger connection may show another one.
+                    Sample::Nothing => return Some(BELIEVED_FOR),
+                    Sample::NotNow if self.accepted.elapsed() < YOUNG => return Some(YOUNG / 4),
+                    Sample::NotNow => return Some(LOOK[1]),
                 };
                 ask(client, after, after.min(MAX_EVERY));
                 self.state = State::Asked { after };
@@ -115,6 +121,9 @@ impl App {
         let now = Instant::now();
         if let Some(after) = known.known(peer.port(), now) {
             return after.map_or(Sample::Nothing, Sample::After);
+        }
+        if now - self.accepted >= YOUNG {
+            return Sample::NotNow;
         }
         // As the app's socket sees it.
         let ends = Ends { local: peer, peer: own };

@@ -49,8 +49,7 @@ pub(super) fn heard(stream: &TcpStream) -> io::Result<Heard> {
     let mut info = [0; LENGTH];
     let mut length = LENGTH as libc::socklen_t;
     #[expect(unsafe_code, reason = "no library has the option with these fields")]
-    // SAFETY: the descriptor is open as long as `stream`, and the kernel writes at most `length`
-    // bytes.
+    // SAFETY: the descriptor is open as long as `stream`. The kernel writes `length` bytes or less.
     let result = unsafe {
         libc::getsockopt(
             stream.as_raw_fd(),

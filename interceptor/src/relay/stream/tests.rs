@@ -102,3 +102,17 @@ async fn a_lingering_close_lets_the_peer_read_all(#[values(Kind::Tcp, Kind::Memo
     drop(b);
     closed.await.expect("no panic");
 }
+
+/// The kernel keeps them for the FIN, so that both arrive together.
+#[tokio::test]
+async fn the_last_bytes_travel_with_the_fin() {
+    let (a, b) = Kind::Tcp.pair().await;
+    let written = poll_fn(|cx| a.poll_write_last(cx, b"the end")).await.expect("writes");
+    assert_eq!(written, 7);
+    assert!(b.is_idle(), "they have arrived alone");
+    a.finish().expect("finishes");
+    let mut got = Vec::new();
+    assert_eq!(b.read_more(&mut got).await.expect("reads"), 7);
+    assert_eq!(b.read_more(&mut got).await.expect("reads"), 0);
+    assert_eq!(got, b"the end");
+}

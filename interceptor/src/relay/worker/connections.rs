@@ -53,7 +53,7 @@ impl Connections {
         shared.opened();
         let open = Open { number, connections: Arc::clone(self), shared: Arc::clone(shared) };
         let task = tokio::spawn(async move {
-            poll_fn(|cx| Poll::Ready(open.note_waker(cx.waker()))).await;
+            open.note_waker(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
             connection.await;
         });
         // The task can't have run yet: it belongs to this thread.
@@ -79,9 +79,9 @@ impl Connections {
 // === impl Open ===
 
 impl Open {
-    fn note_waker(&self, waker: &Waker) {
+    fn note_waker(&self, waker: Waker) {
         if let Some(task) = self.connections.tasks.lock().get_mut(&self.number) {
-            task.waker = Some(waker.clone());
+            task.waker = Some(waker);
         }
     }
 }
