@@ -6,8 +6,8 @@
 //!
 //! - HTTP/1: FIN behind a response, with its last segment, or while no request is under way.
 //! - HTTP/2: GOAWAY, and FIN after the last stream.
-//! - Others can't be asked: the relay does not know where a message ends. They end in a pause behind
-//!   bytes of the server.
+//! - Others can't be asked: the relay does not know where a message ends. They end in a pause
+//!   behind bytes of the server.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -153,7 +153,8 @@ impl Farewell {
     }
 }
 
-/// Finds a pause behind bytes of the server, on a connection whose messages the relay does not know.
+/// Finds a pause behind bytes of the server, on a connection whose messages the relay does not
+/// know.
 #[derive(Debug, Default)]
 pub(super) struct Pause {
     /// The bytes from the client and from the server, and since when there are no more of them.
@@ -164,8 +165,8 @@ pub(super) struct Pause {
 // === impl Pause ===
 
 impl Pause {
-    /// Whether the connection pauses at `now`. `up` and `down` are the bytes that have passed so far,
-    /// from the client and from the server.
+    /// Whether the connection pauses at `now`. `up` and `down` are the bytes that have passed so
+    /// far, from the client and from the server.
     pub(super) fn is_at(&mut self, now: Instant, up: u64, down: u64) -> bool {
         match self.seen {
             Some(([seen_up, seen_down], since)) if seen_up == up && seen_down == down => {

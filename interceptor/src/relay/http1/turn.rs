@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures_util::FutureExt as _;
+use futures_util::FutureExt;
 
 use super::{
     exchange::Exchange,
@@ -75,7 +75,7 @@ impl Exchange<'_> {
     /// that the app still keeps open.
     fn has_dialled_app(&mut self) -> bool {
         let dial = &mut self.requests.dials.app;
-        match dial.as_mut().map(|dial| dial.now_or_never()) {
+        match dial.as_mut().map(FutureExt::now_or_never) {
             Some(None) => true,
             Some(Some(Ok(app))) if app.stream.is_idle() => {
                 *dial = Some(Box::pin(ready(Ok(app))));
