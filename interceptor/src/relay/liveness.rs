@@ -69,7 +69,7 @@ pub(super) fn watch_target(
     target: &NetnsStream,
     route: &Arc<Route>,
 ) -> Watch {
-    Watch::new(client, target, Kind::Target(Target::new(&route.stats)))
+    Watch::new(client, target, Kind::Target(Target::new(&route.stats)), Instant::now())
 }
 
 /// Watches a client and the app that serves it.
@@ -78,7 +78,8 @@ pub(super) fn watch_app(
     app: &NetnsStream,
     workload: &Arc<Workload>,
 ) -> Watch {
-    Watch::new(client, app, Kind::App(App::new(workload)))
+    let now = Instant::now();
+    Watch::new(client, app, Kind::App(App::new(workload, now.into_std())), now)
 }
 
 /// Looks at the connections of this thread that are due.
@@ -89,9 +90,9 @@ pub(super) fn look() {
 // === impl Watch ===
 
 impl Watch {
-    fn new(client: Weak<Stream>, upstream: &NetnsStream, kind: Kind) -> Self {
+    fn new(client: Weak<Stream>, upstream: &NetnsStream, kind: Kind, now: Instant) -> Self {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let next = Some(Instant::now() + FIRST);
+        let next = Some(now + FIRST);
         let entry = Entry { client, upstream: upstream.watched(), kind, next };
         WATCHED.with_borrow_mut(|watched| watched.entries.insert(id, entry));
         Self(id)
@@ -149,7 +150,7 @@ mod tests {
         let (client, target) = Stream::pair();
         let (client, target) = (NetnsStream::new(client, &gone), NetnsStream::new(target, &gone));
         let kind = Kind::Target(Target::new(&Arc::new(PortStats::default())));
-        let watch = Watch::new(client.watched(), &target, kind);
+        let watch = Watch::new(client.watched(), &target, kind, Instant::now());
         assert_eq!(count(), 1);
         let other = std::thread::spawn(move || {
             look();

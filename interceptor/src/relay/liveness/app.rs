@@ -72,9 +72,8 @@ enum Sample {
 // === impl App ===
 
 impl App {
-    pub(super) fn new(workload: &Arc<Workload>) -> Self {
-        let (workload, accepted) = (Arc::clone(workload), Instant::now());
-        Self { workload, accepted, state: State::New }
+    pub(super) fn new(workload: &Arc<Workload>, accepted: Instant) -> Self {
+        Self { workload: Arc::clone(workload), accepted, state: State::New }
     }
 
     /// Passes the client's silence on, or its end. Returns how long to wait until the next look, if
