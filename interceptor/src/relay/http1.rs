@@ -59,6 +59,9 @@
 //! -------------------------+-----------------+---------------+---------------+--------------------
 //! response agrees to       |                 | Pipe          |               | Pipe
 //!   Upgrade or CONNECT     |                 |               |               |
+//! the same, to HTTP/2      |                 | Http2; Pipe   |               | Pipe
+//!                          |                 |   unless      |               |
+//!                          |                 |   Answer      |               |
 //! response until close     |                 | Pipe          |               | passes
 //! response ends            |                 | passes        |               | passes
 //! last response ends       |                 | Pipe          |               | Over; Last while

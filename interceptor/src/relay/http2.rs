@@ -1,5 +1,5 @@
-//! HTTP/2 with prior knowledge, and so gRPC, on a connection whose streams may have different
-//! servers.
+//! HTTP/2 without TLS, and so gRPC, on a connection whose streams may have different servers. The
+//! client begins with its preface, or offers `Upgrade: h2c` (`switch.rs`).
 //!
 //! ```text
 //! client --- up.rs   ---> app            frames pass as they are, at once
@@ -59,11 +59,13 @@ mod respond;
 mod server;
 mod stop;
 mod stream;
+mod switch;
 mod to_app;
 mod up;
 
 use interceptor_wire::http2::{Event, Framer, Sender};
 
+pub(super) use self::switch::{Offer, Switched};
 use self::{
     joint::{Ending, Joint},
     limits::MAX_WHOLE,
@@ -79,6 +81,16 @@ pub(super) fn may_begin(bytes: &[u8]) -> bool {
 /// the client.
 pub(super) async fn serve(stolen: &Stolen, app: &Upstream, received: Vec<u8>) {
     let ending = Joint::new(stolen, &app.stream, received).run().await;
+    end(stolen, app, ending).await;
+}
+
+/// Serves a connection that has left HTTP/1, until its end.
+pub(super) async fn serve_switched(stolen: &Stolen, app: &Upstream, switched: Switched) {
+    let ending = Joint::switched(stolen, &app.stream, switched).run().await;
+    end(stolen, app, ending).await;
+}
+
+async fn end(stolen: &Stolen, app: &Upstream, ending: Ending) {
     match ending {
         Ending::Closed => stolen.client.linger().await,
         Ending::Left => {

@@ -18,6 +18,7 @@ mod routing;
 mod scripted;
 mod server;
 mod streams;
+mod upgrade;
 
 use std::time::Duration;
 

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::relay::{
     farewell::Phase,
+    http2,
     observe::{Counters, ResponseClock},
     stolen::Stolen,
 };
@@ -41,6 +42,8 @@ pub(super) struct SentRequest {
     pub(super) after: After,
     /// Runs until the response begins.
     pub(super) clock: ResponseClock,
+    /// What it says of HTTP/2, if it offers that to the app.
+    pub(super) http2: Option<http2::Offer>,
 }
 
 // === impl Exchange ===

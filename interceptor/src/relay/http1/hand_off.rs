@@ -7,7 +7,9 @@ use super::{
     state::{HandOff, Sending},
     upstreams::{Target, Upstreams},
 };
-use crate::relay::{pipe::Before, stolen::Stolen, upstream::Upstream};
+use crate::relay::{
+    http2, observe::ResponseClock, pipe::Before, stolen::Stolen, upstream::Upstream,
+};
 
 /// The connections of an exchange that has ended, and the bytes on their way. All upstreams but
 /// the current one and the app are closed.
@@ -21,20 +23,35 @@ pub(super) struct Ends {
     from_client: Vec<u8>,
     /// `from_client` is the beginning of a request about which nothing is decided.
     has_partial_head: bool,
-    /// Bytes for the client.
+    /// Bytes for the client, which has no room for them.
     to_client: Vec<u8>,
+    /// Bytes of the current upstream that are not sent.
+    from_upstream: Vec<u8>,
+    /// The request that the last response belongs to, if it offered HTTP/2 to the app.
+    http2: Option<(http2::Offer, ResponseClock)>,
 }
 
 // === impl Ends ===
 
 impl Ends {
     pub(super) fn of(exchange: Exchange<'_>) -> Self {
-        let Exchange { state, upstreams, requests, responses, .. } = exchange;
+        let Exchange { state, upstreams, requests, responses, mut sent, .. } = exchange;
         let (target, app) = Upstreams::into_current(upstreams, state.current);
         let has_partial_head = state.sending == Sending::Between;
         let (to_upstream, from_client) = requests.into_rest();
-        let to_client = responses.into_rest();
-        Self { target, app, to_upstream, from_client, has_partial_head, to_client }
+        let (to_client, from_upstream) = responses.into_rest();
+        let request = sent.pop_front();
+        let http2 = request.and_then(|request| Some((request.http2?, request.clock)));
+        Self {
+            target,
+            app,
+            to_upstream,
+            from_client,
+            has_partial_head,
+            to_client,
+            from_upstream,
+            http2,
+        }
     }
 
     /// Serves the rest of the connection.
@@ -44,18 +61,41 @@ impl Ends {
                 why.iter().for_each(|&why| stolen.record.pipe(why));
                 let mut up = mem::take(&mut self.to_upstream);
                 up.extend_from_slice(&self.from_client);
-                let down = mem::take(&mut self.to_client);
+                let down = self.rest_for_client();
                 let before = Before { up, down, upstream_was_reset: was_reset };
                 self.pipe(stolen, before).await;
             }
+            HandOff::Http2 => self.http2(stolen).await,
             HandOff::ClientBroke => self.reset_upstreams().await,
             HandOff::UpstreamBroke => {
                 // A reset would discard what the upstream sent before, which is in the send queue.
-                stolen.client.send_rest(&self.to_client).await;
+                let rest = self.rest_for_client();
+                stolen.client.send_rest(&rest).await;
                 stolen.client.reset_on_close();
             }
             HandOff::Close => stolen.client.linger().await,
         }
+    }
+
+    fn rest_for_client(&mut self) -> Vec<u8> {
+        let mut rest = mem::take(&mut self.to_client);
+        rest.append(&mut self.from_upstream);
+        rest
+    }
+
+    /// Goes on with HTTP/2 between the client and the app.
+    async fn http2(&mut self, stolen: &Stolen) {
+        let (Some(app), Some((offer, clock))) = (&self.app, self.http2.take()) else { return };
+        let switched = http2::Switched {
+            offer,
+            clock,
+            to_app: mem::take(&mut self.to_upstream),
+            from_client: mem::take(&mut self.from_client),
+            to_client: mem::take(&mut self.to_client),
+            from_app: mem::take(&mut self.from_upstream),
+        };
+        // Boxed: HTTP/1 needs less memory.
+        Box::pin(http2::serve_switched(stolen, app, switched)).await;
     }
 
     /// Pipes between the client and the current upstream.

@@ -149,6 +149,9 @@ impl Exchange<'_> {
             let observer = self.upstreams.observer(self.stolen, self.state.current);
             observer.head(Direction::Down, &mut request.clock);
         }
+        if head.switches_to_http2() && self.sent.front().is_some_and(|sent| sent.http2.is_some()) {
+            return self.on(Event::Upstream(UpstreamEvent::SwitchedToHttp2));
+        }
         if matches!(head.after, After::Upgrade | After::Connect) {
             return self.on(Event::Upstream(UpstreamEvent::Switched));
         }

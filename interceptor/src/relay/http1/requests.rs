@@ -1,6 +1,6 @@
 //! The bytes of the client, and what is known of its next request.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{borrow::Cow, future::Future, ops::Range, pin::Pin, sync::Arc};
 
 use interceptor_wire::http1::{self, RequestFramer};
 
@@ -40,6 +40,8 @@ pub(super) struct Requests {
     pub(super) app_failure: Option<Outcome>,
     /// The last request declares where its content ends.
     pub(super) has_length: bool,
+    /// Heads in the bytes that are being sent, and what the target gets in their place.
+    pub(super) edits: Vec<(Range<usize>, Vec<u8>)>,
     /// The client has sent FIN.
     pub(super) ended: bool,
 }
@@ -72,6 +74,7 @@ impl Requests {
             failure: None,
             app_failure: None,
             has_length: false,
+            edits: Vec::new(),
             ended: false,
         }
     }
@@ -110,5 +113,20 @@ impl Requests {
         self.needs_more = false;
         self.to_upstream = WriteBuffer::default();
         self.decided = Some(decided);
+    }
+
+    /// What the upstream gets of `bytes`, without the first `given`.
+    pub(super) fn edit<'b>(&mut self, bytes: &'b [u8], given: usize) -> Cow<'b, [u8]> {
+        if self.edits.is_empty() {
+            return Cow::Borrowed(&bytes[given..]);
+        }
+        let (mut edited, mut at) = (Vec::with_capacity(bytes.len()), given);
+        for (head, instead) in std::mem::take(&mut self.edits) {
+            edited.extend_from_slice(&bytes[at..head.start]);
+            edited.extend_from_slice(&instead);
+            at = head.end;
+        }
+        edited.extend_from_slice(&bytes[at..]);
+        Cow::Owned(edited)
     }
 }

@@ -18,11 +18,9 @@ pub(super) struct Responses {
 // === impl Responses ===
 
 impl Responses {
-    /// All bytes of the upstream that were not sent to the client.
-    pub(super) fn into_rest(self) -> Vec<u8> {
-        let mut rest = self.to_client.into_rest();
-        rest.extend_from_slice(&self.buffered);
-        rest
+    /// The bytes that wait for the client's send queue, and those behind them.
+    pub(super) fn into_rest(self) -> (Vec<u8>, Vec<u8>) {
+        (self.to_client.into_rest(), self.buffered)
     }
 
     /// Drops the incomplete head of an upstream that is given up.

@@ -3,22 +3,24 @@
 
 use std::{
     io,
+    ops::Range,
     task::{Context, Poll, ready},
 };
 
 use interceptor_wire::{
     Reason,
-    http1::{Event as Framed, RequestHead, Storage},
+    http1::{self, Event as Framed, RequestHead, Storage},
 };
 
 use super::{
     exchange::{Exchange, SentRequest},
     requests::MAX_BUFFERED,
-    state::{Action, ClientEvent, Event, HandOff, Owner, Sending, TurnEvent},
+    state::{Action, ClientEvent, Current, Event, HandOff, Owner, Sending, TurnEvent},
 };
 use crate::relay::{
     direction::Direction,
     hold::Begins,
+    http2,
     observe::Observer as _,
     request::Http1,
     select::Decided,
@@ -190,12 +192,13 @@ impl Exchange<'_> {
         let framed = self.frame_requests(bytes, given, &mut end);
         // The app also gets the rest of a head of which it has the beginning.
         let sent_to = if given > end { bytes.len() } else { end };
-        let sent = &bytes[given..sent_to];
-        self.observer().bytes(Direction::Up, sent);
+        let sent = self.requests.edit(&bytes[..sent_to], given);
+        self.observer().bytes(Direction::Up, &sent);
         self.requests.buffered.set(&bytes[end..], sent_to - end);
-        self.keep_in_hand(sent);
+        // The app would get the client's own bytes.
+        self.keep_in_hand(&bytes[given..sent_to]);
         if let Some(upstream) = self.upstreams.stream(self.state.current)
-            && let Err(error) = self.requests.to_upstream.write(cx, upstream, sent)
+            && let Err(error) = self.requests.to_upstream.write(cx, upstream, &sent)
         {
             return self.write_failed(&error);
         }
@@ -225,7 +228,9 @@ impl Exchange<'_> {
             match self.requests.framer.next(&bytes[*end..], &mut storage) {
                 Framed::Head { head, len } => {
                     if self.admit(&head, *end < given) {
+                        let start = *end;
                         *end += len;
+                        self.withhold_offers(&head, bytes, start..*end);
                     }
                 }
                 Framed::Body(len) | Framed::Beyond(len) => *end += len,
@@ -272,7 +277,21 @@ impl Exchange<'_> {
         self.observer().head(Direction::Up, &mut decided.clock);
         self.requests.has_length = head.has_length;
         let clock = decided.clock;
-        self.sent.push_back(SentRequest { asked: head.asked(), after: head.after, clock });
+        let http2 = http2::Offer::of(head).filter(|_| decided.target.is_none());
+        self.sent.push_back(SentRequest { asked: head.asked(), after: head.after, clock, http2 });
         true
+    }
+
+    /// Hides from a target that the client offers a protocol which carries requests: those that
+    /// follow may be for others. `at` is where the head is in `bytes`.
+    fn withhold_offers(&mut self, head: &RequestHead<'_>, bytes: &[u8], at: Range<usize>) {
+        if self.state.current != Current::Target || !head.offers_requests() {
+            return;
+        }
+        if let Some(sent) = self.sent.back_mut() {
+            sent.asked = head.asked_without_offers();
+        }
+        let instead = http1::without_offers(&bytes[at.clone()]);
+        self.requests.edits.push((at, instead));
     }
 }

@@ -369,7 +369,13 @@ impl State {
     /// Events of the upstream's side.
     fn on_upstream(&mut self, event: UpstreamEvent) -> Action {
         match (event, self.current) {
-            (UpstreamEvent::Switched, _) => Action::HandOff(HandOff::piped(Piped::Tunnel)),
+            // Before the request is complete, its content is in front of the frames.
+            (UpstreamEvent::SwitchedToHttp2, Current::App) if self.sending == Sending::Answer => {
+                Action::HandOff(HandOff::Http2)
+            }
+            (UpstreamEvent::Switched | UpstreamEvent::SwitchedToHttp2, _) => {
+                Action::HandOff(HandOff::piped(Piped::Tunnel))
+            }
             (UpstreamEvent::UntilClose, Current::Target) => Action::Continue,
             (UpstreamEvent::UntilClose, _) => Action::HandOff(HandOff::PIPE),
             (UpstreamEvent::End { after, request }, _) => self.on_response_end(after, request),

@@ -103,6 +103,14 @@ impl Down {
         }
     }
 
+    /// The client has sent settings before the first frame, and the app has acknowledged them.
+    pub(super) fn begin_with(&mut self, client: Negotiated, change: &Change) {
+        self.client = client;
+        self.on_clients_change(change);
+        // No stream was opened before.
+        self.initial_window = None;
+    }
+
     /// Whether frames of others may go to the client now.
     pub(super) fn is_at_boundary(&self) -> bool {
         // What is held does not pass, so the client is at a boundary while it arrives.

@@ -21,6 +21,7 @@ use super::{
     link::Link,
     open::Open,
     stop::Stop,
+    switch::Switched,
     up::{Up, World},
 };
 use crate::relay::{
@@ -98,6 +99,22 @@ impl<'a> Joint<'a> {
             app_was_reset: false,
             is_finished: false,
         }
+    }
+
+    /// A joint that begins behind the app's response 101.
+    pub(super) fn switched(stolen: &'a Stolen, app: &'a Stream, switched: Switched) -> Self {
+        let Switched { offer, clock, to_app, from_client, to_client, from_app } = switched;
+        let mut joint = Self::new(stolen, app, from_client);
+        joint.up.begin_with(StreamId::FIRST);
+        joint.up.way_to_app().out = to_app.into();
+        joint.open.add(StreamId::FIRST, clock);
+        if let Some((client, change)) = offer.negotiated() {
+            joint.down.begin_with(client, &change);
+        }
+        joint.down.out = to_client.into();
+        joint.down.is_cut = !from_app.is_empty();
+        joint.down.unread = from_app;
+        joint
     }
 
     /// Passes frames until the end.
@@ -239,7 +256,7 @@ impl<'a> Joint<'a> {
         if self.down.is_cut {
             let bytes = std::mem::take(&mut self.down.unread);
             self.on_app_bytes(cx, &bytes)?;
-            return Ok(true);
+            return self.go_on(cx).map(|()| true);
         }
         let app = self.app;
         let mut chunk = self.chunks[1];

@@ -102,6 +102,12 @@ impl Up {
         }
     }
 
+    /// The app has got a request before the first frame. It is this stream.
+    pub(super) fn begin_with(&mut self, stream: StreamId) {
+        self.highest = stream;
+        self.to_app.highest = stream;
+    }
+
     /// An encoder that goes on where the client's ends, whose blocks the app has got so far.
     fn encoder(&self, app: &Negotiated) -> Encoder {
         let limit = app.in_force().header_table_size.min(app.announced().header_table_size);

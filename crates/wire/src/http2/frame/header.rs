@@ -248,6 +248,8 @@ impl fmt::Debug for Flags {
 impl StreamId {
     /// The connection itself.
     pub const CONNECTION: Self = Self(0);
+    /// The first stream of a client. A request that offers HTTP/2 by `Upgrade` becomes this one.
+    pub const FIRST: Self = Self(1);
     /// The highest identifier.
     pub const MAX: Self = Self(u32::MAX >> 1);
 

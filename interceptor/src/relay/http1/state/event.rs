@@ -69,6 +69,8 @@ pub(in crate::relay::http1) enum TurnEvent {
 pub(in crate::relay::http1) enum UpstreamEvent {
     /// A response head that agrees to Upgrade or CONNECT passed.
     Switched,
+    /// The same, and what follows is HTTP/2, whose requests can be told apart.
+    SwitchedToHttp2,
     /// A response head whose body ends with the connection passed.
     UntilClose,
     /// A response is complete.
@@ -131,6 +133,8 @@ pub(in crate::relay::http1) enum HandOff {
     /// The connection from which the client expects a response failed. The client's connection
     /// fails, too.
     UpstreamBroke,
+    /// The rest of the connection is HTTP/2 between the client and the app.
+    Http2,
     /// There is no upstream left for the client. Its connection is closed in order.
     Close,
 }

@@ -93,6 +93,17 @@ fn a_response_that_agrees_to_upgrade_begins_a_pipe(#[case] current: Current) {
 }
 
 #[test]
+fn a_response_that_agrees_to_http2_lets_frames_be_followed_between_client_and_app() {
+    let from = state(Current::App, Sending::Answer, 1);
+    check(from, UpstreamEvent::SwitchedToHttp2, Action::HandOff(HandOff::Http2), from);
+    // The rest of the request is in front of the frames.
+    let from = state(Current::App, Sending::Body, 1);
+    check(from, UpstreamEvent::SwitchedToHttp2, pipe(Piped::Tunnel), from);
+    let from = state(Current::Target, Sending::Answer, 1);
+    check(from, UpstreamEvent::SwitchedToHttp2, pipe(Piped::Tunnel), from);
+}
+
+#[test]
 fn a_response_until_close_is_the_last_one() {
     let app = state(Current::App, Sending::Between, 1);
     check(app, UpstreamEvent::UntilClose, PIPE, app);
