@@ -65,9 +65,12 @@ pub async fn serve(mut stolen: Stolen) {
     }
     let app = match app {
         Some(app) => app,
-        None => match stolen.app_or_refuse(ack).await {
-            Some(app) => app,
-            None => return,
+        None => match (stolen.dial_app(ack).await, &choice, &detected) {
+            (Ok(app), ..) => app,
+            (Err(error), Choice::Later, Detected::Http2) => {
+                return Box::pin(http2::serve_without_app(&stolen, error, received)).await;
+            }
+            (Err(error), ..) => return stolen.refuse(error),
         },
     };
     if let Some((route, outcome)) = failure {

@@ -43,10 +43,13 @@
 //! gets nothing: its streams go to the app. If the app has seen a later stream, or content has
 //! arrived, they use a second connection to it.
 //!
+//! If the app can't be reached from the start, `absent.rs` stands in for it.
+//!
 //! When the app's connection ends, the client's ends in the same way, by FIN or RST. If streams of
 //! a target are open, the app's are reset, the client gets GOAWAY, and the connection ends with the
 //! last stream.
 
+mod absent;
 mod diversion;
 mod down;
 mod farewell;
@@ -70,7 +73,7 @@ use self::{
     joint::{Ending, Joint},
     limits::MAX_WHOLE,
 };
-use super::{stolen::Stolen, upstream::Upstream};
+use super::{dial::AppDialError, stolen::Stolen, upstream::Upstream};
 
 /// Whether bytes that a server sent before the client may be the beginning of HTTP/2.
 pub(super) fn may_begin(bytes: &[u8]) -> bool {
@@ -90,6 +93,21 @@ pub(super) async fn serve_switched(stolen: &Stolen, app: &Upstream, switched: Sw
     end(stolen, app, ending).await;
 }
 
+/// Serves a connection whose app can't be reached, as long as streams match. `received` was read
+/// from the client.
+pub(super) async fn serve_without_app(stolen: &Stolen, error: AppDialError, received: Vec<u8>) {
+    let why = error.into();
+    match Joint::without_app(stolen, why, received).run().await {
+        Ending::Closed | Ending::Left => stolen.client.linger().await,
+        Ending::ClientFailed(_) => {}
+        // The client may have ended without a request, or does not speak HTTP/2 after all.
+        Ending::Refused | Ending::AppFailed | Ending::Pipe(..) => {
+            stolen.record.record_all(why);
+            stolen.client.reset_on_close();
+        }
+    }
+}
+
 async fn end(stolen: &Stolen, app: &Upstream, ending: Ending) {
     match ending {
         Ending::Closed => stolen.client.linger().await,
@@ -102,7 +120,7 @@ async fn end(stolen: &Stolen, app: &Upstream, ending: Ending) {
             app.stream.send_rest(&rest).await;
             app.stream.reset_on_close();
         }
-        Ending::AppFailed => {
+        Ending::AppFailed | Ending::Refused => {
             // What the app sent before is in the send queue, which a reset would throw away.
             stolen.client.drained().await;
             stolen.client.reset_on_close();

@@ -176,8 +176,7 @@ impl Stolen {
         match self.dial_app(ack).await {
             Ok(app) => Some(app),
             Err(error) => {
-                self.record.record_all(error.into());
-                self.client.reset_on_close();
+                self.refuse(error);
                 None
             }
         }
@@ -190,6 +189,12 @@ impl Stolen {
                 route.stats.decide(Decision::Undecided);
             }
         }
+    }
+
+    /// Refuses the client, since the app can't be reached.
+    pub(super) fn refuse(&self, error: AppDialError) {
+        self.record.record_all(error.into());
+        self.client.reset_on_close();
     }
 
     /// Notes that the target got the connection or request that its rule matched.

@@ -8,6 +8,7 @@ mod closing;
 mod draining;
 mod fixture;
 mod flow_control;
+mod held;
 mod limits;
 mod peers;
 mod proxy_header;
@@ -19,6 +20,7 @@ mod scripted;
 mod server;
 mod streams;
 mod upgrade;
+mod without_app;
 
 use std::time::Duration;
 

@@ -17,21 +17,30 @@ use crate::{
 };
 
 /// Time for frames to pass on their way.
-const PASSING: Duration = Duration::from_millis(200);
+pub(crate) const PASSING: Duration = Duration::from_millis(200);
 /// The client hears nothing for that long when it has got everything.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// A client and an app that have exchanged SETTINGS.
-struct Parties {
-    client: TcpStream,
-    app: TcpStream,
-    target: TcpListener,
-    daemon: Daemon,
+pub(crate) struct Parties {
+    pub(crate) client: TcpStream,
+    pub(crate) app: TcpStream,
+    pub(crate) target: TcpListener,
+    pub(crate) daemon: Daemon,
 }
 
 impl Parties {
     /// `settings` is the payload of the client's SETTINGS.
-    fn new(f: &Fixture<'_>, settings: &[u8]) -> Result<Self> {
+    pub(crate) fn new(f: &Fixture<'_>, settings: &[u8]) -> Result<Self> {
+        Self::with_silent_app(f, settings, Duration::ZERO)
+    }
+
+    /// The same with an app that stands still for that long after it was started.
+    pub(crate) fn with_silent_app(
+        f: &Fixture<'_>,
+        settings: &[u8],
+        silence: Duration,
+    ) -> Result<Self> {
         let daemon = f.daemon()?;
         let app = f.hosts.pod.run(|| TcpListener::bind(("0.0.0.0", 8080)))?;
         let target = f.hosts.laptop.run(|| TcpListener::bind(("0.0.0.0", 3000)))?;
@@ -39,15 +48,15 @@ impl Parties {
         let mut client = f.tcp()?;
         let opening = [PREFACE, &frame(SETTINGS, 0, 0, settings)].concat();
         client.write_all(&opening)?;
+        // The kernel has accepted for the app.
+        thread::sleep(silence);
         let (mut app, _) = app.accept()?;
         app.set_read_timeout(Some(TIMEOUT))?;
         app.read_exact(&mut vec![0; opening.len()])?;
         app.write_all(&[frame(SETTINGS, 0, 0, &[]), frame(SETTINGS, ACK, 0, &[])].concat())?;
-        // A client that acknowledges what it has not got breaks the protocol.
+        // A client acknowledges what has arrived.
         client.set_read_timeout(Some(TIMEOUT))?;
-        wait_until("the app's SETTINGS", TIMEOUT, || {
-            client.peek(&mut [0; 18]).is_ok_and(|n| n == 18)
-        })?;
+        client.read_exact(&mut [0; 18])?;
         client.write_all(&frame(SETTINGS, ACK, 0, &[]))?;
         app.read_exact(&mut [0; 9])?;
         thread::sleep(PASSING);
@@ -55,30 +64,63 @@ impl Parties {
     }
 
     /// Sends a request that the rule takes, and returns the target's connection.
-    fn divert(&mut self, stream: u32) -> Result<TcpStream> {
-        let debug = b"\x82\x86\x84\x01\x03web\x00\x06x-user\x05debug";
-        self.client.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, stream, debug))?;
+    pub(crate) fn divert(&mut self, stream: u32) -> Result<TcpStream> {
+        self.divert_with(stream, &[])
+    }
+
+    /// The same for a target with these settings.
+    pub(crate) fn divert_with(&mut self, stream: u32, settings: &[u8]) -> Result<TcpStream> {
+        self.client.write_all(&matching(stream))?;
         let accept = || self.target.accept().map_err(anyhow::Error::from);
         let (mut target, _) = wait_until("a connection to the target", TIMEOUT, accept)?;
         target.set_nonblocking(false)?;
-        target.write_all(&[frame(SETTINGS, 0, 0, &[]), frame(SETTINGS, ACK, 0, &[])].concat())?;
+        let settings = frame(SETTINGS, 0, 0, settings);
+        target.write_all(&[settings, frame(SETTINGS, ACK, 0, &[])].concat())?;
         thread::sleep(PASSING);
         Ok(target)
     }
 
     /// Everything that the client gets until nothing comes any more.
-    fn receive(&mut self) -> Result<Vec<u8>> {
-        self.client.set_read_timeout(Some(SILENCE))?;
-        let (mut received, mut part) = (Vec::new(), [0; 65536]);
-        while let Ok(n @ 1..) = self.client.read(&mut part) {
-            received.extend(&part[..n]);
-        }
-        Ok(received)
+    pub(crate) fn receive(&mut self) -> Result<Vec<u8>> {
+        receive(&mut self.client)
     }
 }
 
+/// Everything that arrives until nothing comes any more.
+pub(crate) fn receive(stream: &mut TcpStream) -> Result<Vec<u8>> {
+    stream.set_read_timeout(Some(SILENCE))?;
+    let (mut received, mut part) = (Vec::new(), [0; 65536]);
+    while let Ok(n @ 1..) = stream.read(&mut part) {
+        received.extend(&part[..n]);
+    }
+    Ok(received)
+}
+
+/// A request that no rule takes.
+pub(crate) fn other(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, b"\x82\x86\x84\x01\x03web")
+}
+
+/// A request that the rule takes.
+pub(crate) fn matching(stream: u32) -> Vec<u8> {
+    let head = b"\x82\x86\x84\x01\x03web\x00\x06x-user\x05debug";
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, head)
+}
+
+/// The kinds and streams of frames, with the payload of each.
+pub(crate) fn frames(mut received: &[u8]) -> Vec<(u8, u32, &[u8])> {
+    let mut frames = Vec::new();
+    while let Some(([a, b, c, kind, _, stream @ ..], rest)) = received.split_first_chunk::<9>() {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        let Some((payload, behind)) = rest.split_at_checked(length) else { break };
+        frames.push((*kind, u32::from_be_bytes(*stream), payload));
+        received = behind;
+    }
+    frames
+}
+
 /// A response with this much content, in frames of 10,000 bytes.
-fn response(stream: u32, content: usize) -> Vec<u8> {
+pub(crate) fn response(stream: u32, content: usize) -> Vec<u8> {
     let mut frames = frame(HEADERS, END_HEADERS, stream, &[OK]);
     for _ in 0..content / 10_000 {
         frames.extend(frame(DATA, 0, stream, &[b'T'; 10_000]));
@@ -86,17 +128,10 @@ fn response(stream: u32, content: usize) -> Vec<u8> {
     frames
 }
 
-/// The content of a stream, in bytes.
-fn content(mut received: &[u8], wanted: u32) -> usize {
-    let mut sum = 0;
-    while let Some(([a, b, c, kind, _, stream @ ..], rest)) = received.split_first_chunk::<9>() {
-        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-        if *kind == DATA && u32::from_be_bytes(*stream) == wanted {
-            sum += length;
-        }
-        received = rest.get(length..).unwrap_or_default();
-    }
-    sum
+/// The content of a stream, in bytes, if there is no padding.
+pub(crate) fn content(received: &[u8], wanted: u32) -> usize {
+    let of_stream = |frame: &&(u8, u32, &[u8])| (frame.0, frame.1) == (DATA, wanted);
+    frames(received).iter().filter(of_stream).map(|frame| frame.2.len()).sum()
 }
 
 /// Clients give their window back when half of it, or more, is used.
@@ -130,8 +165,7 @@ fn nothing_of_a_target_gets_into_a_frame_of_an_app_that_ends() {
     run("h2-inside", |f| {
         let mut parties = Parties::new(&f, &[])?;
         let mut target = parties.divert(1)?;
-        let other = b"\x82\x86\x84\x01\x03web";
-        parties.client.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 3, other))?;
+        parties.client.write_all(&other(3))?;
         thread::sleep(PASSING);
         let mut part = frame(HEADERS, END_HEADERS, 3, &[OK]);
         part.extend(&frame(DATA, 0, 3, &[b'A'; 1000])[..109]);

@@ -56,6 +56,8 @@ pub(super) struct Down {
     pub(super) is_leaving: bool,
     /// How far the client has been asked to leave, since the daemon ends.
     pub(super) farewell: Farewell,
+    /// The highest stream that the client's last GOAWAY says to be served.
+    told: StreamId,
     /// The app has ended its connection.
     pub(super) end: Option<End>,
 }
@@ -99,6 +101,7 @@ impl Down {
             table_size: None,
             is_leaving: false,
             farewell: Farewell::default(),
+            told: StreamId::MAX,
             end: None,
         }
     }
@@ -141,6 +144,37 @@ impl Down {
         frame(&mut self.control);
     }
 
+    /// Tells the client that no streams above `last` are served.
+    pub(super) fn go_away(&mut self, last: StreamId, code: ErrorCode, debug: &[u8]) {
+        // It may never rise (RFC 9113, section 6.8).
+        self.told = self.told.min(last);
+        encode::goaway(&mut self.control, self.told, code, debug);
+    }
+
+    /// Resets a stream of the app, which has ended its connection.
+    pub(super) fn reset_lost(&mut self, id: StreamId) {
+        let behind_held = self.holds(id);
+        let out = if behind_held { &mut self.held } else { &mut self.control };
+        encode::rst_stream(out, id, ErrorCode::INTERNAL_ERROR);
+    }
+
+    /// The app has ended its connection. Forgets the part of a frame, or of a header block, that
+    /// is held last.
+    pub(super) fn drop_held_part(&mut self) {
+        let (mut end, mut at) = (0, 0);
+        while let Some(header) = self.held.get(at..).and_then(<[u8]>::first_chunk) {
+            let header = FrameHeader::read(*header);
+            at += header.frame_length();
+            if at > self.held.len() {
+                break;
+            }
+            if !header.is_in_block() || header.ends_block() {
+                end = at;
+            }
+        }
+        self.held.truncate(end);
+    }
+
     /// The client takes more on the whole connection. Returns how much of that the app may know.
     pub(super) fn more_window(&mut self, more: Increment<OfConnection>) -> u32 {
         // A client that exceeds the maximum breaks its connection with the app, which sees it.
@@ -181,17 +215,29 @@ impl Down {
     /// Sends as much of a held DATA frame as the client takes. It may wait for more before it gives
     /// anything of its window back.
     fn release_part(&mut self) -> bool {
-        let Some((header, content)) = self.held.split_first_chunk_mut() else { return false };
+        let Some((header, payload)) = self.held.split_first_chunk_mut() else { return false };
         let whole = FrameHeader::read(*header);
-        let n = (self.window.available().min(whole.length) as usize).min(content.len());
-        if whole.kind != Kind::Data || whole.flags.contains(Flags::PADDED) || n == 0 {
+        if whole.kind != Kind::Data {
+            return false;
+        }
+        // Padding stays with the last part, and so does its length in front of the content.
+        let (start, padding) = match (whole.flags.contains(Flags::PADDED), payload.first()) {
+            (false, _) => (0, 0),
+            (true, Some(padding)) => (1, u32::from(*padding)),
+            (true, None) => return false,
+        };
+        let content = whole.length.saturating_sub(start + padding);
+        let arrived = payload.len() - start as usize;
+        let n = (self.window.available().min(content) as usize).min(arrived);
+        if n == 0 {
             return false;
         }
         let part = FrameHeader { length: n as u32, flags: Flags::default(), ..whole };
         *header = FrameHeader { length: whole.length - n as u32, ..whole }.to_bytes();
+        let start = start as usize;
         self.out.push(&part.to_bytes());
-        self.out.push(&content[..n]);
-        self.held.drain(FRAME_HEADER..FRAME_HEADER + n);
+        self.out.push(&payload[start..start + n]);
+        self.held.drain(FRAME_HEADER + start..FRAME_HEADER + start + n);
         // Fits: that is how much there is room for.
         let _ = self.window.consume(n as u32);
         true
@@ -347,16 +393,17 @@ impl Down {
                 let highest = self.diverted.flatten();
                 let limit = self.farewell.limit(last);
                 if highest <= Some(last) && limit != last {
-                    self.insert(|out| encode::goaway(out, limit, code, debug));
+                    self.go_away(limit, code, debug);
                     return Ok(false);
                 }
                 if let Some(highest) = highest.filter(|&highest| highest > last) {
-                    self.insert(|out| encode::goaway(out, highest, code, debug));
+                    self.go_away(highest, code, debug);
                     for id in open.above(last) {
                         self.insert(|out| encode::rst_stream(out, id, ErrorCode::REFUSED_STREAM));
                     }
                     return Ok(false);
                 }
+                self.told = last;
             }
             Payload::RstStream(_) => {
                 open.remove(frame.header.stream);

@@ -14,6 +14,7 @@ use interceptor_api::Remaining;
 use interceptor_wire::http2::{ErrorCode, StreamId, encode};
 
 use super::{
+    absent::{Absent, Said},
     diversion::Diversion,
     down::{Down, End},
     farewell::Farewell,
@@ -27,7 +28,7 @@ use super::{
 use crate::relay::{
     farewell::Phase,
     pipe::Before,
-    stats::Piped,
+    stats::{Outcome, Piped},
     stolen::Stolen,
     stream::{Chunk, SCRATCH, Stream},
     write_buffer::WriteBuffer,
@@ -46,8 +47,16 @@ pub(super) enum Ending {
     ClientFailed(Vec<u8>),
     /// The app's connection failed.
     AppFailed,
+    /// The app can't be reached, and the client wants something of it.
+    Refused,
     /// The rest is a pipe between the client and the app.
     Pipe(Option<Piped>, Before),
+}
+
+/// What is at the other end.
+enum App<'a> {
+    Open(&'a Stream),
+    Absent(Absent),
 }
 
 /// Why there are no more turns.
@@ -60,7 +69,7 @@ enum Halt {
 /// The joint.
 pub(super) struct Joint<'a> {
     stolen: &'a Stolen,
-    app: &'a Stream,
+    app: App<'a>,
     up: Up,
     down: Down,
     /// Made when the first stream is diverted.
@@ -86,6 +95,15 @@ impl From<Stop> for Halt {
 impl<'a> Joint<'a> {
     /// `received` was read from the client.
     pub(super) fn new(stolen: &'a Stolen, app: &'a Stream, received: Vec<u8>) -> Self {
+        Self::with(stolen, App::Open(app), received)
+    }
+
+    /// A joint without an app. `why` is what its dial said.
+    pub(super) fn without_app(stolen: &'a Stolen, why: Outcome, received: Vec<u8>) -> Self {
+        Self::with(stolen, App::Absent(Absent::new(why)), received)
+    }
+
+    fn with(stolen: &'a Stolen, app: App<'a>, received: Vec<u8>) -> Self {
         let mut up = Up::new();
         up.unread = received;
         Self {
@@ -174,15 +192,7 @@ impl<'a> Joint<'a> {
             Poll::Ready(Ok(())) | Poll::Pending => {}
             Poll::Ready(Err(_)) => return Err(Halt::Ended(self.client_failed())),
         }
-        match self.up.way_to_app().out.poll_flush(cx, self.app, |_| {}) {
-            Poll::Ready(Ok(())) => self.finish_app(),
-            Poll::Pending => {}
-            // A read shows how the app ended.
-            Poll::Ready(Err(error)) => {
-                self.up.way_to_app().out = WriteBuffer::default();
-                self.app_was_reset |= error.kind() == io::ErrorKind::ConnectionReset;
-            }
-        }
+        self.flush_app(cx)?;
         moved |= self.read_app(cx)?;
         moved |= self.read_client(cx)?;
         if let Some(diversion) = &mut self.diversion {
@@ -197,12 +207,47 @@ impl<'a> Joint<'a> {
         Ok(moved)
     }
 
-    /// Passes the client's FIN on.
-    fn finish_app(&mut self) {
-        if self.up.is_over && !self.is_finished {
+    /// Sends what waits for the app, then the client's FIN.
+    fn flush_app(&mut self, cx: &mut Context<'_>) -> Result<(), Halt> {
+        let out = &mut self.up.way_to_app().out;
+        let is_flushed = match &mut self.app {
+            App::Open(app) => match out.poll_flush(cx, app, |_| {}) {
+                Poll::Ready(Ok(())) => true,
+                Poll::Pending => false,
+                // A read shows how the app ended.
+                Poll::Ready(Err(error)) => {
+                    *out = WriteBuffer::default();
+                    self.app_was_reset |= error.kind() == io::ErrorKind::ConnectionReset;
+                    false
+                }
+            },
+            App::Absent(absent) => {
+                absent.on_bytes(&std::mem::take(out).into_rest());
+                if absent.has_refused() {
+                    self.stolen.record.record_all(absent.outcome);
+                    if !self.down.has_settings {
+                        return Err(Halt::Ended(Ending::Refused));
+                    }
+                }
+                true
+            }
+        };
+        if is_flushed && self.up.is_over && !self.is_finished {
             self.is_finished = true;
-            // Fails only if the app is gone, which a read shows.
-            let _ = self.app.finish();
+            match &mut self.app {
+                // Fails only if the app is gone, which a read shows.
+                App::Open(app) => drop(app.finish()),
+                App::Absent(absent) => absent.finish(),
+            }
+        }
+        Ok(())
+    }
+
+    /// The socket that the client's frames go to.
+    fn app_socket(&self) -> Option<&'a Stream> {
+        match &self.app {
+            App::Open(app) => Some(app),
+            App::Absent(_) => None,
         }
     }
 
@@ -258,7 +303,17 @@ impl<'a> Joint<'a> {
             self.on_app_bytes(cx, &bytes)?;
             return self.go_on(cx).map(|()| true);
         }
-        let app = self.app;
+        let app = match &mut self.app {
+            App::Open(app) => *app,
+            App::Absent(absent) => {
+                match absent.next() {
+                    Said::Nothing => return Ok(false),
+                    Said::Frames(frames) => self.on_app_bytes(cx, &frames)?,
+                    Said::End => self.app_ended(End::Closed),
+                }
+                return self.go_on(cx).map(|()| true);
+            }
+        };
         let mut chunk = self.chunks[1];
         let read = read(cx, app, &mut chunk, |cx, bytes| {
             if self.down.unread.is_empty() {
@@ -287,7 +342,8 @@ impl<'a> Joint<'a> {
     }
 
     fn on_client_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Stop> {
-        let mut link = Link { cx, sink: self.app, stolen: self.stolen, was_reset: false };
+        let sink = self.app_socket();
+        let mut link = Link { cx, sink, stolen: self.stolen, was_reset: false };
         let mut world =
             World { down: &mut self.down, diversion: &mut self.diversion, open: &mut self.open };
         // A failure to write is one that a read of the app shows.
@@ -299,7 +355,7 @@ impl<'a> Joint<'a> {
 
     fn on_app_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Stop> {
         let client: &'a Stream = &self.stolen.client;
-        let mut link = Link { cx, sink: client, stolen: self.stolen, was_reset: false };
+        let mut link = Link { cx, sink: Some(client), stolen: self.stolen, was_reset: false };
         self.down.diverted = self.diversion.as_ref().map(|diversion| diversion.highest());
         let (covered, followed) = self.down.on_bytes(bytes, &mut link, &mut self.open);
         self.down.unread = bytes[covered..].to_vec();
@@ -312,7 +368,8 @@ impl<'a> Joint<'a> {
             return Ok(());
         }
         {
-            let link = Link { cx, sink: self.app, stolen: self.stolen, was_reset: false };
+            let sink = self.app_socket();
+            let link = Link { cx, sink, stolen: self.stolen, was_reset: false };
             let mut world = World {
                 down: &mut self.down,
                 diversion: &mut self.diversion,
@@ -352,11 +409,11 @@ impl<'a> Joint<'a> {
         if !self.has_diverted() {
             return;
         }
-        let (down, last) = (&mut self.down, self.up.highest());
+        self.down.drop_held_part();
         for id in self.open.above(StreamId::CONNECTION) {
-            down.insert(|out| encode::rst_stream(out, id, ErrorCode::INTERNAL_ERROR));
+            self.down.reset_lost(id);
         }
-        down.insert(|out| encode::goaway(out, last, ErrorCode::NO_ERROR, b""));
+        self.down.go_away(self.up.highest(), ErrorCode::NO_ERROR, b"");
         self.open = Open::default();
     }
 
@@ -394,14 +451,14 @@ impl<'a> Joint<'a> {
             Farewell::None if is_idle || phase >= Phase::Closing => {
                 down.farewell = Farewell::asked();
                 if let Farewell::Asked { ping } = down.farewell {
-                    down.insert(|out| encode::goaway(out, StreamId::MAX, ErrorCode::NO_ERROR, b""));
+                    down.go_away(StreamId::MAX, ErrorCode::NO_ERROR, b"");
                     down.insert(|out| encode::ping(out, ping));
                 }
             }
             Farewell::Known => {
                 let last = self.up.highest();
                 down.farewell = Farewell::Told { last };
-                down.insert(|out| encode::goaway(out, last, ErrorCode::NO_ERROR, b""));
+                down.go_away(last, ErrorCode::NO_ERROR, b"");
             }
             Farewell::Told { .. } if is_idle && down.is_empty() => {
                 return Err(Halt::Ended(Ending::Left));
@@ -430,12 +487,11 @@ impl<'a> Joint<'a> {
         if let Some(diversion) = &self.diversion {
             diversion.reset_servers();
         }
-        let last = self.up.highest();
-        self.down.insert(|out| encode::goaway(out, last, code, b""));
+        self.down.go_away(self.up.highest(), code, b"");
         self.down.release();
         let rest = std::mem::take(&mut self.down.out).into_rest();
-        // The client may be gone.
-        let _ = self.stolen.client.write_all(&rest).await;
+        // A client that does not read is not waited for.
+        self.stolen.client.send_rest(&rest).await;
         Ending::Closed
     }
 }
