@@ -25,6 +25,8 @@ words! {
         /// The target accepted the connection, and closed it within a second and before its first
         /// byte.
         TargetClosed = "target_closed",
+        /// The target had as many streams as it takes at once (HTTP/2), for the connect time-out.
+        TargetFull = "target_full",
         /// The target did not answer within the connect time-out.
         TargetTimeout = "target_timeout",
         /// There is no route to the target, or a router reported so (ICMP).

@@ -62,6 +62,7 @@ mod respond;
 mod server;
 mod stop;
 mod stream;
+mod streams;
 mod switch;
 mod to_app;
 mod up;

@@ -19,6 +19,7 @@ mod routing;
 mod scripted;
 mod server;
 mod streams;
+mod targets;
 mod upgrade;
 mod without_app;
 

@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashSet,
+    future::Future as _,
     hash::{BuildHasher as _, RandomState},
+    pin::Pin,
     sync::Arc,
     task::Context,
 };
@@ -12,6 +14,7 @@ use interceptor_wire::http2::{
     encode,
     hpack::{Encoder, Fields},
 };
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     down::Down,
@@ -19,11 +22,16 @@ use super::{
     open::Open,
     respond::respond,
     server::{Polled, Server},
-    stream::{self, Diverted, ServerKey, Streams},
+    stream::{self, Diverted, ServerKey},
+    streams::Streams,
     to_app::ToApp,
 };
 use crate::relay::{
-    direction::Direction, observe::Observer as _, route::Route, select::Decided, stats::Outcome,
+    direction::Direction,
+    observe::Observer as _,
+    route::Route,
+    select::Decided,
+    stats::{FellBack, Outcome},
     stolen::Stolen,
 };
 
@@ -41,12 +49,16 @@ pub(super) struct Diversion<'a> {
     next_key: u32,
     /// What the client may be given back of the connection's window, in bytes.
     taken: u32,
+    /// Not less than the bytes of all requests that wait.
+    held_at_most: usize,
     /// The last stream of which something went to the client.
     last_served: StreamId,
     /// Streams that were reset while the client might still send DATA of them.
     forgotten: HashSet<StreamId>,
     /// Shows that the client has read the resets before it.
     ping: Option<Ping>,
+    /// When the next stream has waited too long for a target that takes no more at once.
+    full_until: Option<Pin<Box<Sleep>>>,
 }
 
 /// A PING of the relay's own.
@@ -63,24 +75,26 @@ impl<'a> Diversion<'a> {
         Self {
             stolen,
             encoder,
-            streams: Streams::new(),
+            streams: Streams::default(),
             servers: Vec::new(),
             next_key: 0,
             taken: 0,
+            held_at_most: 0,
             last_served: StreamId::CONNECTION,
             forgotten: HashSet::new(),
             ping: None,
+            full_until: None,
         }
     }
 
     /// The highest diverted stream that is open.
     pub(super) fn highest(&self) -> Option<StreamId> {
-        self.streams.keys().max().copied()
+        self.streams.highest()
     }
 
     /// Whether the app has not seen the stream because it was diverted, as far as is remembered.
     pub(super) fn knows(&self, id: StreamId) -> bool {
-        self.streams.contains_key(&id) || self.forgotten.contains(&id)
+        self.streams.contains(id) || self.forgotten.contains(&id)
     }
 
     /// Makes the connections to servers end with a reset.
@@ -105,6 +119,7 @@ impl<'a> Diversion<'a> {
             down.insert(|out| encode::rst_stream(out, id, ErrorCode::REFUSED_STREAM));
             return self.forget(id, end);
         }
+        let size = fields.list_size();
         let server = self.server(target);
         self.stolen.observe_app().head(Direction::Up, &mut clock);
         let stream = Diverted {
@@ -114,6 +129,8 @@ impl<'a> Diversion<'a> {
             down: Default::default(),
             client_window: StreamWindow::new(window),
             server_window: StreamWindow::new(0),
+            granted: StreamWindow::new(0),
+            waits_since: None,
             credit: 0,
             client_ended: end,
             is_reset: false,
@@ -125,7 +142,7 @@ impl<'a> Diversion<'a> {
             clock,
         };
         self.streams.insert(id, stream);
-        self.limit_held();
+        self.limit_held(size);
     }
 
     /// A server that takes another stream, which is dialled if there is none yet.
@@ -145,18 +162,18 @@ impl<'a> Diversion<'a> {
 
     /// Trailers of a diverted request. False for other streams.
     pub(super) fn trailers(&mut self, id: StreamId, fields: &Fields) -> bool {
-        let Some(stream) = self.streams.get_mut(&id) else { return false };
+        let Some(stream) = self.streams.get_mut(id) else { return false };
         if !stream.client_ended && !stream.is_reset {
             stream.up.push_back(stream::Up::Block { fields: fields.clone(), end: true });
         }
         stream.client_ended = true;
-        self.limit_held();
+        self.limit_held(fields.list_size());
         true
     }
 
     /// A part of a diverted DATA frame.
     pub(super) fn on_data(&mut self, id: StreamId, part: Part, bytes: &[u8], down: &mut Down) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         if part != Part::Content {
             // The server does not get padding, so it gives nothing back for it.
             give_back(id, bytes.len() as u32, down);
@@ -165,14 +182,14 @@ impl<'a> Diversion<'a> {
         }
         if !stream.is_reset {
             stream.push_up(bytes, false);
-            self.limit_held();
+            self.limit_held(bytes.len());
         }
     }
 
     /// A DATA frame that the app does not get begins. What it takes of the connection's window goes
     /// back to the client: the app will never give it back.
     pub(super) fn on_data_start(&mut self, id: StreamId, length: u32, down: &mut Down) {
-        let stream = self.streams.get_mut(&id);
+        let stream = self.streams.get_mut(id);
         let give_back = match stream {
             None => length,
             Some(stream) => {
@@ -194,7 +211,7 @@ impl<'a> Diversion<'a> {
 
     /// A diverted DATA frame is complete. `end`: it has END_STREAM.
     pub(super) fn on_data_end(&mut self, id: StreamId, end: bool) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(id) else { return };
         stream.arriving_up = false;
         if end && stream.is_reset {
             stream.client_ended = true;
@@ -203,14 +220,20 @@ impl<'a> Diversion<'a> {
         }
     }
 
-    /// Resets the largest request if too many bytes wait.
-    fn limit_held(&mut self) {
-        let held: usize = self.streams.values().map(Diverted::waiting_up).sum();
-        if held <= MAX_HELD {
+    /// Resets the largest request if too many bytes wait. `more` of them have just come.
+    fn limit_held(&mut self, more: usize) {
+        // What was sent since the last count makes the sum too high, never too low.
+        self.held_at_most += more;
+        if self.held_at_most <= MAX_HELD {
+            return;
+        }
+        self.held_at_most = self.streams.iter().map(|(_, stream)| stream.waiting_up()).sum();
+        if self.held_at_most <= MAX_HELD {
             return;
         }
         let largest = self.streams.iter_mut().max_by_key(|(_, stream)| stream.waiting_up());
         if let Some((_, stream)) = largest {
+            self.held_at_most -= stream.waiting_up();
             if let Some(server) = find(&mut self.servers, stream.server) {
                 server.reset(stream, ErrorCode::CANCEL);
             }
@@ -225,16 +248,16 @@ impl<'a> Diversion<'a> {
         more: Increment<OfStream>,
         down: &mut Down,
     ) -> bool {
-        let Some(stream) = self.streams.get_mut(&id) else { return false };
+        let Some(stream) = self.streams.get_mut(id) else { return false };
         if stream.client_window.add(more).is_err() {
             self.end_by_relay(id, ErrorCode::FLOW_CONTROL_ERROR, down);
             return true;
         }
         match stream.theirs {
             None => stream.credit = stream.credit.saturating_add(more.bytes()),
-            Some(theirs) => {
+            Some(_) => {
                 if let Some(server) = find(&mut self.servers, stream.server) {
-                    server.credit(theirs, more.bytes());
+                    server.credit(stream, more.bytes());
                 }
             }
         }
@@ -243,7 +266,7 @@ impl<'a> Diversion<'a> {
 
     /// The client has reset a stream. False if it was not diverted.
     pub(super) fn reset_by_client(&mut self, id: StreamId, code: ErrorCode) -> bool {
-        if let Some(stream) = self.streams.remove(&id) {
+        if let Some(stream) = self.streams.remove(id) {
             if let Some(server) = find(&mut self.servers, stream.server) {
                 server.reset(&stream, code);
             }
@@ -255,7 +278,7 @@ impl<'a> Diversion<'a> {
 
     /// Resets a stream on both sides.
     fn end_by_relay(&mut self, id: StreamId, code: ErrorCode, down: &mut Down) {
-        let Some(stream) = self.streams.remove(&id) else { return };
+        let Some(stream) = self.streams.remove(id) else { return };
         if let Some(server) = find(&mut self.servers, stream.server) {
             server.reset(&stream, ErrorCode::CANCEL);
         }
@@ -283,12 +306,12 @@ impl<'a> Diversion<'a> {
     /// Follows a change of the client's initial window of streams.
     fn follow_initial_window(&mut self, down: &mut Down) {
         let Some((before, after)) = down.initial_window.take() else { return };
-        for stream in self.streams.values_mut() {
+        for (_, stream) in self.streams.iter_mut() {
             // The app's own streams meet the same overflow, which the client judges.
             let _ = stream.client_window.change_initial(before, after);
         }
         for server in &mut self.servers {
-            server.set_initial_window(after);
+            server.set_initial_window(after, &mut self.streams);
         }
     }
 
@@ -335,12 +358,15 @@ impl<'a> Diversion<'a> {
         }
         self.leave_servers();
         moved |= self.send_up(down);
+        moved |= self.leave_full_servers(cx, to_app, down, open);
         moved |= self.send_down(down);
-        down.targets_wait = self.streams.values().any(|stream| !stream.down.is_empty());
+        self.streams.settle();
+        let waits = |id| self.streams.get(id).is_some_and(|stream| !stream.down.is_empty());
+        down.targets_wait = self.streams.busy().into_iter().any(waits);
         self.send_ping(down);
         self.servers.retain(|server| {
-            let is_wanted = self.streams.values().any(|stream| stream.server == server.key);
-            is_wanted || !server.is_useless()
+            let is_wanted = || self.streams.iter().any(|(_, stream)| stream.server == server.key);
+            !server.is_useless() || is_wanted()
         });
         moved
     }
@@ -355,33 +381,80 @@ impl<'a> Diversion<'a> {
         open: &mut Open,
     ) {
         // In the order of their numbers, each of which must be higher than those before.
-        let mut ids = self.of_server(server.key);
-        ids.sort_unstable();
-        for id in ids {
-            let Some(route) = &server.route else {
-                if let Some(stream) = self.streams.get_mut(&id) {
-                    stream.reset(ErrorCode::REFUSED_STREAM);
+        for id in self.of_server(server.key) {
+            match &server.route {
+                Some(route) => self.give_to_app(id, route, outcome, to_app, down, open),
+                None => {
+                    if let Some(stream) = self.streams.get_mut(id) {
+                        stream.reset(ErrorCode::REFUSED_STREAM);
+                    }
                 }
-                continue;
-            };
-            self.stolen.failed(route, outcome);
-            let is_open = down.end.is_none() && !down.is_leaving && to_app.may_open(id);
-            // Else the app's window of the connection would be overrun.
-            let fits = self.streams.get(&id).is_some_and(|stream| stream.used.is_some());
-            if is_open && fits {
-                self.hand_to_app(id, to_app, down, open);
-                continue;
-            }
-            let second = self.server(None);
-            if let Some(stream) = self.streams.get_mut(&id) {
-                stream.server = second;
             }
         }
     }
 
+    /// The app gets a stream that the rule's target has not got.
+    fn give_to_app(
+        &mut self,
+        id: StreamId,
+        route: &Arc<Route>,
+        outcome: Outcome,
+        to_app: &mut ToApp,
+        down: &Down,
+        open: &mut Open,
+    ) {
+        self.stolen.failed(route, outcome);
+        let is_open = down.end.is_none() && !down.is_leaving && to_app.may_open(id);
+        // Else the app's window of the connection would be overrun.
+        let fits = self.streams.get(id).is_some_and(|stream| stream.used.is_some());
+        if is_open && fits {
+            return self.hand_to_app(id, to_app, down, open);
+        }
+        let second = self.server(None);
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.server = second;
+            stream.waits_since = None;
+        }
+    }
+
+    /// Gives the app the streams that have waited too long for a target that takes no more at once.
+    /// Whether there were any.
+    fn leave_full_servers(
+        &mut self,
+        cx: &mut Context<'_>,
+        to_app: &mut ToApp,
+        down: &Down,
+        open: &mut Open,
+    ) -> bool {
+        let patience = self.stolen.workload.connect_timeout;
+        let (mut over, mut next): (Vec<(StreamId, Arc<Route>)>, Option<Instant>) = (Vec::new(), None);
+        for id in self.streams.busy() {
+            let Some(stream) = self.streams.get(id) else { continue };
+            let waits = stream.theirs.is_none() && !stream.is_reset;
+            let Some(since) = stream.waits_since.filter(|_| waits) else { continue };
+            let server = self.servers.iter().find(|server| server.key == stream.server);
+            // The second connection to the app is the last resort.
+            let Some(route) = server.and_then(|server| server.route.clone()) else { continue };
+            if since.elapsed() >= patience {
+                over.push((id, route));
+            } else {
+                let end = since + patience;
+                next = Some(next.map_or(end, |next| next.min(end)));
+            }
+        }
+        let any = !over.is_empty();
+        for (id, route) in over {
+            let outcome = Outcome::FellBack(FellBack::TargetFull);
+            self.give_to_app(id, &route, outcome, to_app, down, open);
+        }
+        self.full_until = next.map(|end| Box::pin(sleep_until(end)));
+        let woken = self.full_until.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready());
+        any || woken
+    }
+
     /// Opens a diverted stream at the app after all.
     fn hand_to_app(&mut self, id: StreamId, to_app: &mut ToApp, down: &Down, open: &mut Open) {
-        let Some(stream) = self.streams.remove(&id) else { return };
+        let Some(stream) = self.streams.remove(id) else { return };
         let (mut frames, size) = (Vec::new(), down.app.in_force().max_frame_size);
         for item in stream.up {
             match item {
@@ -403,12 +476,12 @@ impl<'a> Diversion<'a> {
 
     fn of_server(&self, key: ServerKey) -> Vec<StreamId> {
         let of_server = self.streams.iter().filter(|(_, stream)| stream.server == key);
-        of_server.map(|(id, _)| *id).collect()
+        of_server.map(|(id, _)| id).collect()
     }
 
     /// The server is gone.
     fn lose(&mut self, key: ServerKey) {
-        for stream in self.streams.values_mut().filter(|stream| stream.server == key) {
+        for (_, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.server == key) {
             let is_answered = stream.server_ended;
             if stream.theirs.is_none() {
                 // Nothing of it was sent, so it may be sent again (RFC 9113, section 8.7).
@@ -428,17 +501,18 @@ impl<'a> Diversion<'a> {
     fn send_up(&mut self, down: &mut Down) -> bool {
         let initial = down.app.announced().initial_window_size;
         let (mut any, mut used) = (false, 0);
-        for (id, stream) in &mut self.streams {
+        for id in self.streams.busy() {
+            let Some(stream) = self.streams.get_mut(id) else { continue };
             if stream.up.is_empty() {
                 continue;
             }
             let Some(server) = find(&mut self.servers, stream.server) else { continue };
-            let (taken, moved) = server.send(*id, stream);
+            let (taken, moved) = server.send(id, stream);
             if stream.theirs.is_some() {
                 used += stream.used.take().unwrap_or_default();
             }
             any |= moved;
-            give_back(*id, stream.give_back(taken, initial), down);
+            give_back(id, stream.give_back(taken, initial), down);
         }
         self.give_connection_back(used, down);
         any
@@ -448,12 +522,11 @@ impl<'a> Diversion<'a> {
     fn send_down(&mut self, down: &mut Down) -> bool {
         let (mut any, mut over) = (false, Vec::new());
         // Each turn begins behind the last stream that was served, so that none starves.
-        let mut ids: Vec<StreamId> = self.streams.keys().copied().collect();
-        ids.sort_unstable();
+        let mut ids = self.streams.busy();
         let first = ids.partition_point(|&id| id <= self.last_served);
         ids.rotate_left(first);
         for id in ids {
-            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            let Some(stream) = self.streams.get_mut(id) else { continue };
             let server = find(&mut self.servers, stream.server);
             if respond(id, stream, server, down, &mut over) {
                 any = true;
@@ -464,7 +537,7 @@ impl<'a> Diversion<'a> {
             }
         }
         for id in over {
-            if let Some(stream) = self.streams.remove(&id) {
+            if let Some(stream) = self.streams.remove(id) {
                 if let Some(server) = find(&mut self.servers, stream.server) {
                     server.forget(stream.theirs);
                 }
@@ -483,20 +556,21 @@ impl<'a> Diversion<'a> {
             let is_left = |stream: &Diverted| {
                 stream.server == key && stream.theirs.is_none() && !stream.is_reset
             };
-            if !self.streams.values().any(is_left) {
+            if !self.streams.iter().any(|(_, stream)| is_left(stream)) {
                 continue;
             }
             let route = find(&mut self.servers, key).and_then(|server| server.route.clone());
             let next = self.server(route);
-            for stream in self.streams.values_mut().filter(|stream| is_left(stream)) {
+            for (_, stream) in self.streams.iter_mut().filter(|(_, stream)| is_left(stream)) {
                 stream.server = next;
+                stream.waits_since = None;
             }
         }
     }
 
     /// The client has ended its connection: what it has not ended before stays a part.
     pub(super) fn cancel_parts(&mut self) {
-        for stream in self.streams.values_mut().filter(|stream| !stream.client_ended) {
+        for (_, stream) in self.streams.iter_mut().filter(|(_, stream)| !stream.client_ended) {
             if let Some(server) = find(&mut self.servers, stream.server) {
                 server.reset(stream, ErrorCode::CANCEL);
             }
@@ -510,7 +584,7 @@ impl<'a> Diversion<'a> {
         for server in &mut self.servers {
             let is_waiting =
                 |stream: &Diverted| stream.server == server.key && !stream.up.is_empty();
-            if !self.streams.values().any(is_waiting) {
+            if !self.streams.iter().any(|(_, stream)| is_waiting(stream)) {
                 server.finish();
             }
         }

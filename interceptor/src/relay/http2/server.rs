@@ -4,6 +4,7 @@
 //! header lists, and no push. Its streams have numbers of their own. `receive.rs` follows what it
 //! sends.
 
+mod granted;
 mod receive;
 mod state;
 
@@ -20,13 +21,17 @@ use interceptor_wire::http2::{
     encode,
     hpack::{Decoder, Encoder, MAX_FIELD},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 pub(super) use self::state::Server;
-use self::state::{Broken, Link, WINDOW};
+use self::{
+    granted::Granted,
+    state::{Broken, Link, WINDOW},
+};
 use super::{
     limits::{MAX_WAITING, MAX_WHOLE},
-    stream::{Diverted, ServerKey, Streams, Up},
+    stream::{Diverted, ServerKey, Up},
+    streams::Streams,
 };
 use crate::relay::{
     dial::Ack,
@@ -80,6 +85,7 @@ impl<'a> Server<'a> {
             out: WriteBuffer::default(),
             encoder: Encoder::new(TABLE),
             settings: Settings::default(),
+            granted: Granted::new(Settings::default().initial_window_size),
             window: ConnectionWindow::new(),
             streams: HashMap::new(),
             next: 1,
@@ -170,6 +176,7 @@ impl<'a> Server<'a> {
             settings.push(setting(SettingId::MAX_HEADER_LIST_SIZE, size));
         }
         encode::settings(&mut first, settings);
+        self.granted.announce(client.initial_window_size);
         if let Some(more) = Increment::new(WINDOW - INITIAL_CONNECTION_WINDOW) {
             encode::connection_window(&mut first, more);
         }
@@ -177,13 +184,30 @@ impl<'a> Server<'a> {
     }
 
     /// Tells the server that the client has changed the initial window of streams.
-    pub(super) fn set_initial_window(&mut self, size: u32) {
+    pub(super) fn set_initial_window(&mut self, size: u32, streams: &mut Streams) {
         if matches!(self.link, Link::Dialling(_)) {
             // The opening will say so.
             return;
         }
+        let before = self.granted.largest();
+        self.granted.announce(size);
+        self.regrant(before, streams);
         let setting = Setting { id: SettingId::INITIAL_WINDOW_SIZE, value: size };
         self.write(|out| encode::settings(out, [setting]));
+    }
+
+    /// Lets the windows of all streams follow what the server was told.
+    fn regrant(&mut self, before: u32, streams: &mut Streams) {
+        let after = self.granted.largest();
+        if before == after {
+            return;
+        }
+        for id in self.streams.values() {
+            if let Some(stream) = streams.get_mut(*id) {
+                // The client's window meets the same overflow.
+                let _ = stream.granted.change_initial(before, after);
+            }
+        }
     }
 
     fn write(&mut self, frame: impl FnOnce(&mut Vec<u8>)) {
@@ -210,8 +234,16 @@ impl<'a> Server<'a> {
                 Up::Block { fields, end } => {
                     let theirs = match stream.theirs {
                         Some(theirs) => theirs,
-                        None if self.is_full() || self.is_leaving => break,
-                        None => self.open(id, &mut stream.theirs, &mut stream.server_window),
+                        None if self.is_leaving => break,
+                        None if self.is_full() => {
+                            stream.waits_since.get_or_insert_with(Instant::now);
+                            break;
+                        }
+                        None => self.open(
+                            id,
+                            &mut stream.theirs,
+                            (&mut stream.server_window, &mut stream.granted),
+                        ),
                     };
                     let block = self.encoder.block(fields);
                     // A priority names streams by the client's numbers.
@@ -221,6 +253,7 @@ impl<'a> Server<'a> {
                     self.write(|out| encode::block(out, &head, &block, size));
                     stream.up.pop_front();
                     if let Some(credit) = Increment::new(std::mem::take(&mut stream.credit)) {
+                        let _ = stream.granted.add(credit);
                         self.write(|out| encode::stream_window(out, theirs, credit));
                     }
                 }
@@ -262,24 +295,28 @@ impl<'a> Server<'a> {
         &mut self,
         id: StreamId,
         theirs: &mut Option<StreamId>,
-        window: &mut StreamWindow,
+        (window, granted): (&mut StreamWindow, &mut StreamWindow),
     ) -> StreamId {
         let number = StreamId::new(self.next).unwrap_or(StreamId::MAX);
         self.next += 2;
         self.streams.insert(number, id);
         *theirs = Some(number);
         *window = StreamWindow::new(self.settings.initial_window_size);
+        *granted = StreamWindow::new(self.granted.largest());
         if let Some(route) = &self.route {
             self.stolen.reached(route);
         }
         number
     }
 
-    /// Passes the client's WINDOW_UPDATE of a stream on.
-    pub(super) fn credit(&mut self, theirs: StreamId, bytes: u32) {
-        if self.streams.contains_key(&theirs)
+    /// Lets the server send more of a stream.
+    pub(super) fn credit(&mut self, stream: &mut Diverted, bytes: u32) {
+        if let Some(theirs) = stream.theirs
+            && self.streams.contains_key(&theirs)
             && let Some(bytes) = Increment::new(bytes)
         {
+            // The client's window meets the same overflow.
+            let _ = stream.granted.add(bytes);
             self.write(|out| encode::stream_window(out, theirs, bytes));
         }
     }

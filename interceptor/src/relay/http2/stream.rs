@@ -1,18 +1,16 @@
 //! A diverted stream: one that another connection than the app's first one serves. What waits in
 //! each direction.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use interceptor_wire::http2::{ErrorCode, StreamId, StreamWindow, hpack::Fields};
+use tokio::time::Instant;
 
 use crate::relay::observe::ResponseClock;
 
 /// Tells the servers of a connection apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ServerKey(pub(super) u32);
-
-/// The diverted streams of a connection, by the client's number.
-pub(super) type Streams = HashMap<StreamId, Diverted>;
 
 /// As much of a DATA frame is sent on before the rest of it has arrived, in bytes. Peers count many
 /// small frames as an attack.
@@ -40,6 +38,10 @@ pub(super) struct Diverted {
     pub(super) client_window: StreamWindow,
     /// How much the server takes. It counts once the stream is open there.
     pub(super) server_window: StreamWindow,
+    /// How much the server may send, as far as it was told. It counts once the stream is open there.
+    pub(super) granted: StreamWindow,
+    /// Since when the server has as many streams as it takes, if it did so before this one.
+    pub(super) waits_since: Option<Instant>,
     /// What the client's WINDOW_UPDATE added before the stream was open at the server, in bytes.
     pub(super) credit: u32,
     /// What the client may be given back of its window, in bytes.

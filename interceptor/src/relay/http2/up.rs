@@ -424,7 +424,7 @@ impl Up {
         if let Some(diversion) = world.diversion
             && !id.is_connection()
         {
-            if diversion.streams.contains_key(&id) {
+            if diversion.streams.contains(id) {
                 let is_data = header.kind == Kind::Data;
                 self.fate = if is_data { Fate::Divert(id) } else { Fate::Drop };
             } else if self.is_diverted(id, world) {

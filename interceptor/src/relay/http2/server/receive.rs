@@ -10,7 +10,8 @@ use crate::relay::{
     direction::Direction,
     http2::{
         limits::MAX_FIELDS,
-        stream::{Down, Streams},
+        stream::Down,
+        streams::Streams,
     },
     observe::Observer as _,
 };
@@ -48,7 +49,7 @@ impl Server<'_> {
 
     /// A DATA frame begins.
     fn on_data(&mut self, header: &FrameHeader, streams: &mut Streams) -> Result<(), Broken> {
-        let stream = self.streams.get(&header.stream).and_then(|id| streams.get_mut(id));
+        let stream = self.streams.get(&header.stream).and_then(|id| streams.get_mut(*id));
         let Some(stream) = stream.filter(|stream| !stream.is_reset) else {
             // What nobody wants uses up the connection's window, too.
             self.content_of = None;
@@ -58,6 +59,13 @@ impl Server<'_> {
         if stream.server_ended {
             return Err(Broken(ErrorCode::STREAM_CLOSED));
         }
+        if stream.granted.consume(header.length).is_err() {
+            self.content_of = None;
+            self.content_taken(header.length);
+            self.write(|out| encode::rst_stream(out, header.stream, ErrorCode::FLOW_CONTROL_ERROR));
+            self.lose(header.stream, ErrorCode::FLOW_CONTROL_ERROR, streams);
+            return Ok(());
+        }
         stream.arriving_down = true;
         self.content_of = Some(header.stream);
         Ok(())
@@ -65,7 +73,7 @@ impl Server<'_> {
 
     fn on_piece(&mut self, part: Part, bytes: &[u8], streams: &mut Streams) -> Result<(), Broken> {
         let Some(theirs) = self.content_of else { return Ok(()) };
-        let stream = self.streams.get(&theirs).and_then(|id| streams.get_mut(id));
+        let stream = self.streams.get(&theirs).and_then(|id| streams.get_mut(*id));
         let Some(stream) = stream.filter(|stream| !stream.is_reset) else {
             // It was reset while the frame arrived.
             self.content_taken(bytes.len() as u32);
@@ -81,8 +89,8 @@ impl Server<'_> {
         } else {
             // The client does not see padding, so nobody else gives it back.
             let padding = bytes.len() as u32;
+            self.credit(stream, padding);
             self.content_taken(padding);
-            self.credit(theirs, padding);
         }
         Ok(())
     }
@@ -90,7 +98,7 @@ impl Server<'_> {
     fn on_data_end(&mut self, header: &FrameHeader, streams: &mut Streams) {
         let Some(theirs) = self.content_of.take() else { return };
         let ends = header.flags.contains(Flags::END_STREAM);
-        if let Some(stream) = self.streams.get(&theirs).and_then(|id| streams.get_mut(id)) {
+        if let Some(stream) = self.streams.get(&theirs).and_then(|id| streams.get_mut(*id)) {
             stream.arriving_down = false;
             if ends {
                 stream.push_down(&[], true);
@@ -121,12 +129,19 @@ impl Server<'_> {
                     link => link,
                 };
             }
+            Payload::SettingsAck => {
+                let before = self.granted.largest();
+                if !self.granted.acknowledge() {
+                    return Err(Broken(ErrorCode::PROTOCOL_ERROR));
+                }
+                self.regrant(before, streams);
+            }
             Payload::Ping(opaque) => self.write(|out| encode::ping_ack(out, opaque)),
             Payload::ConnectionWindow(more) => {
                 self.window.add(more).map_err(|_| Broken(ErrorCode::FLOW_CONTROL_ERROR))?;
             }
             Payload::StreamWindow(more) => {
-                let stream = self.streams.get(&id).and_then(|id| streams.get_mut(id));
+                let stream = self.streams.get(&id).and_then(|id| streams.get_mut(*id));
                 if stream.is_some_and(|stream| stream.server_window.add(more).is_err()) {
                     self.write(|out| encode::rst_stream(out, id, ErrorCode::FLOW_CONTROL_ERROR));
                     self.lose(id, ErrorCode::FLOW_CONTROL_ERROR, streams);
@@ -143,7 +158,7 @@ impl Server<'_> {
                 }
             }
             Payload::Headers { fragment, .. } => {
-                let stream = self.streams.get(&id).copied().filter(|id| streams.contains_key(id));
+                let stream = self.streams.get(&id).copied().filter(|id| streams.contains(*id));
                 let end = frame.header.flags.contains(Flags::END_STREAM);
                 self.block = Some(Block { stream, end, encoded: Vec::new() });
                 self.on_fragment(fragment, &frame.header, streams)?;
@@ -155,7 +170,6 @@ impl Server<'_> {
             Payload::PushPromise { .. } => return Err(Broken(ErrorCode::PROTOCOL_ERROR)),
             Payload::Data(_)
             | Payload::Priority(_)
-            | Payload::SettingsAck
             | Payload::PingAck(_)
             | Payload::PriorityUpdate(..)
             | Payload::Other(_) => {}
@@ -170,7 +184,7 @@ impl Server<'_> {
             SettingId::HEADER_TABLE_SIZE => self.encoder.set_limit(setting.value),
             SettingId::INITIAL_WINDOW_SIZE => {
                 for id in self.streams.values() {
-                    let Some(stream) = streams.get_mut(id) else { continue };
+                    let Some(stream) = streams.get_mut(*id) else { continue };
                     let changed = stream.server_window.change_initial(before, setting.value);
                     changed.map_err(|_| Broken(ErrorCode::FLOW_CONTROL_ERROR))?;
                 }
@@ -204,7 +218,7 @@ impl Server<'_> {
         let Some(Block { stream: Some(id), end, encoded }) = self.block.take() else {
             return Ok(());
         };
-        if let Some(stream) = streams.get_mut(&id).filter(|stream| !stream.is_reset) {
+        if let Some(stream) = streams.get_mut(id).filter(|stream| !stream.is_reset) {
             if stream.server_ended {
                 return Err(Broken(ErrorCode::STREAM_CLOSED));
             }
@@ -218,7 +232,7 @@ impl Server<'_> {
 
     /// The server has ended a stream by an error.
     fn lose(&mut self, theirs: StreamId, code: ErrorCode, streams: &mut Streams) {
-        if let Some(stream) = self.streams.remove(&theirs).and_then(|id| streams.get_mut(&id)) {
+        if let Some(stream) = self.streams.remove(&theirs).and_then(|id| streams.get_mut(id)) {
             stream.reset(code);
         }
     }

@@ -8,6 +8,7 @@ use interceptor_wire::http2::{
 };
 use tokio::time::Sleep;
 
+use super::granted::Granted;
 use crate::relay::{
     http2::stream::ServerKey, route::Route, stats::Outcome, stolen::Stolen, upstream::Upstream,
     write_buffer::WriteBuffer,
@@ -34,6 +35,8 @@ pub(in crate::relay::http2) struct Server<'a> {
     pub(super) out: WriteBuffer,
     pub(super) encoder: Encoder,
     pub(super) settings: Settings,
+    /// What the server was told of the client's initial window.
+    pub(super) granted: Granted,
     pub(super) window: ConnectionWindow,
     /// The open streams: the client's number by the server's.
     pub(super) streams: HashMap<StreamId, StreamId>,
