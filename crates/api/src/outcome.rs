@@ -25,7 +25,7 @@ words! {
         /// The target accepted the connection, and closed it within a second and before its first
         /// byte.
         TargetClosed = "target_closed",
-        /// The target had as many streams as it takes at once (HTTP/2), for the connect time-out.
+        /// The target had its maximum of HTTP/2 streams for the connect time-out.
         TargetFull = "target_full",
         /// The target did not answer within the connect time-out.
         TargetTimeout = "target_timeout",

@@ -32,8 +32,11 @@ fn a_stream_that_a_full_target_does_not_take_reaches_the_app_after_a_short_wait(
             }
             ensure!(started.elapsed() < Duration::from_secs(10), "the stream waits for ever");
         };
-        let heads: Vec<_> =
-            frames(&at_app).iter().filter(|frame| frame.0 == HEADERS).map(|frame| frame.1).collect();
+        let heads: Vec<_> = frames(&at_app)
+            .iter()
+            .filter(|frame| frame.0 == HEADERS)
+            .map(|frame| frame.1)
+            .collect();
         assert_eq!(heads, [3]);
         let fell_back = [("decision", "fell_back")];
         assert_eq!(parties.daemon.metric("interceptor_decisions_total", &fell_back), 1.0);

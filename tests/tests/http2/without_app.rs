@@ -27,7 +27,7 @@ fn streams_that_match_reach_their_target_while_the_app_is_away() {
             let (response, mut up) = client.open(request("/echo", true), false).await?;
             let mut body = response.await?.into_body();
             assert_eq!(client.get("/name", true).await?.text, "laptop");
-            // Others are refused, so that the client connects anew.
+            // Others are refused, so that the client connects again.
             let refused = client.get("/name", false).await.err().context("an answer")?;
             let reason = refused.downcast_ref::<h2::Error>().and_then(h2::Error::reason);
             assert_eq!(reason, Some(Reason::REFUSED_STREAM), "{refused:?}");

@@ -2,7 +2,7 @@
 //!
 //! It speaks as a server without any limits or wishes: empty SETTINGS, answers to SETTINGS and
 //! PING, and windows that are given back. It refuses the first stream that gets to it, and leaves:
-//! RST_STREAM with REFUSED_STREAM, GOAWAY, and the end of the connection. The client connects anew
+//! RST_STREAM with REFUSED_STREAM, GOAWAY, and the end of the connection. The client connects again
 //! then, and may find the app. Streams of targets go on as they do when an app goes.
 //!
 //! If that happens before the client has got anything, its connection is reset. A client that does

@@ -427,7 +427,8 @@ impl<'a> Diversion<'a> {
         open: &mut Open,
     ) -> bool {
         let patience = self.stolen.workload.connect_timeout;
-        let (mut over, mut next): (Vec<(StreamId, Arc<Route>)>, Option<Instant>) = (Vec::new(), None);
+        let (mut over, mut next): (Vec<(StreamId, Arc<Route>)>, Option<Instant>) =
+            (Vec::new(), None);
         for id in self.streams.busy() {
             let Some(stream) = self.streams.get(id) else { continue };
             let waits = stream.theirs.is_none() && !stream.is_reset;

@@ -16,11 +16,24 @@ fn head(lines: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost: web\r\n{lines}\r\n")
 }
 
-fn with_request<T>(head: &str, look: impl FnOnce(&RequestHead<'_>) -> T) -> T {
+/// What a request says.
+struct Said {
+    offers_requests: bool,
+    asked: Asked,
+    asked_without_offers: Asked,
+    settings: Option<Box<[u8]>>,
+}
+
+fn read(head: &str) -> Said {
     let mut storage = Storage::new();
     let parsed = request(head.as_bytes(), &mut HeadScan::default(), &mut storage);
     let Parsed::Complete { head, .. } = parsed else { panic!("{parsed:?}") };
-    look(&head)
+    Said {
+        offers_requests: head.offers_requests(),
+        asked: head.asked(),
+        asked_without_offers: head.asked_without_offers(),
+        settings: head.http2_settings(),
+    }
 }
 
 #[rstest]
@@ -33,7 +46,7 @@ fn with_request<T>(head: &str, look: impl FnOnce(&RequestHead<'_>) -> T) -> T {
 #[case("Upgrade: h2cc, tlsx\r\n", false)]
 #[case("Connection: h2c\r\n", false)]
 fn a_request_offers_what_its_upgrade_lists(#[case] lines: &str, #[case] expected: bool) {
-    assert_eq!(with_request(&head(lines), |head| head.offers_requests()), expected);
+    assert_eq!(read(&head(lines)).offers_requests, expected);
 }
 
 #[rstest]
@@ -61,7 +74,7 @@ fn a_head_without_offers_keeps_all_other_bytes(#[case] lines: &str, #[case] expe
 #[test]
 fn without_an_offer_the_response_may_not_switch() {
     for (lines, agrees) in [("Upgrade: h2c\r\n", false), ("Upgrade: h2c, websocket\r\n", true)] {
-        let asked = with_request(&head(lines), |head| head.asked_without_offers());
+        let asked = read(&head(lines)).asked_without_offers;
         let mut storage = Storage::new();
         let switching = b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n";
         let parsed = response(switching, asked, &mut HeadScan::default(), &mut storage);
@@ -71,7 +84,7 @@ fn without_an_offer_the_response_may_not_switch() {
 
 #[test]
 fn the_settings_of_a_client_are_read() {
-    let settings = with_request(JDK, |head| head.http2_settings()).expect("settings");
+    let settings = read(JDK).settings.expect("settings");
     let expected: [(u8, u32); 5] = [(1, 16384), (2, 1), (3, 100), (4, 1 << 24), (5, 16384)];
     let bytes =
         expected.iter().flat_map(|(id, value)| [&[0, *id][..], &value.to_be_bytes()].concat());
@@ -88,7 +101,7 @@ fn the_settings_of_a_client_are_read() {
 #[case::padded("Upgrade: h2c\r\nHTTP2-Settings: _-8=\r\n", Some(&[0xff, 0xef][..]))]
 #[case::one_byte("Upgrade: h2c\r\nHTTP2-Settings: _w\r\n", Some(&[0xff][..]))]
 fn settings_that_are_wrong_are_none(#[case] lines: &str, #[case] expected: Option<&[u8]>) {
-    assert_eq!(with_request(&head(lines), |head| head.http2_settings()).as_deref(), expected);
+    assert_eq!(read(&head(lines)).settings.as_deref(), expected);
 }
 
 #[rstest]
@@ -101,7 +114,7 @@ fn a_response_switches_to_what_it_names(
     #[case] lines: &str,
     #[case] expected: bool,
 ) {
-    let asked = with_request(JDK, |head| head.asked());
+    let asked = read(JDK).asked;
     let bytes = format!("HTTP/1.1 {status}\r\n{lines}\r\n");
     let mut storage = Storage::new();
     let parsed = response(bytes.as_bytes(), asked, &mut HeadScan::default(), &mut storage);

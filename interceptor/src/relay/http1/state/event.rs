@@ -69,7 +69,7 @@ pub(in crate::relay::http1) enum TurnEvent {
 pub(in crate::relay::http1) enum UpstreamEvent {
     /// A response head that agrees to Upgrade or CONNECT passed.
     Switched,
-    /// The same, and what follows is HTTP/2, whose requests can be told apart.
+    /// The same, and HTTP/2 follows.
     SwitchedToHttp2,
     /// A response head whose body ends with the connection passed.
     UntilClose,

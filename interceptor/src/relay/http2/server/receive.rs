@@ -8,11 +8,7 @@ use interceptor_wire::http2::{
 use super::state::{Block, Broken, Link, Server, WINDOW};
 use crate::relay::{
     direction::Direction,
-    http2::{
-        limits::MAX_FIELDS,
-        stream::Down,
-        streams::Streams,
-    },
+    http2::{limits::MAX_FIELDS, stream::Down, streams::Streams},
     observe::Observer as _,
 };
 
