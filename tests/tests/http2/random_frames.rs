@@ -177,6 +177,17 @@ impl Random {
         Self(now.as_nanos() as u64 | 1)
     }
 
+    /// Begins with a state that a failed test has printed.
+    pub(crate) fn from_state(state: u64) -> Self {
+        Self(state.max(1))
+    }
+
+    /// A number for a generator of its own.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.below(2);
+        self.0
+    }
+
     pub(crate) fn describe(&self) -> String {
         format!("the random state was {:#x}", self.0)
     }

@@ -71,6 +71,11 @@ impl Parties {
     /// The same for a target with these settings.
     pub(crate) fn divert_with(&mut self, stream: u32, settings: &[u8]) -> Result<TcpStream> {
         self.client.write_all(&matching(stream))?;
+        self.accept(settings)
+    }
+
+    /// Waits for the connection to the target, which has these settings.
+    pub(crate) fn accept(&mut self, settings: &[u8]) -> Result<TcpStream> {
         let accept = || self.target.accept().map_err(anyhow::Error::from);
         let (mut target, _) = wait_until("a connection to the target", TIMEOUT, accept)?;
         target.set_nonblocking(false)?;

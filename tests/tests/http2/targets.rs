@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::{
     fixture::run,
-    raw::{DATA, END_HEADERS, END_STREAM, HEADERS, OK, RST_STREAM, frame},
+    raw::{DATA, END_HEADERS, END_STREAM, HEADERS, OK, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame},
     scripted::{PASSING, Parties, content, frames, matching, other, receive, response},
 };
 
@@ -71,6 +71,30 @@ fn a_stream_that_a_full_target_takes_in_time_does_not_reach_the_app() {
             frames(&received).iter().filter(|frame| frame.0 == HEADERS).map(|f| f.1).collect();
         assert_eq!(heads, [1, 3]);
         ensure!(receive(&mut parties.app)?.is_empty(), "the app got something");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_client_whose_windows_the_app_lowers_gets_back_what_the_target_has_taken() {
+    run("h2-lowered", |f| {
+        let mut parties = Parties::new(&f, &[])?;
+        let head = matching(1);
+        let head = frame(HEADERS, END_HEADERS, 1, &head[9..]);
+        // Less than what is given back at a time.
+        let content = frame(DATA, 0, 1, &[b'c'; 12_000]);
+        parties.client.write_all(&[head, content].concat())?;
+        let mut target = parties.accept(&[])?;
+        receive(&mut target)?;
+        // INITIAL_WINDOW_SIZE of 10,000 bytes: the client's window is negative.
+        parties.app.write_all(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0x27, 0x10]))?;
+        let received = parties.receive()?;
+        let given_back = frames(&received)
+            .into_iter()
+            .filter(|frame| (frame.0, frame.1) == (WINDOW_UPDATE, 1))
+            .map(|frame| frame.2.to_vec())
+            .collect::<Vec<_>>();
+        assert_eq!(given_back, [12_000_u32.to_be_bytes().to_vec()]);
         Ok(())
     });
 }

@@ -51,6 +51,8 @@ pub(super) struct Diversion<'a> {
     taken: u32,
     /// Not less than the bytes of all requests that wait.
     held_at_most: usize,
+    /// The app's initial window of streams, in bytes.
+    apps_window: u32,
     /// The last stream of which something went to the client.
     last_served: StreamId,
     /// Streams that were reset while the client might still send DATA of them.
@@ -80,6 +82,7 @@ impl<'a> Diversion<'a> {
             next_key: 0,
             taken: 0,
             held_at_most: 0,
+            apps_window: 0,
             last_served: StreamId::CONNECTION,
             forgotten: HashSet::new(),
             ping: None,
@@ -315,6 +318,18 @@ impl<'a> Diversion<'a> {
         }
     }
 
+    /// Follows a change of the app's initial window of streams. A client whose windows are smaller
+    /// now needs what was kept to be given back at once.
+    fn follow_apps_window(&mut self, down: &mut Down) {
+        let initial = down.app.announced().initial_window_size;
+        if std::mem::replace(&mut self.apps_window, initial) <= initial {
+            return;
+        }
+        for (id, stream) in self.streams.iter_mut() {
+            give_back(id, stream.give_back(0, initial), down);
+        }
+    }
+
     /// Encodes a header block for the app.
     pub(super) fn encode(
         &mut self,
@@ -336,6 +351,7 @@ impl<'a> Diversion<'a> {
     ) -> bool {
         let mut moved = false;
         self.follow_initial_window(down);
+        self.follow_apps_window(down);
         let mut over = Vec::new();
         for server in &mut self.servers {
             match server.poll(cx, &down.client, &mut self.streams) {
