@@ -56,8 +56,9 @@ pub(super) struct Down {
     pub(super) is_leaving: bool,
     /// How far the client has been asked to leave, since the daemon ends.
     pub(super) farewell: Farewell,
-    /// The highest stream that the client's last GOAWAY says to be served.
-    told: StreamId,
+    /// The highest stream that the client's last GOAWAY says to be served. Servers that end in order
+    /// name the highest number first, and what they serve later.
+    pub(super) told: StreamId,
     /// The app has ended its connection.
     pub(super) end: Option<End>,
 }

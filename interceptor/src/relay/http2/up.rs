@@ -347,7 +347,8 @@ impl Up {
                 // The client has been told that nobody serves it here.
                 return Verdict::Drop;
             }
-            let decided = if world.down.is_leaving {
+            // The client opens those above on another connection.
+            let decided = if id > world.down.told {
                 Decided::default()
             } else {
                 link.stolen.decide(&Head::new(&fields))
