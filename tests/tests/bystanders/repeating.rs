@@ -21,18 +21,28 @@ const MAXIMUM_ATTEMPTS: u64 = 5;
 /// A request's answer: the name of the server, and how often the request was repeated.
 pub(crate) type Answered = (String, u64);
 
-/// A client of HTTP/1 with one connection, which it keeps.
+/// A client of HTTP/1 with one connection at a time.
 pub(crate) struct Http1 {
     host: Namespace,
     to: SocketAddr,
-    connection: Option<BufReader<TcpStream>>,
+    /// Number of requests of each connection.
+    maximum: u64,
+    connection: Option<Kept<BufReader<TcpStream>>>,
 }
 
-/// A client of HTTP/2 with one connection for all its requests.
+/// A client of HTTP/2 with one connection at a time for all its requests.
 pub(crate) struct Http2 {
     host: Namespace,
     to: SocketAddr,
-    connection: Mutex<Option<client::SendRequest<Bytes>>>,
+    /// Number of requests of each connection.
+    maximum: u64,
+    connection: Mutex<Option<Kept<client::SendRequest<Bytes>>>>,
+}
+
+/// A connection, and the number of its requests.
+struct Kept<C> {
+    connection: C,
+    requests: u64,
 }
 
 /// What became of a request of HTTP/2.
@@ -45,8 +55,9 @@ enum Sent {
 // === impl Http1 ===
 
 impl Http1 {
-    pub(crate) fn new(host: &Namespace, to: impl Into<SocketAddr>) -> Self {
-        Self { host: host.clone(), to: to.into(), connection: None }
+    /// A client that opens another connection after so many requests.
+    pub(crate) fn new(host: &Namespace, to: impl Into<SocketAddr>, maximum: u64) -> Self {
+        Self { host: host.clone(), to: to.into(), maximum, connection: None }
     }
 
     /// Makes a request. It is repeated if a connection that has served before ends before the first
@@ -55,9 +66,11 @@ impl Http1 {
         let field = if is_debug { DEBUG_HEADER } else { "x-user: other" };
         let request = format!("GET {path} HTTP/1.1\r\nHost: web\r\n{field}\r\n\r\n");
         for repeated in 0..MAXIMUM_ATTEMPTS {
-            let has_served = self.connection.is_some();
-            let mut connection = match self.connection.take() {
-                Some(connection) => connection,
+            let kept = self.connection.take().filter(|kept| kept.requests < self.maximum);
+            let requests = kept.as_ref().map_or(0, |kept| kept.requests);
+            let has_served = requests > 0;
+            let mut connection = match kept {
+                Some(kept) => kept.connection,
                 None => self.connect()?,
             };
             let sent = connection.get_mut().write_all(request.as_bytes());
@@ -71,7 +84,7 @@ impl Http1 {
             }
             let body = read_message(&mut connection).context("in the response")?;
             let body = String::from_utf8(body.context("no response")?)?;
-            self.connection = Some(connection);
+            self.connection = Some(Kept { connection, requests: requests + 1 });
             return Ok((server(&body, path)?, repeated));
         }
         bail!("closed {MAXIMUM_ATTEMPTS} times")
@@ -88,8 +101,9 @@ impl Http1 {
 // === impl Http2 ===
 
 impl Http2 {
-    pub(crate) fn new(host: &Namespace, to: impl Into<SocketAddr>) -> Self {
-        Self { host: host.clone(), to: to.into(), connection: Mutex::default() }
+    /// A client that opens another connection after so many requests.
+    pub(crate) fn new(host: &Namespace, to: impl Into<SocketAddr>, maximum: u64) -> Self {
+        Self { host: host.clone(), to: to.into(), maximum, connection: Mutex::default() }
     }
 
     /// Makes a request. It is repeated if the server says that it has not processed it, or if it
@@ -97,8 +111,7 @@ impl Http2 {
     pub(crate) async fn get(&self, path: &str, is_debug: bool) -> Result<Answered> {
         for repeated in 0..MAXIMUM_ATTEMPTS {
             // Not held over the handshake: a request of another task may connect, too.
-            let kept = self.connection.lock().clone();
-            let sender = match kept {
+            let sender = match self.kept() {
                 Some(sender) => sender,
                 None => self.connect().await?,
             };
@@ -111,6 +124,18 @@ impl Http2 {
         bail!("closed {MAXIMUM_ATTEMPTS} times")
     }
 
+    fn kept(&self) -> Option<client::SendRequest<Bytes>> {
+        let mut connection = self.connection.lock();
+        let kept = connection.as_mut()?;
+        kept.requests += 1;
+        let sender = kept.connection.clone();
+        if kept.requests == self.maximum {
+            // Its streams in progress go on.
+            connection.take();
+        }
+        Some(sender)
+    }
+
     async fn connect(&self) -> Result<client::SendRequest<Bytes>> {
         let stream = self.host.run(|| TcpStream::connect_timeout(&self.to, TIMEOUT))?;
         stream.set_nodelay(true)?;
@@ -118,7 +143,7 @@ impl Http2 {
         let (sender, connection) = client::handshake(net::TcpStream::from_std(stream)?).await?;
         // Its error is that of its requests.
         tokio::spawn(async { drop(connection.await) });
-        *self.connection.lock() = Some(sender.clone());
+        *self.connection.lock() = Some(Kept { connection: sender.clone(), requests: 1 });
         Ok(sender)
     }
 }
@@ -159,9 +184,9 @@ fn is_closed(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionReset | BrokenPipe)
 }
 
-/// The name of the server, from a body with the name and the path.
+/// The name of the server, from a body with the name, the path and maybe spaces.
 fn server(body: &str, path: &str) -> Result<String> {
-    let (server, rest) = body.split_once(' ').context("a body of another kind")?;
+    let (server, rest) = body.trim_end().split_once(' ').context("a body of another kind")?;
     ensure!(rest == path, "{body:?} for {path}");
     Ok(server.to_owned())
 }

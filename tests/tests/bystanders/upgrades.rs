@@ -34,6 +34,16 @@ const HTTP2_CLIENTS: u64 = 4;
 const HTTP2_STREAMS: u64 = 4;
 /// From one request of a client or stream to the next: 1,000 a second in all.
 const INTERVAL: Duration = Duration::from_millis(32);
+/// Requests of a connection, at least: some seconds. A client that kept its connection for ever
+/// would stay with the app that it reached while no daemon ran.
+const MINIMUM_REQUESTS: u64 = 100;
+/// Clients of HTTP/1, and streams of HTTP/2, whose requests take up to a second each, so that
+/// there is always a response in progress.
+const SLOW: u64 = 4;
+/// The path of those requests.
+const SLOW_PATH: &str = "/slow";
+/// Less than connections last, so that they meet the end of the daemon.
+const DRAIN_TIMEOUT: &str = "2s";
 /// What the machine has to do at least, or the test shows nothing. It may be busy.
 const MINIMUM_RATE: f64 = 100.0;
 /// Maximum number of failures that the report shows.
@@ -100,20 +110,25 @@ impl Record {
 impl Bystanders {
     fn start(host: &Namespace, pod: &Namespace) -> Self {
         let record = Arc::new(Record::new());
-        let http1 = (0..HTTP1_CLIENTS).map(|number| {
-            let (record, mut client) = (Arc::clone(&record), Http1::new(host, (pod.ip4(), 80)));
+        let http1 = (0..HTTP1_CLIENTS + SLOW).map(|number| {
+            let record = Arc::clone(&record);
+            let mut client = Http1::new(host, (pod.ip4(), 80), MINIMUM_REQUESTS + 5 * number);
+            let path = if number < HTTP1_CLIENTS { "/bystander" } else { SLOW_PATH };
             thread::spawn(move || {
                 thread::sleep(INTERVAL * u32::try_from(number).unwrap_or(0) / 16);
                 let mut next = Instant::now();
                 while !record.is_over() {
-                    record.add("HTTP/1", client.get("/bystander", false));
+                    record.add("HTTP/1", client.get(path, false));
                     next = (next + INTERVAL).max(Instant::now());
                     thread::sleep(next - Instant::now());
                 }
             })
         });
         let mut threads: Vec<_> = http1.collect();
-        let clients = (0..HTTP2_CLIENTS).map(|_| Arc::new(Http2::new(host, (pod.ip4(), 81))));
+        let clients = (0..=HTTP2_CLIENTS).map(|number| {
+            let requests = HTTP2_STREAMS * (MINIMUM_REQUESTS + 20 * number);
+            Arc::new(Http2::new(host, (pod.ip4(), 81), requests))
+        });
         let (clients, record_of_all) = (clients.collect::<Vec<_>>(), Arc::clone(&record));
         threads.push(thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build();
@@ -164,19 +179,23 @@ impl Drop for Bystanders {
     }
 }
 
+/// Makes the requests of all clients; those of the last one are slow.
 async fn streams(clients: Vec<Arc<Http2>>, record: Arc<Record>) {
-    let stream = |client: &Arc<Http2>| {
+    let stream = |(client, path): (&Arc<Http2>, &'static str)| {
         let (client, record) = (Arc::clone(client), Arc::clone(&record));
         tokio::spawn(async move {
             let mut next = Instant::now();
             while !record.is_over() {
-                record.add("HTTP/2", client.get("/bystander", false).await);
+                record.add("HTTP/2", client.get(path, false).await);
                 next = (next + INTERVAL).max(Instant::now());
                 sleep(next - Instant::now()).await;
             }
         })
     };
-    let all = clients.iter().flat_map(|client| (0..HTTP2_STREAMS).map(move |_| client));
+    let (slow, usual) = clients.split_last().expect("some clients");
+    let usual = usual.iter().flat_map(|client| (0..HTTP2_STREAMS).map(move |_| client));
+    let slow = (0..SLOW).map(|_| (slow, SLOW_PATH));
+    let all = usual.map(|client| (client, "/bystander")).chain(slow);
     for task in all.map(stream).collect::<Vec<_>>() {
         if let Err(error) = task.await {
             record.fail(format!("HTTP/2: {error}"));
@@ -193,9 +212,11 @@ impl Server {
     server {{
         listen {first_port} backlog=4096;
         listen {} http2 backlog=4096;
-        return 200 \"{name} $request_uri\";
+        location / {{ return 200 \"{name} $request_uri\"; }}
+        location {SLOW_PATH} {{ limit_rate 1k; return 200 \"{name} $request_uri{}\"; }}
     }}",
             first_port + 1,
+            " ".repeat(1200),
         );
         nginx_with(host, &format!("nginx-{name}"), first_port, &http).map(Self)
     }
@@ -216,15 +237,15 @@ fn upgrade(f: &Fixture<'_>, daemon: &mut Daemon, rules: &str) -> Result<()> {
 }
 
 fn start(f: &Fixture<'_>, rules: &str) -> Result<Daemon> {
-    f.daemon_with(rules, &["--drain-timeout", "5s"])
+    f.daemon_with(rules, &["--drain-timeout", DRAIN_TIMEOUT])
 }
 
 /// Makes a developer's request by each protocol at once, and returns the servers.
 fn developer(f: &Fixture<'_>) -> Result<[String; 2]> {
     let (by_http1, by_http2) = thread::scope(|scope| {
         let by_http1 =
-            scope.spawn(|| Http1::new(&f.client, (f.pod.ip4(), 80)).get("/developer", true));
-        let client = Http2::new(&f.client, (f.pod.ip4(), 81));
+            scope.spawn(|| Http1::new(&f.client, (f.pod.ip4(), 80), 1).get("/developer", true));
+        let client = Http2::new(&f.client, (f.pod.ip4(), 81), 1);
         let by_http2 = block_on(client.get("/developer", true));
         (by_http1.join().expect("no panic"), by_http2)
     });
@@ -258,6 +279,8 @@ fn no_request_fails(daemons: Daemons) {
 
         let started = Instant::now();
         let (mut rounds, mut upgrades) = (0, 0);
+        // Requests that were sent again at each upgrade: connections passed through the daemon.
+        let mut repeated = Vec::new();
         while started.elapsed() < duration() || rounds < 2 {
             rounds += 1;
             let laptop = Server::start(&f.laptop, 4000, "laptop")?;
@@ -283,13 +306,16 @@ fn no_request_fails(daemons: Daemons) {
             wait_for(&f, "app")?;
             let due = duration() / (UPGRADES + 1) * (upgrades + 1);
             if daemons == Daemons::Upgraded && upgrades < UPGRADES && started.elapsed() >= due {
+                let before = bystanders.record.repeated.load(Ordering::Relaxed);
                 upgrade(&f, &mut daemon, &rule(WHEN_DEBUG))?;
+                repeated.push(bystanders.record.repeated.load(Ordering::Relaxed) - before);
                 upgrades += 1;
             }
         }
         let report = bystanders.stop().with_context(|| format!("{rounds} rounds"))?;
         ensure!(daemons == Daemons::One || upgrades == UPGRADES, "{upgrades} upgrades");
-        println!("{rounds} rounds, {upgrades} upgrades: {report}");
+        ensure!(repeated.iter().all(|number| *number > 0), "no bystander met an upgrade: {report}");
+        println!("{rounds} rounds, {upgrades} upgrades with {repeated:?} sent again: {report}");
         Ok(())
     });
 }
