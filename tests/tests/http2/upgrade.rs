@@ -3,12 +3,13 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::TcpStream,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use anyhow::{Result, ensure};
 use interceptor_tests::software::{software_test, text};
 use interceptor_tests::{DEBUG_HEADER, Hosts};
+use parking_lot::Mutex;
 use rstest::rstest;
 use testbed::{Namespace, TcpService};
 
@@ -43,7 +44,7 @@ impl Server {
     }
 
     fn heads(&self) -> Vec<String> {
-        self.heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.heads.lock().clone()
     }
 }
 
@@ -57,7 +58,7 @@ fn serve(mut stream: TcpStream, name: &str, heads: &Mutex<Vec<String>>) -> io::R
             return serve_frames(&mut stream, name);
         }
         let offers = head.contains("Upgrade: h2c");
-        heads.lock().unwrap_or_else(PoisonError::into_inner).push(head);
+        heads.lock().push(head);
         if offers {
             stream.write_all(SWITCHING)?;
             stream.write_all(&frame(SETTINGS, 0, 0, &[]))?;
