@@ -146,7 +146,7 @@ impl World {
                 events.extend([end(After::Keep), end(After::Close)]);
                 events.extend([UpstreamEvent::UntilClose, UpstreamEvent::Doubt(DOUBT)]);
                 if matches!(request, After::Upgrade | After::Connect) {
-                    events.push(UpstreamEvent::Switched);
+                    events.extend([UpstreamEvent::Switched, UpstreamEvent::SwitchedToHttp2]);
                 }
             }
         }
@@ -216,7 +216,7 @@ impl World {
                     assert!(self.state.is_over() || event == UpstreamEvent::Broke);
                 }
             }
-            UpstreamEvent::Switched | UpstreamEvent::Doubt(_) => {
+            UpstreamEvent::Switched | UpstreamEvent::SwitchedToHttp2 | UpstreamEvent::Doubt(_) => {
                 assert!(before.is_response_due());
             }
         }
@@ -251,6 +251,10 @@ impl World {
     fn hand_off(&mut self, hand_off: HandOff) {
         if let HandOff::Pipe { .. } = hand_off {
             assert!(self.state.current != Current::None, "a pipe to nowhere: {self:?}");
+        }
+        if hand_off == HandOff::Http2 {
+            assert_eq!(self.state.current, Current::App, "HTTP/2 with a target: {self:?}");
+            assert_eq!(self.state.sending, Sending::Answer, "frames in a request: {self:?}");
         }
         self.end = Some(hand_off);
     }
