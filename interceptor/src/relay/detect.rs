@@ -78,24 +78,27 @@ pub async fn serve(mut stolen: Stolen) {
     }
     match (&choice, detected) {
         // Boxed: HTTP/1 needs less memory.
-        (Choice::Later, Detected::Http2) => Box::pin(http2::serve(&stolen, &app, received)).await,
+        (Choice::Later, Detected::Http2) => {
+            Box::pin(http2::serve(&stolen, &app, Received::new(received))).await;
+        }
         _ => stolen.pass_on(&app, Before { up: received, ..Before::default() }).await,
     }
 }
 
 /// Serves a connection whose first bytes the app has got before its protocol was known.
 async fn serve_given(stolen: &Stolen, detected: Detected, app: Option<Upstream>, bytes: Received) {
+    // It is open: it has got bytes.
+    let Some(app) = app else { return };
     match detected {
-        // The next request may be for a target.
-        Detected::Http1 => return http1::serve(stolen, app, bytes).await,
+        // Later requests may be for a target.
+        Detected::Http1 => return http1::serve(stolen, Some(app), bytes).await,
+        Detected::Http2 => return Box::pin(http2::serve(stolen, &app, bytes)).await,
         Detected::Tls(_) => stolen.record.pipe(Piped::Tls),
         Detected::Other(why) => stolen.record.pipe(why),
-        Detected::Http2 | Detected::Ended => {}
+        Detected::Ended => {}
     }
     let before = Before { up: bytes.into_rest(), ..Before::default() };
-    if let Some(app) = app {
-        stolen.pass_on(&app, before).await;
-    }
+    stolen.pass_on(&app, before).await;
 }
 
 /// Asks the rules. Of a connection that is not HTTP, they will learn no more.

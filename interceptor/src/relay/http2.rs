@@ -74,7 +74,7 @@ use self::{
     joint::{Ending, Joint},
     limits::MAX_WHOLE,
 };
-use super::{dial::AppDialError, stolen::Stolen, upstream::Upstream};
+use super::{dial::AppDialError, received::Received, stolen::Stolen, upstream::Upstream};
 
 /// Whether bytes that a server sent before the client may be the beginning of HTTP/2.
 pub(super) fn may_begin(bytes: &[u8]) -> bool {
@@ -82,8 +82,8 @@ pub(super) fn may_begin(bytes: &[u8]) -> bool {
 }
 
 /// Serves a connection on which the client speaks HTTP/2, until its end. `received` was read from
-/// the client.
-pub(super) async fn serve(stolen: &Stolen, app: &Upstream, received: Vec<u8>) {
+/// the client. The app may have the beginning of the preface.
+pub(super) async fn serve(stolen: &Stolen, app: &Upstream, received: Received) {
     let ending = Joint::new(stolen, &app.stream, received).run().await;
     end(stolen, app, ending).await;
 }

@@ -89,6 +89,12 @@ impl Received {
         taken
     }
 
+    /// All of the bytes.
+    #[must_use]
+    pub fn into_all(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// The bytes that the app has not got.
     #[must_use]
     pub fn into_rest(mut self) -> Vec<u8> {

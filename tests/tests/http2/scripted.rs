@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use rstest::rstest;
 use testbed::{Daemon, wait_until};
 
 use crate::{
@@ -35,19 +36,33 @@ impl Parties {
         Self::with_silent_app(f, settings, Duration::ZERO)
     }
 
+    /// The same with a pause of the client within its preface.
+    fn with_pause(f: &Fixture<'_>, cut: usize) -> Result<Self> {
+        Self::start(f, &[], cut, Duration::ZERO)
+    }
+
     /// The same with an app that stands still for that long after it was started.
     pub(crate) fn with_silent_app(
         f: &Fixture<'_>,
         settings: &[u8],
         silence: Duration,
     ) -> Result<Self> {
+        Self::start(f, settings, 0, silence)
+    }
+
+    /// The client pauses behind its first `cut` bytes.
+    fn start(f: &Fixture<'_>, settings: &[u8], cut: usize, silence: Duration) -> Result<Self> {
         let daemon = f.daemon()?;
         let app = f.hosts.pod.run(|| TcpListener::bind(("0.0.0.0", 8080)))?;
         let target = f.hosts.laptop.run(|| TcpListener::bind(("0.0.0.0", 3000)))?;
         target.set_nonblocking(true)?;
         let mut client = f.tcp()?;
         let opening = [PREFACE, &frame(SETTINGS, 0, 0, settings)].concat();
-        client.write_all(&opening)?;
+        if cut > 0 {
+            client.write_all(&opening[..cut])?;
+            thread::sleep(PASSING);
+        }
+        client.write_all(&opening[cut..])?;
         // The kernel has accepted for the app.
         thread::sleep(silence);
         let (mut app, _) = app.accept()?;
@@ -140,6 +155,18 @@ pub(crate) fn content(received: &[u8], wanted: u32) -> usize {
 }
 
 /// Clients give their window back when half of it, or more, is used.
+/// The app gets the beginning after 100 ms. Streams are decided all the same.
+#[rstest]
+fn a_client_may_pause_within_its_preface(#[values(1, 5, 23)] cut: usize) {
+    run("h2-pause", |f| {
+        let mut parties = Parties::with_pause(&f, cut)?;
+        let _target = parties.divert(1)?;
+        let rule = &parties.daemon.workload("web")?["rules"][0];
+        assert_eq!(rule["decisions"]["undecided"], 1, "{rule}");
+        Ok(())
+    });
+}
+
 #[test]
 fn a_target_may_use_more_than_half_of_the_clients_window() {
     run("h2-share", |f| {

@@ -28,6 +28,7 @@ use super::{
 use crate::relay::{
     farewell::Phase,
     pipe::Before,
+    received::Received,
     stats::{Outcome, Piped},
     stolen::Stolen,
     stream::{Chunk, SCRATCH, Stream},
@@ -94,8 +95,11 @@ impl From<Stop> for Halt {
 
 impl<'a> Joint<'a> {
     /// `received` was read from the client.
-    pub(super) fn new(stolen: &'a Stolen, app: &'a Stream, received: Vec<u8>) -> Self {
-        Self::with(stolen, App::Open(app), received)
+    pub(super) fn new(stolen: &'a Stolen, app: &'a Stream, received: Received) -> Self {
+        let given = received.given();
+        let mut joint = Self::with(stolen, App::Open(app), received.into_all());
+        joint.up.given = given;
+        joint
     }
 
     /// A joint without an app. `why` is what its dial said.
@@ -122,7 +126,7 @@ impl<'a> Joint<'a> {
     /// A joint that begins behind the app's response 101.
     pub(super) fn switched(stolen: &'a Stolen, app: &'a Stream, switched: Switched) -> Self {
         let Switched { offer, clock, to_app, from_client, to_client, from_app } = switched;
-        let mut joint = Self::new(stolen, app, from_client);
+        let mut joint = Self::new(stolen, app, Received::new(from_client));
         joint.up.begin_with(StreamId::FIRST);
         joint.up.way_to_app().out = to_app.into();
         joint.open.add(StreamId::FIRST, clock);

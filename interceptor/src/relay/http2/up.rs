@@ -24,6 +24,8 @@ pub(super) struct Up {
     decoder: Decoder,
     /// Read, and not covered by an event.
     pub(super) unread: Vec<u8>,
+    /// Number of bytes of the preface that the app has got before.
+    pub(super) given: usize,
     to_app: ToApp,
     /// The highest stream that the client has opened.
     highest: StreamId,
@@ -92,6 +94,7 @@ impl Up {
             framer: Framer::new(Sender::Client, MAX_WHOLE),
             decoder: Decoder::new(MAX_FIELD),
             unread: Vec::new(),
+            given: 0,
             to_app: ToApp::new(),
             highest: StreamId::CONNECTION,
             block: None,
@@ -138,7 +141,7 @@ impl Up {
         link: &mut Link<'_, '_, 'a>,
         world: &mut World<'_, 'a>,
     ) -> (usize, Result<(), Stop>) {
-        let (mut at, mut from) = (0, 0);
+        let (mut at, mut from) = (0, std::mem::take(&mut self.given));
         while self.waiting.is_none() {
             let event = self.framer.next(&bytes[at..]);
             let start = at;
