@@ -230,8 +230,16 @@ mod tests {
         words.push(Word::Unknown("late".to_owned()));
         words.sort();
         let sorted: Vec<_> = words.iter().map(Word::as_str).collect();
-        let expected =
-            ["earlier_rule", "error", "fell_back", "late", "matched", "no_match", "outside_share"];
+        let expected = [
+            "earlier_rule",
+            "error",
+            "fell_back",
+            "late",
+            "matched",
+            "no_match",
+            "outside_share",
+            "undecided",
+        ];
         assert_eq!(sorted, expected);
     }
 }

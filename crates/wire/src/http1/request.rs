@@ -203,19 +203,30 @@ pub(crate) fn is_method_byte(byte: u8) -> bool {
 /// The reason for an error of `httparse` in a head whose lines are complete. `httparse` accepts
 /// more methods than we do.
 fn what(error: httparse::Error, head: &[u8]) -> Reason {
-    let found = match error {
+    first_of(head, meaning(error))
+}
+
+fn meaning(error: httparse::Error) -> Reason {
+    match error {
         httparse::Error::HeaderName => Reason::HeaderName,
         httparse::Error::HeaderValue => Reason::HeaderValue,
         // CR without LF.
         httparse::Error::NewLine => Reason::LineEnd,
         _ => Reason::StartLine,
-    };
-    first_of(head, found)
+    }
 }
 
 /// The reason that the start line gives, or else `found`.
 fn first_of(head: &[u8], found: Reason) -> Reason {
-    start_line(head).err().unwrap_or(found)
+    if let Err(reason) = start_line(head) {
+        return reason;
+    }
+    let head = without_empty_lines(head);
+    let end = memchr::memchr(b'\n', head).map_or(head.len(), |lf| lf + 1);
+    let mut line = Vec::new();
+    let parsed = odd::plain(&head[..end], &mut line)
+        .map(|_| httparse::Request::new(&mut []).parse(&line).err().map(meaning));
+    parsed.ok().flatten().unwrap_or(found)
 }
 
 /// Checks method and version of the start line.
