@@ -81,9 +81,9 @@ impl DialError {
             Self::Loop => return None,
             Self::Timeout => FellBack::TargetTimeout,
             Self::Io(error) => match error.kind() {
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
-                    FellBack::TargetRefused
-                }
+                io::ErrorKind::ConnectionRefused => FellBack::TargetRefused,
+                // Behind the handshake: within it, a reset is a refusal.
+                io::ErrorKind::ConnectionReset => FellBack::TargetClosed,
                 io::ErrorKind::TimedOut => FellBack::TargetTimeout,
                 io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                     FellBack::TargetUnreachable
@@ -137,7 +137,7 @@ impl Target {
             if is_for_client { self.was_silent(answer) } else { self.failed_check(answer) }
         };
         match dialled.as_ref().err().map(DialError::fell_back) {
-            None => self.answered(Answer::Accepts),
+            None | Some(Some(FellBack::TargetClosed)) => self.answered(Answer::Accepts),
             Some(Some(FellBack::TargetRefused)) => self.answered(Answer::Refuses),
             Some(Some(FellBack::TargetTimeout)) => silent(Answer::Silent),
             Some(Some(FellBack::TargetUnreachable)) => silent(Answer::Unreachable),

@@ -86,7 +86,7 @@ fn a_target_that_closes_after_the_first_second_ends_the_connection() {
 #[rstest]
 fn a_target_that_closes_is_the_end_if_the_app_refuses(#[values(false, true)] by_reset: bool) {
     run(|f| {
-        // Not at once: a reset during the handshake is a refusal.
+        // Not at once: a reset before the relay looks is one that no byte can follow.
         let target = closing(&f, Duration::from_millis(100), by_reset)?;
         let daemon = f.daemon_with(&format!("8080 -> {}", target.addr()), &[])?;
         let port = f.port();
