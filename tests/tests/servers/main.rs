@@ -30,6 +30,9 @@ use crate::{
 /// The header of requests that the app serves, and of those that the target serves.
 const USER_HEADERS: [&str; 2] = ["x-user: someone", "X-User: debug"];
 
+/// curl offers to go on with HTTP/2.
+const OFFER: &str = "--http2";
+
 #[rstest]
 #[case::nginx(NGINX)]
 #[case::apache(APACHE)]
@@ -63,14 +66,17 @@ fn compare(t: &Topology, kind: Kind) -> Result<()> {
     let upload = t.dir().join("upload");
     fs::write(&upload, &files.upload)?;
     let calls = calls(kind, &files);
-    let call = |server: &Namespace, user: &str| -> Result<Transcript> {
+    // A target gets no offer of HTTP/2.
+    let call = |server: &Namespace, user: &str, offer: &str| -> Result<Transcript> {
         let by_hand = calls.iter().map(|call| {
             let responses =
                 call.make(client, server, user).with_context(|| call.name.to_owned())?;
             Ok((call.name.to_owned(), responses.concat()))
         });
         let by_curl = curls(kind).into_iter().map(|args| {
-            let mut command = curl(client, server, user, &args);
+            let offered = |arg: &&'static str| if *arg == OFFER { offer } else { *arg };
+            let sent: Vec<_> = args.iter().map(offered).collect();
+            let mut command = curl(client, server, user, &sent);
             // Some calls upload the file by its name, others from standard input.
             command.stdin(fs::File::open(&upload)?).current_dir(t.dir());
             Ok((format!("curl {args:?}"), without_date(output(&mut command)?)))
@@ -80,12 +86,13 @@ fn compare(t: &Topology, kind: Kind) -> Result<()> {
     let mixture = mixture(kind, &files);
 
     // Before the daemon runs.
-    let directly = [call(pod, USER_HEADERS[0])?, call(laptop, USER_HEADERS[1])?];
+    let directly =
+        [call(pod, USER_HEADERS[0], OFFER)?, call(laptop, USER_HEADERS[1], "--http1.1")?];
     let expected = mixture.directly([pod, laptop], client)?;
 
     let daemon = Daemon::start_active(t, pod, &hosts.debug_rule(PORT, PORT))?;
     for (user, directly) in USER_HEADERS.iter().zip(&directly) {
-        for ((name, directly), (_, relayed)) in directly.iter().zip(&call(pod, user)?) {
+        for ((name, directly), (_, relayed)) in directly.iter().zip(&call(pod, user, OFFER)?) {
             check_same(directly, relayed).with_context(|| format!("{name}, {user}"))?;
         }
     }
