@@ -162,7 +162,7 @@ mod tests {
              \x20   connections: 1 open, 2 redirected, 3 fell back, 4 passed, 5 refused; \
              bytes: 10 to target, 11 back\n\
              \x20   decisions: 7 earlier rule, 7 error, 7 fell back, 7 matched, 7 no match, \
-             7 outside share\n\
+             7 outside share, 7 undecided\n\
              \x20   plain pipe: 8 (http_0_9, by the client)\n\
              \x20   plain pipe: 9 (tunnel, by the server)\n\
              \x20   ended: 6 (the server was silent)\n\
