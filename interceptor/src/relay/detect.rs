@@ -46,19 +46,16 @@ pub async fn serve(mut stolen: Stolen) {
     // After the preface of HTTP/2 alone, the client sends the next bytes.
     let sends_at_once = !bytes.is_empty() && !matches!(detected, Detected::Http2);
     let ack = if sends_at_once { Ack::Delayed } else { Ack::Immediate };
-    let received = bytes.into_rest();
     let mut failure: Option<(_, Outcome)> = None;
     match (&choice, &detected) {
         (Choice::Target(route), _) => match stolen.dial(route, ack).await {
             Ok(target) => {
                 stolen.reached(route);
-                return stolen.hand_over(route, &target, received).await;
+                return stolen.hand_over(route, &target, bytes.into_rest()).await;
             }
             Err(error) => failure = Some((route, error.into())),
         },
-        (Choice::Later, Detected::Http1) => {
-            return http1::serve(&stolen, app, Received::new(received)).await;
-        }
+        (Choice::Later, Detected::Http1) => return http1::serve(&stolen, app, bytes).await,
         (_, Detected::Tls(_)) => stolen.record.pipe(Piped::Tls),
         (_, Detected::Other(why)) => stolen.record.pipe(*why),
         (_, Detected::Http1 | Detected::Http2 | Detected::Ended) => {}
@@ -68,6 +65,7 @@ pub async fn serve(mut stolen: Stolen) {
         None => match (stolen.dial_app(ack).await, &choice, &detected) {
             (Ok(app), ..) => app,
             (Err(error), Choice::Later, Detected::Http2) => {
+                let received = bytes.into_rest();
                 return Box::pin(http2::serve_without_app(&stolen, error, received)).await;
             }
             (Err(error), ..) => return stolen.refuse(error),
@@ -78,10 +76,8 @@ pub async fn serve(mut stolen: Stolen) {
     }
     match (&choice, detected) {
         // Boxed: HTTP/1 needs less memory.
-        (Choice::Later, Detected::Http2) => {
-            Box::pin(http2::serve(&stolen, &app, Received::new(received))).await;
-        }
-        _ => stolen.pass_on(&app, Before { up: received, ..Before::default() }).await,
+        (Choice::Later, Detected::Http2) => Box::pin(http2::serve(&stolen, &app, bytes)).await,
+        _ => stolen.pass_on(&app, Before { up: bytes.into_rest(), ..Before::default() }).await,
     }
 }
 

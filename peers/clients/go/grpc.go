@@ -4,30 +4,21 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"sort"
 	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"interceptor/peers/message"
 )
-
-// A codec for messages that are bytes.
-type bytesCodec struct{}
-
-func (bytesCodec) Marshal(message any) ([]byte, error) { return *message.(*[]byte), nil }
-func (bytesCodec) Unmarshal(data []byte, message any) error {
-	*message.(*[]byte) = append([]byte(nil), data...)
-	return nil
-}
-func (bytesCodec) Name() string { return "bytes" }
 
 // Returns what makes a call by gRPC, and what ends the channel.
 func (job job) grpc() (func(context.Context, call) answer, func()) {
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.ForceCodec(bytesCodec{})),
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(message.Codec{})),
 	}
 	if job.Authority != "" {
 		options = append(options, grpc.WithAuthority(job.Authority))
@@ -50,10 +41,10 @@ func stream(ctx context.Context, channel *grpc.ClientConn, call call) answer {
 	if err != nil {
 		return ended(err)
 	}
-	message := []byte(strings.Repeat(call.Body, call.Times))
+	sent := []byte(strings.Repeat(call.Body, call.Times))
 	for range call.Messages {
 		// The error is io.EOF; the reason comes with the next message.
-		if err := stream.SendMsg(&message); err != nil {
+		if err := stream.SendMsg(&sent); err != nil {
 			break
 		}
 	}
@@ -71,24 +62,13 @@ func stream(ctx context.Context, channel *grpc.ClientConn, call call) answer {
 	}
 	result := ended(err)
 	header, _ := stream.Header()
-	result.Fields = fields(header)
-	result.Trailers = fields(stream.Trailer())
-	result.Body = summary(got)
+	result.Fields = message.Fields(header)
+	result.Trailers = message.Fields(stream.Trailer())
+	result.Body = message.Summary(got)
 	return result
 }
 
 func ended(err error) answer {
 	status := status.Convert(err)
 	return answer{Status: status.Code().String(), Error: status.Message()}
-}
-
-func fields(header metadata.MD) []string {
-	fields := []string{}
-	for name, values := range header {
-		for _, value := range values {
-			fields = append(fields, name+": "+value)
-		}
-	}
-	sort.Strings(fields)
-	return fields
 }

@@ -5,7 +5,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"interceptor/peers/message"
 )
 
 const maximumTime = 6 * time.Second
@@ -136,7 +137,7 @@ func (job job) http() (func(context.Context, call) answer, func()) {
 		result := answer{
 			Status:   response.Proto + " " + response.Status,
 			Fields:   sorted(response.Header),
-			Body:     summary(content),
+			Body:     message.Summary(content),
 			Trailers: sorted(response.Trailer),
 		}
 		if err != nil {
@@ -164,12 +165,4 @@ func sorted(header http.Header) []string {
 	}
 	sort.Strings(fields)
 	return fields
-}
-
-// A short body as it is, a long one by its length and checksum.
-func summary(body []byte) string {
-	if len(body) <= 200 {
-		return string(body)
-	}
-	return fmt.Sprintf("%d bytes, SHA-256 %x", len(body), sha256.Sum256(body))
 }

@@ -10,20 +10,12 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"interceptor/peers/message"
 )
 
-// A codec for messages that are bytes.
-type bytesCodec struct{}
-
-func (bytesCodec) Marshal(message any) ([]byte, error) { return *message.(*[]byte), nil }
-func (bytesCodec) Unmarshal(data []byte, message any) error {
-	*message.(*[]byte) = append([]byte(nil), data...)
-	return nil
-}
-func (bytesCodec) Name() string { return "bytes" }
-
 func serveGRPC(listener net.Listener) error {
-	server := grpc.NewServer(grpc.ForceServerCodec(bytesCodec{}), grpc.UnknownServiceHandler(echo))
+	server := grpc.NewServer(grpc.ForceServerCodec(message.Codec{}), grpc.UnknownServiceHandler(echo))
 	return server.Serve(listener)
 }
 
@@ -40,23 +32,23 @@ func echo(_ any, stream grpc.ServerStream) error {
 			header[name] = values
 		}
 	}
-	seen.User, seen.Fields = strings.Join(head.Get("x-user"), ", "), fields(header)
+	seen.User, seen.Fields = strings.Join(head.Get("x-user"), ", "), message.Fields(header)
 	var got []byte
 	defer func() {
-		seen.Body = summary(got)
+		seen.Body = message.Summary(got)
 		seen.write()
 	}()
 	stream.SetTrailer(metadata.Pairs("x-end", "yes"))
 	for {
-		var message []byte
-		if err := stream.RecvMsg(&message); err == io.EOF {
+		var part []byte
+		if err := stream.RecvMsg(&part); err == io.EOF {
 			break
 		} else if err != nil {
 			seen.Error = status.Convert(err).Message()
 			return err
 		}
-		got = append(got, message...)
-		if err := stream.SendMsg(&message); err != nil {
+		got = append(got, part...)
+		if err := stream.SendMsg(&part); err != nil {
 			return err
 		}
 	}

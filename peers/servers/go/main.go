@@ -3,19 +3,19 @@
 package main
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"sort"
 	"strings"
 	"sync"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/h2c"
+
+	"interceptor/peers/message"
 )
 
 // What the server saw of one request.
@@ -68,7 +68,7 @@ func serve(writer http.ResponseWriter, request *http.Request) {
 		Target:    request.RequestURI,
 		Authority: request.Host,
 		User:      request.Header.Get("x-user"),
-		Fields:    fields(request.Header),
+		Fields:    message.Fields(request.Header),
 	}
 	// Also when the handler is ended early.
 	defer func() { seen.write() }()
@@ -77,7 +77,7 @@ func serve(writer http.ResponseWriter, request *http.Request) {
 		return
 	}
 	body, err := io.ReadAll(request.Body)
-	seen.Body, seen.Trailers = summary(body), fields(request.Trailer)
+	seen.Body, seen.Trailers = message.Summary(body), message.Fields(request.Trailer)
 	if err != nil {
 		seen.Error = err.Error()
 	}
@@ -95,23 +95,4 @@ func serve(writer http.ResponseWriter, request *http.Request) {
 		return
 	}
 	io.WriteString(writer, text)
-}
-
-func fields(header http.Header) []string {
-	fields := []string{}
-	for name, values := range header {
-		for _, value := range values {
-			fields = append(fields, name+": "+value)
-		}
-	}
-	sort.Strings(fields)
-	return fields
-}
-
-// A short body as it is, a long one by its length and checksum.
-func summary(body []byte) string {
-	if len(body) <= 200 {
-		return string(body)
-	}
-	return fmt.Sprintf("%d bytes, SHA-256 %x", len(body), sha256.Sum256(body))
 }

@@ -15,9 +15,10 @@ use super::apt::{self, Need};
 use crate::{cache, go, run};
 
 /// The sources on which the built programs depend.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     "go.mod",
     "go.sum",
+    "message/message.go",
     "clients/go/main.go",
     "clients/go/grpc.go",
     "servers/go/main.go",

@@ -68,11 +68,8 @@ fn complete<'a, 'b: 'a>(
         }
         Ok(_) => return Err(Reason::LineEnd),
         Err(_) => {
-            let number = odd::plain(head, copy).map_err(|reason| first_of(head, reason))?;
-            let mut list = vec![httparse::EMPTY_HEADER; number];
-            let mut parsed = httparse::Request::new(&mut list);
-            parsed.parse(copy).map_err(|error| what(error, head))?;
-            ((parsed.method, parsed.path, parsed.version), Headers::owned(list))
+            let (line, list) = odd(head, copy)?;
+            (line, Headers::owned(list))
         }
     };
     let (Some(method), Some(target), Some(minor)) = line else { return Err(Reason::StartLine) };
@@ -97,6 +94,19 @@ fn complete<'a, 'b: 'a>(
     Ok(RequestHead { method, target, version, headers, body, has_length, after, close })
 }
 
+/// Method, request target and minor version, as far as they are there.
+type Line<'a> = (Option<&'a str>, Option<&'a str>, Option<u8>);
+
+/// Reads lines that may have odd fields, by a copy without these.
+fn odd<'a>(lines: &[u8], copy: &'a mut Vec<u8>) -> Result<(Line<'a>, Vec<Header<'a>>), Reason> {
+    let number = odd::plain(lines, copy).map_err(|reason| first_of(lines, reason))?;
+    let mut list = vec![httparse::EMPTY_HEADER; number];
+    let mut parsed = httparse::Request::new(&mut list);
+    parsed.parse(copy).map_err(|error| what(error, lines))?;
+    let line = (parsed.method, parsed.path, parsed.version);
+    Ok((line, list))
+}
+
 /// Checks the complete lines of a head that is still arriving.
 fn incomplete<'b>(lines: &'b [u8], storage: &mut Storage<'b>) -> Result<(), Reason> {
     if without_empty_lines(lines).is_empty() {
@@ -105,14 +115,7 @@ fn incomplete<'b>(lines: &'b [u8], storage: &mut Storage<'b>) -> Result<(), Reas
     let mut parsed = httparse::Request::new(&mut []);
     let method = match parsed.parse_with_uninit_headers(lines, &mut storage.fields) {
         Ok(_) => parsed.method,
-        Err(_) => {
-            let copy = &mut storage.copy;
-            let number = odd::plain(lines, copy).map_err(|reason| first_of(lines, reason))?;
-            let mut list = vec![httparse::EMPTY_HEADER; number];
-            let mut parsed = httparse::Request::new(&mut list);
-            parsed.parse(copy).map_err(|error| what(error, lines))?;
-            parsed.method
-        }
+        Err(_) => odd(lines, &mut storage.copy)?.0.0,
     };
     match method {
         Some(method) if is_method(method.as_bytes()) => kind(method).map(|_| ()),

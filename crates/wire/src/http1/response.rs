@@ -71,11 +71,8 @@ fn complete<'a, 'b: 'a>(
         }
         Ok(_) => return Err(Reason::LineEnd),
         Err(_) => {
-            let number = odd::plain(head, copy).map_err(|reason| first_of(head, reason))?;
-            let mut list = vec![httparse::EMPTY_HEADER; number];
-            let mut parsed = httparse::Response::new(&mut list);
-            parsed.parse(copy).map_err(|error| what(error, head))?;
-            ((parsed.code, parsed.version), Headers::owned(list))
+            let (line, list) = odd(head, copy)?;
+            (line, Headers::owned(list))
         }
     };
     let (Some(status @ 100..), Some(minor)) = line else { return Err(Reason::StartLine) };
@@ -100,6 +97,19 @@ fn keep_unless(close: bool) -> After {
     if close { After::Close } else { After::Keep }
 }
 
+/// Status and minor version, as far as they are there.
+type Line = (Option<u16>, Option<u8>);
+
+/// Reads lines that may have odd fields, by a copy without these.
+fn odd<'a>(lines: &[u8], copy: &'a mut Vec<u8>) -> Result<(Line, Vec<Header<'a>>), Reason> {
+    let number = odd::plain(lines, copy).map_err(|reason| first_of(lines, reason))?;
+    let mut list = vec![httparse::EMPTY_HEADER; number];
+    let mut parsed = httparse::Response::new(&mut list);
+    parsed.parse(copy).map_err(|error| what(error, lines))?;
+    let line = (parsed.code, parsed.version);
+    Ok((line, list))
+}
+
 /// Checks the complete lines of a head that is still arriving.
 fn incomplete<'b>(lines: &'b [u8], storage: &mut Storage<'b>) -> Result<(), Reason> {
     let mut parsed = httparse::Response::new(&mut []);
@@ -108,13 +118,7 @@ fn incomplete<'b>(lines: &'b [u8], storage: &mut Storage<'b>) -> Result<(), Reas
     if config.parse_response_with_uninit_headers(&mut parsed, lines, fields).is_ok() {
         return Ok(());
     }
-    let copy = &mut storage.copy;
-    let number = odd::plain(lines, copy).map_err(|reason| first_of(lines, reason))?;
-    let mut list = vec![httparse::EMPTY_HEADER; number];
-    match httparse::Response::new(&mut list).parse(copy) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(what(error, lines)),
-    }
+    odd(lines, &mut storage.copy).map(|_| ())
 }
 
 /// Checks the beginning of a status line.
